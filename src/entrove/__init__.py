@@ -1,0 +1,45 @@
+"""Entropy-driven training data for machine-learned interatomic potentials, and the potentials.
+
+The tree is the method; imports point one way, from the top of this picture to its bottom::
+
+    cli
+     |
+    report
+     |
+    campaign                     the loop, its ledger, its configuration
+     |
+    sampling | selection | labelling | training | validation
+     |
+    entropy                      how much a configuration adds
+     |
+    fingerprints | models        what an atom sees | energy, forces, stress in batches
+     |
+    structures, units, errors, settings
+"""
+
+import importlib
+from typing import Any
+
+from entrove._version import __version__
+
+_PUBLIC = {
+    "EntropyCalculator": "entrove.sampling.bias",
+    "EntropyDataset": "entrove.entropy.dataset",
+    "EntroveError": "entrove.errors",
+    "fingerprint": "entrove.fingerprints.front_door",
+    "load_model": "entrove.training.bundle",
+    "select": "entrove.selection.front_door",
+}
+
+__all__ = ["__version__", *_PUBLIC]
+
+
+def __getattr__(name: str) -> Any:
+    # Loaded on first use: `import entrove` must not wait for torch.
+    if name in _PUBLIC:
+        return getattr(importlib.import_module(_PUBLIC[name]), name)
+    raise AttributeError(f"module 'entrove' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,34 @@
+"""Errors that a user can act on.
+
+Every message says what happened, what was given, what is allowed and what to do. Ends that are
+expected (a label that does not converge, a walker that leaves the physical range) are values, not
+errors.
+"""
+
+
+class EntroveError(Exception):
+    """Base of every error that Entrove raises on purpose."""
+
+
+class ConfigError(EntroveError):
+    """A campaign configuration, or an argument that stands for one, cannot be used."""
+
+
+class StructureError(EntroveError):
+    """An atomic structure cannot be used: unreadable, empty, two atoms at one place, ..."""
+
+
+class SelectionError(EntroveError):
+    """A dataset or a selection was asked for something that it cannot give."""
+
+
+class ModelError(EntroveError):
+    """A model cannot be loaded, trained or trusted for these structures."""
+
+
+class LabelError(EntroveError):
+    """Labelling as a whole cannot go on (a single failed label is a value, see `Label`)."""
+
+
+class CampaignError(EntroveError):
+    """A campaign folder is locked, damaged, or belongs to another configuration."""

@@ -1,0 +1,127 @@
+"""Structures at the edges: reading, copying, and a content hash.
+
+ASE `Atoms` is the structure at every public edge. A labelled structure is an `Atoms` with a
+`SinglePointCalculator` that holds energy (eV), forces (eV/A) and stress (eV/A^3, ASE's sign and
+Voigt order).
+"""
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+
+from entrove.errors import StructureError
+
+HASH_RESOLUTION_A = 1e-5
+"""Two structures whose atoms and cell agree to about this length have the same content hash."""
+
+
+def content_hash(atoms: Atoms) -> str:
+    """Hash species, cell, periodicity and positions; 32 hexadecimal digits.
+
+    It does not change when atoms are reordered or moved by lattice vectors along periodic
+    directions. It does change under rotation and translation. Lengths are rounded to
+    `HASH_RESOLUTION_A`, so float noise of a file format does not make a new structure.
+    """
+    cell = np.round(atoms.cell.array / HASH_RESOLUTION_A).astype(np.int64)
+    # Along periodic directions positions are fractions of the cell, wrapped into [0, 1).
+    if atoms.pbc.any():
+        full_cell = atoms.cell.complete().array
+        lengths = np.linalg.norm(full_cell, axis=1)
+        steps = np.maximum(np.round(lengths / HASH_RESOLUTION_A), 1.0).astype(np.int64)
+        coordinates = np.round(np.linalg.solve(full_cell.T, atoms.positions.T).T * steps)
+        coordinates = coordinates.astype(np.int64)
+        coordinates = np.where(atoms.pbc, coordinates % steps, coordinates)
+    else:
+        coordinates = np.round(atoms.positions / HASH_RESOLUTION_A).astype(np.int64)
+    rows = np.column_stack([atoms.numbers.astype(np.int64), coordinates])
+    rows = rows[np.lexsort(rows.T[::-1])]
+    digest = hashlib.sha256()
+    for part in (cell, atoms.pbc.astype(np.int64), rows):
+        digest.update(np.ascontiguousarray(part, dtype="<i8").tobytes())
+    return digest.hexdigest()[:32]
+
+
+def read_structures(path: str | Path) -> list[Atoms]:
+    """Read every structure of a file that ASE understands.
+
+    Raises `StructureError` when the file is missing, unreadable or empty.
+    """
+    from ase.io import read
+
+    path = Path(path)
+    if not path.is_file():
+        raise StructureError(f"{path}: no such file; check the path (it is relative to the config)")
+    try:
+        structures = read(path, index=":")
+    except Exception as error:  # ASE's readers raise anything at all on a damaged file
+        raise StructureError(f"{path}: ASE cannot read this file ({error})") from error
+    if not isinstance(structures, list) or not structures:
+        raise StructureError(f"{path}: the file holds no structure")
+    return structures
+
+
+def copy_structure(atoms: Atoms) -> Atoms:
+    """Copy species, positions, cell and periodicity, and nothing else."""
+    return Atoms(
+        numbers=atoms.numbers.copy(), positions=atoms.positions.copy(), cell=atoms.cell.copy(), pbc=atoms.pbc.copy()
+    )
+
+
+def attach_results(
+    atoms: Atoms, energy_eV: float, forces_eV_per_A: np.ndarray, stress_eV_per_A3: np.ndarray
+) -> Atoms:
+    """Return a copy of `atoms` that carries energy, forces and stress, as ASE's readers would.
+
+    `stress_eV_per_A3` is (3, 3) or in ASE's Voigt order (xx, yy, zz, yz, xz, xy).
+    """
+    labelled = atoms.copy()
+    stress = np.asarray(stress_eV_per_A3, dtype=float)
+    if stress.shape == (3, 3):
+        stress = stress.reshape(9)[[0, 4, 8, 5, 2, 1]]
+    labelled.calc = SinglePointCalculator(
+        labelled, energy=float(energy_eV), forces=np.asarray(forces_eV_per_A, dtype=float), stress=stress
+    )
+    return labelled
+
+
+def write_structures(path: str | Path, structures: Sequence[Atoms]) -> None:
+    """Write extended XYZ, replacing `path` in one step: a reader sees the old file or the new."""
+    from ase.io import write
+
+    path = Path(path)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        write(partial, list(structures), format="extxyz")
+        with partial.open("rb") as handle:
+            os.fsync(handle.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def species_of(structures: Sequence[Atoms]) -> list[str]:
+    """Chemical symbols that occur in `structures`, by atomic number."""
+    from ase.data import chemical_symbols
+
+    numbers = sorted({int(number) for atoms in structures for number in atoms.numbers})
+    return [chemical_symbols[number] for number in numbers]
+
+
+def iterate_structures(source: "Sequence[Atoms] | str | Path | Iterator[Atoms]") -> Iterator[Atoms]:
+    """Walk over a list, an iterator, or a file, one structure at a time.
+
+    Raises `StructureError` when the file does not exist.
+    """
+    if isinstance(source, str | Path):
+        from ase.io import iread
+
+        if not Path(source).is_file():
+            raise StructureError(f"{source}: no such file")
+        yield from iread(source, index=":")
+    else:
+        yield from source
