@@ -1,0 +1,40 @@
+# Every target sets up what it needs; run again, it starts within seconds.
+VENV := .venv/bin
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-slow lint format docs lock clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## install the pinned dependencies into .venv
+	@tools/setup.sh
+
+demo: setup ## the main job: learn silicon from DFT (about 15 minutes on 2 cores)
+	@$(VENV)/entrove run examples/silicon/campaign.yaml
+
+test: setup ## the tests of the gate
+	@$(VENV)/python -m pytest
+
+test-slow: setup ## every test, the long ones too
+	@$(VENV)/python -m pytest -m ""
+
+lint: setup ## format check, lint, import rules, types
+	@$(VENV)/ruff format --check .
+	@$(VENV)/ruff check .
+	@$(VENV)/lint-imports
+	@$(VENV)/pyright
+
+format: setup ## format and mend what ruff can mend
+	@$(VENV)/ruff format .
+	@$(VENV)/ruff check --fix .
+
+docs: setup ## regenerate the reference page of the configuration
+	@$(VENV)/entrove reference > docs/configuration.md
+
+lock: setup ## pin the newest versions that fit (needs uv)
+	@tools/lock.sh
+
+clean: ## remove what setup and the demo made
+	rm -rf .venv .uv examples/*/campaign

@@ -1,0 +1,179 @@
+"""Read a configuration file and say what is wrong with it in words a person can act on.
+
+Every problem becomes one line: file, line, key path, what was given, what is allowed, what to do.
+"""
+
+import difflib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from entrove.errors import ConfigError
+
+KeyPath = tuple[str | int, ...]
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """YAML's safe loader, except that a key given twice is an error instead of a silent loss."""
+
+
+def _construct_mapping(loader: _UniqueKeyLoader, node: yaml.MappingNode) -> dict[Any, Any]:
+    seen: set[Any] = set()
+    for key_node, _ in node.value:
+        key = loader.construct_object(key_node)
+        if key in seen:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"the key '{key}' is given twice", key_node.start_mark
+            )
+        seen.add(key)
+    return yaml.SafeLoader.construct_mapping(loader, node, deep=True)
+
+
+_UniqueKeyLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _construct_mapping)
+
+
+def read_config_file[Model: BaseModel](path: Path, model: type[Model]) -> Model:
+    """Read `path` and validate it against `model`.
+
+    Raises `ConfigError` whose message lists every problem, one a line.
+    """
+    text = _read_text(path)
+    try:
+        # A SafeLoader subclass: it builds plain Python values only.
+        values = yaml.load(text, Loader=_UniqueKeyLoader)
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else "?"
+        raise ConfigError(f"{path}:{line}: not valid YAML: {error.problem}; mend this line") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(
+            f"{path}: expected keys and values, got {type(values).__name__}; "
+            "'entrove init FOLDER' writes a file to start from"
+        )
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        problems = [_describe(path, node, model, problem) for problem in error.errors()]
+        raise ConfigError("\n".join(dict.fromkeys(problems))) from error
+
+
+def locate(path: Path, key_path: KeyPath) -> str:
+    """Return "file:line: a.b[2]" for a key, for checks that follow the validation."""
+    try:
+        node = yaml.compose(_read_text(path), Loader=yaml.SafeLoader)
+    except yaml.YAMLError:
+        node = None
+    return f"{path}:{_line_of(node, key_path)}: {format_key_path(key_path)}"
+
+
+def format_key_path(key_path: KeyPath) -> str:
+    """Write a key path as a person would.
+
+    >>> format_key_path(("seeds", 1, "file"))
+    'seeds[1].file'
+    """
+    text = ""
+    for key in key_path:
+        text += f"[{key}]" if isinstance(key, int) else f".{key}" if text else str(key)
+    return text
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: no such file; 'entrove init FOLDER' writes one to start from") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read ({error})") from error
+
+
+def _describe(path: Path, node: yaml.Node | None, model: type[BaseModel], problem: Any) -> str:
+    key_path = _without_union_tags(problem["loc"], node, problem["type"])
+    where = f"{path}:{_line_of(node, key_path)}: {format_key_path(key_path)}"
+    given = problem["input"]
+    if problem["type"] == "extra_forbidden":
+        allowed = sorted(_allowed_keys(model, problem["loc"][:-1]))
+        near = difflib.get_close_matches(str(key_path[-1]), allowed, n=1)
+        remedy = f"did you mean '{near[0]}'?" if near else "remove it"
+        return f"{where}: unknown key; {remedy} Allowed here: {', '.join(allowed)}"
+    if problem["type"] == "missing":
+        return f"{where}: this key is missing; add it"
+    message = problem["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
+    message = message[:1].lower() + message[1:]
+    if isinstance(given, dict | list):
+        return f"{where}: {message}"
+    return f"{where}: got {given!r}; {message}"
+
+
+def _without_union_tags(location: KeyPath, node: yaml.Node | None, kind: str) -> KeyPath:
+    # Pydantic puts the tag of a tagged union into the location; it is no key of the file.
+    found: list[str | int] = []
+    current = node
+    for position, key in enumerate(location):
+        child = _child(current, key)
+        is_last = position == len(location) - 1
+        if child is None and not (is_last and kind == "missing") and current is not None:
+            if is_last and not isinstance(current, yaml.MappingNode):
+                continue
+            if not is_last:
+                continue
+        found.append(key)
+        current = child
+    return tuple(found)
+
+
+def _child(node: yaml.Node | None, key: str | int) -> yaml.Node | None:
+    if isinstance(node, yaml.MappingNode):
+        return next((value for name, value in node.value if name.value == str(key)), None)
+    if isinstance(node, yaml.SequenceNode) and isinstance(key, int) and key < len(node.value):
+        return node.value[key]
+    return None
+
+
+def _line_of(node: yaml.Node | None, key_path: KeyPath) -> int:
+    line = 1
+    for key in key_path:
+        if isinstance(node, yaml.MappingNode):
+            name = next((name for name, _ in node.value if name.value == str(key)), None)
+            line = name.start_mark.line + 1 if name is not None else line
+        node = _child(node, key)
+        if node is None:
+            break
+        if isinstance(key, int):
+            line = node.start_mark.line + 1
+    return line
+
+
+def _allowed_keys(model: type[BaseModel], location: KeyPath) -> set[str]:
+    """Keys of the model that `location` leads to; union tags pick a member by its `name` literal."""
+    candidates = [model]
+    for key in location:
+        if isinstance(key, int):
+            continue
+        tagged = [member for member in candidates if _tag(member) == key]
+        if tagged:
+            candidates = tagged
+            continue
+        fields = [member.model_fields[key] for member in candidates if key in member.model_fields]
+        nested = [inner for info in fields for inner in nested_models(info.annotation)]
+        candidates = nested or candidates
+    return {name for member in candidates for name in member.model_fields}
+
+
+def _tag(model: type[BaseModel]) -> str | None:
+    info = model.model_fields.get("name")
+    literals = get_args(info.annotation) if info is not None else ()
+    return literals[0] if literals and isinstance(literals[0], str) else None
+
+
+def nested_models(annotation: Any) -> Iterator[type[BaseModel]]:
+    """Walk over the configuration models inside a field's annotation (unions, tuples, optionals)."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from nested_models(inner)
