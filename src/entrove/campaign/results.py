@@ -64,8 +64,9 @@ class Parity:
     predicted_energy_eV_per_atom: np.ndarray  # (structures,), relative to the same mean
     reference_forces_eV_per_A: np.ndarray  # (components,)
     predicted_forces_eV_per_A: np.ndarray
-    reference_stress_GPa: np.ndarray  # (components,)
+    reference_stress_GPa: np.ndarray  # (components,), 6 or 9 for each structure, structure after structure
     predicted_stress_GPa: np.ndarray
+    atom_counts: np.ndarray | None = None  # (structures,) of int: force components follow in this order
 
 
 @dataclass(frozen=True)
