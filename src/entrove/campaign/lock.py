@@ -1,0 +1,46 @@
+"""One process at a time may advance a campaign."""
+
+import fcntl
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from entrove.errors import CampaignError
+
+
+@contextmanager
+def hold_campaign(folder: Path) -> Iterator[None]:
+    """Hold the campaign in `folder` until the block ends; the kernel lets go when the process dies.
+
+    Raises `CampaignError` when another process holds it.
+    """
+    path = folder / "campaign.lock"
+    with path.open("a+", encoding="utf-8") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            handle.seek(0)
+            holder = handle.read().strip() or "another process"
+            raise CampaignError(
+                f"{folder}: this campaign is running already ({holder}); "
+                "wait for it or stop it, 'entrove status' shows where it stands"
+            ) from error
+        handle.truncate(0)
+        handle.write(f"process {os.getpid()} on {socket.gethostname()}")
+        handle.flush()
+        yield
+
+
+def is_held(folder: Path) -> bool:
+    """Tell whether a process is advancing the campaign in `folder` right now."""
+    path = folder / "campaign.lock"
+    if not path.exists():
+        return False
+    with path.open("r", encoding="utf-8") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
