@@ -1,0 +1,128 @@
+"""The configuration of a campaign: the settings of every stage, composed."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from entrove.entropy.config import EntropyConfig
+from entrove.fingerprints.config import FingerprintConfig
+from entrove.labelling.config import LabellingConfig
+from entrove.sampling.config import SamplingConfig
+from entrove.selection.config import SelectionConfig
+from entrove.settings import Settings
+from entrove.training.config import TrainingConfig
+
+Pressure = Annotated[float, Field(ge=-50, le=10_000)]
+Temperature = Annotated[float, Field(gt=0, le=100_000)]
+
+
+class SeedConfig(Settings):
+    """One phase to start from."""
+
+    phase: str = Field(
+        min_length=1,
+        max_length=60,
+        pattern=r"^[\w.+-]+$",
+        description="Name of the phase: letters, digits and ._+- only.",
+    )
+    file: str = Field(
+        min_length=1, description="Structure file that ASE can read, relative to this configuration."
+    )
+    index: int = Field(default=0, description="Which structure of the file, counted from 0; -1 is the last.")
+
+
+class RegimeConfig(Settings):
+    """Where the potential will be used: every pressure is combined with every temperature."""
+
+    pressures_GPa: tuple[Pressure, ...] = Field(
+        default=(0.0,), min_length=1, description="Pressures in GPa; each phase is relaxed at each of them."
+    )
+    temperatures_K: tuple[Temperature, ...] = Field(
+        default=(300.0, 1000.0), min_length=1, description="Temperatures of the walkers in K."
+    )
+
+    @model_validator(mode="after")
+    def _no_repeats(self) -> Self:
+        for name in ("pressures_GPa", "temperatures_K"):
+            values = getattr(self, name)
+            if len(set(values)) != len(values):
+                raise ValueError(f"{name} names a value twice; each pair would be sampled twice")
+        return self
+
+
+class ModelConfig(Settings):
+    """The foundation model that explores, and from which the potential is tuned."""
+
+    name: str = Field(
+        default="7net-0",
+        min_length=1,
+        description="Name of a packaged model (7net-0, 7net-l3i5, ...), a checkpoint, a package, a model bundle "
+        "of an earlier campaign, or 'module:factory' of an ASE calculator.",
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto", description="Where models run; auto takes CUDA where there is one."
+    )
+    threads: int = Field(
+        default=0, ge=0, description="CPU threads of exploration and training; 0 takes all cores that are allowed."
+    )
+    verify_batching: Literal["stop", "fall_back"] = Field(
+        default="stop",
+        description="What to do when the batched model disagrees with its own ASE calculator on the seeds: "
+        "stop with the differences, or fall back to the ASE calculator, one structure at a time.",
+    )
+
+
+class StoppingConfig(Settings):
+    """When the campaign has enough; the first condition that holds ends it."""
+
+    rounds: int = Field(default=5, ge=1, le=1000, description="Most rounds of explore, label, train.")
+    labels: int | None = Field(default=None, ge=1, description="Most training labels; empty for no limit.")
+    least_gain_nats: float | None = Field(
+        default=None,
+        ge=0,
+        description="Stop when the labels of the next round would add less information than this, in nats per label.",
+    )
+    force_mae_meV_per_A: float | None = Field(
+        default=None, gt=0, description="Stop when the force error on the validation set is below this, in meV/A."
+    )
+
+
+class CampaignConfig(Settings):
+    """A campaign: where it starts, what it covers, and how each stage works."""
+
+    name: str = Field(
+        min_length=1,
+        max_length=60,
+        pattern=r"^[\w.+-]+$",
+        description="Name of the campaign: letters, digits and ._+- only.",
+    )
+    folder: str = Field(
+        default="campaign", min_length=1, description="Folder of the campaign, relative to this configuration."
+    )
+    random_seed: int = Field(default=1, ge=0, lt=2**31, description="Seed of everything random.")
+    seeds: tuple[SeedConfig, ...] = Field(min_length=1, description="Crystals to start from, one a phase.")
+    regime: RegimeConfig = Field(default=RegimeConfig(), description="Pressures and temperatures to cover.")
+    model: ModelConfig = Field(default=ModelConfig(), description="Foundation model.")
+    fingerprint: FingerprintConfig = Field(
+        default=FingerprintConfig(), description="What is measured of the surroundings of an atom."
+    )
+    entropy: EntropyConfig = Field(
+        default=EntropyConfig(), description="The entropy that selects, and the parameters of those that bias."
+    )
+    sampling: SamplingConfig = Field(default=SamplingConfig(), description="Exploration by biased MD.")
+    selection: SelectionConfig = Field(
+        default=SelectionConfig(), description="Which candidates are worth a label."
+    )
+    labelling: LabellingConfig = Field(default=LabellingConfig(), description="The engine that labels.")
+    training: TrainingConfig = Field(default=TrainingConfig(), description="How the potential is tuned.")
+    stopping: StoppingConfig = Field(default=StoppingConfig(), description="When to stop.")
+
+    @model_validator(mode="after")
+    def _phases_differ(self) -> Self:
+        phases = [seed.phase for seed in self.seeds]
+        repeated = sorted({phase for phase in phases if phases.count(phase) > 1})
+        if repeated:
+            raise ValueError(
+                f"seeds: the phase name {', '.join(repeated)} is used twice; give each seed its own phase name"
+            )
+        return self

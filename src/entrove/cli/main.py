@@ -1,0 +1,152 @@
+"""The command line: `entrove run`, `init`, `status`, `report`, `labels`, `plan`, `reference`.
+
+Exit codes: 0 done, 1 something went wrong that a person can mend, 2 the configuration or the arguments
+are wrong and nothing was written, 130 stopped by Ctrl-C.
+"""
+
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from entrove import __version__
+from entrove.errors import ConfigError, EntroveError
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Entropy-driven training data for machine-learned interatomic potentials, and the potentials.",
+)
+
+ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="Configuration, as written by 'entrove init'.")]
+FolderPath = Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder of a campaign.")]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"entrove {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Entropy-driven training data for machine-learned interatomic potentials, and the potentials."""
+
+
+@app.command("init")
+def init_command(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder to create.")],
+    seeds: Annotated[
+        list[Path] | None, typer.Argument(metavar="[SEED]...", help="Structure files, one a phase.")
+    ] = None,
+) -> None:
+    """Write a commented configuration to start from, with your seed crystals or with silicon."""
+    from entrove.campaign.template import write_starting_point
+
+    config = write_starting_point(folder, seeds or [])
+    typer.echo(f"wrote {config}; edit it, then: entrove run {config}")
+
+
+@app.command("run")
+def run_command(
+    config: ConfigPath,
+    folder: Annotated[
+        Path | None, typer.Option("--folder", help="Folder of the campaign, instead of the configuration's.")
+    ] = None,
+    check: Annotated[bool, typer.Option("--check", help="Check the configuration and stop.")] = False,
+) -> None:
+    """Start a campaign, or continue it after an interruption: the same command does both."""
+    from entrove.cli.run import run_campaign
+
+    run_campaign(config, folder, check_only=check, console=_console())
+
+
+@app.command("status")
+def status_command(folder: FolderPath) -> None:
+    """Show where a campaign stands."""
+    from entrove.campaign.read import read_results
+    from entrove.report.status import render_status
+
+    _console().print(render_status(read_results(folder)))
+
+
+@app.command("report")
+def report_command(folder: FolderPath) -> None:
+    """Rebuild report.html of a campaign."""
+    from entrove.campaign.read import read_results
+    from entrove.report.page import write_report
+
+    path = write_report(read_results(folder), folder / "report.html")
+    typer.echo(f"wrote {path}")
+
+
+@app.command("labels")
+def labels_command(
+    folder: FolderPath,
+    retry: Annotated[
+        bool, typer.Option("--retry", help="Release the quarantined labels, so that the next run tries them again.")
+    ] = False,
+) -> None:
+    """List the labels of a campaign and their states."""
+    from entrove.cli.labels import list_labels
+
+    list_labels(folder, retry=retry, console=_console())
+
+
+@app.command("plan")
+def plan_command(config: ConfigPath) -> None:
+    """Say what a campaign would cost: labels, core hours, wall time, disk."""
+    from entrove.cli.plan import show_plan
+
+    show_plan(config, _console())
+
+
+@app.command("reference")
+def reference_command() -> None:
+    """Print the reference page of the configuration."""
+    from entrove.campaign.config import CampaignConfig
+    from entrove.campaign.reference import write_reference_page
+
+    typer.echo(write_reference_page(CampaignConfig), nl=False)
+
+
+def _console() -> Console:
+    return Console()
+
+
+def run() -> None:
+    """Enter from the command line; every expected error ends in one message and an exit code."""
+    logging.captureWarnings(True)
+    try:
+        app()
+    except ConfigError as error:
+        _complain(str(error))
+        sys.exit(2)
+    except EntroveError as error:
+        _complain(str(error))
+        sys.exit(1)
+    except OSError as error:
+        _complain(
+            f"the operating system refused: {error}\n"
+            "Nothing that was finished is lost; mend the cause (disk full? permissions?) and run the same command again."
+        )
+        sys.exit(1)
+    except KeyboardInterrupt:
+        _complain("stopped; what is finished is kept, and the same command continues from here")
+        sys.exit(130)
+
+
+def _complain(message: str) -> None:
+    print(f"entrove: {message}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    run()

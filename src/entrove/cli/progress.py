@@ -1,0 +1,186 @@
+"""Draw the progress of a campaign: a live line on a terminal, plain lines anywhere else."""
+
+import time
+from collections.abc import Callable
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn
+from rich.text import Text
+
+PLAIN_INTERVAL_S = 15.0
+"""Without a terminal, at most one line of progress in this time."""
+
+
+def format_duration(seconds: float) -> str:
+    """Write a duration in the two units that matter.
+
+    >>> [format_duration(s) for s in (0.4, 42, 75, 3700, 200000)]
+    ['0.4 s', '42 s', '1 min 15 s', '1 h 01 min', '2 d 7 h']
+    """
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    if whole < 86400:
+        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    return f"{whole // 86400} d {whole % 86400 // 3600} h"
+
+
+def format_rate(done: float, seconds: float, unit: str) -> str:
+    """Write work per time, per minute when it is slow.
+
+    >>> format_rate(30, 10, "steps"), format_rate(4, 60, "labels")
+    ('3.0 steps/s', '4.0 labels/min')
+    """
+    if seconds <= 0 or done <= 0:
+        return ""
+    rate = done / seconds
+    return f"{rate:.1f} {unit}/s" if rate >= 1 else f"{60 * rate:.1f} {unit}/min"
+
+
+def stage_title(round: int, stage: str) -> str:
+    """Name a stage for people.
+
+    >>> stage_title(0, "relax"), stage_title(2, "label")
+    ('prepare: relax', 'round 2: label')
+    """
+    return f"prepare: {stage}" if round == 0 else f"round {round}: {stage}"
+
+
+class _Stage:
+    """The stage that is running, and how far it is."""
+
+    def __init__(self, title: str, total: int | None, unit: str, clock: Callable[[], float]):
+        self.title, self.total, self.unit, self.clock = title, total, unit, clock
+        self.done, self.first = 0, 0
+        self.started = clock()
+
+    def advance(self, done: int, total: int | None) -> None:
+        if self.done == 0:
+            self.first = done  # what was there before the first report was not made at this rate
+        self.done = done
+        self.total = total if total is not None else self.total
+
+    def measure(self) -> tuple[str, str]:
+        seconds = self.clock() - self.started
+        rate = format_rate(self.done, seconds, self.unit)
+        left = ""
+        if self.total and 0 < self.done < self.total:
+            left = f"{format_duration(seconds / self.done * (self.total - self.done))} left"
+        return rate, left
+
+
+class PlainProgress:
+    """Plain lines: when a stage starts, now and then while it runs, and when it ends."""
+
+    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic):
+        self._console, self._clock = console, clock
+        self._stage: _Stage | None = None
+        self._last = clock()
+
+    def __enter__(self) -> "PlainProgress":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    def _print(self, line: str) -> None:
+        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    def stage_started(self, round: int, stage: str, description: str, total: int | None, unit: str) -> None:
+        """Print what begins."""
+        self._stage = _Stage(stage_title(round, stage), total, unit, self._clock)
+        self._last = self._clock()
+        amount = f" ({total} {unit})" if total else ""
+        self._print(f"{self._stage.title}: {description}{amount}")
+
+    def advanced(self, done: int, total: int | None = None, note: str = "") -> None:
+        """Print a line when the last one is old enough."""
+        if self._stage is None:
+            return
+        self._stage.advance(done, total)
+        if self._clock() - self._last < PLAIN_INTERVAL_S:
+            return
+        self._last = self._clock()
+        count = f"{done}/{self._stage.total}" if self._stage.total else str(done)
+        parts = [f"{count} {self._stage.unit}", *self._stage.measure(), note]
+        self._print(f"{self._stage.title}: " + ", ".join(part for part in parts if part))
+
+    def stage_finished(self, round: int, stage: str, seconds: float, summary: str) -> None:
+        """Print what came out."""
+        self._print(f"{stage_title(round, stage)}: done in {format_duration(seconds)}: {summary}")
+        self._stage = None
+
+    def stage_skipped(self, round: int, stage: str, summary: str) -> None:
+        """Print what an earlier run had found."""
+        self._print(f"{stage_title(round, stage)}: done before: {summary}")
+
+
+class _StageColumn(ProgressColumn):
+    def __init__(self, pick: int):
+        super().__init__()
+        self._pick = pick
+
+    def render(self, task: Task) -> Text:
+        stage = task.fields.get("stage")
+        return Text(stage.measure()[self._pick] if stage else "", style="progress.remaining")
+
+
+class LiveProgress:
+    """One live line at the bottom of the terminal, finished stages above it."""
+
+    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic):
+        self._console, self._clock = console, clock
+        columns: list[ProgressColumn] = [SpinnerColumn(), TextColumn("{task.description}", markup=False)]
+        if console.width >= 72:
+            columns.append(BarColumn(bar_width=max(8, min(30, console.width - 84))))
+        columns += [TextColumn("{task.fields[count]}", markup=False), _StageColumn(0), _StageColumn(1)]
+        self._progress = Progress(*columns, console=console, transient=True, refresh_per_second=4)
+        self._stage: _Stage | None = None
+        self._task = self._progress.add_task("", visible=False, count="", stage=None)
+
+    def __enter__(self) -> "LiveProgress":
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def stage_started(self, round: int, stage: str, description: str, total: int | None, unit: str) -> None:
+        """Show the new stage on the live line."""
+        self._stage = _Stage(stage_title(round, stage), total, unit, self._clock)
+        self._progress.reset(
+            self._task, total=total, description=self._stage.title, count=description, stage=self._stage, visible=True
+        )
+
+    def advanced(self, done: int, total: int | None = None, note: str = "") -> None:
+        """Move the bar."""
+        if self._stage is None:
+            return
+        self._stage.advance(done, total)
+        count = f"{done}/{self._stage.total}" if self._stage.total else str(done)
+        text = f"{count} {self._stage.unit}" + (f", {note}" if note and self._console.width >= 100 else "")
+        self._progress.update(self._task, completed=done, total=self._stage.total, count=text)
+
+    def stage_finished(self, round: int, stage: str, seconds: float, summary: str) -> None:
+        """Leave a line for the finished stage above the live one."""
+        self._print("[green]done[/green]", round, stage, f"{summary} ({format_duration(seconds)})")
+        self._stage = None
+        self._progress.update(self._task, visible=False)
+
+    def stage_skipped(self, round: int, stage: str, summary: str) -> None:
+        """Leave a line for a stage that an earlier run finished."""
+        self._print("[dim]before[/dim]", round, stage, summary)
+
+    def _print(self, mark: str, round: int, stage: str, text: str) -> None:
+        line = Text.from_markup(f"{mark} ")
+        line.append(f"{stage_title(round, stage)}: ", style="bold").append(text)
+        self._console.print(line, highlight=False)
+
+
+def open_progress(console: Console) -> LiveProgress | PlainProgress:
+    """Choose the display that fits the console."""
+    return LiveProgress(console) if console.is_terminal else PlainProgress(console)
