@@ -1,0 +1,75 @@
+"""Structures, streamed, to batches of per-atom features."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import torch
+from ase import Atoms
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from entrove.errors import StructureError
+from entrove.fingerprints.batching import to_state
+from entrove.fingerprints.features import FeatureMap
+
+BATCH_ATOMS = 2048
+"""Atoms whose features are evaluated at once, by default."""
+
+
+@dataclass(frozen=True)
+class FeatureBatch:
+    """Features of the atoms of a few structures, in the order of the structures."""
+
+    structures: list[Atoms]
+    values: Float[Tensor, "atoms features"]
+    numbers: Int[Tensor, " atoms"]
+    system_idx: Int[Tensor, " atoms"]
+
+    @property
+    def arguments(self) -> tuple[Tensor, Tensor, Tensor, int]:
+        """What an `Entropy` takes."""
+        return self.values, self.numbers, self.system_idx, len(self.structures)
+
+
+def evaluate_in_batches(
+    features: FeatureMap, structures: Iterable[Atoms], batch_atoms: int = BATCH_ATOMS
+) -> Iterator[FeatureBatch]:
+    """Evaluate features batch by batch, so that a pool never has to fit in memory.
+
+    A batch ends before `batch_atoms` would be exceeded, and where the periodicity changes (a batch
+    has one periodicity for all its systems). Raises `StructureError` for a structure without atoms or
+    with features that are not finite.
+    """
+    for batch in _cut(structures, batch_atoms):
+        yield _evaluate(features, batch)
+
+
+def _cut(structures: Iterable[Atoms], batch_atoms: int) -> Iterator[list[Atoms]]:
+    batch: list[Atoms] = []
+    atoms_in_batch = 0
+    for atoms in structures:
+        if len(atoms) == 0:
+            raise StructureError("a structure without atoms has no features; remove it from the list")
+        other_kind = batch and bool((batch[0].pbc != atoms.pbc).any())
+        if batch and (other_kind or atoms_in_batch + len(atoms) > batch_atoms):
+            yield batch
+            batch, atoms_in_batch = [], 0
+        batch.append(atoms)
+        atoms_in_batch += len(atoms)
+    if batch:
+        yield batch
+
+
+def _evaluate(features: FeatureMap, structures: list[Atoms]) -> FeatureBatch:
+    sizes = torch.tensor([len(atoms) for atoms in structures])
+    numbers = torch.cat([torch.as_tensor(atoms.numbers, dtype=torch.int64) for atoms in structures])
+    system_idx = torch.repeat_interleave(torch.arange(len(structures)), sizes)
+    values = features.evaluate(to_state(structures), pull_back=False).values.detach().to("cpu")
+    finite = torch.isfinite(values).all(1)
+    if not bool(finite.all()):
+        culprit = structures[int(system_idx[~finite][0])]
+        raise StructureError(
+            f"the features of {culprit.get_chemical_formula()} are not finite; "
+            "look for NaN positions or atoms on top of each other"
+        )
+    return FeatureBatch(structures, values, numbers, system_idx)
