@@ -1,0 +1,73 @@
+"""What the rest of Entrove holds in its hands when it holds a model."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from ase import Atoms
+from ase.calculators.calculator import Calculator
+from torch_sim.models.interface import ModelInterface
+
+from entrove.errors import ModelError
+from entrove.models.feature_map import ModelFeatureMap
+from entrove.structures import species_of
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model for batches, its own ASE calculator, and what it knows.
+
+    `model` takes a torch-sim `SimState` and returns energy (systems,) in eV, forces (atoms, 3) in
+    eV/A and stress (systems, 3, 3) in eV/A^3 with ASE's sign (positive = tensile). `species` holds
+    chemical symbols, None when the model cannot say. `cutoff_A` is the radius of its neighbour list,
+    None when it has none of its own. `batched` is False when `model` walks over the systems one by one.
+    """
+
+    name: str
+    model: ModelInterface
+    species: frozenset[str] | None
+    cutoff_A: float | None
+    batched: bool
+    make_calculator: Callable[[], Calculator]
+    make_features: Callable[[], ModelFeatureMap] | None = None
+
+    def calculator(self) -> Calculator:
+        """Build the model's own ASE calculator, which shares no batching code with `model`."""
+        return self.make_calculator()
+
+    def features(self) -> ModelFeatureMap:
+        """Build the map from atoms to the model's own last-layer features.
+
+        Raises `ModelError` when the model keeps them to itself.
+        """
+        if self.make_features is None:
+            raise ModelError(
+                f"{self.name}: this model gives no access to its per-atom features; "
+                "use Gaussian-overlap fingerprints, or a SevenNet or eager NequIP/Allegro model"
+            )
+        return self.make_features()
+
+    def check_species(self, structures: Sequence[Atoms]) -> None:
+        """Raise `ModelError` when a structure holds an element that the model does not know."""
+        if self.species is None:
+            return
+        unknown = [symbol for symbol in species_of(structures) if symbol not in self.species]
+        if unknown:
+            raise ModelError(
+                f"{self.name} does not know {', '.join(unknown)}; "
+                f"it knows {', '.join(sorted(self.species))}; "
+                "choose a model that covers these elements"
+            )
+
+
+def resolve_device(device: str | torch.device) -> torch.device:
+    """Turn "auto" into CUDA where there is one, else the CPU.
+
+    Raises `ModelError` when CUDA is asked for and missing.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    resolved = torch.device(device)
+    if resolved.type == "cuda" and not torch.cuda.is_available():
+        raise ModelError(f"device={device} but torch sees no CUDA device; use device='cpu' or 'auto'")
+    return resolved

@@ -1,0 +1,33 @@
+"""Keep third-party packages from changing torch for everybody, and hush what we have checked."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+
+@contextmanager
+def default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    """Run the block under this default dtype, then restore what was there.
+
+    NequIP sets the process-wide default to float64 when it loads a model; SevenNet then cannot load or
+    run ("Float did not match Double"). Each model is built and run under the dtype that it was written for.
+    """
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+@contextmanager
+def known_warnings_hushed() -> Iterator[None]:
+    """Ignore the warnings that e3nn, SevenNet and NequIP raise on import and build, and no others."""
+    with warnings.catch_warnings():
+        # e3nn compiles its small modules with TorchScript, which torch 2.13 calls deprecated.
+        warnings.filterwarnings("ignore", r".*torch\.jit\.\w+` is deprecated", DeprecationWarning)
+        # SevenNet's advice to install a CUDA accelerator.
+        warnings.filterwarnings("ignore", "No tensor product accelerator is enabled", UserWarning)
+        yield
