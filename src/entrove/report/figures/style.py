@@ -1,0 +1,93 @@
+"""Colours, symbols and axes that all plots share.
+
+The colours are those of Okabe and Ito (2008), which stay apart for every common kind of colour
+blindness; phases differ in their symbols too. On a dark page each colour gives way to a lighter one.
+"""
+
+import html
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from entrove.campaign.results import CampaignResults
+from entrove.report.formatting import plain_words, shorten
+from entrove.report.summary import ALL
+
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#B58900", "#56B4E9", "#7A5195", "#8A8F98")
+DARK_PALETTE = ("#4FA8DE", "#F08A3C", "#2FC79B", "#E3A3C6", "#E3B93C", "#9AD4F5", "#B08CCB", "#A9AFB8")
+SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "triangle-down", "star", "x")
+
+INK, DARK_INK = "#1F252B", "#E8EAED"
+MUTED, DARK_MUTED = "#69737D", "#9AA4AE"
+
+DARK_COLOURS = dict(zip((*PALETTE, INK, MUTED), (*DARK_PALETTE, DARK_INK, DARK_MUTED), strict=True))
+"""What each colour becomes on a dark page."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A plot: `data` and `layout` are Plotly's; colours are those of the light page."""
+
+    name: str  # id on the page
+    title: str  # heading above the plot
+    description: str  # for screen readers
+    data: list[dict[str, Any]]
+    layout: dict[str, Any]
+    height_px: int
+
+
+@dataclass(frozen=True)
+class Style:
+    """The look of one phase or pool."""
+
+    label: str
+    index: int  # in the palette
+
+    @property
+    def colour(self) -> str:
+        """Colour on a light page."""
+        return PALETTE[self.index % len(PALETTE)]
+
+    @property
+    def symbol(self) -> str:
+        """Marker symbol."""
+        return SYMBOLS[self.index % len(SYMBOLS)]
+
+
+def styles_of(labels: Iterable[str], first: int = 0) -> dict[str, Style]:
+    """Give each label, in order of first appearance, a look of its own."""
+    distinct = dict.fromkeys(label for label in labels if label != ALL)
+    return {label: Style(label, first + number) for number, label in enumerate(distinct)}
+
+
+def phase_styles(results: CampaignResults) -> dict[str, Style]:
+    """Give each phase one look on the whole page."""
+    labels = [row.phase for row in results.errors] + [label.phase for label in results.labels]
+    labels += [str(phase) for parity in results.parity for phase in parity.phases]
+    if results.fingerprint_map is not None:
+        labels += [point.phase for point in results.fingerprint_map.points]
+    return styles_of(labels)
+
+
+def plot_text(text: str, limit: int = 200) -> str:
+    """Make a text safe for Plotly, which reads a small subset of HTML in texts."""
+    return html.escape(plain_words(shorten(text, limit)), quote=False)
+
+
+def part_title(phase: str, kind: str, limit: int = 26) -> str:
+    """Name a part of the validation set."""
+    if phase == kind == ALL:
+        return "all structures"
+    words = [word for word in (phase, kind) if word != ALL]
+    return plot_text(", ".join(words), limit)
+
+
+def axis(title: str, **settings: Any) -> dict[str, Any]:
+    """Describe an axis with its title, which carries the unit."""
+    return {"title": {"text": title, "standoff": 10}, "automargin": True, **settings}
+
+
+def layout(x: dict[str, Any], y: dict[str, Any], **settings: Any) -> dict[str, Any]:
+    """Describe a plot without legend and title: the page has them outside of the plot."""
+    margin = {"l": 56, "r": 14, "t": 10, "b": 48}
+    return {"xaxis": x, "yaxis": y, "margin": margin, "showlegend": False, "hovermode": "closest", **settings}

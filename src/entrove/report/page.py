@@ -1,0 +1,168 @@
+"""Write the report: one HTML file that needs no network, no server and no other file."""
+
+import json
+import os
+import tempfile
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from entrove._optional import require
+from entrove.campaign.results import CampaignResults, Parity
+from entrove.errors import CampaignError
+from entrove.report import summary, tables
+from entrove.report.figures import errors, fingerprint_map, gains, parity, style
+from entrove.report.figures.style import Figure
+from entrove.report.formatting import format_count, format_duration, format_number, format_share, plain_words
+
+MOST_LABEL_ROWS = 1000
+MOST_WALKER_ROWS = 400
+
+
+def write_report(results: CampaignResults, path: Path) -> Path:
+    """Write the report of a campaign, finished or not, and return its path.
+
+    The file replaces an older one in a single step, so a reader never sees half a page. The same
+    results give the same bytes. Raises `EntroveError` when the extra `report` is not installed and
+    `CampaignError` when the file cannot be written.
+    """
+    text = render_report(results)
+    path = Path(path)
+    try:
+        _replace_file(path, text)
+    except OSError as error:
+        raise CampaignError(
+            f"{path}: the report cannot be written ({error.strerror}); check that its folder exists, "
+            "that you may write there and that the disk is not full"
+        ) from error
+    return path
+
+
+def _replace_file(path: Path, text: str) -> None:
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        # mkstemp makes files that only the owner can read; a report is for others too.
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(name, 0o666 & ~umask)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+@dataclass(frozen=True)
+class ParityRow:
+    """The parity panels of one model."""
+
+    title: str
+    panels: list[parity.ParityPanel]
+
+
+def render_report(results: CampaignResults) -> str:
+    """Return the report as one HTML text."""
+    phases = style.phase_styles(results)
+    pools = style.styles_of(
+        (label.pool for label in results.labels if label.gain_nats is not None), first=len(phases)
+    )
+    rounds = errors.errors_per_round(results.errors, phases) if results.errors else []
+    parts = errors.errors_by_part(results.errors, phases)
+    panels = parity.parity_panels(_models_to_compare(results), phases)
+    gain_figure = gains.gain_per_label(results.labels, pools)
+    space = results.fingerprint_map
+    map_figure = None if space is None else fingerprint_map.draw_map(space, phases)
+    figures = [*rounds, *parts, *(panel.figure for row in panels.values() for panel in row)]
+    figures += [figure for figure in (gain_figure, map_figure) if figure is not None]
+    walkers = sorted(results.walkers, key=lambda row: (-row.restarts, row.round, row.walker))
+    return _template().render(
+        results=results,
+        facts=_facts(results),
+        changes=summary.error_changes(results.errors),
+        validation_size=summary.validation_size(results.errors),
+        missing=summary.what_is_missing(results),
+        phases=list(phases.values()),
+        pools=list(pools.values()),
+        errors_per_round=rounds,
+        errors_by_part=parts,
+        parity=[ParityRow(title, row) for title, row in panels.items()],
+        gain_figure=gain_figure,
+        map_figure=map_figure,
+        tables={
+            "errors_by_round": tables.errors_by_round(results.errors),
+            "errors_by_part": tables.errors_by_part(results.errors),
+            "every_error": tables.every_error(results.errors),
+            "gains": tables.gains(results),
+            "spending": tables.spending(results.labels),
+            "quarantine": tables.quarantine(results.labels),
+            "labels": tables.every_label(results.labels[:MOST_LABEL_ROWS]),
+            "walkers": tables.walkers(walkers[:MOST_WALKER_ROWS]),
+        },
+        stage_totals=summary.stage_totals(results.stages),
+        outcomes=summary.outcomes_by_purpose(results.labels),
+        restarts=sum(row.restarts for row in results.walkers),
+        most_label_rows=MOST_LABEL_ROWS,
+        most_walker_rows=MOST_WALKER_ROWS,
+        style=style,
+        figures_json=figures_as_json(figures),
+        dark_colours_json=json.dumps(style.DARK_COLOURS),
+        plotly_js=require("plotly.offline", extra="report").get_plotlyjs(),
+    )
+
+
+def _models_to_compare(results: CampaignResults) -> dict[str, Parity]:
+    """Choose the untuned and the latest tuned model."""
+    ordered = sorted(results.parity, key=lambda each: each.round)
+    ends = ordered if len(ordered) < 2 else [ordered[0], ordered[-1]]
+    return {
+        f"{'Untuned' if each.round == 0 else f'Tuned, round {each.round}'}: {each.model}": each
+        for each in ends
+    }
+
+
+def _facts(results: CampaignResults) -> list[tuple[str, str]]:
+    training = sum(label.purpose == "training" for label in results.labels)
+    validation = sum(label.purpose == "validation" for label in results.labels)
+    seconds = sum(summary.stage_totals(results.stages).values())
+    return [
+        ("Rounds", f"{results.rounds_done} of {results.rounds_planned}"),
+        ("Labels", f"{training:,} training, {validation:,} validation"),
+        ("Wall time", format_duration(seconds) if results.stages else "–"),
+        ("Started from", results.foundation_model),
+        ("Level of theory", results.level_of_theory),
+    ]
+
+
+def figures_as_json(figures: list[Figure]) -> str:
+    """Serialise figures for a script element, checked by Plotly; arrays become base64."""
+    plotly = require("plotly.graph_objects", extra="report")
+    parts = [
+        f"{json.dumps(figure.name)}:{plotly.Figure(figure.data, figure.layout).to_json()}"
+        for figure in figures
+    ]
+    # Inside a script element the characters '</' and '<!--' would end or change it.
+    return ("{" + ",".join(parts) + "}").replace("<", "\\u003c")
+
+
+@cache
+def _template() -> Any:
+    jinja2 = require("jinja2", extra="report")
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("entrove.report", "template"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "count": format_count,
+        "duration": format_duration,
+        "number": format_number,
+        "share": format_share,
+        "words": plain_words,
+    }
+    return environment.get_template("report.html.j2")

@@ -1,0 +1,142 @@
+"""What `entrove status` prints: where a campaign stands, readable in a narrow terminal."""
+
+import io
+from collections.abc import Iterable
+
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from entrove.campaign.results import CampaignResults
+from entrove.report.formatting import format_column, format_count, format_duration, plain_words
+from entrove.report.summary import (
+    QUANTITIES,
+    error_changes,
+    error_of,
+    gains_by_round,
+    models_in_order,
+    outcomes_by_purpose,
+    quarantined,
+    stage_totals,
+)
+
+MOST_QUARANTINED = 5
+
+
+def status(results: CampaignResults) -> Group:
+    """Return the state of a campaign as something that rich prints, from 60 columns on."""
+    parts: list[RenderableType] = [_heading(results), Text(), _facts(results)]
+    for title, part in (
+        ("Validation errors (MAE)", _errors(results)),
+        ("Information added by training labels", _gains(results)),
+        ("Quarantined labels", _quarantine(results)),
+        ("Wall time by stage", _stages(results)),
+    ):
+        if part is not None:
+            parts += [Text(), Text(title, style="bold"), Padding(part, (0, 0, 0, 2))]
+    return Group(*parts)
+
+
+def summary_text(results: CampaignResults, width: int = 80) -> str:
+    """Return the state of a campaign as plain text, for logs and pipes."""
+    console = Console(
+        file=io.StringIO(), width=width, color_system=None, force_terminal=False, legacy_windows=False
+    )
+    console.print(status(results))
+    stream = console.file
+    assert isinstance(stream, io.StringIO)
+    return "\n".join(line.rstrip() for line in stream.getvalue().splitlines()) + "\n"
+
+
+def _heading(results: CampaignResults) -> Text:
+    state = ("finished", "green") if results.finished else ("not finished", "yellow")
+    return Text.assemble((results.name, "bold"), ": ", state, "\n", results.verdict)
+
+
+def _facts(results: CampaignResults) -> Table:
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(overflow="fold")
+    rows = [("rounds", f"{results.rounds_done} of {results.rounds_planned} done")]
+    for purpose, outcomes in outcomes_by_purpose(results.labels).items():
+        counts = ", ".join(f"{count} {plain_words(outcome)}" for outcome, count in outcomes.items())
+        rows.append((f"{plain_words(purpose)} labels", counts))
+    if not results.labels:
+        rows.append(("labels", "none yet"))
+    restarts = sum(row.restarts for row in results.walkers)
+    if results.walkers:
+        rows.append(
+            ("walkers", f"{format_count(len(results.walkers), 'run')}, {format_count(restarts, 'restart')}")
+        )
+    rows += [
+        ("model", results.foundation_model),
+        ("level of theory", results.level_of_theory),
+        ("folder", str(results.folder)),
+    ]
+    for name, value in rows:
+        grid.add_row(Text(name), Text(value))
+    return grid
+
+
+def _table(heads: Iterable[tuple[str, bool]]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for title, numeric in heads:
+        table.add_column(Text(title), justify="right" if numeric else "left", overflow="fold")
+    return table
+
+
+def _errors(results: CampaignResults) -> RenderableType | None:
+    models = models_in_order(results.errors)
+    if not models:
+        return None
+    heads = [(f"{quantity.title.lower()}\n{quantity.unit_ascii}", True) for quantity in QUANTITIES]
+    table = _table([("model", False), *heads])
+    columns = [
+        format_column([error_of(results.errors, key, quantity) for key in models]) for quantity in QUANTITIES
+    ]
+    for key, *errors in zip(models, *columns, strict=True):
+        table.add_row(Text(key.title), *(Text(error) for error in errors))
+    changes = error_changes(results.errors)
+    if all(change.tuned is None for change in changes):
+        return table
+    words = ", ".join(f"{change.quantity.title.lower()} {change.words}" for change in changes)
+    return Group(table, Text(words))
+
+
+def _gains(results: CampaignResults) -> Table | None:
+    rounds = gains_by_round(results)
+    if not rounds:
+        return None
+    table = _table([("round", True), ("labels", True), ("nats", True), ("nats per label", True)])
+    added = format_column([each.added_nats for each in rounds])
+    average = format_column([each.nats_per_label for each in rounds])
+    for each, total, per_label in zip(rounds, added, average, strict=True):
+        table.add_row(Text(str(each.round)), Text(str(each.labels)), Text(total), Text(per_label))
+    return table
+
+
+def _quarantine(results: CampaignResults) -> Group | None:
+    failed = quarantined(results.labels)
+    if not failed:
+        return None
+    lines = [
+        Text.assemble(
+            (f"{label.structure_hash[:10]} ", "dim"), f"{plain_words(label.outcome)}: {label.cause}"
+        )
+        for label in failed[:MOST_QUARANTINED]
+    ]
+    if len(failed) > MOST_QUARANTINED:
+        lines.append(Text(f"and {len(failed) - MOST_QUARANTINED} more; see the report"))
+    return Group(*lines)
+
+
+def _stages(results: CampaignResults) -> Table | None:
+    totals = stage_totals(results.stages)
+    if not totals:
+        return None
+    table = _table([("stage", False), ("time", True)])
+    for stage, seconds in totals.items():
+        table.add_row(Text(plain_words(stage)), Text(format_duration(seconds)))
+    table.add_row(Text("all"), Text(format_duration(sum(totals.values()))), style="bold")
+    return table

@@ -1,0 +1,245 @@
+"""The numbers behind the report: what changed against the untuned model, what labels and time were spent on."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from entrove.campaign.results import CampaignResults, ErrorRow, LabelRow, StageTime
+from entrove.report.formatting import is_number
+
+ALL = "all"
+"""What the total rows carry as their phase and kind."""
+
+QUARANTINED = frozenset({"not_converged", "crashed", "timed_out", "rejected"})
+"""Outcomes of labels that were paid for and cannot be used."""
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """One of the three errors of an `ErrorRow`, with the words and units that people use for it."""
+
+    name: str
+    title: str
+    unit: str
+    unit_ascii: str
+    column: str  # field of ErrorRow
+
+    def of(self, row: ErrorRow) -> float:
+        """Return this error of a row, in `unit`."""
+        return getattr(row, self.column)
+
+
+ENERGY = Quantity("energy", "Energy", "meV/atom", "meV/atom", "energy_mae_meV_per_atom")
+FORCE = Quantity("force", "Force", "meV/Å", "meV/A", "force_mae_meV_per_A")
+STRESS = Quantity("stress", "Stress", "meV/Å³", "meV/A^3", "stress_mae_meV_per_A3")
+QUANTITIES = (ENERGY, FORCE, STRESS)
+
+
+@dataclass(frozen=True, order=True)
+class ModelKey:
+    """One model of the campaign: 0 is the untuned foundation model."""
+
+    round: int
+    model: str
+
+    @property
+    def title(self) -> str:
+        """What people call it."""
+        return "untuned" if self.round == 0 else f"round {self.round}"
+
+
+def models_in_order(rows: Iterable[ErrorRow]) -> list[ModelKey]:
+    """List the models that were validated: by round, then as given."""
+    keys = dict.fromkeys(ModelKey(row.round, row.model) for row in rows)
+    return sorted(keys, key=lambda key: key.round)
+
+
+def parts_in_order(rows: Iterable[ErrorRow]) -> list[tuple[str, str]]:
+    """List the (phase, kind) parts of the validation set, the total first."""
+    parts = dict.fromkeys((row.phase, row.kind) for row in rows)
+    return sorted(parts, key=lambda part: (part != (ALL, ALL), part[0] != ALL))
+
+
+def error_of(
+    rows: Iterable[ErrorRow], key: ModelKey, quantity: Quantity, phase: str = ALL, kind: str = ALL
+) -> float | None:
+    """Return one error, or None where it was not measured or is not finite."""
+    for row in rows:
+        if (row.round, row.model, row.phase, row.kind) == (key.round, key.model, phase, kind):
+            value = quantity.of(row)
+            return value if is_number(value) else None
+    return None
+
+
+@dataclass(frozen=True)
+class ErrorChange:
+    """An error of the untuned model next to that of the latest tuned one."""
+
+    quantity: Quantity
+    untuned: float | None
+    tuned: float | None
+
+    @property
+    def words(self) -> str:
+        """The change in words."""
+        return describe_change(self.untuned, self.tuned)
+
+    @property
+    def improved(self) -> bool | None:
+        """True when the tuned model is better, False when worse, None when it cannot be said."""
+        if self.untuned is None or self.tuned is None or _is_unchanged(self.untuned, self.tuned):
+            return None
+        return self.tuned < self.untuned
+
+
+def describe_change(untuned: float | None, tuned: float | None) -> str:
+    """Say how an error changed, in the words that people use.
+
+    >>> describe_change(12.0, 4.0), describe_change(10.0, 9.0), describe_change(5.0, 12.5)
+    ('3.0 times smaller', '10 % smaller', '2.5 times larger')
+    """
+    if untuned is None:
+        return "not measured for the untuned model"
+    if tuned is None:
+        return "no tuned model yet"
+    if _is_unchanged(untuned, tuned):
+        return "unchanged within 2 %"
+    if tuned == 0 or untuned == 0:
+        return "now zero" if tuned == 0 else "was zero"
+    direction = "smaller" if tuned < untuned else "larger"
+    ratio = max(untuned, tuned) / min(untuned, tuned)
+    if ratio >= 1.5:
+        return f"{ratio:,.1f} times {direction}"
+    return f"{abs(tuned - untuned) / untuned:.0%} {direction}".replace("%", " %")
+
+
+def _is_unchanged(untuned: float, tuned: float) -> bool:
+    return abs(tuned - untuned) <= 0.02 * abs(untuned)
+
+
+def error_changes(rows: Sequence[ErrorRow], phase: str = ALL, kind: str = ALL) -> tuple[ErrorChange, ...]:
+    """Compare the untuned model with the latest tuned one, for energy, force and stress."""
+    models = models_in_order(rows)
+    untuned = next((key for key in models if key.round == 0), None)
+    tuned = next((key for key in reversed(models) if key.round > 0), None)
+    return tuple(
+        ErrorChange(
+            quantity,
+            None if untuned is None else error_of(rows, untuned, quantity, phase, kind),
+            None if tuned is None else error_of(rows, tuned, quantity, phase, kind),
+        )
+        for quantity in QUANTITIES
+    )
+
+
+def validation_size(rows: Iterable[ErrorRow]) -> int | None:
+    """Return the number of structures behind the total errors."""
+    return next((row.structures for row in rows if (row.phase, row.kind) == (ALL, ALL)), None)
+
+
+def quarantined(labels: Iterable[LabelRow]) -> list[LabelRow]:
+    """List the labels that failed for good."""
+    return [label for label in labels if label.outcome in QUARANTINED]
+
+
+@dataclass(frozen=True)
+class LabelSpending:
+    """What the labels of one round and purpose cost, and what came of them."""
+
+    round: int
+    purpose: str
+    count: int
+    converged: int
+    quarantined: int
+    from_cache: int
+    engine_seconds: float  # of labels that were computed; the cached ones were free
+
+
+def label_spending(labels: Iterable[LabelRow]) -> list[LabelSpending]:
+    """Sum the labels per round and purpose."""
+    groups: dict[tuple[int, str], list[LabelRow]] = {}
+    for label in labels:
+        groups.setdefault((label.round, label.purpose), []).append(label)
+    return [
+        LabelSpending(
+            round_,
+            purpose,
+            len(group),
+            sum(label.outcome == "converged" for label in group),
+            len(quarantined(group)),
+            sum(label.from_cache for label in group),
+            sum(_seconds_paid(label) for label in group),
+        )
+        for (round_, purpose), group in sorted(groups.items())
+    ]
+
+
+def _seconds_paid(label: LabelRow) -> float:
+    return label.engine_seconds if is_number(label.engine_seconds) and not label.from_cache else 0.0
+
+
+def outcomes_by_purpose(labels: Iterable[LabelRow]) -> dict[str, Counter[str]]:
+    """Count the outcomes, for each purpose."""
+    counts: dict[str, Counter[str]] = {}
+    for label in labels:
+        counts.setdefault(label.purpose, Counter())[label.outcome] += 1
+    return counts
+
+
+@dataclass(frozen=True)
+class RoundGain:
+    """What the labels of a round were expected to add, and what they added together."""
+
+    round: int
+    labels: int
+    pools: dict[str, int]
+    added_nats: float | None
+
+    @property
+    def nats_per_label(self) -> float | None:
+        """What a label added on average."""
+        return None if self.added_nats is None or not self.labels else self.added_nats / self.labels
+
+
+def gains_by_round(results: CampaignResults) -> list[RoundGain]:
+    """Sum the selected labels and their information per round."""
+    training = [label for label in results.labels if label.gain_nats is not None]
+    rounds = sorted({label.round for label in training} | set(results.next_gain_nats))
+    gains = []
+    for round_ in rounds:
+        labels = [label for label in training if label.round == round_]
+        added = results.next_gain_nats.get(round_)
+        gains.append(
+            RoundGain(
+                round_,
+                len(labels),
+                dict(Counter(label.pool for label in labels)),
+                added if is_number(added) else None,
+            )
+        )
+    return gains
+
+
+def stage_totals(stages: Iterable[StageTime]) -> dict[str, float]:
+    """Sum the wall time per stage over the rounds, in the order in which stages first ran."""
+    totals: dict[str, float] = {}
+    for stage in stages:
+        totals[stage.stage] = totals.get(stage.stage, 0.0) + (
+            stage.seconds if is_number(stage.seconds) else 0.0
+        )
+    return totals
+
+
+def what_is_missing(results: CampaignResults) -> list[str]:
+    """Say what an unfinished campaign cannot show yet."""
+    tuned = any(row.round > 0 for row in results.errors)
+    checks = (
+        (not results.errors, "validation errors"),
+        (bool(results.errors) and not tuned, "errors of a tuned model"),
+        (not results.parity, "parity plots"),
+        (not any(label.gain_nats is not None for label in results.labels), "information gains"),
+        (results.fingerprint_map is None or not results.fingerprint_map.points, "the fingerprint map"),
+        (not results.labels, "labels"),
+        (not results.stages, "stage times"),
+    )
+    return [what for missing, what in checks if missing]

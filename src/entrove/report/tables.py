@@ -1,0 +1,241 @@
+"""The tables of the report: rows of finished texts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from entrove.campaign.results import CampaignResults, ErrorRow, LabelRow, WalkerRow
+from entrove.report.formatting import (
+    MISSING,
+    format_column,
+    format_duration,
+    format_number,
+    is_number,
+    plain_words,
+)
+from entrove.report.summary import (
+    QUANTITIES,
+    Quantity,
+    error_of,
+    gains_by_round,
+    label_spending,
+    models_in_order,
+    parts_in_order,
+    quarantined,
+)
+
+HASH_DIGITS = 10
+
+
+@dataclass(frozen=True)
+class Column:
+    """The head of a column; numbers are set flush right."""
+
+    title: str
+    numeric: bool = False
+    prose: bool = False  # may wrap
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table whose cells are texts."""
+
+    columns: tuple[Column, ...]
+    rows: list[tuple[str, ...]]
+
+
+def _error_columns() -> tuple[Column, ...]:
+    return tuple(Column(f"{quantity.title} ({quantity.unit})", numeric=True) for quantity in QUANTITIES)
+
+
+def _finite(value: float) -> float | None:
+    return value if is_number(value) else None
+
+
+def errors_by_round(rows: Sequence[ErrorRow]) -> Table:
+    """List the total errors of each model."""
+    models = models_in_order(rows)
+    columns = [format_column([error_of(rows, key, quantity) for key in models]) for quantity in QUANTITIES]
+    cells = [(key.title, key.model, *errors) for key, *errors in zip(models, *columns, strict=True)]
+    return Table((Column("Round"), Column("Model"), *_error_columns()), cells)
+
+
+def errors_by_part(rows: Sequence[ErrorRow]) -> Table:
+    """List untuned and latest tuned errors for each phase and kind."""
+    models = models_in_order(rows)
+    parts = parts_in_order(rows)
+    sizes = {(row.phase, row.kind): row.structures for row in rows}
+    columns = [_change_column(rows, quantity) for quantity in QUANTITIES]
+    cells = [
+        (phase, plain_words(kind), str(sizes[phase, kind]), *changes)
+        for (phase, kind), *changes in zip(parts, *columns, strict=True)
+    ]
+    heads = (Column("Phase"), Column("Kind"), Column("Structures", numeric=True), *_error_columns())
+    return Table(heads, cells if models else [])
+
+
+def _change_column(rows: Sequence[ErrorRow], quantity: Quantity) -> list[str]:
+    models = models_in_order(rows)
+    parts = parts_in_order(rows)
+    ends = [models[0], models[-1]] if len(models) > 1 else models
+    values = [error_of(rows, key, quantity, *part) for part in parts for key in ends]
+    texts = iter(format_column(values))
+    return [" → ".join(next(texts) for _ in ends) for _ in parts]
+
+
+def every_error(rows: Sequence[ErrorRow]) -> Table:
+    """List every error that was measured."""
+    columns = [format_column([_finite(quantity.of(row)) for row in rows]) for quantity in QUANTITIES]
+    cells = [
+        (str(row.round), row.model, row.phase, plain_words(row.kind), str(row.structures), *errors)
+        for row, *errors in zip(rows, *columns, strict=True)
+    ]
+    heads = (Column("Round", numeric=True), Column("Model"), Column("Phase"), Column("Kind"))
+    return Table((*heads, Column("Structures", numeric=True), *_error_columns()), cells)
+
+
+def gains(results: CampaignResults) -> Table:
+    """List what each round of labels added."""
+    rounds = gains_by_round(results)
+    added = format_column([each.added_nats for each in rounds])
+    per_label = format_column([each.nats_per_label for each in rounds])
+    cells = [
+        (
+            str(each.round),
+            str(each.labels),
+            total,
+            average,
+            ", ".join(f"{plain_words(pool)} {count}" for pool, count in each.pools.items()) or MISSING,
+        )
+        for each, total, average in zip(rounds, added, per_label, strict=True)
+    ]
+    heads = (
+        Column("Round", numeric=True),
+        Column("Labels", numeric=True),
+        Column("Added (nats)", numeric=True),
+        Column("Per label (nats)", numeric=True),
+        Column("From pools", prose=True),
+    )
+    return Table(heads, cells)
+
+
+def spending(labels: Sequence[LabelRow]) -> Table:
+    """List what labels cost and what came of them, by round and purpose."""
+    cells = [
+        (
+            str(each.round),
+            plain_words(each.purpose),
+            str(each.count),
+            str(each.converged),
+            str(each.quarantined),
+            str(each.from_cache),
+            format_duration(each.engine_seconds),
+        )
+        for each in label_spending(labels)
+    ]
+    heads = (
+        Column("Round", numeric=True),
+        Column("For"),
+        Column("Labels", numeric=True),
+        Column("Converged", numeric=True),
+        Column("Quarantined", numeric=True),
+        Column("From the cache", numeric=True),
+        Column("Engine time", numeric=True),
+    )
+    return Table(heads, cells)
+
+
+def quarantine(labels: Sequence[LabelRow]) -> Table:
+    """List the labels that failed for good, with the cause."""
+    cells = [
+        (
+            label.structure_hash[:HASH_DIGITS],
+            plain_words(label.outcome),
+            label.cause or MISSING,
+            str(label.round),
+            plain_words(label.purpose),
+            label.phase,
+            plain_words(label.kind),
+            _state(label.pressure_GPa, label.temperature_K),
+        )
+        for label in quarantined(labels)
+    ]
+    heads = (
+        Column("Structure"),
+        Column("Outcome"),
+        Column("Cause", prose=True),
+        Column("Round", numeric=True),
+        Column("For"),
+        Column("Phase"),
+        Column("Kind"),
+        Column("State"),
+    )
+    return Table(heads, cells)
+
+
+def every_label(labels: Sequence[LabelRow]) -> Table:
+    """List all labels."""
+    gain_texts = format_column([label.gain_nats for label in labels])
+    cells = [
+        (
+            label.structure_hash[:HASH_DIGITS],
+            str(label.round),
+            plain_words(label.purpose),
+            label.phase,
+            plain_words(label.kind),
+            plain_words(label.pool) or MISSING,
+            _state(label.pressure_GPa, label.temperature_K),
+            gain,
+            plain_words(label.outcome),
+            "cache" if label.from_cache else format_duration(label.engine_seconds),
+        )
+        for label, gain in zip(labels, gain_texts, strict=True)
+    ]
+    heads = (
+        Column("Structure"),
+        Column("Round", numeric=True),
+        Column("For"),
+        Column("Phase"),
+        Column("Kind"),
+        Column("Pool"),
+        Column("State"),
+        Column("Gain (nats)", numeric=True),
+        Column("Outcome"),
+        Column("Engine time", numeric=True),
+    )
+    return Table(heads, cells)
+
+
+def walkers(rows: Sequence[WalkerRow]) -> Table:
+    """List walkers with their restarts."""
+    cells = [
+        (
+            str(row.round),
+            str(row.walker),
+            row.phase,
+            _state(row.pressure_GPa, row.temperature_K),
+            row.strength,
+            str(row.restarts),
+            row.reasons or MISSING,
+        )
+        for row in rows
+    ]
+    heads = (
+        Column("Round", numeric=True),
+        Column("Walker", numeric=True),
+        Column("Phase"),
+        Column("State"),
+        Column("Bias"),
+        Column("Restarts", numeric=True),
+        Column("Reasons", prose=True),
+    )
+    return Table(heads, cells)
+
+
+def _state(pressure_GPa: float, temperature_K: float | None) -> str:
+    pressure = f"{format_plain(pressure_GPa)} GPa"
+    return pressure if temperature_K is None else f"{pressure}, {format_plain(temperature_K)} K"
+
+
+def format_plain(value: float) -> str:
+    """Format a set value such as a pressure: no digits that nobody chose."""
+    return f"{value:g}" if is_number(value) else format_number(value)

@@ -1,0 +1,208 @@
+"""A silicon campaign as the report sees it: two rounds of 12 labels, 12 validation structures."""
+
+from pathlib import Path
+
+import numpy as np
+
+from entrove.campaign.results import (
+    CampaignResults,
+    ErrorRow,
+    FingerprintMap,
+    LabelRow,
+    MapPoint,
+    Parity,
+    StageTime,
+    WalkerRow,
+)
+
+PHASES = ("diamond", "beta-tin")
+KINDS = ("strain", "shear", "hot_md")
+SHRINK = (1.0, 0.42, 0.27)  # error of each round against the untuned model
+ATOMS = 8
+
+CONFIG = """\
+name: silicon
+model: 7net-0
+rounds: 2
+sampling:
+  temperatures_K: [300.0, 1000.0]
+  pressures_GPa: [0.0, 10.0]
+labelling:
+  engine: {name: gpaw, cutoff_eV: 300.0, kspacing_per_A: 0.35}
+"""
+
+
+def silicon_results(rounds: int = 2, structures_per_part: int = 2) -> CampaignResults:
+    """Build the results of a finished campaign; the same numbers every time."""
+    rng = np.random.default_rng(20)
+    parities = [_parity(round_, structures_per_part) for round_ in range(rounds + 1)]
+    return CampaignResults(
+        folder=Path("campaigns/silicon"),
+        name="silicon",
+        entrove_version="0.1.0",
+        finished=True,
+        verdict="all 2 rounds are done; the next 12 labels would add 3.1 nats",
+        rounds_done=rounds,
+        rounds_planned=rounds,
+        level_of_theory="GPAW 26.7.0, PBE, plane waves 300 eV, k-spacing 0.35 1/Å, Fermi-Dirac 0.1 eV",
+        level_of_theory_hash="5c1f0b7e2d9a4c33",
+        foundation_model="7net-0",
+        config_yaml=CONFIG,
+        errors=tuple(row for parity in parities for row in _error_rows(parity)),
+        labels=_labels(rng, rounds),
+        stages=_stages(rounds),
+        parity=tuple(parities),
+        walkers=_walkers(rounds),
+        next_gain_nats={1: 61.4, 2: 17.9},
+        fingerprint_map=_map(rng, rounds),
+    )
+
+
+def _parity(round_: int, per_part: int) -> Parity:
+    rng = np.random.default_rng(7)  # the same structures for every model
+    parts = [(phase, kind) for phase in PHASES for kind in KINDS for _ in range(per_part)]
+    count = len(parts)
+    energy = np.abs(rng.normal(0.0, 0.16, count)) + np.array(
+        [0.3 * (phase != "diamond") for phase, _ in parts]
+    )
+    energy -= energy.mean()
+    spread = np.array([1.2 if kind == "hot_md" else 0.35 for _, kind in parts])
+    forces = rng.normal(0.0, np.repeat(spread, 3 * ATOMS))
+    stress = rng.normal(-4.0, 6.0, 6 * count)
+    shrink = SHRINK[min(round_, len(SHRINK) - 1)]
+    softening = 0.12 * shrink  # foundation models underestimate large forces
+    return Parity(
+        round=round_,
+        model="7net-0" if round_ == 0 else f"silicon-round{round_}",
+        phases=np.array([phase for phase, _ in parts]),
+        kinds=np.array([kind for _, kind in parts]),
+        reference_energy_eV_per_atom=energy,
+        predicted_energy_eV_per_atom=energy * (1 - softening) + rng.normal(0, 0.012 * shrink, count),
+        reference_forces_eV_per_A=forces,
+        predicted_forces_eV_per_A=forces * (1 - softening) + rng.normal(0, 0.06 * shrink, forces.size),
+        reference_stress_GPa=stress,
+        predicted_stress_GPa=stress * (1 - softening) + rng.normal(0, 0.5 * shrink, stress.size),
+        atom_counts=np.full(count, ATOMS),
+    )
+
+
+def _error_rows(parity: Parity) -> list[ErrorRow]:
+    rows = []
+    for phase, kind in [("all", "all"), *((phase, kind) for phase in PHASES for kind in KINDS)]:
+        part = np.full(len(parity.phases), True)
+        if phase != "all":
+            part = (parity.phases == phase) & (parity.kinds == kind)
+        energy = np.abs(parity.predicted_energy_eV_per_atom - parity.reference_energy_eV_per_atom)
+        forces = np.abs(parity.predicted_forces_eV_per_A - parity.reference_forces_eV_per_A)
+        stress = np.abs(parity.predicted_stress_GPa - parity.reference_stress_GPa) / 160.2176634
+        rows.append(
+            ErrorRow(
+                round=parity.round,
+                model=parity.model,
+                phase=phase,
+                kind=kind,
+                structures=int(part.sum()),
+                energy_mae_meV_per_atom=1000 * float(energy[part].mean()),
+                force_mae_meV_per_A=1000 * float(forces[np.repeat(part, 3 * ATOMS)].mean()),
+                stress_mae_meV_per_A3=1000 * float(stress[np.repeat(part, 6)].mean()),
+            )
+        )
+    return rows
+
+
+def _labels(rng: np.random.Generator, rounds: int) -> tuple[LabelRow, ...]:
+    labels = [
+        LabelRow(
+            purpose="validation",
+            round=0,
+            structure_hash=f"{number:02d}a9f3c1e77b{number:020d}",
+            phase=PHASES[number // 6],
+            kind=KINDS[number % 3],
+            pool="validation",
+            pressure_GPa=10.0 * (number % 2),
+            temperature_K=1000.0 if number % 3 == 2 else None,
+            gain_nats=None,
+            outcome="converged",
+            cause="",
+            engine_seconds=float(rng.uniform(15, 26)),
+            from_cache=False,
+        )
+        for number in range(12)
+    ]
+    for round_ in range(1, rounds + 1):
+        gains = np.sort(rng.exponential(4.4 / round_**1.5, 12) + 0.6)[::-1]
+        for number, gain in enumerate(gains):
+            failed = (round_, number) == (1, 7)
+            pool = ("entropy_md", "entropy_md", "anchors", "ordered")[number % 4]
+            labels.append(
+                LabelRow(
+                    purpose="training",
+                    round=round_,
+                    structure_hash=f"{round_}{number:02d}d41c9b0e5f{number:019d}",
+                    phase=PHASES[number % 2],
+                    kind={"entropy_md": "md", "anchors": "strain", "ordered": "relaxed"}[pool],
+                    pool=pool,
+                    pressure_GPa=10.0 * (number % 3 == 0),
+                    temperature_K=(300.0, 1000.0)[number % 2] if pool == "entropy_md" else None,
+                    gain_nats=float(gain),
+                    outcome="not_converged" if failed else "converged",
+                    cause="the density did not converge in 200 iterations, 3 attempts (last: smaller mixing)"
+                    if failed
+                    else "",
+                    engine_seconds=float(rng.uniform(15, 30)) * (4 if failed else 1),
+                    from_cache=(round_, number) == (2, 3),
+                )
+            )
+    return tuple(labels)
+
+
+def _stages(rounds: int) -> tuple[StageTime, ...]:
+    stages = [
+        StageTime(0, "relax", 21.3, "2 phases at 2 pressures, largest force 0.01 eV/Å"),
+        StageTime(0, "validation_labels", 128.0, "12 of 12 labels converged"),
+        StageTime(0, "validate", 1.9, "7net-0: 24.9 meV/atom, 78 meV/Å"),
+    ]
+    for round_ in range(1, rounds + 1):
+        stages += [
+            StageTime(round_, "sample", 74.0, "8 walkers, 400 steps, 320 snapshots"),
+            StageTime(round_, "select", 0.8, "12 of 336 candidates, 61.4 nats"),
+            StageTime(round_, "label", 151.0, "11 of 12 labels converged, 1 quarantined"),
+            StageTime(round_, "train", 163.0, "40 epochs on 23 structures"),
+            StageTime(round_, "validate", 2.0, "tuned model accepted"),
+        ]
+    return tuple(stages)
+
+
+def _walkers(rounds: int) -> tuple[WalkerRow, ...]:
+    grid = [
+        (phase, pressure, temperature)
+        for phase in PHASES
+        for pressure in (0.0, 10.0)
+        for temperature in (300.0, 1000.0)
+    ]
+    return tuple(
+        WalkerRow(
+            round_,
+            number,
+            *state,
+            "adaptive 0.3",
+            int(number == 7),
+            "shortest distance" if number == 7 else "",
+        )
+        for round_ in range(1, rounds + 1)
+        for number, state in enumerate(grid)
+    )
+
+
+def _map(rng: np.random.Generator, rounds: int) -> FingerprintMap:
+    points = []
+    for phase, centre in zip(PHASES, ((-1.5, 0.2), (1.8, -0.3)), strict=True):
+        for temperature, width in ((300, 0.25), (1000, 0.8)):
+            for round_ in range(1, rounds + 1):
+                cloud = rng.normal(centre, (width, 0.7 * width), (40, 2))
+                for number, (x, y) in enumerate(cloud):
+                    group = "selected" if number < 3 * (temperature // 500 + 1) - 1 else "walker"
+                    text = f"{phase}, {temperature} K, round {round_}"
+                    points.append(MapPoint(float(x), float(y), group, phase, round_, text))
+        points.append(MapPoint(*centre, "seed", phase, 0, f"{phase}, as given"))
+    return FingerprintMap(tuple(points), (0.61, 0.17))
