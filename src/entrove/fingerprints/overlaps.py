@@ -1,0 +1,130 @@
+"""Damped overlap matrices of spheres, and the contraction of their derivative.
+
+A sphere holds the centre (row 0, at the origin) and its neighbours. Rows beyond its size are padding.
+With widths s_i, w_ij = s_i^2 + s_j^2, D = x_i - x_j and damping f_i = (1 - |x_i|^2 / r_c^2)^2:
+
+    <s_i|s_j>     = S = (2 s_i s_j / w)^(3/2) exp(-D^2 / 2w)
+    <p_i|s_j>     = -sqrt(2) s_i D / w S                     (normalised p = sqrt(2) s_i dS/dx_i)
+    <p_i|p_j>     = 2 s_i s_j (1 / w - D D^T / w^2) S
+    A             = f_i <.|.> f_j
+
+Ref: Sadeghi et al., J. Chem. Phys. 139, 184118 (2013), section II; Zhu et al., J. Chem. Phys. 144,
+034203 (2016), equation 1 (damping).
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+PADDING_EIGENVALUE = -1.0
+"""On the diagonal of padding: A is positive semidefinite, so padding never mixes with real orbitals."""
+
+
+@dataclass(frozen=True)
+class Spheres:
+    """Spheres of similar size, padded to the largest. Lengths in Angstrom."""
+
+    x: Float[Tensor, "spheres slots 3"]  # zero in padding
+    width: Float[Tensor, "spheres slots"]
+    is_real: Bool[Tensor, "spheres slots"]
+    cutoff_A: float
+
+    def damping(self) -> tuple[Float[Tensor, "spheres slots"], Float[Tensor, "spheres slots"]]:
+        """f (zero in padding), and 1 - d^2 / r_c^2."""
+        rest = 1 - self.x.square().sum(dim=2) / self.cutoff_A**2
+        return (rest * rest).where(self.is_real, 0.0), rest
+
+    def s_overlaps(self) -> tuple[Float[Tensor, "spheres slots slots"], Float[Tensor, "spheres slots slots"]]:
+        """Damped s overlaps f_i S f_j, and 1 / w."""
+        variance = self.width.square()
+        inverse_w = (variance[:, :, None] + variance[:, None, :]).reciprocal_()
+        norm2 = self.x.square().sum(dim=2)
+        # -D^2 / 2 = x_i . x_j - (x_i^2 + x_j^2) / 2
+        exponent = torch.baddbmm(norm2[:, :, None] + norm2[:, None, :], self.x, self.x.mT, beta=-0.5)
+        overlap = exponent.mul_(inverse_w).exp_()
+        f, _ = self.damping()
+        ratio = (2 * self.width)[:, :, None] * self.width[:, None, :] * inverse_w
+        overlap.mul_(ratio.sqrt().mul_(ratio)).mul_(f[:, :, None]).mul_(f[:, None, :])
+        return overlap, inverse_w
+
+
+def overlap_matrix(spheres: Spheres, orbitals: str) -> Float[Tensor, "spheres size size"]:
+    """A of every sphere; orbitals of one atom are adjacent (s, p_x, p_y, p_z)."""
+    overlap, inverse_w = spheres.s_overlaps()
+    if orbitals == "sp":
+        overlap = _sp_matrix(spheres, overlap, inverse_w)
+    per_atom = overlap.shape[1] // spheres.x.shape[1]
+    padding = (~spheres.is_real).repeat_interleave(per_atom, dim=1)
+    overlap.diagonal(dim1=1, dim2=2).masked_fill_(padding, PADDING_EIGENVALUE)
+    return overlap
+
+
+def contract(
+    spheres: Spheres, weights: Float[Tensor, "spheres size size"], orbitals: str
+) -> Float[Tensor, "spheres slots 3"]:
+    """d tr(W A) / dx for symmetric W, with the centre held at the origin.
+
+    The centre's own row is left as it is: the caller knows that all rows sum to zero.
+    """
+    overlap, inverse_w = spheres.s_overlaps()
+    if orbitals == "s":
+        weighted = overlap.mul_(weights)
+        total = weighted.sum(dim=2)
+        pull = weighted.mul_(inverse_w)
+        gradient = 2 * (torch.bmm(pull, spheres.x) - pull.sum(dim=2, keepdim=True) * spheres.x)
+    else:
+        total, gradient = _sp_contraction(spheres, weights, overlap, inverse_w)
+    # df/dx = -4 (1 - d^2 / r_c^2) x / r_c^2, and each f appears in a row and in a column.
+    _, rest = spheres.damping()
+    radial = total * (-8 / spheres.cutoff_A**2) / rest.where(spheres.is_real, 1.0)
+    return gradient.addcmul_(radial[:, :, None], spheres.x)
+
+
+def _sp_matrix(
+    spheres: Spheres,
+    overlap: Float[Tensor, "spheres slots slots"],
+    inverse_w: Float[Tensor, "spheres slots slots"],
+) -> Float[Tensor, "spheres size size"]:
+    count, slots = spheres.width.shape
+    difference = spheres.x[:, :, None, :] - spheres.x[:, None, :, :]
+    row = (math.sqrt(2) * spheres.width)[:, :, None] * inverse_w
+    column = (math.sqrt(2) * spheres.width)[:, None, :] * inverse_w
+    matrix = overlap.new_empty(count, slots, 4, slots, 4)
+    matrix[:, :, 0, :, 0] = overlap
+    for a in range(3):
+        matrix[:, :, a + 1, :, 0] = -row * difference[..., a] * overlap
+        matrix[:, :, 0, :, a + 1] = column * difference[..., a] * overlap
+        for b in range(3):
+            matrix[:, :, a + 1, :, b + 1] = -row * column * difference[..., a] * difference[..., b] * overlap
+        matrix[:, :, a + 1, :, a + 1] += row * column / inverse_w * overlap
+    return matrix.view(count, 4 * slots, 4 * slots)
+
+
+def _sp_contraction(
+    spheres: Spheres,
+    weights: Float[Tensor, "spheres size size"],
+    overlap: Float[Tensor, "spheres slots slots"],
+    inverse_w: Float[Tensor, "spheres slots slots"],
+) -> tuple[Float[Tensor, "spheres slots"], Float[Tensor, "spheres slots 3"]]:
+    """Sum over j of W : A by atom i, and the gradient at fixed damping.
+
+    W : A of a pair is f_i S f_j B(D), with B = W_ss - row W_ps . D + column W_sp . D
+    + row column (w tr W_pp - D W_pp D); its gradient in D is f_i S f_j (dB/dD - D B / w).
+    """
+    count, slots = spheres.width.shape
+    blocks = weights.view(count, slots, 4, slots, 4)
+    difference = spheres.x[:, :, None, :] - spheres.x[:, None, :, :]
+    row = (math.sqrt(2) * spheres.width)[:, :, None] * inverse_w
+    column = (math.sqrt(2) * spheres.width)[:, None, :] * inverse_w
+    both = row * column
+    linear = column[..., None] * blocks[:, :, 0, :, 1:] - row[..., None] * blocks[:, :, 1:, :, 0].mT
+    pp = blocks[:, :, 1:, :, 1:].transpose(2, 3)
+    bent = both[..., None] * torch.einsum("cijab,cijb->cija", pp + pp.mT, difference)
+    trace = both / inverse_w * pp.diagonal(dim1=-2, dim2=-1).sum(dim=-1)
+    bracket = blocks[:, :, 0, :, 0] + trace + ((linear - bent / 2) * difference).sum(dim=-1)
+    slope = linear - bent - (bracket * inverse_w)[..., None] * difference
+    total = (overlap * bracket).sum(dim=2)
+    return total, 2 * torch.einsum("cij,cija->cia", overlap, slope)
