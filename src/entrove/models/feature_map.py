@@ -5,7 +5,7 @@ do not import each other.
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
@@ -20,6 +20,7 @@ class FeaturePullBack:
     strain: Float[Tensor, "systems 3 3"]
 
 
+@runtime_checkable
 class ModelFeatures(Protocol):
     """Features of one batch, ready to pull gradients back."""
 
@@ -30,6 +31,7 @@ class ModelFeatures(Protocol):
         ...
 
 
+@runtime_checkable
 class ModelFeatureMap(Protocol):
     """Turns a batch of atoms into per-atom features of fixed length."""
 

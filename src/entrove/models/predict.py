@@ -78,4 +78,4 @@ def _expected_pairs(atoms: Atoms, cutoff_A: float | None) -> float:
     # Without a volume to go by: the density of close-packed small atoms, no more pairs than there are.
     density = len(atoms) / volume if volume > 0.0 else 0.2
     per_atom = density * 4.0 / 3.0 * math.pi * cutoff_A**3
-    return len(atoms) * (per_atom if atoms.pbc.any() else min(per_atom, len(atoms)))
+    return len(atoms) * (per_atom if atoms.pbc.any() else min(per_atom, float(len(atoms))))

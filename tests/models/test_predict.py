@@ -1,0 +1,52 @@
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk, molecule
+from trial_structures import rattled
+
+from entrove.errors import StructureError
+from entrove.models import predict as predict_module
+from entrove.models.predict import plan_batches, predict
+
+
+def test_order_info_and_input_are_kept(sevennet):
+    structures = [
+        rattled(bulk("Si", "diamond", a=5.43, cubic=True), 0),
+        rattled(molecule("H2O", vacuum=3.0), 1),
+        rattled(bulk("Si", "diamond", a=5.43), 2),
+    ]
+    for index, atoms in enumerate(structures):
+        atoms.info["index"] = index
+    labelled = predict(sevennet, structures)
+    for index, (before, after) in enumerate(zip(structures, labelled, strict=True)):
+        assert after.info["index"] == index
+        assert before.calc is None
+        np.testing.assert_array_equal(after.positions, before.positions)
+        alone = predict(sevennet, [before])[0]
+        # float32 sums in another order: 1e-6 of an energy of some 10 eV.
+        assert after.get_potential_energy() == pytest.approx(alone.get_potential_energy(), abs=2e-5)
+        np.testing.assert_allclose(after.get_forces(), alone.get_forces(), atol=1e-4)
+
+
+def test_batches_are_bounded_and_of_one_periodicity(monkeypatch):
+    monkeypatch.setattr(predict_module, "PAIRS_PER_BATCH", 2000)
+    cell = bulk("Si", "diamond", a=5.43, cubic=True)
+    slab = cell.copy()
+    slab.pbc = (True, True, False)
+    structures = [cell, slab, cell.repeat(3), cell, slab, *[cell] * 20]
+    batches = list(plan_batches(structures, 5.0, batch_size=6))
+    assert sorted(index for batch in batches for index in batch) == list(range(len(structures)))
+    for batch in batches:
+        assert len(batch) <= 6
+        assert len({tuple(structures[index].pbc) for index in batch}) == 1
+    # 216 atoms x 26 neighbours exceed the bound alone, so they go alone.
+    assert [2] in batches
+
+
+def test_nothing_in_nothing_out(sevennet):
+    assert predict(sevennet, []) == []
+
+
+def test_empty_structure_is_named(sevennet):
+    with pytest.raises(StructureError, match="structure 1 has no atoms"):
+        predict(sevennet, [bulk("Si", "diamond", a=5.43), Atoms()])

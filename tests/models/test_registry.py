@@ -1,0 +1,70 @@
+import sys
+
+import pytest
+import torch
+from ase import Atoms
+
+from entrove.errors import ModelError
+from entrove.models.registry import NAMES, load
+
+
+def test_a_misspelt_name_gets_the_names_and_the_nearest():
+    with pytest.raises(ModelError, match=r"unknown model '7net0'\. Did you mean '7net-0'\?") as error:
+        load("7net0")
+    assert all(name in str(error.value) for name in NAMES)
+
+
+def test_a_missing_file_is_named():
+    with pytest.raises(ModelError, match=r"nowhere/model\.pth: no such model file"):
+        load("nowhere/model.pth")
+
+
+def test_a_folder_points_to_the_bundle_door(tmp_path):
+    with pytest.raises(ModelError, match=r"entrove\.load_model"):
+        load(str(tmp_path))
+
+
+def test_a_file_that_is_no_checkpoint_is_refused(tmp_path):
+    path = tmp_path / "model.pth"
+    path.write_text("not a model")
+    with pytest.raises(ModelError, match="not a SevenNet checkpoint"):
+        load(str(path))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
+def test_cuda_is_refused_where_there_is_none():
+    with pytest.raises(ModelError, match="device='cpu' or 'auto'"):
+        load("7net-0", device="cuda")
+
+
+def test_a_multi_fidelity_model_needs_a_fidelity_and_lists_them():
+    with pytest.raises(ModelError, match="7net-mf-0@PBE, 7net-mf-0@R2SCAN"):
+        load("7net-mf-0")
+    with pytest.raises(ModelError, match="'HSE' is not one of its fidelities"):
+        load("7net-mf-0@HSE")
+    with pytest.raises(ModelError, match="7net-0 has a single fidelity"):
+        load("7net-0@PBE")
+
+
+def test_a_model_outside_the_wheel_is_not_downloaded_behind_the_users_back(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    constants = sys.modules.get("sevenn._const") or __import__("sevenn._const", fromlist=["_const"])
+    monkeypatch.setattr(constants, "SEVENNET_omat", constants._prefix + "/none/omat.pth")
+    with pytest.raises(ModelError, match=r"fetch it once.*load_checkpoint\('7net-omat'\)"):
+        load("7net-omat")
+
+
+def test_loading_leaves_the_default_dtype_alone(sevennet):
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        load("7net-0", device="cpu")
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(before)
+
+
+def test_species_are_symbols_and_unknown_ones_are_refused(sevennet):
+    assert {"Si", "C", "Na", "Cl"} <= sevennet.species
+    with pytest.raises(ModelError, match="7net-0 does not know Po; it knows Ac, Ag"):
+        sevennet.check_species([Atoms("SiPo")])

@@ -1,0 +1,141 @@
+"""Laws of the batched SevenNet model, against the package's own ASE calculator and by differences."""
+
+import numpy as np
+import pytest
+import torch
+import torch_sim
+from ase import Atoms
+from ase.build import bulk, molecule
+from trial_structures import rattled
+
+from entrove.models.predict import predict
+from entrove.models.registry import load
+from entrove.models.sevennet import SevenNetModel, build_network
+
+# The network works in float32 (relative 1.2e-7) on energies of -5 to -9 eV per atom; sums run in another
+# order in a batch. 2e-6 eV/atom is a few units in the last place. Forces and stresses are sums of some
+# 100 terms of up to 100 eV/A (compressed diamond), hence 2e-4 eV/A and 2e-5 eV/A^3.
+ENERGY_TOLERANCE_EV_PER_ATOM = 2e-6
+FORCE_TOLERANCE_EV_PER_A = 2e-4
+STRESS_TOLERANCE_EV_PER_A3 = 2e-5
+
+
+def assert_same(ours: Atoms, theirs: Atoms) -> None:
+    energy = ENERGY_TOLERANCE_EV_PER_ATOM * len(ours)
+    assert ours.get_potential_energy() == pytest.approx(theirs.get_potential_energy(), abs=energy)
+    np.testing.assert_allclose(ours.get_forces(), theirs.get_forces(), atol=FORCE_TOLERANCE_EV_PER_A)
+    np.testing.assert_allclose(ours.get_stress(), theirs.get_stress(), atol=STRESS_TOLERANCE_EV_PER_A3)
+
+
+def test_batch_equals_the_packages_own_calculator(sevennet, mixed_structures):
+    calculator = sevennet.calculator()
+    for ours, atoms in zip(predict(sevennet, mixed_structures), mixed_structures, strict=True):
+        theirs = atoms.copy()
+        theirs.calc = calculator
+        assert_same(ours, theirs)
+
+
+def test_fidelities_differ_and_each_equals_its_calculator():
+    atoms = rattled(bulk("Si", "diamond", a=5.43), 3)
+    energies = []
+    for name in ("7net-mf-0@PBE", "7net-mf-0@R2SCAN"):
+        model = load(name, device="cpu")
+        ours = predict(model, [atoms, atoms])
+        theirs = atoms.copy()
+        theirs.calc = model.calculator()
+        assert_same(ours[1], theirs)
+        energies.append(theirs.get_potential_energy())
+    assert abs(energies[0] - energies[1]) > 0.1
+
+
+def test_order_of_atoms_does_not_matter(sevennet):
+    atoms = rattled(bulk("NaCl", "rocksalt", a=5.6, cubic=True), 5)
+    order = np.random.default_rng(5).permutation(len(atoms))
+    plain, permuted = predict(sevennet, [atoms, atoms[order]])
+    assert permuted.get_potential_energy() == pytest.approx(plain.get_potential_energy(), abs=2e-5)
+    np.testing.assert_allclose(
+        permuted.get_forces(), plain.get_forces()[order], atol=FORCE_TOLERANCE_EV_PER_A
+    )
+
+
+def test_states_of_either_precision_give_float64(sevennet):
+    atoms = rattled(bulk("Si", "diamond", a=5.43), 6)
+    for dtype in (torch.float32, torch.float64):
+        results = sevennet.model(torch_sim.initialize_state([atoms], torch.device("cpu"), dtype))
+        assert {value.dtype for value in results.values()} == {torch.float64}
+
+
+def test_a_molecule_has_no_stress(sevennet):
+    water = predict(sevennet, [molecule("H2O")])[0]
+    np.testing.assert_array_equal(water.get_stress(), 0.0)
+
+
+def test_nan_is_seen_in_its_system_only(sevennet):
+    atoms = rattled(bulk("Si", "diamond", a=5.43), 7)
+    state = torch_sim.initialize_state([atoms, atoms], torch.device("cpu"), torch.float64)
+    state.positions[0, 1] = float("nan")
+    results = sevennet.model(state)
+    assert torch.isnan(results["energy"]).tolist() == [True, False]
+    assert torch.isnan(results["forces"][:2]).all()
+    assert torch.isfinite(results["forces"][2:]).all()
+
+
+@pytest.fixture(scope="module")
+def sevennet_in_float64() -> SevenNetModel:
+    """The same weights, every operation in double precision: differences can be trusted to many digits."""
+    network = build_network("7net-0").double()
+
+    def to_float64(module, inputs, graph):
+        return {name: value.double() if value.is_floating_point() else value for name, value in graph.items()}
+
+    # SevenNet's one-hot embedding is float32 whatever the weights are.
+    network.onehot_idx_to_onehot.register_forward_hook(to_float64)
+    return SevenNetModel(network, None, torch.device("cpu"))
+
+
+def energy(model: SevenNetModel, atoms: Atoms) -> float:
+    return float(model(torch_sim.initialize_state([atoms], torch.device("cpu"), torch.float64))["energy"])
+
+
+def test_forces_are_minus_the_gradient(sevennet_in_float64):
+    atoms = rattled(bulk("Si", "diamond", a=5.43), 8)
+    state = torch_sim.initialize_state([atoms], torch.device("cpu"), torch.float64)
+    direction = np.random.default_rng(8).normal(size=atoms.positions.shape)
+    # Central difference: error h^2/6 E''' ~ 1e-6 (h = 1e-3 A, E''' ~ 10 eV/A^3), round-off 1e-15 * 10 / h.
+    h = 1e-3
+    ends = []
+    for sign in (1.0, -1.0):
+        moved = atoms.copy()
+        moved.positions += sign * h * direction
+        ends.append(energy(sevennet_in_float64, moved))
+    slope = (ends[0] - ends[1]) / (2 * h)
+    forces = sevennet_in_float64(state)["forces"].numpy()
+    assert -np.sum(forces * direction) == pytest.approx(slope, rel=1e-4, abs=1e-4)
+
+
+def test_stress_is_the_strain_derivative_per_volume(sevennet_in_float64):
+    atoms = rattled(bulk("Si", "diamond", a=5.43), 9)
+    state = torch_sim.initialize_state([atoms], torch.device("cpu"), torch.float64)
+    strain = np.random.default_rng(9).normal(size=(3, 3))
+    strain = (strain + strain.T) / 2
+    h = 1e-4
+    ends = []
+    for sign in (1.0, -1.0):
+        strained = atoms.copy()
+        strained.set_cell(atoms.cell.array @ (np.eye(3) + sign * h * strain), scale_atoms=True)
+        ends.append(energy(sevennet_in_float64, strained))
+    slope = (ends[0] - ends[1]) / (2 * h) / atoms.get_volume()
+    stress = sevennet_in_float64(state)["stress"][0].numpy()
+    assert np.sum(stress * strain) == pytest.approx(slope, rel=1e-4, abs=1e-6)
+
+
+def test_float32_energy_follows_its_forces(sevennet):
+    # In float32 the energy of 2 atoms resolves 1e-6 eV; with h = 0.02 A a slope is good to 5e-5 eV/A
+    # plus h^2/6 E''' ~ 7e-4 eV/A.
+    atoms = rattled(bulk("Si", "diamond", a=5.43), 10)
+    moved = [atoms.copy(), atoms.copy()]
+    moved[0].positions[0, 0] += 0.02
+    moved[1].positions[0, 0] -= 0.02
+    plus, minus, centre = predict(sevennet, [*moved, atoms])
+    slope = (plus.get_potential_energy() - minus.get_potential_energy()) / 0.04
+    assert -centre.get_forces()[0, 0] == pytest.approx(slope, abs=3e-3)
