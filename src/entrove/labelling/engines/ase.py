@@ -1,0 +1,89 @@
+"""Any ASE calculator, by the import path of the function that makes it."""
+
+import importlib
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from ase import Atoms
+from ase.calculators.calculator import SCFError
+from pydantic import Field, JsonValue, PrivateAttr
+
+from entrove.errors import LabelError
+from entrove.labelling.engines.base import Computation, Engine, NotConvergedError, evaluate_calculator
+
+
+class AseCalculator(Engine):
+    """A calculator of the user's own.
+
+    It tells that it did not converge by raising `ase.calculators.calculator.SCFError`, or by an
+    attribute `converged` that is False after the calculation.
+    """
+
+    labels_per_process: ClassVar[int] = 1000
+
+    name: Literal["ase"] = "ase"
+    calculator: str = Field(
+        description="Import path 'module:function' of what makes the calculator.", pattern=r"^[\w.]+:[\w.]+$"
+    )
+    arguments: dict[str, JsonValue] = Field(
+        default_factory=dict,
+        description="Keyword arguments of that function; they define the level of theory.",
+    )
+    species: list[str] | None = Field(
+        default=None, description="Chemical symbols that the calculator knows; nothing means all."
+    )
+    _made: Any = PrivateAttr(None)
+
+    @property
+    def kind(self) -> str:
+        """Name of the engine."""
+        return self.name
+
+    def theory(self) -> dict[str, object]:
+        """The calculator and its arguments."""
+        return {"name": self.name, "calculator": self.calculator, "arguments": self.arguments}
+
+    def check_available(self) -> None:
+        """Raise `LabelError` when the calculator cannot be imported."""
+        self._factory()
+
+    def uncovered(self, species: Iterable[str]) -> list[str]:
+        """Those that `species` of the configuration does not list."""
+        return [] if self.species is None else [symbol for symbol in species if symbol not in self.species]
+
+    def version(self) -> str:
+        """Version of the package that the calculator comes from, where it says one."""
+        package = importlib.import_module(self.calculator.partition(":")[0].partition(".")[0])
+        return str(getattr(package, "__version__", ""))
+
+    def warm_up(self) -> None:
+        """Make the calculator."""
+        self._made = self._make()
+
+    def compute(self, atoms: Atoms, folder: Path, rung: int) -> Computation:  # noqa: ARG002
+        """One calculation; a retry starts from a calculator without history."""
+        calculator = self._made if rung == 0 and self._made is not None else self._make()
+        try:
+            computation = evaluate_calculator(calculator, atoms)
+        except SCFError as error:
+            raise NotConvergedError(str(error) or "the calculator raised SCFError") from error
+        if getattr(calculator, "converged", True) is False:
+            raise NotConvergedError("the calculator says converged = False")
+        return computation
+
+    def _make(self) -> Any:
+        return self._factory()(**self.arguments)
+
+    def _factory(self) -> Callable[..., Any]:
+        module_name, _, attribute = self.calculator.partition(":")
+        try:
+            found: Any = importlib.import_module(module_name)
+            for part in attribute.split("."):
+                found = getattr(found, part)
+        except (ImportError, AttributeError) as error:
+            raise LabelError(
+                f"engine ase: cannot import '{self.calculator}' ({error}); install its package or put it on "
+                "PYTHONPATH, and write 'module:function'"
+            ) from error
+        return found

@@ -1,0 +1,72 @@
+"""Another machine-learned potential as the teacher."""
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from ase import Atoms
+from pydantic import Field, PrivateAttr
+
+from entrove.labelling.engines.base import Computation, Engine, evaluate_calculator
+
+
+class Teacher(Engine):
+    """Labels from a model of `entrove.models`, by name or path."""
+
+    labels_per_process: ClassVar[int] = 100_000
+
+    name: Literal["mlip"] = "mlip"
+    model: str = Field(description="Name or path of the model, as under the key `model` of the campaign.")
+    device: str = Field(default="cpu", description="Where it runs: 'cpu', 'cuda' or 'auto'.")
+    _calculator: Any = PrivateAttr(None)
+
+    @property
+    def kind(self) -> str:
+        """Name of the engine."""
+        return self.name
+
+    def theory(self) -> dict[str, object]:
+        """The model: by name, or by the content of its file or folder."""
+        path = Path(self.model)
+        identity = f"sha256:{_hash_files(path)}" if path.exists() else self.model
+        return {"name": self.name, "model": identity}
+
+    def check_available(self) -> None:
+        """Raise `EntroveError` when the model cannot be loaded."""
+        self._load()
+
+    def uncovered(self, species: Iterable[str]) -> list[str]:
+        """Species that the model was not trained on."""
+        known = self._load().species
+        return [] if known is None else [symbol for symbol in species if symbol not in known]
+
+    def version(self) -> str:
+        """The model's own name."""
+        return self.model
+
+    def warm_up(self) -> None:
+        """Load the model."""
+        if self._calculator is None:
+            self._calculator = self._load().calculator()
+
+    def compute(self, atoms: Atoms, folder: Path, rung: int) -> Computation:  # noqa: ARG002
+        """One evaluation."""
+        self.warm_up()
+        return evaluate_calculator(self._calculator, atoms)
+
+    def _load(self) -> Any:
+        # Torch and the model's framework: only where the teacher really runs.
+        from entrove.models.registry import load
+
+        return load(self.model, device=self.device)
+
+
+def _hash_files(path: Path) -> str:
+    digest = hashlib.sha256()
+    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    for file in files:
+        digest.update(file.name.encode())
+        with file.open("rb") as handle:
+            digest.update(hashlib.file_digest(handle, "sha256").digest())
+    return digest.hexdigest()

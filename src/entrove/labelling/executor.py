@@ -1,0 +1,194 @@
+"""Where engines run: Parsl, configured for this machine, for Slurm, or by the user."""
+
+import importlib
+import logging
+import sys
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from entrove.errors import LabelError
+from entrove.labelling.attempt import Attempt, AttemptEnd
+from entrove.labelling.config import AnyExecution, LocalExecution, ParslExecution, SlurmExecution
+from entrove.labelling.worker import run_attempt
+
+if TYPE_CHECKING:
+    from parsl.config import Config
+
+logger = logging.getLogger(__name__)
+
+LABEL = "labels"
+POLL_S = 1.0
+"""How often Parsl looks after its workers: the first ones start after this time."""
+_THREAD_VARIABLES: tuple[str, ...] = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+class AttemptExecutor:
+    """Run attempts at labels through Parsl; a context manager that leaves no process behind."""
+
+    def __init__(self, execution: AnyExecution, run_folder: Path):
+        self._execution = execution
+        self._run_folder = run_folder.absolute()
+        self._kernel: Any = None
+        self._run: Callable[[Attempt], Future[AttemptEnd]] | None = None
+
+    def __enter__(self) -> "AttemptExecutor":
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ):
+        self.stop()
+
+    @property
+    def running(self) -> bool:
+        """Whether Parsl was started."""
+        return self._kernel is not None
+
+    def start(self) -> None:
+        """Start Parsl. Raises `LabelError` when it cannot start."""
+        from parsl import DataFlowKernel, python_app
+
+        config = parsl_config(self._execution, self._run_folder)
+        try:
+            self._kernel = DataFlowKernel(config)
+        except Exception as error:  # Parsl raises a bare Exception when its interchange does not answer
+            raise LabelError(
+                f"Parsl cannot start in {self._run_folder}: {error}; see its parsl.log there"
+            ) from error
+        # No label is Parsl's to remember: `cache` here is Parsl's own memoization.
+        self._run = python_app(run_attempt, data_flow_kernel=self._kernel, cache=False)
+
+    def submit(self, attempt: Attempt) -> "Future[AttemptEnd]":
+        """Send an attempt to the next free worker."""
+        if self._run is None:
+            raise LabelError("the executor was not started; use it in a `with` statement")
+        return self._run(attempt)
+
+    def stop(self) -> None:
+        """End all workers at once, whatever they are doing."""
+        if self._kernel is None:
+            return
+        kernel, self._kernel, self._run = self._kernel, None, None
+        kernel.cleanup()
+
+
+def worker_was_lost(error: BaseException) -> bool:
+    """Whether an attempt failed because its worker went away: job cancelled, node failed, killed."""
+    from parsl.executors.high_throughput.errors import ManagerLost, WorkerLost
+
+    return isinstance(error, ManagerLost | WorkerLost)
+
+
+def parsl_config(execution: AnyExecution, run_folder: Path) -> "Config":
+    """The Parsl configuration of an `executor` key. Raises `LabelError` when it cannot be made."""
+    match execution:
+        case LocalExecution():
+            return _configure(_local_executor(execution), run_folder)
+        case SlurmExecution():
+            return _configure(_slurm_executor(execution), run_folder)
+        case ParslExecution():
+            return _import_config(execution.config)
+
+
+def _configure(executor: Any, run_folder: Path) -> "Config":
+    from parsl.config import Config
+
+    return Config(
+        executors=[executor],
+        run_dir=str(run_folder),
+        usage_tracking=0,
+        retries=0,  # the labeller knows which failures are worth another try
+        strategy="simple",
+        strategy_period=POLL_S,
+        exit_mode="cleanup",
+    )
+
+
+def _local_executor(execution: LocalExecution) -> Any:
+    from parsl.executors import HighThroughputExecutor
+
+    from entrove.labelling.local_processes import LocalProcesses, tethered
+
+    threads = dict.fromkeys(_THREAD_VARIABLES, str(execution.cores_per_worker))
+    return HighThroughputExecutor(
+        label=LABEL,
+        address="127.0.0.1",
+        encrypted=True,
+        max_workers_per_node=execution.workers,
+        # More workers than cores is the user's decision; Parsl would silently start fewer.
+        cores_per_worker=1e-3,
+        provider=LocalProcesses(threads),
+        launch_cmd=_launch_command(),
+        interchange_launch_cmd=tethered(_module("interchange")),
+    )
+
+
+def _slurm_executor(execution: SlurmExecution) -> Any:
+    from parsl.executors import HighThroughputExecutor
+    from parsl.launchers import SrunLauncher
+    from parsl.providers import SlurmProvider
+
+    from entrove.labelling.local_processes import tethered
+
+    exports = [f"export {name}={execution.cores_per_worker}" for name in _THREAD_VARIABLES]
+    return HighThroughputExecutor(
+        label=LABEL,
+        address=execution.address,
+        encrypted=True,
+        max_workers_per_node=execution.workers_per_node,
+        cores_per_worker=1e-3,
+        provider=SlurmProvider(
+            partition=execution.partition,
+            account=execution.account,
+            walltime=execution.walltime,
+            nodes_per_block=execution.nodes_per_job,
+            cores_per_node=execution.workers_per_node * execution.cores_per_worker,
+            init_blocks=1,
+            min_blocks=execution.min_jobs,
+            max_blocks=execution.max_jobs,
+            exclusive=False,
+            scheduler_options=execution.scheduler_options,
+            worker_init="\n".join([*exports, execution.prepare]),
+            launcher=SrunLauncher(),
+        ),
+        launch_cmd=_launch_command(),
+        interchange_launch_cmd=tethered(_module("interchange")),
+    )
+
+
+def _module(name: str) -> list[str]:
+    # By module and not by script name: `entrove` may be called by its full path, with its
+    # environment's folder of scripts not on PATH.
+    return [sys.executable, "-m", f"parsl.executors.high_throughput.{name}"]
+
+
+def _launch_command() -> str:
+    from parsl.executors.high_throughput.executor import DEFAULT_LAUNCH_CMD
+
+    command = DEFAULT_LAUNCH_CMD.replace(
+        "process_worker_pool.py", "exec " + " ".join(_module("process_worker_pool"))
+    )
+    # A campaign folder may have a blank in its name.
+    return command.replace("{logdir}", "'{logdir}'").replace("{cert_dir}", "'{cert_dir}'")
+
+
+def _import_config(path: str) -> "Config":
+    module_name, _, attribute = path.partition(":")
+    try:
+        made = getattr(importlib.import_module(module_name), attribute)()
+    except (ImportError, AttributeError) as error:
+        raise LabelError(
+            f"executor parsl: cannot import '{path}' ({error}); write 'module:function' of a function "
+            "without arguments that returns a parsl.Config, and put its module on PYTHONPATH"
+        ) from error
+    from parsl.config import Config
+
+    if not isinstance(made, Config):
+        raise LabelError(
+            f"executor parsl: '{path}' returned {type(made).__name__}; it must return a parsl.Config"
+        )
+    return made

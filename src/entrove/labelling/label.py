@@ -1,0 +1,81 @@
+"""What labelling hands on: one `Label` per structure, whatever its end."""
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+from jaxtyping import Float
+
+from entrove.errors import LabelError
+from entrove.structures import attach_results
+
+
+class Outcome(StrEnum):
+    """How a label ended. Everything but CONVERGED is quarantined and never trained on."""
+
+    CONVERGED = "converged"
+    NOT_CONVERGED = "not converged"
+    CRASHED = "crashed"
+    TIMED_OUT = "timed out"
+    REJECTED = "rejected"
+
+
+@dataclass(frozen=True, eq=False)
+class Label:
+    """Energy, forces and stress of one structure, or why there are none, and where they came from.
+
+    Forces are in the atom order of the structure that was asked for; stress is (3, 3) in ASE's sign
+    (positive = tensile), and None for a structure that is not periodic in three dimensions. A
+    REJECTED label keeps the numbers for which it was rejected, where there are any.
+    """
+
+    structure_hash: str
+    level_of_theory: str
+    outcome: Outcome
+    cause: str = ""
+    folder: str = ""
+    energy_eV: float | None = None
+    forces_eV_per_A: Float[np.ndarray, "atoms 3"] | None = None
+    stress_eV_per_A3: Float[np.ndarray, "3 3"] | None = None
+    attempts: int = 1
+    engine_seconds: float = 0.0
+    engine: str = ""
+    engine_version: str = ""
+    host_class: str = ""
+    started_utc: str = ""
+
+    @property
+    def converged(self) -> bool:
+        """Whether the label can be trained on."""
+        return self.outcome is Outcome.CONVERGED
+
+    def attach(self, atoms: Atoms) -> Atoms:
+        """Return a copy of `atoms` that carries this label, and where it came from in `info`.
+
+        Raises `LabelError` when the label did not converge.
+        """
+        if not self.converged or self.energy_eV is None or self.forces_eV_per_A is None:
+            raise LabelError(
+                f"structure {self.structure_hash}: no label to attach, it is '{self.outcome}' "
+                f"({self.cause}); leave it out, or release it with `entrove labels FOLDER --retry`"
+            )
+        if self.stress_eV_per_A3 is None:
+            labelled = atoms.copy()
+            labelled.calc = SinglePointCalculator(
+                labelled, energy=self.energy_eV, forces=self.forces_eV_per_A.copy()
+            )
+        else:
+            labelled = attach_results(atoms, self.energy_eV, self.forces_eV_per_A, self.stress_eV_per_A3)
+        labelled.info["entrove_structure_hash"] = self.structure_hash
+        labelled.info["entrove_level_of_theory"] = self.level_of_theory
+        labelled.info["entrove_engine"] = f"{self.engine} {self.engine_version}".strip()
+        labelled.info["entrove_engine_seconds"] = round(self.engine_seconds, 3)
+        return labelled
+
+    def reordered(self, order: np.ndarray) -> "Label":
+        """The same label for the atoms `[atoms[i] for i in order]`."""
+        if self.forces_eV_per_A is None:
+            return self
+        return replace(self, forces_eV_per_A=self.forces_eV_per_A[order])

@@ -1,0 +1,61 @@
+"""Which settings a label was computed with, as one hash: a dataset never mixes two."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from entrove.errors import LabelError
+from entrove.labelling.engines.base import Engine
+from entrove.labelling.label import Label
+
+
+@dataclass(frozen=True)
+class LevelOfTheory:
+    """Engine and settings that define energies, as canonical JSON."""
+
+    engine: str
+    settings: str
+
+    @classmethod
+    def of(cls, engine: Engine) -> "LevelOfTheory":
+        """The level of theory of an engine's settings."""
+        return cls(engine.kind, json.dumps(engine.theory(), sort_keys=True, separators=(",", ":")))
+
+    @classmethod
+    def declared(cls, description: str) -> "LevelOfTheory":
+        """The level of theory of labels that were computed elsewhere, in the user's words."""
+        if not description.strip():
+            raise LabelError(
+                "level of theory: the description is empty; say code, functional and settings, "
+                "for example 'VASP 6.4 PBE 520 eV MPRelaxSet'"
+            )
+        return cls("imported", json.dumps({"description": " ".join(description.split())}))
+
+    @property
+    def hash(self) -> str:
+        """16 hexadecimal digits."""
+        return hashlib.sha256(f"{self.engine}\n{self.settings}".encode()).hexdigest()[:16]
+
+    def describe(self) -> dict[str, Any]:
+        """Engine and settings as JSON values."""
+        return {"engine": self.engine, "settings": json.loads(self.settings)}
+
+    def differences(self, other: "LevelOfTheory") -> str:
+        """What distinguishes two levels, in words: 'cutoff_eV: 300 against 400'."""
+        mine = {"engine": self.engine} | json.loads(self.settings)
+        theirs = {"engine": other.engine} | json.loads(other.settings)
+        keys = [key for key in mine | theirs if mine.get(key) != theirs.get(key)]
+        return "; ".join(f"{key}: {mine.get(key)} against {theirs.get(key)}" for key in keys)
+
+
+def require_one_level(labels: Iterable[Label], level: LevelOfTheory) -> None:
+    """Raise `LabelError` unless every label has this level of theory."""
+    strangers = {label.level_of_theory for label in labels} - {level.hash}
+    if strangers:
+        raise LabelError(
+            f"labels of different levels of theory cannot be one dataset: {', '.join(sorted(strangers))} "
+            f"beside {level.hash} ({level.settings}); label those structures again, "
+            "or start a campaign for each"
+        )

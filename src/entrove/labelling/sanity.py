@@ -1,0 +1,41 @@
+"""Labels that cannot be true: not finite, absurdly large, or far from what a model allows."""
+
+import numpy as np
+from pydantic import Field, PositiveFloat
+
+from entrove.labelling.attempt import AttemptEnd
+from entrove.settings import Settings
+
+
+class SanityLimits(Settings):
+    """Beyond these a label is rejected and quarantined, never trained on."""
+
+    max_force_eV_per_A: PositiveFloat = Field(default=100.0, description="Largest force on an atom in eV/A.")
+    max_stress_eV_per_A3: PositiveFloat = Field(
+        default=5.0, description="Largest stress component in eV/A^3 (1 eV/A^3 = 160.2 GPa)."
+    )
+
+
+def find_absurdity(end: AttemptEnd, atom_count: int, limits: SanityLimits) -> str:
+    """Why a converged attempt cannot be believed; an empty string when nothing speaks against it."""
+    if end.energy_eV is None or not np.isfinite(end.energy_eV):
+        return f"the energy is {end.energy_eV}"
+    forces = np.asarray(end.forces_eV_per_A, dtype=float)
+    if forces.shape != (atom_count, 3):
+        return f"forces have shape {forces.shape} for {atom_count} atoms"
+    absurdity = _find_large("force", "eV/A", np.linalg.norm(forces, axis=1), limits.max_force_eV_per_A)
+    if absurdity or end.stress_eV_per_A3 is None:
+        return absurdity
+    stress = np.asarray(end.stress_eV_per_A3, dtype=float)
+    if stress.shape != (3, 3):
+        return f"the stress has shape {stress.shape}"
+    return _find_large("stress", "eV/A^3", np.abs(stress), limits.max_stress_eV_per_A3)
+
+
+def _find_large(what: str, unit: str, values: np.ndarray, limit: float) -> str:
+    if not np.isfinite(values).all():
+        return f"a {what} is not a finite number"
+    largest = float(values.max())
+    return (
+        f"a {what} of {largest:.4g} {unit} is above the limit of {limit:g} {unit}" if largest > limit else ""
+    )
