@@ -35,7 +35,7 @@ class EntropyConfig(Settings):
         "closer than sqrt(lambda) reference standard deviations count as one.",
     )
     scale_floor: float = Field(
-        default=1e-3,
+        default=1e-2,
         gt=0,
         lt=1,
         description="information: no feature is divided by less than this fraction of the typical standard "

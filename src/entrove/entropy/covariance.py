@@ -28,7 +28,7 @@ from entrove.entropy.rows import SpeciesRows, split_rows
 
 
 @dataclass(frozen=True)
-class _Spectrum:
+class Spectrum:
     """Scatter of the dataset's rows of one species, diagonalised."""
 
     count: int
@@ -37,13 +37,15 @@ class _Spectrum:
     eigenvectors: Float[Tensor, "features features"]
 
     @classmethod
-    def of(cls, moments: Moments) -> "_Spectrum":
-        # Rounding can leave a scatter eigenvalue at -1e-12; the exact one is never negative.
+    def of(cls, moments: Moments) -> "Spectrum":
+        """Diagonalise the scatter of these rows."""
         eigenvalues, eigenvectors = torch.linalg.eigh(moments.scatter())
+        # Rounding can leave a scatter eigenvalue at -1e-12; the exact one is never negative.
         return cls(moments.count, moments.mean(), eigenvalues.clamp_min(0.0), eigenvectors)
 
-    def to(self, device: torch.device) -> "_Spectrum":
-        return _Spectrum(
+    def to(self, device: torch.device) -> "Spectrum":
+        """The same on another device."""
+        return Spectrum(
             self.count, self.mean.to(device), self.eigenvalues.to(device), self.eigenvectors.to(device)
         )
 
@@ -51,10 +53,38 @@ class _Spectrum:
         """ln det Sigma of the dataset alone."""
         return float((self.eigenvalues / max(self.count, 1) + epsilon).log().sum())
 
+    def update(
+        self, y: Float[Tensor, "systems rows features"], count: Int[Tensor, " systems"], epsilon: float
+    ) -> "Update":
+        """Write Sigma' of every system by its U, from rows y = (x - mu) V; y beyond `count` is zero."""
+        added = count.to(torch.float64)
+        # A system without this species, in a dataset without it: any total will do, it has no rows.
+        total = (added + self.count).clamp_min(1.0)
+        centring = (1.0 - (self.count / total).sqrt()) / added.clamp_min(1.0)
+        # Padding is zero in y, but the centring would fill it: its rows are cut out again.
+        filled = torch.arange(y.shape[1], device=y.device) < count[:, None]
+        U = (y - (centring[:, None] * y.sum(1))[:, None, :]) * filled[:, :, None]
+        eigenvalues = self.eigenvalues / total[:, None] + epsilon
+        inverse_root = (eigenvalues * total[:, None]).rsqrt()
+        return Update(
+            diagonal=eigenvalues.log().sum(1),
+            W=U * inverse_root[:, None, :],
+            inverse_root=inverse_root,
+            centring=centring,
+        )
+
+    def gain(
+        self, y: Float[Tensor, "systems rows features"], count: Int[Tensor, " systems"], epsilon: float
+    ) -> Float[Tensor, " systems"]:
+        """ln det Sigma' - ln det Sigma of every system; zero for systems without rows."""
+        update = self.update(y, count, epsilon)
+        change = update.diagonal + log_det_one_plus(update.W) - self.log_det(epsilon)
+        return torch.where(count > 0, change, 0.0)
+
 
 @dataclass(frozen=True)
-class _Update:
-    """One species of a batch, as low-rank updates of the dataset's covariance."""
+class Update:
+    """Low-rank updates: ln det Sigma' = sum(ln eigenvalues) + ln det(1 + W W^T) = diagonal + ..."""
 
     diagonal: Float[Tensor, " systems"]
     W: Float[Tensor, "systems rows features"]
@@ -64,7 +94,7 @@ class _Update:
 
 def dataset_entropy(moments: SpeciesMoments, epsilon: float) -> float:
     """S_glob of a dataset: the sum over its species of ln det Sigma."""
-    return sum(_Spectrum.of(moments[number]).log_det(epsilon) for number in moments.species)
+    return sum(Spectrum.of(moments[number]).log_det(epsilon) for number in moments.species)
 
 
 class CovarianceEntropy:
@@ -80,8 +110,8 @@ class CovarianceEntropy:
         self._epsilon = epsilon
         self._mode: Mode = mode
         self._species_blocks = species_blocks
-        self._spectra: dict[tuple[int, torch.device], _Spectrum] = {
-            (number, torch.device("cpu")): _Spectrum.of(moments[number]) for number in moments.species
+        self._spectra: dict[tuple[int, torch.device], Spectrum] = {
+            (number, torch.device("cpu")): Spectrum.of(moments[number]) for number in moments.species
         }
         self._log_dets = {
             number: spectrum.log_det(epsilon) for (number, _), spectrum in self._spectra.items()
@@ -106,7 +136,7 @@ class CovarianceEntropy:
         )
         for block in blocks:
             spectrum = self._spectrum(block)
-            update = _update(block, spectrum, self._epsilon)
+            update = spectrum.update(self._rotate(block, spectrum), block.count, self._epsilon)
             log_det, slope = log_det_one_plus_with_gradient(update.W)
             has_rows = block.count + spectrum.count > 0
             entropy += torch.where(has_rows, update.diagonal + log_det, 0.0)
@@ -126,9 +156,7 @@ class CovarianceEntropy:
         gain = torch.zeros(n_systems, dtype=torch.float64, device=values.device)
         for block in self._split(values, numbers, system_idx, n_systems):
             spectrum = self._spectrum(block)
-            update = _update(block, spectrum, self._epsilon)
-            change = update.diagonal + log_det_one_plus(update.W) - spectrum.log_det(self._epsilon)
-            gain += torch.where(block.count > 0, change, 0.0)
+            gain += spectrum.gain(self._rotate(block, spectrum), block.count, self._epsilon)
         return gain
 
     def _split(
@@ -138,31 +166,14 @@ class CovarianceEntropy:
             values.detach(), numbers, system_idx, n_systems, self._mode, species_blocks=self._species_blocks
         )
 
-    def _spectrum(self, block: SpeciesRows) -> _Spectrum:
+    def _rotate(self, block: SpeciesRows, spectrum: Spectrum) -> Tensor:
+        return block.pad((block.values - spectrum.mean) @ spectrum.eigenvectors)
+
+    def _spectrum(self, block: SpeciesRows) -> Spectrum:
         device = block.values.device
         if (block.number, device) not in self._spectra:
             on_cpu = self._spectra.get((block.number, torch.device("cpu")))
             if on_cpu is None:
-                on_cpu = _Spectrum.of(Moments.empty(block.values.shape[1]))
+                on_cpu = Spectrum.of(Moments.empty(block.values.shape[1]))
             self._spectra[block.number, device] = on_cpu.to(device)
         return self._spectra[block.number, device]
-
-
-def _update(block: SpeciesRows, spectrum: _Spectrum, epsilon: float) -> _Update:
-    """Write Sigma' of every system as the dataset's spectrum and U, see the head of this file."""
-    added = block.count.to(torch.float64)
-    # A system without this species, in a dataset without it: any count will do, its rows are absent.
-    total = (added + spectrum.count).clamp_min(1.0)
-    centring = (1.0 - (spectrum.count / total).sqrt()) / added.clamp_min(1.0)
-    y = block.pad((block.values - spectrum.mean) @ spectrum.eigenvectors)
-    # Padding is zero in y, but the centring would fill it: its rows are cut out again.
-    filled = torch.arange(y.shape[1], device=y.device) < block.count[:, None]
-    U = (y - (centring[:, None] * y.sum(1))[:, None, :]) * filled[:, :, None]
-    eigenvalues = spectrum.eigenvalues / total[:, None] + epsilon
-    inverse_root = (eigenvalues * total[:, None]).rsqrt()
-    return _Update(
-        diagonal=eigenvalues.log().sum(1),
-        W=U * inverse_root[:, None, :],
-        inverse_root=inverse_root,
-        centring=centring,
-    )

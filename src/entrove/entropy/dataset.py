@@ -13,7 +13,7 @@ from ase import Atoms
 
 from entrove.entropy.config import EntropyConfig, Mode
 from entrove.entropy.covariance import CovarianceEntropy, dataset_entropy
-from entrove.entropy.featurise import BATCH_ATOMS, FeatureBatch, evaluate_in_batches
+from entrove.entropy.featurise import BATCH_ATOMS, FeatureBatch, evaluate_in_batches, fingerprints_from
 from entrove.entropy.functional import GainFunctional
 from entrove.entropy.information import InformationGain, total_information
 from entrove.entropy.moments import Moments, SpeciesMoments
@@ -21,7 +21,6 @@ from entrove.entropy.rows import SpeciesRows, split_rows
 from entrove.entropy.storage import as_json, differences, read_archive, write_archive
 from entrove.entropy.whitening import Scaling, Whitening, species_label
 from entrove.errors import SelectionError
-from entrove.fingerprints.config import FingerprintConfig
 from entrove.fingerprints.features import FeatureMap
 from entrove.fingerprints.gom import GaussianOverlap
 from entrove.structures import content_hash
@@ -48,7 +47,7 @@ class EntropyDataset:
         features: FeatureMap | None = None,
         epsilon: float = 1e-3,
         ridge: float = 1e-2,
-        scale_floor: float = 1e-3,
+        scale_floor: float = 1e-2,
         species_blocks: bool = True,
         batch_atoms: int = BATCH_ATOMS,
     ) -> None:
@@ -66,7 +65,7 @@ class EntropyDataset:
                 "(use entrove.entropy.local.LocalEntropy for the bias of one configuration)"
             )
         self.config = config
-        self.features: FeatureMap = features if features is not None else GaussianOverlap(FingerprintConfig())
+        self.features: FeatureMap = features if features is not None else GaussianOverlap()
         self.batch_atoms = batch_atoms
         self._moments = SpeciesMoments()
         self._whitening = Whitening()
@@ -121,13 +120,11 @@ class EntropyDataset:
                 "calibrate before the first add()"
             )
         if self.config.kind == "information":
-            self.calibrate_on(self._evaluate(structures))
+            self._whitening = Whitening()
+            self.calibrate_on_moments(self._raw_moments(self._evaluate(structures)))
 
-    def calibrate_on(self, batches: Iterable[FeatureBatch]) -> None:
-        """Calibrate every species that has no calibration yet on features that are at hand."""
-        raw = SpeciesMoments()
-        for batch in batches:
-            raw = raw + SpeciesMoments.of(self._split(batch))
+    def calibrate_on_moments(self, raw: SpeciesMoments) -> None:
+        """Calibrate every species that has no calibration yet, from statistics of raw rows."""
         if not raw.species:
             raise SelectionError("there is no structure to calibrate on; give structures of an unbiased run")
         self._whitening = self._whitening.extended(Whitening.of(raw, self.config.scale_floor))
@@ -268,10 +265,13 @@ class EntropyDataset:
     def load(cls, path: str | Path, features: FeatureMap | None = None) -> "EntropyDataset":
         """Read a dataset back.
 
-        `features` must describe itself as the feature map did that the dataset was made with. Raises
-        `SelectionError` when it does not, or when the file is damaged or of another schema.
+        `features` must describe itself as the feature map did that the dataset was made with; Gaussian
+        overlap fingerprints are rebuilt from the file when it is left out. Raises `SelectionError` when
+        features differ, or when the file is damaged or of another schema.
         """
         header, arrays = read_archive(path)
+        if features is None:
+            features = fingerprints_from(header["features"])
         dataset = cls.from_config(EntropyConfig.model_validate(header["config"]), features)
         difference = differences(header["features"], as_json(dataset.features.describe()))
         if difference:
@@ -298,10 +298,14 @@ class EntropyDataset:
 
     def rows(self, batch: FeatureBatch) -> list[SpeciesRows]:
         """Rows of a batch as the statistics count them: whitened for "information"."""
-        blocks = self._split(batch)
+        blocks = self.raw_rows(batch)
         if self.config.kind == "paper":
             return blocks
         return [replace(block, values=self._whitening[block.number].apply(block.values)) for block in blocks]
+
+    def raw_rows(self, batch: FeatureBatch) -> list[SpeciesRows]:
+        """Rows of a batch before whitening."""
+        return split_rows(*batch.arguments, self.config.mode, species_blocks=self.config.species_blocks)
 
     def _header(self) -> dict[str, object]:
         return {"config": self.config.model_dump(), "features": as_json(self.features.describe())}
@@ -309,16 +313,16 @@ class EntropyDataset:
     def _evaluate(self, structures: Iterable[Atoms]) -> Iterable[FeatureBatch]:
         return evaluate_in_batches(self.features, structures, self.batch_atoms)
 
-    def _split(self, batch: FeatureBatch) -> list[SpeciesRows]:
-        return split_rows(*batch.arguments, self.config.mode, species_blocks=self.config.species_blocks)
-
     def _moments_of(self, batch: FeatureBatch) -> SpeciesMoments:
         return SpeciesMoments.of(self.rows(batch))
+
+    def _raw_moments(self, batches: Iterable[FeatureBatch]) -> SpeciesMoments:
+        return sum((SpeciesMoments.of(self.raw_rows(batch)) for batch in batches), SpeciesMoments())
 
     def _calibrate_missing(self, batches: list[FeatureBatch]) -> None:
         if self.config.kind == "paper":
             return
-        seen = {block.number for batch in batches for block in self._split(batch)}
+        seen = {block.number for batch in batches for block in self.raw_rows(batch)}
         missing = sorted(seen - set(self._whitening.species))
         if missing:
             logger.warning(
@@ -326,4 +330,4 @@ class EntropyDataset:
                 "Call calibrate() with structures of an unbiased run first.",
                 ", ".join(species_label(number) for number in missing),
             )
-            self.calibrate_on(batches)
+            self.calibrate_on_moments(self._raw_moments(batches))

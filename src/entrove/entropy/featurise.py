@@ -2,15 +2,18 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from ase import Atoms
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from entrove.errors import StructureError
+from entrove.errors import SelectionError, StructureError
 from entrove.fingerprints.batching import to_state
+from entrove.fingerprints.config import FingerprintConfig
 from entrove.fingerprints.features import FeatureMap
+from entrove.fingerprints.gom import GaussianOverlap
 
 BATCH_ATOMS = 2048
 """Atoms whose features are evaluated at once, by default."""
@@ -29,6 +32,20 @@ class FeatureBatch:
     def arguments(self) -> tuple[Tensor, Tensor, Tensor, int]:
         """What an `Entropy` takes."""
         return self.values, self.numbers, self.system_idx, len(self.structures)
+
+
+def fingerprints_from(description: dict[str, Any]) -> GaussianOverlap:
+    """Rebuild Gaussian overlap fingerprints from what they said of themselves.
+
+    Raises `SelectionError` for features of another kind.
+    """
+    if description.get("kind") != "gaussian_overlap":
+        raise SelectionError(
+            f"the dataset was made with features of kind {description.get('kind')!r}, which its file "
+            "does not contain; pass the feature map as features=..."
+        )
+    settings = {key: description[key] for key in ("cutoff_A", "length", "orbitals")}
+    return GaussianOverlap(FingerprintConfig(radii_A=description["radii_A"] or None, **settings))
 
 
 def evaluate_in_batches(

@@ -1,0 +1,54 @@
+"""Settings of the selection."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from entrove.settings import Settings
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class SelectionConfig(Settings):
+    """How candidates are picked for labelling."""
+
+    count: int = Field(default=24, ge=1, description="Labels per round.")
+    quotas: dict[str, Share] = Field(
+        default={},
+        description="Share of the places of a round that is reserved for each pool; the sum is at most 1, "
+        "and what is not reserved goes to the best candidates of any pool.",
+    )
+    fill_unused: bool = Field(
+        default=True,
+        description="true: places reserved for a pool that has no candidate left go to the other pools; "
+        "false: they stay empty.",
+    )
+    duplicate_tolerance: float = Field(
+        default=1e-2,
+        ge=0,
+        lt=1,
+        description="Two candidates of one composition whose feature rows differ by less than this fraction "
+        "of the spread of the pool, root mean square, are near-duplicates: only one is labelled. 0 switches "
+        "the filter off; equal structures never pass.",
+    )
+    least_gain: float | None = Field(
+        default=None,
+        description="Candidates that would add less than this, in nats, are rejected (the paper: 0.01); "
+        "null: no bar, candidates are only ranked.",
+    )
+    rank_by: Literal["gain", "gain_per_second"] = Field(
+        default="gain",
+        description="gain: nats; gain_per_second: nats per second that the label is predicted to cost.",
+    )
+    storage: Literal["float64", "float32"] = Field(
+        default="float64",
+        description="Precision in which the features of the candidates are kept; float32 halves the memory.",
+    )
+
+    @field_validator("quotas")
+    @classmethod
+    def _check_quotas(cls, quotas: dict[str, float]) -> dict[str, float]:
+        total = sum(quotas.values())
+        if total > 1 + 1e-9:
+            raise ValueError(f"the shares sum to {total:g}, at most 1 is allowed; lower some of them")
+        return quotas

@@ -1,0 +1,76 @@
+"""Structures that are the same, by content, and nearly the same, by their features."""
+
+from collections.abc import Iterable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from entrove.selection.pool import FeaturePool
+from entrove.selection.result import Filter, Rejection
+
+
+def reject_duplicates(pool: FeaturePool, known: Iterable[str]) -> list[Rejection]:
+    """Reject candidates whose content hash is in `known`, or occurred earlier in the pool.
+
+    Hashes do not depend on the order of the atoms or on image wrapping, see
+    `entrove.structures.content_hash`.
+    """
+    known = frozenset(known)
+    first: dict[str, int] = {}
+    rejections = []
+    for index, digest in enumerate(pool.hashes):
+        if digest in known:
+            rejections.append(Rejection(index, Filter.DUPLICATE, "the dataset holds this structure already"))
+        elif digest in first:
+            detail = f"the same structure as candidate {first[digest]}"
+            rejections.append(Rejection(index, Filter.DUPLICATE, detail))
+        else:
+            first[digest] = index
+    return rejections
+
+
+class NearDuplicates:
+    """Compares a candidate with the picks of the same composition, by their feature rows.
+
+    The distance is the root mean square over rows and features of the difference of two candidates'
+    rows, each feature sorted over the rows of a species, relative to the spread of that species' rows
+    in the pool (root mean square of the standard deviations of its features). Sorting makes it
+    independent of the order of the atoms without solving an assignment; it is never above the distance
+    of the best assignment, and images, rotations and permutations of a structure have distance zero.
+    """
+
+    def __init__(self, pool: FeaturePool, tolerance: float) -> None:
+        self._pool = pool
+        self._tolerance = tolerance
+        self._spread = {n: _spread(block.rows) for n, block in pool.blocks.items()} if tolerance > 0 else {}
+        self._picks: dict[tuple[tuple[int, int], ...], list[tuple[int, Tensor]]] = {}
+
+    def find(self, candidate: int) -> tuple[int, float] | None:
+        """The nearest pick and its distance, if that is below the tolerance."""
+        picks = self._picks.get(self._pool.composition(candidate), [])
+        if self._tolerance == 0 or not picks:
+            return None
+        stacked = torch.stack([signature for _, signature in picks])
+        distances = (stacked - self._signature(candidate)).square().mean(1).sqrt()
+        nearest = int(distances.argmin())
+        distance = float(distances[nearest])
+        return (picks[nearest][0], distance) if distance < self._tolerance else None
+
+    def remember(self, candidate: int) -> None:
+        """Count a candidate among the picks."""
+        if self._tolerance > 0:
+            entry = (candidate, self._signature(candidate))
+            self._picks.setdefault(self._pool.composition(candidate), []).append(entry)
+
+    def _signature(self, candidate: int) -> Float[Tensor, " entries"]:
+        rows = [
+            block.of(candidate).sort(0).values.flatten() / self._spread[number]
+            for number, block in self._pool.blocks.items()
+        ]
+        return torch.cat(rows)
+
+
+def _spread(rows: Float[Tensor, "rows features"]) -> float:
+    """Root mean square of the standard deviations of the features; 1 where nothing varies."""
+    return float(rows.var(0, correction=0).mean().sqrt()) or 1.0

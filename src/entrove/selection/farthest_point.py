@@ -1,0 +1,105 @@
+"""Farthest-point sampling, a control arm: spread the picks, ignoring what they tell together.
+
+Each configuration is one point, the mean feature row of each of its species, one behind the other.
+The next pick is the candidate farthest from all picks and from `given` (Euclidean distance, features
+as they are). Ref: Eldar et al., IEEE Trans. Image Process. 6, 1305 (1997).
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from ase import Atoms
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from entrove.entropy.featurise import evaluate_in_batches
+from entrove.entropy.rows import split_rows
+from entrove.errors import SelectionError
+from entrove.fingerprints.features import FeatureMap
+from entrove.fingerprints.gom import GaussianOverlap
+from entrove.selection.duplicates import reject_duplicates
+from entrove.selection.front_door import StructureSource
+from entrove.selection.pool import FeaturePool, PoolBuilder
+from entrove.selection.result import Filter, Rejection, Selection
+from entrove.structures import iterate_structures
+
+
+def select_farthest(
+    pool: StructureSource,
+    count: int,
+    given: StructureSource | None = None,
+    *,
+    features: FeatureMap | None = None,
+) -> Selection:
+    """Pick `count` structures by farthest-point sampling.
+
+    `Selection.gains` are the distances at which the picks were made, in feature units. Without
+    `given` the first pick is the candidate farthest from the mean of the pool, and its distance is
+    the one to that mean. Equal structures are picked once.
+
+    Raises `SelectionError` when `count` is not positive or above the number of candidates.
+    """
+    features = features if features is not None else GaussianOverlap()
+    candidates = _collect(pool, features)
+    if not 1 <= count <= candidates.size:
+        raise SelectionError(
+            f"count={count} but there are {candidates.size} candidates; ask for 1 to {candidates.size}"
+        )
+    known = _collect(given, features) if given is not None else FeaturePool(0, {})
+    rejected = reject_duplicates(candidates, known.hashes)
+    species = sorted(candidates.blocks.keys() | known.blocks.keys())
+    points = _points(candidates, species, features.length)
+    anchors = _points(known, species, features.length) if known.size else points.mean(0, keepdim=True)
+    open_ = torch.ones(candidates.size, dtype=torch.bool)
+    open_[[rejection.index for rejection in rejected]] = False
+    start = torch.cdist(points, anchors).amin(1)
+    indices, distances = _walk(points, start, open_, count, start_counts=known.size > 0)
+    for index in torch.nonzero(open_).squeeze(1).tolist():
+        rejected.append(Rejection(index, Filter.COUNT, "nearer to the picks than all that were picked"))
+    return Selection(
+        indices=np.array(indices, dtype=np.int64),
+        gains=np.array(distances, dtype=np.float64),
+        rejected=tuple(sorted(rejected, key=lambda rejection: rejection.index)),
+    )
+
+
+def _walk(
+    points: Float[Tensor, "candidates width"],
+    distance: Float[Tensor, " candidates"],
+    open_: Bool[Tensor, " candidates"],
+    count: int,
+    *,
+    start_counts: bool,
+) -> tuple[list[int], list[float]]:
+    """Pick the farthest again and again, closing picks in `open_`.
+
+    `start_counts` says whether what `distance` refers to at first is something to stay away from
+    (given structures), or only where to start from (the mean of the pool).
+    """
+    indices: list[int] = []
+    distances: list[float] = []
+    while len(indices) < count and bool(open_.any()):
+        farthest = int(torch.where(open_, distance, -1.0).argmax())
+        indices.append(farthest)
+        distances.append(float(distance[farthest]))
+        open_[farthest] = False
+        to_pick = (points - points[farthest]).norm(dim=1)
+        distance = torch.minimum(distance, to_pick) if start_counts or len(indices) > 1 else to_pick
+    return indices, distances
+
+
+def _collect(source: StructureSource, features: FeatureMap) -> FeaturePool:
+    structures: Iterable[Atoms] = iterate_structures(source)
+    builder = PoolBuilder(torch.float64, lambda batch: split_rows(*batch.arguments, "per_config"))
+    return builder.collect(evaluate_in_batches(features, structures))
+
+
+def _points(pool: FeaturePool, species: list[int], length: int) -> Float[Tensor, "candidates width"]:
+    """Mean rows of all species of each configuration side by side; zero where a species is missing."""
+    points = torch.zeros(pool.size, len(species), length, dtype=torch.float64)
+    for place, number in enumerate(species):
+        if number in pool.blocks:
+            block = pool.blocks[number]
+            points[block.count > 0, place] = block.rows
+    return points.flatten(1)

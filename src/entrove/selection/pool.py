@@ -1,0 +1,147 @@
+"""Candidates as feature rows: all of a pool that is kept in memory while it is selected from."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+import torch
+from ase import Atoms
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from entrove.entropy.featurise import FeatureBatch
+from entrove.entropy.moments import Moments, SpeciesMoments
+from entrove.entropy.rows import SpeciesRows
+from entrove.errors import SelectionError
+from entrove.structures import content_hash
+
+POOL_KEY = "entrove_pool"
+"""Key in `atoms.info` that names the pool of a candidate."""
+
+
+@dataclass(frozen=True)
+class Padded:
+    """Rows of some candidates, one candidate after the other, filled up with zeros."""
+
+    rows: Float[Tensor, "candidates slots features"]
+    count: Int[Tensor, " candidates"]
+    filled: Bool[Tensor, "candidates slots"]
+
+
+@dataclass(frozen=True)
+class PoolBlock:
+    """Rows of one species: those of candidate c are `rows[first[c] : first[c + 1]]`."""
+
+    rows: Float[Tensor, "rows features"]
+    first: Int[Tensor, " candidates_and_end"]
+
+    @property
+    def count(self) -> Int[Tensor, " candidates"]:
+        """Number of rows of each candidate."""
+        return self.first[1:] - self.first[:-1]
+
+    def of(self, candidate: int) -> Float[Tensor, "rows features"]:
+        """Rows of one candidate, a view."""
+        return self.rows[int(self.first[candidate]) : int(self.first[candidate + 1])]
+
+    def gather(self, candidates: Int[Tensor, " candidates"]) -> Padded:
+        """Rows of some candidates, padded to the longest of them."""
+        start = self.first[candidates]
+        count = self.first[candidates + 1] - start
+        slot = torch.arange(int(count.max()))
+        filled = slot < count[:, None]
+        index = (start[:, None] + slot).clamp_max(len(self.rows) - 1)
+        rows = self.rows[index]
+        if not bool(filled.all()):
+            rows *= filled[:, :, None]
+        return Padded(rows, count, filled)
+
+
+@dataclass(frozen=True)
+class FeaturePool:
+    """The candidates of a selection.
+
+    `blocks` has the rows per species, as the statistics of the dataset count them. `hashes` are content
+    hashes, `pools` the names of the pools, `costs_s` the predicted label seconds; each is empty or has
+    one entry per candidate.
+    """
+
+    size: int
+    blocks: dict[int, PoolBlock]
+    hashes: tuple[str, ...] = ()
+    pools: tuple[str, ...] = ()
+    costs_s: tuple[float, ...] = ()
+
+    def composition(self, candidate: int) -> tuple[tuple[int, int], ...]:
+        """(species, number of rows) of a candidate."""
+        counts = ((number, len(block.of(candidate))) for number, block in self.blocks.items())
+        return tuple((number, count) for number, count in counts if count)
+
+    def moments(self) -> SpeciesMoments:
+        """Statistics of all rows, block by block in pieces, so that no second copy is made."""
+        return SpeciesMoments(
+            {
+                number: sum((Moments.of(piece) for piece in block.rows.split(2**16)), Moments.empty(width))
+                for number, block in self.blocks.items()
+                for width in [block.rows.shape[1]]
+            }
+        )
+
+    def transform_(self, function: Callable[[int, Tensor], Tensor]) -> None:
+        """Replace the rows of each species, in place and piece by piece."""
+        for number, block in self.blocks.items():
+            for piece in block.rows.split(2**16):
+                piece.copy_(function(number, piece.to(torch.float64)))
+
+
+@dataclass
+class PoolBuilder:
+    """Collects a pool batch by batch, keeping nothing of a structure but rows, hash, pool and cost."""
+
+    dtype: torch.dtype
+    split: Callable[[FeatureBatch], list[SpeciesRows]]
+    cost_s: Callable[[Atoms], float] | None = None
+    _size: int = 0
+    _rows: dict[int, list[Tensor]] = field(default_factory=dict)
+    _counts: dict[int, list[Tensor]] = field(default_factory=dict)
+    _hashes: list[str] = field(default_factory=list)
+    _pools: list[str] = field(default_factory=list)
+    _costs_s: list[float] = field(default_factory=list)
+
+    def collect(self, batches: Iterable[FeatureBatch]) -> FeaturePool:
+        """Walk through all batches and return the pool."""
+        for batch in batches:
+            self._take(batch)
+        blocks = {}
+        for number in sorted(self._rows):
+            counts = torch.cat(self._counts.pop(number))
+            first = torch.cat([torch.zeros(1, dtype=torch.int64), torch.cumsum(counts, 0)])
+            # Popped block by block: at most one species is in memory twice.
+            blocks[number] = PoolBlock(torch.cat(self._rows.pop(number)), first)
+        return FeaturePool(self._size, blocks, tuple(self._hashes), tuple(self._pools), tuple(self._costs_s))
+
+    def _take(self, batch: FeatureBatch) -> None:
+        new = len(batch.structures)
+        blocks = {block.number: block for block in self.split(batch)}
+        for number in blocks.keys() - self._rows.keys():
+            self._rows[number] = []
+            self._counts[number] = [torch.zeros(self._size, dtype=torch.int64)]
+        for number, counts in self._counts.items():
+            block = blocks.get(number)
+            counts.append(torch.zeros(new, dtype=torch.int64) if block is None else block.count)
+            if block is not None:
+                self._rows[number].append(block.values.to(self.dtype))
+        for atoms in batch.structures:
+            self._hashes.append(content_hash(atoms))
+            self._pools.append(str(atoms.info.get(POOL_KEY, "")))
+            if self.cost_s is not None:
+                self._costs_s.append(_positive(self.cost_s(atoms), atoms))
+        self._size += new
+
+
+def _positive(cost_s: float, atoms: Atoms) -> float:
+    if not 0 < cost_s < float("inf"):
+        raise SelectionError(
+            f"the predicted cost of {atoms.get_chemical_formula()} is {cost_s} s; "
+            "it must be positive and finite"
+        )
+    return float(cost_s)

@@ -1,0 +1,61 @@
+"""Places of a round that are reserved for each pool."""
+
+from collections import Counter
+from collections.abc import Mapping
+
+from entrove.selection.result import QuotaUse
+
+
+def reserve_places(shares: Mapping[str, float], count: int) -> dict[str, int]:
+    """Turn shares into whole places by the largest-remainder rule.
+
+    Shares that sum to 1 reserve exactly `count` places; no share gets less than its integer part.
+
+    >>> reserve_places({"entropy_md": 0.5, "ordered": 0.25, "anchors": 0.25}, 10)
+    {'entropy_md': 5, 'ordered': 3, 'anchors': 2}
+    """
+    exact = {pool: share * count for pool, share in shares.items()}
+    # 1e-9: 0.3 * 10 must not round down to 2 for want of one bit.
+    places = {pool: int(value + 1e-9) for pool, value in exact.items()}
+    spare = round(sum(exact.values()) + 1e-9) - sum(places.values())
+    by_remainder = sorted(exact, key=lambda pool: places[pool] - exact[pool])
+    for pool in by_remainder[: max(spare, 0)]:
+        places[pool] += 1
+    return places
+
+
+class Quotas:
+    """Counts picks per pool, and says who may still be picked.
+
+    A pool may use its reserved places and then the places that nobody has reserved. Greedy under
+    such a partition is within 1/2 of the best selection that respects it (Fisher, Nemhauser &
+    Wolsey, Math. Program. Study 8, 73 (1978)).
+    """
+
+    def __init__(self, shares: Mapping[str, float], count: int) -> None:
+        self._reserved = reserve_places(shares, count)
+        self._free = count - sum(self._reserved.values())
+        self._left = dict(self._reserved)
+        self._picked: Counter[str] = Counter()
+
+    def admits(self, pool: str) -> bool:
+        """Whether one more candidate of this pool may be picked."""
+        return self._left.get(pool, 0) > 0 or self._free > 0
+
+    def take(self, pool: str) -> None:
+        """Count a pick."""
+        if self._left.get(pool, 0) > 0:
+            self._left[pool] -= 1
+        else:
+            self._free -= 1
+        self._picked[pool] += 1
+
+    def release(self) -> None:
+        """Give all reserved places that were not used to everybody."""
+        self._free += sum(self._left.values())
+        self._left = dict.fromkeys(self._left, 0)
+
+    def report(self) -> tuple[QuotaUse, ...]:
+        """Reserved and used places of every pool that has either."""
+        pools = sorted(self._reserved.keys() | self._picked.keys())
+        return tuple(QuotaUse(pool, self._reserved.get(pool, 0), self._picked[pool]) for pool in pools)

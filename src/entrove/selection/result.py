@@ -1,0 +1,62 @@
+"""What a selection hands on: the picks with their gains, and why each other candidate was left out."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+from jaxtyping import Float, Int
+
+
+class Filter(StrEnum):
+    """What kept a candidate out."""
+
+    DUPLICATE = "duplicate"
+    NEAR_DUPLICATE = "near_duplicate"
+    LEAST_GAIN = "least_gain"
+    QUOTA = "quota"
+    COUNT = "count"
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """A candidate that was not picked: its index in the pool, the filter, and what it looked at."""
+
+    index: int
+    filter: Filter
+    detail: str
+
+
+@dataclass(frozen=True)
+class QuotaUse:
+    """Places reserved for a pool, and how many candidates of it were picked."""
+
+    pool: str
+    reserved: int
+    picked: int
+
+
+@dataclass(frozen=True, eq=False)
+class Selection:
+    """Picked candidates, best first.
+
+    `indices` count in the order of the pool as it was given. `gains` are what each pick added to the
+    dataset and the picks before it, in nats; for "information" they sum to the increase of the
+    dataset's entropy, and never increase from pick to pick unless quotas or costs decide the
+    order. Farthest-point sampling puts distances, in feature units, in their place. `rejected` has one
+    entry for every other candidate, by index.
+    """
+
+    indices: Int[np.ndarray, " picks"]
+    gains: Float[np.ndarray, " picks"]
+    rejected: tuple[Rejection, ...] = field(repr=False)
+    quotas: tuple[QuotaUse, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def rejections_by_filter(self) -> dict[str, int]:
+        """How many candidates each filter kept out."""
+        counts = {reason.value: 0 for reason in Filter}
+        for rejection in self.rejected:
+            counts[rejection.filter.value] += 1
+        return counts
