@@ -1,0 +1,218 @@
+"""A model bundle: one folder with a potential and what is known about it.
+
+    bundle.json     identity and limits of the potential; `Bundle` is its schema
+    weights/...     the checkpoints, each with its SHA-256 in bundle.json
+
+A bundle is written beside its place and moved there in one step, and is never changed afterwards.
+"""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+from ase.calculators.calculator import Calculator
+from pydantic import Field, ValidationError
+from torch_sim.models.interface import ModelInterface
+
+from entrove._version import __version__
+from entrove.errors import ModelError
+from entrove.models.registry import load
+from entrove.settings import Settings
+from entrove.training.trained_model import TrainedModel
+
+BUNDLE_VERSION = 1
+FILE_NAME = "bundle.json"
+
+
+class Regime(Settings):
+    """Where the potential was trained and validated; outside, it is an extrapolation."""
+
+    phases: tuple[str, ...] = Field(description="Names of the phases of the seeds.")
+    pressures_GPa: tuple[float, ...] = Field(description="Pressures in GPa.")
+    temperatures_K: tuple[float, ...] = Field(description="Temperatures in K.")
+
+
+class Weights(Settings):
+    """A checkpoint in the bundle."""
+
+    file: str = Field(description="Path inside the bundle, with forward slashes.")
+    sha256: str = Field(description="SHA-256 of the file.")
+    seed: int = Field(description="Seed it was trained with.")
+
+
+class Bundle(Settings):
+    """What `bundle.json` holds."""
+
+    version: int = Field(description="Version of this file's form.")
+    entrove_version: str = Field(description="Version of Entrove that wrote it.")
+    created_utc: str = Field(description="When it was written.")
+    framework: Literal["sevennet", "nequip"] = Field(description="Code that the weights belong to.")
+    foundation_model: str = Field(description="Model that was tuned.")
+    modal: str | None = Field(default=None, description="Fidelity of a multi-fidelity model.")
+    weights: tuple[Weights, ...] = Field(
+        min_length=1, description="The potential, then other committee members."
+    )
+    species: tuple[str, ...] = Field(min_length=1, description="Elements that the training labels hold.")
+    reference_shifts_eV: dict[str, float] = Field(
+        description="Energy in eV that was added to the foundation model per atom of each species; the "
+        "weights contain it."
+    )
+    level_of_theory_hash: str = Field(description="Hash of the level of theory of the labels.")
+    level_of_theory: str = Field(description="The level of theory in words.")
+    training_set_hash: str = Field(description="Hash of structures and energies of the training labels.")
+    training_labels: int = Field(ge=1, description="Number of training labels.")
+    accepted: bool | None = Field(
+        description="Better than its foundation model on validation labels; null: not compared."
+    )
+    metrics: dict[str, float] = Field(description="Errors on validation labels; names carry the unit.")
+    regime: Regime = Field(description="Supported regime.")
+
+
+def write_bundle(
+    folder: Path,
+    members: Sequence[TrainedModel],
+    *,
+    species: Sequence[str],
+    level_of_theory_hash: str,
+    level_of_theory: str,
+    metrics: Mapping[str, float],
+    regime: Regime,
+    modal: str | None = None,
+) -> Bundle:
+    """Write tuned models, the potential first, as a bundle; a bundle that is there already is replaced.
+
+    Raises `ModelError` when there is no member, the members were tuned from different models or labels,
+    or `folder` holds something that is not a bundle.
+    """
+    folder = Path(folder)
+    _check_members(members)
+    if folder.exists() and any(folder.iterdir()) and not (folder / FILE_NAME).is_file():
+        raise ModelError(f"{folder} holds files that are not a model bundle; choose another folder")
+    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    (partial / "weights").mkdir(parents=True)
+    weights = []
+    for index, member in enumerate(members):
+        name = PurePosixPath("weights") / f"member-{index}{member.checkpoint.suffix}"
+        shutil.copyfile(member.checkpoint, partial / name)
+        weights.append(Weights(file=str(name), sha256=_sha256(partial / name), seed=member.seed))
+    first = members[0]
+    bundle = Bundle(
+        version=BUNDLE_VERSION,
+        entrove_version=__version__,
+        created_utc=datetime.now(UTC).isoformat(timespec="seconds"),
+        framework=first.framework,  # pyright: ignore[reportArgumentType]  checked by pydantic
+        foundation_model=first.base,
+        modal=modal,
+        weights=tuple(weights),
+        species=tuple(species),
+        reference_shifts_eV=first.reference_shifts_eV,
+        level_of_theory_hash=level_of_theory_hash,
+        level_of_theory=level_of_theory,
+        training_set_hash=first.training_set_hash,
+        training_labels=first.training_labels,
+        accepted=first.accepted,
+        metrics=dict(metrics),
+        regime=regime,
+    )
+    (partial / FILE_NAME).write_text(bundle.model_dump_json(indent=2) + "\n")
+    _put_in_place(partial, folder)
+    return bundle
+
+
+def read_bundle(folder: str | Path) -> Bundle:
+    """Read and check a bundle: schema, and the hash of every file of weights.
+
+    Raises `ModelError` when the folder is no bundle, is damaged, or was written by a later version.
+    """
+    folder = Path(folder)
+    path = folder / FILE_NAME
+    if not path.is_file():
+        raise ModelError(
+            f"{folder} is not a model bundle: it has no {FILE_NAME}; give the folder of a campaign's model"
+        )
+    try:
+        bundle = Bundle.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise ModelError(_explain_invalid(path, error)) from error
+    if bundle.version != BUNDLE_VERSION:
+        raise ModelError(_other_version(path, bundle.version))
+    for weights in bundle.weights:
+        file = folder / weights.file
+        if not file.is_file():
+            raise ModelError(f"{folder}: {weights.file} is missing; copy the whole folder again")
+        if _sha256(file) != weights.sha256:
+            raise ModelError(
+                f"{folder}: {weights.file} is damaged (its SHA-256 differs); copy the folder again"
+            )
+    return bundle
+
+
+def load_model(
+    path: str | Path, *, device: str = "auto", kind: Literal["ase", "torchsim"] = "ase", member: int = 0
+) -> Calculator | ModelInterface:
+    """Load a potential: an ASE calculator, or with `kind="torchsim"` a torch-sim model for batches.
+
+    Energies are those of the level of theory of the labels: nothing has to be added. `member` picks a
+    model of a committee; 0 is the potential itself.
+
+    Raises `ModelError` for a folder that is not a sound bundle, and `EntroveError` with the install
+    command when the framework of the weights is not installed.
+    """
+    loaded = load(str(checkpoint_of(path, member=member)), device=device)
+    return loaded.calculator() if kind == "ase" else loaded.model
+
+
+def checkpoint_of(path: str | Path, *, member: int = 0) -> str:
+    """A member's checkpoint as `entrove.models.registry.load` takes it: a path, with the fidelity if any."""
+    bundle = read_bundle(path)
+    if not 0 <= member < len(bundle.weights):
+        raise ModelError(f"{path} has {len(bundle.weights)} members; member={member} is not one of them")
+    file = str(Path(path) / bundle.weights[member].file)
+    return file if bundle.modal is None else f"{file}@{bundle.modal}"
+
+
+def _check_members(members: Sequence[TrainedModel]) -> None:
+    if not members:
+        raise ModelError("a bundle needs at least one trained model")
+    first = members[0]
+    for member in members[1:]:
+        for name in ("framework", "base", "training_set_hash"):
+            if getattr(member, name) != getattr(first, name):
+                raise ModelError(
+                    f"the members of a committee differ in {name}; train them from one model on one set"
+                )
+
+
+def _put_in_place(partial: Path, folder: Path) -> None:
+    """Move the new bundle to its place; the old one disappears only after that."""
+    retired = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+    if folder.exists():
+        folder.rename(retired)
+    partial.rename(folder)
+    shutil.rmtree(retired, ignore_errors=True)
+
+
+def _explain_invalid(path: Path, error: ValidationError) -> str:
+    problems: list[dict[str, Any]] = [dict(problem) for problem in error.errors()]
+    first = problems[0]
+    where = ".".join(str(part) for part in first["loc"]) or "the file"
+    return (
+        f"{path}: {where}: {first['msg']}; the bundle is damaged or was written by another version of Entrove"
+    )
+
+
+def _other_version(path: Path, version: int) -> str:
+    return (
+        f"{path}: bundle version {version}, but Entrove {__version__} reads version {BUNDLE_VERSION}; "
+        "install the version of Entrove that wrote it (key entrove_version)"
+    )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()

@@ -1,0 +1,93 @@
+"""Settings of the training stage."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from entrove.settings import Settings
+
+
+class LossConfig(Settings):
+    """A Huber loss on energy per atom, force components and stress components.
+
+    L = sum over q of weight_q * mean(H(error_q; delta_q)), with H(x; d) = x^2 / 2 below d and
+    d (|x| - d / 2) above (Huber, Ann. Math. Stat. 35, 73 (1964)). Units: eV/atom, eV/A, eV/A^3.
+    """
+
+    energy_weight: float = Field(default=1.0, ge=0, description="Weight of the energy per atom.")
+    force_weight: float = Field(default=1.0, ge=0, description="Weight of the force components.")
+    stress_weight: float = Field(default=10.0, ge=0, description="Weight of the stress components.")
+    energy_delta_eV_per_atom: float = Field(
+        default=0.01, gt=0, description="Energy error in eV/atom above which the loss grows linearly."
+    )
+    force_delta_eV_per_A: float = Field(
+        default=0.01, gt=0, description="Force error in eV/A above which the loss grows linearly."
+    )
+    stress_delta_eV_per_A3: float = Field(
+        default=0.001, gt=0, description="Stress error in eV/A^3 above which the loss grows linearly."
+    )
+
+
+class TrainingConfig(Settings):
+    """How the foundation model is tuned to the labels."""
+
+    framework: Literal["sevennet", "nequip"] = Field(
+        default="sevennet",
+        description="Training code; it must be the one that the foundation model comes from.",
+    )
+    epochs: int = Field(default=25, ge=1, description="Most passes over the training labels.")
+    batch_size: int = Field(default=4, ge=1, description="Structures per gradient step.")
+    learning_rate: float = Field(default=5e-4, gt=0, le=1, description="Highest step of Adam.")
+    schedule: Literal["cosine", "plateau"] = Field(
+        default="cosine",
+        description="cosine: warm up over the first twentieth of the steps, then fall to zero at the last "
+        "epoch, which suits few labels; plateau: multiply by plateau_factor when the watched loss has not "
+        "improved for plateau_patience epochs.",
+    )
+    plateau_factor: float = Field(default=0.5, gt=0, lt=1, description="Factor of the plateau schedule.")
+    plateau_patience: int = Field(
+        default=15, ge=1, description="Epochs without improvement before the factor."
+    )
+    gradient_clip: float = Field(
+        default=1.0, gt=0, description="Largest norm of the gradient; a longer one is scaled down to it."
+    )
+    ema_decay: float = Field(
+        default=0.99,
+        ge=0,
+        lt=1,
+        description="Memory of the running average of the weights, which is the model that is kept. The "
+        "first steps use less: min(ema_decay, (1 + step) / (10 + step)).",
+    )
+    loss: LossConfig = Field(default=LossConfig(), description="What is made small.")
+    refit_reference_energies: bool = Field(
+        default=True,
+        description="Move the model's energy per species to the level of theory of the labels first.",
+    )
+    stop_fraction: float = Field(
+        default=0.1,
+        ge=0,
+        lt=0.5,
+        description="Share of the training labels that is set aside to stop early and to pick the best "
+        "epoch; validation labels are never used for this.",
+    )
+    stop_at_least_labels: int = Field(
+        default=60,
+        ge=2,
+        description="With fewer training labels than this, none is set aside: all epochs are run.",
+    )
+    stop_patience: int = Field(
+        default=30, ge=1, description="Epochs without improvement of the set-aside loss before training ends."
+    )
+    committee_size: int = Field(
+        default=1,
+        ge=1,
+        le=32,
+        description="Models that are tuned; more than one gives a spread of predictions.",
+    )
+    head_noise: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Random change of the energy head's weights before training, relative to their own "
+        "spread, for every member of a committee but the first.",
+    )

@@ -1,0 +1,94 @@
+"""A training job on disk: what the worker process is asked to do, how far it is, what came out.
+
+job.json        the request; never changed once written
+labels.xyz      the training labels
+state.pt        all that the next epoch needs, replaced after every epoch
+progress.jsonl  one line an epoch
+model.pth       the tuned model, written once
+result.json     written last: its presence means that the job is done
+"""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pydantic import Field
+
+from entrove.errors import ModelError
+from entrove.settings import Settings
+from entrove.training.config import TrainingConfig
+
+JOB_VERSION = 1
+
+
+class Job(Settings):
+    """The request."""
+
+    version: int = Field(default=JOB_VERSION, description="Version of this file's form.")
+    base: str = Field(description="Packaged name of a SevenNet model or path of a checkpoint.")
+    base_hash: str = Field(description="SHA-256 of the checkpoint's bytes, or the packaged name and version.")
+    modal: str | None = Field(default=None, description="Fidelity of a multi-fidelity model.")
+    device: str = Field(default="cpu", description="cpu or cuda.")
+    threads: int = Field(default=1, ge=1, description="CPU threads.")
+    seed: int = Field(ge=0, description="Seed of data order, set-aside labels and head noise.")
+    head_noise: float = Field(default=0.0, ge=0, description="Relative noise on the energy head.")
+    labels_hash: str = Field(description="Hash of the training labels.")
+    config: TrainingConfig = Field(description="Training settings.")
+
+
+class Result(Settings):
+    """What the worker reports at its end."""
+
+    epochs_run: int = Field(description="Epochs that were run.")
+    best_epoch: int = Field(description="Epoch whose averaged weights were kept.")
+    training_loss: float = Field(description="Loss on the training labels in the last epoch.")
+    watched_loss: float | None = Field(description="Lowest loss on the set-aside labels, if there are any.")
+    reference_shifts_eV: dict[str, float] = Field(description="Energy added per atom of a species, in eV.")
+    seconds: float = Field(description="Wall time of all attempts, in seconds.")
+
+
+def write_json(path: Path, content: Settings) -> None:
+    """Write a settings model; the file is replaced in one step."""
+    partial = path.with_name(f".{path.name}.partial")
+    with partial.open("w") as handle:
+        handle.write(content.model_dump_json(indent=2))
+        handle.flush()
+        os.fsync(handle.fileno())
+    partial.replace(path)
+
+
+def prepare_folder(folder: Path, job: Job) -> None:
+    """Write `job.json`, or check that the one that is there asks for the same.
+
+    Raises `ModelError` when the folder holds a different training run.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "job.json"
+    if not path.exists():
+        write_json(path, job)
+        return
+    found = json.loads(path.read_text())
+    wanted = json.loads(job.model_dump_json())
+    # Threads may differ: a resumed run on another machine is still this run.
+    different = [key for key in wanted if key != "threads" and found.get(key) != wanted[key]]
+    if different:
+        raise ModelError(
+            f"{folder} holds another training run (it differs in {', '.join(different)}); use a new folder"
+        )
+
+
+@contextmanager
+def only_worker(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock; the system releases it when the process dies.
+
+    Raises `ModelError` when another worker trains in this folder.
+    """
+    with (folder / "worker.lock").open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ModelError(f"{folder}: another process trains here; wait for it or stop it") from error
+        yield

@@ -1,0 +1,41 @@
+"""What training hands on."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ase import Atoms
+
+from entrove.structures import content_hash
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A tuned model on disk.
+
+    `checkpoint` is a file that the framework's own loaders read. `reference_shifts_eV` has been added to
+    the model's energy per species. `accepted` is None until the model has been compared with its
+    foundation model on validation labels.
+    """
+
+    folder: Path
+    checkpoint: Path
+    framework: str
+    base: str
+    seed: int
+    epochs_run: int
+    best_epoch: int
+    training_loss: float
+    watched_loss: float | None
+    reference_shifts_eV: dict[str, float]
+    training_labels: int
+    training_set_hash: str
+    seconds: float
+    accepted: bool | None = None
+
+
+def training_set_hash(structures: Sequence[Atoms]) -> str:
+    """Hash structures and labelled energies (to 1e-6 eV); the order of the structures does not count."""
+    rows = sorted(f"{content_hash(atoms)} {atoms.get_potential_energy():.6f}" for atoms in structures)
+    return hashlib.sha256("\n".join(rows).encode()).hexdigest()[:32]

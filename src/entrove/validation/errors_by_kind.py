@@ -1,0 +1,156 @@
+"""Errors of predictions against labels: per phase, per kind, and in total.
+
+Energies are compared per atom. Force and stress errors are over single components: all 3 N force
+components of a group together (so large cells count more), and the 6 independent stress components.
+`energy_centred` takes the mean signed energy error of each composition away first: what is left does
+not know about the zero of energy, which differs between levels of theory.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from ase import Atoms
+
+from entrove.errors import StructureError
+from entrove.structures import content_hash
+
+ALL = "all"
+MILLI = 1000.0
+
+
+@dataclass(frozen=True)
+class ErrorRow:
+    """Errors on one group of structures; `ALL` in `phase` or `kind` means that it is not restricted.
+
+    MAE is the mean absolute, RMSE the root mean square error. Stress is NaN when no structure of the
+    group is periodic along all three directions.
+    """
+
+    phase: str
+    kind: str
+    structures: int
+    atoms: int
+    energy_mae_meV_per_atom: float
+    energy_rmse_meV_per_atom: float
+    energy_centred_mae_meV_per_atom: float
+    energy_centred_rmse_meV_per_atom: float
+    force_mae_meV_per_A: float
+    force_rmse_meV_per_A: float
+    stress_mae_meV_per_A3: float
+    stress_rmse_meV_per_A3: float
+
+
+@dataclass(frozen=True)
+class ErrorTable:
+    """The total first, then each phase, each kind, and each pair of them, where there is more than one."""
+
+    rows: tuple[ErrorRow, ...]
+
+    @property
+    def total(self) -> ErrorRow:
+        """The row over all structures."""
+        return self.row(ALL, ALL)
+
+    def row(self, phase: str, kind: str) -> ErrorRow:
+        """The row of a phase and kind; raises `KeyError` when there is none."""
+        for row in self.rows:
+            if (row.phase, row.kind) == (phase, kind):
+                return row
+        raise KeyError(f"no errors for phase {phase!r} and kind {kind!r}")
+
+
+@dataclass(frozen=True)
+class _Differences:
+    """Predicted minus reference, structure by structure."""
+
+    energy: np.ndarray  # (structures,), eV/atom
+    centred: np.ndarray  # (structures,), eV/atom
+    forces: list[np.ndarray]  # each (atoms, 3), eV/A
+    stress: list[np.ndarray]  # each (6,) or, not periodic, (0,), eV/A^3
+
+
+def errors_by_kind(reference: Sequence[Atoms], predicted: Sequence[Atoms]) -> ErrorTable:
+    """Compare predictions with labels, structure by structure in the same order.
+
+    Phase and kind are read from `info["entrove_phase"]` and `info["entrove_kind"]` of the reference.
+    Raises `StructureError` when the lists differ in length or order, or are empty.
+    """
+    if len(reference) != len(predicted) or not reference:
+        raise StructureError(
+            f"{len(reference)} labels and {len(predicted)} predictions; each label needs one prediction"
+        )
+    for index, (label, prediction) in enumerate(zip(reference, predicted, strict=True)):
+        if content_hash(label) != content_hash(prediction):
+            raise StructureError(f"structure {index}: label and prediction are not of the same structure")
+    differences = _differences(reference, predicted)
+    phases = np.array([str(atoms.info.get("entrove_phase", "unknown")) for atoms in reference])
+    kinds = np.array([str(atoms.info.get("entrove_kind", "unknown")) for atoms in reference])
+    groups = [(ALL, ALL)]
+    groups += [(phase, ALL) for phase in _in_order(phases)]
+    groups += [(ALL, kind) for kind in _in_order(kinds)]
+    groups += [(phase, kind) for phase in _in_order(phases) for kind in _in_order(kinds)]
+    rows = []
+    for phase, kind in groups:
+        chosen = np.flatnonzero(((phases == phase) | (phase == ALL)) & ((kinds == kind) | (kind == ALL)))
+        if len(chosen):
+            rows.append(_row(phase, kind, chosen, differences))
+    return ErrorTable(tuple(rows))
+
+
+def _differences(reference: Sequence[Atoms], predicted: Sequence[Atoms]) -> _Differences:
+    energy, forces, stress = [], [], []
+    for label, prediction in zip(reference, predicted, strict=True):
+        energy.append((prediction.get_potential_energy() - label.get_potential_energy()) / len(label))
+        forces.append(
+            prediction.get_forces(apply_constraint=False) - label.get_forces(apply_constraint=False)
+        )
+        if label.pbc.all():
+            stress.append(prediction.get_stress() - label.get_stress())
+        else:
+            stress.append(np.zeros(0))
+    return _Differences(np.array(energy), centre_by_composition(reference, np.array(energy)), forces, stress)
+
+
+def centre_by_composition(structures: Sequence[Atoms], errors: np.ndarray) -> np.ndarray:
+    """Take the mean over all structures of the same composition away from each error, shape (structures,)."""
+    centred = np.array(errors, dtype=float)
+    formulas = np.array([atoms.symbols.formula.reduce()[0].format("hill") for atoms in structures])
+    for formula in np.unique(formulas):
+        centred[formulas == formula] -= centred[formulas == formula].mean()
+    return centred
+
+
+def _row(phase: str, kind: str, chosen: np.ndarray, differences: _Differences) -> ErrorRow:
+    forces = np.concatenate([differences.forces[i].ravel() for i in chosen])
+    stress = np.concatenate([differences.stress[i] for i in chosen])
+    energy_mae, energy_rmse = _mae_and_rmse(differences.energy[chosen])
+    centred_mae, centred_rmse = _mae_and_rmse(differences.centred[chosen])
+    force_mae, force_rmse = _mae_and_rmse(forces)
+    stress_mae, stress_rmse = _mae_and_rmse(stress)
+    return ErrorRow(
+        phase=phase,
+        kind=kind,
+        structures=len(chosen),
+        atoms=len(forces) // 3,
+        energy_mae_meV_per_atom=energy_mae,
+        energy_rmse_meV_per_atom=energy_rmse,
+        energy_centred_mae_meV_per_atom=centred_mae,
+        energy_centred_rmse_meV_per_atom=centred_rmse,
+        force_mae_meV_per_A=force_mae,
+        force_rmse_meV_per_A=force_rmse,
+        stress_mae_meV_per_A3=stress_mae,
+        stress_rmse_meV_per_A3=stress_rmse,
+    )
+
+
+def _mae_and_rmse(errors: np.ndarray) -> tuple[float, float]:
+    """In thousandths; NaN for no errors at all."""
+    if errors.size == 0:
+        return float("nan"), float("nan")
+    return MILLI * float(np.abs(errors).mean()), MILLI * float(np.sqrt((errors**2).mean()))
+
+
+def _in_order(values: np.ndarray) -> list[str]:
+    """Distinct values in the order in which they first occur."""
+    return list(dict.fromkeys(values.tolist()))
