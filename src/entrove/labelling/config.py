@@ -7,6 +7,7 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from entrove.labelling.engines.gpaw import Gpaw
 from entrove.labelling.engines.union import AnyEngine
+from entrove.labelling.outliers import OutlierLimits
 from entrove.labelling.sanity import SanityLimits
 from entrove.settings import Settings
 
@@ -91,3 +92,6 @@ class LabellingConfig(Settings):
         default="all", description="Whether the engine's files of good labels are kept too."
     )
     sanity: SanityLimits = Field(default_factory=SanityLimits, description="What no label may exceed.")
+    outliers: OutlierLimits = Field(
+        default_factory=OutlierLimits, description="How far from the model's an energy may be."
+    )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from entrove.errors import LabelError
 from entrove.labelling.attempt import Attempt, AttemptEnd
 from entrove.labelling.config import AnyExecution, LocalExecution, ParslExecution, SlurmExecution
+from entrove.labelling.engines.external import CORES_VARIABLE
 from entrove.labelling.worker import run_attempt
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ logger = logging.getLogger(__name__)
 LABEL = "labels"
 POLL_S = 1.0
 """How often Parsl looks after its workers: the first ones start after this time."""
-_THREAD_VARIABLES: tuple[str, ...] = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_CORE_VARIABLES = (CORES_VARIABLE, "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 class AttemptExecutor:
@@ -113,7 +114,6 @@ def _local_executor(execution: LocalExecution) -> Any:
 
     from entrove.labelling.local_processes import LocalProcesses, tethered
 
-    threads = dict.fromkeys(_THREAD_VARIABLES, str(execution.cores_per_worker))
     return HighThroughputExecutor(
         label=LABEL,
         address="127.0.0.1",
@@ -121,7 +121,7 @@ def _local_executor(execution: LocalExecution) -> Any:
         max_workers_per_node=execution.workers,
         # More workers than cores is the user's decision; Parsl would silently start fewer.
         cores_per_worker=1e-3,
-        provider=LocalProcesses(threads),
+        provider=LocalProcesses(_worker_environment(execution.cores_per_worker)),
         launch_cmd=_launch_command(),
         interchange_launch_cmd=tethered(_module("interchange")),
     )
@@ -134,7 +134,8 @@ def _slurm_executor(execution: SlurmExecution) -> Any:
 
     from entrove.labelling.local_processes import tethered
 
-    exports = [f"export {name}={execution.cores_per_worker}" for name in _THREAD_VARIABLES]
+    environment = _worker_environment(execution.cores_per_worker)
+    exports = [f"export {name}={value}" for name, value in environment.items()]
     return HighThroughputExecutor(
         label=LABEL,
         address=execution.address,
@@ -158,6 +159,10 @@ def _slurm_executor(execution: SlurmExecution) -> Any:
         launch_cmd=_launch_command(),
         interchange_launch_cmd=tethered(_module("interchange")),
     )
+
+
+def _worker_environment(cores: int) -> dict[str, str]:
+    return {str(name): str(cores) for name in _CORE_VARIABLES}
 
 
 def _module(name: str) -> list[str]:

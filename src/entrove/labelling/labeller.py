@@ -17,14 +17,13 @@ from entrove.labelling.cache import LabelCache
 from entrove.labelling.config import LabellingConfig
 from entrove.labelling.executor import AttemptExecutor, worker_was_lost
 from entrove.labelling.label import Label, Outcome
-from entrove.labelling.level_of_theory import LevelOfTheory
+from entrove.labelling.level_of_theory import LEVEL_FILE, LevelOfTheory
 from entrove.labelling.retries import NextAttempt, plan_next_attempt
 from entrove.labelling.sanity import find_absurdity
 from entrove.structures import canonical_order, content_hash, copy_structure
 
 logger = logging.getLogger(__name__)
 
-LEVEL_FILE = "level_of_theory.json"
 PARSL_FOLDER = "runinfo"
 MAX_IN_FLIGHT = 256
 """Attempts handed to Parsl at once: enough for hundreds of workers, few enough to stop quickly."""

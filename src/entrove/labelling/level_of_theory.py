@@ -11,6 +11,10 @@ from entrove.labelling.engines.base import Engine
 from entrove.labelling.label import Label
 
 
+LEVEL_FILE = "level_of_theory.json"
+"""File of a labels' work folder that says at which level they are."""
+
+
 @dataclass(frozen=True)
 class LevelOfTheory:
     """Engine and settings that define energies, as canonical JSON."""

@@ -20,6 +20,7 @@ class AseCalculator(Engine):
     attribute `converged` that is False after the calculation.
     """
 
+    reference_seconds: ClassVar[float] = 0.1
     labels_per_process: ClassVar[int] = 1000
 
     name: Literal["ase"] = "ase"

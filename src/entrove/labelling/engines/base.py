@@ -15,6 +15,10 @@ from jaxtyping import Float
 from entrove.settings import Settings
 
 
+NOBLE_GASES = (2, 10, 18, 36, 54, 86)
+"""Atomic numbers; the electrons beyond the last one below an element count as its valence."""
+
+
 @dataclass(frozen=True, eq=False)
 class Computation:
     """What an engine says about a structure: energy (eV), forces (eV/A), stress (eV/A^3, ASE's sign)."""
@@ -40,6 +44,10 @@ class Engine(Settings, ABC):
     """How many different ways to convergence this engine knows."""
     scratch: ClassVar[tuple[str, ...]] = ()
     """Glob patterns of large files that are deleted after each attempt."""
+    reference_seconds: ClassVar[float] = 20.0
+    """Guess of the time of a label with 32 electrons and 32 k-points on one core, until one is measured."""
+    megabytes_per_label: ClassVar[float] = 0.2
+    """Disk space that the folder of a label keeps."""
     labels_per_process: ClassVar[int] = 50
     """How many labels one process computes before it is replaced by a fresh one."""
 
@@ -79,8 +87,9 @@ class Engine(Settings, ABC):
         """Do once per process what should not count as the time of a label: imports, loading a model."""
 
     def electrons(self, atoms: Atoms) -> int:
-        """Number of electrons that the cost of a label scales with."""
-        return int(atoms.numbers.sum())
+        """Electrons outside the noble-gas cores, which the cost of a label scales with."""
+        cores = np.array([0, *NOBLE_GASES])
+        return int(sum(number - cores[np.searchsorted(cores, number) - 1] for number in atoms.numbers))
 
     def kpoints(self, atoms: Atoms) -> int:  # noqa: ARG002
         """Number of k-points that the cost of a label scales with."""

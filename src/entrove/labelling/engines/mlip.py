@@ -14,6 +14,7 @@ from entrove.labelling.engines.base import Computation, Engine, evaluate_calcula
 class Teacher(Engine):
     """Labels from a model of `entrove.models`, by name or path."""
 
+    reference_seconds: ClassVar[float] = 0.1
     labels_per_process: ClassVar[int] = 100_000
 
     name: Literal["mlip"] = "mlip"

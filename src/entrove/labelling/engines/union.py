@@ -6,10 +6,13 @@ from pydantic import Field, TypeAdapter
 
 from entrove.labelling.engines.ase import AseCalculator
 from entrove.labelling.engines.base import Engine
+from entrove.labelling.engines.cp2k import Cp2k
+from entrove.labelling.engines.espresso import Espresso
 from entrove.labelling.engines.gpaw import Gpaw
 from entrove.labelling.engines.mlip import Teacher
+from entrove.labelling.engines.vasp import Vasp
 
-AnyEngine = Annotated[Gpaw | AseCalculator | Teacher, Field(discriminator="name")]
+AnyEngine = Annotated[Gpaw | Espresso | Vasp | Cp2k | AseCalculator | Teacher, Field(discriminator="name")]
 """The engine of a configuration; its key `name` says which."""
 
 _ADAPTER: TypeAdapter[Engine] = TypeAdapter(AnyEngine)

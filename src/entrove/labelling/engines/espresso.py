@@ -1,0 +1,168 @@
+"""Quantum ESPRESSO's pw.x, through ASE."""
+
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from ase import Atoms
+from ase.units import Rydberg
+from pydantic import Field, JsonValue, PositiveFloat, PositiveInt
+
+from entrove.errors import LabelError
+from entrove.labelling.engines.base import Computation, Engine, NotConvergedError, evaluate_calculator
+from entrove.labelling.engines.external import check_command, fill_command, hash_file
+from entrove.labelling.kpoints import kpoint_grid
+
+OUTPUT_FILE = "espresso.pwo"
+
+LADDER: tuple[dict[str, Any], ...] = (
+    {},
+    {"mixing_beta": 0.3, "mixing_ndim": 12},
+    {"mixing_beta": 0.1, "mixing_mode": "local-TF", "diagonalization": "cg", "startingwfc": "random"},
+)
+"""Less mixing, then the slower and safer solver from random bands."""
+
+
+class Espresso(Engine):
+    """Density-functional theory with Quantum ESPRESSO (plane waves, pseudopotentials)."""
+
+    rungs: ClassVar[int] = len(LADDER)
+    scratch: ClassVar[tuple[str, ...]] = ("pwscf.wfc*", "pwscf.mix*", "pwscf.restart*", "pwscf.save/wfc*")
+
+    name: Literal["espresso"] = "espresso"
+    command: str = Field(
+        default="pw.x",
+        description="Command that starts pw.x; '{cores}' becomes the cores of the worker, as in "
+        "'mpirun -np {cores} pw.x -nk {cores}'.",
+    )
+    pseudopotential_folder: Path = Field(description="Folder with the pseudopotential files.")
+    pseudopotentials: dict[str, str] = Field(description="File name per chemical symbol.")
+    cutoff_eV: PositiveFloat = Field(description="Cutoff of the wave functions in eV (1 Ry = 13.606 eV).")
+    density_cutoff_eV: PositiveFloat | None = Field(
+        default=None, description="Cutoff of the density in eV; nothing means four times cutoff_eV."
+    )
+    kpoint_spacing_per_A: PositiveFloat = Field(
+        default=0.35, description="Largest distance between k-points in 1/A, the factor 2 pi included."
+    )
+    smearing_eV: PositiveFloat = Field(default=0.1, description="Width of the Fermi-Dirac occupation in eV.")
+    energy_convergence_eV: PositiveFloat = Field(
+        default=1e-6, description="Estimated energy error at self-consistency in eV for the cell."
+    )
+    input: dict[str, dict[str, JsonValue]] = Field(
+        default_factory=dict,
+        description="More settings per namelist, such as system: {nspin: 2}; they define the level of theory.",
+    )
+    max_scf_steps: PositiveInt = Field(
+        default=100,
+        description="Self-consistency steps of the first try; later tries get three times as many.",
+    )
+
+    @property
+    def kind(self) -> str:
+        """Name of the engine."""
+        return self.name
+
+    def theory(self) -> dict[str, object]:
+        """All settings but how pw.x is started; pseudopotentials by the content of their files."""
+        settings = self.model_dump(
+            mode="json", exclude={"command", "pseudopotential_folder", "max_scf_steps"}
+        )
+        settings["pseudopotentials"] = {
+            symbol: f"{name} {hash_file(self.name, self.pseudopotential_folder / name)}"
+            for symbol, name in sorted(self.pseudopotentials.items())
+        }
+        return settings
+
+    def check_available(self) -> None:
+        """Raise `LabelError` when pw.x or a pseudopotential is missing."""
+        check_command(self.name, self.command, "pw.x")
+        for name in self.pseudopotentials.values():
+            if not (self.pseudopotential_folder / name).is_file():
+                raise LabelError(
+                    f"engine espresso: no pseudopotential {name} in {self.pseudopotential_folder}; "
+                    "correct pseudopotential_folder or pseudopotentials"
+                )
+
+    def uncovered(self, species: Iterable[str]) -> list[str]:
+        """Species without a pseudopotential in the configuration."""
+        return [symbol for symbol in species if symbol not in self.pseudopotentials]
+
+    def version(self) -> str:
+        """What pw.x prints about itself."""
+        command = fill_command(self.command).split()
+        finished = subprocess.run(
+            command, input="", capture_output=True, text=True, timeout=60, check=False, cwd="/"
+        )
+        words = finished.stdout.partition("Program PWSCF")[2].split()
+        return words[0].removeprefix("v.") if words else ""
+
+    def kpoints(self, atoms: Atoms) -> int:
+        """Half the grid: time reversal is the only symmetry that is used."""
+        first, second, third = kpoint_grid(atoms, self.kpoint_spacing_per_A)
+        return (first * second * third + 1) // 2
+
+    def compute(self, atoms: Atoms, folder: Path, rung: int) -> Computation:
+        """One self-consistent calculation."""
+        output = folder / OUTPUT_FILE
+        try:
+            computation = evaluate_calculator(self.calculator(atoms, folder, rung), atoms)
+        except Exception as error:
+            # pw.x that stops unconverged also fails as a program, or leaves no forces to read.
+            _require_convergence(output, error)
+            raise
+        _require_convergence(output)
+        return computation
+
+    def calculator(self, atoms: Atoms, folder: Path, rung: int = 0) -> Any:
+        """The ASE calculator for `atoms`: the k-point grid depends on their cell."""
+        from ase.calculators.espresso import Espresso as AseEspresso
+        from ase.calculators.espresso import EspressoProfile
+
+        profile = EspressoProfile(
+            command=fill_command(self.command), pseudo_dir=self.pseudopotential_folder.absolute()
+        )
+        return AseEspresso(
+            profile=profile,
+            directory=folder,
+            pseudopotentials=self.pseudopotentials,
+            kpts=kpoint_grid(atoms, self.kpoint_spacing_per_A),
+            input_data=self._input_data(rung),
+        )
+
+    def _input_data(self, rung: int) -> dict[str, dict[str, Any]]:
+        data: dict[str, dict[str, Any]] = {
+            "control": {
+                "calculation": "scf",
+                "tstress": True,
+                "tprnfor": True,
+                "outdir": ".",
+                "disk_io": "low",
+            },
+            "system": {
+                "ecutwfc": self.cutoff_eV / Rydberg,
+                "ecutrho": (self.density_cutoff_eV or 4 * self.cutoff_eV) / Rydberg,
+                "occupations": "smearing",
+                "smearing": "fermi-dirac",
+                "degauss": self.smearing_eV / Rydberg,
+                # A displaced crystal must not become another level of theory by its symmetry.
+                "nosym": True,
+            },
+            "electrons": {
+                "conv_thr": self.energy_convergence_eV / Rydberg,
+                "electron_maxstep": self.max_scf_steps * (1 if rung == 0 else 3),
+            }
+            | LADDER[rung],
+        }
+        for namelist, settings in self.input.items():
+            data[namelist] = data.get(namelist, {}) | settings
+        return data
+
+
+def _require_convergence(output: Path, error: BaseException | None = None) -> None:
+    text = output.read_text(errors="replace") if output.exists() else ""
+    complaint = next((line.strip() for line in text.splitlines() if "convergence NOT achieved" in line), "")
+    if complaint:
+        raise NotConvergedError(complaint) from error
+    if error is None and "convergence has been achieved" not in text:
+        raise NotConvergedError("pw.x does not say that convergence has been achieved")

@@ -1,0 +1,43 @@
+"""What engines that run as programs of their own have in common: the command and the files."""
+
+import hashlib
+import os
+import shlex
+import shutil
+from pathlib import Path
+
+from entrove.errors import LabelError
+
+CORES_VARIABLE = "ENTROVE_CORES"
+"""Environment variable in which a worker says how many cores it has."""
+
+
+def fill_command(command: str) -> str:
+    """Put the worker's number of cores where the command says `{cores}`.
+
+    Then each rank has one core, so the threads of every rank are set to one.
+    """
+    if "{cores}" not in command:
+        return command
+    os.environ["OMP_NUM_THREADS"] = "1"
+    return command.replace("{cores}", os.environ.get(CORES_VARIABLE, "1"))
+
+
+def check_command(engine: str, command: str, program: str) -> None:
+    """Raise `LabelError` when the first word of the command, or `program` itself, cannot be run."""
+    words = shlex.split(fill_command(command))
+    needed = [word for word in words[:1] if word != program] + [word for word in words if program in word][:1]
+    for word in needed:
+        if shutil.which(word) is None:
+            raise LabelError(
+                f"engine {engine}: the program '{word}' of command '{command}' is not on PATH; install it, "
+                "load its module, or write its full path under labelling: engine: command"
+            )
+
+
+def hash_file(engine: str, path: Path) -> str:
+    """Content hash of a file that belongs to the level of theory, such as a pseudopotential."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    except OSError as error:
+        raise LabelError(f"engine {engine}: cannot read {path} ({error.strerror}); check the path") from error

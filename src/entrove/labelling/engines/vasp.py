@@ -1,0 +1,167 @@
+"""VASP, through ASE."""
+
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from ase import Atoms
+from pydantic import Field, JsonValue, PositiveFloat, PositiveInt
+
+from entrove.errors import LabelError
+from entrove.labelling.engines.base import Computation, Engine, NotConvergedError, evaluate_calculator
+from entrove.labelling.engines.external import check_command, fill_command, hash_file
+from entrove.labelling.kpoints import kpoint_grid
+
+LADDER: tuple[dict[str, Any], ...] = (
+    {},
+    {"algo": "All"},
+    {"algo": "Damped", "time": 0.2, "amix": 0.1, "bmix": 1e-4},
+)
+"""From the configured solver to the conjugate gradient and the damped one, which hardly ever fail."""
+
+
+class Vasp(Engine):
+    """Density-functional theory with VASP (plane waves, PAW)."""
+
+    rungs: ClassVar[int] = len(LADDER)
+    scratch: ClassVar[tuple[str, ...]] = (
+        "WAVECAR",
+        "CHG",
+        "CHGCAR",
+        "PROCAR",
+        "LOCPOT",
+        "vaspwave.h5",
+        "POTCAR",
+    )
+
+    name: Literal["vasp"] = "vasp"
+    command: str = Field(
+        default="vasp_std",
+        description="Command that starts VASP; '{cores}' becomes the cores of the worker, as in "
+        "'mpirun -np {cores} vasp_std'.",
+    )
+    potential_folder: Path = Field(
+        description="Folder that holds potpaw_PBE (or potpaw, potpaw_GGA): ASE's VASP_PP_PATH."
+    )
+    functional: str = Field(
+        default="PBE", description="Exchange-correlation functional, by ASE's name for it."
+    )
+    setups: dict[str, str] = Field(
+        default_factory=dict, description="Suffix of the potential per chemical symbol, such as {Na: _pv}."
+    )
+    cutoff_eV: PositiveFloat = Field(default=520.0, description="Plane-wave cutoff in eV (ENCUT).")
+    kpoint_spacing_per_A: PositiveFloat = Field(
+        default=0.35, description="Largest distance between k-points in 1/A, the factor 2 pi included."
+    )
+    gamma_centred: bool = Field(default=True, description="Shift even k-point grids so that they hold Gamma.")
+    smearing_eV: PositiveFloat = Field(default=0.1, description="Width of the Fermi-Dirac occupation in eV.")
+    energy_convergence_eV: PositiveFloat = Field(default=1e-6, description="EDIFF in eV for the cell.")
+    input: dict[str, JsonValue] = Field(
+        default_factory=dict,
+        description="More INCAR settings by ASE's lower-case names; they define the level of theory.",
+    )
+    max_scf_steps: PositiveInt = Field(
+        default=100,
+        description="Self-consistency steps of the first try; later tries get three times as many.",
+    )
+
+    @property
+    def kind(self) -> str:
+        """Name of the engine."""
+        return self.name
+
+    def theory(self) -> dict[str, object]:
+        """All settings but how VASP is started."""
+        return self.model_dump(mode="json", exclude={"command", "potential_folder", "max_scf_steps"})
+
+    def check_available(self) -> None:
+        """Raise `LabelError` when VASP or its potentials are missing."""
+        words = fill_command(self.command).split()
+        check_command(self.name, self.command, words[-1])
+        if not self._potential_library().is_dir():
+            raise LabelError(
+                f"engine vasp: no folder {self._potential_library()}; potential_folder is the folder that "
+                "holds potpaw_PBE"
+            )
+
+    def uncovered(self, species: Iterable[str]) -> list[str]:
+        """Species without a POTCAR."""
+        library = self._potential_library()
+        names = {symbol: f"{symbol}{self.setups.get(symbol, '')}" for symbol in species}
+        return [
+            symbol
+            for symbol, name in names.items()
+            if not any((library / name / f"POTCAR{suffix}").exists() for suffix in ("", ".gz", ".Z"))
+        ]
+
+    def potential_hashes(self, species: Iterable[str]) -> dict[str, str]:
+        """Content hash of each POTCAR, for provenance."""
+        library = self._potential_library()
+        return {
+            symbol: hash_file(self.name, library / f"{symbol}{self.setups.get(symbol, '')}" / "POTCAR")
+            for symbol in species
+        }
+
+    def version(self) -> str:
+        """VASP says its version only in its output: see OUTCAR in the folder of the label."""
+        return ""
+
+    def kpoints(self, atoms: Atoms) -> int:
+        """Half the grid: time reversal is the only symmetry that is used."""
+        first, second, third = kpoint_grid(atoms, self.kpoint_spacing_per_A)
+        return (first * second * third + 1) // 2
+
+    def compute(self, atoms: Atoms, folder: Path, rung: int) -> Computation:
+        """One self-consistent calculation."""
+        calculator = self.calculator(atoms, folder, rung)
+        os.environ["VASP_PP_PATH"] = str(self.potential_folder.absolute())
+        try:
+            computation = evaluate_calculator(calculator, atoms)
+        except Exception as error:
+            _require_convergence(folder / "OUTCAR", error)
+            raise
+        _require_convergence(folder / "OUTCAR")
+        return computation
+
+    def calculator(self, atoms: Atoms, folder: Path, rung: int = 0) -> Any:
+        """The ASE calculator for `atoms`: the k-point grid depends on their cell."""
+        from ase.calculators.vasp import Vasp as AseVasp
+
+        settings: dict[str, Any] = {
+            "xc": self.functional,
+            "encut": self.cutoff_eV,
+            "ismear": -1,
+            "sigma": self.smearing_eV,
+            "ediff": self.energy_convergence_eV,
+            "nelm": self.max_scf_steps * (1 if rung == 0 else 3),
+            "nsw": 0,
+            "ibrion": -1,
+            "isym": 0,
+            "isif": 2,
+            "lwave": False,
+            "lcharg": False,
+            "lreal": False,
+            "kpts": kpoint_grid(atoms, self.kpoint_spacing_per_A),
+            "gamma": self.gamma_centred,
+        }
+        settings.update(self.input)
+        settings.update(LADDER[rung])
+        return AseVasp(
+            directory=str(folder), command=fill_command(self.command), setups=self.setups or None, **settings
+        )
+
+    def _potential_library(self) -> Path:
+        library = "potpaw" if self.functional.upper() == "LDA" else "potpaw_PBE"
+        return self.potential_folder / library
+
+
+def _require_convergence(outcar: Path, error: BaseException | None = None) -> None:
+    """VASP ends normally without self-consistency: only its reason for leaving the loop tells."""
+    text = outcar.read_text(errors="replace") if outcar.exists() else ""
+    reasons = re.findall(r"aborting loop (.*?)\s*-*$", text, flags=re.MULTILINE)
+    if reasons and "EDIFF is reached" not in reasons[-1]:
+        raise NotConvergedError(f"VASP left its loop {reasons[-1]}") from error
+    if error is None and not reasons:
+        raise NotConvergedError("OUTCAR does not say that EDIFF was reached")
