@@ -1,11 +1,12 @@
 """What the bias of a walker, and the selection, ask of an entropy."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float, Int
 from torch import Tensor
 
 
+@runtime_checkable
 class Entropy(Protocol):
     """An entropy S of each configuration of a batch, with the dataset frozen.
 
@@ -28,6 +29,7 @@ class Entropy(Protocol):
         ...
 
 
+@runtime_checkable
 class GainFunctional(Entropy, Protocol):
     """An entropy that knows a dataset, and so what each configuration would add to it."""
 

@@ -1,7 +1,7 @@
 """What candidates would add to a dataset that grows pick by pick, many candidates at once."""
 
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -18,6 +18,7 @@ CHUNK_ELEMENTS = 2**20
 """Feature values that are gathered at once; a few copies of them should stay in the cache."""
 
 
+@runtime_checkable
 class GrowingDataset(Protocol):
     """A dataset, the picks so far included."""
 
