@@ -1,0 +1,110 @@
+"""Model plus entropy bias, E = E_base - kappa S, for batches and for ASE.
+
+Forces and stress carry the bias: F = F_base + kappa dS/dr, stress = stress_base - (kappa / V) dS/dstrain.
+Both doors always compute everything together and keep the parts (`base_energy`, `entropy`) apart, so
+that no order of questions can mix biased with unbiased values.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch_sim.models.interface import ModelInterface
+from torch_sim.state import SimState
+
+from entrove.entropy.functional import Entropy
+from entrove.errors import ConfigError
+from entrove.fingerprints.features import FeatureMap
+from entrove.sampling.batch import reduce_atoms
+from entrove.sampling.calculator import EntropyCalculator
+from entrove.sampling.entropy_gradient import EntropyGradient, entropy_gradient
+from entrove.sampling.precision import in_double, plain_state
+
+__all__ = ["EntropyBias", "EntropyCalculator"]
+
+
+class EntropyBias(ModelInterface):
+    """A torch-sim model with E = E_base - kappa S for each system of a batch.
+
+    `functionals` and `kappa_eV` hold one entry for each system, in the order of the batch; None, or a
+    kappa of zero, leaves a system unbiased and costs nothing. `largest_bias_force_eV_per_A`, when
+    given, bounds the bias force on each atom: kappa of that system is scaled down until the bound
+    holds, which keeps the net force zero and force and stress consistent with each other.
+
+    Results, beside energy, forces and stress: `base_energy` (eV), `base_forces` (eV/A), `entropy`
+    (dimensionless, NaN where unbiased), `kappa_eV` (as applied) and `entropy_slope`, the rms over atoms
+    of |dS/dr| in 1/A. Works in float64 whatever the precision of the base.
+    """
+
+    def __init__(
+        self,
+        base: ModelInterface,
+        features: FeatureMap | None,
+        functionals: Sequence[Entropy | None],
+        kappa_eV: Float[Tensor, " systems"],
+        largest_bias_force_eV_per_A: Float[Tensor, " systems"] | None = None,
+    ) -> None:
+        super().__init__()
+        if len(functionals) != len(kappa_eV):
+            raise ConfigError(
+                f"{len(functionals)} functionals but {len(kappa_eV)} strengths; "
+                "give one of each for every system"
+            )
+        if features is None and any(functional is not None for functional in functionals):
+            raise ConfigError("an entropy needs a feature map; pass features=, for example GaussianOverlap")
+        self.base = in_double(base)
+        self.features = features
+        self.functionals = tuple(functionals)
+        self.kappa_eV = kappa_eV.to(device=base.device, dtype=torch.float64)
+        self.largest_bias_force_eV_per_A = largest_bias_force_eV_per_A
+        self._device = base.device
+        self._dtype = torch.float64
+        self._compute_stress = base.compute_stress
+        self._compute_forces = True
+
+    def forward(self, state: SimState, **kwargs: Any) -> dict[str, Tensor]:
+        """Evaluate base and bias together.
+
+        Raises `ConfigError` when the batch does not have one system for each functional.
+        """
+        systems = state.cell.shape[0]
+        if systems != len(self.functionals):
+            raise ConfigError(
+                f"a batch of {systems} systems but {len(self.functionals)} functionals; "
+                "give one for every system"
+            )
+        base = self.base(plain_state(state, torch.float64), **kwargs)
+        slope = self._slope(state)
+        length = slope.positions.norm(dim=1)
+        kappa = self._bounded(reduce_atoms(length, state, reduce="amax"))
+        results = dict(base)
+        results["base_energy"] = base["energy"]
+        results["base_forces"] = base["forces"]
+        results["entropy"] = slope.entropy
+        results["kappa_eV"] = kappa
+        results["entropy_slope"] = reduce_atoms(length.square(), state, reduce="mean").sqrt()
+        results["energy"] = base["energy"] - torch.where(kappa > 0, kappa * slope.entropy, 0.0)
+        results["forces"] = base["forces"] + kappa[state.system_idx, None] * slope.positions
+        if "stress" in base:
+            results["stress"] = base["stress"] - (kappa / state.volume.abs())[:, None, None] * slope.strain
+        return results
+
+    def _slope(self, state: SimState) -> EntropyGradient:
+        active = (self.kappa_eV > 0).tolist()
+        functionals = [
+            functional if on else None for functional, on in zip(self.functionals, active, strict=True)
+        ]
+        if self.features is None or not any(functional is not None for functional in functionals):
+            return EntropyGradient.nothing(state)
+        return entropy_gradient(plain_state(state, torch.float64), self.features, functionals)
+
+    def _bounded(self, longest: Float[Tensor, " systems"]) -> Float[Tensor, " systems"]:
+        """Scale kappa down so that kappa * longest stays within the bound on the bias force."""
+        biased = torch.tensor([one is not None for one in self.functionals], device=self.device)
+        kappa = torch.where(biased, self.kappa_eV, 0.0)
+        bound = self.largest_bias_force_eV_per_A
+        if bound is None:
+            return kappa
+        return torch.where(longest > 0, torch.minimum(kappa, bound / longest.clamp_min(1e-300)), kappa)

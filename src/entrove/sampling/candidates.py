@@ -1,0 +1,80 @@
+"""A candidate: a structure that a pool proposes for labelling, and where it comes from."""
+
+from dataclasses import dataclass, fields
+from typing import Any, Literal, get_args
+
+from ase import Atoms
+
+from entrove.errors import StructureError
+from entrove.structures import copy_structure
+
+Pool = Literal["entropy_md", "ordered", "anchors", "random_md", "validation"]
+Kind = Literal["md", "relaxed", "strain", "shear", "perturbed", "random", "hot_md"]
+
+INFO_PREFIX = "entrove_"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A structure with its provenance; what does not apply is None.
+
+    `pressure_GPa` and `temperature_K` are those of the regime that made it (the target of the barostat
+    and thermostat, the pressure of the relaxation), `step` counts MD steps of its walker,
+    `kappa_eV` is the bias strength at that step and `bias_fraction` the fraction that an adaptive
+    strength aims at.
+    """
+
+    atoms: Atoms
+    pool: Pool
+    kind: Kind
+    phase: str
+    pressure_GPa: float
+    temperature_K: float | None = None
+    walker: int | None = None
+    step: int | None = None
+    kappa_eV: float | None = None
+    bias_fraction: float | None = None
+    entropy: str | None = None
+    mode: str | None = None
+
+    def to_atoms(self) -> Atoms:
+        """Return a copy of the structure whose `info` carries the provenance as `entrove_*` keys."""
+        atoms = copy_structure(self.atoms)
+        for name in _provenance_names():
+            value = getattr(self, name)
+            if value is not None:
+                atoms.info[INFO_PREFIX + name] = value
+        return atoms
+
+    @classmethod
+    def from_atoms(cls, atoms: Atoms) -> "Candidate":
+        """Read what `to_atoms` wrote, also after a round trip through extended XYZ.
+
+        Raises `StructureError` when a required key is missing or has an unknown value.
+        """
+        found: dict[str, Any] = {}
+        for name, kind in _provenance_names().items():
+            value = atoms.info.get(INFO_PREFIX + name)
+            # Extended XYZ gives NumPy scalars, and reads a phase called "1" as an integer.
+            found[name] = None if value is None else kind(value)
+        missing = [name for name in ("pool", "kind", "phase", "pressure_GPa") if found[name] is None]
+        if missing:
+            raise StructureError(
+                f"the structure {atoms.get_chemical_formula()} lacks the keys "
+                f"{', '.join(INFO_PREFIX + name for name in missing)}; "
+                "it was not written by Candidate.to_atoms"
+            )
+        for name, allowed in (("pool", get_args(Pool)), ("kind", get_args(Kind))):
+            if found[name] not in allowed:
+                raise StructureError(
+                    f"{INFO_PREFIX}{name}={found[name]!r} is unknown; allowed are {', '.join(allowed)}"
+                )
+        return cls(atoms=copy_structure(atoms), **found)
+
+
+def _provenance_names() -> dict[str, type]:
+    """Name every field but the structure, with the type that it has when it is not None."""
+    types: dict[str, type] = {"walker": int, "step": int}
+    for name in ("pressure_GPa", "temperature_K", "kappa_eV", "bias_fraction"):
+        types[name] = float
+    return {field.name: types.get(field.name, str) for field in fields(Candidate) if field.name != "atoms"}

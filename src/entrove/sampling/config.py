@@ -1,0 +1,202 @@
+"""What a user can say about sampling."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from entrove.sampling.dynamics import Barostat, Ensemble
+from entrove.settings import Settings
+
+Positive = Annotated[float, Field(gt=0)]
+EntropyName = Literal["information", "paper", "local", "none"]
+ModeName = Literal["per_atom", "per_config"]
+
+
+class BiasSettings(Settings):
+    """One entropy that walkers are biased by, and how strongly; each strength is a walker of its own."""
+
+    entropy: EntropyName = Field(
+        default="information",
+        description="Entropy that drives the walkers; 'none' is plain MD and takes no strength.",
+    )
+    mode: ModeName = Field(
+        default="per_atom",
+        description="Fingerprint of every atom (disordered structures), or their mean (ordered phases).",
+    )
+    kappas_eV: tuple[Positive, ...] = Field(
+        default=(), description="Fixed bias strengths in eV: energy = model energy - kappa * entropy."
+    )
+    fractions: tuple[Positive, ...] = Field(
+        default=(),
+        description=(
+            "Adaptive bias strengths: rms bias force over the thermal force scale of the walker "
+            "(the rms model force of its own unbiased thermalisation), dimensionless."
+        ),
+    )
+
+    @model_validator(mode="after")
+    def _strengths_fit(self) -> "BiasSettings":
+        given = len(self.kappas_eV) + len(self.fractions)
+        if self.entropy == "none" and given:
+            raise ValueError(
+                "entropy 'none' is unbiased and takes neither kappas_eV nor fractions; remove them"
+            )
+        if self.entropy != "none" and not given:
+            raise ValueError(
+                f"entropy '{self.entropy}' needs a strength; "
+                "give kappas_eV (fixed, eV) or fractions (adaptive)"
+            )
+        return self
+
+
+class AdaptiveSettings(Settings):
+    """How an adaptive bias strength follows its fraction of the thermal force scale."""
+
+    relaxation_steps: int = Field(
+        default=20, ge=1, description="Steps over which the running mean of the entropy gradient forgets."
+    )
+    largest_kappa_eV: Positive = Field(default=200.0, description="Upper bound of an adaptive kappa, in eV.")
+    largest_atom_ratio: Positive = Field(
+        default=4.0,
+        description=(
+            "Largest bias force on one atom over the thermal force scale; the bias of the whole walker "
+            "is scaled down until it holds, so that the net force stays zero."
+        ),
+    )
+
+
+class GuardSettings(Settings):
+    """Limits of the physical range; a walker that leaves it is restarted, with the reason recorded."""
+
+    shortest_distance: float = Field(
+        default=0.6, gt=0, lt=1, description="Shortest distance over the sum of the two covalent radii."
+    )
+    largest_force_eV_per_A: Positive = Field(
+        default=30.0, description="Largest force of the unbiased model on one atom, in eV/A."
+    )
+    largest_temperature_ratio: float = Field(
+        default=2.0,
+        gt=1,
+        description=(
+            "Largest kinetic temperature over the target temperature, beyond an allowance of six "
+            "standard deviations for the natural fluctuation of few atoms."
+        ),
+    )
+    smallest_volume_ratio: float = Field(
+        default=0.6, gt=0, lt=1, description="Smallest volume over that of the walker's relaxed phase."
+    )
+    largest_volume_ratio: float = Field(
+        default=1.7, gt=1, description="Largest volume over that of the walker's relaxed phase."
+    )
+    distance_every: int = Field(
+        default=5,
+        ge=1,
+        description="Steps between checks of the shortest distance; the other guards look at every step.",
+    )
+    largest_restarts: int = Field(
+        default=10, ge=0, description="Restarts after which a walker is ended for good."
+    )
+
+
+class RelaxationSettings(Settings):
+    """Relaxation of positions and cell at a pressure."""
+
+    force_tolerance_eV_per_A: Positive = Field(
+        default=0.02, description="Largest force on one atom at convergence, in eV/A."
+    )
+    stress_tolerance_GPa: Positive = Field(
+        default=0.1, description="Largest deviation of a stress component from -pressure, in GPa."
+    )
+    largest_steps: int = Field(default=500, ge=1, description="Optimiser steps before giving up.")
+
+
+class AnchorSettings(Settings):
+    """Pool C: relaxed phases, strained and sheared cells, short unbiased MD."""
+
+    volume_strains: tuple[Positive, ...] = Field(
+        default=(0.9, 0.94, 0.97, 1.03, 1.06, 1.1),
+        description="Volume of isotropically strained cells over that of the relaxed phase.",
+    )
+    shears: tuple[float, ...] = Field(
+        default=(0.03, 0.06), description="Engineering shear strains; each is applied to yz, xz and xy."
+    )
+    md_steps: int = Field(default=100, ge=0, description="Steps of unbiased NVT MD at each temperature.")
+    md_snapshots: int = Field(default=2, ge=0, description="Snapshots of each of these MD runs.")
+
+
+class OrderedSettings(Settings):
+    """Pool B: relaxations of perturbed seeds and random crystals towards equal environments."""
+
+    perturbed: int = Field(default=2, ge=0, description="Perturbed copies of each phase at each pressure.")
+    rattle_A: Positive = Field(default=0.25, description="Standard deviation of atomic displacements, in A.")
+    strain: Positive = Field(default=0.08, description="Standard deviation of the cell's random strain.")
+    random: int = Field(default=2, ge=0, description="Random crystals per composition and pressure.")
+    variance_weight_eV: float = Field(
+        default=5.0,
+        ge=0,
+        description="Energy per unit variance of same-species fingerprints, added to the model, in eV.",
+    )
+    biased_steps: int = Field(default=100, ge=0, description="Relaxation steps under model plus variance.")
+    largest_force_eV_per_A: Positive = Field(
+        default=0.2,
+        description="Cells whose largest force stays above this after relaxation are dropped, eV/A.",
+    )
+
+
+class SamplingConfig(Settings):
+    """Exploration: the dynamics of the walkers, their biases, guards and pools."""
+
+    ensemble: Ensemble = Field(default="nvt", description="'nvt' (fixed cell) or 'npt' (at the pressure).")
+    barostat: Barostat = Field(
+        default="isotropic", description="What the cell may do in 'npt': one scale, or one for each axis."
+    )
+    barostat_time_fs: Positive = Field(default=300.0, description="Period of the cell's oscillation, in fs.")
+    timestep_fs: float = Field(default=1.0, gt=0, le=10, description="Time step in fs.")
+    friction_per_fs: Positive = Field(default=0.01, description="Langevin friction in 1/fs.")
+    thermalise_steps: int = Field(
+        default=100,
+        ge=0,
+        description="Unbiased steps before sampling starts, and after a restart from the relaxed phase.",
+    )
+    chunk_steps: int = Field(default=100, ge=1, description="Steps between admissions to the shared dataset.")
+    chunks: int = Field(default=10, ge=1, description="Chunks in each round of the campaign.")
+    snapshot_every: int = Field(default=50, ge=1, description="Steps between snapshots.")
+    trajectory_every: int | None = Field(
+        default=None,
+        ge=1,
+        description="Steps between stored trajectory frames of every walker; null for none.",
+    )
+    replicas: int = Field(default=1, ge=1, description="Walkers of each kind, with their own noise.")
+    biases: tuple[BiasSettings, ...] = Field(
+        default=(
+            BiasSettings(entropy="information", mode="per_atom", fractions=(0.3, 0.6)),
+            BiasSettings(entropy="information", mode="per_config", fractions=(0.3,)),
+            BiasSettings(entropy="none"),
+        ),
+        min_length=1,
+        description="Entropies, modes and strengths of the walkers.",
+    )
+    adaptive: AdaptiveSettings = Field(
+        default=AdaptiveSettings(), description="How adaptive bias strengths follow their target."
+    )
+    guards: GuardSettings = Field(default=GuardSettings(), description="Limits of the physical range.")
+    relaxation: RelaxationSettings = Field(
+        default=RelaxationSettings(), description="Relaxation of each phase at each pressure."
+    )
+    anchors: AnchorSettings = Field(default=AnchorSettings(), description="Pool of anchors.")
+    ordered: OrderedSettings = Field(default=OrderedSettings(), description="Pool of ordered cells.")
+
+    @model_validator(mode="after")
+    def _steps_fit(self) -> "SamplingConfig":
+        if self.chunk_steps % self.snapshot_every:
+            raise ValueError(
+                f"snapshot_every={self.snapshot_every} must divide chunk_steps={self.chunk_steps}, so that "
+                "every chunk ends with a snapshot"
+            )
+        adaptive = any(bias.fractions for bias in self.biases)
+        if adaptive and self.thermalise_steps < 20:
+            raise ValueError(
+                f"thermalise_steps={self.thermalise_steps} is too short for adaptive strengths (fractions): "
+                "the thermal force scale is measured in it; give at least 20"
+            )
+        return self

@@ -1,0 +1,122 @@
+"""Langevin dynamics of a whole batch, in honest units, by torch-sim's integrators.
+
+torch-sim counts time in sqrt(amu A^2 / eV) = 10.18 fs. Its NVT step (BAOAB; Leimkuhler and Matthews,
+Proc. R. Soc. A 472, 20160138 (2016)) takes the friction as a rate. Its NPT step (Gronbech-Jensen
+and Farago, J. Chem. Phys. 141, 194108 (2014)) takes `alpha`, a rate times a mass, although its
+annotation says a rate: we multiply by the mean mass of the system, so that the friction of an
+element of mass m is `friction * mean mass / m`, and by the mass of the cell for the cell's friction.
+
+The NPT step moves the logarithm of the cell length and leaves out the Jacobian of that choice, so
+that it samples V^N exp(-(U + P V) / kT) d(ln V): the constant-pressure ensemble without a length scale
+(Corti, Phys. Rev. E 64, 016128 (2001)). In it <P_internal V> = P <V> holds exactly, and the volume of an
+ideal gas is Gamma(N, kT / P) distributed: mean N kT / P, variance N (kT / P)^2.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch_sim.integrators.md import MDState, initialize_momenta
+from torch_sim.integrators.npt import (
+    NPTLangevinAnisotropicState,
+    NPTLangevinIsotropicState,
+    npt_langevin_anisotropic_init,
+    npt_langevin_anisotropic_step,
+    npt_langevin_isotropic_init,
+    npt_langevin_isotropic_step,
+)
+from torch_sim.integrators.nvt import nvt_langevin_init, nvt_langevin_step
+from torch_sim.models.interface import ModelInterface
+from torch_sim.state import SimState
+from torch_sim.units import MetalUnits
+
+from entrove.units import BOLTZMANN_EV_PER_K, gpa_to_ev_per_a3
+
+INTERNAL_TIME_PER_FS = float(MetalUnits.time) * 1e-3
+"""torch-sim's time units in one femtosecond."""
+
+Ensemble = Literal["nvt", "npt"]
+Barostat = Literal["isotropic", "anisotropic"]
+
+
+@dataclass(frozen=True)
+class Dynamics:
+    """How a batch moves: one time step for all, temperature and pressure per system."""
+
+    temperature_K: Float[Tensor, " systems"]
+    pressure_GPa: Float[Tensor, " systems"]
+    timestep_fs: float
+    friction_per_fs: float
+    ensemble: Ensemble = "nvt"
+    barostat: Barostat = "isotropic"
+    barostat_time_fs: float = 300.0
+
+    def __getitem__(self, rows: Tensor) -> "Dynamics":
+        """Return the dynamics of some of the systems."""
+        return replace(self, temperature_K=self.temperature_K[rows], pressure_GPa=self.pressure_GPa[rows])
+
+    @property
+    def kT_eV(self) -> Float[Tensor, " systems"]:
+        """Thermal energy of each system in eV."""
+        return self.temperature_K * BOLTZMANN_EV_PER_K
+
+    @property
+    def _dt(self) -> float:
+        return self.timestep_fs * INTERNAL_TIME_PER_FS
+
+    @property
+    def _friction(self) -> float:
+        return self.friction_per_fs / INTERNAL_TIME_PER_FS
+
+    @property
+    def _pressure_eV_per_A3(self) -> Float[Tensor, " systems"]:
+        return self.pressure_GPa * gpa_to_ev_per_a3(1.0)
+
+    def start(self, state: SimState, model: ModelInterface) -> MDState:
+        """Evaluate the model, draw Maxwell-Boltzmann momenta from `state.rng`, and return an MD state."""
+        if self.ensemble == "nvt":
+            return nvt_langevin_init(state, model, kT=self.kT_eV)
+        counts = state.n_atoms_per_system.to(state.dtype)
+        total_mass = torch.zeros_like(counts).index_add_(0, state.system_idx, state.masses)
+        barostat_time = self.barostat_time_fs * INTERNAL_TIME_PER_FS
+        cell_mass = (counts + 1) * self.kT_eV * barostat_time**2
+        init = npt_langevin_isotropic_init if self.barostat == "isotropic" else npt_langevin_anisotropic_init
+        return init(
+            state,
+            model,
+            kT=self.kT_eV,
+            dt=self._dt,
+            alpha=self._friction * total_mass / counts,
+            cell_alpha=self._friction * cell_mass,
+            b_tau=barostat_time,
+        )
+
+    def step(self, state: MDState, model: ModelInterface) -> MDState:
+        """Advance every system by one time step; the state is changed in place and returned."""
+        if self.ensemble == "nvt":
+            return nvt_langevin_step(state, model, dt=self._dt, kT=self.kT_eV, gamma=self._friction)
+        if self.barostat == "isotropic":
+            assert isinstance(state, NPTLangevinIsotropicState)
+            pressure = self._pressure_eV_per_A3
+            return npt_langevin_isotropic_step(
+                state, model, dt=self._dt, kT=self.kT_eV, external_pressure=pressure
+            )
+        assert isinstance(state, NPTLangevinAnisotropicState)
+        pressure = self._pressure_eV_per_A3.unsqueeze(-1).expand(-1, 3)
+        return npt_langevin_anisotropic_step(
+            state, model, dt=self._dt, kT=self.kT_eV, external_pressure=pressure
+        )
+
+    def fresh_momenta(self, state: MDState) -> Float[Tensor, "atoms 3"]:
+        """Draw Maxwell-Boltzmann momenta for every system from `state.rng`, at rest as a whole."""
+        return initialize_momenta(state.positions, state.masses, state.system_idx, self.kT_eV, state.rng)
+
+
+def kinetic_temperature_K(state: MDState) -> Float[Tensor, " systems"]:
+    """Kinetic temperature, 2 E_kin / (3 N k_B), of each system; all 3 N momenta are thermal."""
+    energy = (state.momenta.square().sum(dim=1) / (2 * state.masses)).to(state.dtype)
+    total = torch.zeros(state.cell.shape[0], dtype=state.dtype, device=state.device)
+    total.index_add_(0, state.system_idx, energy)
+    return 2 * total / (3 * state.n_atoms_per_system * BOLTZMANN_EV_PER_K)

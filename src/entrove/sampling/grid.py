@@ -1,0 +1,84 @@
+"""The grid of walkers: phase x pressure x temperature x bias, strength by strength."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ase import Atoms
+
+from entrove.errors import ConfigError
+from entrove.sampling.config import SamplingConfig
+
+
+@dataclass(frozen=True)
+class Start:
+    """A phase relaxed at a pressure: where walkers of that phase and pressure start."""
+
+    phase: str
+    pressure_GPa: float
+    atoms: Atoms
+
+
+@dataclass(frozen=True)
+class Walker:
+    """One cell of the grid. Exactly one of `kappa_eV` and `fraction` is given when it is biased."""
+
+    index: int
+    phase: str
+    pressure_GPa: float
+    temperature_K: float
+    entropy: str
+    mode: str
+    kappa_eV: float | None
+    fraction: float | None
+    replica: int = 0
+
+    @property
+    def biased(self) -> bool:
+        """Whether this walker feels an entropy at all."""
+        return self.entropy != "none"
+
+
+def plan_walkers(
+    starts: Sequence[Start], temperatures_K: Sequence[float], config: SamplingConfig
+) -> tuple[list[Walker], list[Atoms]]:
+    """List every walker of the grid, and the structure that each starts from.
+
+    Raises `ConfigError` when there is no start or no temperature, or when a temperature is not positive.
+    """
+    if not starts:
+        raise ConfigError("no relaxed phase to start walkers from; check the seeds and their relaxation")
+    if not temperatures_K or min(temperatures_K) <= 0:
+        raise ConfigError(
+            f"temperatures_K={list(temperatures_K)} is not allowed; give at least one, each above 0 K"
+        )
+    walkers: list[Walker] = []
+    atoms: list[Atoms] = []
+    for start in starts:
+        for temperature in temperatures_K:
+            for entropy, mode, kappa, fraction in _strengths(config):
+                for replica in range(config.replicas):
+                    walkers.append(
+                        Walker(
+                            index=len(walkers),
+                            phase=start.phase,
+                            pressure_GPa=float(start.pressure_GPa),
+                            temperature_K=float(temperature),
+                            entropy=entropy,
+                            mode=mode,
+                            kappa_eV=kappa,
+                            fraction=fraction,
+                            replica=replica,
+                        )
+                    )
+                    atoms.append(start.atoms)
+    return walkers, atoms
+
+
+def _strengths(config: SamplingConfig) -> list[tuple[str, str, float | None, float | None]]:
+    strengths: list[tuple[str, str, float | None, float | None]] = []
+    for bias in config.biases:
+        if bias.entropy == "none":
+            strengths.append(("none", bias.mode, None, None))
+        strengths += [(bias.entropy, bias.mode, kappa, None) for kappa in bias.kappas_eV]
+        strengths += [(bias.entropy, bias.mode, None, fraction) for fraction in bias.fractions]
+    return strengths
