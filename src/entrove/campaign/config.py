@@ -1,6 +1,6 @@
 """The configuration of a campaign: the settings of every stage, composed."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -42,7 +42,7 @@ class RegimeConfig(Settings):
     )
 
     @model_validator(mode="after")
-    def _no_repeats(self) -> Self:
+    def _no_repeats(self) -> "RegimeConfig":
         for name in ("pressures_GPa", "temperatures_K"):
             values = getattr(self, name)
             if len(set(values)) != len(values):
@@ -118,7 +118,7 @@ class CampaignConfig(Settings):
     stopping: StoppingConfig = Field(default=StoppingConfig(), description="When to stop.")
 
     @model_validator(mode="after")
-    def _phases_differ(self) -> Self:
+    def _phases_differ(self) -> "CampaignConfig":
         phases = [seed.phase for seed in self.seeds]
         repeated = sorted({phase for phase in phases if phases.count(phase) > 1})
         if repeated:

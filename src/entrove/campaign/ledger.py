@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,9 @@ class Ledger:
             connection.executescript(_CREATE)
             row = connection.execute("SELECT value FROM meta WHERE key = 'schema_version'").fetchone()
             if row is None:
+                created = datetime.now(UTC).isoformat(timespec="seconds")
                 connection.execute("INSERT INTO meta VALUES ('schema_version', ?)", (str(SCHEMA_VERSION),))
+                connection.execute("INSERT INTO meta VALUES ('created_utc', ?)", (created,))
             elif int(row[0]) != SCHEMA_VERSION:
                 raise CampaignError(
                     f"{path}: schema version {row[0]}, this Entrove reads {SCHEMA_VERSION}; "
@@ -82,6 +85,12 @@ class Ledger:
                 f"{self.path}: the ledger cannot be read or written ({error}); "
                 "check the disk and the permissions of the folder, then run the same command again"
             ) from error
+
+    @property
+    def created_utc(self) -> str:
+        """When the campaign began, in ISO 8601."""
+        with self._connection() as connection:
+            return connection.execute("SELECT value FROM meta WHERE key = 'created_utc'").fetchone()[0]
 
     def find(self, round: int, stage: str) -> StageRecord | None:
         """Return the record of a finished stage, or None."""

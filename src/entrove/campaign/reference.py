@@ -1,5 +1,6 @@
 """Write the configuration's reference page and a commented file to start from, from the models themselves."""
 
+import textwrap
 import types
 import typing
 from collections.abc import Iterator
@@ -51,15 +52,23 @@ def _yaml_lines(model: type[BaseModel], given: dict[str, Any], indent: int) -> I
             yield f"{pad}# {name}:" if is_all_comment else f"{pad}{name}:"
             yield from inner
         elif name in given:
-            text = yaml.safe_dump({name: given[name]}, default_flow_style=None, sort_keys=False, width=90)
-            yield from (pad + line for line in text.rstrip().splitlines())
+            yield from (pad + line for line in _given_lines(name, given[name]))
         else:
             yield f"{pad}# {name}: {_default_yaml(field)}"
 
 
-def _wrap(text: str, width: int) -> list[str]:
-    import textwrap
+def _given_lines(name: str, value: Any) -> list[str]:
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return [f"{name}:", *(f"  - {_one_line(item)}" for item in value)]
+    return [f"{name}: {_one_line(value)}"]
 
+
+def _one_line(value: Any) -> str:
+    text = yaml.safe_dump(_plain(value), default_flow_style=True, sort_keys=False, width=10_000, allow_unicode=True)
+    return text.strip().removesuffix("\n...").strip()
+
+
+def _wrap(text: str, width: int) -> list[str]:
     return textwrap.wrap(" ".join(text.split()), width)
 
 
@@ -139,8 +148,7 @@ def _default_text(field: FieldInfo) -> str:
 def _default_yaml(field: FieldInfo) -> str:
     if field.is_required():
         return "(required)"
-    value = _plain(field.get_default(call_default_factory=True))
-    return yaml.safe_dump(value, default_flow_style=True, width=10_000).strip().removesuffix("\n...").strip()
+    return _one_line(field.get_default(call_default_factory=True))
 
 
 def _plain(value: Any) -> Any:

@@ -5,6 +5,7 @@ are wrong and nothing was written, 130 stopped by Ctrl-C.
 """
 
 import logging
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -64,6 +65,7 @@ def run_command(
     check: Annotated[bool, typer.Option("--check", help="Check the configuration and stop.")] = False,
 ) -> None:
     """Start a campaign, or continue it after an interruption: the same command does both."""
+    _load_torch_sim_quietly()
     from entrove.cli.run import run_campaign
 
     run_campaign(config, folder, check_only=check, console=_console())
@@ -142,6 +144,19 @@ def run() -> None:
     except KeyboardInterrupt:
         _complain("stopped; what is finished is kept, and the same command continues from here")
         sys.exit(130)
+
+
+def _load_torch_sim_quietly() -> None:
+    """Import torch-sim with the terminal's error stream closed: without a GPU its Warp kernels say so there."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+            import torch_sim  # noqa: F401
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _complain(message: str) -> None:

@@ -1,0 +1,118 @@
+"""Check a configuration against the world before anything costs time: files, elements, engines."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ase import Atoms
+
+from entrove.campaign.config import CampaignConfig
+from entrove.campaign.config_file import KeyPath, locate, read_config_file
+from entrove.campaign.workspace import Workspace
+from entrove.errors import ConfigError, EntroveError
+from entrove.models.loaded import LoadedModel
+from entrove.structures import copy_structure, read_structures, species_of
+
+LONGEST_REASONABLE_CELL_A = 1000.0
+
+
+@dataclass(frozen=True)
+class Seed:
+    """A phase and the structure that it was read from."""
+
+    phase: str
+    atoms: Atoms
+
+
+@dataclass(frozen=True)
+class CheckedCampaign:
+    """A configuration that can run here, and what the check had to load."""
+
+    config: CampaignConfig
+    config_path: Path
+    workspace: Workspace
+    seeds: tuple[Seed, ...]
+    foundation: LoadedModel
+
+
+def check_campaign(config_path: Path, folder: Path | None = None) -> CheckedCampaign:
+    """Read and check a configuration; nothing is written.
+
+    `folder` overrides the configuration's own. Raises `ConfigError` with file, key and remedy.
+    """
+    config = read_config_file(config_path, CampaignConfig)
+    seeds = tuple(_read_seed(config_path, config, index) for index in range(len(config.seeds)))
+    _check_engine(config_path, config, seeds)
+    _check_report(config_path)
+    foundation = _check_model(config_path, config, seeds)
+    workspace = Workspace((folder or config_path.parent / config.folder).absolute())
+    return CheckedCampaign(config, config_path, workspace, seeds, foundation)
+
+
+def _problem(config_path: Path, key_path: KeyPath, message: str) -> ConfigError:
+    return ConfigError(f"{locate(config_path, key_path)}: {message}")
+
+
+def _read_seed(config_path: Path, config: CampaignConfig, index: int) -> Seed:
+    seed = config.seeds[index]
+    key_path = ("seeds", index, "file")
+    path = config_path.parent / seed.file
+    try:
+        structures = read_structures(path)
+    except EntroveError as error:
+        raise _problem(config_path, key_path, str(error)) from error
+    if not -len(structures) <= seed.index < len(structures):
+        raise _problem(
+            config_path,
+            ("seeds", index, "index"),
+            f"got {seed.index}, but {path} holds {len(structures)} structures; count from 0",
+        )
+    atoms = copy_structure(structures[seed.index])
+    if not atoms.pbc.all() or atoms.cell.rank < 3:
+        raise _problem(
+            config_path,
+            key_path,
+            f"{path}: a seed must be periodic in three dimensions, this one has pbc={atoms.pbc.tolist()}; "
+            "give a crystal",
+        )
+    if max(atoms.cell.lengths()) > LONGEST_REASONABLE_CELL_A:
+        raise _problem(config_path, key_path, f"{path}: a cell edge of {max(atoms.cell.lengths()):.0f} A; is it in A?")
+    return Seed(seed.phase, atoms)
+
+
+def _check_engine(config_path: Path, config: CampaignConfig, seeds: tuple[Seed, ...]) -> None:
+    engine = config.labelling.engine
+    key_path = ("labelling", "engine", "name")
+    species = species_of([seed.atoms for seed in seeds])
+    try:
+        engine.check_available()
+        missing = engine.uncovered(species)
+    except EntroveError as error:
+        raise _problem(config_path, key_path, str(error)) from error
+    if missing:
+        raise _problem(
+            config_path,
+            key_path,
+            f"the engine '{engine.kind}' has no data for {', '.join(missing)}; "
+            "choose another engine, or give its settings for these elements",
+        )
+
+
+def _check_report(config_path: Path) -> None:
+    from entrove._optional import require
+
+    try:
+        require("plotly", extra="report")
+        require("jinja2", extra="report")
+    except EntroveError as error:
+        raise ConfigError(f"{config_path}: the report cannot be written: {error}") from error
+
+
+def _check_model(config_path: Path, config: CampaignConfig, seeds: tuple[Seed, ...]) -> LoadedModel:
+    from entrove.models.registry import load
+
+    try:
+        model = load(config.model.name, device=config.model.device)
+        model.check_species([seed.atoms for seed in seeds])
+    except EntroveError as error:
+        raise _problem(config_path, ("model", "name"), str(error)) from error
+    return model

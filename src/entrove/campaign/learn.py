@@ -1,0 +1,114 @@
+"""Train on all labels so far, measure on the validation set, and keep what is better."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ase import Atoms
+
+from entrove.campaign.check import CheckedCampaign
+from entrove.campaign.progress import ProgressListener
+from entrove.campaign.results import ErrorRow
+from entrove.campaign.stages import StageOutcome
+from entrove.campaign.threads import usable_threads
+from entrove.models.loaded import LoadedModel
+from entrove.models.predict import predict
+from entrove.structures import write_structures
+from entrove.training.sevennet import fine_tune
+from entrove.training.trained_model import TrainedModel
+from entrove.validation.comparison import compare
+from entrove.validation.errors_by_kind import ErrorTable, errors_by_kind
+from entrove.validation.splits import check_disjoint
+
+
+@dataclass(frozen=True)
+class Validated:
+    """Predictions of a model on the validation set, and its errors."""
+
+    predicted: list[Atoms]
+    table: ErrorTable
+
+
+def train(
+    campaign: CheckedCampaign, labels: Sequence[Atoms], validation: Sequence[Atoms], folder: Path,
+    listener: ProgressListener,
+) -> TrainedModel:
+    """Tune the foundation model to all training labels; an interrupted run continues after its last epoch.
+
+    Every round starts from the foundation model: labels of early rounds are not learnt twice.
+    """
+    check_disjoint(labels, validation)
+    config = campaign.config
+    base, _, modal = config.model.name.partition("@")
+    return fine_tune(
+        labels,
+        campaign.config_path.parent / base if base.endswith(".pth") else base,
+        folder,
+        config.training,
+        seed=config.random_seed,
+        modal=modal or None,
+        device=config.model.device,
+        threads=usable_threads(config.model.threads),
+        on_epoch=lambda epoch: listener.advanced(
+            epoch.epoch, config.training.epochs, f"loss {epoch.training_loss:.3g}"
+        ),
+    )
+
+
+def training_outcome(trained: TrainedModel) -> StageOutcome:
+    """Say how a training went."""
+    shifts = ", ".join(f"{symbol} {shift:+.3f} eV" for symbol, shift in trained.reference_shifts_eV.items())
+    return StageOutcome(
+        f"{trained.epochs_run} epochs on {trained.training_labels} labels, reference energies {shifts}",
+        {"training_loss": trained.training_loss, "best_epoch": trained.best_epoch},
+    )
+
+
+def validate(model: LoadedModel, validation: Sequence[Atoms], predictions_file: Path) -> Validated:
+    """Predict the validation set, keep the predictions, and compare them with the labels."""
+    predicted = predict(model, validation)
+    write_structures(predictions_file, predicted)
+    return Validated(predicted, errors_by_kind(validation, predicted))
+
+
+def outcome_of(validated: Validated, untuned: ErrorTable | None) -> StageOutcome:
+    """Say how good a model is; `untuned` is None for the foundation model itself."""
+    total = validated.table.total
+    summary = (
+        f"energy {total.energy_centred_mae_meV_per_atom:.1f} meV/atom, forces {total.force_mae_meV_per_A:.0f} meV/A, "
+        f"stress {total.stress_mae_meV_per_A3:.2f} meV/A^3"
+    )
+    payload: dict[str, Any] = {"errors": [asdict(row) for row in validated.table.rows]}
+    if untuned is not None:
+        comparison = compare(untuned, validated.table)
+        payload |= {"accepted": comparison.accepted, "reason": comparison.reason}
+        summary += f"; {comparison.reason}"
+    return StageOutcome(summary, payload)
+
+
+def error_table(payload: dict[str, Any]) -> ErrorTable:
+    """Read back the errors that `outcome_of` wrote."""
+    from entrove.validation.errors_by_kind import ErrorRow as ValidationRow
+
+    return ErrorTable(tuple(ValidationRow(**row) for row in payload["errors"]))
+
+
+def error_rows(payload: dict[str, Any], round: int, model: str) -> list[ErrorRow]:
+    """Turn the errors that `outcome_of` wrote into rows of the report.
+
+    Energy errors are those without the mean error of each composition: the zero of energy is no merit.
+    """
+    return [
+        ErrorRow(
+            round=round,
+            model=model,
+            phase=row["phase"],
+            kind=row["kind"],
+            structures=row["structures"],
+            energy_mae_meV_per_atom=row["energy_centred_mae_meV_per_atom"],
+            force_mae_meV_per_A=row["force_mae_meV_per_A"],
+            stress_mae_meV_per_A3=row["stress_mae_meV_per_A3"],
+        )
+        for row in payload["errors"]
+    ]

@@ -1,0 +1,39 @@
+"""The models of a campaign: the foundation model and the tuned ones."""
+
+from entrove.campaign.check import CheckedCampaign
+from entrove.campaign.ledger import Ledger
+from entrove.models.loaded import LoadedModel
+from entrove.models.registry import load
+
+
+class CampaignModels:
+    """Loads each model when it is first needed."""
+
+    def __init__(self, campaign: CheckedCampaign, ledger: Ledger):
+        self._campaign = campaign
+        self._ledger = ledger
+        self._tuned: dict[int, LoadedModel] = {}
+        self.foundation = campaign.foundation
+
+    def tuned(self, round: int) -> LoadedModel:
+        """The model that was trained in a round."""
+        if round not in self._tuned:
+            checkpoint = self._campaign.workspace.in_round(round, "training") / "model.pth"
+            modal = self._campaign.config.model.name.partition("@")[2]
+            name = f"{checkpoint}@{modal}" if modal else str(checkpoint)
+            self._tuned[round] = load(name, device=self._campaign.config.model.device)
+        return self._tuned[round]
+
+    def best_round(self, before: int) -> int:
+        """The last round before `before` whose model was accepted; 0, the foundation model, when there is none."""
+        accepted = [
+            record.round
+            for record in self._ledger.stages()
+            if record.stage == "validate" and record.round < before and record.payload.get("accepted")
+        ]
+        return max(accepted, default=0)
+
+    def exploring(self, round: int) -> LoadedModel:
+        """The model that explores in a round: the best so far."""
+        best = self.best_round(before=round)
+        return self.tuned(best) if best else self.foundation

@@ -1,0 +1,156 @@
+"""Read what a campaign has found so far from its folder; nothing is computed by a model, nothing is changed."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import yaml
+from ase import Atoms
+
+from entrove import __version__
+from entrove.campaign import learn
+from entrove.campaign.config import CampaignConfig
+from entrove.campaign.fingerprint_map import draw_map
+from entrove.campaign.label_stage import label_rows
+from entrove.campaign.ledger import Ledger, StageRecord
+from entrove.campaign.lock import is_held
+from entrove.campaign.results import (
+    CampaignResults,
+    ErrorRow,
+    FingerprintMap,
+    LabelRow,
+    Parity,
+    StageTime,
+    WalkerRow,
+)
+from entrove.campaign.workspace import Workspace
+from entrove.errors import CampaignError
+from entrove.labelling.level_of_theory import LevelOfTheory
+from entrove.structures import read_structures
+from entrove.units import EV_PER_A3_IN_GPA
+from entrove.validation.errors_by_kind import centre_by_composition
+
+
+def read_results(folder: Path) -> CampaignResults:
+    """Read the campaign in `folder`, finished or not.
+
+    Raises `CampaignError` when the folder holds no campaign.
+    """
+    workspace = Workspace(Path(folder))
+    if not workspace.ledger.is_file() or not workspace.config.is_file():
+        raise CampaignError(
+            f"{folder}: holds no campaign (no {workspace.ledger.name}); give the folder that 'entrove run' filled"
+        )
+    text = workspace.config.read_text(encoding="utf-8")
+    config = CampaignConfig.model_validate(yaml.safe_load(text))
+    stages = Ledger(workspace.ledger).stages()
+    level = LevelOfTheory.of(config.labelling.engine)
+    rounds_done = max((record.round for record in stages if record.stage == "validate"), default=0)
+    return CampaignResults(
+        folder=workspace.folder,
+        name=config.name,
+        entrove_version=__version__,
+        finished=_finish_of(stages) is not None,
+        verdict=_verdict(stages, is_held(workspace.folder)),
+        rounds_done=rounds_done,
+        rounds_planned=config.stopping.rounds,
+        level_of_theory=describe_level(level),
+        level_of_theory_hash=level.hash,
+        foundation_model=config.model.name,
+        config_yaml=text,
+        errors=tuple(_errors(stages)),
+        labels=tuple(row for record in stages if "labels" in record.payload for row in label_rows(record.payload)),
+        stages=tuple(StageTime(record.round, record.stage, record.seconds, record.summary) for record in stages),
+        parity=tuple(_parity(stages, workspace)),
+        walkers=tuple(
+            WalkerRow(**row) for record in stages for row in record.payload.get("walkers", ())
+        ),
+        next_gain_nats={
+            record.round: record.payload["gain_nats"] for record in stages if record.stage == "select"
+        },
+        fingerprint_map=_map(stages, workspace, config),
+    )
+
+
+def describe_level(level: LevelOfTheory) -> str:
+    """Write a level of theory for people, settings and all."""
+    settings = level.describe()["settings"]
+    shown = [f"{key} {value}" for key, value in settings.items() if key != "name" and value not in (None, False)]
+    return ", ".join([level.engine, *shown])
+
+
+def model_title(round: int) -> str:
+    """Name the model of a round.
+
+    >>> model_title(0), model_title(2)
+    ('untuned', 'round 2')
+    """
+    return "untuned" if round == 0 else f"round {round}"
+
+
+def _verdict(stages: Sequence[StageRecord], is_running: bool) -> str:
+    finish = _finish_of(stages)
+    if finish is not None:
+        return finish.summary
+    last = stages[-1] if stages else None
+    where = f"last finished: round {last.round}, {last.stage}" if last else "nothing is finished yet"
+    return f"running now; {where}" if is_running else f"stopped; {where}; the same 'entrove run' continues"
+
+
+def _finish_of(stages: Sequence[StageRecord]) -> StageRecord | None:
+    """The end of the last round; a campaign that was given more rounds has earlier ends, which do not count."""
+    last = max((record.round for record in stages), default=0)
+    return next((record for record in stages if (record.round, record.stage) == (last, "finish")), None)
+
+
+def _errors(stages: Sequence[StageRecord]) -> list[ErrorRow]:
+    return [
+        row
+        for record in stages
+        if record.stage == "validate"
+        for row in learn.error_rows(record.payload, record.round, model_title(record.round))
+    ]
+
+
+def _parity(stages: Sequence[StageRecord], workspace: Workspace) -> list[Parity]:
+    rounds = [record.round for record in stages if record.stage == "validate"]
+    if not rounds:
+        return []
+    reference = read_structures(workspace.validation)
+    return [
+        _compare(reference, read_structures(workspace.in_round(round, "validation_predictions.xyz")), round)
+        for round in rounds
+    ]
+
+
+def _compare(reference: Sequence[Atoms], predicted: Sequence[Atoms], round: int) -> Parity:
+    sizes = np.array([len(atoms) for atoms in reference])
+    energy = np.array([atoms.get_potential_energy() for atoms in reference]) / sizes
+    error = np.array([atoms.get_potential_energy() for atoms in predicted]) / sizes - energy
+    energy = energy - energy.mean()
+    return Parity(
+        round=round,
+        model=model_title(round),
+        phases=np.array([str(atoms.info["entrove_phase"]) for atoms in reference]),
+        kinds=np.array([str(atoms.info["entrove_kind"]) for atoms in reference]),
+        reference_energy_eV_per_atom=energy,
+        predicted_energy_eV_per_atom=energy + centre_by_composition(reference, error),
+        reference_forces_eV_per_A=np.concatenate([atoms.get_forces().ravel() for atoms in reference]),
+        predicted_forces_eV_per_A=np.concatenate([atoms.get_forces().ravel() for atoms in predicted]),
+        reference_stress_GPa=np.concatenate([atoms.get_stress() for atoms in reference]) * EV_PER_A3_IN_GPA,
+        predicted_stress_GPa=np.concatenate([atoms.get_stress() for atoms in predicted]) * EV_PER_A3_IN_GPA,
+        atom_counts=sizes,
+    )
+
+
+def _map(stages: Sequence[StageRecord], workspace: Workspace, config: CampaignConfig) -> FingerprintMap | None:
+    done = {(record.round, record.stage) for record in stages}
+    if (0, "relax") not in done:
+        return None
+    groups: list[tuple[str, int, list[Atoms]]] = [("seed", 0, read_structures(workspace.in_round(0, "relaxed.xyz")))]
+    for round in sorted({number for number, stage in done if stage == "select"}):
+        groups.append(("walker", round, read_structures(workspace.in_round(round, "candidates.xyz"))))
+        selected = workspace.in_round(round, "selected.xyz")
+        if selected.stat().st_size:
+            groups.append(("selected", round, read_structures(selected)))
+    return draw_map(groups, config.fingerprint)

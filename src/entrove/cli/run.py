@@ -1,0 +1,32 @@
+"""`entrove run`: check, then run or continue a campaign, then write its report."""
+
+from pathlib import Path
+
+from rich.console import Console
+
+from entrove.campaign.check import check_campaign
+from entrove.cli.progress import open_progress
+
+
+def run_campaign(config_path: Path, folder: Path | None, *, check_only: bool, console: Console) -> None:
+    """Run a campaign to its end and write the report; see `entrove.campaign.loop.run_campaign`."""
+    campaign = check_campaign(config_path, folder)
+    if check_only:
+        console.print(f"{config_path}: this configuration can run here", highlight=False)
+        return
+    from entrove.campaign.loop import run_campaign as run_loop
+    from entrove.campaign.read import read_results
+    from entrove.report.page import write_report
+    from entrove.report.status import render_status
+
+    workspace = campaign.workspace
+    console.print(f"campaign '{campaign.config.name}' in {workspace.folder}", highlight=False, soft_wrap=True)
+    with open_progress(console) as progress:
+        run_loop(campaign, progress)
+    results = read_results(workspace.folder)
+    report = write_report(results, workspace.folder / "report.html")
+    console.print(render_status(results))
+    console.print(f"report:  {report}", highlight=False, soft_wrap=True)
+    console.print(f"dataset: {workspace.dataset}", highlight=False, soft_wrap=True)
+    if workspace.bundle.exists():
+        console.print(f"model:   {workspace.bundle}", highlight=False, soft_wrap=True)

@@ -1,0 +1,170 @@
+"""Wrong configurations: each ends in one message with file, line, key path, what is allowed and what to do."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ase.build import bulk, molecule
+
+from entrove.campaign.check import check_campaign
+from entrove.campaign.config import CampaignConfig
+from entrove.campaign.config_file import read_config_file
+from entrove.campaign.template import write_starting_point
+from entrove.errors import ConfigError
+
+GOOD = """\
+name: silicon
+seeds:
+  - {phase: diamond, file: diamond.xyz}
+regime:
+  pressures_GPa: [0, 10]
+  temperatures_K: [300]
+labelling:
+  engine:
+    name: gpaw
+    cutoff_eV: 300
+"""
+
+WRONG = {
+    "unknown key": ("regime:", "regimes:", r"c\.yaml:4: regimes: unknown key; did you mean 'regime'\? Allowed here: .*seeds"),
+    "unknown key inside": (
+        "  temperatures_K: [300]",
+        "  temperature_K: [300]",
+        r"c\.yaml:6: regime\.temperature_K: unknown key; did you mean 'temperatures_K'\?",
+    ),
+    "unknown key of an engine": (
+        "cutoff_eV: 300",
+        "cutof_eV: 300",
+        r"c\.yaml:10: labelling\.engine\.cutof_eV: unknown key; did you mean 'cutoff_eV'\?",
+    ),
+    "wrong type": (
+        "temperatures_K: [300]",
+        "temperatures_K: [hot]",
+        r"c\.yaml:6: regime\.temperatures_K\[0\]: got 'hot'; input should be a valid number",
+    ),
+    "a unit where a number belongs": (
+        "cutoff_eV: 300",
+        "cutoff_eV: 300 Ry",
+        r"c\.yaml:10: labelling\.engine\.cutoff_eV: got '300 Ry'; input should be a valid number",
+    ),
+    "out of range": (
+        "temperatures_K: [300]",
+        "temperatures_K: [-5]",
+        r"c\.yaml:6: regime\.temperatures_K\[0\]: got -5; input should be greater than 0",
+    ),
+    "missing": ("name: silicon\n", "", r"c\.yaml:1: name: this key is missing; add it"),
+    "repeated value": (
+        "pressures_GPa: [0, 10]",
+        "pressures_GPa: [0, 0]",
+        r"c\.yaml:4: regime: pressures_GPa names a value twice",
+    ),
+    "repeated key": ("name: silicon", "name: silicon\nname: carbon", r"c\.yaml:2: .*the key 'name' is given twice"),
+    "unknown engine": (
+        "name: gpaw",
+        "name: gpau",
+        r"c\.yaml:8: labelling\.engine: .*'gpaw'",
+    ),
+    "not YAML": ("seeds:\n", "seeds: [\n", r"c\.yaml:\d+: not valid YAML"),
+    "empty list": ("temperatures_K: [300]", "temperatures_K: []", r"regime\.temperatures_K: .*at least 1 item"),
+}
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "c.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_the_good_one_is_good(tmp_path):
+    config = read_config_file(write(tmp_path, GOOD), CampaignConfig)
+    assert config.regime.pressures_GPa == (0.0, 10.0)
+    assert config.labelling.engine.kind == "gpaw"
+
+
+@pytest.mark.parametrize(("old", "new", "message"), WRONG.values(), ids=WRONG.keys())
+def test_wrong_values_are_explained(tmp_path, old, new, message):
+    assert old in GOOD
+    with pytest.raises(ConfigError, match=message):
+        read_config_file(write(tmp_path, GOOD.replace(old, new)), CampaignConfig)
+
+
+def test_all_problems_are_listed_at_once(tmp_path):
+    text = GOOD.replace("regime:", "regimes:").replace("name: silicon\n", "")
+    with pytest.raises(ConfigError) as caught:
+        read_config_file(write(tmp_path, text), CampaignConfig)
+    assert len(str(caught.value).splitlines()) == 2
+
+
+def test_missing_file_says_how_to_get_one(tmp_path):
+    with pytest.raises(ConfigError, match=r"no such file; 'entrove init FOLDER' writes one"):
+        read_config_file(tmp_path / "c.yaml", CampaignConfig)
+
+
+def test_a_list_is_no_configuration(tmp_path):
+    with pytest.raises(ConfigError, match="expected keys and values, got list"):
+        read_config_file(write(tmp_path, "- 1\n"), CampaignConfig)
+
+
+WORLD = {
+    "missing seed file": (
+        GOOD.replace("diamond.xyz", "nowhere.xyz"),
+        r"c.yaml:3: seeds[0].file: ",
+        "nowhere.xyz: no such file",
+    ),
+    "element without data": (
+        GOOD.replace("diamond.xyz", "plutonium.xyz"),
+        "c.yaml:9: labelling.engine.name: ",
+        "has no data for Pu; choose another engine",
+    ),
+    "unknown model": (
+        GOOD + "model: {name: 7nat-0}\n",
+        "c.yaml:11: model.name: ",
+        "Did you mean '7net-0'",
+    ),
+    "molecule as a seed": (
+        GOOD.replace("diamond.xyz", "water.xyz"),
+        "c.yaml:3: seeds[0].file: ",
+        "a seed must be periodic in three dimensions",
+    ),
+}
+
+
+def fill(folder: Path, text: str) -> Path:
+    bulk("Si", cubic=True).write(folder / "diamond.xyz")
+    bulk("Pu", "fcc", a=4.6).write(folder / "plutonium.xyz")
+    molecule("H2O").write(folder / "water.xyz")
+    return write(folder, text)
+
+
+@pytest.mark.parametrize(("text", "where", "what"), WORLD.values(), ids=WORLD.keys())
+def test_what_the_machine_lacks_is_found(tmp_path, text, where, what):
+    with pytest.raises(ConfigError) as caught:
+        check_campaign(fill(tmp_path, text))
+    assert where in str(caught.value)
+    assert what in str(caught.value)
+
+
+def test_the_command_line_ends_with_the_message_and_writes_nothing(tmp_path):
+    path = fill(tmp_path, GOOD.replace("regime:", "regimes:"))
+    before = sorted(tmp_path.iterdir())
+    command = [sys.executable, "-m", "entrove.cli.main", "run", str(path)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 2
+    assert result.stderr.startswith(f"entrove: {path}:4: regimes: unknown key")
+    assert "Traceback" not in result.stderr
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_the_starting_point_is_valid_and_shows_every_section(tmp_path):
+    path = write_starting_point(tmp_path / "new", [])
+    assert read_config_file(path, CampaignConfig).seeds[0].phase == "diamond"
+    text = path.read_text()
+    for section in CampaignConfig.model_fields:
+        assert f"{section}:" in text
+
+
+def test_the_starting_point_never_overwrites(tmp_path):
+    write_starting_point(tmp_path, [])
+    with pytest.raises(ConfigError, match="exists already; choose another folder"):
+        write_starting_point(tmp_path, [])
