@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 
-MISSING = "–"
+MISSING = "-"
 
 
 def is_number(value: float | None) -> bool:
@@ -29,7 +29,7 @@ def format_number(value: float | None, decimals: int | None = None) -> str:
     """Format with fixed decimals (default: three significant digits); huge numbers get an exponent.
 
     >>> [format_number(value) for value in (12.345, 0.1234, 12345.6, 2.5e9, None, float("nan"))]
-    ['12.3', '0.123', '12,346', '2.5e+09', '–', '–']
+    ['12.3', '0.123', '12,346', '2.5e+09', '-', '-']
     """
     if value is None or not math.isfinite(value):
         return MISSING
@@ -42,7 +42,7 @@ def format_column(values: Sequence[float | None]) -> list[str]:
     """Format the numbers of one column with the same decimals.
 
     >>> format_column([12.34, 8.1, None])
-    ['12.3', '8.1', '–']
+    ['12.3', '8.1', '-']
     """
     decimals = decimals_for(values)
     return [format_number(value, decimals) for value in values]
@@ -51,7 +51,7 @@ def format_column(values: Sequence[float | None]) -> list[str]:
 def format_duration(seconds: float | None) -> str:
     """Format a duration.
 
-    >>> [format_duration(seconds) for seconds in (0.27, 42.4, 192, 3900, 200000)]
+    >>> [format_duration(seconds) for seconds in (0.27, 42.4, 192.0, 3900.0, 200000.0)]
     ['0.3 s', '42 s', '3 min 12 s', '1 h 05 min', '2 d 08 h']
     """
     if seconds is None or not math.isfinite(seconds):

@@ -131,7 +131,7 @@ def _facts(results: CampaignResults) -> list[tuple[str, str]]:
     return [
         ("Rounds", f"{results.rounds_done} of {results.rounds_planned}"),
         ("Labels", f"{training:,} training, {validation:,} validation"),
-        ("Wall time", format_duration(seconds) if results.stages else "–"),
+        ("Wall time", format_duration(seconds) if results.stages else "-"),
         ("Started from", results.foundation_model),
         ("Level of theory", results.level_of_theory),
     ]

@@ -1,4 +1,4 @@
-"""The numbers behind the report: what changed against the untuned model, what labels and time were spent on."""
+"""The numbers behind the report: changes against the untuned model, labels and seconds spent."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence

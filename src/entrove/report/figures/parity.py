@@ -59,7 +59,7 @@ def parity_panels(
     """Draw energy, force and stress panels of each model; equal axes make the models comparable."""
     points = {title: _points_of(parity) for title, parity in models.items()}
     panels: dict[str, list[ParityPanel]] = {title: [] for title in models}
-    for number in range(3):
+    for number in range(3 if models else 0):
         same_quantity = [quantities[number] for quantities in points.values()]
         values = np.concatenate([part for each in same_quantity for part in (each.reference, each.predicted)])
         errors = np.concatenate([each.residuals for each in same_quantity])
@@ -69,7 +69,9 @@ def parity_panels(
         )
         for place, (title, quantities) in enumerate(points.items()):
             name = f"parity-{quantities[number].name}-{place}"
-            panels[title].append(_panel(name, quantities[number], phases, span, error_span, most_points))
+            panels[title].append(
+                _panel(name, quantities[number], phases, span, error_span, most_points=most_points)
+            )
     return panels
 
 
@@ -132,6 +134,7 @@ def _panel(
     phases: Mapping[str, Style],
     span: list[float],
     error_span: list[float],
+    *,
     most_points: int,
 ) -> ParityPanel:
     chosen = thin(points.residuals, most_points)

@@ -58,7 +58,7 @@
   function print(begins) {
     printing = begins;
     document.documentElement.classList.toggle("printing", begins);
-    document.querySelectorAll("details").forEach((each) => {
+    document.querySelectorAll("details.print").forEach((each) => {
       if (begins) {
         each.dataset.wasOpen = each.open;
         each.open = true;

@@ -1,0 +1,150 @@
+"""The page in a real browser: plots are drawn, nothing overlaps, nothing fails, at three widths."""
+
+import dataclasses
+import html
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from silicon_results import silicon_results
+from test_page import EMPTY, HOSTILE, hostile_results
+
+from entrove.campaign.results import CampaignResults
+from entrove.report.page import render_report
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+pytestmark = pytest.mark.skipif(BROWSER is None, reason="needs chromium or google-chrome on PATH")
+
+WATCH = """<script>
+window.failures = [];
+for (const kind of ["error", "securitypolicyviolation", "unhandledrejection"]) {
+  window.addEventListener(kind, (event) =>
+    window.failures.push(kind + ": " + (event.message || event.violatedDirective || event.reason)), true);
+}
+for (const level of ["error", "warn"]) {
+  console[level] = (...words) => window.failures.push("console " + level + ": " + words.join(" "));
+}
+</script>"""
+
+PROBE = """<script>
+setTimeout(() => {
+  const boxes = (root) => [...root.querySelectorAll("text")]
+    .filter((text) => text.textContent.trim() && text.getClientRects().length)
+    .map((text) => ({ words: text.textContent, box: text.getBoundingClientRect() }));
+  const overlaps = [], cut = [], drawn = {}, labels = {};
+  for (const plot of document.querySelectorAll(".plot")) {
+    const texts = boxes(plot), frame = plot.getBoundingClientRect();
+    texts.forEach((one, number) => {
+      for (const other of texts.slice(number + 1)) {
+        const wide = Math.min(one.box.right, other.box.right) - Math.max(one.box.left, other.box.left);
+        const high = Math.min(one.box.bottom, other.box.bottom) - Math.max(one.box.top, other.box.top);
+        if (wide > 1 && high > 1) overlaps.push([plot.id, one.words, other.words]);
+      }
+      if (one.box.left < frame.left - 1 || one.box.right > frame.right + 1
+          || one.box.top < frame.top - 1 || one.box.bottom > frame.bottom + 1) cut.push([plot.id, one.words]);
+    });
+    drawn[plot.id] = plot.querySelectorAll(".points path.point, .points .point path").length;
+    labels[plot.id] = texts.map((text) => text.words);
+  }
+  window.parent.postMessage({ overlaps, cut, drawn, labels, failures: window.failures,
+    hacked: window.hacked === 1, images: document.images.length,
+    pageWidth: document.documentElement.scrollWidth,
+    windowWidth: document.documentElement.clientWidth }, "*");
+}, 1500);
+</script>"""
+
+# A window can be no narrower than some 500 px; a frame can.
+FRAME = """<!DOCTYPE html><body style="margin: 0"><pre id="probe"></pre>
+<iframe src="page.html" style="border: 0; width: {width}px; height: 4000px"></iframe>
+<script>addEventListener("message", (event) => {{
+  document.getElementById("probe").textContent = JSON.stringify(event.data); }});</script></body>"""
+
+
+def look_at(results: CampaignResults, width: int, folder: Path) -> dict[str, Any]:
+    """Open the report in a frame of this width and return what the probe saw."""
+    page = render_report(results).replace("<head>", f"<head>{WATCH}", 1)
+    (folder / "page.html").write_text(page.rsplit("</body>", 1)[0] + f"{PROBE}</body></html>")
+    (folder / "frame.html").write_text(FRAME.format(width=width))
+    assert BROWSER is not None
+    command = [
+        *(BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run"),
+        *(
+            "--disable-quic",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+        ),
+        f"--user-data-dir={folder / 'profile'}",
+        *("--virtual-time-budget=10000", f"--window-size={max(width, 500)},1000", "--dump-dom"),
+        (folder / "frame.html").as_uri(),
+    ]
+    finished = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    found = re.search(r'<pre id="probe">(.+?)</pre>', finished.stdout, re.DOTALL)
+    assert found, f"the page did not answer: {finished.stderr[-2000:]}"
+    return json.loads(html.unescape(found[1]))
+
+
+def demanding_results() -> CampaignResults:
+    """Many rounds, long phase names, a lot of parts: what makes labels collide."""
+    results = silicon_results(rounds=11)
+    names = {"beta-tin": "simple hexagonal high-pressure polymorph"}
+    return dataclasses.replace(
+        results,
+        errors=tuple(
+            dataclasses.replace(row, phase=names.get(row.phase, row.phase)) for row in results.errors
+        ),
+        labels=tuple(
+            dataclasses.replace(row, phase=names.get(row.phase, row.phase)) for row in results.labels
+        ),
+    )
+
+
+CASES = {
+    "finished": silicon_results(),
+    "demanding": demanding_results(),
+    "large": silicon_results(structures_per_part=150),
+    "empty": EMPTY,
+}
+
+
+@pytest.mark.parametrize(
+    ("case", "width"),
+    [("finished", 375), ("finished", 1600), ("demanding", 375),
+     ("large", 1280), ("empty", 375)],
+)  # fmt: skip
+def test_the_page_draws_without_failures_and_overlaps(case: str, width: int, tmp_path: Path) -> None:
+    seen = look_at(CASES[case], width, tmp_path)
+    assert seen["failures"] == []
+    assert seen["overlaps"] == []
+    assert seen["cut"] == []
+    assert seen["windowWidth"] == width
+    assert seen["pageWidth"] <= width
+    assert len(seen["drawn"]) == (0 if case == "empty" else 14)
+
+
+def test_the_browser_draws_every_point(tmp_path: Path) -> None:
+    results = silicon_results()
+    seen = look_at(results, 1200, tmp_path)
+    space = results.fingerprint_map
+    assert space is not None
+    assert seen["drawn"]["fingerprint-map"] == len(space.points)
+    assert seen["drawn"]["gain-per-label"] == 24
+    assert seen["drawn"]["energy-per-round"] == len(results.errors)
+    assert seen["drawn"]["parity-force-0"] == 2 * results.parity[0].reference_forces_eV_per_A.size
+    assert "MAE (meV/Å)" in seen["labels"]["force-per-round"]
+    assert {"reference (eV/atom)", "predicted (eV/atom)", "error (meV/atom)"} <= set(
+        seen["labels"]["parity-energy-0"]
+    )
+
+
+def test_hostile_strings_stay_strings(tmp_path: Path) -> None:
+    seen = look_at(hostile_results(), 1000, tmp_path)
+    assert seen["failures"] == []
+    assert not seen["hacked"]
+    assert seen["images"] == 0
+    assert any(label.startswith(HOSTILE[:12]) for label in seen["labels"]["force-by-part"])

@@ -1,0 +1,50 @@
+"""`entrove status` fits its terminal and says what the results say."""
+
+import dataclasses
+
+import pytest
+from silicon_results import silicon_results
+from test_page import EMPTY
+
+from entrove.report.status import MOST_QUARANTINED, summary_text
+
+RESULTS = silicon_results()
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_no_line_is_wider_than_the_terminal(width: int) -> None:
+    text = summary_text(RESULTS, width)
+    assert max(map(len, text.splitlines())) <= width
+
+
+@pytest.mark.parametrize("width", [60, 120])
+def test_tables_are_not_broken_in_a_narrow_terminal(width: int) -> None:
+    lines = summary_text(RESULTS, width).splitlines()
+    total = [row for row in RESULTS.errors if row.phase == "all"]
+    words = next(line for line in lines if line.strip().startswith("round 2")).split()
+    assert [float(word) for word in words[2:]] == pytest.approx(
+        [total[-1].energy_mae_meV_per_atom, total[-1].force_mae_meV_per_A, total[-1].stress_mae_meV_per_A3],
+        abs=0.06,
+    )
+    assert "  validation labels   2 min 08 s" in lines
+    assert any(line.split() == ["1", "12", "61.4", "5.12"] for line in lines)
+
+
+def test_failures_are_listed_up_to_a_few() -> None:
+    failed = next(label for label in RESULTS.labels if label.outcome == "not_converged")
+    text = summary_text(dataclasses.replace(RESULTS, labels=(failed,) * (MOST_QUARANTINED + 3)), 200)
+    assert text.count(failed.cause) == MOST_QUARANTINED
+    assert "and 3 more; see the report" in text
+
+
+def test_an_empty_campaign_has_a_status() -> None:
+    text = summary_text(EMPTY, 60)
+    assert "new: not finished" in text
+    assert "none yet" in text
+    assert "Validation errors" not in text
+
+
+def test_square_brackets_are_not_markup() -> None:
+    text = summary_text(dataclasses.replace(RESULTS, name="[red]silicon[/red]", verdict="[link=x]y[/]"), 120)
+    assert "[red]silicon[/red]: finished" in text
+    assert "[link=x]y[/]" in text
