@@ -94,7 +94,7 @@ class Update:
 
 def dataset_entropy(moments: SpeciesMoments, epsilon: float) -> float:
     """S_glob of a dataset: the sum over its species of ln det Sigma."""
-    return sum(Spectrum.of(moments[number]).log_det(epsilon) for number in moments.species)
+    return sum((Spectrum.of(moments[number]).log_det(epsilon) for number in moments.species), 0.0)
 
 
 class CovarianceEntropy:

@@ -5,13 +5,13 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
 from ase import Atoms
+from pydantic import ValidationError
 
-from entrove.entropy.config import EntropyConfig, Mode
+from entrove.entropy.config import EntropyConfig, EntropyKind, Mode
 from entrove.entropy.covariance import CovarianceEntropy, dataset_entropy
 from entrove.entropy.featurise import BATCH_ATOMS, FeatureBatch, evaluate_in_batches, fingerprints_from
 from entrove.entropy.functional import GainFunctional
@@ -32,7 +32,8 @@ class EntropyDataset:
     """Statistics of the features of a growing dataset, with gains, removal, merge and a file.
 
     entropy "information" (default): whitened information gain, never negative, in nats. "paper":
-    ln det of the normalised covariance, see `entrove.entropy.covariance`. `mode` is "per_atom" or
+    ln det of the normalised covariance, see `entrove.entropy.covariance`. The other settings are those
+    of `EntropyConfig`; `SelectionError` says which of them cannot be used. `mode` is "per_atom" or
     "per_config"; `features` turns atoms into features, by default Gaussian-overlap fingerprints.
     Structures themselves are not kept, only their content hashes.
 
@@ -41,30 +42,32 @@ class EntropyDataset:
 
     def __init__(
         self,
-        entropy: Literal["information", "paper"] = "information",
+        entropy: EntropyKind = "information",
         mode: Mode = "per_atom",
         *,
         features: FeatureMap | None = None,
         epsilon: float = 1e-3,
-        ridge: float = 1e-2,
+        ridge: float = 0.1,
         scale_floor: float = 1e-2,
         species_blocks: bool = True,
         batch_atoms: int = BATCH_ATOMS,
     ) -> None:
-        config = EntropyConfig(
-            kind=entropy,
-            mode=mode,
-            epsilon=epsilon,
-            ridge=ridge,
-            scale_floor=scale_floor,
-            species_blocks=species_blocks,
-        )
-        if config.kind not in ("information", "paper"):
+        if entropy not in ("information", "paper"):
             raise SelectionError(
                 f"entropy={entropy!r} knows no dataset; allowed here are 'information' and 'paper' "
                 "(use entrove.entropy.local.LocalEntropy for the bias of one configuration)"
             )
-        self.config = config
+        try:
+            self.config = EntropyConfig(
+                kind=entropy,
+                mode=mode,
+                epsilon=epsilon,
+                ridge=ridge,
+                scale_floor=scale_floor,
+                species_blocks=species_blocks,
+            )
+        except ValidationError as error:
+            raise SelectionError(f"an entropy dataset cannot be made with these settings: {error}") from error
         self.features: FeatureMap = features if features is not None else GaussianOverlap()
         self.batch_atoms = batch_atoms
         self._moments = SpeciesMoments()
@@ -76,7 +79,7 @@ class EntropyDataset:
     def from_config(cls, config: EntropyConfig, features: FeatureMap | None = None) -> "EntropyDataset":
         """Make an empty dataset; raises `SelectionError` for kinds that know no dataset."""
         return cls(
-            config.kind,  # pyright: ignore[reportArgumentType]  # "local" and "none" are refused inside
+            config.kind,
             config.mode,
             features=features,
             epsilon=config.epsilon,

@@ -42,7 +42,11 @@ def read_archive(path: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray
     if not path.is_file():
         raise SelectionError(f"{path}: no such file; check the path of the saved entropy dataset")
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # A handle of our own: NumPy leaves its open when the file turns out to be damaged.
+        with path.open("rb") as handle:
+            archive = np.load(handle, allow_pickle=False)
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise ValueError("a single array")
             arrays = {name: archive[name] for name in archive.files}
         header = json.loads(str(arrays.pop("header")))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
