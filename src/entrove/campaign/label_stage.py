@@ -1,7 +1,8 @@
-"""Label structures and remember, for each, what became of it."""
+"""Label structures, judge the labels, and remember for each what became of it."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from ase import Atoms
@@ -11,54 +12,80 @@ from entrove.campaign.progress import ProgressListener
 from entrove.campaign.results import LabelRow
 from entrove.campaign.stages import StageOutcome
 from entrove.labelling.cache import LabelCache
-from entrove.labelling.label import Label
+from entrove.labelling.label import Label, Outcome
 from entrove.labelling.labeller import Labeller
+from entrove.labelling.outliers import find_energy_outliers
+from entrove.models.loaded import LoadedModel
+from entrove.models.predict import predict
 from entrove.sampling.candidates import Candidate
 
 
 @dataclass(frozen=True)
+class Request:
+    """A structure to label, and what the selection expected of it (None for validation structures)."""
+
+    candidate: Candidate
+    gain_nats: float | None = None
+
+
+@dataclass(frozen=True)
 class LabelledSet:
-    """Structures with converged labels, in the order in which they were asked for, and a row for each that was asked."""
+    """Structures with good labels, in the order of the requests, and a row for each request."""
 
     structures: list[Atoms]
     rows: list[LabelRow]
 
 
-def label_candidates(
+def cache_path(campaign: CheckedCampaign) -> Path:
+    """The label cache: the configuration's shared one, or the campaign's own."""
+    shared = campaign.config.labelling.cache
+    return campaign.config_path.parent / shared if shared else campaign.workspace.label_cache
+
+
+def label_requests(
     campaign: CheckedCampaign,
-    candidates: Sequence[Candidate],
-    gains: Sequence[float] | None,
+    requests: Sequence[Request],
     round: int,
+    judge: LoadedModel,
+    earlier: Sequence[Atoms],
     created_utc: str,
     listener: ProgressListener,
 ) -> LabelledSet:
-    """Label candidates; what was finished before an interruption comes from the cache.
+    """Label; what was finished before an interruption comes from the cache.
 
-    `created_utc` is when the campaign began: older labels of a shared cache count as found, not paid.
+    Labels whose energy is far from what `judge` allows are rejected, judged together with the `earlier`
+    labels. `created_utc` is when the campaign began: older labels of a shared cache count as found, not paid.
     """
-    config, workspace = campaign.config.labelling, campaign.workspace
-    cache_path = campaign.config_path.parent / config.cache if config.cache else workspace.label_cache
+    config = campaign.config.labelling
+    atoms = [request.candidate.atoms for request in requests]
     ends: dict[int, Label] = {}
-    with LabelCache(cache_path) as cache, Labeller(config, cache, workspace.label_work) as labeller:
-        atoms = [candidate.atoms for candidate in candidates]
+    with (
+        LabelCache(cache_path(campaign)) as cache,
+        Labeller(config, cache, campaign.workspace.label_work) as labeller,
+    ):
         for index, label in labeller.label(atoms):
             ends[index] = label
             failed = sum(not one.converged for one in ends.values())
             listener.advanced(len(ends), len(atoms), f"{failed} failed" if failed else "")
+        for index, cause in _outliers(atoms, ends, judge, earlier).items():
+            cache.reject(ends[index].structure_hash, labeller.level, cause)
+            ends[index] = replace(ends[index], outcome=Outcome.REJECTED, cause=cause)
     structures, rows = [], []
-    for index, candidate in enumerate(candidates):
+    for index, request in enumerate(requests):
         label = ends[index]
-        gain = None if gains is None else float(gains[index])
         # In a cache of its own a campaign finds only what it paid for itself, before an interruption.
         from_cache = config.cache is not None and label.started_utc < created_utc
-        rows.append(_row(candidate, label, gain, round, from_cache))
+        rows.append(_row(request, label, round, from_cache))
         if label.converged:
-            labelled = label.attach(candidate.to_atoms())
-            labelled.info["entrove_round"] = round
-            if gain is not None:
-                labelled.info["entrove_gain_nats"] = gain
-            structures.append(labelled)
+            structures.append(_with_provenance(request, label, round))
     return LabelledSet(structures, rows)
+
+
+def is_unlabelled(campaign: CheckedCampaign, cache: LabelCache, candidate: Candidate) -> bool:
+    """Tell whether a structure has neither a label nor a place in quarantine: it was released to be tried again."""
+    from entrove.labelling.level_of_theory import LevelOfTheory
+
+    return cache.get(candidate.atoms, LevelOfTheory.of(campaign.config.labelling.engine)) is None
 
 
 def outcome_of(labelled: LabelledSet) -> StageOutcome:
@@ -78,7 +105,27 @@ def label_rows(payload: dict[str, Any]) -> list[LabelRow]:
     return [LabelRow(**row) for row in payload["labels"]]
 
 
-def _row(candidate: Candidate, label: Label, gain: float | None, round: int, from_cache: bool) -> LabelRow:
+def _outliers(
+    atoms: Sequence[Atoms], ends: dict[int, Label], judge: LoadedModel, earlier: Sequence[Atoms]
+) -> dict[int, str]:
+    good = [index for index in range(len(atoms)) if ends[index].converged]
+    labelled = [*earlier, *(ends[index].attach(atoms[index]) for index in good)]
+    if not good:
+        return {}
+    found = find_energy_outliers(labelled, predict(judge, labelled))
+    return {good[one.index - len(earlier)]: one.cause for one in found if one.index >= len(earlier)}
+
+
+def _with_provenance(request: Request, label: Label, round: int) -> Atoms:
+    labelled = label.attach(request.candidate.to_atoms())
+    labelled.info["entrove_round"] = round
+    if request.gain_nats is not None:
+        labelled.info["entrove_gain_nats"] = request.gain_nats
+    return labelled
+
+
+def _row(request: Request, label: Label, round: int, from_cache: bool) -> LabelRow:
+    candidate = request.candidate
     return LabelRow(
         purpose="validation" if candidate.pool == "validation" else "training",
         round=round,
@@ -88,7 +135,7 @@ def _row(candidate: Candidate, label: Label, gain: float | None, round: int, fro
         pool=candidate.pool,
         pressure_GPa=candidate.pressure_GPa,
         temperature_K=candidate.temperature_K,
-        gain_nats=gain,
+        gain_nats=request.gain_nats,
         outcome=label.outcome.value,
         cause=label.cause,
         engine_seconds=label.engine_seconds,

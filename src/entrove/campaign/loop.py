@@ -67,7 +67,7 @@ class _Loop:
 
     def _prepare(self) -> None:
         run, campaign = self.runner.run, self.campaign
-        run(0, "verify", "comparing batched and single evaluations", lambda: prepare.verify(self.models))
+        run(0, "verify", "comparing batched and single evaluations", lambda: prepare.verify(campaign, self.models))
         run(0, "relax", "relaxing each phase at each pressure", lambda: prepare.relax(campaign, self.models))
         run(
             0,

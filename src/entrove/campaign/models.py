@@ -1,9 +1,15 @@
 """The models of a campaign: the foundation model and the tuned ones."""
 
+from collections.abc import Sequence
+from typing import Literal
+
+from ase import Atoms
+
 from entrove.campaign.check import CheckedCampaign
 from entrove.campaign.ledger import Ledger
 from entrove.models.loaded import LoadedModel
 from entrove.models.registry import load
+from entrove.models.verify import VerificationReport, serial, verified
 
 
 class CampaignModels:
@@ -13,7 +19,20 @@ class CampaignModels:
         self._campaign = campaign
         self._ledger = ledger
         self._tuned: dict[int, LoadedModel] = {}
-        self.foundation = campaign.foundation
+        verified = ledger.find(0, "verify")
+        self._batched = verified is None or bool(verified.payload["batched"])
+        self.foundation = self._trusted(campaign.foundation)
+
+    def verify_foundation(
+        self, seeds: Sequence[Atoms], on_mismatch: Literal["stop", "fall_back"]
+    ) -> tuple[VerificationReport, bool]:
+        """Check the foundation model's batches; whether they can be trusted holds for the tuned models too."""
+        self.foundation, report = verified(self.foundation, seeds, on_mismatch=on_mismatch)
+        self._batched = report.passed
+        return report, self._batched
+
+    def _trusted(self, model: LoadedModel) -> LoadedModel:
+        return model if self._batched else serial(model)
 
     def tuned(self, round: int) -> LoadedModel:
         """The model that was trained in a round."""
@@ -21,7 +40,7 @@ class CampaignModels:
             checkpoint = self._campaign.workspace.in_round(round, "training") / "model.pth"
             modal = self._campaign.config.model.name.partition("@")[2]
             name = f"{checkpoint}@{modal}" if modal else str(checkpoint)
-            self._tuned[round] = load(name, device=self._campaign.config.model.device)
+            self._tuned[round] = self._trusted(load(name, device=self._campaign.config.model.device))
         return self._tuned[round]
 
     def best_round(self, before: int) -> int:

@@ -1,0 +1,100 @@
+"""Before the first round: verify the model, relax the phases, make anchors and the validation set."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ase import Atoms
+
+from entrove.campaign.check import CheckedCampaign
+from entrove.campaign.label_stage import LabelledSet
+from entrove.campaign.models import CampaignModels
+from entrove.campaign.progress import ProgressListener
+from entrove.campaign.stages import StageOutcome
+from entrove.errors import CampaignError
+from entrove.sampling.candidates import Candidate
+from entrove.sampling.grid import Start
+from entrove.sampling.relax import relax_at_pressure
+from entrove.structures import read_structures, write_structures
+
+ANCHOR_STREAM, HOLD_OUT_STREAM = 1_000_001, 1_000_002
+"""Streams of random numbers beside those of the rounds; a stream never shares a seed with another."""
+
+
+def verify(campaign: CheckedCampaign, models: CampaignModels) -> StageOutcome:
+    """Compare batched with single evaluation on the seeds; stop or fall back as configured."""
+    seeds = [seed.atoms for seed in campaign.seeds]
+    report, batched = models.verify_foundation(seeds, campaign.config.model.verify_batching)
+    return StageOutcome(report.summary(), {"batched": batched})
+
+
+def relax(campaign: CheckedCampaign, models: CampaignModels) -> StageOutcome:
+    """Relax each phase at each pressure; what does not converge is left out and named.
+
+    Raises `CampaignError` when nothing converges.
+    """
+    config = campaign.config
+    pairs = [(seed, pressure) for seed in campaign.seeds for pressure in config.regime.pressures_GPa]
+    relaxations = relax_at_pressure(
+        models.foundation.model,
+        [seed.atoms for seed, _ in pairs],
+        [pressure for _, pressure in pairs],
+        config.sampling.relaxation,
+    )
+    relaxed, failures = [], []
+    for (seed, pressure), relaxation in zip(pairs, relaxations, strict=True):
+        if relaxation.converged:
+            relaxed.append(Candidate(relaxation.atoms, "anchors", "relaxed", seed.phase, pressure).to_atoms())
+        else:
+            failures.append(f"{seed.phase} at {pressure:g} GPa ({relaxation.outcome})")
+    if not relaxed:
+        raise CampaignError(
+            f"no phase could be relaxed with {models.foundation.name}: {'; '.join(failures)}; "
+            "check the seed structures, or raise sampling.relaxation.largest_steps"
+        )
+    write_structures(campaign.workspace.in_round(0, "relaxed.xyz"), relaxed)
+    summary = f"{len(relaxed)} cells"
+    if failures:
+        summary += f"; left out, not relaxed: {'; '.join(failures)}"
+    return StageOutcome(summary)
+
+
+def read_starts(campaign: CheckedCampaign) -> list[Start]:
+    """The relaxed phases."""
+    candidates = read_candidates(campaign.workspace.in_round(0, "relaxed.xyz"))
+    return [Start(one.phase, one.pressure_GPa, one.atoms) for one in candidates]
+
+
+def read_candidates(path: Path) -> list[Candidate]:
+    """Candidates of an extended XYZ file; an empty file holds none."""
+    return [Candidate.from_atoms(atoms) for atoms in read_structures(path)] if path.stat().st_size else []
+
+
+def write_candidates(path: Path, candidates: Sequence[Candidate]) -> None:
+    """Write candidates as extended XYZ."""
+    write_structures(path, [candidate.to_atoms() for candidate in candidates])
+
+
+def reference_run(anchors: Sequence[Candidate]) -> list[Atoms]:
+    """The unbiased structures that the features are whitened on: MD snapshots, or all anchors without MD."""
+    thermal = [one.atoms for one in anchors if one.kind == "md"]
+    return thermal or [one.atoms for one in anchors]
+
+
+def require_labels(labelled: LabelledSet, what: str) -> None:
+    """Raise `CampaignError` when nothing could be labelled, with the first causes."""
+    if not labelled.structures:
+        causes = "; ".join(sorted({row.cause for row in labelled.rows})[:3])
+        raise CampaignError(
+            f"none of the {len(labelled.rows)} {what} structures could be labelled ({causes}); "
+            "mend the engine's settings, then run again"
+        )
+
+
+def make_anchors(campaign: CheckedCampaign, models: CampaignModels, listener: ProgressListener) -> StageOutcome:
+    """Pool C: relaxed, strained and sheared cells, and short unbiased MD."""
+    raise NotImplementedError
+
+
+def make_hold_out(campaign: CheckedCampaign, models: CampaignModels, listener: ProgressListener) -> StageOutcome:
+    """The validation set: other strains and shears, hot MD from other trajectories."""
+    raise NotImplementedError

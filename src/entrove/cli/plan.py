@@ -1,0 +1,39 @@
+"""`entrove plan`: what a campaign would cost."""
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from entrove.campaign.check import check_campaign
+from entrove.campaign.plan import Plan, make_plan
+from entrove.cli.progress import format_duration
+
+
+def show_plan(config_path: Path, console: Console) -> None:
+    """Print labels, core hours, wall time and disk of a campaign that is run to its last round."""
+    plan = make_plan(check_campaign(config_path))
+    table = Table(box=None, pad_edge=False)
+    table.add_column("")
+    for heading in ("labels", "core hours", "wall time", "disk"):
+        table.add_column(heading, justify="right")
+    for row in plan.rows:
+        table.add_row(
+            row.what,
+            str(row.labels),
+            f"{row.core_hours:.2f}",
+            format_duration(3600 * row.wall_hours),
+            f"{row.disk_MB:.0f} MB",
+        )
+    console.print(table)
+    console.print(_basis(plan), highlight=False)
+
+
+def _basis(plan: Plan) -> str:
+    spread = f"two of three labels take {plan.shortest_s:.0f} to {plan.longest_s:.0f} s"
+    if plan.observations:
+        return f"From {plan.observations} labels of this level of theory: {spread}. Exploration and training not included."
+    return (
+        f"No label of this level of theory is known yet, so this is a guess from atoms, electrons and k-points: "
+        f"{spread}. Exploration and training not included."
+    )
