@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from silicon_results import silicon_results
 from test_page import EMPTY, HOSTILE, hostile_results
@@ -100,6 +101,10 @@ def demanding_results() -> CampaignResults:
         ),
         labels=tuple(
             dataclasses.replace(row, phase=names.get(row.phase, row.phase)) for row in results.labels
+        ),
+        parity=tuple(
+            dataclasses.replace(each, phases=np.array([names.get(phase, phase) for phase in each.phases]))
+            for each in results.parity
         ),
     )
 

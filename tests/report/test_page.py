@@ -289,3 +289,16 @@ def test_a_report_that_cannot_be_written_says_so(tmp_path: Path) -> None:
     with pytest.raises(CampaignError, match="No such file or directory"):
         write_report(EMPTY, tmp_path / "missing" / "report.html")
     assert os.listdir(tmp_path) == ["report.html"]
+
+
+def test_a_long_phase_name_leaves_room_for_the_kind() -> None:
+    long = "simple hexagonal high-pressure polymorph"
+    results = dataclasses.replace(
+        RESULTS,
+        errors=tuple(
+            dataclasses.replace(row, phase=row.phase.replace("diamond", long)) for row in RESULTS.errors
+        ),
+    )
+    ticks = Page(render_report(results)).figures["force-by-part"]["layout"]["yaxis"]["ticktext"]
+    assert [tick for tick in ticks if tick.endswith((", strain", ", shear", ", hot MD"))] == ticks[1:]
+    assert max(map(len, ticks)) <= 26

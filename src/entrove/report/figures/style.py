@@ -78,8 +78,9 @@ def part_title(phase: str, kind: str, limit: int = 26) -> str:
     """Name a part of the validation set."""
     if phase == kind == ALL:
         return "all structures"
-    words = [word for word in (phase, kind) if word != ALL]
-    return plot_text(", ".join(words), limit)
+    # A long phase is cut before the kind, which tells the parts of one phase apart.
+    words = [shorten(phase, max(limit - len(kind) - 2, 8)), kind]
+    return plot_text(", ".join(word for word in words if word != ALL), limit)
 
 
 def axis(title: str, **settings: Any) -> dict[str, Any]:
