@@ -51,8 +51,7 @@ def fine_tune(
     the loss diverges, or `folder` holds another run.
     """
     require("sevenn", extra="sevennet")
-    if not structures:
-        raise ModelError("no labels to train on; label at least one structure")
+    check_labels(structures)
     folder = Path(folder).resolve()
     job = Job(
         base=str(Path(base).resolve()) if Path(base).exists() else str(base),
@@ -85,6 +84,18 @@ def fine_tune(
         reference_shifts_eV=result.reference_shifts_eV,
         seconds=result.seconds,
     )
+
+
+def check_labels(structures: Sequence[Atoms]) -> None:
+    """Raise `ModelError` when there is no structure, or one without energy and forces."""
+    if not structures:
+        raise ModelError("no labels to train on; label at least one structure")
+    for index, atoms in enumerate(structures):
+        results = {} if atoms.calc is None else atoms.calc.results
+        if "energy" not in results or "forces" not in results:
+            raise ModelError(
+                f"structure {index} of {len(structures)} has no label; training needs energy and forces"
+            )
 
 
 def _run_worker(folder: Path, threads: int, on_epoch: Callable[[Epoch], None] | None) -> None:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from entrove._optional import require
 from entrove.errors import ModelError
+from entrove.models.torch_settings import default_dtype, known_warnings_hushed
 from entrove.structures import species_of
 from entrove.training.loss import Targets
 
@@ -56,7 +57,7 @@ class SevenNetTrainee:
         )
         if self.modal is not None:
             graph["data_modality"] = self.modal
-        return Sample(graph=graph, targets=_targets_of(atoms))
+        return Sample(graph=graph, targets=targets_of(atoms))
 
     def predict(self, samples: Sequence[Sample]) -> Targets:
         """Energies, forces and stresses of a batch, differentiable in the weights in training mode."""
@@ -120,12 +121,13 @@ def load_trainee(base: str, device: torch.device, modal: str | None = None) -> S
     Raises `ModelError` when there is no such checkpoint, or when a multi-fidelity model is not told
     which of its fidelities to tune.
     """
-    util = require("sevenn.util", extra="sevennet")
-    try:
-        checkpoint = util.load_checkpoint(base)
-        module = checkpoint.build_model()
-    except (ValueError, OSError, RuntimeError, KeyError) as error:
-        raise ModelError(f"{base}: SevenNet cannot load this checkpoint ({error})") from error
+    with default_dtype(torch.float32), known_warnings_hushed():
+        util = require("sevenn.util", extra="sevennet")
+        try:
+            checkpoint = util.load_checkpoint(base)
+            module, config = checkpoint.build_model(), checkpoint.config
+        except Exception as error:  # unpickling a foreign file can raise anything
+            raise ModelError(f"{base}: SevenNet cannot load this checkpoint ({error})") from error
     modals = list(module.modal_map or {})
     if modals and modal not in modals:
         raise ModelError(
@@ -133,9 +135,7 @@ def load_trainee(base: str, device: torch.device, modal: str | None = None) -> S
         )
     module.set_is_batch_data(True)
     module.to(device)
-    return SevenNetTrainee(
-        module=module, config=checkpoint.config, modal=modal if modals else None, device=device
-    )
+    return SevenNetTrainee(module=module, config=config, modal=modal if modals else None, device=device)
 
 
 def check_species(trainee: SevenNetTrainee, base: str, structures: Sequence[Atoms]) -> None:
@@ -161,12 +161,16 @@ def stack_targets(samples: Sequence[Sample], device: torch.device) -> Targets:
     )
 
 
-def _targets_of(atoms: Atoms) -> Targets:
+def targets_of(atoms: Atoms) -> Targets:
+    """Labels of a structure; constraints do not hide forces, and a cell that is not periodic has no stress.
+
+    Raises `ModelError` when energy or forces are missing.
+    """
     try:
         energy = atoms.get_potential_energy()
         forces = atoms.get_forces(apply_constraint=False)
     except (RuntimeError, PropertyNotImplementedError) as error:
-        raise ModelError(f"a training structure of {len(atoms)} atoms has no label: {error}") from error
+        raise ModelError(f"a training structure of {len(atoms)} atoms has no label ({error})") from error
     stress = np.full(6, np.nan)
     if atoms.pbc.all() and atoms.calc is not None and "stress" in atoms.calc.results:
         stress = atoms.get_stress(apply_constraint=False)

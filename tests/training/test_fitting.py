@@ -1,0 +1,172 @@
+import numpy as np
+import pytest
+import torch
+from ase.build import bulk
+
+from entrove.errors import ModelError
+from entrove.training.config import LossConfig, TrainingConfig
+from entrove.training.fitting import (
+    Problem,
+    cosine_rate,
+    evaluate,
+    init_fit,
+    is_finished,
+    restore_state,
+    run_epoch,
+    save_state,
+)
+from entrove.training.loss import Targets, huber_sum
+from entrove.training.sevennet_model import load_trainee
+from entrove.training.split import split_for_stopping
+
+
+def problem_on(checkpoint, structures, seed=3, watched=0, **settings) -> Problem:
+    trainee = load_trainee(str(checkpoint), torch.device("cpu"))
+    trainee.shift_reference_energies({"Si": -5.0})
+    samples = [trainee.sample(atoms) for atoms in structures]
+    config = TrainingConfig(**{"epochs": 4, "batch_size": 3, "learning_rate": 0.01, **settings})
+    return Problem(trainee, samples[watched:], samples[:watched], config, seed)
+
+
+def weights_after(problem: Problem, epochs: int) -> dict[str, torch.Tensor]:
+    state = init_fit(problem)
+    for _ in range(epochs):
+        run_epoch(problem, state)
+    return state.best
+
+
+def huber_by_hand(errors: np.ndarray, delta: float) -> float:
+    small = np.abs(errors) <= delta
+    return float(np.where(small, errors**2 / 2, delta * (np.abs(errors) - delta / 2)).mean())
+
+
+def test_loss_is_the_sum_of_weighted_huber_means():
+    rng = np.random.default_rng(0)
+    predicted = [rng.normal(scale=0.02, size=shape) for shape in ((2,), (5, 3), (2, 6))]
+    reference = [np.zeros(shape) for shape in ((2,), (5, 3), (2, 6))]
+    reference[2][1] = np.nan  # the second structure has no stress
+    counts = np.array([2, 3])
+    config = LossConfig(energy_weight=2.0, force_weight=3.0, stress_weight=5.0)
+    expected = (
+        2.0 * huber_by_hand(predicted[0] / counts, config.energy_delta_eV_per_atom)
+        + 3.0 * huber_by_hand(predicted[1], config.force_delta_eV_per_A)
+        + 5.0 * huber_by_hand(predicted[2][0], config.stress_delta_eV_per_A3)
+    )
+    loss = huber_sum(
+        Targets(*(torch.tensor(part) for part in predicted)),
+        Targets(*(torch.tensor(part) for part in reference)),
+        torch.tensor(counts),
+        config,
+    )
+    assert float(loss) == pytest.approx(expected, rel=1e-12)
+
+
+def test_samples_carry_house_units(small_checkpoint, labelled_silicon):
+    """Predictions leave with ASE's sign and order of the stress, equal to SevenNet's own calculator."""
+    from entrove.models.registry import load
+
+    problem = problem_on(small_checkpoint, labelled_silicon)
+    calculator = load(str(small_checkpoint), device="cpu").calculator()
+    predicted = evaluate(problem.trainee, problem.training, batch_size=8)[0]
+    for index, atoms in enumerate(labelled_silicon):
+        # One sum in float32 against the same sum in another order: a few units in the seventh digit.
+        np.testing.assert_allclose(predicted.stress_eV_per_A3[index], calculator.get_stress(atoms), atol=1e-6)
+        np.testing.assert_allclose(
+            predicted.forces_eV_per_A[2 * index : 2 * index + 2], calculator.get_forces(atoms), atol=1e-6
+        )
+        shifted = calculator.get_potential_energy(atoms) - 5.0 * len(atoms)
+        assert float(predicted.energy_eV[index]) == pytest.approx(shifted, abs=1e-5)
+
+
+def test_loss_falls(small_checkpoint, labelled_silicon):
+    problem = problem_on(small_checkpoint, labelled_silicon, epochs=20)
+    state = init_fit(problem)
+    first = run_epoch(problem, state)
+    while not is_finished(state, problem.config):
+        last = run_epoch(problem, state)
+    assert last.number == 20
+    assert last.training_loss < 0.7 * first.training_loss
+
+
+def test_equal_seeds_give_equal_weights_and_others_do_not(small_checkpoint, labelled_silicon):
+    runs = [
+        weights_after(problem_on(small_checkpoint, labelled_silicon, seed=seed), epochs=2)
+        for seed in (3, 3, 4)
+    ]
+    assert all(torch.equal(runs[0][name], runs[1][name]) for name in runs[0])
+    assert any(not torch.equal(runs[0][name], runs[2][name]) for name in runs[0])
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "plateau"])
+def test_restored_state_continues_bitwise(small_checkpoint, labelled_silicon, tmp_path, schedule):
+    settings = {"schedule": schedule, "plateau_patience": 1, "watched": 2}
+    whole = problem_on(small_checkpoint, labelled_silicon, **settings)
+    uninterrupted = init_fit(whole)
+    for _ in range(4):
+        run_epoch(whole, uninterrupted)
+    first = problem_on(small_checkpoint, labelled_silicon, **settings)
+    state = init_fit(first)
+    for _ in range(2):
+        run_epoch(first, state)
+    save_state(tmp_path / "state.pt", state, first.trainee)
+    second = problem_on(small_checkpoint, labelled_silicon, **settings)
+    resumed = init_fit(second)
+    restore_state(tmp_path / "state.pt", resumed, second.trainee)
+    for _ in range(2):
+        run_epoch(second, resumed)
+    assert resumed.history == uninterrupted.history
+    assert all(torch.equal(resumed.best[name], uninterrupted.best[name]) for name in resumed.best)
+
+
+def test_gradient_is_clipped(small_checkpoint, labelled_silicon):
+    """With a vanishing limit on the gradient's norm, that norm is what Adam sees: its moment is tiny."""
+    problem = problem_on(small_checkpoint, labelled_silicon, gradient_clip=1e-9)
+    state = init_fit(problem)
+    run_epoch(problem, state)
+    moments = [entry["exp_avg"].norm() for entry in state.optimizer.state.values()]
+    assert 0 < float(torch.stack(moments).norm()) <= 1e-9
+
+
+def test_watched_loss_stops_and_picks_the_best_epoch(small_checkpoint, labelled_silicon):
+    problem = problem_on(
+        small_checkpoint, labelled_silicon, watched=2, epochs=200, learning_rate=0.1, stop_patience=3
+    )
+    state = init_fit(problem)
+    while not is_finished(state, problem.config):
+        run_epoch(problem, state)
+    watched = [record.watched_loss for record in state.history]
+    assert len(watched) < 200
+    assert state.best_epoch == 1 + int(np.argmin(watched))
+    assert len(watched) - state.best_epoch == 3
+
+
+def test_diverged_loss_is_an_error(small_checkpoint, labelled_silicon):
+    problem = problem_on(small_checkpoint, labelled_silicon)
+    with torch.no_grad():
+        problem.trainee.module.get_parameter("rescale_atomic_energy.shift").fill_(torch.nan)
+    with pytest.raises(ModelError, match=r"the loss of epoch 1 is nan; lower learning_rate"):
+        run_epoch(problem, init_fit(problem))
+
+
+def test_cosine_rises_then_falls_to_zero():
+    rates = [cosine_rate(step, 100, 1.0) for step in range(100)]
+    assert np.argmax(rates) in (4, 5)
+    assert rates[0] == pytest.approx(0.2)
+    assert all(np.diff(rates[5:]) < 0)
+    assert rates[-1] < 1e-3
+
+
+def test_few_labels_are_all_trained_on_and_many_are_split_once():
+    rng = np.random.default_rng(0)
+    structures = [bulk("Si") for _ in range(30)]
+    for atoms in structures:
+        atoms.rattle(0.1, rng=rng)
+    structures += [atoms.copy() for atoms in structures]  # every structure twice
+    config = TrainingConfig(stop_fraction=0.1, stop_at_least_labels=60)
+    assert split_for_stopping(structures[:59], config, seed=0) == (list(range(59)), [])
+    trained, watched = split_for_stopping(structures, config, seed=0)
+    assert len(watched) == 6
+    assert sorted(trained + watched) == list(range(60))
+    # Copies stay together: a copy in the other half would make the watched loss a training loss.
+    assert not {index % 30 for index in trained} & {index % 30 for index in watched}
+    assert split_for_stopping(structures, config, seed=1)[1] != watched

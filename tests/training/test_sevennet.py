@@ -1,0 +1,160 @@
+"""Training in its own process: the same weights for a seed, killed or not, and messages that help."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from ase import Atoms
+from ase.constraints import FixAtoms
+
+from entrove.errors import ModelError
+from entrove.structures import attach_results, copy_structure, write_structures
+from entrove.training.config import TrainingConfig
+from entrove.training.job import Job, only_worker, prepare_folder
+from entrove.training.sevennet import fine_tune
+from entrove.training.sevennet_model import load_trainee, targets_of
+
+CONFIG = TrainingConfig(epochs=4, batch_size=3, learning_rate=0.01)
+SEED = 3
+
+
+def weights_of(checkpoint: Path) -> dict[str, torch.Tensor]:
+    return torch.load(checkpoint, weights_only=False)["model_state_dict"]
+
+
+def assert_equal_weights(one: Path, other: Path):
+    left, right = weights_of(one), weights_of(other)
+    assert left.keys() == right.keys()
+    assert all(torch.equal(left[name], right[name]) for name in left)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(small_checkpoint, labelled_silicon, tmp_path_factory):
+    """A finished run, and the epochs that it reported."""
+    epochs = []
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    model = fine_tune(
+        labelled_silicon, small_checkpoint, folder, CONFIG, seed=SEED, device="cpu", on_epoch=epochs.append
+    )
+    return model, epochs
+
+
+def test_every_epoch_is_reported(uninterrupted):
+    model, epochs = uninterrupted
+    assert [epoch.number for epoch in epochs] == [1, 2, 3, 4]
+    assert model.epochs_run == 4
+    assert model.training_loss == epochs[-1].training_loss < epochs[0].training_loss
+    # Labels lie 5 eV per atom below a Lennard-Jones potential of a few tenths of an eV.
+    assert model.reference_shifts_eV["Si"] == pytest.approx(-5.0, abs=0.5)
+
+
+def test_finished_run_returns_at_once(uninterrupted, small_checkpoint, labelled_silicon):
+    model, _ = uninterrupted
+    before = model.checkpoint.stat().st_mtime_ns
+    again = fine_tune(labelled_silicon, small_checkpoint, model.folder, CONFIG, seed=SEED, device="cpu")
+    assert again == model
+    assert model.checkpoint.stat().st_mtime_ns == before
+
+
+def test_folder_of_another_run_is_refused(uninterrupted, small_checkpoint, labelled_silicon):
+    model, _ = uninterrupted
+    with pytest.raises(ModelError, match=r"holds another training run \(it differs in seed, labels_hash\)"):
+        fine_tune(labelled_silicon[1:], small_checkpoint, model.folder, CONFIG, seed=9, device="cpu")
+
+
+def test_killed_and_resumed_equals_uninterrupted(uninterrupted, small_checkpoint, labelled_silicon, tmp_path):
+    """Kill -9 after the second epoch: the same call then ends with bitwise the same weights."""
+    model, _ = uninterrupted
+    folder = tmp_path / "killed"
+    job = Job.model_validate_json((model.folder / "job.json").read_text())
+    prepare_folder(folder, job)
+    write_structures(folder / "labels.xyz", labelled_silicon)
+    command = [sys.executable, "-m", "entrove.training.sevennet_worker", str(folder)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as worker:
+        _wait_for_lines(folder / "progress.jsonl", 2)
+        worker.send_signal(signal.SIGKILL)
+    assert worker.returncode == -signal.SIGKILL
+    # As if the kill had torn the line that was being written.
+    with (folder / "progress.jsonl").open("a") as handle:
+        handle.write('{"number": 3, "epo')
+    epochs = []
+    resumed = fine_tune(
+        labelled_silicon, small_checkpoint, folder, CONFIG, seed=SEED, device="cpu", on_epoch=epochs.append
+    )
+    assert_equal_weights(resumed.checkpoint, model.checkpoint)
+    assert resumed.training_loss == model.training_loss
+    assert [epoch.number for epoch in epochs] == [1, 2, 3, 4]
+
+
+def _wait_for_lines(path: Path, count: int):
+    deadline = time.monotonic() + 120
+    while not path.exists() or path.read_text().count("\n") < count:
+        assert time.monotonic() < deadline, f"{path} did not get {count} lines"
+        time.sleep(0.005)
+
+
+def test_worker_ends_with_the_process_that_started_it(uninterrupted, labelled_silicon, tmp_path):
+    """The pipe to the worker closes when its parent dies, however it dies."""
+    model, _ = uninterrupted
+    job = Job.model_validate_json((model.folder / "job.json").read_text())
+    long = job.model_copy(update={"config": job.config.model_copy(update={"epochs": 100_000})})
+    prepare_folder(tmp_path, long)
+    write_structures(tmp_path / "labels.xyz", labelled_silicon)
+    command = [sys.executable, "-m", "entrove.training.sevennet_worker", str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as worker:
+        _wait_for_lines(tmp_path / "progress.jsonl", 1)
+        with pytest.raises(ModelError, match="another process trains here"), only_worker(tmp_path):
+            pass
+        assert worker.stdin is not None
+        worker.stdin.close()
+        assert worker.wait(timeout=30) == 3
+    with only_worker(tmp_path):  # the lock died with it
+        pass
+
+
+def test_error_in_the_worker_arrives_as_it_is(small_checkpoint, labelled_silicon, tmp_path):
+    germanium = labelled_silicon[0].copy()
+    germanium.symbols[:] = "Ge"
+    label = labelled_silicon[0]
+    germanium = attach_results(
+        germanium, label.get_potential_energy(), label.get_forces(), label.get_stress()
+    )
+    with pytest.raises(ModelError, match=r"^\S*small.pth does not know Ge; choose a model that covers them$"):
+        fine_tune([*labelled_silicon, germanium], small_checkpoint, tmp_path, CONFIG, device="cpu")
+
+
+def test_damaged_checkpoint_is_an_error(small_checkpoint, tmp_path):
+    (tmp_path / "torn.pth").write_bytes(small_checkpoint.read_bytes()[:1000])
+    with pytest.raises(ModelError, match=r"torn.pth: SevenNet cannot load this checkpoint"):
+        load_trainee(str(tmp_path / "torn.pth"), torch.device("cpu"))
+
+
+def test_no_labels_is_an_error(small_checkpoint, labelled_silicon, tmp_path):
+    with pytest.raises(ModelError, match="no labels to train on"):
+        fine_tune([], small_checkpoint, tmp_path, CONFIG)
+    with pytest.raises(ModelError, match="structure 1 of 2 has no label"):
+        fine_tune(
+            [labelled_silicon[0], copy_structure(labelled_silicon[1])], small_checkpoint, tmp_path, CONFIG
+        )
+
+
+def test_progress_file_is_json_lines(uninterrupted):
+    model, epochs = uninterrupted
+    lines = [json.loads(line) for line in (model.folder / "progress.jsonl").read_text().splitlines()]
+    assert [line["training_loss"] for line in lines] == [epoch.training_loss for epoch in epochs]
+    assert all(line["seconds"] > 0 for line in lines)
+    assert os.listdir(model.folder).count("model.pth") == 1
+
+
+def test_constraints_do_not_hide_forces(labelled_silicon: list[Atoms]):
+    """A fixed atom's label is still its full force."""
+    label = labelled_silicon[0]
+    fixed = attach_results(label, label.get_potential_energy(), label.get_forces(), label.get_stress())
+    fixed.set_constraint(FixAtoms([0]))
+    assert torch.equal(targets_of(fixed).forces_eV_per_A, targets_of(labelled_silicon[0]).forces_eV_per_A)
