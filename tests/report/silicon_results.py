@@ -145,7 +145,7 @@ def _labels(rng: np.random.Generator, rounds: int) -> tuple[LabelRow, ...]:
                     pressure_GPa=10.0 * (number % 3 == 0),
                     temperature_K=(300.0, 1000.0)[number % 2] if pool == "entropy_md" else None,
                     gain_nats=float(gain),
-                    outcome="not_converged" if failed else "converged",
+                    outcome="not converged" if failed else "converged",
                     cause="the density did not converge in 200 iterations, 3 attempts (last: smaller mixing)"
                     if failed
                     else "",

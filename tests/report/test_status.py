@@ -31,7 +31,7 @@ def test_tables_are_not_broken_in_a_narrow_terminal(width: int) -> None:
 
 
 def test_failures_are_listed_up_to_a_few() -> None:
-    failed = next(label for label in RESULTS.labels if label.outcome == "not_converged")
+    failed = next(label for label in RESULTS.labels if label.outcome == "not converged")
     text = summary_text(dataclasses.replace(RESULTS, labels=(failed,) * (MOST_QUARANTINED + 3)), 200)
     assert text.count(failed.cause) == MOST_QUARANTINED
     assert "and 3 more; see the report" in text

@@ -75,7 +75,7 @@ def run_command(
 def status_command(folder: FolderPath) -> None:
     """Show where a campaign stands."""
     from entrove.campaign.read import read_results
-    from entrove.report.status import render_status
+    from entrove.report.status import status as render_status
 
     _console().print(render_status(read_results(folder)))
 

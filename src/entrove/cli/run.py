@@ -17,7 +17,7 @@ def run_campaign(config_path: Path, folder: Path | None, *, check_only: bool, co
     from entrove.campaign.loop import run_campaign as run_loop
     from entrove.campaign.read import read_results
     from entrove.report.page import write_report
-    from entrove.report.status import render_status
+    from entrove.report.status import status as render_status
 
     workspace = campaign.workspace
     console.print(f"campaign '{campaign.config.name}' in {workspace.folder}", highlight=False, soft_wrap=True)

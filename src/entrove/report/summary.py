@@ -10,7 +10,7 @@ from entrove.report.formatting import is_number
 ALL = "all"
 """What the total rows carry as their phase and kind."""
 
-QUARANTINED = frozenset({"not_converged", "crashed", "timed_out", "rejected"})
+QUARANTINED = frozenset({"not converged", "crashed", "timed out", "rejected"})
 """Outcomes of labels that were paid for and cannot be used."""
 
 
