@@ -5,7 +5,6 @@ from ase.build import bulk, molecule
 from trial_structures import rattled
 
 from entrove.errors import StructureError
-from entrove.models import predict as predict_module
 from entrove.models.predict import plan_batches, predict
 
 
@@ -28,13 +27,12 @@ def test_order_info_and_input_are_kept(sevennet):
         np.testing.assert_allclose(after.get_forces(), alone.get_forces(), atol=1e-4)
 
 
-def test_batches_are_bounded_and_of_one_periodicity(monkeypatch):
-    monkeypatch.setattr(predict_module, "PAIRS_PER_BATCH", 2000)
+def test_batches_are_bounded_and_of_one_periodicity():
     cell = bulk("Si", "diamond", a=5.43, cubic=True)
     slab = cell.copy()
     slab.pbc = (True, True, False)
     structures = [cell, slab, cell.repeat(3), cell, slab, *[cell] * 20]
-    batches = list(plan_batches(structures, 5.0, batch_size=6))
+    batches = list(plan_batches(structures, 5.0, batch_size=6, most_pairs=2000))
     assert sorted(index for batch in batches for index in batch) == list(range(len(structures)))
     for batch in batches:
         assert len(batch) <= 6

@@ -6,14 +6,23 @@ from collections.abc import Iterator, Sequence
 import torch
 import torch_sim
 from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.stress import full_3x3_to_voigt_6_stress
+from torch import Tensor
 
 from entrove.errors import StructureError
 from entrove.models.loaded import LoadedModel
-from entrove.structures import attach_results, copy_structure
+from entrove.structures import copy_structure
 
 DEFAULT_BATCH_SIZE = 64
-PAIRS_PER_BATCH = 60_000
-"""Neighbour pairs of one batch; SevenNet-0 takes about 40 kB a pair, so a batch stays below 3 GB."""
+BYTES_PER_PAIR = 300_000
+"""Measured peak memory per neighbour pair: 130 kB with SevenNet-0, 300 kB with SevenNet-l3i5."""
+
+PAIRS_ON_CPU = 10_000
+"""Neighbour pairs of one batch on the CPU, about 3 GB; larger batches are no faster there."""
+
+ENERGY_SPREAD_KEY = "entrove_energy_spread_eV"
+FORCES_SPREAD_KEY = "entrove_forces_spread_eV_per_A"
 
 
 def predict(
@@ -23,6 +32,7 @@ def predict(
 
     A batch holds at most `batch_size` structures, and fewer when they are large or dense, so that memory is
     bounded whatever the list. Structures of different periodicity may be mixed. Info and arrays are kept.
+    A committee's spread is put into `info[ENERGY_SPREAD_KEY]` (eV) and `arrays[FORCES_SPREAD_KEY]` (eV/A).
     Raises `ModelError` for an element that the model does not know and `StructureError` for a structure
     without atoms.
     """
@@ -32,24 +42,45 @@ def predict(
         if len(atoms) == 0:
             raise StructureError(f"structure {index} has no atoms; remove it")
     model.check_species(structures)
-    labelled: list[Atoms | None] = [None] * len(structures)
-    for batch in plan_batches(structures, model.cutoff_A, batch_size):
+    labelled: dict[int, Atoms] = {}
+    for batch in plan_batches(structures, model.cutoff_A, batch_size, pairs_that_fit(model.model.device)):
+        chosen = [structures[index] for index in batch]
         state = torch_sim.initialize_state(
-            [copy_structure(structures[index]) for index in batch], model.model.device, model.model.dtype
+            [copy_structure(atoms) for atoms in chosen], model.model.device, model.model.dtype
         )
         results = {name: value.detach().cpu().double() for name, value in model.model(state).items()}
-        forces = torch.split(results["forces"], [len(structures[index]) for index in batch])
-        for row, index in enumerate(batch):
-            labelled[index] = attach_results(
-                structures[index],
-                float(results["energy"][row]),
-                forces[row].numpy(),
-                results["stress"][row].numpy(),
-            )
-    return [atoms for atoms in labelled if atoms is not None]
+        labelled |= zip(batch, _attach(chosen, results), strict=True)
+    return [labelled[index] for index in range(len(structures))]
 
 
-def plan_batches(structures: Sequence[Atoms], cutoff_A: float | None, batch_size: int) -> Iterator[list[int]]:
+def _attach(structures: Sequence[Atoms], results: dict[str, Tensor]) -> Iterator[Atoms]:
+    sizes = [len(atoms) for atoms in structures]
+    per_atom = {
+        name: torch.split(results[name], sizes) for name in ("forces", "forces_spread") if name in results
+    }
+    for row, atoms in enumerate(structures):
+        labelled = atoms.copy()
+        properties = {"energy": float(results["energy"][row]), "forces": per_atom["forces"][row].numpy()}
+        if "stress" in results:
+            properties["stress"] = full_3x3_to_voigt_6_stress(results["stress"][row].numpy())
+        labelled.calc = SinglePointCalculator(labelled, **properties)
+        if "energy_spread" in results:
+            labelled.info[ENERGY_SPREAD_KEY] = float(results["energy_spread"][row])
+            labelled.arrays[FORCES_SPREAD_KEY] = per_atom["forces_spread"][row].numpy()
+        yield labelled
+
+
+def pairs_that_fit(device: torch.device) -> int:
+    """Count the neighbour pairs of a batch that may be in memory at once."""
+    if device.type != "cuda":
+        return PAIRS_ON_CPU
+    free_bytes, _total = torch.cuda.mem_get_info(device)
+    return max(PAIRS_ON_CPU, free_bytes // (2 * BYTES_PER_PAIR))
+
+
+def plan_batches(
+    structures: Sequence[Atoms], cutoff_A: float | None, batch_size: int, most_pairs: int
+) -> Iterator[list[int]]:
     """Group the indices of `structures` into batches of one periodicity and bounded size.
 
     Structures of similar size share a batch. A structure that exceeds the bound on its own is a batch.
@@ -61,7 +92,7 @@ def plan_batches(structures: Sequence[Atoms], cutoff_A: float | None, batch_size
     pairs = 0.0
     for index in order:
         cost = _expected_pairs(structures[index], cutoff_A)
-        full = len(batch) == batch_size or pairs + cost > PAIRS_PER_BATCH
+        full = len(batch) == batch_size or pairs + cost > most_pairs
         if batch and (full or (structures[index].pbc != structures[batch[0]].pbc).any()):
             yield batch
             batch, pairs = [], 0.0

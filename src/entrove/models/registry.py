@@ -14,7 +14,8 @@ NAMES = SEVENNET_NAMES
 def load(name_or_path: str, *, device: str = "auto") -> LoadedModel:
     """Load a model for batched evaluation.
 
-    `name_or_path` is a name of `NAMES`, or the path of a SevenNet checkpoint (`*.pth`). A
+    `name_or_path` is a name of `NAMES`, the path of a SevenNet checkpoint (`*.pth`), or
+    "module:factory", which is called without arguments and gives an ASE calculator or a torch-sim model. A
     multi-fidelity model takes its fidelity after an at sign: `7net-mf-ompa@mpa`. `device` is "auto",
     "cpu" or "cuda". torch's default dtype is left as it was. Raises `ModelError` for anything else.
     """
@@ -33,6 +34,10 @@ def load(name_or_path: str, *, device: str = "auto") -> LoadedModel:
 
         path = _existing(base)
         return load_sevennet(path.name, checkpoint=path, modal=modal, device=device)
+    if ":" in name_or_path:
+        from entrove.models.ase import load_import_path
+
+        return load_import_path(name_or_path)
     raise ModelError(_unknown(name_or_path))
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from ase.calculators.calculator import Calculator
 from ase.data import chemical_symbols
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch_sim.models.interface import ModelInterface
 from torch_sim.state import SimState
@@ -23,6 +23,7 @@ from entrove._optional import require
 from entrove.errors import ModelError
 from entrove.models.loaded import LoadedModel, resolve_device
 from entrove.models.neighbours import Neighbours, NeighbourSearch
+from entrove.models.results import finish_results
 from entrove.models.torch_settings import default_dtype, known_warnings_hushed
 
 IN_WHEEL = ("7net-0", "7net-l3i5", "7net-mf-0")
@@ -36,8 +37,8 @@ class SevenNetModel(ModelInterface):
     """A SevenNet network as a torch-sim model for batches.
 
     Edges and the sum of atomic energies are computed in float64, the network in its own precision. A
-    state may have either precision; results are float64. Stress is zero where there is no volume, and
-    a system with a non-finite position gets NaN everywhere, so that guards see it.
+    state may have either precision; results are float64. For molecules and non-finite positions see
+    `finish_results`.
     """
 
     def __init__(self, network: Any, modal: str | None, device: torch.device) -> None:
@@ -64,6 +65,12 @@ class SevenNetModel(ModelInterface):
             output = self.network(self.graph(state, neighbours))
         return self._results(state, output)
 
+    def count_neighbours(self, state: SimState) -> Int[Tensor, " systems"]:
+        """Count the directed pairs that each system of a batch has within the cutoff."""
+        state = state.to(device=self._device, dtype=self._dtype)
+        centres = self.search(state).centre
+        return state.system_idx[centres].bincount(minlength=state.n_systems)
+
     def graph(self, state: SimState, neighbours: Neighbours) -> dict[str, Tensor]:
         """Put a batch and its neighbours into the dictionary that the network's modules read."""
         key = require("sevenn._keys", extra="sevennet")
@@ -84,18 +91,16 @@ class SevenNetModel(ModelInterface):
 
     def _results(self, state: SimState, output: Mapping[str, Tensor]) -> dict[str, Tensor]:
         key = require("sevenn._keys", extra="sevennet")
-        # x * 0 is NaN for a non-finite x: without it an atom at NaN merely has no neighbours.
-        taint = (state.positions * 0.0).sum(dim=1)
-        atomic = output[key.ATOMIC_ENERGY].detach().reshape(-1).to(self._dtype) + taint
+        atomic = output[key.ATOMIC_ENERGY].detach().reshape(-1).to(self._dtype)
         energy = torch.zeros(state.n_systems, dtype=self._dtype, device=self._device)
-        energy = energy.index_add(0, state.system_idx, atomic)
-        tainted = energy * 0.0
-        forces = output[key.PRED_FORCE].detach().to(self._dtype) + tainted[state.system_idx, None]
         # SevenNet's order is xx, yy, zz, xy, yz, zx and its sign is that of a pressure.
         stress = -full_matrix(output[key.PRED_STRESS].detach().to(self._dtype))
-        has_volume = torch.linalg.det(state.cell) != 0
-        stress = torch.where(has_volume[:, None, None], stress, 0.0) + tainted[:, None, None]
-        return {"energy": energy, "forces": forces, "stress": stress}
+        results = {
+            "energy": energy.index_add(0, state.system_idx, atomic),
+            "forces": output[key.PRED_FORCE].detach().to(self._dtype),
+            "stress": stress,
+        }
+        return finish_results(state, results)
 
 
 def full_matrix(six: Float[Tensor, "systems 6"]) -> Float[Tensor, "systems 3 3"]:

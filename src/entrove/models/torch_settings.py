@@ -24,10 +24,12 @@ def default_dtype(dtype: torch.dtype) -> Iterator[None]:
 
 @contextmanager
 def known_warnings_hushed() -> Iterator[None]:
-    """Ignore the warnings that e3nn, SevenNet and NequIP raise on import and build, and no others."""
+    """Ignore the warnings of third-party packages that are known to be harmless, and no others."""
     with warnings.catch_warnings():
         # e3nn compiles its small modules with TorchScript, which torch 2.13 calls deprecated.
         warnings.filterwarnings("ignore", r".*torch\.jit\.\w+` is deprecated", DeprecationWarning)
         # SevenNet's advice to install a CUDA accelerator.
         warnings.filterwarnings("ignore", "No tensor product accelerator is enabled", UserWarning)
+        # spglib asks for a process-wide switch that is not ours to turn.
+        warnings.filterwarnings("ignore", "Set OLD_ERROR_HANDLING to false", DeprecationWarning)
         yield

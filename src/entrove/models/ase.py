@@ -1,0 +1,164 @@
+"""Any ASE calculator as a model, one system after the other; and any batched model as an ASE calculator."""
+
+import importlib
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+import torch_sim
+from ase import Atoms
+from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
+from ase.stress import full_3x3_to_voigt_6_stress
+from torch import Tensor
+from torch_sim.models.interface import ModelInterface
+from torch_sim.state import SimState
+
+from entrove.errors import ModelError
+from entrove.models.loaded import LoadedModel
+
+_log = logging.getLogger(__name__)
+
+
+class SerialModel(ModelInterface):
+    """An ASE calculator behind the interface for batches: a plain loop over the systems, on the CPU.
+
+    A calculator without stress gives none for periodic systems: `compute_stress` is False then, and the
+    results hold no stress.
+    """
+
+    def __init__(self, calculator: Calculator) -> None:
+        super().__init__()
+        self._device = torch.device("cpu")
+        self._dtype = torch.float64
+        self._compute_forces = True
+        self._compute_stress = "stress" in calculator.implemented_properties
+        self._memory_scales_with = "n_atoms"
+        self.calculator = calculator
+
+    def forward(self, state: SimState, **kwargs: object) -> dict[str, Tensor]:
+        """Compute energy (eV), forces (eV/A) and stress (eV/A^3, positive = tensile) of every system."""
+        del kwargs
+        energies, forces, stresses = [], [], []
+        for atoms in atoms_of(state):
+            atoms.calc = self.calculator
+            energies.append(float(atoms.get_potential_energy()))
+            forces.append(torch.as_tensor(atoms.get_forces(), dtype=self._dtype))
+            if self._compute_stress:
+                stresses.append(torch.as_tensor(_stress(atoms), dtype=self._dtype))
+        results = {"energy": torch.tensor(energies, dtype=self._dtype), "forces": torch.cat(forces)}
+        if self._compute_stress:
+            results["stress"] = torch.stack(stresses)
+        return {name: value.to(state.positions.device) for name, value in results.items()}
+
+
+class OneByOneCalculator(Calculator):
+    """A batched model as an ASE calculator: each structure is a batch of its own."""
+
+    implemented_properties = ["energy", "free_energy", "forces", "stress"]  # noqa: RUF012  ASE's way
+
+    def __init__(self, model: ModelInterface) -> None:
+        super().__init__()
+        self.model = model
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: list[str] | None = None,
+        system_changes: list[str] = all_changes,
+    ) -> None:
+        """Evaluate all properties at once."""
+        super().calculate(atoms, properties, system_changes)
+        state = torch_sim.initialize_state([self.atoms], self.model.device, self.model.dtype)
+        values = {name: value.detach().cpu().numpy() for name, value in self.model(state).items()}
+        energy = float(values["energy"][0])
+        self.results = {"energy": energy, "free_energy": energy, "forces": values["forces"]}
+        if "stress" in values:
+            self.results["stress"] = full_3x3_to_voigt_6_stress(values["stress"][0])
+
+
+def atoms_of(state: SimState) -> list[Atoms]:
+    """Turn a batch back into structures: species, positions, cell and periodicity."""
+    positions = state.positions.detach().cpu().double().numpy()
+    numbers = state.atomic_numbers.cpu().numpy()
+    cells = state.row_vector_cell.detach().cpu().double().numpy()
+    systems = state.system_idx.cpu().numpy()
+    pbc = state.pbc.reshape(-1).cpu().numpy()
+    return [
+        Atoms(numbers=numbers[systems == index], positions=positions[systems == index], cell=cell, pbc=pbc)
+        for index, cell in enumerate(cells)
+    ]
+
+
+def from_calculator(calculator: Calculator, *, name: str | None = None) -> LoadedModel:
+    """Use an ASE calculator of one's own as a model; it is shared, not copied."""
+    return serial_model(lambda: calculator, name=name or type(calculator).__name__)
+
+
+def serial_model(make_calculator: Callable[[], Calculator], *, name: str) -> LoadedModel:
+    """Build a model that loops over the systems with the calculator that `make_calculator` builds."""
+    _log.warning(
+        "%s is an ASE calculator: systems are evaluated one after the other, a batch is not faster", name
+    )
+    return LoadedModel(
+        name=name,
+        model=SerialModel(make_calculator()),
+        species=None,
+        cutoff_A=None,
+        batched=False,
+        make_calculator=make_calculator,
+    )
+
+
+def load_import_path(path: str) -> LoadedModel:
+    """Load "module:factory": called without arguments, it gives an ASE calculator or a torch-sim model.
+
+    A factory may also return a `LoadedModel` that it has filled in itself. Raises `ModelError` when the
+    import or the call fails, or gives something else.
+    """
+    module_name, _, attribute = path.partition(":")
+    try:
+        factory: Any = getattr(importlib.import_module(module_name), attribute)
+        made = factory()
+    except Exception as error:  # foreign code can raise anything
+        raise ModelError(
+            f"{path}: cannot build this calculator ({type(error).__name__}: {error}); give 'module:factory', "
+            "importable from here, that needs no arguments"
+        ) from error
+    if isinstance(made, LoadedModel):
+        return made
+    if isinstance(made, ModelInterface):
+        return from_torch_sim(made, name=path)
+    if isinstance(made, Calculator):
+        return serial_model(lambda: made, name=path)
+    raise ModelError(
+        f"{path} gives {type(made).__name__}; an ASE calculator, a torch-sim model or a LoadedModel is needed"
+    )
+
+
+def from_torch_sim(
+    model: ModelInterface, *, name: str, species: frozenset[str] | None = None, cutoff_A: float | None = None
+) -> LoadedModel:
+    """Use any torch-sim model; having no ASE calculator of its own, it is verified against batches of one."""
+    return LoadedModel(
+        name=name,
+        model=model,
+        species=species,
+        cutoff_A=cutoff_A,
+        batched=True,
+        make_calculator=lambda: OneByOneCalculator(model),
+    )
+
+
+def _stress(atoms: Atoms) -> np.ndarray:
+    if not atoms.pbc.any():
+        return np.zeros((3, 3))
+    try:
+        return atoms.get_stress(voigt=False)
+    except PropertyNotImplementedError as error:
+        name = type(atoms.calc).__name__
+        raise ModelError(
+            f"{name} lists stress but gave none for {atoms.get_chemical_formula()} with pbc={atoms.pbc}; "
+            "use cells that are periodic in all directions, or another calculator"
+        ) from error

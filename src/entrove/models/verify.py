@@ -1,0 +1,246 @@
+"""Check that a model's batches give what its own ASE calculator gives, one structure at a time.
+
+Batched wrappers have had silent errors: a neighbour list without some images, a stress of the wrong sign,
+atoms of one system seen by another. So the check runs on the model and the structures at hand, before
+anything is built on them.
+"""
+
+import dataclasses
+import functools
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
+
+import numpy as np
+import spglib
+import torch_sim
+from ase import Atoms
+from ase.calculators.calculator import Calculator
+from ase.neighborlist import neighbor_list
+from jaxtyping import Int
+from pydantic import Field
+from torch import Tensor
+from torch_sim.state import SimState
+
+from entrove.errors import ModelError
+from entrove.models.ase import SerialModel
+from entrove.models.loaded import LoadedModel
+from entrove.models.predict import predict
+from entrove.models.torch_settings import known_warnings_hushed
+from entrove.settings import Settings
+from entrove.structures import copy_structure
+
+_log = logging.getLogger(__name__)
+
+RATTLE_A = 0.05
+"""Probes are rattled by this, so that no force vanishes by symmetry."""
+
+SMALLEST_BIG_CELL_ATOMS = 32
+"""The sample is repeated until a probe has at least this many atoms."""
+
+CUTOFF_DOUBT_A = 1e-4
+"""Pairs this close to the cutoff may be counted or not: their distance is known to float32."""
+
+
+class Tolerances(Settings):
+    """Largest differences between batched and single evaluation that pass.
+
+    The defaults suit networks in float32 (relative 1e-7 on 10 eV per atom and on forces of up to 100 eV/A
+    in compressed cells). A wrong neighbour or sign shows at 1e-2 or above.
+    """
+
+    energy_eV_per_atom: float = Field(default=1e-5, gt=0, description="Energy in eV/atom.")
+    forces_eV_per_A: float = Field(default=1e-3, gt=0, description="Any force component in eV/A.")
+    stress_eV_per_A3: float = Field(default=1e-4, gt=0, description="Any stress component in eV/A^3.")
+
+
+@runtime_checkable
+class CountsNeighbours(Protocol):
+    """A batched model that can say how many directed pairs it sees in each system."""
+
+    def count_neighbours(self, state: SimState) -> Int[Tensor, " systems"]:
+        """Count the directed pairs within the cutoff, system by system."""
+        ...
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One structure: largest differences, batched minus single, and the neighbours that both saw.
+
+    `neighbours_batched` is None when the model cannot count them.
+    """
+
+    formula: str
+    atoms: int
+    energy_difference_eV_per_atom: float
+    forces_difference_eV_per_A: float
+    stress_difference_eV_per_A3: float | None
+    neighbours_batched: int | None
+    neighbours_single: tuple[int, int] | None
+
+    def problems(self, tolerances: Tolerances) -> list[str]:
+        """Say what exceeds the tolerances; an empty list when all is well."""
+        measured = [
+            ("energy", self.energy_difference_eV_per_atom, tolerances.energy_eV_per_atom, "eV/atom"),
+            ("forces", self.forces_difference_eV_per_A, tolerances.forces_eV_per_A, "eV/A"),
+        ]
+        if self.stress_difference_eV_per_A3 is not None:
+            allowed = tolerances.stress_eV_per_A3
+            measured.append(("stress", self.stress_difference_eV_per_A3, allowed, "eV/A^3"))
+        # Written so that NaN is a problem.
+        found = [
+            f"{name} differ by {value:.2g} {unit} (allowed {allowed:.2g})"
+            for name, value, allowed, unit in measured
+            if not abs(value) <= allowed
+        ]
+        if self.neighbours_batched is not None and self.neighbours_single is not None:
+            fewest, most = self.neighbours_single
+            if not fewest <= self.neighbours_batched <= most:
+                found.append(f"{self.neighbours_batched} neighbours instead of {fewest}")
+        return found
+
+
+@dataclass(frozen=True)
+class VerificationReport:
+    """What was compared, structure by structure."""
+
+    model: str
+    tolerances: Tolerances
+    comparisons: tuple[Comparison, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every structure is within the tolerances."""
+        return not any(comparison.problems(self.tolerances) for comparison in self.comparisons)
+
+    def summary(self) -> str:
+        """One line when all is well, else one per structure that differs."""
+        lines = [
+            f"  {comparison.formula}: {'; '.join(problems)}"
+            for comparison in self.comparisons
+            if (problems := comparison.problems(self.tolerances))
+        ]
+        if not lines:
+            forces = max((c.forces_difference_eV_per_A for c in self.comparisons), default=0.0)
+            return (
+                f"{self.model}: batches agree with its ASE calculator on {len(self.comparisons)} structures "
+                f"(forces to {forces:.1g} eV/A)"
+            )
+        return "\n".join([f"{self.model}: batches disagree with its ASE calculator:", *lines])
+
+
+def verify_batching(
+    model: LoadedModel, structures: Sequence[Atoms], tolerances: Tolerances | None = None
+) -> VerificationReport:
+    """Compare `structures`, and probes made of them, in one batch and one by one.
+
+    The probes are the smallest crystal's primitive cell, where an atom is its own neighbour through
+    images, and a big supercell, so that sizes are mixed in the batch. Compared are energy, forces, stress
+    and the number of neighbours, the latter against ASE's neighbour list. Raises `ModelError` for
+    an element that the model does not know.
+    """
+    samples = [copy_structure(atoms) for atoms in structures] + _probes(structures)
+    batched = predict(model, samples)
+    counts = _count_neighbours(model, samples)
+    calculator = model.calculator()
+    comparisons = tuple(
+        _compare(atoms, result, count, calculator, model.cutoff_A)
+        for atoms, result, count in zip(samples, batched, counts, strict=True)
+    )
+    return VerificationReport(model.name, tolerances or Tolerances(), comparisons)
+
+
+def verified(
+    model: LoadedModel,
+    structures: Sequence[Atoms],
+    *,
+    on_mismatch: Literal["stop", "fall_back"] = "stop",
+    tolerances: Tolerances | None = None,
+) -> tuple[LoadedModel, VerificationReport]:
+    """Return a model that may be trusted in batches, and the report.
+
+    On a mismatch, "stop" raises `ModelError` with the differences, and "fall_back" returns the model's own
+    ASE calculator, one structure at a time, and logs that it does.
+    """
+    report = verify_batching(model, structures, tolerances)
+    if report.passed:
+        _log.info("%s", report.summary())
+        return model, report
+    if on_mismatch == "stop":
+        raise ModelError(
+            f"{report.summary()}\nDo not use these batches; set the model's verify_batching to 'fall_back' "
+            "to evaluate one structure at a time, or update the model's package"
+        )
+    _log.warning("%s\nFalling back to its ASE calculator", report.summary())
+    serial = SerialModel(model.calculator())
+    return dataclasses.replace(model, model=serial, batched=False), report
+
+
+def _probes(structures: Sequence[Atoms]) -> list[Atoms]:
+    crystals = [atoms for atoms in structures if atoms.pbc.all() and len(atoms) > 0]
+    if not crystals:
+        return []
+    smallest = min(crystals, key=len)
+    with known_warnings_hushed():
+        primitive = spglib.find_primitive(
+            (
+                smallest.cell.array.tolist(),
+                smallest.get_scaled_positions().tolist(),
+                smallest.numbers.tolist(),
+            ),
+            symprec=1e-3,
+        )
+    probes = []
+    if primitive is not None:
+        lattice, scaled, numbers = primitive
+        probes.append(Atoms(numbers=numbers, scaled_positions=scaled, cell=lattice, pbc=True))
+    repeats = 1
+    while len(smallest) * repeats**3 < SMALLEST_BIG_CELL_ATOMS:
+        repeats += 1
+    probes.append(copy_structure(smallest).repeat(repeats))
+    generator = np.random.default_rng(0)
+    for probe in probes:
+        probe.positions += RATTLE_A * generator.normal(size=probe.positions.shape)
+    return probes
+
+
+def _count_neighbours(model: LoadedModel, samples: Sequence[Atoms]) -> list[int | None]:
+    batched = model.model
+    if not isinstance(batched, CountsNeighbours):
+        return [None] * len(samples)
+    counts: list[int | None] = []
+    for atoms in samples:
+        state = torch_sim.initialize_state([atoms, atoms], batched.device, batched.dtype)
+        first, second = batched.count_neighbours(state).tolist()
+        # Unequal counts of equal systems are as wrong as a wrong count.
+        counts.append(first if first == second else -1)
+    return counts
+
+
+def _compare(
+    atoms: Atoms, batched: Atoms, count: int | None, calculator: Calculator, cutoff_A: float | None
+) -> Comparison:
+    single = copy_structure(atoms)
+    single.calc = calculator
+    energy = batched.get_potential_energy() - single.get_potential_energy()
+    forces = np.abs(batched.get_forces() - single.get_forces()).max()
+    stress = None
+    if atoms.pbc.any() and "stress" in getattr(batched.calc, "results", {}):
+        stress = float(np.abs(batched.get_stress() - single.get_stress()).max())
+    neighbours = None
+    if cutoff_A is not None:
+        count_within = functools.partial(neighbor_list, "i", atoms)
+        neighbours = (
+            len(count_within(cutoff_A - CUTOFF_DOUBT_A)),
+            len(count_within(cutoff_A + CUTOFF_DOUBT_A)),
+        )
+    return Comparison(
+        formula=atoms.get_chemical_formula(),
+        atoms=len(atoms),
+        energy_difference_eV_per_atom=float(energy) / len(atoms),
+        forces_difference_eV_per_A=float(forces),
+        stress_difference_eV_per_A3=stress,
+        neighbours_batched=count,
+        neighbours_single=neighbours,
+    )

@@ -1,0 +1,110 @@
+import logging
+
+import numpy as np
+import pytest
+import torch
+import torch_sim
+from ase import Atoms
+from ase.build import bulk, molecule
+from ase.calculators.emt import EMT
+from ase.calculators.lj import LennardJones
+from torch_sim.models.lennard_jones import LennardJonesModel
+from trial_structures import rattled
+
+from entrove.errors import ModelError
+from entrove.models.ase import OneByOneCalculator, atoms_of, from_calculator
+from entrove.models.predict import predict
+from entrove.models.registry import load
+
+
+def copper_cells() -> list[Atoms]:
+    cubic = bulk("Cu", "fcc", a=3.6, cubic=True)
+    return [rattled(bulk("Cu", "fcc", a=3.6), 0), rattled(cubic.repeat(2), 1), rattled(cubic, 2)]
+
+
+class LennardJonesWithoutStress(LennardJones):
+    implemented_properties = ["energy", "forces"]  # noqa: RUF012
+
+
+def argon_for_torch_sim() -> LennardJonesModel:
+    return LennardJonesModel(
+        sigma=3.4, epsilon=0.0104, cutoff=5.0, dtype=torch.float64, compute_forces=True, compute_stress=True
+    )
+
+
+def an_unlucky_factory():
+    raise RuntimeError("no licence")
+
+
+@pytest.mark.parametrize(
+    ("make", "structures"),
+    [
+        (EMT, copper_cells()),
+        (lambda: LennardJones(sigma=2.4, epsilon=0.1, rc=6.0), copper_cells()),
+        (EMT, [rattled(molecule("CH3CH2OH"), 3), rattled(molecule("H2O"), 4)]),
+    ],
+    ids=["EMT", "Lennard-Jones", "EMT molecules"],
+)
+def test_the_door_for_calculators_gives_what_ase_gives(make, structures):
+    # The same code evaluates the same doubles: equal to the last digit but for a cell inversion.
+    for ours, atoms in zip(predict(from_calculator(make()), structures), structures, strict=True):
+        theirs = atoms.copy()
+        theirs.calc = make()
+        assert ours.get_potential_energy() == pytest.approx(theirs.get_potential_energy(), abs=1e-10)
+        np.testing.assert_allclose(ours.get_forces(), theirs.get_forces(), atol=1e-10)
+        if atoms.pbc.all():
+            np.testing.assert_allclose(ours.get_stress(), theirs.get_stress(), atol=1e-10)
+
+
+def test_it_says_that_it_is_serial(caplog):
+    with caplog.at_level(logging.WARNING):
+        model = load("ase.calculators.emt:EMT")
+    assert not model.batched
+    assert (
+        "ase.calculators.emt:EMT is an ASE calculator: systems are evaluated one after the other"
+        in caplog.text
+    )
+
+
+def test_a_calculator_without_stress_gives_none():
+    model = from_calculator(LennardJonesWithoutStress(sigma=2.4, epsilon=0.1))
+    assert not model.model.compute_stress
+    labelled = predict(model, copper_cells())[0]
+    assert set(labelled.calc.results) == {"energy", "forces"}
+
+
+def test_a_batch_survives_the_way_to_ase_and_back():
+    slab = bulk("Cu", "fcc", a=3.6, cubic=True)
+    slab.pbc = (True, True, False)
+    structures = [rattled(slab, 5), rattled(slab.repeat((2, 1, 1)), 6)]
+    for back, atoms in zip(
+        atoms_of(torch_sim.initialize_state(structures, torch.device("cpu"), torch.float64)),
+        structures,
+        strict=True,
+    ):
+        assert back == atoms
+
+
+def test_a_torch_sim_model_by_import_path_and_as_a_calculator():
+    model = load("test_ase:argon_for_torch_sim")
+    assert model.batched
+    crystal = rattled(bulk("Ar", "fcc", a=5.3, cubic=True).repeat(2), 7)
+    ours = predict(model, [crystal])[0]
+    crystal.calc = model.calculator()
+    assert isinstance(crystal.calc, OneByOneCalculator)
+    assert ours.get_potential_energy() == pytest.approx(crystal.get_potential_energy(), abs=1e-10)
+    np.testing.assert_allclose(ours.get_stress(), crystal.get_stress(), atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("no.such.module:EMT", "ModuleNotFoundError"),
+        ("ase.calculators.emt:Nothing", "AttributeError"),
+        ("test_ase:an_unlucky_factory", "RuntimeError: no licence"),
+        ("builtins:dict", "gives dict; an ASE calculator, a torch-sim model"),
+    ],
+)
+def test_what_is_no_calculator_is_refused(path, message):
+    with pytest.raises(ModelError, match=message):
+        load(path)

@@ -1,0 +1,84 @@
+import numpy as np
+import pytest
+import torch
+import torch_sim
+from ase.build import bulk
+from ase.calculators.calculator import Calculator, all_changes
+from ase.calculators.lj import LennardJones
+from trial_structures import rattled
+
+from entrove.errors import ModelError
+from entrove.models.ase import from_calculator
+from entrove.models.committee import Committee, committee_of, spread
+from entrove.models.predict import ENERGY_SPREAD_KEY, FORCES_SPREAD_KEY, predict
+
+SIGMAS_A = (2.3, 2.4, 2.5)
+
+
+def lennard_jones(sigma_A: float) -> LennardJones:
+    return LennardJones(sigma=sigma_A, epsilon=0.1, rc=6.0)
+
+
+@pytest.fixture
+def structures():
+    cubic = bulk("Cu", "fcc", a=3.8, cubic=True)
+    return [rattled(cubic, 0), rattled(bulk("Cu", "fcc", a=3.8), 1)]
+
+
+def test_mean_and_spread_equal_those_of_numpy(structures):
+    committee = committee_of([from_calculator(lennard_jones(sigma)) for sigma in SIGMAS_A])
+    for ours, atoms in zip(predict(committee, structures), structures, strict=True):
+        energies, forces, stresses = [], [], []
+        for sigma in SIGMAS_A:
+            member = atoms.copy()
+            member.calc = lennard_jones(sigma)
+            energies.append(member.get_potential_energy())
+            forces.append(member.get_forces())
+            stresses.append(member.get_stress())
+        assert ours.get_potential_energy() == pytest.approx(np.mean(energies), rel=1e-12)
+        np.testing.assert_allclose(ours.get_forces(), np.mean(forces, axis=0), atol=1e-12)
+        np.testing.assert_allclose(ours.get_stress(), np.mean(stresses, axis=0), atol=1e-12)
+        assert ours.info[ENERGY_SPREAD_KEY] == pytest.approx(np.std(energies), rel=1e-10)
+        deviations = np.linalg.norm(np.array(forces) - np.mean(forces, axis=0), axis=2)
+        np.testing.assert_allclose(
+            ours.arrays[FORCES_SPREAD_KEY], np.sqrt(np.mean(deviations**2, axis=0)), rtol=1e-10
+        )
+
+
+def test_opposite_forces_of_equal_length_disagree():
+    forces = torch.tensor([[[1.0, 0.0, 0.0]], [[-1.0, 0.0, 0.0]]])
+    assert spread(forces).tolist() == [1.0]
+
+
+def test_equal_members_agree(structures):
+    committee = committee_of([from_calculator(lennard_jones(2.4)) for _ in range(2)])
+    assert all(atoms.info[ENERGY_SPREAD_KEY] == 0.0 for atoms in predict(committee, structures))
+
+
+def test_its_calculator_agrees_with_its_batches(structures):
+    committee = committee_of([from_calculator(lennard_jones(sigma)) for sigma in SIGMAS_A])
+    for ours, atoms in zip(predict(committee, structures), structures, strict=True):
+        atoms.calc = committee.calculator()
+        assert atoms.get_potential_energy() == pytest.approx(ours.get_potential_energy(), rel=1e-12)
+        np.testing.assert_allclose(atoms.get_forces(), ours.get_forces(), atol=1e-12)
+        np.testing.assert_allclose(atoms.get_stress(), ours.get_stress(), atol=1e-12)
+        assert atoms.calc.results["energy_spread"] == pytest.approx(ours.info[ENERGY_SPREAD_KEY], rel=1e-10)
+
+
+def test_a_member_without_stress_leaves_the_committee_without(structures):
+    class NoStress(Calculator):
+        implemented_properties = ["energy", "forces"]  # noqa: RUF012
+
+        def calculate(self, atoms=None, properties=None, system_changes=all_changes):
+            super().calculate(atoms, properties, system_changes)
+            self.results = {"energy": 0.0, "forces": np.zeros((len(atoms), 3))}
+
+    committee = committee_of([from_calculator(lennard_jones(2.4)), from_calculator(NoStress())])
+    assert not committee.model.compute_stress
+    state = torch_sim.initialize_state(structures, torch.device("cpu"), torch.float64)
+    assert "stress" not in committee.model(state)
+
+
+def test_one_member_is_no_committee():
+    with pytest.raises(ModelError, match="at least two members, got 1"):
+        Committee([from_calculator(lennard_jones(2.4)).model])

@@ -1,0 +1,147 @@
+"""Verification passes what is right and catches what has gone wrong in batched wrappers before."""
+
+import dataclasses
+import logging
+
+import numpy as np
+import pytest
+import torch
+from ase.build import bulk
+from torch_sim.models.interface import ModelInterface
+from trial_structures import rattled
+
+from entrove.errors import ModelError
+from entrove.models.neighbours import Neighbours
+from entrove.models.verify import Tolerances, verified, verify_batching
+
+
+@pytest.fixture
+def structures():
+    return [
+        bulk("Si", "diamond", a=5.43, cubic=True),
+        rattled(bulk("Si", "diamond", a=5.2, cubic=True), 1),
+    ]
+
+
+class Broken(ModelInterface):
+    """A working model whose results or neighbours are spoilt."""
+
+    def __init__(self, model, spoil_results=None, spoil_neighbours=None):
+        super().__init__()
+        self._device, self._dtype = model.device, model.dtype
+        self._compute_forces = self._compute_stress = True
+        self.inner = model
+        self.spoil_results = spoil_results
+        self.spoil_neighbours = spoil_neighbours
+
+    def forward(self, state, **kwargs):
+        search = self.inner.search
+        if self.spoil_neighbours:
+            self.inner.search = lambda state: self.spoil_neighbours(search(state))
+        try:
+            results = self.inner(state)
+        finally:
+            self.inner.search = search
+        return self.spoil_results(results, state) if self.spoil_results else results
+
+    def count_neighbours(self, state):
+        found = self.inner.search(state)
+        found = self.spoil_neighbours(found) if self.spoil_neighbours else found
+        return state.system_idx[found.centre].bincount(minlength=state.n_systems)
+
+
+def without_images(found: Neighbours) -> Neighbours:
+    keep = (found.shifts == 0).all(dim=1)
+    return Neighbours(found.centre[keep], found.neighbour[keep], found.shifts[keep], found.vectors[keep])
+
+
+def without_the_longest(found: Neighbours) -> Neighbours:
+    length = found.vectors.norm(dim=1)
+    keep = length < length.max() - 1e-3
+    return Neighbours(found.centre[keep], found.neighbour[keep], found.shifts[keep], found.vectors[keep])
+
+
+def stress_with_the_sign_of_a_pressure(results, state):
+    return results | {"stress": -results["stress"]}
+
+
+def stress_transposed_in_voigt_order(results, state):
+    return results | {"stress": results["stress"][:, [0, 2, 1]][:, :, [0, 2, 1]]}
+
+
+def forces_of_a_neighbouring_atom(results, state):
+    return results | {"forces": results["forces"].roll(1, dims=0)}
+
+
+def energy_of_another_system(results, state):
+    return results | {"energy": results["energy"].roll(1)}
+
+
+def energy_that_is_not_a_number(results, state):
+    return results | {"energy": results["energy"] * float("nan")}
+
+
+def test_a_sound_model_passes_on_samples_and_probes(sevennet, structures):
+    report = verify_batching(sevennet, structures)
+    assert report.passed, report.summary()
+    # The samples, a primitive cell where images matter, and one of 64 atoms.
+    assert [comparison.atoms for comparison in report.comparisons] == [8, 8, 2, 64]
+    assert all(comparison.neighbours_batched for comparison in report.comparisons)
+    assert "batches agree with its ASE calculator on 4 structures" in report.summary()
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ({"spoil_neighbours": without_images}, r"Si2: .*neighbours instead of"),
+        ({"spoil_neighbours": without_the_longest}, r"neighbours instead of"),
+        ({"spoil_results": stress_with_the_sign_of_a_pressure}, "stress differ"),
+        ({"spoil_results": stress_transposed_in_voigt_order}, "stress differ"),
+        ({"spoil_results": forces_of_a_neighbouring_atom}, "forces differ"),
+        ({"spoil_results": energy_of_another_system}, "energy differ"),
+        ({"spoil_results": energy_that_is_not_a_number}, "energy differ by nan"),
+    ],
+    ids=lambda value: next(iter(value.values())).__name__ if isinstance(value, dict) else None,
+)
+def test_a_broken_wrapper_stops_the_run(sevennet, structures, fault, message):
+    broken = dataclasses.replace(sevennet, model=Broken(sevennet.model, **fault))
+    with pytest.raises(ModelError, match=message):
+        verified(broken, structures)
+
+
+def test_or_falls_back_to_the_calculator_and_says_so(sevennet, structures, caplog):
+    spoilt = Broken(sevennet.model, spoil_results=stress_with_the_sign_of_a_pressure)
+    broken = dataclasses.replace(sevennet, model=spoilt)
+    with caplog.at_level(logging.WARNING):
+        trusted, report = verified(broken, structures, on_mismatch="fall_back")
+    assert not report.passed
+    assert "Falling back to its ASE calculator" in caplog.text
+    assert not trusted.batched
+    assert trusted.species == sevennet.species
+    again, report = verified(trusted, structures)
+    assert report.passed
+    assert again is trusted
+
+
+def test_tolerances_are_obeyed(sevennet, structures):
+    strict = Tolerances(forces_eV_per_A=1e-12)
+    report = verify_batching(sevennet, structures, strict)
+    assert not report.passed
+    assert "allowed 1e-12" in report.summary()
+
+
+def test_a_molecule_is_compared_without_stress(sevennet):
+    from ase.build import molecule
+
+    report = verify_batching(sevennet, [molecule("H2O")])
+    assert report.passed, report.summary()
+    assert report.comparisons[0].stress_difference_eV_per_A3 is None
+
+
+def test_samples_are_left_as_they_were(sevennet, structures):
+    before = [atoms.copy() for atoms in structures]
+    verify_batching(sevennet, structures[:1])
+    for atoms, copy in zip(structures, before, strict=True):
+        assert atoms.calc is None
+        np.testing.assert_array_equal(atoms.positions, copy.positions)
+    assert torch.get_default_dtype() == torch.float32
