@@ -11,16 +11,26 @@ from torch_sim.models.interface import ModelInterface
 from trial_structures import rattled
 
 from entrove.errors import ModelError
+from entrove.models import verify
 from entrove.models.neighbours import Neighbours
 from entrove.models.verify import Tolerances, verified, verify_batching
 
 
 @pytest.fixture
 def structures():
-    return [
-        bulk("Si", "diamond", a=5.43, cubic=True),
-        rattled(bulk("Si", "diamond", a=5.2, cubic=True), 1),
-    ]
+    return [bulk("Si", "diamond", a=5.43, cubic=True), rattled(bulk("Si", "diamond", a=5.2), 1)]
+
+
+@pytest.fixture(scope="module")
+def calculated_once(sevennet):
+    """The model with one calculator for all tests: building it takes longer than using it."""
+    calculator = sevennet.calculator()
+    return dataclasses.replace(sevennet, make_calculator=lambda: calculator)
+
+
+@pytest.fixture(autouse=True)
+def small_probes(monkeypatch):
+    monkeypatch.setattr(verify, "BIG_CELL_ATOMS", 8)
 
 
 class Broken(ModelInterface):
@@ -81,11 +91,11 @@ def energy_that_is_not_a_number(results, state):
     return results | {"energy": results["energy"] * float("nan")}
 
 
-def test_a_sound_model_passes_on_samples_and_probes(sevennet, structures):
-    report = verify_batching(sevennet, structures)
+def test_a_sound_model_passes_on_samples_and_probes(calculated_once, structures):
+    report = verify_batching(calculated_once, structures)
     assert report.passed, report.summary()
-    # The samples, a primitive cell where images matter, and one of 64 atoms.
-    assert [comparison.atoms for comparison in report.comparisons] == [8, 8, 2, 64]
+    # The samples, a primitive cell where images matter, and a supercell of the smaller sample.
+    assert [comparison.atoms for comparison in report.comparisons] == [8, 2, 2, 8]
     assert all(comparison.neighbours_batched for comparison in report.comparisons)
     assert "batches agree with its ASE calculator on 4 structures" in report.summary()
 
@@ -103,44 +113,44 @@ def test_a_sound_model_passes_on_samples_and_probes(sevennet, structures):
     ],
     ids=lambda value: next(iter(value.values())).__name__ if isinstance(value, dict) else None,
 )
-def test_a_broken_wrapper_stops_the_run(sevennet, structures, fault, message):
-    broken = dataclasses.replace(sevennet, model=Broken(sevennet.model, **fault))
+def test_a_broken_wrapper_stops_the_run(calculated_once, structures, fault, message):
+    broken = dataclasses.replace(calculated_once, model=Broken(calculated_once.model, **fault))
     with pytest.raises(ModelError, match=message):
         verified(broken, structures)
 
 
-def test_or_falls_back_to_the_calculator_and_says_so(sevennet, structures, caplog):
-    spoilt = Broken(sevennet.model, spoil_results=stress_with_the_sign_of_a_pressure)
-    broken = dataclasses.replace(sevennet, model=spoilt)
+def test_or_falls_back_to_the_calculator_and_says_so(calculated_once, structures, caplog):
+    spoilt = Broken(calculated_once.model, spoil_results=stress_with_the_sign_of_a_pressure)
+    broken = dataclasses.replace(calculated_once, model=spoilt)
     with caplog.at_level(logging.WARNING):
         trusted, report = verified(broken, structures, on_mismatch="fall_back")
     assert not report.passed
     assert "Falling back to its ASE calculator" in caplog.text
     assert not trusted.batched
-    assert trusted.species == sevennet.species
+    assert trusted.species == calculated_once.species
     again, report = verified(trusted, structures)
     assert report.passed
     assert again is trusted
 
 
-def test_tolerances_are_obeyed(sevennet, structures):
+def test_tolerances_are_obeyed(calculated_once, structures):
     strict = Tolerances(forces_eV_per_A=1e-12)
-    report = verify_batching(sevennet, structures, strict)
+    report = verify_batching(calculated_once, structures, strict)
     assert not report.passed
     assert "allowed 1e-12" in report.summary()
 
 
-def test_a_molecule_is_compared_without_stress(sevennet):
+def test_a_molecule_is_compared_without_stress(calculated_once):
     from ase.build import molecule
 
-    report = verify_batching(sevennet, [molecule("H2O")])
+    report = verify_batching(calculated_once, [molecule("H2O")])
     assert report.passed, report.summary()
     assert report.comparisons[0].stress_difference_eV_per_A3 is None
 
 
-def test_samples_are_left_as_they_were(sevennet, structures):
+def test_samples_are_left_as_they_were(calculated_once, structures):
     before = [atoms.copy() for atoms in structures]
-    verify_batching(sevennet, structures[:1])
+    verify_batching(calculated_once, structures[:1])
     for atoms, copy in zip(structures, before, strict=True):
         assert atoms.calc is None
         np.testing.assert_array_equal(atoms.positions, copy.positions)

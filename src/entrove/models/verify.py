@@ -36,8 +36,8 @@ _log = logging.getLogger(__name__)
 RATTLE_A = 0.05
 """Probes are rattled by this, so that no force vanishes by symmetry."""
 
-SMALLEST_BIG_CELL_ATOMS = 32
-"""The sample is repeated until a probe has at least this many atoms."""
+BIG_CELL_ATOMS = 24
+"""The smallest sample is doubled until a probe has at least this many atoms."""
 
 CUTOFF_DOUBT_A = 1e-4
 """Pairs this close to the cutoff may be counted or not: their distance is known to float32."""
@@ -195,10 +195,12 @@ def _probes(structures: Sequence[Atoms]) -> list[Atoms]:
     if primitive is not None:
         lattice, scaled, numbers = primitive
         probes.append(Atoms(numbers=numbers, scaled_positions=scaled, cell=lattice, pbc=True))
-    repeats = 1
-    while len(smallest) * repeats**3 < SMALLEST_BIG_CELL_ATOMS:
-        repeats += 1
-    probes.append(copy_structure(smallest).repeat(repeats))
+    big = copy_structure(smallest)
+    while len(big) < BIG_CELL_ATOMS:
+        repeats = np.ones(3, dtype=int)
+        repeats[np.argmin(big.cell.lengths())] = 2
+        big = big.repeat(repeats)
+    probes.append(big)
     generator = np.random.default_rng(0)
     for probe in probes:
         probe.positions += RATTLE_A * generator.normal(size=probe.positions.shape)
