@@ -7,7 +7,7 @@ structure of the same content hash.
 import json
 import os
 import shutil
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,10 @@ LOG_FILE = "engine.log"
 
 @dataclass(frozen=True)
 class Attempt:
-    """A request to one engine process: `engine` is the engine's settings as JSON."""
+    """A request to one engine process: `engine` is the engine's settings as JSON.
+
+    After `labels_per_process` requests the process is replaced by a fresh one.
+    """
 
     folder: str
     engine: str
@@ -33,6 +36,7 @@ class Attempt:
     pbc: list[bool]
     rung: int
     time_limit_s: float
+    labels_per_process: int = 50
 
     def atoms(self) -> Atoms:
         """The structure, in canonical order."""
@@ -90,8 +94,8 @@ class AttemptEnd:
             text = (Path(folder) / RESULT_FILE).read_text()
         except FileNotFoundError:
             return None
-        end = cls(**json.loads(text))
-        return replace(end, outcome=Outcome(end.outcome))
+        fields = json.loads(text)
+        return cls(**fields | {"outcome": Outcome(fields["outcome"])})
 
 
 @dataclass(frozen=True)

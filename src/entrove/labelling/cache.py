@@ -4,8 +4,9 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -143,7 +144,11 @@ class LabelCache:
                 "folder, finished_utc FROM labels WHERE level_hash = coalesce(?, level_hash) ORDER BY rowid",
                 (None if level is None else _hash_of(level),),
             ).fetchall()
-        states = [replace(LabelState(*row), outcome=Outcome(row[3])) for row in rows]
+        names = [field.name for field in fields(LabelState)]
+        records: list[dict[str, Any]] = [dict(zip(names, row, strict=True)) for row in rows]
+        for record in records:
+            record["outcome"] = Outcome(record["outcome"])
+        states = [LabelState(**record) for record in records]
         return [state for state in states if wanted is None or state.structure_hash in wanted]
 
     def forget_failure(self, structure_hash: str, level: LevelOfTheory | str) -> bool:

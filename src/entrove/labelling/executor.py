@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LABEL = "labels"
+LOG_FILE = "parsl.log"
 POLL_S = 1.0
 """How often Parsl looks after its workers: the first ones start after this time."""
 _CORE_VARIABLES = (CORES_VARIABLE, "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -33,6 +34,7 @@ class AttemptExecutor:
         self._execution = execution
         self._run_folder = run_folder.absolute()
         self._kernel: Any = None
+        self._log: logging.Handler | None = None
         self._run: Callable[[Attempt], Future[AttemptEnd]] | None = None
 
     def __enter__(self) -> "AttemptExecutor":
@@ -54,9 +56,12 @@ class AttemptExecutor:
         from parsl import DataFlowKernel, python_app
 
         config = parsl_config(self._execution, self._run_folder)
+        self._run_folder.mkdir(parents=True, exist_ok=True)
+        self._log = _open_log(self._run_folder / LOG_FILE)
         try:
             self._kernel = DataFlowKernel(config)
         except Exception as error:  # Parsl raises a bare Exception when its interchange does not answer
+            self._close_log()
             raise LabelError(
                 f"Parsl cannot start in {self._run_folder}: {error}; see its parsl.log there"
             ) from error
@@ -74,7 +79,26 @@ class AttemptExecutor:
         if self._kernel is None:
             return
         kernel, self._kernel, self._run = self._kernel, None, None
-        kernel.cleanup()
+        try:
+            kernel.cleanup()
+        finally:
+            self._close_log()
+
+    def _close_log(self) -> None:
+        log, self._log = self._log, None
+        if log is not None:
+            logging.getLogger("parsl").removeHandler(log)
+            log.close()
+
+
+def _open_log(path: Path) -> logging.Handler:
+    log = logging.FileHandler(path)
+    log.setLevel(logging.INFO)
+    log.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    parsl = logging.getLogger("parsl")
+    parsl.setLevel(logging.INFO)
+    parsl.addHandler(log)
+    return log
 
 
 def worker_was_lost(error: BaseException) -> bool:
@@ -105,7 +129,7 @@ def _configure(executor: Any, run_folder: Path) -> "Config":
         retries=0,  # the labeller knows which failures are worth another try
         strategy="simple",
         strategy_period=POLL_S,
-        exit_mode="cleanup",
+        initialize_logging=False,  # Parsl writes a debug log and never closes the file
     )
 
 

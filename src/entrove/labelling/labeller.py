@@ -47,14 +47,24 @@ class Labeller:
     Each label is in the cache before it is handed on. A process that was killed at any moment starts
     again with the same arguments: finished labels come from the cache, finished attempts from
     `work_folder`, and only what was running is computed again.
+
+    With an `executor` that is given, and started and stopped by its owner, several labellers can
+    share workers; without one, workers start with the first label that is not cached.
     """
 
-    def __init__(self, config: LabellingConfig, cache: LabelCache, work_folder: str | Path):
+    def __init__(
+        self,
+        config: LabellingConfig,
+        cache: LabelCache,
+        work_folder: str | Path,
+        executor: AttemptExecutor | None = None,
+    ):
         self.config = config
         self.cache = cache
         self.work_folder = Path(work_folder).absolute()
         self.level = LevelOfTheory.of(config.engine)
-        self._executor = AttemptExecutor(config.executor, self.work_folder / PARSL_FOLDER)
+        self._owns_executor = executor is None
+        self._executor = executor or AttemptExecutor(config.executor, self.work_folder / PARSL_FOLDER)
         self._running: dict[str, _Job] = {}
         self._finished: SimpleQueue[tuple[Attempt, _Job, Future[AttemptEnd]]] = SimpleQueue()
 
@@ -69,7 +79,8 @@ class Labeller:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._executor.stop()
+        if self._owns_executor:
+            self._executor.stop()
 
     def label(self, structures: Sequence[Atoms]) -> Iterator[tuple[int, Label]]:
         """Yield (index into `structures`, label) of every structure, cached ones first.
@@ -150,6 +161,7 @@ class Labeller:
             engine=self.config.engine.model_dump_json(),
             rung=plan.rung,
             time_limit_s=plan.time_limit_s,
+            labels_per_process=self.config.engine.labels_per_process,
             **describe_atoms(job.atoms, canonical_order(job.atoms)),
         )
         future = self._executor.submit(attempt)

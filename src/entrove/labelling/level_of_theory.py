@@ -10,7 +10,6 @@ from entrove.errors import LabelError
 from entrove.labelling.engines.base import Engine
 from entrove.labelling.label import Label
 
-
 LEVEL_FILE = "level_of_theory.json"
 """File of a labels' work folder that says at which level they are."""
 

@@ -43,8 +43,8 @@ class Outlier:
     def cause(self) -> str:
         """Why the label is rejected, in words."""
         return (
-            f"the energy is {self.deviation_eV_per_atom:+.3g} eV/atom away from the model's, after the reference "
-            f"energies of the elements; at most {self.limit_eV_per_atom:.3g} is believed"
+            f"the energy is {self.deviation_eV_per_atom:+.3g} eV/atom away from the model's, after the "
+            f"reference energies of the elements; at most {self.limit_eV_per_atom:.3g} is believed"
         )
 
 

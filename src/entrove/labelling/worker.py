@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import IO
 
 from entrove.labelling.attempt import LOG_FILE, RESULT_FILE, Attempt, AttemptEnd
-from entrove.labelling.engines.union import engine_from_json
 from entrove.labelling.host import describe_host
 from entrove.labelling.label import Outcome
 from entrove.labelling.process_tree import kill_process_tree
@@ -26,9 +25,9 @@ FREE_BYTES_NEEDED = 65536
 class EngineProcess:
     """The process in which an engine computes label after label."""
 
-    def __init__(self, engine: str):
+    def __init__(self, engine: str, labels: int):
         self.engine = engine
-        self.labels_left = engine_from_json(engine).labels_per_process
+        self.labels_left = labels
         self.version = ""
         self._process = subprocess.Popen(
             [sys.executable, "-m", "entrove.labelling.engine_process"],
@@ -106,7 +105,7 @@ def run_attempt(attempt: Attempt) -> AttemptEnd:
         attempt.write()
     except OSError as error:
         return AttemptEnd(Outcome.CRASHED, trouble=f"{attempt.folder}: cannot be written ({error})")
-    process, trouble = _engine_process(attempt.engine)
+    process, trouble = _engine_process(attempt)
     if trouble:
         return AttemptEnd(Outcome.CRASHED, trouble=trouble)
     started, clock = datetime.now(UTC), time.perf_counter()
@@ -155,11 +154,14 @@ def _store_failure(attempt: Attempt, end: AttemptEnd) -> AttemptEnd:
     return end
 
 
-def _engine_process(engine: str) -> tuple[EngineProcess, str]:
-    if _current and not (_current[0].alive and _current[0].engine == engine and _current[0].labels_left > 0):
-        _stop_current()
+def _engine_process(attempt: Attempt) -> tuple[EngineProcess, str]:
+    # The engines themselves are not imported here: a worker starts faster without them.
+    if _current:
+        process = _current[0]
+        if not (process.alive and process.engine == attempt.engine and process.labels_left > 0):
+            _stop_current()
     if not _current:
-        process = EngineProcess(engine)
+        process = EngineProcess(attempt.engine, attempt.labels_per_process)
         _current.append(process)
         trouble = process.start()
         if trouble:

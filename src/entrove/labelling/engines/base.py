@@ -14,7 +14,6 @@ from jaxtyping import Float
 
 from entrove.settings import Settings
 
-
 NOBLE_GASES = (2, 10, 18, 36, 54, 86)
 """Atomic numbers; the electrons beyond the last one below an element count as its valence."""
 

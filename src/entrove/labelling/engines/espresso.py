@@ -51,7 +51,7 @@ class Espresso(Engine):
     )
     input: dict[str, dict[str, JsonValue]] = Field(
         default_factory=dict,
-        description="More settings per namelist, such as system: {nspin: 2}; they define the level of theory.",
+        description="More settings per namelist, such as system: {nspin: 2}; part of the level of theory.",
     )
     max_scf_steps: PositiveInt = Field(
         default=100,
@@ -124,7 +124,7 @@ class Espresso(Engine):
         )
         return AseEspresso(
             profile=profile,
-            directory=folder,
+            directory=str(folder),
             pseudopotentials=self.pseudopotentials,
             kpts=kpoint_grid(atoms, self.kpoint_spacing_per_A),
             input_data=self._input_data(rung),

@@ -1,0 +1,76 @@
+"""A calculator that computes copper well (EMT), and fails on purpose for structures that ask for it.
+
+The worker's process imports it by path, as it would a user's own. The wish travels in the cell: the
+third digit after the point of its z length counts `WAYS_TO_FAIL`.
+"""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from ase.build import bulk
+from ase.calculators.calculator import SCFError
+from ase.calculators.emt import EMT
+
+__version__ = "1"
+
+FIVE_WAYS = ("crash", "hang", "not_converged", "garbage", "nan")
+WAYS_TO_FAIL = ("fine", *FIVE_WAYS, "exit", "exception", "wrong_shape")
+
+
+def copper(seed: int, wish: str = "fine") -> Atoms:
+    """Four copper atoms, displaced; `wish` says what the calculator does with them."""
+    atoms = bulk("Cu", cubic=True)
+    cell = np.diag([3.6, 3.6, 3.6 + 1e-3 * WAYS_TO_FAIL.index(wish)])
+    atoms.set_cell(cell, scale_atoms=True)
+    atoms.rattle(0.05, rng=np.random.default_rng(seed))
+    return atoms
+
+
+def wish_of(atoms: Atoms) -> str:
+    return WAYS_TO_FAIL[round((atoms.cell[2, 2] - 3.6) * 1e3)]
+
+
+class Misbehaving(EMT):
+    """`heals_at`: the attempt from which on nothing fails. `log`: a file that gets a line per calculation."""
+
+    def __init__(self, heals_at: int = 1000, log: str | None = None, delay_s: float = 0.0):
+        super().__init__()
+        self.heals_at = heals_at
+        self.log = log
+        self.delay_s = delay_s
+
+    def calculate(self, atoms=None, *arguments, **keywords):
+        super().calculate(atoms, *arguments, **keywords)
+        if self.delay_s:
+            time.sleep(self.delay_s)
+        attempt = int(Path.cwd().name.rpartition("-")[2])
+        if attempt < self.heals_at:
+            self.fail(wish_of(atoms))
+        if self.log:
+            with Path(self.log).open("a") as handle:
+                handle.write(f"{Path.cwd().parent.name}\n")
+
+    def fail(self, wish: str) -> None:
+        match wish:
+            case "crash":
+                os.kill(os.getpid(), signal.SIGSEGV)
+            case "exit":
+                print("fatal: this program calls exit")
+                os._exit(1)
+            case "hang":
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)
+                time.sleep(3600)
+            case "not_converged":
+                raise SCFError("120 steps were not enough")
+            case "exception":
+                raise RuntimeError("internal error in routine cdiaghg")
+            case "garbage":
+                self.results["forces"] = self.results["forces"] * 1e9 + 1e12
+            case "wrong_shape":
+                self.results["forces"] = self.results["forces"][:-1]
+            case "nan":
+                self.results["energy"] = self.results["free_energy"] = float("nan")

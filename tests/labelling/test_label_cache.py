@@ -1,0 +1,236 @@
+import json
+import multiprocessing
+import os
+import resource
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk
+
+from entrove.errors import LabelError
+from entrove.labelling.cache import LabelCache
+from entrove.labelling.label import Label, Outcome
+from entrove.labelling.level_of_theory import LevelOfTheory
+from entrove.structures import content_hash
+
+LEVEL = LevelOfTheory("test", '{"setting":1}')
+OTHER_LEVEL = LevelOfTheory("test", '{"setting":2}')
+
+
+def salt(seed: int, repeat: int = 1) -> Atoms:
+    atoms = bulk("NaCl", "rocksalt", a=5.64, cubic=True) * (repeat, 1, 1)
+    atoms.rattle(0.2, rng=np.random.default_rng(seed))
+    return atoms
+
+
+def label_of(atoms: Atoms, level: LevelOfTheory = LEVEL, outcome: Outcome = Outcome.CONVERGED) -> Label:
+    """A label whose force on each atom says which atom it is."""
+    converged = outcome is Outcome.CONVERGED
+    return Label(
+        structure_hash=content_hash(atoms),
+        level_of_theory=level.hash,
+        outcome=outcome,
+        cause="" if converged else "on purpose",
+        energy_eV=-1.0 if converged else None,
+        forces_eV_per_A=atoms.get_scaled_positions(wrap=True) if converged else None,
+        stress_eV_per_A3=np.arange(9.0).reshape(3, 3) if converged else None,
+        engine_seconds=2.0,
+    )
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_label_is_found_for_any_atom_order_and_any_periodic_image(tmp_path: Path, seed: int):
+    atoms = salt(seed)
+    rng = np.random.default_rng(seed)
+    with LabelCache(tmp_path / "labels.db") as cache:
+        cache.put(atoms, label_of(atoms), LEVEL)
+        for _ in range(20):
+            asked = atoms[rng.permutation(len(atoms))]
+            asked.positions += rng.integers(-40, 41, (len(atoms), 3)) @ atoms.cell.array
+            found = cache.get(asked, LEVEL)
+            assert found is not None
+            # Each force names its atom by the fractional coordinates; images differ by rounding only.
+            fractions = asked.get_scaled_positions(wrap=True)
+            distance = found.forces_eV_per_A - fractions
+            np.testing.assert_allclose(distance - np.round(distance), 0.0, atol=1e-10)
+
+
+def test_perfect_crystals_have_one_hash_however_they_are_wrapped(tmp_path: Path):
+    # Atoms at quarters of the cell are where rounding is most fragile.
+    for steps in range(40):
+        atoms = bulk("Si", "diamond", a=5.43 + 1e-5 * steps, cubic=True)
+        moved = atoms[::-1]
+        moved.positions += np.array([3, -2, 7]) @ atoms.cell.array
+        assert content_hash(moved) == content_hash(atoms)
+
+
+def test_labels_survive_closing_exactly(tmp_path: Path):
+    atoms = salt(0)
+    label = label_of(atoms)
+    with LabelCache(tmp_path / "labels.db") as cache:
+        cache.put(atoms, label, LEVEL)
+    with LabelCache(tmp_path / "labels.db") as cache:
+        found = cache.get(atoms, LEVEL)
+        labelled = next(iter(cache.labelled_structures(LEVEL)))
+    assert found is not None
+    np.testing.assert_array_equal(found.forces_eV_per_A, label.forces_eV_per_A)
+    np.testing.assert_array_equal(found.stress_eV_per_A3, label.stress_eV_per_A3)
+    assert found.energy_eV == label.energy_eV
+    assert content_hash(labelled) == label.structure_hash
+    assert labelled.get_potential_energy() == label.energy_eV
+
+
+def test_levels_of_theory_do_not_see_each_other(tmp_path: Path):
+    atoms = salt(0)
+    with LabelCache(tmp_path / "labels.db") as cache:
+        cache.put(atoms, label_of(atoms), LEVEL)
+        assert cache.get(atoms, OTHER_LEVEL) is None
+        with pytest.raises(LabelError, match="cannot be stored at"):
+            cache.put(atoms, label_of(atoms, LEVEL), OTHER_LEVEL)
+
+
+def test_a_paid_label_is_never_overwritten_but_a_failure_is(tmp_path: Path):
+    atoms = salt(0)
+    with LabelCache(tmp_path / "labels.db") as cache:
+        cache.put(atoms, label_of(atoms, outcome=Outcome.TIMED_OUT), LEVEL)
+        cache.put(atoms, label_of(atoms), LEVEL)
+        cache.put(atoms, label_of(atoms, outcome=Outcome.CRASHED), LEVEL)
+        assert [state.outcome for state in cache.states()] == [Outcome.CONVERGED]
+        assert not cache.forget_failure(content_hash(atoms), LEVEL)
+
+
+def test_a_quarantined_label_has_nothing_to_attach(tmp_path: Path):
+    atoms = salt(0)
+    with LabelCache(tmp_path / "labels.db") as cache:
+        cache.put(atoms, label_of(atoms), LEVEL)
+        cache.reject(content_hash(atoms), LEVEL, "its energy is absurd")
+        found = cache.get(atoms, LEVEL)
+        assert found is not None
+        with pytest.raises(LabelError, match="its energy is absurd"):
+            found.attach(atoms)
+        with pytest.raises(LabelError, match="holds no label of structure unknown"):
+            cache.reject("unknown", LEVEL, "")
+
+
+def _store_many(path: Path, start: int) -> None:
+    with LabelCache(path) as cache:
+        for seed in range(start, start + 20):
+            atoms = salt(seed)
+            cache.put(atoms, label_of(atoms), LEVEL)
+
+
+def test_campaigns_share_one_file_at_the_same_time(tmp_path: Path):
+    context = multiprocessing.get_context("spawn")
+    writers = [
+        context.Process(target=_store_many, args=(tmp_path / "labels.db", start)) for start in (0, 10, 20)
+    ]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert [writer.exitcode for writer in writers] == [0, 0, 0]
+    with LabelCache(tmp_path / "labels.db") as cache:
+        assert len(cache.states()) == 40
+
+
+def test_a_locked_file_is_a_clear_error_and_works_afterwards(tmp_path: Path):
+    path = tmp_path / "labels.db"
+    atoms = salt(0)
+    with LabelCache(path, busy_timeout_s=0.1) as cache:
+        locker = sqlite3.connect(path, isolation_level=None)
+        locker.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(LabelError, match="another process keeps it locked; wait for that process"):
+            cache.put(atoms, label_of(atoms), LEVEL)
+        locker.execute("ROLLBACK")
+        locker.close()
+        cache.put(atoms, label_of(atoms), LEVEL)
+        assert cache.get(atoms, LEVEL) is not None
+
+
+def test_foreign_damaged_and_newer_files_are_refused_and_left_alone(tmp_path: Path):
+    foreign = tmp_path / "foreign.db"
+    connection = sqlite3.connect(foreign)
+    connection.execute("CREATE TABLE mine (x)")
+    connection.commit()
+    connection.close()
+    with pytest.raises(LabelError, match="is a database of another program"):
+        LabelCache(foreign)
+
+    text = tmp_path / "text.db"
+    text.write_text("this is a shopping list " * 100)
+    with pytest.raises(LabelError, match="it is no label cache; move it away"):
+        LabelCache(text)
+    assert text.read_text().startswith("this is a shopping list")
+
+    newer = tmp_path / "newer.db"
+    LabelCache(newer).close()
+    connection = sqlite3.connect(newer)
+    connection.execute("PRAGMA user_version = 99")
+    connection.commit()
+    connection.close()
+    with pytest.raises(LabelError, match="was written by a newer Entrove"):
+        LabelCache(newer)
+
+
+def test_a_folder_that_cannot_be_made_is_a_clear_error(tmp_path: Path):
+    (tmp_path / "file").touch()
+    with pytest.raises(LabelError, match=r"label cache .*file/labels\.db"):
+        LabelCache(tmp_path / "file" / "labels.db")
+
+
+_FILL = """
+import json, resource, signal, sys
+sys.path.insert(0, {here!r})
+from test_label_cache import LEVEL, LabelCache, LabelError, label_of, salt
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
+stored = 0
+try:
+    with LabelCache({path!r}) as cache:
+        for seed in range(10_000):
+            atoms = salt(seed, 4)
+            cache.put(atoms, label_of(atoms), LEVEL)
+            stored += 1
+except LabelError as error:
+    print(json.dumps([stored, str(error)]))
+"""
+
+
+def test_a_full_disk_loses_nothing_that_was_stored(tmp_path: Path):
+    """The limit on the size of files stands for the disk: SQLite gets the same kind of write error."""
+    path = tmp_path / "labels.db"
+    script = _FILL.format(here=str(Path(__file__).parent), path=str(path))
+    finished = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    stored, message = json.loads(finished.stdout)
+    assert stored > 10
+    assert "the disk" in message
+    assert "finished labels are kept" in message
+    with LabelCache(path) as cache:
+        assert len(cache.states()) == stored
+        atoms = salt(stored, 4)
+        cache.put(atoms, label_of(atoms), LEVEL)
+        assert len(cache.states()) == stored + 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_folder_that_cannot_be_written_is_a_clear_error(tmp_path: Path):
+    """Run as the user 'nobody' (65534), who may read the file and not write it."""
+    path = tmp_path / "labels.db"
+    LabelCache(path).close()
+    pid = os.fork()
+    if pid == 0:
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        os.chmod(tmp_path, 0o755)
+        os.setuid(65534)
+        try:
+            LabelCache(path)
+        except LabelError as error:
+            os._exit(0 if "check" in str(error) else 2)
+        os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0

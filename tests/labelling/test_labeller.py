@@ -1,0 +1,261 @@
+"""The labeller with real workers, a fast calculator, and a calculator that fails in every way."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from ase.calculators.emt import EMT
+from misbehaving import FIVE_WAYS, copper, wish_of
+
+from entrove.errors import LabelError
+from entrove.labelling.cache import LabelCache
+from entrove.labelling.config import LabellingConfig
+from entrove.labelling.executor import AttemptExecutor
+from entrove.labelling.label import Outcome
+from entrove.labelling.labeller import Labeller
+from entrove.labelling.listing import list_states, release_quarantined, unfinished_structures
+from entrove.structures import content_hash
+
+EXPECTED = {
+    "crash": (Outcome.CRASHED, "killed by SIGSEGV"),
+    "hang": (Outcome.TIMED_OUT, "no result within"),
+    "not_converged": (Outcome.NOT_CONVERGED, "120 steps were not enough"),
+    "garbage": (Outcome.REJECTED, "is above the limit of 100 eV/A"),
+    "nan": (Outcome.REJECTED, "the energy is nan"),
+    "exit": (Outcome.CRASHED, "exit code 1; its last words: fatal: this program calls exit"),
+    "exception": (Outcome.CRASHED, "RuntimeError: internal error in routine cdiaghg"),
+    "wrong_shape": (Outcome.REJECTED, "forces have shape (3, 3) for 4 atoms"),
+}
+
+
+def processes_of_labelling() -> list[psutil.Process]:
+    return [child for child in psutil.Process().children(recursive=True) if child.is_running()]
+
+
+def test_labels_equal_the_calculator_come_cached_first_and_once_each(tmp_path: Path, misbehaving_config):
+    log = tmp_path / "log"
+    before = processes_of_labelling()
+    config = misbehaving_config(log=str(log))
+    structures = [copper(seed) for seed in range(6)]
+    shuffled = structures[2][[2, 0, 3, 1]]
+    shuffled.positions += [3.6, 0, 0]
+    with LabelCache(tmp_path / "labels.db") as cache, Labeller(config, cache, tmp_path / "work") as labeller:
+        first = dict(labeller.label(structures[:3]))
+        everything = list(labeller.label([*structures, shuffled]))
+    assert sorted(first) == [0, 1, 2]
+    assert [index for index, _ in everything[:4]] == [0, 1, 2, 6]
+    assert sorted(index for index, _ in everything) == list(range(7))
+    assert max(Counter(log.read_text().split()).values()) == 1
+
+    labels = dict(everything)
+    for index, atoms in enumerate([*structures, shuffled]):
+        direct = atoms.copy()
+        direct.calc = EMT()
+        # The same code on the same numbers: only the sum over neighbours can differ, in its last digits.
+        np.testing.assert_allclose(labels[index].energy_eV, direct.get_potential_energy(), atol=1e-10)
+        np.testing.assert_allclose(labels[index].forces_eV_per_A, direct.get_forces(), atol=1e-10)
+        labelled = labels[index].attach(atoms)
+        np.testing.assert_allclose(labelled.get_stress(), direct.get_stress(), atol=1e-10)
+        assert labels[index].attempts == 1
+        assert labels[index].engine_version
+    assert processes_of_labelling() == before
+
+
+def test_forces_and_stress_are_derivatives_of_the_energy(
+    tmp_path: Path, workers: AttemptExecutor, misbehaving_config
+):
+    """Central differences through the whole machinery: order, units and sign of what is stored.
+
+    EMT is smooth here; a step of 1e-3 A leaves an error of the order of its square.
+    """
+    atoms, step = copper(0), 1e-3
+    variants = [atoms]
+    for sign in (1, -1):
+        moved = atoms.copy()
+        moved.positions[2, 1] += sign * step
+        strained = atoms.copy()
+        deformation = np.eye(3)
+        deformation[0, 0] += sign * step
+        strained.set_cell(atoms.cell.array @ deformation, scale_atoms=True)
+        variants += [moved, strained]
+    config = misbehaving_config()
+    with (
+        LabelCache(tmp_path / "labels.db") as cache,
+        Labeller(config, cache, tmp_path / "work", workers) as labeller,
+    ):
+        labels = dict(labeller.label(variants))
+    energies = {index: label.energy_eV for index, label in labels.items()}
+    force = -(energies[1] - energies[3]) / (2 * step)
+    assert labels[0].forces_eV_per_A[2, 1] == pytest.approx(force, abs=1e-4)
+    stress = (energies[2] - energies[4]) / (2 * step) / atoms.get_volume()
+    assert labels[0].stress_eV_per_A3[0, 0] == pytest.approx(stress, abs=1e-5)
+
+
+def test_every_failure_is_quarantined_with_its_cause_and_nothing_else_is_harmed(
+    tmp_path: Path, workers: AttemptExecutor, misbehaving_config
+):
+    config = misbehaving_config(settings={"time_limit_s": 1.5, "longer_try_factor": 1.0})
+    wishes = ["fine", *EXPECTED, "fine", "fine"]
+    structures = [copper(seed, wish) for seed, wish in enumerate(wishes)]
+    with (
+        LabelCache(tmp_path / "labels.db") as cache,
+        Labeller(config, cache, tmp_path / "work", workers) as labeller,
+    ):
+        labels = dict(labeller.label(structures))
+        # Asked again, a failure is an answer and not a reason to try for ever.
+        again = dict(labeller.label(structures))
+        states = list_states(tmp_path / "work", cache)
+    assert len(labels) == len(again) == len(states) == len(structures)
+    for index, wish in enumerate(wishes):
+        label = labels[index]
+        assert again[index].cause == label.cause
+        assert Path(label.folder).is_dir()
+        if wish == "fine":
+            assert label.outcome is Outcome.CONVERGED
+        else:
+            outcome, cause = EXPECTED[wish]
+            assert label.outcome is outcome
+            assert cause in label.cause
+            with pytest.raises(LabelError, match="no label to attach"):
+                label.attach(structures[index])
+    assert labels[wishes.index("hang")].attempts == 2
+
+
+def test_a_ladder_heals_and_release_starts_from_its_foot(
+    tmp_path: Path, workers: AttemptExecutor, misbehaving_config
+):
+    structures = [copper(0, "crash"), copper(1, "not_converged")]
+    config = misbehaving_config(heals_at=2)
+    with (
+        LabelCache(tmp_path / "labels.db") as cache,
+        Labeller(config, cache, tmp_path / "work", workers) as labeller,
+    ):
+        labels = dict(labeller.label(structures))
+        assert labels[0].outcome is Outcome.CONVERGED
+        assert labels[0].attempts == 2
+        # One rung only: an engine that says 'not converged' would say so again.
+        assert labels[1].outcome is Outcome.NOT_CONVERGED
+        released = release_quarantined(tmp_path / "work", cache)
+        assert [state.structure_hash for state in released] == [content_hash(structures[1])]
+        assert cache.get(structures[1], labeller.level) is None
+        assert unfinished_structures(tmp_path / "work", cache) == []
+        assert dict(labeller.label(structures))[1].outcome is Outcome.NOT_CONVERGED
+        assert cache.get(structures[0], labeller.level).outcome is Outcome.CONVERGED
+
+
+def test_another_level_of_theory_is_refused_and_said_how_it_differs(
+    tmp_path: Path, workers: AttemptExecutor, misbehaving_config
+):
+    with LabelCache(tmp_path / "labels.db") as cache:
+        with Labeller(misbehaving_config(delay_s=0.0), cache, tmp_path / "work", workers):
+            pass
+        with (
+            pytest.raises(
+                LabelError, match=r"another level of theory .*delay_s.*start a new campaign folder"
+            ),
+            Labeller(misbehaving_config(delay_s=0.5), cache, tmp_path / "work"),
+        ):
+            pass
+
+
+def test_a_missing_engine_stops_labelling_and_says_what_to_do(tmp_path: Path, workers: AttemptExecutor):
+    config = LabellingConfig.model_validate(
+        {"engine": {"name": "ase", "calculator": "no_such_package:Calculator"}}
+    )
+    with pytest.raises(LabelError, match="cannot import 'no_such_package:Calculator'"):
+        config.engine.check_available()
+    with (
+        LabelCache(tmp_path / "labels.db") as cache,
+        Labeller(config, cache, tmp_path / "work", workers) as labeller,
+    ):
+        with pytest.raises(LabelError, match="labelling stopped: engine ase: cannot import"):
+            list(labeller.label([copper(0)]))
+        assert cache.states() == []
+
+
+def test_an_abandoned_label_is_finished_by_the_next_call(
+    tmp_path: Path, workers: AttemptExecutor, misbehaving_config
+):
+    log = tmp_path / "log"
+    config = misbehaving_config(log=str(log), delay_s=0.3)
+    structures = [copper(seed) for seed in range(5)]
+    with (
+        LabelCache(tmp_path / "labels.db") as cache,
+        Labeller(config, cache, tmp_path / "work", workers) as labeller,
+    ):
+        stream = labeller.label(structures)
+        next(stream)
+        stream.close()
+        assert len(dict(labeller.label(structures))) == 5
+    assert max(Counter(log.read_text().split()).values()) == 1
+
+
+def test_a_lost_worker_costs_nothing_but_time(tmp_path: Path, workers: AttemptExecutor, misbehaving_config):
+    config = misbehaving_config(delay_s=1.0)
+    structures = [copper(seed) for seed in range(4)]
+    with (
+        LabelCache(tmp_path / "labels.db") as cache,
+        Labeller(config, cache, tmp_path / "work", workers) as labeller,
+    ):
+        stream = labeller.label(structures)
+        collected = [next(stream)]
+        busy = [
+            child
+            for child in processes_of_labelling()
+            if any("engine_process" in " ".join(engine.cmdline()) for engine in child.children())
+        ]
+        assert busy
+        busy[0].kill()
+        collected += list(stream)
+    assert sorted(index for index, _ in collected) == [0, 1, 2, 3]
+    assert all(label.outcome is Outcome.CONVERGED for _, label in collected)
+
+
+_INTERRUPTED = """
+import sys, time
+from pathlib import Path
+from misbehaving import copper
+from entrove.labelling.cache import LabelCache
+from entrove.labelling.config import LabellingConfig
+from entrove.labelling.executor import AttemptExecutor
+from entrove.labelling.labeller import Labeller
+
+folder = Path(sys.argv[1])
+config = LabellingConfig.model_validate(
+    {"engine": {"name": "ase", "calculator": "misbehaving:Misbehaving", "arguments": {"delay_s": 60.0}}}
+)
+with LabelCache(folder / "labels.db") as cache, Labeller(config, cache, folder / "work") as labeller:
+    list(labeller.label([copper(seed) for seed in range(4)]))
+"""
+
+
+@pytest.mark.parametrize("blow", [signal.SIGINT, signal.SIGKILL])
+def test_an_interrupted_campaign_leaves_no_process_behind(tmp_path: Path, blow: signal.Signals):
+    campaign = subprocess.Popen(
+        [sys.executable, "-c", _INTERRUPTED, str(tmp_path)],
+        env=os.environ,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob("work/*/*/attempt-1/engine.log")):
+        assert time.monotonic() < deadline, "no engine was started"
+        assert campaign.poll() is None
+        time.sleep(0.1)
+    processes = psutil.Process(campaign.pid).children(recursive=True)
+    assert any("engine_process" in " ".join(process.cmdline()) for process in processes)
+    campaign.send_signal(blow)
+    campaign.wait(timeout=30)
+    _, alive = psutil.wait_procs(processes, timeout=15)
+    assert alive == []
+
+
+def test_wishes_survive_the_trip_to_the_worker():
+    assert [wish_of(copper(0, wish)) for wish in FIVE_WAYS] == list(FIVE_WAYS)
