@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 from ase.io import read, write
+from cheap_models import argon
 
 from entrove.errors import StructureError
 from entrove.sampling.candidates import Candidate
-from cheap_models import argon
 
 FULL = Candidate(
     atoms=argon(rattle_A=0.1),

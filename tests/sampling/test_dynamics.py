@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 from ase import Atoms
+from cheap_models import IdealGas, argon, lennard_jones
 
 from entrove.sampling.batch import gather_batch
 from entrove.sampling.dynamics import Dynamics, kinetic_temperature_K
 from entrove.units import BOLTZMANN_EV_PER_K, EV_PER_A3_IN_GPA
-from cheap_models import IdealGas, argon, lennard_jones
 
 
 def start(model, structures, temperatures_K, pressures_GPa, seed=0, **settings):

@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
 import torch
+from cheap_models import argon, lennard_jones
 
 from entrove.errors import ConfigError, StructureError
 from entrove.sampling.batch import gather_batch
 from entrove.sampling.config import RelaxationSettings
 from entrove.sampling.relax import RelaxationOutcome, relax_at_pressure
 from entrove.units import gpa_to_ev_per_a3
-from cheap_models import argon, lennard_jones
 
 TIGHT = RelaxationSettings(force_tolerance_eV_per_A=1e-4, stress_tolerance_GPa=1e-3, largest_steps=800)
 

@@ -99,6 +99,10 @@ class Strengths:
         )
         return replace(self, kappa_eV=kappa, slope_square=mean)
 
+    def with_force_scale(self, scale_eV_per_A: Float[Tensor, " systems"]) -> "Strengths":
+        """Return the strengths with a thermal force scale that was measured."""
+        return replace(self, force_scale_eV_per_A=scale_eV_per_A)
+
     def forget(self, rows: Bool[Tensor, " systems"]) -> "Strengths":
         """Drop the running mean of some systems; their kappa is set afresh from the next slope."""
         return replace(self, slope_square=torch.where(rows, torch.nan, self.slope_square))

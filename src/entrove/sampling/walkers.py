@@ -11,7 +11,6 @@ grid that it is part of, while its forces do not.
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -96,7 +95,7 @@ def thermalise(
             on_step(done + 1, config.thermalise_steps)
     measured = config.thermalise_steps - first
     if measured:
-        run.strengths = replace(run.strengths, force_scale_eV_per_A=(sum_of_squares / measured).sqrt())
+        run.strengths = run.strengths.with_force_scale((sum_of_squares / measured).sqrt())
     return run.finish()
 
 

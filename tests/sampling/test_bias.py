@@ -1,0 +1,319 @@
+"""The biased energy, its forces and its stress; both doors; energy conservation."""
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms, units
+from ase.calculators.calculator import PropertyNotImplementedError
+from ase.calculators.emt import EMT
+from ase.calculators.lj import LennardJones
+from ase.md.verlet import VelocityVerlet
+from cheap_models import ARGON_SIGMA_A, argon, lennard_jones
+from torch_sim.integrators.nve import nve_init, nve_step
+from torch_sim.models.soft_sphere import SoftSphereModel
+from torch_sim.units import MetalUnits
+
+from entrove.entropy.dataset import EntropyDataset
+from entrove.entropy.local import LocalEntropy
+from entrove.errors import ConfigError
+from entrove.fingerprints.config import FingerprintConfig
+from entrove.fingerprints.gom import GaussianOverlap
+from entrove.sampling.batch import gather_batch, reduce_atoms
+from entrove.sampling.bias import EntropyBias, EntropyCalculator
+from entrove.units import BOLTZMANN_EV_PER_K
+
+FEATURES = GaussianOverlap(FingerprintConfig(cutoff_A=5.0, length=24))
+
+
+def dataset_of(entropy, mode):
+    members = [argon(5.2, rattle_A=0.25, skew=0.03, seed=seed) for seed in range(20, 26)]
+    dataset = EntropyDataset(entropy, mode, features=FEATURES)
+    dataset.calibrate(members)
+    dataset.add(members)
+    return dataset
+
+
+ENTROPIES = {
+    "information": dataset_of("information", "per_atom").functional(),
+    "information of means": dataset_of("information", "per_config").functional(),
+    "paper": dataset_of("paper", "per_atom").functional(),
+    "local": LocalEntropy(),
+}
+
+
+@pytest.fixture(scope="module")
+def base():
+    return lennard_jones(epsilon_eV=0.05)
+
+
+def biased(base, functionals, kappas, **options):
+    return EntropyBias(base, FEATURES, functionals, torch.tensor(kappas, dtype=torch.float64), **options)
+
+
+def strained(atoms: Atoms, strain: np.ndarray) -> Atoms:
+    moved = atoms.copy()
+    moved.set_cell(atoms.cell.array @ (np.eye(3) + strain), scale_atoms=True)
+    return moved
+
+
+@pytest.mark.parametrize("name", ENTROPIES)
+def test_forces_and_stress_are_derivatives_of_the_biased_energy(base, name):
+    atoms = argon(5.1, rattle_A=0.2, skew=0.05, seed=1)
+    model = biased(base, [ENTROPIES[name]], [0.3])
+    result = model(gather_batch([atoms], model))
+
+    def energy(structure):
+        return float(model(gather_batch([structure], model))["energy"][0])
+
+    # Central differences in float64: near-degenerate eigenvalues make third derivatives of 1e4 eV/A^3, so
+    # that h^2 f''' / 6 is 1e-7 eV/A at h = 1e-5 A, where rounding, eps E / h, is 1e-10 eV/A.
+    h = 1e-5
+    for atom, axis in ((0, 0), (1, 2), (3, 1)):
+        ends = []
+        for sign in (1, -1):
+            moved = atoms.copy()
+            moved.positions[atom, axis] += sign * h
+            ends.append(energy(moved))
+        slope = -(ends[0] - ends[1]) / (2 * h)
+        assert float(result["forces"][atom, axis]) == pytest.approx(slope, rel=1e-5, abs=1e-6)
+    for i, j in ((0, 0), (1, 1), (0, 1), (1, 2)):
+        strain = np.zeros((3, 3))
+        strain[i, j] += h / 2
+        strain[j, i] += h / 2
+        slope = (energy(strained(atoms, strain)) - energy(strained(atoms, -strain))) / (2 * h)
+        expected = float(result["stress"][0, i, j]) * atoms.get_volume()
+        assert expected == pytest.approx(slope, rel=1e-5, abs=1e-5)
+
+
+def test_energy_is_base_minus_kappa_times_entropy(base):
+    atoms = [argon(5.1, rattle_A=0.2, seed=seed) for seed in range(3)]
+    model = biased(base, [ENTROPIES["paper"]] * 3, [0.1, 0.5, 2.0])
+    result = model(gather_batch(atoms, model))
+    plain = base(gather_batch(atoms, base))
+    torch.testing.assert_close(result["base_energy"], plain["energy"], rtol=0, atol=0)
+    torch.testing.assert_close(result["base_forces"], plain["forces"], rtol=0, atol=0)
+    kappas = torch.tensor([0.1, 0.5, 2.0], dtype=torch.float64)
+    expected = plain["energy"] - kappas * result["entropy"]
+    torch.testing.assert_close(result["energy"], expected, rtol=1e-14, atol=0)
+
+
+@pytest.mark.parametrize("functional", [None, ENTROPIES["information"]])
+def test_without_strength_the_model_is_the_base_to_the_last_bit(base, functional):
+    atoms = [argon(5.1, rattle_A=0.2, seed=seed) for seed in range(2)]
+    model = biased(base, [functional] * 2, [0.0, 0.0])
+    result, plain = model(gather_batch(atoms, model)), base(gather_batch(atoms, base))
+    for key in ("energy", "forces", "stress"):
+        assert torch.equal(result[key], plain[key])
+    assert result["entropy"].isnan().all()
+
+
+def test_each_system_has_its_own_entropy_and_strength(base):
+    """A batch of unlike systems equals each of them alone."""
+    atoms = [
+        argon(5.1, rattle_A=0.2, seed=1),
+        argon(5.3, seed=2).repeat((2, 1, 1)),
+        argon(5.0, rattle_A=0.1),
+        argon(),
+    ]
+    atoms[1].rattle(0.1, seed=5)
+    functionals = [ENTROPIES["paper"], ENTROPIES["local"], None, ENTROPIES["paper"]]
+    kappas = [0.5, 0.1, 0.0, 1.0]
+    model = biased(base, functionals, kappas)
+    together = model(gather_batch(atoms, model))
+    first = 0
+    for row, structure in enumerate(atoms):
+        single = biased(base, functionals[row : row + 1], kappas[row : row + 1])
+        alone = single(gather_batch([structure], single))
+        rows = slice(first, first + len(structure))
+        first += len(structure)
+        torch.testing.assert_close(together["forces"][rows], alone["forces"], rtol=1e-9, atol=1e-11)
+        for key in ("energy", "stress", "entropy", "entropy_slope"):
+            torch.testing.assert_close(
+                together[key][row], alone[key][0], rtol=1e-9, atol=1e-11, equal_nan=True, msg=key
+            )
+
+
+def test_the_bound_holds_for_every_atom_and_keeps_force_and_stress_together(base):
+    atoms = [argon(5.1, rattle_A=0.2, seed=1), argon(5.1, rattle_A=0.2, seed=2)]
+    bound = torch.tensor([0.01, torch.inf], dtype=torch.float64)
+    free = biased(base, [ENTROPIES["information"]] * 2, [0.5, 0.5])
+    model = biased(base, [ENTROPIES["information"]] * 2, [0.5, 0.5], largest_bias_force_eV_per_A=bound)
+    state = gather_batch(atoms, model)
+    result, unbounded = model(state), free(state)
+    bias = result["forces"] - result["base_forces"]
+    assert float(bias[:4].norm(dim=1).max()) == pytest.approx(0.01, rel=1e-9)
+    assert float(bias[:4].sum(dim=0).norm()) < 1e-12
+    scale = result["kappa_eV"] / unbounded["kappa_eV"]
+    assert float(scale[0]) < 1
+    assert float(scale[1]) == 1
+    plain = base(state)
+    for key in ("stress", "energy"):
+        change, full = result[key] - plain[key], unbounded[key] - plain[key]
+        torch.testing.assert_close(change[0], full[0] * scale[0], rtol=1e-9, atol=1e-12)
+
+
+def test_a_system_that_is_not_finite_does_not_take_the_others_down(base):
+    model = biased(base, [ENTROPIES["paper"]] * 2, [0.5, 0.5])
+    state = gather_batch([argon(5.1, rattle_A=0.2, seed=1), argon(5.1, rattle_A=0.2, seed=2)], model)
+    good = model(state)
+    state.positions[5] = torch.nan
+    result = model(state)
+    torch.testing.assert_close(result["forces"][:4], good["forces"][:4], rtol=1e-9, atol=1e-11)
+    assert result["energy"][1].isnan()
+
+
+def test_wrong_shapes_are_refused(base):
+    with pytest.raises(ConfigError, match="1 functionals but 2 strengths"):
+        biased(base, [None], [0.0, 1.0])
+    with pytest.raises(ConfigError, match="an entropy needs a feature map"):
+        EntropyBias(base, None, [LocalEntropy()], torch.ones(1, dtype=torch.float64))
+    model = biased(base, [None], [0.0])
+    with pytest.raises(ConfigError, match="a batch of 2 systems but 1 functionals"):
+        model(gather_batch([argon(), argon()], model))
+
+
+# --- the ASE door ---
+
+
+def ase_lennard_jones() -> LennardJones:
+    # ASE shifts its potential to zero at the cutoff; forces and stress are those of torch-sim.
+    return LennardJones(sigma=ARGON_SIGMA_A, epsilon=0.05, rc=2.2 * ARGON_SIGMA_A)
+
+
+@pytest.mark.parametrize("entropy", ["information", "paper"])
+@pytest.mark.parametrize("mode", ["per_atom", "per_config"])
+def test_both_doors_agree(base, entropy, mode):
+    dataset = dataset_of(entropy, mode)
+    atoms = argon(5.1, rattle_A=0.2, skew=0.05, seed=1)
+    atoms.calc = EntropyCalculator(ase_lennard_jones(), dataset, kappa_eV=0.7)
+    model = biased(base, [dataset.functional()], [0.7])
+    batch = model(gather_batch([atoms], model))
+    np.testing.assert_allclose(atoms.get_forces(), batch["forces"], atol=1e-10)
+    np.testing.assert_allclose(atoms.get_stress(voigt=False), batch["stress"][0], atol=1e-11)
+    bias = atoms.get_potential_energy() - atoms.calc.results["base_energy"]
+    assert bias == pytest.approx(float(batch["energy"][0] - batch["base_energy"][0]), abs=1e-10)
+    assert atoms.calc.results["entropy"] == pytest.approx(float(batch["entropy"][0]), abs=1e-10)
+
+
+QUESTIONS = {
+    "energy": lambda atoms: atoms.get_potential_energy(),
+    "free energy": lambda atoms: atoms.get_potential_energy(force_consistent=True),
+    "forces": lambda atoms: atoms.get_forces(),
+    "stress": lambda atoms: atoms.get_stress(),
+    "entropy": lambda atoms: atoms.calc.get_property("entropy", atoms),
+}
+
+
+@pytest.mark.parametrize("order", [list(QUESTIONS), list(QUESTIONS)[::-1], ["stress", "energy", "forces"]])
+def test_no_order_of_questions_gets_an_unbiased_or_an_old_value(order):
+    dataset = dataset_of("information", "per_atom")
+    base = ase_lennard_jones()
+    atoms = argon(5.1, rattle_A=0.2, seed=1)
+    atoms.calc = EntropyCalculator(base, dataset, kappa_eV=0.7)
+    base.get_potential_energy(atoms)  # the base has cached unbiased values of these very atoms
+
+    def expect(name):
+        fresh = atoms.copy()
+        fresh.calc = EntropyCalculator(ase_lennard_jones(), dataset, kappa_eV=atoms.calc.kappa_eV)
+        np.testing.assert_array_equal(QUESTIONS[name](atoms), QUESTIONS[name](fresh), err_msg=name)
+        plain = fresh.copy()
+        plain.calc = ase_lennard_jones()
+        if name != "entropy":
+            assert not np.allclose(QUESTIONS[name](atoms), QUESTIONS[name](plain), rtol=1e-6), name
+
+    for name in order:
+        expect(name)
+    atoms.calc.kappa_eV = 1.9
+    for name in order:
+        expect(name)
+    dataset.add([argon(5.2, rattle_A=0.3, seed=77)])
+    for name in order:
+        expect(name)
+    atoms.positions[0, 0] += 0.05
+    for name in order:
+        expect(name)
+
+
+def test_results_of_the_base_are_not_changed():
+    atoms = argon(5.1, rattle_A=0.2, seed=1)
+    base = ase_lennard_jones()
+    alone = base.get_forces(atoms).copy()
+    atoms.calc = EntropyCalculator(base, dataset_of("paper", "per_atom"), kappa_eV=2.0)
+    atoms.get_forces()
+    np.testing.assert_array_equal(base.results["forces"], alone)
+    np.testing.assert_array_equal(atoms.calc.results["base_forces"], alone)
+
+
+def test_zero_strength_is_the_base():
+    atoms = argon(3.7, rattle_A=0.1, seed=1, symbol="Cu")
+    dataset = EntropyDataset("paper", features=FEATURES)
+    atoms.calc = EntropyCalculator(EMT(), dataset, kappa_eV=0.0)
+    plain = atoms.copy()
+    plain.calc = EMT()
+    assert atoms.get_potential_energy() == plain.get_potential_energy()
+    np.testing.assert_array_equal(atoms.get_forces(), plain.get_forces())
+
+
+def test_a_molecule_has_no_stress():
+    atoms = argon(5.1, rattle_A=0.2, seed=1)
+    atoms.pbc = False
+    atoms.calc = EntropyCalculator(ase_lennard_jones(), dataset_of("paper", "per_atom"))
+    assert np.isfinite(atoms.get_potential_energy())
+    with pytest.raises(PropertyNotImplementedError, match="stress"):
+        atoms.get_stress()
+
+
+@pytest.mark.parametrize("kappa", [-1.0, float("nan"), float("inf")])
+def test_a_strength_must_be_finite_and_not_negative(kappa):
+    with pytest.raises(ConfigError, match="give a finite strength of zero or more"):
+        EntropyCalculator(EMT(), EntropyDataset("paper", features=FEATURES), kappa_eV=kappa)
+
+
+# --- energy conservation with kappa and dataset frozen ---
+
+
+def total_energies(model, atoms, timestep_fs, duration_fs):
+    """Kinetic plus biased potential energy of each system along an NVE run, in eV."""
+    state = gather_batch(atoms, model)
+    state.rng = torch.Generator().manual_seed(0)
+    md = nve_init(state, model, kT=60.0 * BOLTZMANN_EV_PER_K)
+    totals = []
+    for _ in range(round(duration_fs / timestep_fs)):
+        md = nve_step(md, model, dt=timestep_fs * 1e-3 * MetalUnits.time)
+        kinetic = md.momenta.square().sum(dim=1) / (2 * md.masses)
+        totals.append(md.energy + reduce_atoms(kinetic, md, reduce="sum"))
+    return torch.stack(totals)
+
+
+def test_batched_nve_conserves_the_biased_energy():
+    # Smooth up to the second derivative at its cutoff; a truncated Lennard-Jones well jumps there.
+    base = SoftSphereModel(sigma=4.6, epsilon=3.0, alpha=3.0, compute_stress=True, dtype=torch.float64)
+    atoms = [argon(5.1, rattle_A=0.1, seed=seed) for seed in range(4)]
+    functionals = [ENTROPIES["information"], ENTROPIES["paper"], ENTROPIES["local"], None]
+    model = biased(base, functionals, [0.01, 0.5, 0.005, 0.0])
+    coarse = total_energies(model, atoms, 1.0, 100.0)
+    fine = total_energies(model, atoms, 0.5, 100.0)
+    # Velocity Verlet is of second order: half the step, a quarter of the fluctuation.
+    ratio = coarse.std(dim=0) / fine.std(dim=0)
+    assert float(ratio.min()) > 3, ratio
+    # Drift: between the means of the first and the last half, which are 0.05 ps apart.
+    half = len(fine) // 2
+    drift = (fine[half:].mean(dim=0) - fine[:half].mean(dim=0)).abs() / 4 / 0.05
+    # 0.1 meV/atom/ps, a tenth of what sampling promises for a model in float32 at 1 fs.
+    assert float(drift.max()) < 1e-4, drift
+
+
+def test_ase_nve_conserves_the_biased_energy():
+    spans = []
+    for timestep_fs in (2.0, 1.0):
+        atoms = argon(5.1, rattle_A=0.15, seed=1)
+        dataset = dataset_of("paper", "per_atom")
+        atoms.calc = EntropyCalculator(ase_lennard_jones(), dataset, kappa_eV=0.5)
+        totals = []
+        dynamics = VelocityVerlet(atoms, timestep=timestep_fs * units.fs)
+        for _ in range(round(80 / timestep_fs)):
+            dynamics.run(1)
+            totals.append(atoms.get_total_energy())
+        spans.append(np.ptp(totals))
+    assert spans[1] < spans[0] / 3
+    assert spans[1] < 1e-3

@@ -1,0 +1,341 @@
+"""Same seed, same run; stopped and restored equals never stopped; nothing unphysical comes out."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from cheap_models import argon, lennard_jones
+
+from entrove.entropy.dataset import EntropyDataset
+from entrove.errors import CampaignError, ConfigError
+from entrove.fingerprints.config import FingerprintConfig
+from entrove.fingerprints.gom import GaussianOverlap
+from entrove.sampling.batch import gather_batch
+from entrove.sampling.checkpoint import load_walkers, save_walkers
+from entrove.sampling.config import BiasSettings, GuardSettings, SamplingConfig
+from entrove.sampling.grid import Start, plan_walkers
+from entrove.sampling.guards import GuardReason, shortest_bond_ratio
+from entrove.sampling.restarts import RestartedFrom, format_restarts, summarise_restarts
+from entrove.sampling.walkers import init_walkers, run_chunk, thermalise
+
+FEATURES = GaussianOverlap(FingerprintConfig(cutoff_A=5.0, length=24))
+STARTS = [Start("fcc", 0.0, argon(5.3)), Start("squeezed", 2.0, argon(5.0))]
+CONFIG = SamplingConfig(
+    timestep_fs=4.0,
+    thermalise_steps=20,
+    chunk_steps=20,
+    snapshot_every=10,
+    biases=(
+        BiasSettings(entropy="information", fractions=(0.5,)),
+        BiasSettings(entropy="paper", mode="per_config", kappas_eV=(0.5,)),
+        BiasSettings(entropy="none"),
+    ),
+)
+NPT = CONFIG.model_copy(update={"ensemble": "npt"})
+
+
+@pytest.fixture(scope="module")
+def model():
+    return lennard_jones(epsilon_eV=0.05)
+
+
+@pytest.fixture(scope="module")
+def functionals():
+    members = [argon(5.2, rattle_A=0.25, seed=seed) for seed in range(20, 24)]
+    found = {}
+    for entropy, mode in (("information", "per_atom"), ("paper", "per_config")):
+        dataset = EntropyDataset(entropy, mode, features=FEATURES)
+        dataset.calibrate(members)
+        dataset.add(members)
+        found[entropy, mode] = dataset.functional()
+    return found
+
+
+def begin(model, config=CONFIG, seed=0, temperatures=(40.0, 80.0)):
+    walkers, structures = plan_walkers(STARTS, temperatures, config)
+    return init_walkers(walkers, structures, model, config, seed)
+
+
+def assert_same(one, other):
+    """Every number of two states is the same to the last bit."""
+    assert one.rows == other.rows
+    assert one.step == other.step
+    assert one.restarts == other.restarts
+    assert torch.equal(one.rng_state, other.rng_state)
+    for first, second in ((one.md, other.md), (one.relaxed, other.relaxed), (one.healthy, other.healthy)):
+        assert type(first) is type(second)
+        for name, value in first.attributes.items():
+            pairs = value.items() if isinstance(value, dict) else [(name, value)]
+            for key, tensor in pairs:
+                if isinstance(tensor, torch.Tensor):
+                    torch.testing.assert_close(
+                        tensor, getattr(second, key), rtol=0, atol=0, equal_nan=True, msg=key
+                    )
+    for field in dataclasses.fields(one.strengths):
+        first, second = getattr(one.strengths, field.name), getattr(other.strengths, field.name)
+        torch.testing.assert_close(first, second, rtol=0, atol=0, equal_nan=True)
+    assert torch.equal(one.spent, other.spent)
+    assert torch.equal(one.quiet_until, other.quiet_until)
+
+
+def test_the_grid_has_every_combination_once():
+    walkers, structures = plan_walkers(STARTS, [300.0, 1000.0, 3000.0], CONFIG)
+    assert len(walkers) == len(structures) == 2 * 3 * 3
+    assert [walker.index for walker in walkers] == list(range(18))
+    keys = {(one.phase, one.pressure_GPa, one.temperature_K, one.entropy, one.mode) for one in walkers}
+    assert len(keys) == 18
+    for walker, structure in zip(walkers, structures, strict=True):
+        assert structure.get_volume() == pytest.approx(5.3**3 if walker.phase == "fcc" else 5.0**3)
+        assert (walker.kappa_eV is not None) == (walker.entropy == "paper")
+        assert (walker.fraction is not None) == (walker.entropy == "information")
+
+
+def test_wrong_grids_are_refused(model):
+    with pytest.raises(ConfigError, match="no relaxed phase"):
+        plan_walkers([], [300.0], CONFIG)
+    with pytest.raises(ConfigError, match="each above 0 K"):
+        plan_walkers(STARTS, [0.0], CONFIG)
+    walkers, structures = plan_walkers(STARTS, [300.0], CONFIG)
+    with pytest.raises(ConfigError, match="6 walkers but 5 structures"):
+        init_walkers(walkers, structures[:-1], model, CONFIG, 0)
+
+
+@pytest.mark.parametrize("config", [CONFIG, NPT], ids=["nvt", "npt"])
+def test_stopped_and_restored_equals_never_stopped(model, functionals, config, tmp_path):
+    never = thermalise(begin(model, config), model, config)
+    all_snapshots = []
+    for _ in range(2):
+        never, snapshots = run_chunk(never, model, FEATURES, functionals, config)
+        all_snapshots += snapshots
+
+    stopped = begin(model, config)
+    stopped_snapshots = []
+    for turn in range(3):
+        save_walkers(tmp_path / "walkers.pt", stopped)
+        stopped = load_walkers(tmp_path / "walkers.pt")
+        if turn == 0:
+            stopped = thermalise(stopped, model, config)
+        else:
+            stopped, snapshots = run_chunk(stopped, model, FEATURES, functionals, config)
+            stopped_snapshots += snapshots
+    assert_same(never, stopped)
+    assert len(all_snapshots) == len(stopped_snapshots) == 4 * 12
+    for first, second in zip(all_snapshots, stopped_snapshots, strict=True):
+        np.testing.assert_array_equal(first.atoms.positions, second.atoms.positions)
+        assert dataclasses.replace(first, atoms=second.atoms) == second
+
+
+def test_a_chunk_leaves_its_state_alone(model, functionals):
+    state = thermalise(begin(model), model, CONFIG)
+    once, _ = run_chunk(state, model, FEATURES, functionals, CONFIG)
+    again, _ = run_chunk(state, model, FEATURES, functionals, CONFIG)
+    assert_same(once, again)
+    assert state.step == CONFIG.thermalise_steps
+
+
+def test_another_seed_is_another_run(model):
+    one, other = begin(model, seed=0), begin(model, seed=1)
+    assert not torch.equal(one.md.momenta, other.md.momenta)
+
+
+def test_snapshots_say_where_they_come_from(model, functionals):
+    state = thermalise(begin(model), model, CONFIG)
+    state, snapshots = run_chunk(state, model, FEATURES, functionals, CONFIG)
+    assert [one.step for one in snapshots] == [30] * 12 + [40] * 12
+    for one in snapshots:
+        walker = state.walkers[one.walker]
+        assert (one.pool, one.kind, one.phase) == ("entropy_md", "md", walker.phase)
+        assert (one.pressure_GPa, one.temperature_K) == (walker.pressure_GPa, walker.temperature_K)
+        assert (one.entropy, one.mode, one.bias_fraction) == (walker.entropy, walker.mode, walker.fraction)
+        assert (one.kappa_eV > 0) == walker.biased
+    fixed = {one.kappa_eV for one in snapshots if one.entropy == "paper"}
+    assert fixed == {0.5}
+
+
+def test_adaptive_bias_force_is_its_fraction_of_the_thermal_force(model, functionals):
+    config = CONFIG.model_copy(
+        update={
+            "biases": (BiasSettings(entropy="information", fractions=(0.3, 0.9)),),
+            "chunk_steps": 100,
+            "snapshot_every": 1,
+            "replicas": 4,
+        }
+    )
+    state = thermalise(begin(model, config), model, config)
+    scale, fraction = state.strengths.force_scale_eV_per_A, state.strengths.fraction
+    squares = []
+    state, _ = run_chunk(
+        state,
+        model,
+        FEATURES,
+        functionals,
+        config.model_copy(update={"trajectory_every": 1}),
+        on_frame=lambda step, walkers, md: squares.append(
+            (md.forces - md.base_forces).square().sum(dim=1).reshape(-1, 4).mean(dim=1)
+        ),
+    )
+    reached = torch.stack(squares).mean(dim=0).sqrt() / scale
+    # 16 walkers of each strength, 100 correlated steps: their mean is good to about a tenth.
+    for asked in (0.3, 0.9):
+        assert float((reached / fraction)[fraction == asked].mean()) == pytest.approx(1.0, abs=0.25)
+
+
+def test_an_adaptive_walker_must_be_thermalised_first(model, functionals):
+    with pytest.raises(ConfigError, match="call thermalise"):
+        run_chunk(begin(model), model, FEATURES, functionals, CONFIG)
+
+
+def test_a_missing_functional_is_named(model, functionals):
+    state = thermalise(begin(model), model, CONFIG)
+    incomplete = {("information", "per_atom"): functionals["information", "per_atom"]}
+    with pytest.raises(ConfigError, match="by paper/per_config, but only information/per_atom is given"):
+        run_chunk(state, model, FEATURES, incomplete, CONFIG)
+
+
+def test_an_unbiased_run_needs_no_features(model):
+    config = CONFIG.model_copy(update={"biases": (BiasSettings(entropy="none"),)})
+    state = begin(model, config)
+    state = thermalise(state, model, config)
+    _, snapshots = run_chunk(state, model, None, {}, config)
+    assert {one.kappa_eV for one in snapshots} == {0.0}
+
+
+# --- restarts ---
+
+VIOLENT = CONFIG.model_copy(
+    update={
+        "biases": (
+            BiasSettings(entropy="paper", mode="per_config", kappas_eV=(400.0,)),
+            BiasSettings(entropy="none"),
+        ),
+        "guards": GuardSettings(shortest_distance=0.9, largest_restarts=3),
+        "thermalise_steps": 10,
+        "chunk_steps": 40,
+        "snapshot_every": 5,
+    }
+)
+
+
+@pytest.fixture(scope="module")
+def violent_run(model, functionals):
+    state = thermalise(begin(model, VIOLENT), model, VIOLENT)
+    handed_on = []
+    for _ in range(3):
+        state, snapshots = run_chunk(state, model, FEATURES, functionals, VIOLENT)
+        handed_on += snapshots
+    return state, handed_on
+
+
+def test_no_unphysical_snapshot_is_handed_on(model, violent_run):
+    state, handed_on = violent_run
+    assert len(state.restarts) >= 4
+    batch = gather_batch([one.atoms for one in handed_on], model)
+    assert float(shortest_bond_ratio(batch).min()) >= VIOLENT.guards.shortest_distance
+    forces = model(batch)["forces"].norm(dim=1)
+    assert float(forces.max()) <= VIOLENT.guards.largest_force_eV_per_A
+
+
+def test_unbiased_walkers_are_not_disturbed_by_violent_neighbours(violent_run):
+    state, handed_on = violent_run
+    violent = {restart.walker for restart in state.restarts}
+    assert violent <= {walker.index for walker in state.walkers if walker.biased}
+    calm = [walker.index for walker in state.walkers if not walker.biased]
+    for index in calm:
+        assert sum(one.walker == index for one in handed_on) == 3 * 40 // 5
+
+
+def test_restarts_escalate_from_snapshot_to_relaxed_phase_to_the_end(violent_run):
+    state, handed_on = violent_run
+    for index in {restart.walker for restart in state.restarts}:
+        own = [restart for restart in state.restarts if restart.walker == index]
+        # A walker without a snapshot of its own has nowhere to go but its relaxed phase.
+        seen = [one.step for one in handed_on if one.walker == index]
+        for restart in own[:3]:
+            expected = restart.restarted_from is RestartedFrom.SNAPSHOT
+            assert not expected or any(step < restart.step for step in seen)
+        if len(own) > 3:
+            assert own[3].restarted_from is RestartedFrom.NOWHERE
+            assert len(own) == 4
+            assert index not in state.rows
+            assert not [step for step in seen if step > own[3].step]
+    ended = {walker.index for walker in state.ended}
+    assert ended
+    assert ended == {one.walker for one in state.restarts if one.restarted_from is RestartedFrom.NOWHERE}
+    assert state.md.n_systems == len(state.rows) == len(state.walkers) - len(ended)
+
+
+def test_after_a_restart_from_the_relaxed_phase_comes_a_quiet_time(violent_run):
+    state, handed_on = violent_run
+    for restart in state.restarts:
+        if restart.restarted_from is RestartedFrom.RELAXED_PHASE:
+            quiet = range(restart.step, restart.step + VIOLENT.thermalise_steps)
+            assert not [one for one in handed_on if one.walker == restart.walker and one.step in quiet]
+
+
+def test_the_summary_counts_restarts_by_reason(violent_run):
+    state, _ = violent_run
+    summaries = summarise_restarts(state.walkers, state.restarts)
+    assert len(summaries) == len(state.walkers)
+    assert sum(sum(one.by_reason.values()) for one in summaries) == len(state.restarts)
+    text = format_restarts(summaries)
+    assert len(text.splitlines()) == len(state.walkers) + 1
+    assert str(GuardReason.TEMPERATURE) in text
+    assert "ended at step" in text
+
+
+def test_a_run_whose_walkers_were_all_ended_goes_on_quietly(model, functionals, caplog):
+    config = VIOLENT.model_copy(
+        update={
+            "biases": VIOLENT.biases[:1],
+            "guards": GuardSettings(shortest_distance=0.9, largest_restarts=0),
+            "thermalise_steps": 0,
+        }
+    )
+    state = begin(model, config)
+    for _ in range(4):
+        state, snapshots = run_chunk(state, model, FEATURES, functionals, config)
+    assert state.rows == ()
+    assert snapshots == []
+    assert "every walker was ended" in caplog.text
+
+
+@pytest.mark.parametrize("config", [CONFIG, NPT], ids=["nvt", "npt"])
+def test_a_restart_leaves_every_bit_of_the_others(model, config):
+    """Restoring one system changes it alone, and gives it the forces of its new place."""
+    from entrove.sampling.bias import EntropyBias
+    from entrove.sampling.restarts import restore_systems
+    from entrove.sampling.stepping import dynamics_of
+
+    state = begin(model, config)
+    md, dynamics = state.md, dynamics_of(state.walkers, config, state.md.device)
+    md.rng = torch.Generator().manual_seed(1)
+    bias = EntropyBias(model, None, [None] * 12, torch.zeros(12, dtype=torch.float64))
+    for _ in range(5):
+        md = dynamics.step(md, bias)
+    before = md.clone()
+    rows = torch.zeros(12, dtype=torch.bool)
+    rows[3] = True
+    restore_systems(md, rows, state.relaxed, dynamics, bias)
+    of_atoms = rows[md.system_idx]
+    for name in ("positions", "momenta", "forces", "base_forces"):
+        assert torch.equal(getattr(md, name)[~of_atoms], getattr(before, name)[~of_atoms]), name
+        assert not torch.equal(getattr(md, name)[of_atoms], getattr(before, name)[of_atoms]), name
+    for name in ("energy", "cell"):
+        assert torch.equal(getattr(md, name)[~rows], getattr(before, name)[~rows]), name
+    assert torch.equal(md.positions[of_atoms], state.relaxed.positions[of_atoms])
+    fresh = bias(md)
+    torch.testing.assert_close(md.forces[of_atoms], fresh["forces"][of_atoms], rtol=0, atol=0)
+    if config.ensemble == "npt":
+        assert torch.equal(md.cell[3], state.relaxed.cell[3])
+        assert float(md.cell_velocities[3]) == 0
+
+
+def test_damaged_and_foreign_checkpoints_are_refused(model, tmp_path):
+    path = tmp_path / "walkers.pt"
+    path.write_bytes(b"not a checkpoint")
+    with pytest.raises(CampaignError, match="the walkers cannot be read"):
+        load_walkers(path)
+    torch.save({"schema": 99}, path)
+    with pytest.raises(CampaignError, match="written by another version"):
+        load_walkers(path)
