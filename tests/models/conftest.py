@@ -1,17 +1,32 @@
 """Models that several tests share, and the structures to try them on."""
 
 import pytest
+import torch
 from ase import Atoms
 from ase.build import bulk
 from trial_structures import rattled
 
 from entrove.models.loaded import LoadedModel
 from entrove.models.registry import load
+from entrove.models.sevennet import SevenNetModel, build_network
 
 
 @pytest.fixture(scope="session")
 def sevennet() -> LoadedModel:
     return load("7net-0", device="cpu")
+
+
+@pytest.fixture(scope="session")
+def sevennet_in_float64() -> SevenNetModel:
+    """The same weights, every operation in double precision: differences can be trusted to many digits."""
+    network = build_network("7net-0").double()
+
+    def to_float64(module, inputs, graph):
+        return {name: value.double() if value.is_floating_point() else value for name, value in graph.items()}
+
+    # SevenNet's one-hot embedding is float32 whatever the weights are.
+    network.onehot_idx_to_onehot.register_forward_hook(to_float64)
+    return SevenNetModel(network, None, torch.device("cpu"))
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from trial_structures import rattled
 
 from entrove.models.predict import predict
 from entrove.models.registry import load
-from entrove.models.sevennet import SevenNetModel, build_network
+from entrove.models.sevennet import SevenNetModel
 
 # The network works in float32 (relative 1.2e-7) on energies of -5 to -9 eV per atom; sums run in another
 # order in a batch. 2e-6 eV/atom is a few units in the last place. Forces and stresses are sums of some
@@ -78,19 +78,6 @@ def test_nan_is_seen_in_its_system_only(sevennet):
     assert torch.isnan(results["energy"]).tolist() == [True, False]
     assert torch.isnan(results["forces"][:2]).all()
     assert torch.isfinite(results["forces"][2:]).all()
-
-
-@pytest.fixture(scope="module")
-def sevennet_in_float64() -> SevenNetModel:
-    """The same weights, every operation in double precision: differences can be trusted to many digits."""
-    network = build_network("7net-0").double()
-
-    def to_float64(module, inputs, graph):
-        return {name: value.double() if value.is_floating_point() else value for name, value in graph.items()}
-
-    # SevenNet's one-hot embedding is float32 whatever the weights are.
-    network.onehot_idx_to_onehot.register_forward_hook(to_float64)
-    return SevenNetModel(network, None, torch.device("cpu"))
 
 
 def energy(model: SevenNetModel, atoms: Atoms) -> float:

@@ -7,9 +7,13 @@ do not import each other.
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch_sim.state import SimState
+
+from entrove.errors import ModelError
+from entrove.models.neighbours import Neighbours
 
 
 @dataclass(frozen=True)
@@ -20,14 +24,57 @@ class FeaturePullBack:
     strain: Float[Tensor, "systems 3 3"]
 
 
+@dataclass(frozen=True)
+class EdgeFeatures:
+    """Features whose graph hangs on the edge vectors; the graph lives as long as this object.
+
+    `output` and `vectors` (float64, A) are empty of gradients when values alone were asked for.
+    """
+
+    state: SimState
+    neighbours: Neighbours
+    vectors: Float[Tensor, "pairs 3"]
+    output: Float[Tensor, "atoms features"]
+
+    @property
+    def values(self) -> Float[Tensor, "atoms features"]:
+        """Per-atom features in the order of the state's atoms, detached, float64."""
+        return self.output.detach().to(self.vectors.dtype)
+
+    def pull_back(self, gradient: Float[Tensor, "atoms features"]) -> FeaturePullBack:
+        """Turn dL/dvalues into dL/dr and dL/d(strain), by one backward pass; may be called repeatedly.
+
+        Edge vectors v = r_j + S h - r_i carry everything: dL/dr_k is the sum of dL/dv over edges that end
+        in k less that over edges that start there, dL/d(strain) the symmetric part of sum v (dL/dv)^T.
+        Raises `ModelError` when only the values were asked for.
+        """
+        if not self.output.requires_grad:
+            raise ModelError(
+                "these features were evaluated with pull_back=False; evaluate them again with it"
+            )
+        (edges,) = torch.autograd.grad(
+            self.output, self.vectors, gradient.to(self.output.dtype), retain_graph=True
+        )
+        positions = torch.zeros_like(self.state.positions, dtype=edges.dtype)
+        positions = positions.index_add(0, self.neighbours.neighbour, edges)
+        positions = positions.index_add(0, self.neighbours.centre, -edges)
+        outer = self.vectors.detach()[:, :, None] * edges[:, None, :]
+        strain = torch.zeros(self.state.n_systems, 3, 3, dtype=edges.dtype, device=edges.device)
+        strain = strain.index_add(0, self.state.system_idx[self.neighbours.centre], outer)
+        return FeaturePullBack(positions, (strain + strain.mT) / 2)
+
+
 @runtime_checkable
 class ModelFeatures(Protocol):
     """Features of one batch, ready to pull gradients back."""
 
-    values: Float[Tensor, "atoms features"]
+    @property
+    def values(self) -> Float[Tensor, "atoms features"]:
+        """Per-atom features in the order of the state's atoms, detached."""
+        ...
 
     def pull_back(self, gradient: Float[Tensor, "atoms features"]) -> FeaturePullBack:
-        """Turn dL/dvalues into dL/dr and dL/d(symmetric strain)."""
+        """Turn dL/dvalues into dL/dr and dL/d(strain)."""
         ...
 
 
@@ -35,10 +82,13 @@ class ModelFeatures(Protocol):
 class ModelFeatureMap(Protocol):
     """Turns a batch of atoms into per-atom features of fixed length."""
 
-    length: int
+    @property
+    def length(self) -> int:
+        """Number of features per atom."""
+        ...
 
-    def evaluate(self, state: SimState) -> ModelFeatures:
-        """Compute the features of every atom of the batch."""
+    def evaluate(self, state: SimState, *, pull_back: bool = True) -> ModelFeatures:
+        """Compute the features of every atom; with `pull_back=False` only the values are wanted."""
         ...
 
     def describe(self) -> dict[str, object]:

@@ -21,6 +21,7 @@ from torch_sim.state import SimState
 
 from entrove._optional import require
 from entrove.errors import ModelError
+from entrove.models.feature_map import ModelFeatureMap
 from entrove.models.loaded import LoadedModel, resolve_device
 from entrove.models.neighbours import Neighbours, NeighbourSearch
 from entrove.models.results import finish_results
@@ -127,6 +128,7 @@ def load_sevennet(
         cutoff_A=model.search.cutoff_A,
         batched=True,
         make_calculator=functools.partial(build_calculator, checkpoint, modal, resolved),
+        make_features=functools.partial(_features, model, name if modal is None else f"{name}@{modal}"),
     )
 
 
@@ -181,6 +183,12 @@ def build_calculator(checkpoint: str | Path, modal: str | None, device: torch.de
                     super().calculate(*args, **kwargs)
 
         return GuardedCalculator(str(checkpoint), device=device, modal=modal)
+
+
+def _features(model: SevenNetModel, name: str) -> ModelFeatureMap:
+    from entrove.models.sevennet_features import SevenNetFeatures
+
+    return SevenNetFeatures(model, name=name)
 
 
 def _check_modal(name: str, network: Any, modal: str | None) -> None:

@@ -173,8 +173,12 @@ def verified(
             "to evaluate one structure at a time, or update the model's package"
         )
     _log.warning("%s\nFalling back to its ASE calculator", report.summary())
-    serial = SerialModel(model.calculator())
-    return dataclasses.replace(model, model=serial, batched=False), report
+    return serial(model), report
+
+
+def serial(model: LoadedModel) -> LoadedModel:
+    """The same model behind its own ASE calculator, one structure at a time."""
+    return dataclasses.replace(model, model=SerialModel(model.calculator()), batched=False)
 
 
 def _probes(structures: Sequence[Atoms]) -> list[Atoms]:
