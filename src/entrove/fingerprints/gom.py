@@ -8,9 +8,8 @@ stays O(atoms) with a small, known constant.
 Ref: Zhu et al., J. Chem. Phys. 144, 034203 (2016).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -20,7 +19,7 @@ from entrove.errors import ConfigError
 from entrove.fingerprints.config import FingerprintConfig
 from entrove.fingerprints.features import PullBack
 from entrove.fingerprints.neighbours import Neighbours, find_neighbours
-from entrove.fingerprints.overlaps import Spheres, contract, overlap_matrix
+from entrove.fingerprints.overlaps import Spheres, contract, orbital_matrix
 from entrove.fingerprints.radii import width_table
 from entrove.fingerprints.spectrum import average_over_clusters, diagonalise
 from entrove.fingerprints.threads import map_over_threads, thread_count
@@ -68,32 +67,22 @@ class GaussianOverlap:
         Raises `StructureError` for two atoms at one place, positions that are not finite or a flat
         cell, and `ConfigError` for an element without a width.
         """
-        state = state.to(device=self.device, dtype=self.dtype)
+        if state.device != self.device or state.dtype != self.dtype:
+            state = state.to(device=self.device, dtype=self.dtype)
         widths = self._widths[state.atomic_numbers.long()]
         if bool(widths.isnan().any()):
             numbers = state.atomic_numbers[widths.isnan()].unique().tolist()
             raise ConfigError(f"no Gaussian width is known for atomic numbers {numbers}; give radii_A")
         neighbours = find_neighbours(state, self.config.cutoff_A)
-        batch = _Batch(neighbours, widths, state.system_idx, state.n_systems, self.config, self.length)
-        chunks = _cut(neighbours.count, self.config.orbitals_per_atom, self.device)
-        stored = 0
-        keep = []
-        for chunk in chunks:
-            stored += (
-                len(chunk.sizes)
-                * (chunk.sizes[0] * self.config.orbitals_per_atom) ** 2
-                * widths.element_size()
-            )
-            keep.append(pull_back and stored <= STORED_BYTES)
-        solved = map_over_threads(
-            lambda task: batch.solve(*task), list(zip(chunks, keep, strict=True)), self.device
-        )
+        same = bool((widths == widths[0]).all())
+        batch = _Batch(neighbours, widths, same, state.system_idx, state.n_systems, self.config, self.length)
+        tasks = _plan(neighbours.count, self.config.orbitals_per_atom, widths, pull_back)
+        solved = map_over_threads(batch.solve, tasks, self.device)
         values = widths.new_zeros(len(widths), self.length)
-        kept = min(self.length, max(spectrum.values.shape[1] for spectrum in solved))
-        for chunk, spectrum in zip(chunks, solved, strict=True):
-            width = min(kept, spectrum.values.shape[1])
-            values[chunk.atoms, :width] = spectrum.values[:, :width]
-        return GaussianOverlapFeatures(values, batch, chunks, solved if pull_back else None)
+        for task, solution in zip(tasks, solved, strict=True):
+            kept = min(self.length, solution.values.shape[1])
+            values[task.atoms, :kept] = solution.values[:, :kept]
+        return GaussianOverlapFeatures(values, batch, tasks, solved if pull_back else None)
 
 
 class GaussianOverlapFeatures:
@@ -104,12 +93,12 @@ class GaussianOverlapFeatures:
         values: Float[Tensor, "atoms features"],
         batch: "_Batch",
         chunks: "list[_Chunk]",
-        spectra: "list[_Spectrum] | None",
+        solutions: "list[_Solution] | None",
     ):
         self.values = values
         self._batch = batch
         self._chunks = chunks
-        self._spectra = spectra
+        self._solutions = solutions
 
     def pull_back(self, gradient: Float[Tensor, "atoms features"]) -> PullBack:
         """dL/dr and dL/d(strain) of any function L of the fingerprints, from g = dL/dvalues.
@@ -117,39 +106,51 @@ class GaussianOverlapFeatures:
         dL = sum over atoms of tr(V diag(g) V^T dA), with g averaged over clusters of equal eigenvalues.
         Raises `RuntimeError` after `evaluate(..., pull_back=False)`.
         """
-        if self._spectra is None:
+        if self._solutions is None:
             raise RuntimeError("these fingerprints were evaluated with pull_back=False")
         batch = self._batch
         gradient = gradient.to(self.values)
         parts = map_over_threads(
-            lambda task: batch.pull_back(gradient, *task),
-            list(zip(self._chunks, self._spectra, strict=True)),
+            lambda part: batch.pull_back(gradient, *part),
+            list(zip(self._chunks, self._solutions, strict=True)),
             self.values.device,
         )
         positions = self.values.new_zeros(len(self.values), 3)
         strain = self.values.new_zeros(batch.n_systems, 3, 3)
         for chunk, (members, on_members, on_strain) in zip(self._chunks, parts, strict=True):
-            positions.index_add_(0, members.flatten(), on_members.flatten(0, 1))
+            positions.index_add_(0, members.view(-1), on_members.view(-1, 3))
             strain.index_add_(0, batch.system_idx[chunk.atoms], on_strain)
         return PullBack(positions, (strain + strain.mT) / 2)
 
 
 @dataclass(frozen=True)
 class _Chunk:
+    """Atoms whose spheres are treated together."""
+
     atoms: Int[Tensor, " spheres"]
     sizes: list[int]  # atoms per sphere, centre included, never growing
+    keep: bool  # keep for the pull-back what is costly to compute again
 
 
 @dataclass(frozen=True)
-class _Spectrum:
+class _Kept:
+    vectors: Float[Tensor, "spheres size size"]
+    overlap: Float[Tensor, "spheres slots slots"]
+    spheres: Spheres
+    members: Int[Tensor, "spheres slots"]
+
+
+@dataclass(frozen=True)
+class _Solution:
     values: Float[Tensor, "spheres size"]
-    vectors: Float[Tensor, "spheres size size"] | None
+    kept: _Kept | None
 
 
 @dataclass(frozen=True)
 class _Batch:
     neighbours: Neighbours
     widths: Float[Tensor, " atoms"]
+    widths_are_equal: bool
     system_idx: Int[Tensor, " atoms"]
     n_systems: int
     config: FingerprintConfig
@@ -160,57 +161,64 @@ class _Batch:
         near, atoms = self.neighbours, chunk.atoms
         slot = torch.arange(chunk.sizes[0], device=atoms.device)
         is_real = slot <= near.count[atoms][:, None]
-        is_neighbour = is_real & (slot > 0)
-        pair = (near.first[atoms][:, None] + slot - 1).where(is_neighbour, 0)
-        if len(near.neighbour) == 0:  # nobody has a neighbour: every slot is its own centre
+        if chunk.sizes[0] == 1:  # nobody has a neighbour
             members, x = atoms[:, None], self.widths.new_zeros(len(atoms), 1, 3)
         else:
+            is_neighbour = is_real & (slot > 0)
+            pair = (near.first[atoms] - 1)[:, None].add(slot).mul_(is_neighbour)
             members = near.neighbour[pair].where(is_neighbour, atoms[:, None])
-            x = near.displacement[pair].where(is_neighbour[:, :, None], 0.0)
-        return Spheres(x, self.widths[members], is_real, self.config.cutoff_A), members
+            x = near.displacement.index_select(0, pair.view(-1)).view(*pair.shape, 3)
+            x = x.mul_(is_neighbour[:, :, None])
+        width = self.widths[:1, None] if self.widths_are_equal else self.widths[members]
+        return Spheres(x, width, is_real, self.config.cutoff_A), members
 
-    def solve(self, chunk: _Chunk, keep_vectors: bool) -> _Spectrum:
+    def solve(self, chunk: _Chunk) -> _Solution:
         """Eigenvalues of the spheres of a chunk, largest first."""
-        spheres, _ = self.spheres(chunk)
-        matrices = overlap_matrix(spheres, self.config.orbitals)
+        spheres, members = self.spheres(chunk)
+        overlap = spheres.s_overlaps()
+        matrix = orbital_matrix(spheres, overlap, self.config.orbitals)
         sizes = [size * self.config.orbitals_per_atom for size in chunk.sizes]
-        return _Spectrum(*diagonalise(matrices, sizes, vectors=keep_vectors))
+        values, vectors = diagonalise(matrix, sizes, vectors=chunk.keep)
+        kept = None if vectors is None else _Kept(vectors, overlap, spheres, members)
+        return _Solution(values, kept)
 
     def pull_back(
-        self, gradient: Float[Tensor, "atoms features"], chunk: _Chunk, spectrum: _Spectrum
+        self, gradient: Float[Tensor, "atoms features"], chunk: _Chunk, solution: _Solution
     ) -> tuple[Int[Tensor, "spheres slots"], Float[Tensor, "spheres slots 3"], Float[Tensor, "spheres 3 3"]]:
         """Members of the chunk's spheres, dL/dr on each, and dL/d(strain) of each sphere."""
-        if spectrum.vectors is None:
-            spectrum = self.solve(chunk, keep_vectors=True)
-        assert spectrum.vectors is not None
-        spheres, members = self.spheres(chunk)
-        size = spectrum.values.shape[1]
-        on_values = gradient.new_zeros(len(chunk.sizes), size)
-        kept = min(size, self.length)
-        on_values[:, :kept] = gradient[chunk.atoms, :kept]
+        if solution.kept is None:
+            solution = self.solve(replace(chunk, keep=True))
+        kept = solution.kept
+        assert kept is not None
+        size = solution.values.shape[1]
+        on_values = gradient[chunk.atoms, :size]
+        if size > self.length:  # eigenvalues that were cut off
+            on_values = torch.nn.functional.pad(on_values, (0, size - self.length))
         orbitals = (self.neighbours.count[chunk.atoms] + 1) * self.config.orbitals_per_atom
-        slot = torch.arange(size, device=gradient.device)
-        on_values = on_values.where(slot < orbitals[:, None], 0.0)
-        on_values = average_over_clusters(on_values, spectrum.values, orbitals)
-        weights = torch.bmm(spectrum.vectors * on_values[:, None, :], spectrum.vectors.mT)
-        on_members = contract(spheres, weights, self.config.orbitals)
+        on_values = average_over_clusters(on_values, solution.values, orbitals)
+        weights = torch.bmm(kept.vectors * on_values[:, None, :], kept.vectors.mT)
+        on_members = contract(kept.spheres, kept.overlap, weights, self.config.orbitals)
         # Moving all atoms together changes nothing.
         on_members[:, 0] = 0
         on_members[:, 0] = -on_members.sum(dim=1)
-        return members, on_members, torch.bmm(spheres.x.mT, on_members)
+        return kept.members, on_members, torch.bmm(kept.spheres.x.mT, on_members)
 
 
-def _cut(count: Int[Tensor, " atoms"], orbitals_per_atom: int, device: torch.device) -> list[_Chunk]:
+def _plan(
+    count: Int[Tensor, " atoms"], orbitals_per_atom: int, like: Float[Tensor, " atoms"], pull_back: bool
+) -> list[_Chunk]:
     """Sort atoms by sphere size, largest first, and cut them into chunks."""
     order = torch.argsort(count, descending=True, stable=True)
     sizes = (count[order] + 1).tolist()
-    limit = CHUNK_BYTES_GPU if device.type == "cuda" else CHUNK_BYTES_CPU
-    most = -(-len(sizes) // thread_count(device))
+    limit = CHUNK_BYTES_GPU if like.is_cuda else CHUNK_BYTES_CPU
+    most = -(-len(sizes) // thread_count(like.device))
     chunks = []
-    begin = 0
+    begin = stored = 0
     while begin < len(sizes):
-        matrix_bytes = 8 * (sizes[begin] * orbitals_per_atom) ** 2
-        end = begin + int(np.clip(limit // matrix_bytes, 1, most))
-        chunks.append(_Chunk(order[begin:end], sizes[begin:end]))
+        matrix_bytes = like.element_size() * (sizes[begin] * orbitals_per_atom) ** 2
+        end = begin + min(max(limit // matrix_bytes, 1), most)
+        stored += 2 * matrix_bytes * (min(end, len(sizes)) - begin)
+        keep = pull_back and stored <= STORED_BYTES
+        chunks.append(_Chunk(order[begin:end], sizes[begin:end], keep))
         begin = end
     return chunks

@@ -1,25 +1,30 @@
 """All neighbours closer than a cutoff, for a whole batch at once.
 
-A linked-cell search written in vectorised torch: atoms are wrapped along periodic directions, sorted
-into bins, and each atom meets the bins around its own, periodic images of bins included. There is no
-smallest cell: where the cutoff reaches beyond the next image, more rings of bins are visited. It is
-O(atoms), runs on any device, and needs no compilation.
+There is no smallest cell: where the cutoff reaches beyond the next image, more images are visited.
+Two searches give the same pairs: few atoms are compared all with all (this file), many go through
+linked cells (`linked_cells`), which costs O(atoms). Both are vectorised torch, on any device.
 """
 
+import functools
+import math
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch_sim.state import SimState
 
 from entrove.errors import StructureError
+from entrove.fingerprints.linked_cells import Lattices, PairSearch, search_linked_cells
 
 COINCIDENCE_A = 1e-4
 """Atoms closer than this are taken for one atom that was given twice."""
 
-_BINS_PER_ATOM = 8
-"""Upper bound of the number of bins per atom: vacuum must not cost memory."""
+MAX_DENSE_PAIRS = 2**17
+"""Up to this number of pairs and images, comparing all with all is faster than sorting into bins."""
+
+MAX_REACH = 100.0
+"""Images of a cell to either side within the cutoff; a cell flatter than that is a mistake."""
 
 
 @dataclass(frozen=True)
@@ -43,158 +48,134 @@ def find_neighbours(state: SimState, cutoff_A: float) -> Neighbours:
     and for two atoms at one place.
     """
     positions, system = state.positions.detach(), state.system_idx
-    if not bool(torch.isfinite(positions).all()):
-        bad = torch.nonzero(~torch.isfinite(positions).all(dim=1)).flatten()[:5].tolist()
-        raise StructureError(f"positions of atoms {bad} are not finite numbers; discard this structure")
-    periodic = torch.broadcast_to(state.pbc, (3,))
-    cell = _complete_cell(state.row_vector_cell.detach(), periodic)
-    inverse = torch.linalg.inv(cell)
-    fractional = torch.bmm(positions[:, None, :], inverse[system])[:, 0]
-    image = torch.floor(fractional).where(periodic, 0)
-    fractional = fractional - image
-    wrapped = positions - torch.bmm(image[:, None, :], cell[system])[:, 0]
-
-    bins = _Bins.build(fractional, system, periodic, inverse, cutoff_A)
-    centre, neighbour, shift = bins.candidates(fractional, system, periodic)
-    translation = torch.bmm(shift[:, None, :].to(cell), cell[system[centre]])[:, 0]
-    displacement = wrapped[neighbour] - wrapped[centre] + translation
-    distance2 = displacement.square().sum(dim=1)
-    itself = (centre == neighbour) & ~shift.any(dim=1)
-    keep = torch.nonzero((distance2 < cutoff_A**2) & ~itself).flatten()
-    centre, neighbour, displacement = centre[keep], neighbour[keep], displacement[keep]
-    _refuse_coincident(centre, neighbour, distance2[keep], system)
-    count = torch.bincount(centre, minlength=len(positions))
-    return Neighbours(neighbour, displacement, count, torch.cumsum(count, 0) - count)
-
-
-def _complete_cell(
-    cell: Float[Tensor, "systems 3 3"], periodic: Bool[Tensor, "3"]
-) -> Float[Tensor, "systems 3 3"]:
-    """Replace the vectors of directions that are not periodic by unit vectors normal to the others."""
-    flags = periodic.tolist()
-    directions = [axis for axis in range(3) if flags[axis]]
-    if len(directions) == 3:
-        completed = cell
-    elif not directions:
-        completed = torch.eye(3, dtype=cell.dtype, device=cell.device).expand_as(cell)
+    lattices = _lattices(state, cutoff_A)
+    atoms, systems = len(positions), len(lattices.cell)
+    largest = atoms if systems == 1 else int(torch.bincount(system).max())
+    # Once differences are reduced to the nearest image, this many further images can be in reach.
+    rings = tuple(math.floor(reach + 0.5) for reach in lattices.largest_reach)
+    dense_pairs = systems * largest**2 * math.prod(2 * ring + 1 for ring in rings)
+    if dense_pairs > MAX_DENSE_PAIRS:
+        found = search_linked_cells(positions, system, lattices, cutoff_A)
     else:
-        # The right singular vectors beyond the rank span the space normal to the periodic vectors.
-        normal = torch.linalg.svd(cell[:, directions], full_matrices=True).Vh[:, len(directions) :]
-        completed = cell.clone()
-        completed[:, [axis for axis in range(3) if not flags[axis]]] = normal
-    scale = torch.linalg.vector_norm(completed, dim=2).prod(dim=1)
-    flat = ~(torch.linalg.det(completed).abs() > 1e-9 * scale)
-    if bool(flat.any()):
-        system = int(torch.nonzero(flat)[0])
+        found = _search_all_pairs(positions, system, lattices, cutoff_A, rings, largest)
+    if float(found.shortest2) <= COINCIDENCE_A**2:
+        _refuse_coincident(found, system)
+    return Neighbours(found.neighbour, found.displacement, found.count, found.count.cumsum(0) - found.count)
+
+
+def _lattices(state: SimState, cutoff_A: float) -> Lattices:
+    """Cells with a full set of vectors, their inverses, and the cutoff in units of their thickness."""
+    # One number tells whether all are finite.
+    if not math.isfinite(float(state.positions.sum())):
+        bad = torch.nonzero(~torch.isfinite(state.positions).all(dim=1)).flatten()[:5].tolist()
+        raise StructureError(f"positions of atoms {bad} are not finite numbers; discard this structure")
+    flags = torch.broadcast_to(state.pbc, (3,))
+    periodic = flags.tolist()
+    given = state.row_vector_cell.detach()
+    cell = given if all(periodic) else _complete_cell(given, periodic)
+    inverse, _ = torch.linalg.inv_ex(cell)
+    reach = cutoff_A * torch.linalg.vector_norm(inverse, dim=1)
+    if not all(periodic):
+        reach = reach.where(flags, 0.0)
+    largest_reach = reach.amax(dim=0).tolist()
+    if not all(one <= MAX_REACH for one in largest_reach):
+        system = int(torch.nonzero(~(reach <= MAX_REACH).all(dim=1))[0])
         raise StructureError(
-            f"the cell of structure {system}, {cell[system].tolist()}, has no volume along its periodic "
-            f"directions (pbc {flags}); give three independent vectors or switch pbc off"
+            f"the cell of structure {system}, {given[system].tolist()}, has no volume along its periodic "
+            f"directions (pbc {periodic}); give independent vectors, or switch pbc off"
         )
+    return Lattices(cell, inverse, reach, flags, tuple(largest_reach))
+
+
+def _complete_cell(cell: Float[Tensor, "systems 3 3"], periodic: list[bool]) -> Float[Tensor, "systems 3 3"]:
+    """Replace the vectors of directions that are not periodic by unit vectors normal to the others."""
+    directions = [axis for axis in range(3) if periodic[axis]]
+    if not directions:
+        return torch.eye(3, dtype=cell.dtype, device=cell.device).repeat(len(cell), 1, 1)
+    # The right singular vectors beyond the rank span the space normal to the periodic vectors.
+    normal = torch.linalg.svd(cell[:, directions], full_matrices=True).Vh[:, len(directions) :]
+    completed = cell.clone()
+    completed[:, [axis for axis in range(3) if not periodic[axis]]] = normal
     return completed
 
 
-@dataclass(frozen=True)
-class _Bins:
-    """Atoms sorted into a grid of bins per system. All quantities are in fractional coordinates."""
+def _search_all_pairs(
+    positions: Float[Tensor, "atoms 3"],
+    system: Int[Tensor, " atoms"],
+    lattices: Lattices,
+    cutoff_A: float,
+    rings: tuple[int, ...],
+    largest: int,
+) -> PairSearch:
+    """Compare all atoms of a system with all; structures are padded to the largest.
 
-    shape: Int[Tensor, "systems 3"]
-    origin: Float[Tensor, "systems 3"]
-    extent: Float[Tensor, "systems 3"]
-    start: Int[Tensor, " systems"]  # number of the system's first bin
-    order: Int[Tensor, " atoms"]  # atoms sorted by bin
-    first: Int[Tensor, " bins"]
-    count: Int[Tensor, " bins"]
-    rings: tuple[int, int, int]  # how many bins to visit on either side
+    Components of vectors come before pairs in memory: sums over them are then fast.
+    """
+    systems, atoms = len(lattices.cell), len(positions)
+    slots = None if systems * largest == atoms else _Slots.build(system, systems, largest)
+    padded = positions if slots is None else slots.pad(positions)
+    fractional = torch.bmm(lattices.inverse.mT, padded.view(systems, largest, 3).mT)
+    difference = fractional[:, :, None, :] - fractional[:, :, :, None]
+    difference.sub_(difference.round().mul_(lattices.periodic[:, None, None]))
+    displacement = torch.bmm(lattices.cell.mT, difference.view(systems, 3, -1))[..., None]
+    images = _images(rings, positions.device)
+    if len(images) > 1:
+        translation = torch.matmul(images.to(positions), lattices.cell).mT
+        displacement = displacement + translation[:, :, None, :]
+    distance2 = displacement.square().sum(dim=1).view(systems, largest, largest, len(images))
+    distance2.diagonal(dim1=1, dim2=2)[:, len(images) // 2].fill_(torch.inf)
+    near = distance2 < cutoff_A**2
+    count = near.view(systems * largest, -1).sum(dim=1)
+    row = torch.nonzero(near.view(-1)).flatten()
+    per_system = distance2[0].numel()
+    owner = torch.div(row, per_system, rounding_mode="floor")
+    neighbour = torch.div(row, len(images), rounding_mode="floor") % largest + owner * largest
+    first_component = row + owner * (2 * per_system)
+    components = first_component[:, None] + torch.arange(0, 3 * per_system, per_system, device=row.device)
+    shortest2 = distance2.min() if slots is None else distance2.nan_to_num(torch.inf).min()
+    if slots is not None:
+        neighbour, count = slots.atom[neighbour], count[slots.of_atom]
+    return PairSearch(neighbour, displacement.reshape(-1).take(components), count, shortest2)
+
+
+@functools.lru_cache(maxsize=64)
+def _images(rings: tuple[int, ...], device: torch.device) -> Int[Tensor, "images 3"]:
+    """Lattice translations within `rings` on either side; the middle one is zero."""
+    return torch.cartesian_prod(*[torch.arange(-ring, ring + 1, device=device) for ring in rings])
+
+
+@dataclass(frozen=True)
+class _Slots:
+    """Where the atoms of structures of different sizes go when all are padded to the largest."""
+
+    of_atom: Int[Tensor, " atoms"]
+    atom: Int[Tensor, " slots"]  # 0 in padding
 
     @classmethod
-    def build(
-        cls,
-        fractional: Float[Tensor, "atoms 3"],
-        system: Int[Tensor, " atoms"],
-        periodic: Bool[Tensor, "3"],
-        inverse: Float[Tensor, "systems 3 3"],
-        cutoff_A: float,
-    ) -> "_Bins":
-        n_systems = len(inverse)
-        # The cutoff in units of the distance between opposite faces of the cell.
-        reach = cutoff_A * torch.linalg.vector_norm(inverse, dim=1)
-        low, high = _range_per_system(fractional, system, n_systems)
-        origin = low.where(~periodic, 0)
-        extent = (high - low).where(~periodic, 1.0).clamp(min=1e-6)
-        atoms = torch.bincount(system, minlength=n_systems)
-        most = (_BINS_PER_ATOM * atoms.to(extent)).pow(1 / 3).clamp(min=1)[:, None]
-        shape = torch.floor(extent / reach).clamp(min=1).minimum(most.floor())
-        rings = torch.ceil(reach * shape / extent)
-        # Without images there is nothing beyond the first and the last bin.
-        rings = rings.where(periodic, rings.minimum(shape - 1)).amax(dim=0).long().tolist()
-        shape = shape.long()
-        bins = shape.prod(dim=1)
-        start = torch.cumsum(bins, 0) - bins
-        index = _bin_of(fractional, system, shape, origin, extent)
-        flat = start[system] + _ravel(index, shape[system])
-        order = torch.argsort(flat, stable=True)
-        count = torch.bincount(flat, minlength=int(bins.sum()))
-        return cls(shape, origin, extent, start, order, torch.cumsum(count, 0) - count, count, tuple(rings))
+    def build(cls, system: Int[Tensor, " atoms"], systems: int, largest: int) -> "_Slots":
+        counts = torch.bincount(system)
+        atoms = torch.arange(len(system), device=system.device)
+        shift = torch.arange(systems, device=system.device) * largest - (counts.cumsum(0) - counts)
+        of_atom = atoms + shift[system]
+        atom = system.new_zeros(systems * largest)
+        atom[of_atom] = atoms
+        return cls(of_atom, atom)
 
-    def candidates(
-        self, fractional: Float[Tensor, "atoms 3"], system: Int[Tensor, " atoms"], periodic: Bool[Tensor, "3"]
-    ) -> tuple[Int[Tensor, " pairs"], Int[Tensor, " pairs"], Int[Tensor, "pairs 3"]]:
-        """Centre, neighbour and lattice shift of every pair whose bins are near enough."""
-        device = fractional.device
-        steps = torch.cartesian_prod(*[torch.arange(-n, n + 1, device=device) for n in self.rings])
-        shape = self.shape[system]
-        own = _bin_of(fractional, system, self.shape, self.origin, self.extent)
-        visited = own[:, None, :] + steps[None, :, :]
-        shift = torch.div(visited, shape[:, None, :], rounding_mode="floor")
-        inside = ((shift == 0) | periodic).all(dim=2)
-        visited = visited - shift * shape[:, None, :]
-        flat = (self.start[system][:, None] + _ravel(visited, shape[:, None, :])).flatten()
-        count = self.count[flat] * inside.flatten()
-        row = torch.repeat_interleave(count)
-        within = torch.arange(len(row), device=device) - (torch.cumsum(count, 0) - count)[row]
-        neighbour = self.order[self.first[flat][row] + within]
-        return torch.div(row, len(steps), rounding_mode="floor"), neighbour, shift.reshape(-1, 3)[row]
+    def pad(self, positions: Float[Tensor, "atoms 3"]) -> Float[Tensor, "slots 3"]:
+        """Fill padding with NaN, which is nearer than the cutoff to nothing."""
+        padded = positions.new_full((len(self.atom), 3), torch.nan)
+        padded[self.of_atom] = positions
+        return padded
 
 
-def _range_per_system(
-    fractional: Float[Tensor, "atoms 3"], system: Int[Tensor, " atoms"], n_systems: int
-) -> tuple[Float[Tensor, "systems 3"], Float[Tensor, "systems 3"]]:
-    index = system[:, None].expand(-1, 3)
-    empty = fractional.new_zeros(n_systems, 3)
-    low = empty.scatter_reduce(0, index, fractional, "amin", include_self=False)
-    high = empty.scatter_reduce(0, index, fractional, "amax", include_self=False)
-    return low, high
-
-
-def _bin_of(
-    fractional: Float[Tensor, "atoms 3"],
-    system: Int[Tensor, " atoms"],
-    shape: Int[Tensor, "systems 3"],
-    origin: Float[Tensor, "systems 3"],
-    extent: Float[Tensor, "systems 3"],
-) -> Int[Tensor, "atoms 3"]:
-    """Bin of each atom; rounding at the upper edge must not make a bin that does not exist."""
-    shape = shape[system]
-    index = ((fractional - origin[system]) / extent[system] * shape).long()
-    return index.clamp(min=torch.zeros_like(shape), max=shape - 1)
-
-
-def _ravel(index: Int[Tensor, "*shape 3"], shape: Int[Tensor, "*other 3"]) -> Int[Tensor, "*shape"]:
-    return (index[..., 0] * shape[..., 1] + index[..., 1]) * shape[..., 2] + index[..., 2]
-
-
-def _refuse_coincident(
-    centre: Int[Tensor, " pairs"],
-    neighbour: Int[Tensor, " pairs"],
-    distance2: Float[Tensor, " pairs"],
-    system: Int[Tensor, " atoms"],
-) -> None:
-    if len(distance2) == 0 or float(distance2.min()) > COINCIDENCE_A**2:
-        return
-    pair = int(distance2.argmin())
-    first, second, structure = int(centre[pair]), int(neighbour[pair]), int(system[centre[pair]])
+def _refuse_coincident(found: PairSearch, system: Int[Tensor, " atoms"]) -> None:
+    pair = int(found.displacement.square().sum(dim=1).argmin())
+    first = int(torch.searchsorted(found.count.cumsum(0), pair, right=True))
+    second = int(found.neighbour[pair])
+    structure = int(system[first])
     offset = int((system < structure).sum())
+    distance = float(found.displacement[pair].norm())
     raise StructureError(
         f"atoms {first - offset} and {second - offset} of structure {structure} are at one place "
-        f"({float(distance2[pair]) ** 0.5:.1e} Angstrom apart); remove one of them"
+        f"({distance:.1e} Angstrom apart); remove one of them"
     )

@@ -25,70 +25,94 @@ PADDING_EIGENVALUE = -1.0
 
 @dataclass(frozen=True)
 class Spheres:
-    """Spheres of similar size, padded to the largest. Lengths in Angstrom."""
+    """Spheres of similar size, padded to the largest. Lengths in Angstrom.
+
+    `width` broadcasts: one number stands for all where all widths are equal, which is cheaper.
+    """
 
     x: Float[Tensor, "spheres slots 3"]  # zero in padding
-    width: Float[Tensor, "spheres slots"]
+    width: Float[Tensor, "#spheres #slots"]
     is_real: Bool[Tensor, "spheres slots"]
     cutoff_A: float
+
+    def inverse_w(self) -> Float[Tensor, "#spheres #slots #slots"]:
+        """1 / w of each pair, in 1/Angstrom^2."""
+        variance = self.width.square()
+        return (variance[:, :, None] + variance[:, None, :]).reciprocal_()
 
     def damping(self) -> tuple[Float[Tensor, "spheres slots"], Float[Tensor, "spheres slots"]]:
         """f (zero in padding), and 1 - d^2 / r_c^2."""
         rest = 1 - self.x.square().sum(dim=2) / self.cutoff_A**2
-        return (rest * rest).where(self.is_real, 0.0), rest
+        # At the very edge rounding gives 0 or less, and the gradient divides by it.
+        rest = rest.clamp_(min=torch.finfo(rest.dtype).eps)
+        return (rest * rest).mul_(self.is_real), rest
 
-    def s_overlaps(self) -> tuple[Float[Tensor, "spheres slots slots"], Float[Tensor, "spheres slots slots"]]:
-        """Damped s overlaps f_i S f_j, and 1 / w."""
-        variance = self.width.square()
-        inverse_w = (variance[:, :, None] + variance[:, None, :]).reciprocal_()
+    def s_overlaps(self) -> Float[Tensor, "spheres slots slots"]:
+        """Damped overlaps of s Gaussians, f_i S f_j; zero in padding."""
+        inverse_w = self.inverse_w()
         norm2 = self.x.square().sum(dim=2)
+        f, _ = self.damping()
+        if inverse_w.numel() == 1:
+            # ln A = x_i . x_j / w + h_i + h_j with h = ln f - x^2 / 2w; ln 0 must stay a number.
+            h = f.clamp(min=torch.finfo(f.dtype).tiny).log_().addcmul_(norm2, inverse_w[:, 0], value=-0.5)
+            h = h.where(self.is_real, -1e30)[:, :, None]
+            one = torch.ones_like(h)
+            left = torch.cat([self.x * inverse_w, h, one], dim=2)
+            return torch.bmm(left, torch.cat([self.x, one, h], dim=2).mT).exp_()
         # -D^2 / 2 = x_i . x_j - (x_i^2 + x_j^2) / 2
         exponent = torch.baddbmm(norm2[:, :, None] + norm2[:, None, :], self.x, self.x.mT, beta=-0.5)
         overlap = exponent.mul_(inverse_w).exp_()
-        f, _ = self.damping()
         ratio = (2 * self.width)[:, :, None] * self.width[:, None, :] * inverse_w
-        overlap.mul_(ratio.sqrt().mul_(ratio)).mul_(f[:, :, None]).mul_(f[:, None, :])
-        return overlap, inverse_w
+        return overlap.mul_(ratio.sqrt().mul_(ratio)).mul_(f[:, :, None]).mul_(f[:, None, :])
 
 
-def overlap_matrix(spheres: Spheres, orbitals: str) -> Float[Tensor, "spheres size size"]:
-    """A of every sphere; orbitals of one atom are adjacent (s, p_x, p_y, p_z)."""
-    overlap, inverse_w = spheres.s_overlaps()
+def orbital_matrix(
+    spheres: Spheres, overlap: Float[Tensor, "spheres slots slots"], orbitals: str
+) -> Float[Tensor, "spheres size size"]:
+    """A of every sphere from its s overlaps; orbitals of one atom are adjacent (s, p_x, p_y, p_z)."""
+    matrix = overlap.clone() if orbitals == "s" else _sp_matrix(spheres, overlap)
+    padding = ~spheres.is_real
     if orbitals == "sp":
-        overlap = _sp_matrix(spheres, overlap, inverse_w)
-    per_atom = overlap.shape[1] // spheres.x.shape[1]
-    padding = (~spheres.is_real).repeat_interleave(per_atom, dim=1)
-    overlap.diagonal(dim1=1, dim2=2).masked_fill_(padding, PADDING_EIGENVALUE)
-    return overlap
+        padding = padding.repeat_interleave(4, dim=1)
+    matrix.diagonal(dim1=1, dim2=2).masked_fill_(padding, PADDING_EIGENVALUE)
+    return matrix
 
 
 def contract(
-    spheres: Spheres, weights: Float[Tensor, "spheres size size"], orbitals: str
+    spheres: Spheres,
+    overlap: Float[Tensor, "spheres slots slots"],
+    weights: Float[Tensor, "spheres size size"],
+    orbitals: str,
 ) -> Float[Tensor, "spheres slots 3"]:
     """d tr(W A) / dx for symmetric W, with the centre held at the origin.
 
     The centre's own row is left as it is: the caller knows that all rows sum to zero.
     """
-    overlap, inverse_w = spheres.s_overlaps()
     if orbitals == "s":
-        weighted = overlap.mul_(weights)
-        total = weighted.sum(dim=2)
-        pull = weighted.mul_(inverse_w)
-        gradient = 2 * (torch.bmm(pull, spheres.x) - pull.sum(dim=2, keepdim=True) * spheres.x)
+        # W : A = sum of P_ij = W_ij A_ij, and dA_ij / dx_i = -A_ij (x_i - x_j) / w at fixed damping.
+        inverse_w = spheres.inverse_w()
+        weighted = weights.mul_(overlap)
+        homogeneous = torch.cat([spheres.x, torch.ones_like(spheres.x[:, :, :1])], dim=2)
+        if inverse_w.numel() == 1:
+            pulled = torch.bmm(weighted, homogeneous)
+            total, pulled = pulled[:, :, 3], pulled * inverse_w
+        else:
+            total = weighted.sum(dim=2)
+            pulled = torch.bmm(weighted.mul_(inverse_w), homogeneous)
+        gradient = 2 * torch.addcmul(pulled[:, :, :3], pulled[:, :, 3:], spheres.x, value=-1)
     else:
-        total, gradient = _sp_contraction(spheres, weights, overlap, inverse_w)
+        total, gradient = _sp_contraction(spheres, weights, overlap)
     # df/dx = -4 (1 - d^2 / r_c^2) x / r_c^2, and each f appears in a row and in a column.
     _, rest = spheres.damping()
-    radial = total * (-8 / spheres.cutoff_A**2) / rest.where(spheres.is_real, 1.0)
+    radial = total.div(rest).mul_(-8 / spheres.cutoff_A**2)
     return gradient.addcmul_(radial[:, :, None], spheres.x)
 
 
 def _sp_matrix(
-    spheres: Spheres,
-    overlap: Float[Tensor, "spheres slots slots"],
-    inverse_w: Float[Tensor, "spheres slots slots"],
+    spheres: Spheres, overlap: Float[Tensor, "spheres slots slots"]
 ) -> Float[Tensor, "spheres size size"]:
-    count, slots = spheres.width.shape
+    count, slots = spheres.is_real.shape
+    inverse_w = spheres.inverse_w()
     difference = spheres.x[:, :, None, :] - spheres.x[:, None, :, :]
     row = (math.sqrt(2) * spheres.width)[:, :, None] * inverse_w
     column = (math.sqrt(2) * spheres.width)[:, None, :] * inverse_w
@@ -107,14 +131,14 @@ def _sp_contraction(
     spheres: Spheres,
     weights: Float[Tensor, "spheres size size"],
     overlap: Float[Tensor, "spheres slots slots"],
-    inverse_w: Float[Tensor, "spheres slots slots"],
 ) -> tuple[Float[Tensor, "spheres slots"], Float[Tensor, "spheres slots 3"]]:
     """Sum over j of W : A by atom i, and the gradient at fixed damping.
 
     W : A of a pair is f_i S f_j B(D), with B = W_ss - row W_ps . D + column W_sp . D
     + row column (w tr W_pp - D W_pp D); its gradient in D is f_i S f_j (dB/dD - D B / w).
     """
-    count, slots = spheres.width.shape
+    count, slots = spheres.is_real.shape
+    inverse_w = spheres.inverse_w()
     blocks = weights.view(count, slots, 4, slots, 4)
     difference = spheres.x[:, :, None, :] - spheres.x[:, None, :, :]
     row = (math.sqrt(2) * spheres.width)[:, :, None] * inverse_w

@@ -1,0 +1,173 @@
+"""Neighbour search through linked cells: O(atoms), whole batches, any periodicity.
+
+Atoms are wrapped along periodic directions and sorted into bins about as wide as the cutoff; each atom
+meets the bins around its own, periodic images of bins included.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from entrove.fingerprints.threads import map_over_threads
+
+CENTRES_PER_PIECE = 128
+"""Atoms whose neighbours are searched together on a CPU: their pairs fit the cache."""
+
+BINS_PER_ATOM = 8
+"""Upper bound of the number of bins per atom: vacuum must not cost memory."""
+
+
+@dataclass(frozen=True)
+class Lattices:
+    """Cells of a batch, completed along directions that are not periodic.
+
+    `reach` is the cutoff in units of the distance between opposite faces, 0 where not periodic.
+    """
+
+    cell: Float[Tensor, "systems 3 3"]  # vectors in rows, Angstrom
+    inverse: Float[Tensor, "systems 3 3"]
+    reach: Float[Tensor, "systems 3"]
+    periodic: Bool[Tensor, "3"]
+    largest_reach: tuple[float, ...]  # over all systems
+
+
+@dataclass(frozen=True)
+class PairSearch:
+    """Directed pairs sorted by centre, and the square of the shortest distance (inf without pairs)."""
+
+    neighbour: Int[Tensor, " pairs"]
+    displacement: Float[Tensor, "pairs 3"]
+    count: Int[Tensor, " atoms"]
+    shortest2: Float[Tensor, ""]
+
+
+def search_linked_cells(
+    positions: Float[Tensor, "atoms 3"], system: Int[Tensor, " atoms"], lattices: Lattices, cutoff_A: float
+) -> PairSearch:
+    """Find every image closer than the cutoff to every atom, the atom itself excluded."""
+    fractional = torch.bmm(positions[:, None, :], lattices.inverse[system])[:, 0]
+    image = torch.floor(fractional).where(lattices.periodic, 0.0)
+    wrapped = positions - torch.bmm(image[:, None, :], lattices.cell[system])[:, 0]
+    bins = _Bins.build(fractional - image, system, lattices, cutoff_A)
+
+    def search(centres: Int[Tensor, " centres"]) -> PairSearch:
+        return _search_around(centres, wrapped, system, lattices, bins, cutoff_A)
+
+    atoms = torch.arange(len(positions), device=system.device)
+    per_piece = len(atoms) if positions.is_cuda else CENTRES_PER_PIECE
+    found = map_over_threads(search, atoms.split(per_piece), positions.device)
+    return PairSearch(
+        neighbour=torch.cat([piece.neighbour for piece in found]),
+        displacement=torch.cat([piece.displacement for piece in found]),
+        count=torch.cat([piece.count for piece in found]),
+        shortest2=torch.stack([piece.shortest2 for piece in found]).amin(),
+    )
+
+
+def _search_around(
+    centres: Int[Tensor, " centres"],
+    wrapped: Float[Tensor, "atoms 3"],
+    system: Int[Tensor, " atoms"],
+    lattices: Lattices,
+    bins: "_Bins",
+    cutoff_A: float,
+) -> PairSearch:
+    """Find the neighbours of some atoms (a range)."""
+    near, shift, count = bins.around(centres, system[centres], lattices.periodic)
+    # Row k of `origin` is what to add to an atom of the k-th (atom, bin) to get its displacement.
+    # Components come before pairs in memory: gathers and sums are then fast.
+    origin = torch.bmm(shift.to(wrapped), lattices.cell[system[centres]]) - wrapped[centres][:, None, :]
+    origin = origin.view(-1, 3).t().contiguous()
+    row = torch.repeat_interleave(count)
+    within = torch.arange(len(row), device=row.device)
+    within += (bins.first[near] - count.cumsum(0) + count).index_select(0, row)
+    neighbour = bins.order.index_select(0, within)
+    displacement = torch.stack(
+        [wrapped[:, axis].take(neighbour).add_(origin[axis].take(row)) for axis in range(3)]
+    )
+    distance2 = displacement.square().sum(dim=0)
+    keep = torch.nonzero(distance2 < cutoff_A**2).flatten()
+    centre = centres[torch.div(row[keep], shift.shape[1], rounding_mode="floor")]
+    neighbour, distance2 = neighbour[keep], distance2[keep]
+    # In its own bin an atom meets itself, at distance zero exactly.
+    other = torch.nonzero((neighbour != centre) | (distance2 > 0)).flatten()
+    shortest2 = distance2[other].amin() if len(other) else distance2.new_tensor(torch.inf)
+    counts = torch.bincount(centre[other] - centres[0], minlength=len(centres))
+    displacement = displacement.index_select(1, keep[other]).t().contiguous()
+    return PairSearch(neighbour[other], displacement, counts, shortest2)
+
+
+@dataclass(frozen=True)
+class _Bins:
+    """Atoms sorted into a grid of bins per system."""
+
+    shape: Int[Tensor, "systems 3"]
+    of_atom: Int[Tensor, "atoms 3"]
+    start: Int[Tensor, " systems"]  # number of the system's first bin
+    order: Int[Tensor, " atoms"]  # atoms sorted by bin
+    first: Int[Tensor, " bins"]
+    count: Int[Tensor, " bins"]
+    rings: list[int]  # how many bins to visit on either side
+
+    @classmethod
+    def build(
+        cls,
+        fractional: Float[Tensor, "atoms 3"],
+        system: Int[Tensor, " atoms"],
+        lattices: Lattices,
+        cutoff_A: float,
+    ) -> "_Bins":
+        periodic, systems = lattices.periodic, len(lattices.cell)
+        low, high = _range_per_system(fractional, system, systems)
+        origin = low.where(~periodic, 0.0)
+        extent = (high - low).where(~periodic, 1.0).clamp(min=1e-6)
+        # Completed vectors have unit length: along them fractional coordinates are in Angstrom.
+        reach = lattices.reach.where(periodic, cutoff_A)
+        atoms = torch.bincount(system, minlength=systems)
+        most = (BINS_PER_ATOM * atoms.to(extent)).pow(1 / 3)[:, None]
+        shape = torch.minimum(extent / reach, most).floor().clamp(min=1)
+        rings = torch.ceil(reach * shape / extent)
+        # Without images there is nothing beyond the first and the last bin.
+        rings = rings.where(periodic, rings.minimum(shape - 1)).amax(dim=0).long().tolist()
+        of_atom = ((fractional - origin[system]) * (shape / extent)[system]).long()
+        shape = shape.long()
+        # Rounding at the upper edge must not make a bin that does not exist.
+        of_atom = of_atom.minimum(shape[system] - 1)
+        bins = shape.prod(dim=1)
+        start = bins.cumsum(0) - bins
+        flat = start[system] + _ravel(of_atom, shape[system])
+        count = torch.bincount(flat, minlength=int(bins.sum()))
+        return cls(
+            shape, of_atom, start, torch.argsort(flat, stable=True), count.cumsum(0) - count, count, rings
+        )
+
+    def around(
+        self,
+        centres: Int[Tensor, " centres"],
+        system: Int[Tensor, " centres"],
+        periodic: Bool[Tensor, "3"],
+    ) -> tuple[Int[Tensor, " visits"], Int[Tensor, "centres steps 3"], Int[Tensor, " visits"]]:
+        """Bins that each of some atoms visits, the lattice vectors crossed on the way, and atoms in them."""
+        steps = torch.cartesian_prod(*[torch.arange(-n, n + 1, device=system.device) for n in self.rings])
+        shape = self.shape[system][:, None, :]
+        visited = self.of_atom[centres][:, None, :] + steps
+        shift = torch.div(visited, shape, rounding_mode="floor")
+        near = (self.start[system][:, None] + _ravel(visited - shift * shape, shape)).flatten()
+        inside = ((shift == 0) | periodic).all(dim=2)
+        return near, shift, self.count[near] * inside.flatten()
+
+
+def _range_per_system(
+    fractional: Float[Tensor, "atoms 3"], system: Int[Tensor, " atoms"], systems: int
+) -> tuple[Float[Tensor, "systems 3"], Float[Tensor, "systems 3"]]:
+    index = system[:, None].expand(-1, 3)
+    empty = fractional.new_zeros(systems, 3)
+    low = empty.scatter_reduce(0, index, fractional, "amin", include_self=False)
+    high = empty.scatter_reduce(0, index, fractional, "amax", include_self=False)
+    return low, high
+
+
+def _ravel(index: Int[Tensor, "*rows 3"], shape: Int[Tensor, "*other 3"]) -> Int[Tensor, "*rows"]:
+    return (index[..., 0] * shape[..., 1] + index[..., 1]) * shape[..., 2] + index[..., 2]
