@@ -75,7 +75,9 @@ def _read_seed(config_path: Path, config: CampaignConfig, index: int) -> Seed:
             "give a crystal",
         )
     if max(atoms.cell.lengths()) > LONGEST_REASONABLE_CELL_A:
-        raise _problem(config_path, key_path, f"{path}: a cell edge of {max(atoms.cell.lengths()):.0f} A; is it in A?")
+        raise _problem(
+            config_path, key_path, f"{path}: a cell edge of {max(atoms.cell.lengths()):.0f} A; is it in A?"
+        )
     return Seed(seed.phase, atoms)
 
 

@@ -63,7 +63,9 @@ class ModelConfig(Settings):
         default="auto", description="Where models run; auto takes CUDA where there is one."
     )
     threads: int = Field(
-        default=0, ge=0, description="CPU threads of exploration and training; 0 takes all cores that are allowed."
+        default=0,
+        ge=0,
+        description="CPU threads of exploration and training; 0 takes all cores that are allowed.",
     )
     verify_batching: Literal["stop", "fall_back"] = Field(
         default="stop",
@@ -83,7 +85,9 @@ class StoppingConfig(Settings):
         description="Stop when the labels of the next round would add less information than this, in nats per label.",
     )
     force_mae_meV_per_A: float | None = Field(
-        default=None, gt=0, description="Stop when the force error on the validation set is below this, in meV/A."
+        default=None,
+        gt=0,
+        description="Stop when the force error on the validation set is below this, in meV/A.",
     )
 
 
@@ -97,7 +101,9 @@ class CampaignConfig(Settings):
         description="Name of the campaign: letters, digits and ._+- only.",
     )
     folder: str = Field(
-        default="campaign", min_length=1, description="Folder of the campaign, relative to this configuration."
+        default="campaign",
+        min_length=1,
+        description="Folder of the campaign, relative to this configuration.",
     )
     random_seed: int = Field(default=1, ge=0, lt=2**31, description="Seed of everything random.")
     seeds: tuple[SeedConfig, ...] = Field(min_length=1, description="Crystals to start from, one a phase.")
@@ -107,7 +113,8 @@ class CampaignConfig(Settings):
         default=FingerprintConfig(), description="What is measured of the surroundings of an atom."
     )
     entropy: EntropyConfig = Field(
-        default=EntropyConfig(), description="The entropy that selects, and the parameters of those that bias."
+        default=EntropyConfig(),
+        description="The entropy that selects, and the parameters of those that bias.",
     )
     sampling: SamplingConfig = Field(default=SamplingConfig(), description="Exploration by biased MD.")
     selection: SelectionConfig = Field(

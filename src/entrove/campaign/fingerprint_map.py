@@ -25,7 +25,11 @@ def draw_map(
     config = resolve_length(config, structures)
     assert isinstance(config.length, int)
     values = fingerprint(
-        structures, cutoff_A=config.cutoff_A, length=config.length, orbitals=config.orbitals, radii_A=config.radii_A
+        structures,
+        cutoff_A=config.cutoff_A,
+        length=config.length,
+        orbitals=config.orbitals,
+        radii_A=config.radii_A,
     ).values
     ends = np.cumsum([len(atoms) for atoms in structures])[:-1]
     means = np.stack([part.mean(axis=0) for part in np.split(values, ends)])
@@ -53,7 +57,11 @@ def draw_map(
 
 def _describe(atoms: Atoms) -> str:
     info = atoms.info
-    parts = [atoms.get_chemical_formula(), str(info.get("entrove_pool", "")), str(info.get("entrove_kind", ""))]
+    parts = [
+        atoms.get_chemical_formula(),
+        str(info.get("entrove_pool", "")),
+        str(info.get("entrove_kind", "")),
+    ]
     if "entrove_pressure_GPa" in info:
         parts.append(f"{info['entrove_pressure_GPa']:g} GPa")
     if "entrove_temperature_K" in info:

@@ -26,7 +26,11 @@ def finish(campaign: CheckedCampaign, ledger: Ledger, models: CampaignModels, ve
     labels = [atoms for atoms in read_structures(workspace.dataset) if atoms.info["entrove_round"] <= best]
     # The training of this round is done: asking for it again returns what came out.
     trained = learn.train(
-        campaign, labels, read_structures(workspace.validation), workspace.in_round(best, "training"), Silence()
+        campaign,
+        labels,
+        read_structures(workspace.validation),
+        workspace.in_round(best, "training"),
+        Silence(),
     )
     record = ledger.find(best, "validate")
     assert record is not None

@@ -7,6 +7,7 @@ from typing import Any
 
 from ase import Atoms
 
+from entrove.campaign.candidate_files import read_candidates
 from entrove.campaign.check import CheckedCampaign
 from entrove.campaign.progress import ProgressListener
 from entrove.campaign.results import LabelRow
@@ -14,6 +15,7 @@ from entrove.campaign.stages import StageOutcome
 from entrove.labelling.cache import LabelCache
 from entrove.labelling.label import Label, Outcome
 from entrove.labelling.labeller import Labeller
+from entrove.labelling.level_of_theory import LevelOfTheory
 from entrove.labelling.outliers import find_energy_outliers
 from entrove.models.loaded import LoadedModel
 from entrove.models.predict import predict
@@ -81,11 +83,16 @@ def label_requests(
     return LabelledSet(structures, rows)
 
 
-def is_unlabelled(campaign: CheckedCampaign, cache: LabelCache, candidate: Candidate) -> bool:
-    """Tell whether a structure has neither a label nor a place in quarantine: it was released to be tried again."""
-    from entrove.labelling.level_of_theory import LevelOfTheory
-
-    return cache.get(candidate.atoms, LevelOfTheory.of(campaign.config.labelling.engine)) is None
+def released_requests(campaign: CheckedCampaign, round: int) -> list[Request]:
+    """Structures of earlier rounds that have neither a label nor a place in quarantine: a person released them."""
+    level = LevelOfTheory.of(campaign.config.labelling.engine)
+    earlier = [
+        candidate
+        for number in range(1, round)
+        for candidate in read_candidates(campaign.workspace.in_round(number, "selected.xyz"))
+    ]
+    with LabelCache(cache_path(campaign)) as cache:
+        return [Request(one) for one in earlier if cache.get(one.atoms, level) is None]
 
 
 def outcome_of(labelled: LabelledSet) -> StageOutcome:

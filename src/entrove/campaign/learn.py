@@ -31,7 +31,10 @@ class Validated:
 
 
 def train(
-    campaign: CheckedCampaign, labels: Sequence[Atoms], validation: Sequence[Atoms], folder: Path,
+    campaign: CheckedCampaign,
+    labels: Sequence[Atoms],
+    validation: Sequence[Atoms],
+    folder: Path,
     listener: ProgressListener,
 ) -> TrainedModel:
     """Tune the foundation model to all training labels; an interrupted run continues after its last epoch.

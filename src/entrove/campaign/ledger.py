@@ -94,20 +94,27 @@ class Ledger:
 
     def find(self, round: int, stage: str) -> StageRecord | None:
         """Return the record of a finished stage, or None."""
-        return next((record for record in self.stages() if (record.round, record.stage) == (round, stage)), None)
+        return next(
+            (record for record in self.stages() if (record.round, record.stage) == (round, stage)), None
+        )
 
     def stages(self) -> list[StageRecord]:
         """Return every finished stage, oldest first."""
-        query = "SELECT round, stage, finished_utc, seconds, summary, payload FROM stages ORDER BY finished_utc"
+        query = (
+            "SELECT round, stage, finished_utc, seconds, summary, payload FROM stages ORDER BY finished_utc"
+        )
         with self._connection() as connection:
             rows = connection.execute(query).fetchall()
         return [StageRecord(*row[:5], payload=json.loads(row[5])) for row in rows]
 
-    def enter(self, round: int, stage: str, seconds: float, summary: str, payload: dict[str, Any]) -> StageRecord:
+    def enter(
+        self, round: int, stage: str, seconds: float, summary: str, payload: dict[str, Any]
+    ) -> StageRecord:
         """Enter a finished stage, in one transaction."""
         with self._connection() as connection:
             earlier = connection.execute(
-                "SELECT COALESCE(SUM(seconds), 0) FROM interruptions WHERE round = ? AND stage = ?", (round, stage)
+                "SELECT COALESCE(SUM(seconds), 0) FROM interruptions WHERE round = ? AND stage = ?",
+                (round, stage),
             ).fetchone()[0]
             record = StageRecord(round, stage, time.time(), seconds + earlier, summary, payload)
             connection.execute(

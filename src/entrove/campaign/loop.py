@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from ase import Atoms
 
 from entrove.campaign import explore, label_stage, learn, prepare
+from entrove.campaign.candidate_files import read_candidates
 from entrove.campaign.check import CheckedCampaign
 from entrove.campaign.finish import finish
+from entrove.campaign.label_stage import LabelledSet, Request
 from entrove.campaign.ledger import Ledger, StageRecord
 from entrove.campaign.lock import hold_campaign
 from entrove.campaign.log import log_to
@@ -16,9 +18,7 @@ from entrove.campaign.settled import settle_config
 from entrove.campaign.stages import StageOutcome, StageRunner
 from entrove.campaign.stopping import stop_after_validation, stop_before_labels
 from entrove.campaign.workspace import Workspace
-from entrove.sampling.candidates import Candidate
 from entrove.structures import read_structures, write_structures
-from entrove.training.trained_model import TrainedModel
 
 
 def run_campaign(campaign: CheckedCampaign, listener: ProgressListener) -> None:
@@ -67,7 +67,12 @@ class _Loop:
 
     def _prepare(self) -> None:
         run, campaign = self.runner.run, self.campaign
-        run(0, "verify", "comparing batched and single evaluations", lambda: prepare.verify(campaign, self.models))
+        run(
+            0,
+            "verify",
+            "comparing batched and single evaluations",
+            lambda: prepare.verify(campaign, self.models),
+        )
         run(0, "relax", "relaxing each phase at each pressure", lambda: prepare.relax(campaign, self.models))
         run(
             0,
@@ -87,13 +92,22 @@ class _Loop:
         run(0, "validate", "the untuned model on the validation set", lambda: self._validate(0))
 
     def _label_hold_out(self) -> StageOutcome:
-        candidates = prepare.read_candidates(self._files.in_round(0, "hold_out.xyz"))
-        labelled = label_stage.label_candidates(
-            self.campaign, candidates, None, 0, self.runner.ledger.created_utc, self._listener
-        )
+        candidates = read_candidates(self._files.in_round(0, "hold_out.xyz"))
+        labelled = self._buy([Request(candidate) for candidate in candidates], 0, [])
         prepare.require_labels(labelled, "validation")
         write_structures(self._files.validation, labelled.structures)
         return label_stage.outcome_of(labelled)
+
+    def _buy(self, requests: list[Request], round: int, earlier: list[Atoms]) -> LabelledSet:
+        return label_stage.label_requests(
+            self.campaign,
+            requests,
+            round,
+            self.models.foundation,
+            earlier,
+            self.runner.ledger.created_utc,
+            self._listener,
+        )
 
     def _round(self, number: int) -> str | None:
         """Run one round; return why the campaign ends with it, or None."""
@@ -105,7 +119,12 @@ class _Loop:
             lambda: explore.explore(self.campaign, self.models, number, self._listener),
             unit="steps",
         )
-        selected = run(number, "select", "picking what is new to the dataset", lambda: explore.select(self.campaign, number))
+        selected = run(
+            number,
+            "select",
+            "picking what is new to the dataset",
+            lambda: explore.select(self.campaign, number),
+        )
         verdict = stop_before_labels(
             self.campaign.config.stopping,
             number - 1,
@@ -115,7 +134,13 @@ class _Loop:
         )
         if verdict is not None:
             return verdict
-        run(number, "label", "labelling the picked structures", lambda: self._label(number, selected), unit="labels")
+        run(
+            number,
+            "label",
+            "labelling the picked structures",
+            lambda: self._label(number, selected),
+            unit="labels",
+        )
         run(
             number,
             "train",
@@ -124,21 +149,22 @@ class _Loop:
             total=self.campaign.config.training.epochs,
             unit="epochs",
         )
-        validated = run(number, "validate", "the tuned model on the validation set", lambda: self._validate(number))
+        validated = run(
+            number, "validate", "the tuned model on the validation set", lambda: self._validate(number)
+        )
         total = learn.error_table(validated.payload).total
         return stop_after_validation(self.campaign.config.stopping, number, total.force_mae_meV_per_A)
 
     def _label(self, number: int, selected: StageRecord) -> StageOutcome:
-        candidates = [Candidate.from_atoms(atoms) for atoms in read_structures(self._files.in_round(number, "selected.xyz"))]
-        labelled = label_stage.label_candidates(
-            self.campaign,
-            candidates,
-            selected.payload["gains_nats"],
-            number,
-            self.runner.ledger.created_utc,
-            self._listener,
-        )
-        earlier = [atoms for atoms in self._training_labels() if atoms.info["entrove_round"] != number]
+        candidates = read_candidates(self._files.in_round(number, "selected.xyz"))
+        requests = [
+            Request(candidate, gain)
+            for candidate, gain in zip(candidates, selected.payload["gains_nats"], strict=True)
+        ]
+        requests += label_stage.released_requests(self.campaign, number)
+        earlier = [atoms for atoms in self._training_labels() if atoms.info["entrove_round"] < number]
+        labelled = self._buy(requests, number, earlier)
+        prepare.require_labels(labelled, "picked")
         write_structures(self._files.dataset, earlier + labelled.structures)
         return label_stage.outcome_of(labelled)
 
@@ -160,7 +186,9 @@ class _Loop:
             untuned = learn.error_table(record.payload)
         model = self.models.tuned(number) if number else self.models.foundation
         validated = learn.validate(
-            model, read_structures(self._files.validation), self._files.in_round(number, "validation_predictions.xyz")
+            model,
+            read_structures(self._files.validation),
+            self._files.in_round(number, "validation_predictions.xyz"),
         )
         return learn.outcome_of(validated, untuned)
 

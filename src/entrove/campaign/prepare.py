@@ -1,10 +1,12 @@
 """Before the first round: verify the model, relax the phases, make anchors and the validation set."""
 
+from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 
+import numpy as np
 from ase import Atoms
 
+from entrove.campaign.candidate_files import read_candidates, write_candidates
 from entrove.campaign.check import CheckedCampaign
 from entrove.campaign.label_stage import LabelledSet
 from entrove.campaign.models import CampaignModels
@@ -13,8 +15,10 @@ from entrove.campaign.stages import StageOutcome
 from entrove.errors import CampaignError
 from entrove.sampling.candidates import Candidate
 from entrove.sampling.grid import Start
+from entrove.sampling.hold_out import generate_hold_out
+from entrove.sampling.pools.anchors import generate_anchors
 from entrove.sampling.relax import relax_at_pressure
-from entrove.structures import read_structures, write_structures
+from entrove.structures import write_structures
 
 ANCHOR_STREAM, HOLD_OUT_STREAM = 1_000_001, 1_000_002
 """Streams of random numbers beside those of the rounds; a stream never shares a seed with another."""
@@ -64,16 +68,6 @@ def read_starts(campaign: CheckedCampaign) -> list[Start]:
     return [Start(one.phase, one.pressure_GPa, one.atoms) for one in candidates]
 
 
-def read_candidates(path: Path) -> list[Candidate]:
-    """Candidates of an extended XYZ file; an empty file holds none."""
-    return [Candidate.from_atoms(atoms) for atoms in read_structures(path)] if path.stat().st_size else []
-
-
-def write_candidates(path: Path, candidates: Sequence[Candidate]) -> None:
-    """Write candidates as extended XYZ."""
-    write_structures(path, [candidate.to_atoms() for candidate in candidates])
-
-
 def reference_run(anchors: Sequence[Candidate]) -> list[Atoms]:
     """The unbiased structures that the features are whitened on: MD snapshots, or all anchors without MD."""
     thermal = [one.atoms for one in anchors if one.kind == "md"]
@@ -90,11 +84,46 @@ def require_labels(labelled: LabelledSet, what: str) -> None:
         )
 
 
-def make_anchors(campaign: CheckedCampaign, models: CampaignModels, listener: ProgressListener) -> StageOutcome:
-    """Pool C: relaxed, strained and sheared cells, and short unbiased MD."""
-    raise NotImplementedError
+def make_anchors(
+    campaign: CheckedCampaign, models: CampaignModels, listener: ProgressListener
+) -> StageOutcome:
+    """Pool C: relaxed, strained and sheared cells, and short unbiased MD, which also calibrates the entropy."""
+    config = campaign.config
+    anchors = generate_anchors(
+        read_starts(campaign),
+        config.regime.temperatures_K,
+        models.foundation.model,
+        config.sampling,
+        np.random.default_rng([config.random_seed, ANCHOR_STREAM]),
+        on_step=listener.advanced,
+    )
+    write_candidates(campaign.workspace.in_round(0, "anchors.xyz"), anchors)
+    return StageOutcome(_count_kinds(anchors))
 
 
-def make_hold_out(campaign: CheckedCampaign, models: CampaignModels, listener: ProgressListener) -> StageOutcome:
+def make_hold_out(
+    campaign: CheckedCampaign, models: CampaignModels, listener: ProgressListener
+) -> StageOutcome:
     """The validation set: other strains and shears, hot MD from other trajectories."""
-    raise NotImplementedError
+    config, files = campaign.config, campaign.workspace
+    anchors = [one.atoms for one in read_candidates(files.in_round(0, "anchors.xyz"))]
+    hold_out = generate_hold_out(
+        read_starts(campaign),
+        config.regime.temperatures_K,
+        anchors,
+        models.foundation.model,
+        config.sampling,
+        np.random.default_rng([config.random_seed, HOLD_OUT_STREAM]),
+        on_step=listener.advanced,
+    )
+    if not hold_out:
+        raise CampaignError(
+            "the validation set is empty; give sampling.hold_out volume_strains, shears or md_snapshots"
+        )
+    write_candidates(files.in_round(0, "hold_out.xyz"), hold_out)
+    return StageOutcome(_count_kinds(hold_out))
+
+
+def _count_kinds(candidates: Sequence[Candidate]) -> str:
+    counts = Counter(candidate.kind for candidate in candidates)
+    return ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in counts.items())

@@ -18,13 +18,13 @@ from entrove.campaign.results import (
     CampaignResults,
     ErrorRow,
     FingerprintMap,
-    LabelRow,
     Parity,
     StageTime,
     WalkerRow,
 )
 from entrove.campaign.workspace import Workspace
 from entrove.errors import CampaignError
+from entrove.labelling.cache import LabelCache
 from entrove.labelling.level_of_theory import LevelOfTheory
 from entrove.structures import read_structures
 from entrove.units import EV_PER_A3_IN_GPA
@@ -59,12 +59,14 @@ def read_results(folder: Path) -> CampaignResults:
         foundation_model=config.model.name,
         config_yaml=text,
         errors=tuple(_errors(stages)),
-        labels=tuple(row for record in stages if "labels" in record.payload for row in label_rows(record.payload)),
-        stages=tuple(StageTime(record.round, record.stage, record.seconds, record.summary) for record in stages),
-        parity=tuple(_parity(stages, workspace)),
-        walkers=tuple(
-            WalkerRow(**row) for record in stages for row in record.payload.get("walkers", ())
+        labels=tuple(
+            row for record in stages if "labels" in record.payload for row in label_rows(record.payload)
         ),
+        stages=tuple(
+            StageTime(record.round, record.stage, record.seconds, record.summary) for record in stages
+        ),
+        parity=tuple(_parity(stages, workspace)),
+        walkers=tuple(WalkerRow(**row) for record in stages for row in record.payload.get("walkers", ())),
         next_gain_nats={
             record.round: record.payload["gain_nats"] for record in stages if record.stage == "select"
         },
@@ -72,10 +74,24 @@ def read_results(folder: Path) -> CampaignResults:
     )
 
 
+def read_label_cache(folder: Path) -> tuple[LabelCache, Path]:
+    """Open the label cache of a campaign; also its folder of engine files.
+
+    Raises `CampaignError` when the folder holds no campaign.
+    """
+    workspace = Workspace(Path(folder).absolute())
+    if not workspace.config.is_file():
+        raise CampaignError(f"{folder}: holds no campaign; give the folder that 'entrove run' filled")
+    config = CampaignConfig.model_validate(yaml.safe_load(workspace.config.read_text(encoding="utf-8")))
+    return LabelCache(config.labelling.cache or workspace.label_cache), workspace.label_work
+
+
 def describe_level(level: LevelOfTheory) -> str:
     """Write a level of theory for people, settings and all."""
     settings = level.describe()["settings"]
-    shown = [f"{key} {value}" for key, value in settings.items() if key != "name" and value not in (None, False)]
+    shown = [
+        f"{key} {value}" for key, value in settings.items() if key != "name" and value not in (None, False)
+    ]
     return ", ".join([level.engine, *shown])
 
 
@@ -143,11 +159,15 @@ def _compare(reference: Sequence[Atoms], predicted: Sequence[Atoms], round: int)
     )
 
 
-def _map(stages: Sequence[StageRecord], workspace: Workspace, config: CampaignConfig) -> FingerprintMap | None:
+def _map(
+    stages: Sequence[StageRecord], workspace: Workspace, config: CampaignConfig
+) -> FingerprintMap | None:
     done = {(record.round, record.stage) for record in stages}
     if (0, "relax") not in done:
         return None
-    groups: list[tuple[str, int, list[Atoms]]] = [("seed", 0, read_structures(workspace.in_round(0, "relaxed.xyz")))]
+    groups: list[tuple[str, int, list[Atoms]]] = [
+        ("seed", 0, read_structures(workspace.in_round(0, "relaxed.xyz")))
+    ]
     for round in sorted({number for number, stage in done if stage == "select"}):
         groups.append(("walker", round, read_structures(workspace.in_round(round, "candidates.xyz"))))
         selected = workspace.in_round(round, "selected.xyz")

@@ -28,7 +28,9 @@ def write_reference_page(model: type[BaseModel]) -> str:
         lines += ["| key | type | default | meaning |", "|---|---|---|---|"]
         for name, field in section.model_fields.items():
             cells = (f"`{name}`", _type_text(field), _default_text(field), field.description or "")
-            lines.append("| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |")
+            lines.append(
+                "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+            )
         lines.append("")
     return "\n".join(lines).rstrip() + "\n"
 
@@ -64,7 +66,9 @@ def _given_lines(name: str, value: Any) -> list[str]:
 
 
 def _one_line(value: Any) -> str:
-    text = yaml.safe_dump(_plain(value), default_flow_style=True, sort_keys=False, width=10_000, allow_unicode=True)
+    text = yaml.safe_dump(
+        _plain(value), default_flow_style=True, sort_keys=False, width=10_000, allow_unicode=True
+    )
     return text.strip().removesuffix("\n...").strip()
 
 

@@ -9,6 +9,10 @@ from entrove.campaign.config import CampaignConfig
 from entrove.campaign.config_file import format_key_path
 from entrove.errors import CampaignError
 
+_HEADER = (
+    "# The configuration of this campaign with every key resolved, written by entrove; edit your own file.\n"
+)
+
 FREE_TO_CHANGE = (
     ("stopping",),
     ("model", "device"),
@@ -42,8 +46,9 @@ def settle_config(path: Path, config: CampaignConfig) -> None:
                 "put the old values back, or choose another folder with --folder"
             )
     partial = path.with_name(f".{path.name}.partial")
-    header = "# The configuration of this campaign with every key resolved. Written by entrove; edit your own file instead.\n"
-    partial.write_text(header + yaml.safe_dump(wanted, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    partial.write_text(
+        _HEADER + yaml.safe_dump(wanted, sort_keys=False, allow_unicode=True), encoding="utf-8"
+    )
     partial.replace(path)
 
 

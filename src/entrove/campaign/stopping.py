@@ -14,7 +14,11 @@ def stop_before_labels(
         return f"the budget of {stopping.labels} training labels is spent"
     if next_labels == 0:
         return "no candidate is left that is new to the dataset"
-    if stopping.least_gain_nats is not None and rounds_done and next_gain_nats / next_labels < stopping.least_gain_nats:
+    if (
+        stopping.least_gain_nats is not None
+        and rounds_done
+        and next_gain_nats / next_labels < stopping.least_gain_nats
+    ):
         return (
             f"the next {next_labels} labels would add {next_gain_nats / next_labels:.3g} nats each, "
             f"less than least_gain_nats={stopping.least_gain_nats:g}"
@@ -22,7 +26,9 @@ def stop_before_labels(
     return None
 
 
-def stop_after_validation(stopping: StoppingConfig, rounds_done: int, force_mae_meV_per_A: float) -> str | None:
+def stop_after_validation(
+    stopping: StoppingConfig, rounds_done: int, force_mae_meV_per_A: float
+) -> str | None:
     """Say why no other round should begin, or None to go on."""
     wanted = stopping.force_mae_meV_per_A
     if wanted is not None and force_mae_meV_per_A <= wanted:

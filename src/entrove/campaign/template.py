@@ -26,7 +26,9 @@ def write_starting_point(folder: Path, seed_files: list[Path]) -> Path:
         raise ConfigError(f"{target}: exists already; choose another folder, or edit it")
     names = [path.stem for path in seed_files]
     if len(set(names)) != len(names):
-        raise ConfigError(f"two seed files have the same name ({', '.join(names)}); a phase is named after its file")
+        raise ConfigError(
+            f"two seed files have the same name ({', '.join(names)}); a phase is named after its file"
+        )
     for path in seed_files:
         read_structures(path)
     folder.mkdir(parents=True, exist_ok=True)
@@ -46,5 +48,7 @@ def write_starting_point(folder: Path, seed_files: list[Path]) -> Path:
         "regime": {"pressures_GPa": [0.0, 10.0], "temperatures_K": [300.0, 1000.0]},
         "labelling": {"engine": {"name": "gpaw"}},
     }
-    target.write_text(_HEADER.format(name=target.name) + write_commented_yaml(CampaignConfig, given), encoding="utf-8")
+    target.write_text(
+        _HEADER.format(name=target.name) + write_commented_yaml(CampaignConfig, given), encoding="utf-8"
+    )
     return target

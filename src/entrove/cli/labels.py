@@ -17,7 +17,9 @@ def list_labels(folder: Path, *, retry: bool, console: Console) -> None:
     with cache:
         if retry:
             released = release_quarantined(work_folder, cache)
-            console.print(f"released {len(released)} labels; the next round of 'entrove run' tries them again")
+            console.print(
+                f"released {len(released)} labels; the next round of 'entrove run' tries them again"
+            )
         table = Table(box=None, pad_edge=False)
         for heading in ("structure", "formula", "state", "tries", "time", "cause"):
             table.add_column(heading, overflow="fold")

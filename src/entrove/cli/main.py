@@ -23,7 +23,9 @@ app = typer.Typer(
     help="Entropy-driven training data for machine-learned interatomic potentials, and the potentials.",
 )
 
-ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="Configuration, as written by 'entrove init'.")]
+ConfigPath = Annotated[
+    Path, typer.Argument(metavar="CONFIG", help="Configuration, as written by 'entrove init'.")
+]
 FolderPath = Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder of a campaign.")]
 
 
@@ -94,7 +96,10 @@ def report_command(folder: FolderPath) -> None:
 def labels_command(
     folder: FolderPath,
     retry: Annotated[
-        bool, typer.Option("--retry", help="Release the quarantined labels, so that the next run tries them again.")
+        bool,
+        typer.Option(
+            "--retry", help="Release the quarantined labels, so that the next run tries them again."
+        ),
     ] = False,
 ) -> None:
     """List the labels of a campaign and their states."""
@@ -138,7 +143,7 @@ def run() -> None:
     except OSError as error:
         _complain(
             f"the operating system refused: {error}\n"
-            "Nothing that was finished is lost; mend the cause (disk full? permissions?) and run the same command again."
+            "Nothing that was finished is lost; mend the cause (disk full? permissions?) and run the command again."
         )
         sys.exit(1)
     except KeyboardInterrupt:
@@ -147,7 +152,7 @@ def run() -> None:
 
 
 def _load_torch_sim_quietly() -> None:
-    """Import torch-sim with the terminal's error stream closed: without a GPU its Warp kernels say so there."""
+    """Import torch-sim with the error stream closed: without a GPU its Warp kernels complain."""
     sys.stderr.flush()
     kept = os.dup(2)
     try:

@@ -31,9 +31,9 @@ def show_plan(config_path: Path, console: Console) -> None:
 
 def _basis(plan: Plan) -> str:
     spread = f"two of three labels take {plan.shortest_s:.0f} to {plan.longest_s:.0f} s"
-    if plan.observations:
-        return f"From {plan.observations} labels of this level of theory: {spread}. Exploration and training not included."
-    return (
-        f"No label of this level of theory is known yet, so this is a guess from atoms, electrons and k-points: "
-        f"{spread}. Exploration and training not included."
+    known = (
+        f"From {plan.observations} labels of this level of theory"
+        if plan.observations
+        else "No label of this level of theory is known yet; guessed from atoms, electrons and k-points"
     )
+    return f"{known}: {spread}. Exploration and training not included."

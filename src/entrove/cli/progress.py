@@ -153,7 +153,12 @@ class LiveProgress:
         """Show the new stage on the live line."""
         self._stage = _Stage(stage_title(round, stage), total, unit, self._clock)
         self._progress.reset(
-            self._task, total=total, description=self._stage.title, count=description, stage=self._stage, visible=True
+            self._task,
+            total=total,
+            description=self._stage.title,
+            count=description,
+            stage=self._stage,
+            visible=True,
         )
 
     def advanced(self, done: int, total: int | None = None, note: str = "") -> None:

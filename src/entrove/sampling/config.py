@@ -124,6 +124,26 @@ class AnchorSettings(Settings):
     md_snapshots: int = Field(default=2, ge=0, description="Snapshots of each of these MD runs.")
 
 
+class HoldOutSettings(Settings):
+    """The validation set: made like anchors, but elsewhere, labelled first and never trained on."""
+
+    volume_strains: tuple[Positive, ...] = Field(
+        default=(0.92, 1.08),
+        description="Volume of isotropically strained cells over that of the relaxed phase.",
+    )
+    shears: tuple[float, ...] = Field(default=(0.05,), description="Engineering shear strains.")
+    shear_planes: int = Field(
+        default=1, ge=1, le=3, description="In how many of the planes yz, xz and xy each shear is applied."
+    )
+    temperature_factor: Positive = Field(
+        default=1.0, description="Temperature of the hot MD over the highest temperature of the regime."
+    )
+    md_steps: int = Field(
+        default=200, ge=0, description="Steps of hot NVT MD of each phase at each pressure."
+    )
+    md_snapshots: int = Field(default=2, ge=0, description="Snapshots of each of these MD runs.")
+
+
 class OrderedSettings(Settings):
     """Pool B: relaxations of perturbed seeds and random crystals towards equal environments."""
 
@@ -185,6 +205,7 @@ class SamplingConfig(Settings):
     )
     anchors: AnchorSettings = Field(default=AnchorSettings(), description="Pool of anchors.")
     ordered: OrderedSettings = Field(default=OrderedSettings(), description="Pool of ordered cells.")
+    hold_out: HoldOutSettings = Field(default=HoldOutSettings(), description="Validation set.")
 
     @model_validator(mode="after")
     def _steps_fit(self) -> "SamplingConfig":

@@ -37,6 +37,14 @@ class Walker:
         """Whether this walker feels an entropy at all."""
         return self.entropy != "none"
 
+    @property
+    def strength_in_words(self) -> str:
+        """Entropy, mode and strength for people."""
+        if not self.biased:
+            return "unbiased"
+        strength = f"kappa {self.kappa_eV:g} eV" if self.fraction is None else f"fraction {self.fraction:g}"
+        return f"{self.entropy}, {self.mode.replace('_', ' ')}, {strength}"
+
 
 def plan_walkers(
     starts: Sequence[Start], temperatures_K: Sequence[float], config: SamplingConfig

@@ -1,0 +1,204 @@
+"""Explore with biased walkers against the shared dataset, then pick what is worth a label."""
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+
+from entrove.campaign.candidate_files import read_candidates, write_candidates
+from entrove.campaign.check import CheckedCampaign
+from entrove.campaign.datasets import SharedDataset
+from entrove.campaign.label_stage import cache_path
+from entrove.campaign.models import CampaignModels
+from entrove.campaign.prepare import read_starts, reference_run
+from entrove.campaign.progress import ProgressListener
+from entrove.campaign.stages import StageOutcome
+from entrove.fingerprints.gom import GaussianOverlap
+from entrove.fingerprints.lengths import resolve_length
+from entrove.labelling.cache import LabelCache
+from entrove.labelling.cost import CostModel
+from entrove.labelling.level_of_theory import LevelOfTheory
+from entrove.sampling.candidates import Candidate
+from entrove.sampling.checkpoint import load_walkers, save_walkers
+from entrove.sampling.grid import plan_walkers
+from entrove.sampling.pools.entropy_md import Exploration, advance, begin
+from entrove.sampling.restarts import summarise_restarts
+from entrove.selection.front_door import select as pick
+from entrove.structures import content_hash, read_structures, write_structures
+
+ADMITTED = "entrove_admitted"
+ADMISSIONS_PER_LABEL = 2
+"""During a round the dataset takes in this many snapshots for each label that will be bought."""
+
+
+def explore(
+    campaign: CheckedCampaign, models: CampaignModels, round: int, listener: ProgressListener
+) -> StageOutcome:
+    """Run all walkers of a round; a run that was interrupted goes on after its last chunk."""
+    config, files = campaign.config, campaign.workspace
+    model = models.exploring(round).model
+    dataset = shared_dataset(campaign, device=str(model.device))
+    sampling = config.sampling
+    total = sampling.thermalise_steps + sampling.chunks * sampling.chunk_steps
+    walkers_file, candidates_file = (
+        files.in_round(round, "walkers.pt"),
+        files.in_round(round, "walker_snapshots.xyz"),
+    )
+
+    def report_from(first: int) -> Callable[[int, int], None]:
+        return lambda done, _: listener.advanced(first + done, total)
+
+    if walkers_file.exists():
+        exploration = _read_exploration(walkers_file, candidates_file)
+        dataset.add([exploration.candidates[index].atoms for index in exploration.admitted])
+    else:
+        walkers, structures = plan_walkers(read_starts(campaign), config.regime.temperatures_K, sampling)
+        rng = np.random.default_rng([config.random_seed, round])
+        exploration = begin(walkers, structures, model, sampling, rng, on_step=report_from(0))
+    admissions = math.ceil(ADMISSIONS_PER_LABEL * config.selection.count / sampling.chunks)
+
+    def admit(snapshots: Sequence[Candidate]) -> list[int]:
+        chosen = _pick_new(dataset, snapshots, admissions)
+        dataset.add([snapshots[index].atoms for index in chosen])
+        return chosen
+
+    while exploration.chunks_done(sampling) < sampling.chunks and exploration.walkers.rows:
+        done = sampling.thermalise_steps + exploration.chunks_done(sampling) * sampling.chunk_steps
+        exploration = advance(
+            exploration,
+            model,
+            dataset.features,
+            dataset.functionals(),
+            sampling,
+            admit,
+            on_step=report_from(done),
+        )
+        _write_exploration(exploration, walkers_file, candidates_file)
+    ordered: list[Candidate] = []
+    write_candidates(files.in_round(round, "candidates.xyz"), [*exploration.candidates, *ordered])
+    return _outcome(exploration, ordered, round)
+
+
+def select(campaign: CheckedCampaign, round: int) -> StageOutcome:
+    """Pick the labels of a round from walkers, ordered cells and anchors, against the whole dataset."""
+    config, files = campaign.config, campaign.workspace
+    dataset = shared_dataset(campaign).selecting
+    known = _hashes_spent(campaign, round)
+    pool = [
+        *read_candidates(files.in_round(round, "candidates.xyz")),
+        *read_candidates(files.in_round(0, "anchors.xyz")),
+    ]
+    pool = [candidate for candidate in pool if content_hash(candidate.atoms) not in known]
+    wanted = config.selection.count
+    if config.stopping.labels is not None:
+        wanted = min(wanted, max(0, config.stopping.labels - len(_training_labels(campaign))))
+    if not pool or not wanted:
+        write_candidates(files.in_round(round, "selected.xyz"), [])
+        return StageOutcome(
+            "nothing to pick", {"picked": 0, "gain_nats": 0.0, "gains_nats": [], "rejected": {}}
+        )
+    selection = pick(
+        [candidate.to_atoms() for candidate in pool],
+        min(wanted, len(pool)),
+        given=dataset,
+        config=config.selection,
+        cost_s=_cost(campaign) if config.selection.rank_by == "gain_per_second" else None,
+    )
+    write_candidates(files.in_round(round, "selected.xyz"), [pool[index] for index in selection.indices])
+    gain = float(selection.gains.sum())
+    quotas = {use.pool or "any": use.picked for use in selection.quotas}
+    return StageOutcome(
+        f"{len(selection)} of {len(pool)} candidates, together {gain:.1f} nats ({_in_words(quotas)})",
+        {
+            "picked": len(selection),
+            "gain_nats": gain,
+            "gains_nats": [float(value) for value in selection.gains],
+            "rejected": selection.rejections_by_filter(),
+            "picked_by_pool": quotas,
+        },
+    )
+
+
+def shared_dataset(campaign: CheckedCampaign, device: str = "cpu") -> SharedDataset:
+    """The dataset of the training labels so far, whitened on the unbiased reference run."""
+    anchors = read_candidates(campaign.workspace.in_round(0, "anchors.xyz"))
+    # The length is fixed by the anchors, which hold the densest cells, and so is the same in every round.
+    config = resolve_length(campaign.config.fingerprint, [one.atoms for one in anchors])
+    dataset = SharedDataset(campaign.config, GaussianOverlap(config, device))
+    dataset.calibrate(reference_run(anchors))
+    dataset.add(_training_labels(campaign))
+    return dataset
+
+
+def _training_labels(campaign: CheckedCampaign) -> list[Atoms]:
+    path = campaign.workspace.dataset
+    return read_structures(path) if path.exists() and path.stat().st_size else []
+
+
+def _pick_new(dataset: SharedDataset, snapshots: Sequence[Candidate], count: int) -> list[int]:
+    if not snapshots:
+        return []
+    chosen = pick([one.atoms for one in snapshots], min(count, len(snapshots)), given=dataset.selecting)
+    return [int(index) for index in chosen.indices]
+
+
+def _hashes_spent(campaign: CheckedCampaign, round: int) -> set[str]:
+    """Structures of the hold-out, and all that earlier rounds have sent to the engine, whatever came of it."""
+    files = campaign.workspace
+    spent = {content_hash(atoms) for atoms in read_structures(files.in_round(0, "hold_out.xyz"))}
+    for earlier in range(1, round):
+        spent |= {content_hash(one.atoms) for one in read_candidates(files.in_round(earlier, "selected.xyz"))}
+    return spent
+
+
+def _cost(campaign: CheckedCampaign) -> Callable[[Atoms], float]:
+    engine = campaign.config.labelling.engine
+    with LabelCache(cache_path(campaign)) as cache:
+        model = CostModel(engine, cache.costs(LevelOfTheory.of(engine)))
+    return lambda atoms: model.predict(atoms).seconds
+
+
+def _write_exploration(exploration: Exploration, walkers_file: Path, candidates_file: Path) -> None:
+    # Candidates first: those of a chunk that the walkers' file does not know yet are dropped on reading.
+    admitted = set(exploration.admitted)
+    structures = [candidate.to_atoms() for candidate in exploration.candidates]
+    for index, atoms in enumerate(structures):
+        atoms.info[ADMITTED] = index in admitted
+    write_structures(candidates_file, structures)
+    save_walkers(walkers_file, exploration.walkers)
+
+
+def _read_exploration(walkers_file: Path, candidates_file: Path) -> Exploration:
+    walkers = load_walkers(walkers_file)
+    structures = read_structures(candidates_file) if candidates_file.stat().st_size else []
+    structures = [atoms for atoms in structures if atoms.info["entrove_step"] <= walkers.step]
+    admitted = tuple(index for index, atoms in enumerate(structures) if atoms.info[ADMITTED])
+    return Exploration(walkers, tuple(Candidate.from_atoms(atoms) for atoms in structures), admitted)
+
+
+def _outcome(exploration: Exploration, ordered: Sequence[Candidate], round: int) -> StageOutcome:
+    summaries = summarise_restarts(exploration.walkers.walkers, exploration.walkers.restarts)
+    rows = [
+        {
+            "round": round,
+            "walker": one.walker.index,
+            "phase": one.walker.phase,
+            "pressure_GPa": one.walker.pressure_GPa,
+            "temperature_K": one.walker.temperature_K,
+            "strength": one.walker.strength_in_words,
+            "restarts": one.restarts,
+            "reasons": ", ".join(f"{count} x {reason}" for reason, count in one.by_reason.items()),
+        }
+        for one in summaries
+    ]
+    restarts = sum(one.restarts for one in summaries)
+    summary = f"{len(exploration.candidates)} snapshots of {len(summaries)} walkers, {restarts} restarts"
+    if ordered:
+        summary += f", {len(ordered)} ordered cells"
+    return StageOutcome(summary, {"walkers": rows, "candidates": len(exploration.candidates) + len(ordered)})
+
+
+def _in_words(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items() if count)

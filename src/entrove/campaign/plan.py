@@ -1,0 +1,110 @@
+"""What a campaign would cost, before anything is paid."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ase import Atoms
+
+from entrove.campaign.check import CheckedCampaign
+from entrove.campaign.label_stage import cache_path
+from entrove.labelling.cache import LabelCache
+from entrove.labelling.config import LocalExecution, ParslExecution, SlurmExecution
+from entrove.labelling.cost import CostModel
+from entrove.labelling.level_of_theory import LevelOfTheory
+from entrove.sampling.grid import Start
+from entrove.sampling.strained import deform
+
+
+@dataclass(frozen=True)
+class PlanRow:
+    """Labels of one purpose and what they cost."""
+
+    what: str
+    labels: int
+    core_hours: float
+    wall_hours: float
+    disk_MB: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The cost of all labels of a campaign that is run to its last round."""
+
+    rows: tuple[PlanRow, ...]
+    shortest_s: float
+    longest_s: float
+    observations: int  # labels of this level of theory that the estimate rests on
+
+
+def make_plan(campaign: CheckedCampaign) -> Plan:
+    """Estimate the labels of a campaign from the sizes and k-points of its seeds.
+
+    Labels that the cache knows at this level of theory sharpen the estimate. Nothing is written.
+    """
+    config = campaign.config
+    engine, path = config.labelling.engine, cache_path(campaign)
+    costs = []
+    if path.exists():
+        with LabelCache(path) as cache:
+            costs = cache.costs(LevelOfTheory.of(engine))
+    model = CostModel(engine, costs)
+    seeds = [seed.atoms for seed in campaign.seeds]
+    training = config.selection.count * config.stopping.rounds
+    if config.stopping.labels is not None:
+        training = min(training, config.stopping.labels)
+    rows = tuple(
+        _row(what, _spread(seeds, count), model, config.labelling.executor)
+        for what, count in (("validation", _hold_out_size(campaign)), ("training", training))
+    )
+    total = PlanRow(
+        "together",
+        sum(row.labels for row in rows),
+        sum(row.core_hours for row in rows),
+        sum(row.wall_hours for row in rows),
+        sum(row.disk_MB for row in rows),
+    )
+    guesses = [model.predict(atoms) for atoms in seeds]
+    return Plan(
+        (*rows, total),
+        min(guess.seconds / guess.factor for guess in guesses),
+        max(guess.seconds * guess.factor for guess in guesses),
+        model.observations,
+    )
+
+
+def _hold_out_size(campaign: CheckedCampaign) -> int:
+    """Structures of the hold-out; those that turn out to be copies of others are counted too."""
+    settings, pressures = campaign.config.sampling.hold_out, campaign.config.regime.pressures_GPa
+    starts = [Start(seed.phase, pressure, seed.atoms) for seed in campaign.seeds for pressure in pressures]
+    deformed = deform(
+        starts, settings.volume_strains, settings.shears, "validation", planes=settings.shear_planes
+    )
+    return len(deformed) + len(starts) * (settings.md_snapshots if settings.md_steps else 0)
+
+
+def _spread(seeds: Sequence[Atoms], count: int) -> list[Atoms]:
+    """Take `count` structures, the seeds in turn."""
+    return [seeds[index % len(seeds)] for index in range(count)]
+
+
+def _row(
+    what: str,
+    structures: Sequence[Atoms],
+    model: CostModel,
+    executor: LocalExecution | SlurmExecution | ParslExecution,
+) -> PlanRow:
+    workers, cores = _capacity(executor)
+    budget = model.budget(structures, workers=workers, cores_per_worker=cores)
+    return PlanRow(what, budget.labels, budget.core_hours, budget.wall_hours, budget.disk_MB)
+
+
+def _capacity(executor: LocalExecution | SlurmExecution | ParslExecution) -> tuple[int, int]:
+    """Labels at the same time, and cores of each; a Parsl configuration of the user's own does not say."""
+    if isinstance(executor, LocalExecution):
+        return executor.workers, executor.cores_per_worker
+    if isinstance(executor, SlurmExecution):
+        return (
+            executor.max_jobs * executor.nodes_per_job * executor.workers_per_node,
+            executor.cores_per_worker,
+        )
+    return 1, 1

@@ -1,0 +1,74 @@
+"""Pool A: entropy-biased MD of all walkers, chunk by chunk against one shared dataset.
+
+`begin` and `advance` turn one `Exploration` into the next. After each chunk the caller decides which of
+the new snapshots join the dataset, so that the walkers of the next chunk are driven away from them.
+An exploration goes on from its walkers (see `entrove.sampling.checkpoint`) and the candidates so far as
+if it had never stopped.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from ase import Atoms
+from torch_sim.models.interface import ModelInterface
+
+from entrove.fingerprints.features import FeatureMap
+from entrove.sampling.candidates import Candidate
+from entrove.sampling.config import SamplingConfig
+from entrove.sampling.grid import Walker
+from entrove.sampling.state import WalkersState
+from entrove.sampling.stepping import Functionals
+from entrove.sampling.walkers import init_walkers, run_chunk, thermalise
+
+
+@dataclass(frozen=True)
+class Exploration:
+    """How far an exploration is; `admitted` are the candidates that joined the dataset, by index."""
+
+    walkers: WalkersState
+    candidates: tuple[Candidate, ...] = ()
+    admitted: tuple[int, ...] = ()
+
+    def chunks_done(self, config: SamplingConfig) -> int:
+        """How many chunks these walkers have run since they were thermalised."""
+        return (self.walkers.step - config.thermalise_steps) // config.chunk_steps
+
+
+def begin(
+    walkers: Sequence[Walker],
+    structures: Sequence[Atoms],
+    model: ModelInterface,
+    config: SamplingConfig,
+    rng: np.random.Generator | int,
+    *,
+    on_step: Callable[[int, int], None] | None = None,
+) -> Exploration:
+    """Place the walkers and thermalise them without bias."""
+    return Exploration(
+        thermalise(init_walkers(walkers, structures, model, config, rng), model, config, on_step=on_step)
+    )
+
+
+def advance(
+    exploration: Exploration,
+    model: ModelInterface,
+    features: FeatureMap,
+    functionals: Functionals,
+    config: SamplingConfig,
+    admit: Callable[[Sequence[Candidate]], Sequence[int]],
+    *,
+    on_step: Callable[[int, int], None] | None = None,
+) -> Exploration:
+    """Run one chunk under the entropies as they are, then ask `admit` which snapshots join the dataset.
+
+    `admit` gets the snapshots of all walkers and returns indices into them.
+    """
+    walkers, snapshots = run_chunk(exploration.walkers, model, features, functionals, config, on_step=on_step)
+    first = len(exploration.candidates)
+    return replace(
+        exploration,
+        walkers=walkers,
+        candidates=(*exploration.candidates, *snapshots),
+        admitted=(*exploration.admitted, *(first + index for index in admit(snapshots))),
+    )

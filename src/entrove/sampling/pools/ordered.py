@@ -1,0 +1,195 @@
+"""Pool B: ordered cells that nobody put in: perturbed seeds and random crystals, relaxed towards order.
+
+Each start is relaxed twice at its pressure, positions and cell: first under model energy plus the variance of
+same-species fingerprints, then under the model alone. What keeps a large force, an unphysical distance, or
+is a copy of a seed or of another result is dropped, with the reason.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import spglib
+from ase import Atoms
+from torch_sim.models.interface import ModelInterface
+
+from entrove.fingerprints.features import FeatureMap
+from entrove.sampling.batch import gather_batch
+from entrove.sampling.candidates import Candidate, Kind
+from entrove.sampling.config import OrderedSettings, SamplingConfig
+from entrove.sampling.grid import Start
+from entrove.sampling.guards import shortest_bond_ratio
+from entrove.sampling.ordering import OrderingModel
+from entrove.sampling.relax import Relaxation, relax_at_pressure
+from entrove.structures import copy_structure
+
+SYMMETRY_TOLERANCE_A = 0.05
+"""Distance within which spglib takes atoms for equivalent: looser than the relaxation's tolerance."""
+
+SAME_ENERGY_EV = 2e-3
+SAME_VOLUME_FRACTION = 5e-3
+"""Cells of one composition and space group within these, per atom, are the same crystal."""
+
+PLACING_ATTEMPTS = 2000
+
+
+@dataclass(frozen=True)
+class _Origin:
+    """A start of this pool, and the phase that it is derived from."""
+
+    start: Start
+    kind: Kind
+    atoms: Atoms
+
+
+@dataclass(frozen=True)
+class OrderedCell:
+    """What became of one start: the cell, its symmetry, and why it was dropped (None when it was kept)."""
+
+    candidate: Candidate
+    space_group: str
+    enthalpy_eV_per_atom: float
+    largest_force_eV_per_A: float
+    dropped_because: str | None
+
+    @property
+    def kept(self) -> bool:
+        """Whether the cell belongs to the pool."""
+        return self.dropped_because is None
+
+
+def generate_ordered(
+    starts: Sequence[Start],
+    model: ModelInterface,
+    features: FeatureMap,
+    config: SamplingConfig,
+    rng: np.random.Generator | int,
+) -> list[OrderedCell]:
+    """Relax perturbed seeds and random crystals towards order; report all of them, kept or dropped."""
+    rng = np.random.default_rng(rng)
+    settings = config.ordered
+    origins: list[_Origin] = []
+    for start in starts:
+        for _ in range(settings.perturbed):
+            origins.append(_Origin(start, "perturbed", perturb(start.atoms, settings, rng)))
+        for _ in range(settings.random):
+            origins.append(_Origin(start, "random", place_at_random(start.atoms, rng)))
+    if not origins:
+        return []
+    pressures = [origin.start.pressure_GPa for origin in origins]
+    ordering = OrderingModel(model, features, settings.variance_weight_eV)
+    rough = config.relaxation.model_copy(update={"largest_steps": settings.biased_steps})
+    guided = relax_at_pressure(ordering, [origin.atoms for origin in origins], pressures, rough)
+    relaxed = relax_at_pressure(model, [one.atoms for one in guided], pressures, config.relaxation)
+    seeds = relax_at_pressure(
+        model, [one.atoms for one in starts], [one.pressure_GPa for one in starts], config.relaxation
+    )
+    known = [_Crystal.of(one) for one in seeds]
+    cells = []
+    for origin, result in zip(origins, relaxed, strict=True):
+        start, kind = origin.start, origin.kind
+        crystal = _Crystal.of(result)
+        reason = _why_not(result, crystal, known, model, config)
+        if reason is None:
+            known.append(crystal)
+        cells.append(
+            OrderedCell(
+                candidate=Candidate(result.atoms, "ordered", kind, start.phase, start.pressure_GPa),
+                space_group=crystal.space_group,
+                enthalpy_eV_per_atom=result.enthalpy_eV / len(result.atoms),
+                largest_force_eV_per_A=result.largest_force_eV_per_A,
+                dropped_because=reason,
+            )
+        )
+    return cells
+
+
+def perturb(atoms: Atoms, settings: OrderedSettings, rng: np.random.Generator) -> Atoms:
+    """Displace every atom and strain the cell, both at random and normally distributed."""
+    perturbed = copy_structure(atoms)
+    strain = settings.strain * rng.normal(size=(3, 3))
+    perturbed.set_cell(atoms.cell.array @ (np.eye(3) + (strain + strain.T) / 2), scale_atoms=True)
+    perturbed.positions += settings.rattle_A * rng.normal(size=(len(atoms), 3))
+    return perturbed
+
+
+def place_at_random(atoms: Atoms, rng: np.random.Generator) -> Atoms:
+    """Make a random cell of the same composition, at 0.9 to 1.3 of the volume, without overlapping atoms.
+
+    Lattice lengths within a factor of two of each other, angles of 60 to 120 degrees. Atoms are placed one
+    after the other, each at the roomiest of a few random places, so that dense cells can be filled, too.
+    """
+    while True:
+        lengths, angles = rng.uniform(1.0, 2.0, 3), rng.uniform(60.0, 120.0, 3)
+        cosines = np.cos(np.radians(angles))
+        squared = 1 - (cosines**2).sum() + 2 * cosines.prod()
+        if squared > 0.3:  # flat cells hold no atoms
+            break
+    crystal = Atoms(cell=[*lengths, *angles], pbc=True)
+    scale = (atoms.get_volume() * rng.uniform(0.9, 1.3) / crystal.get_volume()) ** (1 / 3)
+    crystal.set_cell(crystal.cell.array * scale)
+    images = np.array([[i, j, k] for i in (-1, 0, 1) for j in (-1, 0, 1) for k in (-1, 0, 1)])
+    placed = np.empty((0, 3))
+    for _ in range(len(atoms)):
+        trials = rng.random((PLACING_ATTEMPTS // len(atoms) + 1, 3))
+        apart = trials[:, None, None] - placed[None, :, None] + images
+        room = np.linalg.norm(apart @ crystal.cell.array, axis=-1).min(axis=(1, 2), initial=np.inf)
+        placed = np.vstack([placed, trials[room.argmax()]])
+    return Atoms(numbers=rng.permutation(atoms.numbers), scaled_positions=placed, cell=crystal.cell, pbc=True)
+
+
+@dataclass(frozen=True)
+class _Crystal:
+    """What tells one crystal from another."""
+
+    formula: str
+    space_group: str
+    enthalpy_eV: float
+    volume_A3: float
+
+    @classmethod
+    def of(cls, result: Relaxation) -> "_Crystal":
+        atoms = result.atoms
+        return cls(
+            formula=atoms.get_chemical_formula(empirical=True),
+            space_group=find_space_group(atoms),
+            enthalpy_eV=result.enthalpy_eV / len(atoms),
+            volume_A3=atoms.get_volume() / len(atoms),
+        )
+
+    def equals(self, other: "_Crystal") -> bool:
+        return (
+            self.formula == other.formula
+            and self.space_group == other.space_group
+            and abs(self.enthalpy_eV - other.enthalpy_eV) < SAME_ENERGY_EV
+            and abs(self.volume_A3 / other.volume_A3 - 1) < SAME_VOLUME_FRACTION
+        )
+
+
+def find_space_group(atoms: Atoms) -> str:
+    """Name the space group, such as 'Fd-3m (227)', within 0.05 A; 'unknown' when spglib finds none."""
+    crystal = (atoms.cell.array.tolist(), atoms.get_scaled_positions().tolist(), atoms.numbers.tolist())
+    name = spglib.get_spacegroup(crystal, symprec=SYMMETRY_TOLERANCE_A)
+    return name or "unknown"
+
+
+def _why_not(
+    result: Relaxation,
+    crystal: _Crystal,
+    known: Sequence[_Crystal],
+    model: ModelInterface,
+    config: SamplingConfig,
+) -> str | None:
+    """Say why a relaxed cell does not belong to the pool; None when it does."""
+    limit = config.ordered.largest_force_eV_per_A
+    # The negation also catches a force that is not a number.
+    if not result.largest_force_eV_per_A <= limit:
+        return f"largest force {result.largest_force_eV_per_A:.3g} eV/A above {limit:g} ({result.outcome})"
+    ratio = float(shortest_bond_ratio(gather_batch([result.atoms], model))[0])
+    if not ratio >= config.guards.shortest_distance:
+        return f"shortest bond {ratio:.2f} of the covalent radii, below {config.guards.shortest_distance:g}"
+    if ratio == np.inf:
+        return "fell apart: no bond within the covalent radii"
+    if any(crystal.equals(other) for other in known):
+        return f"a copy of a seed or of an earlier cell ({crystal.space_group})"
+    return None

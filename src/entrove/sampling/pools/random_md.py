@@ -1,0 +1,46 @@
+"""Plain MD without bias: the thermal part of the anchors, the hot part of a hold-out, and the control arm."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from torch_sim.models.interface import ModelInterface
+
+from entrove.sampling.candidates import Candidate, Kind, Pool
+from entrove.sampling.config import BiasSettings, SamplingConfig
+from entrove.sampling.grid import Start, plan_walkers
+from entrove.sampling.walkers import init_walkers, run_chunk
+
+
+def run_plain_md(
+    starts: Sequence[Start],
+    temperatures_K: Sequence[float],
+    model: ModelInterface,
+    config: SamplingConfig,
+    rng: np.random.Generator | int,
+    *,
+    steps: int,
+    snapshots: int,
+    pool: Pool = "random_md",
+    kind: Kind = "md",
+    on_step: Callable[[int, int], None] | None = None,
+) -> list[Candidate]:
+    """Run every phase at every temperature for about `steps` steps, in one batch; return even snapshots.
+
+    Ensemble, time step, friction and guards are those of `config`; the volume of an NVT run is that of
+    the relaxed phase. The first snapshot comes after `steps / snapshots` steps, which thermalise it.
+    """
+    if not steps or not snapshots:
+        return []
+    every = max(1, steps // snapshots)
+    plain = config.model_copy(
+        update={
+            "biases": (BiasSettings(entropy="none"),),
+            "thermalise_steps": 0,
+            "chunk_steps": every * snapshots,
+            "snapshot_every": every,
+        }
+    )
+    walkers, structures = plan_walkers(starts, temperatures_K, plain)
+    state = init_walkers(walkers, structures, model, plain, rng)
+    _, found = run_chunk(state, model, None, {}, plain, pool=pool, kind=kind, on_step=on_step)
+    return found
