@@ -14,7 +14,7 @@ from entrove.entropy.logdet import log_det_one_plus
 from entrove.entropy.moments import Moments, SpeciesMoments
 from entrove.selection.pool import FeaturePool, PoolBlock
 
-CHUNK_ELEMENTS = 2**20
+CHUNK_ELEMENTS = 2**18
 """Feature values that are gathered at once; a few copies of them should stay in the cache."""
 
 

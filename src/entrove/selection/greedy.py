@@ -1,15 +1,14 @@
 """Greedy selection: the candidate that adds most, then the one that adds most to that, and so on.
 
-Information gain diminishes, so an old gain is an upper bound of the present one. Lazy greedy keeps
-candidates in a heap by their last known gain and brings only the top of it up to date: a candidate
-whose up-to-date gain is above all other bounds is the best one. It picks exactly what plain greedy
-picks. Refs: Minoux, Optimization Techniques, LNCIS 7, 234 (1978); Krause, Singh & Guestrin, JMLR 9, 235
-(2008), Algorithm 2.
+Information gain diminishes, so an old gain is an upper bound of the present one. Lazy greedy brings
+only the candidates with the largest bounds up to date, many at once: as soon as one of them has an
+up-to-date gain above all other bounds, it is the best of all. So it picks what plain greedy picks
+(among exactly equal gains, either may pick another one). Refs: Minoux, Optimization Techniques, LNCIS
+7, 234 (1978); Krause, Singh & Guestrin, JMLR 9, 235 (2008), Algorithm 2.
 
 The paper's entropy has no such property: all candidates are evaluated anew for each pick.
 """
 
-import heapq
 from collections.abc import Iterable
 
 import numpy as np
@@ -23,9 +22,10 @@ from entrove.selection.quotas import Quotas
 from entrove.selection.result import Filter, Rejection, Selection
 
 FIRST_WIDTH = 32
-"""Stale candidates that are brought up to date at first; doubled as long as none of them wins."""
+"""Candidates that are brought up to date at first for a pick; their best gain tells who else has to be."""
 
 LARGEST_WIDTH = 2048
+"""Candidates that are brought up to date at once at most, so that each batch raises the bar for the next."""
 
 
 def select_greedily(
@@ -59,7 +59,8 @@ class _Run:
         self.dataset = dataset
         self.costs = np.array(pool.costs_s) if config.rank_by == "gain_per_second" else np.ones(pool.size)
         self.last_gain = np.full(pool.size, np.inf)
-        self._pools = pool.pools or ("",) * pool.size
+        names, self._pool_of = np.unique(pool.pools or ("",) * pool.size, return_inverse=True)
+        self._pool_names: list[str] = names.tolist()
         self._count = count
         self._bar = -np.inf if config.least_gain is None else config.least_gain
         self._fill_unused = config.fill_unused
@@ -84,25 +85,29 @@ class _Run:
         """Bring the gains of some candidates up to date."""
         self.last_gain[candidates] = self.dataset.gains(torch.as_tensor(candidates)).numpy()
 
-    def score(self, candidate: int) -> float:
-        return float(self.last_gain[candidate] / self.costs[candidate])
+    def scores(self, candidates: np.ndarray) -> np.ndarray:
+        """What candidates are ranked by: their last known gain, per second if so configured."""
+        return self.last_gain[candidates] / self.costs[candidates]
+
+    def contenders(self) -> np.ndarray:
+        """Candidates that have a place left."""
+        full = [not self._quotas.admits(name) for name in self._pool_names]
+        self._blocked = np.array(full)[self._pool_of]
+        return np.flatnonzero(self._open & ~self._blocked)
+
+    def passes_bar(self, candidate: int) -> bool:
+        return bool(self.last_gain[candidate] >= self._bar)
+
+    def reject_below_bar(self, candidates: np.ndarray) -> None:
+        """Reject the candidates whose last known gain is too small."""
+        for candidate in candidates[self.last_gain[candidates] < self._bar].tolist():
+            detail = f"would add {self.last_gain[candidate]:.3g} nats or less, least gain is {self._bar:g}"
+            self.reject([Rejection(candidate, Filter.LEAST_GAIN, detail)])
 
     def reject(self, rejections: Iterable[Rejection]) -> None:
         for rejection in rejections:
             self._rejected.append(rejection)
             self._open[rejection.index] = False
-
-    def passes_bar(self, candidate: int) -> bool:
-        return bool(self.last_gain[candidate] >= self._bar)
-
-    def reject_below_bar(self, candidate: int) -> None:
-        gain = self.last_gain[candidate]
-        detail = f"would add at most {gain:.3g} nats, least gain is {self._bar:g}"
-        self.reject([Rejection(candidate, Filter.LEAST_GAIN, detail)])
-
-    def has_place(self, candidate: int) -> bool:
-        self._blocked[candidate] = not self._quotas.admits(self._pools[candidate])
-        return not self._blocked[candidate]
 
     def release_places(self) -> bool:
         """Open unused reserved places to all pools, once; whether that changes anything."""
@@ -122,7 +127,7 @@ class _Run:
         self._gains.append(self.dataset.include(candidate))
         self._picks.append(candidate)
         self._open[candidate] = False
-        self._quotas.take(self._pools[candidate])
+        self._quotas.take(self._pool_names[self._pool_of[candidate]])
         self._near.remember(candidate)
         return True
 
@@ -130,7 +135,8 @@ class _Run:
         """Give every candidate that is left its reason, and return the result."""
         for candidate in self.candidates.tolist():
             if self._blocked[candidate]:
-                reason, detail = Filter.QUOTA, f"no place was left for pool {self._pools[candidate]!r}"
+                pool = self._pool_names[self._pool_of[candidate]]
+                reason, detail = Filter.QUOTA, f"no place was left for pool {pool!r}"
             else:
                 gain = self.last_gain[candidate]
                 reason, detail = Filter.COUNT, f"outranked; last known gain {gain:.3g} nats"
@@ -145,57 +151,47 @@ class _Run:
 
 def _pick_lazily(run: _Run) -> None:
     run.update(run.candidates)
-    heap = [(-run.score(candidate), candidate) for candidate in run.candidates.tolist()]
-    heapq.heapify(heap)
-    updated_at = dict.fromkeys(run.candidates.tolist(), 0)
-    parked: list[tuple[float, int]] = []
-    picks, width = 0, FIRST_WIDTH
+    up_to_date = np.ones(len(run.last_gain), dtype=bool)
     while not run.complete:
-        if not heap:
-            if not (parked and run.release_places()):
-                return
-            heap, parked = parked, []
-            heapq.heapify(heap)
-        stale: list[int] = []
-        # The heap ends in the first up-to-date candidate, or when enough stale ones came off it.
-        while heap and len(stale) < width:
-            entry = heapq.heappop(heap)
-            candidate = entry[1]
-            if not run.passes_bar(candidate):
-                run.reject_below_bar(candidate)
-            elif not run.has_place(candidate):
-                parked.append(entry)
-            elif updated_at[candidate] < picks:
-                stale.append(candidate)
-            elif stale:
-                heapq.heappush(heap, entry)
-                break
-            else:
-                if run.pick(candidate):
-                    picks, width = picks + 1, FIRST_WIDTH
-                break
-        if stale:
-            run.update(np.array(stale))
-            for candidate in stale:
-                updated_at[candidate] = picks
-                heapq.heappush(heap, (-run.score(candidate), candidate))
-            width = min(2 * width, LARGEST_WIDTH)
+        contenders = run.contenders()
+        if len(contenders) == 0:
+            if run.release_places():
+                continue
+            return
+        _settle_best(run, contenders, up_to_date)
+        scores = np.where(up_to_date[contenders], run.scores(contenders), -np.inf)
+        best = int(contenders[scores.argmax()])
+        if not run.passes_bar(best):
+            # Gains only fall, so whoever is below the bar now stays there.
+            run.reject_below_bar(contenders)
+        elif run.pick(best):
+            up_to_date[:] = False
+
+
+def _settle_best(run: _Run, contenders: np.ndarray, up_to_date: np.ndarray) -> None:
+    """Bring gains up to date until none of the stale ones could be the best."""
+    width = FIRST_WIDTH
+    while True:
+        scores = run.scores(contenders)
+        best = scores[up_to_date[contenders]].max(initial=-np.inf)
+        stale = np.flatnonzero(~up_to_date[contenders] & (scores > best))
+        if len(stale) == 0:
+            return
+        if len(stale) > width:
+            stale = stale[np.argpartition(-scores[stale], width)[:width]]
+        run.update(contenders[stale])
+        up_to_date[contenders[stale]] = True
+        width = LARGEST_WIDTH
 
 
 def _pick_plainly(run: _Run) -> None:
-    while not run.complete and len(run.candidates):
-        candidates = run.candidates
-        run.update(candidates)
-        scores = run.last_gain[candidates] / run.costs[candidates]
-        # A stable sort, so that ties go to the lower index, as in lazy greedy.
-        ranked = candidates[np.argsort(-scores, kind="stable")].tolist()
-        if not run.passes_bar(int(candidates[run.last_gain[candidates].argmax()])):
-            for candidate in ranked:
-                run.reject_below_bar(candidate)
-            return
-        placed = any(
-            run.passes_bar(candidate) and run.has_place(candidate) and run.pick(candidate)
-            for candidate in ranked
-        )
-        if not placed and not run.release_places():
+    while not run.complete:
+        run.update(run.candidates)
+        contenders = run.contenders()
+        # A stable sort, so that of equal gains the lower index wins.
+        ranked = contenders[np.argsort(-run.scores(contenders), kind="stable")].tolist()
+        if any(run.passes_bar(candidate) and run.pick(candidate) for candidate in ranked):
+            continue
+        if not run.release_places():
+            run.reject_below_bar(contenders)
             return
