@@ -51,6 +51,11 @@ class SlurmExecution(Settings):
     scheduler_options: str = Field(
         default="", description="Lines put into the job script, such as '#SBATCH --qos=long'."
     )
+    poll_s: PositiveInt = Field(default=30, description="Seconds between two looks at the queue.")
+    lost_after_s: PositiveInt = Field(
+        default=120,
+        description="A job whose workers are silent for so many seconds is given up; labels start again.",
+    )
     address: str | None = Field(
         default=None,
         description="IP address of this machine that the nodes can reach; nothing means: find it.",

@@ -2,7 +2,9 @@
 
 import importlib
 import logging
+import os
 import sys
+import sysconfig
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
@@ -57,6 +59,7 @@ class AttemptExecutor:
 
         config = parsl_config(self._execution, self._run_folder)
         self._run_folder.mkdir(parents=True, exist_ok=True)
+        _put_scripts_on_path()
         self._log = _open_log(self._run_folder / LOG_FILE)
         try:
             self._kernel = DataFlowKernel(config)
@@ -114,7 +117,7 @@ def parsl_config(execution: AnyExecution, run_folder: Path) -> "Config":
         case LocalExecution():
             return _configure(_local_executor(execution), run_folder)
         case SlurmExecution():
-            return _configure(_slurm_executor(execution), run_folder)
+            return _configure(_slurm_executor(execution, run_folder), run_folder)
         case ParslExecution():
             return _import_config(execution.config)
 
@@ -151,13 +154,18 @@ def _local_executor(execution: LocalExecution) -> Any:
     )
 
 
-def _slurm_executor(execution: SlurmExecution) -> Any:
+def _slurm_executor(execution: SlurmExecution, run_folder: Path) -> Any:
     from parsl.executors import HighThroughputExecutor
-    from parsl.launchers import SrunLauncher
-    from parsl.providers import SlurmProvider
+    from parsl.launchers import SimpleLauncher, SrunLauncher
 
     from entrove.labelling.local_processes import tethered
+    from entrove.labelling.slurm import PolledSlurm
 
+    if any(character.isspace() for character in str(run_folder)):
+        raise LabelError(
+            f"executor slurm: {run_folder} has a blank in its path, which sbatch scripts cannot have; "
+            "give the campaign a folder without blanks"
+        )
     environment = _worker_environment(execution.cores_per_worker)
     exports = [f"export {name}={value}" for name, value in environment.items()]
     return HighThroughputExecutor(
@@ -166,7 +174,10 @@ def _slurm_executor(execution: SlurmExecution) -> Any:
         encrypted=True,
         max_workers_per_node=execution.workers_per_node,
         cores_per_worker=1e-3,
-        provider=SlurmProvider(
+        heartbeat_period=max(1, execution.lost_after_s // 4),
+        heartbeat_threshold=execution.lost_after_s,
+        provider=PolledSlurm(
+            poll_s=execution.poll_s,
             partition=execution.partition,
             account=execution.account,
             walltime=execution.walltime,
@@ -178,7 +189,7 @@ def _slurm_executor(execution: SlurmExecution) -> Any:
             exclusive=False,
             scheduler_options=execution.scheduler_options,
             worker_init="\n".join([*exports, execution.prepare]),
-            launcher=SrunLauncher(),
+            launcher=SimpleLauncher() if execution.nodes_per_job == 1 else SrunLauncher(),
         ),
         launch_cmd=_launch_command(),
         interchange_launch_cmd=tethered(_module("interchange")),
@@ -189,9 +200,16 @@ def _worker_environment(cores: int) -> dict[str, str]:
     return {str(name): str(cores) for name in _CORE_VARIABLES}
 
 
+def _put_scripts_on_path() -> None:
+    # A Parsl configuration of the user's own starts Parsl's scripts by name, and `entrove` may have
+    # been called by its full path. Our own configurations start them as modules.
+    scripts = sysconfig.get_path("scripts")
+    folders = os.environ.get("PATH", "").split(os.pathsep)
+    if scripts not in folders:
+        os.environ["PATH"] = os.pathsep.join([scripts, *folders])
+
+
 def _module(name: str) -> list[str]:
-    # By module and not by script name: `entrove` may be called by its full path, with its
-    # environment's folder of scripts not on PATH.
     return [sys.executable, "-m", f"parsl.executors.high_throughput.{name}"]
 
 

@@ -4,11 +4,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import Calculator
 from ase.stress import voigt_6_to_full_3x3_stress
 from jaxtyping import Float
 
@@ -95,8 +94,8 @@ class Engine(Settings, ABC):
         return 1
 
 
-def evaluate_calculator(calculator: Calculator, atoms: Atoms) -> Computation:
-    """Ask an ASE calculator for energy, forces and, for a crystal, stress.
+def evaluate_calculator(calculator: Any, atoms: Atoms) -> Computation:
+    """Ask an ASE calculator (of any class: GPAW's is not ASE's) for energy, forces and a crystal's stress.
 
     The energy is the one that the forces are the derivative of: with smeared occupations the free
     energy, not its extrapolation to zero temperature.
@@ -112,5 +111,5 @@ def evaluate_calculator(calculator: Calculator, atoms: Atoms) -> Computation:
     return Computation(energy, forces, stress)
 
 
-def _has_free_energy(calculator: Calculator) -> bool:
+def _has_free_energy(calculator: Any) -> bool:
     return "free_energy" in getattr(calculator, "results", {})

@@ -110,7 +110,7 @@ class Espresso(Engine):
         except Exception as error:
             # pw.x that stops unconverged also fails as a program, or leaves no forces to read.
             _require_convergence(output, error)
-            raise
+            raise RuntimeError(_read_complaint(output) or f"{type(error).__name__}: {error}") from error
         _require_convergence(output)
         return computation
 
@@ -166,3 +166,10 @@ def _require_convergence(output: Path, error: BaseException | None = None) -> No
         raise NotConvergedError(complaint) from error
     if error is None and "convergence has been achieved" not in text:
         raise NotConvergedError("pw.x does not say that convergence has been achieved")
+
+
+def _read_complaint(output: Path) -> str:
+    """What pw.x printed between its lines of percent signs before it stopped."""
+    text = output.read_text(errors="replace") if output.exists() else ""
+    lines = [line.strip() for line in text.partition("Error in routine")[2].splitlines()]
+    return "pw.x: error in routine " + " ".join(lines[:2]) if lines else ""

@@ -76,7 +76,7 @@ class Gpaw(Engine):
     def check_available(self) -> None:
         """Raise `EntroveError` when GPAW or the functional is missing."""
         gpaw = require("gpaw", extra="gpaw")
-        if self.functional not in BUILT_IN_FUNCTIONALS and "libxc" not in gpaw.get_libraries():
+        if self.functional not in BUILT_IN_FUNCTIONALS and not gpaw.get_libraries().get("libxc"):
             raise LabelError(
                 f"engine gpaw: functional '{self.functional}' needs a GPAW that is built with libxc; "
                 f"this one has {', '.join(BUILT_IN_FUNCTIONALS)}"

@@ -1,0 +1,125 @@
+"""Where labels run: what Parsl is told, a configuration of the user's own, and a real Slurm."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import slurm_cluster
+from ase.build import bulk
+from misbehaving import copper
+
+from entrove.errors import LabelError
+from entrove.labelling.cache import LabelCache
+from entrove.labelling.config import LabellingConfig, LocalExecution, ParslExecution, SlurmExecution
+from entrove.labelling.executor import parsl_config
+from entrove.labelling.label import Outcome
+from entrove.labelling.labeller import Labeller
+
+NO_SLURM = slurm_cluster.why_not()
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    if NO_SLURM:
+        pytest.skip(NO_SLURM)
+    with slurm_cluster.running_cluster(tmp_path / "slurm") as environment:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        yield environment
+
+
+def test_local_channels_are_encrypted_and_bound_to_loopback(tmp_path: Path):
+    config = parsl_config(LocalExecution(workers=3), tmp_path)
+    (executor,) = config.executors
+    assert executor.encrypted
+    assert executor.all_addresses == {"127.0.0.1"}
+    assert executor.loopback_address == "127.0.0.1"
+    assert executor.max_workers_per_node == 3
+    assert config.usage_tracking == 0
+    assert config.retries == 0
+
+
+def test_slurm_settings_reach_the_job(tmp_path: Path):
+    execution = SlurmExecution(
+        partition="long",
+        account="me",
+        walltime="02:00:00",
+        nodes_per_job=2,
+        max_jobs=5,
+        workers_per_node=4,
+        cores_per_worker=8,
+        prepare="module load vasp",
+        scheduler_options="#SBATCH --qos=high",
+        address="10.0.0.1",
+    )
+    (executor,) = parsl_config(execution, tmp_path).executors
+    provider = executor.provider
+    assert executor.encrypted
+    assert executor.all_addresses == {"10.0.0.1"}
+    assert (provider.partition, provider.account, provider.walltime) == ("long", "me", "02:00:00")
+    assert (provider.nodes_per_block, provider.max_blocks, provider.cores_per_node) == (2, 5, 32)
+    assert "export OMP_NUM_THREADS=8" in provider.worker_init
+    assert provider.worker_init.rstrip().endswith("module load vasp")
+    assert "--qos=high" in provider.scheduler_options
+    with pytest.raises(LabelError, match="has a blank in its path"):
+        parsl_config(execution, tmp_path / "my campaign")
+
+
+def test_a_wrong_import_path_of_a_parsl_configuration_is_a_clear_error(tmp_path: Path):
+    with pytest.raises(LabelError, match=r"cannot import 'no_such_module:make'"):
+        parsl_config(ParslExecution(config="no_such_module:make"), tmp_path)
+    with pytest.raises(LabelError, match=r"returned NoneType; it must return a parsl\.Config"):
+        parsl_config(ParslExecution(config="parsl_of_user:make_nothing"), tmp_path)
+
+
+def test_a_parsl_configuration_of_the_users_own_labels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, misbehaving_config
+):
+    monkeypatch.setenv("PARSL_OF_USER_FOLDER", str(tmp_path))
+    config = misbehaving_config(settings={"executor": {"name": "parsl", "config": "parsl_of_user:make"}})
+    with LabelCache(tmp_path / "labels.db") as cache, Labeller(config, cache, tmp_path / "work") as labeller:
+        labels = dict(labeller.label([copper(0), copper(1)]))
+    assert [label.outcome for label in labels.values()] == [Outcome.CONVERGED] * 2
+    assert (tmp_path / "runinfo").is_dir()
+
+
+@pytest.mark.slurm
+@pytest.mark.gpaw
+@pytest.mark.timeout(900)
+def test_slurm_labels_silicon_loses_a_job_to_scancel_and_carries_on(tmp_path: Path, cluster: dict[str, str]):
+    config = LabellingConfig.model_validate(
+        {
+            "engine": {"name": "gpaw", "cutoff_eV": 200, "kpoint_spacing_per_A": 1.0},
+            "executor": {
+                "name": "slurm",
+                "partition": "debug",
+                "walltime": "00:20:00",
+                "workers_per_node": 1,
+                "address": "127.0.0.1",
+                "poll_s": 2,
+                "lost_after_s": 8,
+            },
+        }
+    )
+    structures = []
+    for seed in range(5):
+        atoms = bulk("Si", "diamond", a=5.4)
+        atoms.rattle(0.05, rng=np.random.default_rng(seed))
+        structures.append(atoms)
+    with LabelCache(tmp_path / "labels.db") as cache, Labeller(config, cache, tmp_path / "work") as labeller:
+        stream = labeller.label(structures)
+        collected = [next(stream)]
+        first_job = slurm_cluster.run("squeue", "-h", "-o", "%i", environment=cluster).split()
+        assert len(first_job) == 1
+        slurm_cluster.run("scancel", *first_job, environment=cluster)
+        collected += list(stream)
+        second_job = slurm_cluster.run("squeue", "-h", "-o", "%i", environment=cluster).split()
+        assert second_job != first_job
+    assert sorted(index for index, _ in collected) == list(range(5))
+    assert all(label.outcome is Outcome.CONVERGED for _, label in collected)
+    # The labeller gives its jobs back.
+    deadline = time.monotonic() + 30
+    while slurm_cluster.run("squeue", "-h", "-t", "running", "-o", "%i", environment=cluster):
+        assert time.monotonic() < deadline
+        time.sleep(0.5)

@@ -1,0 +1,34 @@
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase.calculators.emt import EMT
+from killing import kill_and_resume
+from misbehaving import copper
+
+from entrove.labelling.cache import LabelCache
+
+
+@pytest.mark.parametrize(
+    ("kills", "labels"), [(2, 12), pytest.param(50, 220, marks=[pytest.mark.slow, pytest.mark.timeout(3000)])]
+)
+def test_killed_at_any_moment_and_resumed_equals_never_killed(tmp_path: Path, kills: int, labels: int):
+    report = kill_and_resume(tmp_path, kills=kills, labels=labels, seed=kills)
+    assert report.kills_while_labelling > 0
+    assert asdict(report) | {"kills": 0, "kills_while_labelling": 0} == {
+        "kills": 0,
+        "kills_while_labelling": 0,
+        "repeated": [],
+        "lost": [],
+        "damaged": [],
+    }
+    with LabelCache(tmp_path / "labels.db") as cache:
+        (level,) = cache.levels()
+        for index in range(labels):
+            atoms = copper(index)
+            label = cache.get(atoms, level)
+            atoms.calc = EMT()
+            assert label is not None
+            assert label.energy_eV == pytest.approx(atoms.get_potential_energy(), abs=1e-10)
+            np.testing.assert_allclose(label.forces_eV_per_A, atoms.get_forces(), atol=1e-10)
