@@ -16,7 +16,7 @@ class LossConfig(Settings):
 
     energy_weight: float = Field(default=1.0, ge=0, description="Weight of the energy per atom.")
     force_weight: float = Field(default=1.0, ge=0, description="Weight of the force components.")
-    stress_weight: float = Field(default=10.0, ge=0, description="Weight of the stress components.")
+    stress_weight: float = Field(default=100.0, ge=0, description="Weight of the stress components.")
     energy_delta_eV_per_atom: float = Field(
         default=0.01, gt=0, description="Energy error in eV/atom above which the loss grows linearly."
     )
@@ -37,7 +37,7 @@ class TrainingConfig(Settings):
     )
     epochs: int = Field(default=25, ge=1, description="Most passes over the training labels.")
     batch_size: int = Field(default=4, ge=1, description="Structures per gradient step.")
-    learning_rate: float = Field(default=5e-4, gt=0, le=1, description="Highest step of Adam.")
+    learning_rate: float = Field(default=1e-3, gt=0, le=1, description="Highest step of Adam.")
     schedule: Literal["cosine", "plateau"] = Field(
         default="cosine",
         description="cosine: warm up over the first twentieth of the steps, then fall to zero at the last "

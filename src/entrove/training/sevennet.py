@@ -62,7 +62,8 @@ def fine_tune(
         seed=seed,
         head_noise=head_noise,
         labels_hash=training_set_hash(structures),
-        config=config,
+        # What only a committee reads must not make a finished member look like another run.
+        config=config.model_copy(update={"committee_size": 1, "head_noise": 0.0}),
     )
     prepare_folder(folder, job)
     if not (folder / "result.json").exists():

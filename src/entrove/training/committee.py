@@ -1,0 +1,66 @@
+"""A committee: the same labels, learnt several times from different starts and in different orders."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+
+from entrove.training.config import TrainingConfig
+from entrove.training.fitting import Epoch
+from entrove.training.sevennet import fine_tune
+from entrove.training.trained_model import TrainedModel
+
+
+def member_seed(seed: int, member: int) -> int:
+    """Seed of a member; member 0 has the seed itself, so that it is the model that is trained alone.
+
+    >>> member_seed(7, 0), len({member_seed(7, member) for member in range(32)})
+    (7, 32)
+    """
+    if member == 0:
+        return seed
+    return int(np.random.SeedSequence([seed, member]).generate_state(1)[0] >> 1)
+
+
+def train_committee(
+    structures: Sequence[Atoms],
+    base: str | Path,
+    folder: Path,
+    config: TrainingConfig,
+    *,
+    seed: int = 0,
+    modal: str | None = None,
+    device: str = "auto",
+    threads: int = 1,
+    on_epoch: Callable[[int, Epoch], None] | None = None,
+) -> tuple[TrainedModel, ...]:
+    """Tune `config.committee_size` models, one after the other; the first is the potential itself.
+
+    Members differ in the order of the labels, in which of them are set aside, and, but for the first,
+    in the start of their energy head (`head_noise`). Each has a folder of its own under `folder` and
+    resumes on its own. `on_epoch` gets the member and the epoch.
+
+    Raises `ModelError` as `fine_tune` does.
+    """
+    return tuple(
+        fine_tune(
+            structures,
+            base,
+            Path(folder) / f"member-{member}",
+            config,
+            seed=member_seed(seed, member),
+            head_noise=config.head_noise if member else 0.0,
+            modal=modal,
+            device=device,
+            threads=threads,
+            on_epoch=_for_member(on_epoch, member),
+        )
+        for member in range(config.committee_size)
+    )
+
+
+def _for_member(on_epoch: Callable[[int, Epoch], None] | None, member: int) -> Callable[[Epoch], None] | None:
+    if on_epoch is None:
+        return None
+    return lambda epoch: on_epoch(member, epoch)

@@ -1,0 +1,71 @@
+"""Elastic constants from stresses of strained cells."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator
+
+from entrove.units import ev_per_a3_to_gpa
+from entrove.validation.strained_cell import in_cell
+
+VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
+
+
+@dataclass(frozen=True)
+class ElasticConstants:
+    """C_ij = d sigma_i / d e_j in Voigt order xx, yy, zz, yz, xz, xy, with engineering shear strains.
+
+    `matrix_GPa` is symmetrised; `asymmetry_GPa` is the largest |C_ij - C_ji| before that, a measure of
+    residual stress and noise. The moduli are Voigt averages (Voigt, Lehrbuch der Kristallphysik, 1928).
+    """
+
+    matrix_GPa: np.ndarray
+    asymmetry_GPa: float
+
+    @property
+    def bulk_modulus_GPa(self) -> float:  # noqa: N802  the unit is part of the name
+        """Voigt average (C11 + C22 + C33 + 2 (C12 + C13 + C23)) / 9."""
+        return float(self.matrix_GPa[:3, :3].sum() / 9.0)
+
+    @property
+    def shear_modulus_GPa(self) -> float:  # noqa: N802  the unit is part of the name
+        """Voigt average ((C11 + C22 + C33) - (C12 + C13 + C23) + 3 (C44 + C55 + C66)) / 15."""
+        diagonal = np.trace(self.matrix_GPa[:3, :3])
+        off_diagonal = (self.matrix_GPa[:3, :3].sum() - diagonal) / 2.0
+        return float((diagonal - off_diagonal + 3.0 * np.trace(self.matrix_GPa[3:, 3:])) / 15.0)
+
+    @property
+    def is_stable(self) -> bool:
+        """Every small strain costs energy: all eigenvalues are positive (Born's criterion, no pressure)."""
+        return bool(np.linalg.eigvalsh(self.matrix_GPa).min() > 0.0)
+
+
+def elastic_constants(
+    atoms: Atoms,
+    calculator: Calculator,
+    *,
+    strain: float = 0.005,
+    force_tolerance_eV_per_A: float | None = 0.001,
+) -> ElasticConstants:
+    """Central differences of the stress over six strains of a relaxed cell.
+
+    The error is of second order in `strain`. The atoms follow each strain, as in an experiment, until no
+    force exceeds the tolerance; None clamps them. `atoms` should be free of stress: under pressure these are
+    the stress-strain coefficients along the path, not the thermodynamic constants.
+    """
+    columns = []
+    for first, second in VOIGT:
+        stresses = []
+        for sign in (1.0, -1.0):
+            deformation = np.eye(3)
+            # An engineering shear e_4 = 2 eps_yz, so each of the two entries gets half of it.
+            half = 1.0 if first == second else 0.5
+            deformation[first, second] += sign * strain * half
+            if first != second:
+                deformation[second, first] += sign * strain * half
+            cell = in_cell(atoms, atoms.cell.array @ deformation, calculator, force_tolerance_eV_per_A)
+            stresses.append(cell.get_stress())
+        columns.append((stresses[0] - stresses[1]) / (2.0 * strain))
+    matrix = np.array([[ev_per_a3_to_gpa(value) for value in column] for column in columns]).T
+    return ElasticConstants((matrix + matrix.T) / 2.0, float(np.abs(matrix - matrix.T).max()))

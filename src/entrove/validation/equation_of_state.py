@@ -1,0 +1,72 @@
+"""Energy against volume, and the equation of state fitted to it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator
+from ase.eos import EquationOfState as AseFit
+
+from entrove.errors import ModelError
+from entrove.units import ev_per_a3_to_gpa
+from entrove.validation.strained_cell import in_cell
+
+DEFAULT_SCALES = (0.94, 0.96, 0.98, 1.0, 1.02, 1.04, 1.06)
+
+
+@dataclass(frozen=True)
+class EquationOfState:
+    """A third-order Birch-Murnaghan equation of state, and the points that it was fitted to.
+
+    Ref: Birch, Phys. Rev. 71, 809 (1947). `bulk_modulus_derivative` is dB/dP at zero pressure.
+    """
+
+    volumes_A3_per_atom: np.ndarray
+    energies_eV_per_atom: np.ndarray
+    volume_A3_per_atom: float
+    energy_eV_per_atom: float
+    bulk_modulus_GPa: float
+    bulk_modulus_derivative: float
+
+
+def equation_of_state(
+    atoms: Atoms,
+    calculator: Calculator,
+    *,
+    scales: Sequence[float] = DEFAULT_SCALES,
+    force_tolerance_eV_per_A: float | None = 0.005,
+) -> EquationOfState:
+    """Scale the cell isotropically around the one given, and fit Birch-Murnaghan.
+
+    `scales` multiply the lattice vectors. At each volume the atoms relax to the force tolerance (None
+    leaves them), the shape of the cell does not. Raises `ModelError` when the points have no minimum inside.
+    """
+    if len(scales) < 5:
+        raise ModelError(f"{len(scales)} volumes; four parameters need at least 5")
+    volumes, energies = [], []
+    for scale in scales:
+        cell = in_cell(atoms, scale * atoms.cell.array, calculator, force_tolerance_eV_per_A)
+        volumes.append(cell.get_volume() / len(cell))
+        energies.append(cell.get_potential_energy() / len(cell))
+    return fit_birch_murnaghan(np.array(volumes), np.array(energies))
+
+
+def fit_birch_murnaghan(volumes_A3_per_atom: np.ndarray, energies_eV_per_atom: np.ndarray) -> EquationOfState:
+    """Fit the four parameters of Birch-Murnaghan; raises `ModelError` when the lowest point is at an end."""
+    lowest = int(np.argmin(energies_eV_per_atom))
+    if lowest in (0, len(energies_eV_per_atom) - 1):
+        raise ModelError(
+            f"the lowest energy is at the {'smallest' if lowest == 0 else 'largest'} volume "
+            f"({volumes_A3_per_atom[lowest]:.3f} A^3/atom): no minimum to fit; relax the cell first"
+        )
+    fit = AseFit(volumes_A3_per_atom, energies_eV_per_atom, eos="birchmurnaghan")
+    volume, energy, modulus = fit.fit()
+    return EquationOfState(
+        volumes_A3_per_atom=volumes_A3_per_atom,
+        energies_eV_per_atom=energies_eV_per_atom,
+        volume_A3_per_atom=float(volume),
+        energy_eV_per_atom=float(energy),
+        bulk_modulus_GPa=ev_per_a3_to_gpa(float(modulus)),
+        bulk_modulus_derivative=float(fit.eos_parameters[2]),
+    )

@@ -1,0 +1,132 @@
+"""Does molecular dynamics under the potential stay physical, and does it conserve energy?"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch_sim
+from ase import Atoms
+from ase.data import covalent_radii
+from torch_sim.integrators import nve_init, nve_step
+from torch_sim.models.interface import ModelInterface
+from torch_sim.units import MetalUnits
+
+from entrove.structures import copy_structure
+from entrove.units import BOLTZMANN_EV_PER_K
+
+SHORTEST_OVER_RADII = 0.5
+"""Two atoms closer than this share of the sum of their covalent radii have collapsed."""
+HOTTEST_OVER_START = 3.0
+"""Kinetic energy above this multiple of the initial one means that the potential feeds the motion."""
+
+
+@dataclass(frozen=True)
+class Stability:
+    """One trajectory without a thermostat.
+
+    `drift_meV_per_atom_per_ps` is the slope of a straight line through the total energy; `noise` is
+    the standard deviation around that line. `reason` says why a trajectory is not stable.
+    """
+
+    stable: bool
+    reason: str
+    steps: int
+    drift_meV_per_atom_per_ps: float
+    noise_meV_per_atom: float
+    mean_temperature_K: float
+    shortest_distance_A: float
+
+
+def nve_stability(
+    structures: Sequence[Atoms],
+    model: ModelInterface,
+    *,
+    temperature_K: float,
+    steps: int = 1000,
+    timestep_fs: float = 1.0,
+    check_every: int = 50,
+    seed: int = 0,
+) -> list[Stability]:
+    """Run all structures in one batch in the NVE ensemble, velocities drawn at twice `temperature_K`.
+
+    From a relaxed crystal half of the kinetic energy goes into the springs, so the mean temperature ends
+    near `temperature_K`. A trajectory is unstable when energies or positions stop being finite, two atoms
+    collapse, or it heats itself up.
+    """
+    batch = torch_sim.initialize_state(
+        [copy_structure(atoms) for atoms in structures], device=model.device, dtype=model.dtype
+    )
+    batch.rng = seed
+    timestep = timestep_fs * 1e-3 * MetalUnits.time
+    state = nve_init(batch, model, kT=2.0 * temperature_K * BOLTZMANN_EV_PER_K)
+    totals, kinetics, distances = [], [], []
+    for step in range(steps + 1):
+        if step:
+            state = nve_step(state, model, dt=timestep)
+        kinetic = _kinetic_energies(state)
+        kinetics.append(kinetic)
+        totals.append(state.energy.detach().double().cpu().numpy() + kinetic)
+        if step % check_every == 0 or step == steps:
+            distances.append(_shortest_over_radii(state, structures))
+    times_ps = np.arange(steps + 1) * timestep_fs * 1e-3
+    return [
+        _judge(
+            times_ps,
+            np.array([total[index] for total in totals]),
+            np.array([kinetic[index] for kinetic in kinetics]),
+            np.array([distance[index] for distance in distances]),
+            len(atoms),
+        )
+        for index, atoms in enumerate(structures)
+    ]
+
+
+def _kinetic_energies(state: torch_sim.SimState) -> np.ndarray:
+    momenta = state.momenta.detach().double()
+    per_atom = (momenta**2).sum(dim=1) / (2.0 * state.masses.double())
+    energies = torch.zeros(state.n_systems, dtype=torch.float64, device=per_atom.device)
+    return energies.index_add(0, state.system_idx, per_atom).cpu().numpy()
+
+
+def _shortest_over_radii(state: torch_sim.SimState, structures: Sequence[Atoms]) -> list[tuple[float, float]]:
+    """For each system the shortest distance in A, and the least ratio of a distance to the sum of radii."""
+    from ase.neighborlist import neighbor_list
+
+    shortest = []
+    start = 0
+    for atoms in structures:
+        now = copy_structure(atoms)
+        now.positions = state.positions[start : start + len(atoms)].detach().double().cpu().numpy()
+        start += len(atoms)
+        if not np.isfinite(now.positions).all():
+            shortest.append((float("nan"), float("nan")))
+            continue
+        first, second, distances = neighbor_list("ijd", now, 4.0)
+        if len(distances) == 0:
+            shortest.append((float("inf"), float("inf")))
+            continue
+        radii = covalent_radii[now.numbers]
+        shortest.append((float(distances.min()), float((distances / (radii[first] + radii[second])).min())))
+    return shortest
+
+
+def _judge(
+    times_ps: np.ndarray, total: np.ndarray, kinetic: np.ndarray, distances: np.ndarray, atoms: int
+) -> Stability:
+    steps = len(times_ps) - 1
+    temperature = float(np.nanmean(kinetic)) * 2.0 / (3.0 * max(1, atoms - 1) * BOLTZMANN_EV_PER_K)
+    shortest = float(np.nanmin(distances[:, 0])) if not np.isnan(distances[:, 0]).all() else float("nan")
+    reason = ""
+    if not np.isfinite(total).all():
+        reason = f"energy or positions are not finite after step {int(np.argmin(np.isfinite(total)))}"
+    elif np.nanmin(distances[:, 1]) < SHORTEST_OVER_RADII:
+        reason = f"two atoms came as close as {shortest:.2f} A"
+    elif kinetic.max() > HOTTEST_OVER_START * kinetic[0]:
+        reason = f"kinetic energy rose to {kinetic.max() / kinetic[0]:.1f} times its initial value"
+    drift = noise = float("nan")
+    if np.isfinite(total).all() and steps > 1:
+        slope, offset = np.polyfit(times_ps, total, 1)
+        drift = 1000.0 * float(slope) / atoms
+        noise = 1000.0 * float(np.std(total - slope * times_ps - offset)) / atoms
+    return Stability(not reason, reason or "stable", steps, drift, noise, temperature, shortest)

@@ -1,0 +1,78 @@
+import numpy as np
+import pytest
+from ase.build import bulk
+from ase.calculators.emt import EMT
+from ase.calculators.lj import LennardJones
+from ase.units import GPa
+
+from entrove.validation.elastic import elastic_constants
+from entrove.validation.strained_cell import in_cell
+
+
+@pytest.fixture(scope="module")
+def copper():
+    """Copper at EMT's own lattice constant, free of stress."""
+    sides = np.linspace(3.55, 3.63, 41)
+    stress = [
+        in_cell(bulk("Cu", a=a), bulk("Cu", a=a).cell.array, EMT(), None).get_stress()[0] for a in sides
+    ]
+    return bulk("Cu", a=float(np.interp(0.0, stress, sides)), cubic=True)
+
+
+def test_cubic_symmetry_and_energy_derivatives(copper):
+    constants = elastic_constants(copper, EMT())
+    C = constants.matrix_GPa
+    c11, c12, c44 = C[0, 0], C[0, 1], C[3, 3]
+    cubic = np.zeros((6, 6))
+    cubic[:3, :3] = c12
+    cubic[range(6), range(6)] = [c11] * 3 + [c44] * 3
+    np.testing.assert_allclose(C, cubic, atol=0.05)
+    # The energy knows the same constants: E(e) / V = 1/2 C e^2 for one strain e.
+    step = 0.004
+    for index, expected in ((0, c11), (3, c44)):
+        energies = []
+        for amount in (-step, 0.0, step):
+            deformation = np.eye(3)
+            if index == 0:
+                deformation[0, 0] += amount
+            else:
+                deformation[1, 2] += amount / 2
+                deformation[2, 1] += amount / 2
+            energies.append(
+                in_cell(copper, copper.cell.array @ deformation, EMT(), None).get_potential_energy()
+            )
+        curvature = (energies[0] - 2 * energies[1] + energies[2]) / step**2 / copper.get_volume() / GPa
+        # Both differences are of second order: (step)^2 times a ratio of fourth to second derivatives.
+        assert curvature == pytest.approx(expected, rel=0.01)
+    assert constants.is_stable
+    assert constants.bulk_modulus_GPa == pytest.approx((c11 + 2 * c12) / 3, rel=1e-3)
+
+
+def test_pair_potential_obeys_cauchy():
+    """Central forces on a Bravais lattice without stress: C12 = C44 (Born and Huang, 1954)."""
+    lj = LennardJones(sigma=2.5, epsilon=0.2, rc=8.0, smooth=True)
+    sides = np.linspace(3.75, 4.0, 101)
+    stress = [in_cell(bulk("Ar", a=a), bulk("Ar", a=a).cell.array, lj, None).get_stress()[0] for a in sides]
+    crystal = bulk("Ar", a=float(np.interp(0.0, stress, sides)))
+    C = elastic_constants(crystal, lj, strain=0.002).matrix_GPa
+    assert C[0, 1] == pytest.approx(C[3, 3], rel=0.01)
+
+
+def test_positions_relax_inside_a_strained_cell():
+    """Diamond with free atoms is softer under shear than with clamped atoms (Kleinman's internal strain)."""
+    from ase.calculators.tersoff import Tersoff, TersoffParameters
+
+    # Silicon, T3: Tersoff, Phys. Rev. B 38, 9902 (1988).
+    silicon = TersoffParameters(
+        m=3.0, gamma=1.0, lambda3=0.0, c=100390.0, d=16.217, h=-0.59825, n=0.78734, beta=1.1e-6,
+        lambda2=1.73222, B=471.18, R=2.85, D=0.15, lambda1=2.4799, A=1830.8,
+    )  # fmt: skip
+    calculator = Tersoff({("Si", "Si", "Si"): silicon})
+    diamond = bulk("Si", a=5.432)
+    clamped = elastic_constants(diamond, calculator, force_tolerance_eV_per_A=None).matrix_GPa
+    relaxed = elastic_constants(diamond, calculator).matrix_GPa
+    # Published for T3: C11 143, C12 75, C44 69 GPa (relaxed), 119 GPa without internal strain.
+    assert relaxed[0, 0] == pytest.approx(143, abs=2)
+    assert relaxed[0, 1] == pytest.approx(75, abs=2)
+    assert relaxed[3, 3] == pytest.approx(69, abs=2)
+    assert clamped[3, 3] == pytest.approx(119, abs=2)
