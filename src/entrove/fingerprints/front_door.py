@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 import torch
@@ -56,35 +55,37 @@ class Fingerprints:
 def fingerprint(
     structures: Sequence[Atoms],
     cutoff_A: float = 5.0,
-    length: int | Literal["auto"] = 50,
-    orbitals: Literal["s", "sp"] = "s",
+    length: int | str = 50,
+    orbitals: str = "s",
     radii_A: Mapping[str, float] | None = None,
     *,
-    dtype: Literal["float64", "float32"] = "float64",
+    dtype: str = "float64",
     device: str = "cpu",
 ) -> Fingerprints:
     """Gaussian-overlap fingerprints of every atom of every structure.
 
     `values` has one row per atom, the largest eigenvalue first; `length="auto"` fits the densest of
     the structures. `radii_A` maps symbols to Gaussian widths; without it the default table of
-    covalent radii is used (`entrove.fingerprints.radii`).
+    covalent radii is used (`entrove.fingerprints.radii`). `orbitals` is "s" or "sp", `dtype` "float64" or
+    "float32" (values good to about 1e-6, gradients to 1e-3), `device` any torch device.
 
     Raises `StructureError` for an empty list or structure, two atoms at one place, or a flat cell;
     `ConfigError` for an argument that is out of range or an element without a width.
 
     >>> from ase.build import bulk
-    >>> entrove_fingerprints = fingerprint([bulk("Si")])
-    >>> entrove_fingerprints.values.shape
+    >>> fingerprint([bulk("Si")]).values.shape
     (2, 50)
     """
     structures = [structures] if isinstance(structures, Atoms) else list(structures)
     try:
-        config = FingerprintConfig(
-            cutoff_A=cutoff_A,
-            length=length,
-            orbitals=orbitals,
-            radii_A=None if radii_A is None else dict(radii_A),
-            dtype=dtype,
+        config = FingerprintConfig.model_validate(
+            {
+                "cutoff_A": cutoff_A,
+                "length": length,
+                "orbitals": orbitals,
+                "radii_A": None if radii_A is None else dict(radii_A),
+                "dtype": dtype,
+            }
         )
     except ValueError as error:
         raise ConfigError(f"fingerprint: {error}") from error

@@ -47,17 +47,10 @@ def search_linked_cells(
     positions: Float[Tensor, "atoms 3"], system: Int[Tensor, " atoms"], lattices: Lattices, cutoff_A: float
 ) -> PairSearch:
     """Find every image closer than the cutoff to every atom, the atom itself excluded."""
-    fractional = torch.bmm(positions[:, None, :], lattices.inverse[system])[:, 0]
-    image = torch.floor(fractional).where(lattices.periodic, 0.0)
-    wrapped = positions - torch.bmm(image[:, None, :], lattices.cell[system])[:, 0]
-    bins = _Bins.build(fractional - image, system, lattices, cutoff_A)
-
-    def search(centres: Int[Tensor, " centres"]) -> PairSearch:
-        return _search_around(centres, wrapped, system, lattices, bins, cutoff_A)
-
+    grid = _Grid.build(positions, system, lattices, cutoff_A)
     atoms = torch.arange(len(positions), device=system.device)
     per_piece = len(atoms) if positions.is_cuda else CENTRES_PER_PIECE
-    found = map_over_threads(search, atoms.split(per_piece), positions.device)
+    found = map_over_threads(grid.search_around, atoms.split(per_piece), positions.device)
     return PairSearch(
         neighbour=torch.cat([piece.neighbour for piece in found]),
         displacement=torch.cat([piece.displacement for piece in found]),
@@ -66,45 +59,16 @@ def search_linked_cells(
     )
 
 
-def _search_around(
-    centres: Int[Tensor, " centres"],
-    wrapped: Float[Tensor, "atoms 3"],
-    system: Int[Tensor, " atoms"],
-    lattices: Lattices,
-    bins: "_Bins",
-    cutoff_A: float,
-) -> PairSearch:
-    """Find the neighbours of some atoms (a range)."""
-    near, shift, count = bins.around(centres, system[centres], lattices.periodic)
-    # Row k of `origin` is what to add to an atom of the k-th (atom, bin) to get its displacement.
-    # Components come before pairs in memory: gathers and sums are then fast.
-    origin = torch.bmm(shift.to(wrapped), lattices.cell[system[centres]]) - wrapped[centres][:, None, :]
-    origin = origin.view(-1, 3).t().contiguous()
-    row = torch.repeat_interleave(count)
-    within = torch.arange(len(row), device=row.device)
-    within += (bins.first[near] - count.cumsum(0) + count).index_select(0, row)
-    neighbour = bins.order.index_select(0, within)
-    displacement = torch.stack(
-        [wrapped[:, axis].take(neighbour).add_(origin[axis].take(row)) for axis in range(3)]
-    )
-    distance2 = displacement.square().sum(dim=0)
-    keep = torch.nonzero(distance2 < cutoff_A**2).flatten()
-    centre = centres[torch.div(row[keep], shift.shape[1], rounding_mode="floor")]
-    neighbour, distance2 = neighbour[keep], distance2[keep]
-    # In its own bin an atom meets itself, at distance zero exactly.
-    other = torch.nonzero((neighbour != centre) | (distance2 > 0)).flatten()
-    shortest2 = distance2[other].amin() if len(other) else distance2.new_tensor(torch.inf)
-    counts = torch.bincount(centre[other] - centres[0], minlength=len(centres))
-    displacement = displacement.index_select(1, keep[other]).t().contiguous()
-    return PairSearch(neighbour[other], displacement, counts, shortest2)
-
-
 @dataclass(frozen=True)
-class _Bins:
+class _Grid:
     """Atoms sorted into a grid of bins per system."""
 
+    wrapped: Float[Tensor, "atoms 3"]
+    system: Int[Tensor, " atoms"]
+    lattices: Lattices
+    cutoff_A: float
     shape: Int[Tensor, "systems 3"]
-    of_atom: Int[Tensor, "atoms 3"]
+    bin_of_atom: Int[Tensor, "atoms 3"]
     start: Int[Tensor, " systems"]  # number of the system's first bin
     order: Int[Tensor, " atoms"]  # atoms sorted by bin
     first: Int[Tensor, " bins"]
@@ -114,12 +78,15 @@ class _Bins:
     @classmethod
     def build(
         cls,
-        fractional: Float[Tensor, "atoms 3"],
+        positions: Float[Tensor, "atoms 3"],
         system: Int[Tensor, " atoms"],
         lattices: Lattices,
         cutoff_A: float,
-    ) -> "_Bins":
+    ) -> "_Grid":
         periodic, systems = lattices.periodic, len(lattices.cell)
+        fractional = torch.bmm(positions[:, None, :], lattices.inverse[system])[:, 0]
+        image = torch.floor(fractional).where(periodic, 0.0)
+        fractional = fractional - image
         low, high = _range_per_system(fractional, system, systems)
         origin = low.where(~periodic, 0.0)
         extent = (high - low).where(~periodic, 1.0).clamp(min=1e-6)
@@ -131,31 +98,66 @@ class _Bins:
         rings = torch.ceil(reach * shape / extent)
         # Without images there is nothing beyond the first and the last bin.
         rings = rings.where(periodic, rings.minimum(shape - 1)).amax(dim=0).long().tolist()
-        of_atom = ((fractional - origin[system]) * (shape / extent)[system]).long()
+        bin_of_atom = ((fractional - origin[system]) * (shape / extent)[system]).long()
         shape = shape.long()
         # Rounding at the upper edge must not make a bin that does not exist.
-        of_atom = of_atom.minimum(shape[system] - 1)
+        bin_of_atom = bin_of_atom.minimum(shape[system] - 1)
         bins = shape.prod(dim=1)
         start = bins.cumsum(0) - bins
-        flat = start[system] + _ravel(of_atom, shape[system])
+        flat = start[system] + _ravel(bin_of_atom, shape[system])
         count = torch.bincount(flat, minlength=int(bins.sum()))
         return cls(
-            shape, of_atom, start, torch.argsort(flat, stable=True), count.cumsum(0) - count, count, rings
+            wrapped=positions - torch.bmm(image[:, None, :], lattices.cell[system])[:, 0],
+            system=system,
+            lattices=lattices,
+            cutoff_A=cutoff_A,
+            shape=shape,
+            bin_of_atom=bin_of_atom,
+            start=start,
+            order=torch.argsort(flat, stable=True),
+            first=count.cumsum(0) - count,
+            count=count,
+            rings=rings,
         )
 
-    def around(
-        self,
-        centres: Int[Tensor, " centres"],
-        system: Int[Tensor, " centres"],
-        periodic: Bool[Tensor, "3"],
+    def search_around(self, centres: Int[Tensor, " centres"]) -> PairSearch:
+        """Find the neighbours of a range of atoms."""
+        near, shift, count = self._bins_around(centres)
+        # Row k of `origin` is what to add to an atom of the k-th (atom, bin) to get its displacement.
+        # Components come before pairs in memory: gathers and sums are then fast.
+        translation = torch.bmm(shift.to(self.wrapped), self.lattices.cell[self.system[centres]])
+        origin = (translation - self.wrapped[centres][:, None, :]).view(-1, 3).t().contiguous()
+        row = torch.repeat_interleave(count)
+        within = torch.arange(len(row), device=row.device)
+        within += (self.first[near] - count.cumsum(0) + count).index_select(0, row)
+        neighbour = self.order.index_select(0, within)
+        displacement = torch.stack(
+            [self.wrapped[:, axis].take(neighbour).add_(origin[axis].take(row)) for axis in range(3)]
+        )
+        distance2 = displacement.square().sum(dim=0)
+        keep = torch.nonzero(distance2 < self.cutoff_A**2).flatten()
+        centre = centres[torch.div(row[keep], shift.shape[1], rounding_mode="floor")]
+        neighbour, distance2 = neighbour[keep], distance2[keep]
+        # In its own bin an atom meets itself, at distance zero exactly.
+        other = torch.nonzero((neighbour != centre) | (distance2 > 0)).flatten()
+        return PairSearch(
+            neighbour=neighbour[other],
+            displacement=displacement.index_select(1, keep[other]).t().contiguous(),
+            count=torch.bincount(centre[other] - centres[0], minlength=len(centres)),
+            shortest2=distance2[other].amin() if len(other) else distance2.new_tensor(torch.inf),
+        )
+
+    def _bins_around(
+        self, centres: Int[Tensor, " centres"]
     ) -> tuple[Int[Tensor, " visits"], Int[Tensor, "centres steps 3"], Int[Tensor, " visits"]]:
         """Bins that each of some atoms visits, the lattice vectors crossed on the way, and atoms in them."""
+        system = self.system[centres]
         steps = torch.cartesian_prod(*[torch.arange(-n, n + 1, device=system.device) for n in self.rings])
         shape = self.shape[system][:, None, :]
-        visited = self.of_atom[centres][:, None, :] + steps
+        visited = self.bin_of_atom[centres][:, None, :] + steps
         shift = torch.div(visited, shape, rounding_mode="floor")
         near = (self.start[system][:, None] + _ravel(visited - shift * shape, shape)).flatten()
-        inside = ((shift == 0) | periodic).all(dim=2)
+        inside = ((shift == 0) | self.lattices.periodic).all(dim=2)
         return near, shift, self.count[near] * inside.flatten()
 
 

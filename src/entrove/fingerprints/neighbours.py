@@ -57,7 +57,7 @@ def find_neighbours(state: SimState, cutoff_A: float) -> Neighbours:
     if dense_pairs > MAX_DENSE_PAIRS:
         found = search_linked_cells(positions, system, lattices, cutoff_A)
     else:
-        found = _search_all_pairs(positions, system, lattices, cutoff_A, rings, largest)
+        found = _search_all_pairs(positions, system, lattices, cutoff_A, rings=rings, largest=largest)
     if float(found.shortest2) <= COINCIDENCE_A**2:
         _refuse_coincident(found, system)
     return Neighbours(found.neighbour, found.displacement, found.count, found.count.cumsum(0) - found.count)
@@ -104,6 +104,7 @@ def _search_all_pairs(
     system: Int[Tensor, " atoms"],
     lattices: Lattices,
     cutoff_A: float,
+    *,
     rings: tuple[int, ...],
     largest: int,
 ) -> PairSearch:

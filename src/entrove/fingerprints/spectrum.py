@@ -10,20 +10,20 @@ from torch import Tensor
 def diagonalise(
     matrices: Float[Tensor, "spheres size size"], sizes: list[int], *, vectors: bool = True
 ) -> tuple[Float[Tensor, "spheres size"], Float[Tensor, "spheres size size"] | None]:
-    """Eigenvalues, largest first, and eigenvectors in columns; `sizes` (never growing) exclude padding.
+    """Eigenvalues of positive semidefinite matrices, largest first, and eigenvectors in columns.
 
-    On a CPU, LAPACK solves one matrix after the other, so equal sizes go together and padding is
-    left out; on a GPU the whole batch is solved at once, padding included.
-    Padding has eigenvalue 0 and eigenvectors that are zero on the real orbitals.
+    `sizes` (never growing) exclude padding, whose diagonal is -1: it comes last, with eigenvalue 0 and
+    eigenvectors that are zero on the real orbitals. On a CPU, LAPACK solves one matrix after the other,
+    so equal sizes go together and padding is left out; on a GPU the whole batch is solved at once.
     """
     count, size = matrices.shape[:2]
     runs = [(0, count, size)] if matrices.is_cuda else _runs(sizes)
-    if len(runs) == 1 and runs[0][2] == size:
-        return _solve(matrices, sizes, vectors)
+    if len(runs) == 1:
+        return _solve(matrices, vectors)
     values = matrices.new_zeros(count, size)
     basis = matrices.new_zeros(count, size, size) if vectors else None
     for begin, end, real in runs:
-        solved, solved_basis = _solve(matrices[begin:end, :real, :real], sizes[begin:end], vectors)
+        solved, solved_basis = _solve(matrices[begin:end, :real, :real], vectors)
         values[begin:end, :real] = solved
         if basis is not None and solved_basis is not None:
             basis[begin:end, :real, :real] = solved_basis
@@ -31,18 +31,13 @@ def diagonalise(
 
 
 def _solve(
-    matrices: Float[Tensor, "spheres size size"], sizes: list[int], vectors: bool
+    matrices: Float[Tensor, "spheres size size"], vectors: bool
 ) -> tuple[Float[Tensor, "spheres size"], Float[Tensor, "spheres size size"] | None]:
-    if vectors:
-        values, basis = torch.linalg.eigh(matrices)
-        values, basis = values.flip(1), basis.flip(2)
-    else:
-        values, basis = torch.linalg.eigvalsh(matrices).flip(1), None
-    if min(sizes) < matrices.shape[1]:
-        slot = torch.arange(matrices.shape[1], device=values.device)
-        real = torch.as_tensor(sizes, device=values.device)
-        values = values.where(slot < real[:, None], 0.0)
-    return values, basis
+    if not vectors:
+        return torch.linalg.eigvalsh(matrices).flip(1).clamp_(min=0), None
+    values, basis = torch.linalg.eigh(matrices)
+    # No eigenvalue of an overlap matrix is negative: below zero is rounding, or padding.
+    return values.flip(1).clamp_(min=0), basis.flip(2)
 
 
 def _runs(sizes: list[int]) -> list[tuple[int, int, int]]:
