@@ -1,6 +1,7 @@
 """What candidates would add to a dataset that grows pick by pick, many candidates at once."""
 
-from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -12,10 +13,14 @@ from entrove.entropy.covariance import Spectrum
 from entrove.entropy.information import inverse_root, regularised
 from entrove.entropy.logdet import log_det_one_plus
 from entrove.entropy.moments import Moments, SpeciesMoments
+from entrove.fingerprints.threads import map_over_threads
 from entrove.selection.pool import FeaturePool, PoolBlock
 
-CHUNK_ELEMENTS = 2**18
-"""Feature values that are gathered at once; a few copies of them should stay in the cache."""
+CHUNK_ELEMENTS = 2**16
+"""Feature values that are gathered at once: with their product they fit the cache of one core.
+
+Pieces go to the CPU threads as wholes, since their small matrices are not worth splitting.
+"""
 
 
 @runtime_checkable
@@ -60,9 +65,13 @@ class GrowingInformation:
         gains = torch.zeros(len(candidates), dtype=torch.float64)
         for number, block in self._blocks.items():
             root = self._root[number].to(block.rows.dtype)
-            for chunk in _chunks(block, candidates):
-                padded = block.gather(candidates[chunk])
-                gains[chunk] += 0.5 * log_det_one_plus(padded.rows @ root)
+            pieces = _cut(block, candidates)
+            for piece, log_det in zip(
+                pieces,
+                map_over_threads(partial(_log_det, block, root), pieces, block.rows.device),
+                strict=True,
+            ):
+                gains[piece.places] += 0.5 * log_det
         return gains
 
     def include(self, candidate: int) -> float:
@@ -96,10 +105,11 @@ class GrowingCovariance:
         gains = torch.zeros(len(candidates), dtype=torch.float64)
         for number, block in self._blocks.items():
             spectrum = self._spectra[number]
-            for chunk in _chunks(block, candidates):
-                padded = block.gather(candidates[chunk])
+            for piece in _cut(block, candidates):
+                padded = block.gather(piece.candidates)
                 rows = (padded.rows.to(torch.float64) - spectrum.mean) * padded.filled[:, :, None]
-                gains[chunk] += spectrum.gain(rows @ spectrum.eigenvectors, padded.count, self._epsilon)
+                gain = spectrum.gain(rows @ spectrum.eigenvectors, padded.count, self._epsilon)
+                gains[piece.places] += gain
         return gains
 
     def include(self, candidate: int) -> float:
@@ -113,13 +123,27 @@ class GrowingCovariance:
         return gain
 
 
-def _chunks(block: PoolBlock, candidates: Int[Tensor, " candidates"]) -> Iterator[slice]:
+@dataclass(frozen=True)
+class _Piece:
+    """Some of the candidates that were asked for, and their places among them."""
+
+    candidates: Int[Tensor, " candidates"]
+    places: slice
+
+
+def _cut(block: PoolBlock, candidates: Int[Tensor, " candidates"]) -> list[_Piece]:
     """Cut candidates so that the padded rows of each piece stay below `CHUNK_ELEMENTS`."""
     if len(candidates) == 0:
-        return
+        return []
     longest = int((block.first[candidates + 1] - block.first[candidates]).max())
     if longest == 0:
-        return
+        return []
     step = max(1, CHUNK_ELEMENTS // (longest * block.rows.shape[1]))
-    for start in range(0, len(candidates), step):
-        yield slice(start, start + step)
+    places = (slice(start, start + step) for start in range(0, len(candidates), step))
+    return [_Piece(candidates[place], place) for place in places]
+
+
+def _log_det(
+    block: PoolBlock, root: Float[Tensor, "features features"], piece: _Piece
+) -> Float[Tensor, " candidates"]:
+    return log_det_one_plus(block.gather(piece.candidates).rows @ root)
