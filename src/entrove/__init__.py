@@ -31,7 +31,15 @@ _PUBLIC = {
     "select": "entrove.selection.front_door",
 }
 
-__all__ = ["__version__", *_PUBLIC]
+__all__ = [  # noqa: F822  # loaded on first use, below
+    "EntropyCalculator",
+    "EntropyDataset",
+    "EntroveError",
+    "__version__",
+    "fingerprint",
+    "load_model",
+    "select",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,6 +1,7 @@
 """Explore with biased walkers against the shared dataset, then pick what is worth a label."""
 
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -24,11 +25,16 @@ from entrove.sampling.candidates import Candidate
 from entrove.sampling.checkpoint import load_walkers, save_walkers
 from entrove.sampling.grid import plan_walkers
 from entrove.sampling.pools.entropy_md import Exploration, advance, begin
+from entrove.sampling.pools.ordered import generate_ordered
 from entrove.sampling.restarts import summarise_restarts
+from entrove.sampling.trajectories import TrajectoryRecorder
 from entrove.selection.front_door import select as pick
 from entrove.structures import content_hash, read_structures, write_structures
 
 ADMITTED = "entrove_admitted"
+ORDERED_STREAM = 2
+"""Stream of random numbers of the ordered pool, beside that of the walkers of the same round."""
+
 ADMISSIONS_PER_LABEL = 2
 """During a round the dataset takes in this many snapshots for each label that will be bought."""
 
@@ -64,6 +70,9 @@ def explore(
         dataset.add([snapshots[index].atoms for index in chosen])
         return chosen
 
+    recorder = (
+        TrajectoryRecorder(files.in_round(round, "trajectories")) if sampling.trajectory_every else None
+    )
     while exploration.chunks_done(sampling) < sampling.chunks and exploration.walkers.rows:
         done = sampling.thermalise_steps + exploration.chunks_done(sampling) * sampling.chunk_steps
         exploration = advance(
@@ -74,11 +83,40 @@ def explore(
             sampling,
             admit,
             on_step=report_from(done),
+            recorder=recorder,
         )
         _write_exploration(exploration, walkers_file, candidates_file)
-    ordered: list[Candidate] = []
-    write_candidates(files.in_round(round, "candidates.xyz"), [*exploration.candidates, *ordered])
-    return _outcome(exploration, ordered, round)
+    write_candidates(files.in_round(round, "candidates.xyz"), exploration.candidates)
+    return _outcome(exploration, round)
+
+
+def wants_ordered(campaign: CheckedCampaign) -> bool:
+    """Whether the configuration asks for the pool of ordered cells."""
+    settings = campaign.config.sampling.ordered
+    return settings.perturbed + settings.random > 0
+
+
+def order(campaign: CheckedCampaign, models: CampaignModels, round: int) -> StageOutcome:
+    """Relax perturbed seeds and random crystals towards order, with the model that explores in this round."""
+    config, starts = campaign.config, read_starts(campaign)
+    model = models.exploring(round).model
+    length = resolve_length(config.fingerprint, [one.atoms for one in starts])
+    cells = generate_ordered(
+        starts,
+        model,
+        GaussianOverlap(length, model.device),
+        config.sampling,
+        np.random.default_rng([config.random_seed, round, ORDERED_STREAM]),
+    )
+    kept = [cell for cell in cells if cell.kept]
+    write_candidates(campaign.workspace.in_round(round, "ordered.xyz"), [cell.candidate for cell in kept])
+    groups = Counter(cell.space_group for cell in kept)
+    dropped = Counter(cell.dropped_because for cell in cells if not cell.kept)
+    found = ", ".join(f"{count} x {group}" for group, count in groups.most_common())
+    return StageOutcome(
+        f"{len(kept)} of {len(cells)} cells kept" + (f": {found}" if found else ""),
+        {"space_groups": groups, "dropped": {str(reason): count for reason, count in dropped.items()}},
+    )
 
 
 def select(campaign: CheckedCampaign, round: int) -> StageOutcome:
@@ -88,6 +126,7 @@ def select(campaign: CheckedCampaign, round: int) -> StageOutcome:
     known = _hashes_spent(campaign, round)
     pool = [
         *read_candidates(files.in_round(round, "candidates.xyz")),
+        *(read_candidates(files.in_round(round, "ordered.xyz")) if wants_ordered(campaign) else []),
         *read_candidates(files.in_round(0, "anchors.xyz")),
     ]
     pool = [candidate for candidate in pool if content_hash(candidate.atoms) not in known]
@@ -178,7 +217,7 @@ def _read_exploration(walkers_file: Path, candidates_file: Path) -> Exploration:
     return Exploration(walkers, tuple(Candidate.from_atoms(atoms) for atoms in structures), admitted)
 
 
-def _outcome(exploration: Exploration, ordered: Sequence[Candidate], round: int) -> StageOutcome:
+def _outcome(exploration: Exploration, round: int) -> StageOutcome:
     summaries = summarise_restarts(exploration.walkers.walkers, exploration.walkers.restarts)
     rows = [
         {
@@ -195,9 +234,7 @@ def _outcome(exploration: Exploration, ordered: Sequence[Candidate], round: int)
     ]
     restarts = sum(one.restarts for one in summaries)
     summary = f"{len(exploration.candidates)} snapshots of {len(summaries)} walkers, {restarts} restarts"
-    if ordered:
-        summary += f", {len(ordered)} ordered cells"
-    return StageOutcome(summary, {"walkers": rows, "candidates": len(exploration.candidates) + len(ordered)})
+    return StageOutcome(summary, {"walkers": rows})
 
 
 def _in_words(counts: dict[str, int]) -> str:

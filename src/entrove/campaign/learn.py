@@ -54,7 +54,7 @@ def train(
         device=config.model.device,
         threads=usable_threads(config.model.threads),
         on_epoch=lambda epoch: listener.advanced(
-            epoch.epoch, config.training.epochs, f"loss {epoch.training_loss:.3g}"
+            epoch.number, config.training.epochs, f"loss {epoch.training_loss:.3g}"
         ),
     )
 

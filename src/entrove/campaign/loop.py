@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import torch
 from ase import Atoms
 
 from entrove.campaign import explore, label_stage, learn, prepare
@@ -17,6 +18,7 @@ from entrove.campaign.progress import ProgressListener
 from entrove.campaign.settled import settle_config
 from entrove.campaign.stages import StageOutcome, StageRunner
 from entrove.campaign.stopping import stop_after_validation, stop_before_labels
+from entrove.campaign.threads import usable_threads
 from entrove.campaign.workspace import Workspace
 from entrove.structures import read_structures, write_structures
 
@@ -30,6 +32,7 @@ def run_campaign(campaign: CheckedCampaign, listener: ProgressListener) -> None:
     workspace.folder.mkdir(parents=True, exist_ok=True)
     with hold_campaign(workspace.folder), log_to(workspace.log):
         settle_config(workspace.config, campaign.config)
+        torch.set_num_threads(usable_threads(campaign.config.model.threads))
         ledger = Ledger(workspace.ledger)
         _Loop(campaign, StageRunner(ledger, listener), CampaignModels(campaign, ledger)).run()
 
@@ -119,6 +122,13 @@ class _Loop:
             lambda: explore.explore(self.campaign, self.models, number, self._listener),
             unit="steps",
         )
+        if explore.wants_ordered(self.campaign):
+            run(
+                number,
+                "order",
+                "relaxing perturbed seeds and random crystals",
+                lambda: explore.order(self.campaign, self.models, number),
+            )
         selected = run(
             number,
             "select",

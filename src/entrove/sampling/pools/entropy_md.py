@@ -19,6 +19,7 @@ from entrove.sampling.config import SamplingConfig
 from entrove.sampling.grid import Walker
 from entrove.sampling.state import WalkersState
 from entrove.sampling.stepping import Functionals
+from entrove.sampling.trajectories import TrajectoryRecorder
 from entrove.sampling.walkers import init_walkers, run_chunk, thermalise
 
 
@@ -59,12 +60,18 @@ def advance(
     admit: Callable[[Sequence[Candidate]], Sequence[int]],
     *,
     on_step: Callable[[int, int], None] | None = None,
+    recorder: TrajectoryRecorder | None = None,
 ) -> Exploration:
     """Run one chunk under the entropies as they are, then ask `admit` which snapshots join the dataset.
 
-    `admit` gets the snapshots of all walkers and returns indices into them.
+    `admit` gets the snapshots of all walkers and returns indices into them. A `recorder` keeps the frames
+    that `trajectory_every` asks for.
     """
-    walkers, snapshots = run_chunk(exploration.walkers, model, features, functionals, config, on_step=on_step)
+    walkers, snapshots = run_chunk(
+        exploration.walkers, model, features, functionals, config, on_step=on_step, on_frame=recorder
+    )
+    if recorder is not None:
+        recorder.write_chunk(exploration.chunks_done(config))
     first = len(exploration.candidates)
     return replace(
         exploration,

@@ -1,0 +1,111 @@
+"""A campaign that is killed again and again ends as one that never was."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase.build import bulk
+
+from entrove.structures import content_hash, read_structures
+
+CONFIG = """\
+name: copper
+random_seed: 7
+seeds:
+  - {phase: fcc, file: fcc.xyz}
+regime: {pressures_GPa: [0], temperatures_K: [600, 1200]}
+model: {name: 7net-0, device: cpu, threads: 1}
+sampling:
+  thermalise_steps: 20
+  chunk_steps: 6
+  chunks: 2
+  snapshot_every: 3
+  biases:
+    - {entropy: information, mode: per_atom, fractions: [0.5]}
+    - {entropy: paper, mode: per_config, kappas_eV: [2.0]}
+  anchors: {volume_strains: [0.95, 1.05], shears: [0.04], md_steps: 4, md_snapshots: 2}
+  hold_out: {md_steps: 4, md_snapshots: 1}
+  ordered: {perturbed: 0, random: 0}
+selection: {count: 3, quotas: {anchors: 0.34}}
+labelling:
+  engine: {name: ase, calculator: "ase.calculators.emt:EMT"}
+  executor: {name: local, workers: 1}
+training: {epochs: 2}
+stopping: {rounds: 2}
+"""
+
+
+def start(folder: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "entrove.cli.main", "run", str(folder / "campaign.yaml")]
+    with (folder / "output.txt").open("ab") as output:
+        return subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
+
+
+def finished_stages(folder: Path) -> set[tuple[int, str]]:
+    path = folder / "campaign" / "ledger.sqlite"
+    if not path.exists():
+        return set()
+    connection = sqlite3.connect(path, timeout=30)
+    try:
+        return set(connection.execute("SELECT round, stage FROM stages").fetchall())
+    except sqlite3.OperationalError:  # the table is not there yet
+        return set()
+    finally:
+        connection.close()
+
+
+def kill_after(folder: Path, reached) -> None:
+    """Start, and kill -9 as soon as `reached(folder)` holds."""
+    process = start(folder)
+    deadline = time.monotonic() + 500
+    while not reached(folder):
+        assert process.poll() is None, (folder / "output.txt").read_text()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def run_to_end(folder: Path) -> None:
+    assert start(folder).wait(timeout=500) == 0, (folder / "output.txt").read_text()
+
+
+def prepare(folder: Path) -> Path:
+    folder.mkdir()
+    bulk("Cu", cubic=True).write(folder / "fcc.xyz")
+    (folder / "campaign.yaml").write_text(CONFIG)
+    return folder
+
+
+@pytest.mark.timeout(1500)
+def test_killed_and_resumed_equals_uninterrupted(tmp_path):
+    whole, killed = prepare(tmp_path / "whole"), prepare(tmp_path / "killed")
+    run_to_end(whole)
+    # In the middle of exploring (after the first chunk), of labelling, and of training.
+    kill_after(killed, lambda folder: (folder / "campaign/round-01/walkers.pt").exists())
+    kill_after(killed, lambda folder: (1, "select") in finished_stages(folder))
+    kill_after(killed, lambda folder: (folder / "campaign/round-02/training/progress.jsonl").exists())
+    run_to_end(killed)
+
+    for name in ("dataset.xyz", "validation.xyz", "round-02/candidates.xyz", "round-02/validation_predictions.xyz"):
+        ours = read_structures(whole / "campaign" / name)
+        theirs = read_structures(killed / "campaign" / name)
+        assert [content_hash(atoms) for atoms in ours] == [content_hash(atoms) for atoms in theirs], name
+        for one, other in zip(ours, theirs, strict=True):
+            if one.calc is not None:
+                assert one.get_potential_energy() == other.get_potential_energy()
+                np.testing.assert_array_equal(one.get_forces(), other.get_forces())
+            provenance = {key for key in one.info if key != "entrove_engine_seconds"}
+            assert {key: one.info[key] for key in provenance} == {key: other.info[key] for key in provenance}
+
+    # No label was bought twice: every structure has one attempt folder.
+    attempts = sorted(path.parent.name for path in (killed / "campaign/labels").glob("*/*/attempt-*"))
+    assert len(attempts) == len(set(attempts))
+    for name in ("report.html", "model/bundle.json"):
+        assert (killed / "campaign" / name).is_file()
