@@ -33,7 +33,7 @@ class EntropyConfig(Settings):
         gt=0,
         description="information: lambda in M = lambda 1 + sum x x^T, in squared whitened units. Rows "
         "closer than sqrt(lambda) reference standard deviations count as one, and the bias of an empty "
-        "dataset is softer the larger it is; from about ten structures on it hardly matters.",
+        "dataset is softer the larger it is; from about ten structures on it matters little.",
     )
     scale_floor: float = Field(
         default=1e-2,
