@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import cast
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from nvalchemiops.neighbors.neighbor_utils import NeighborOverflowError
 from nvalchemiops.torch.neighbors import batch_cell_list, batch_naive_neighbor_list
 from torch import Tensor
@@ -49,34 +49,37 @@ class NeighbourSearch:
 
         Raises `StructureError` when the vectors of a cell lie in one plane.
         """
-        cell = state.row_vector_cell.contiguous()
+        pbc = state.pbc.reshape(-1, 3).expand(state.n_systems, 3)
+        return self.find(state.positions, state.row_vector_cell, pbc, state.system_idx)
+
+    def find(
+        self,
+        positions: Float[Tensor, "atoms 3"],
+        cell: Float[Tensor, "systems 3 3"],
+        pbc: Bool[Tensor, "systems 3"],
+        system_idx: Int[Tensor, " atoms"],
+    ) -> Neighbours:
+        """List the pairs of a batch that is given as tensors; the rows of `cell` are lattice vectors."""
         # A molecule without a cell: any cell serves, none of its images is looked at.
         empty = (cell == 0).all(dim=-1)
-        cell = cell + torch.diag_embed(empty.to(cell.dtype))
-        atoms_per_system = state.system_idx.bincount(minlength=state.n_systems)
-        densest = float((atoms_per_system / torch.linalg.det(cell).abs()).max())
+        cell = (cell + torch.diag_embed(empty.to(cell.dtype))).contiguous()
+        atoms_per_system = system_idx.bincount(minlength=len(cell))
+        densest = float((atoms_per_system / torch.linalg.det(cell.detach()).abs()).max())
         if densest == math.inf:
             raise StructureError("a cell has no volume: its vectors lie in one plane; repair the cell")
-        if bool(state.pbc.any()) and math.isfinite(densest):
+        if bool(pbc.any()) and math.isfinite(densest):
             sphere = 4.0 / 3.0 * math.pi * self.cutoff_A**3
             self._room = max(self._room, 16 * math.ceil((1.25 * densest * sphere + 16) / 16))
-        centre, neighbour, shifts = self._search(state, cell, int(atoms_per_system.max()))
-        offsets = torch.einsum("ps,psc->pc", shifts.to(cell.dtype), cell[state.system_idx[centre]])
-        vectors = state.positions[neighbour] + offsets - state.positions[centre]
-        return Neighbours(centre, neighbour, shifts, vectors)
-
-    def _search(
-        self, state: SimState, cell: Float[Tensor, "systems 3 3"], largest: int
-    ) -> tuple[Int[Tensor, " pairs"], Int[Tensor, " pairs"], Int[Tensor, "pairs 3"]]:
+        largest = int(atoms_per_system.max())
         search = batch_cell_list if largest >= ATOMS_FOR_CELL_LIST else batch_naive_neighbor_list
         while True:
             try:
                 found = search(
-                    positions=state.positions.detach(),
+                    positions=positions.detach().contiguous(),
                     cutoff=self.cutoff_A,
-                    batch_idx=state.system_idx.to(torch.int32),
+                    batch_idx=system_idx.to(torch.int32),
                     cell=cell.detach(),
-                    pbc=state.pbc.reshape(-1, 3).expand(state.n_systems, 3).contiguous(),
+                    pbc=pbc.contiguous(),
                     max_neighbors=self._room,
                     return_neighbor_list=True,
                 )
@@ -89,5 +92,7 @@ class NeighbourSearch:
                 break
         # With a cell and a list asked for, it is always these three.
         pairs, _first_of_atom, shifts = cast("tuple[Tensor, Tensor, Tensor]", found)
-        pairs = pairs.long()
-        return pairs[0], pairs[1], shifts.long()
+        centre, neighbour = pairs.long()
+        offsets = torch.einsum("ps,psc->pc", shifts.to(cell.dtype), cell[system_idx[centre]])
+        vectors = positions[neighbour] + offsets - positions[centre]
+        return Neighbours(centre, neighbour, shifts.long(), vectors)

@@ -7,14 +7,16 @@ from entrove.errors import ModelError
 from entrove.models.loaded import LoadedModel
 
 SEVENNET_NAMES = ("7net-0", "7net-l3i5", "7net-mf-0", "7net-mf-ompa", "7net-omat", "7net-omni")
-NAMES = SEVENNET_NAMES
+ALLEGRO_NAMES = ("allegro-oam-l",)
+NAMES = SEVENNET_NAMES + ALLEGRO_NAMES
 """Names that `load` knows beside files and import paths."""
 
 
 def load(name_or_path: str, *, device: str = "auto") -> LoadedModel:
     """Load a model for batched evaluation.
 
-    `name_or_path` is a name of `NAMES`, the path of a SevenNet checkpoint (`*.pth`), or
+    `name_or_path` is a name of `NAMES`, the path of a SevenNet checkpoint (`*.pth`), of a
+    NequIP or Allegro model (`*.nequip.pt2`, `*.nequip.zip`, `*.ckpt`), or
     "module:factory", which is called without arguments and gives an ASE calculator or a torch-sim model. A
     multi-fidelity model takes its fidelity after an at sign: `7net-mf-ompa@mpa`. `device` is "auto",
     "cpu" or "cuda". torch's default dtype is left as it was. Raises `ModelError` for anything else.
@@ -34,6 +36,14 @@ def load(name_or_path: str, *, device: str = "auto") -> LoadedModel:
 
         path = _existing(base)
         return load_sevennet(path.name, checkpoint=path, modal=modal, device=device)
+    if base in ALLEGRO_NAMES:
+        from entrove.models.nequip import find_foundation_model, load_nequip
+
+        return load_nequip(find_foundation_model(base), name=base, device=device)
+    if name_or_path.endswith((".nequip.pt2", ".nequip.zip", ".ckpt")):
+        from entrove.models.nequip import load_nequip
+
+        return load_nequip(_existing(name_or_path), device=device)
     if ":" in name_or_path:
         from entrove.models.ase import load_import_path
 

@@ -28,6 +28,8 @@ def known_warnings_hushed() -> Iterator[None]:
     with warnings.catch_warnings():
         # e3nn compiles its small modules with TorchScript, which torch 2.13 calls deprecated.
         warnings.filterwarnings("ignore", r".*torch\.jit\.\w+` is deprecated", DeprecationWarning)
+        # NequIP's advice on training, repeated whenever a model is built from a checkpoint.
+        warnings.filterwarnings("ignore", "Found `per_type_energy_s", UserWarning)
         # SevenNet's advice to install a CUDA accelerator.
         warnings.filterwarnings("ignore", "No tensor product accelerator is enabled", UserWarning)
         # spglib asks for a process-wide switch that is not ours to turn.
