@@ -5,6 +5,7 @@ same-species fingerprints, then under the model alone. What keeps a large force,
 is a copy of a seed or of another result is dropped, with the reason.
 """
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -89,7 +90,7 @@ def generate_ordered(
     for origin, result in zip(origins, relaxed, strict=True):
         start, kind = origin.start, origin.kind
         crystal = _Crystal.of(result)
-        reason = _why_not(result, crystal, known, model, config)
+        reason = _why_not(result, start, crystal, known, model, config)
         if reason is None:
             known.append(crystal)
         cells.append(
@@ -169,12 +170,19 @@ class _Crystal:
 def find_space_group(atoms: Atoms) -> str:
     """Name the space group, such as 'Fd-3m (227)', within 0.05 A; 'unknown' when spglib finds none."""
     crystal = (atoms.cell.array.tolist(), atoms.get_scaled_positions().tolist(), atoms.numbers.tolist())
-    name = spglib.get_spacegroup(crystal, symprec=SYMMETRY_TOLERANCE_A)
+    with warnings.catch_warnings():
+        # spglib 2.7 announces with every call that it will raise where it now returns None; both are met here.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        try:
+            name = spglib.get_spacegroup(crystal, symprec=SYMMETRY_TOLERANCE_A)
+        except spglib.SpglibError:
+            name = None
     return name or "unknown"
 
 
 def _why_not(
     result: Relaxation,
+    start: Start,
     crystal: _Crystal,
     known: Sequence[_Crystal],
     model: ModelInterface,
@@ -188,8 +196,9 @@ def _why_not(
     ratio = float(shortest_bond_ratio(gather_batch([result.atoms], model))[0])
     if not ratio >= config.guards.shortest_distance:
         return f"shortest bond {ratio:.2f} of the covalent radii, below {config.guards.shortest_distance:g}"
-    if ratio == np.inf:
-        return "fell apart: no bond within the covalent radii"
+    growth = result.atoms.get_volume() / start.atoms.get_volume()
+    if growth > config.guards.largest_volume_ratio:
+        return f"fell apart: {growth:.2f} times the volume of its phase"
     if any(crystal.equals(other) for other in known):
         return f"a copy of a seed or of an earlier cell ({crystal.space_group})"
     return None
