@@ -70,11 +70,11 @@ class GaussianOverlap:
         if state.device != self.device or state.dtype != self.dtype:
             state = state.to(device=self.device, dtype=self.dtype)
         widths = self._widths[state.atomic_numbers.long()]
-        if bool(widths.isnan().any()):
+        same = bool((widths == widths[0]).all())
+        if not same and bool(widths.isnan().any()):
             numbers = state.atomic_numbers[widths.isnan()].unique().tolist()
             raise ConfigError(f"no Gaussian width is known for atomic numbers {numbers}; give radii_A")
         neighbours = find_neighbours(state, self.config.cutoff_A)
-        same = bool((widths == widths[0]).all())
         batch = _Batch(neighbours, widths, same, state.system_idx, state.n_systems, self.config, self.length)
         tasks = _plan(neighbours.count, self.config.orbitals_per_atom, widths, pull_back)
         solved = map_over_threads(batch.solve, tasks, self.device)

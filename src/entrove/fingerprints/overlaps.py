@@ -14,6 +14,7 @@ Ref: Sadeghi et al., J. Chem. Phys. 139, 184118 (2013), section II; Zhu et al., 
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Bool, Float
@@ -35,23 +36,28 @@ class Spheres:
     is_real: Bool[Tensor, "spheres slots"]
     cutoff_A: float
 
+    @cached_property
     def inverse_w(self) -> Float[Tensor, "#spheres #slots #slots"]:
         """1 / w of each pair, in 1/Angstrom^2."""
         variance = self.width.square()
         return (variance[:, :, None] + variance[:, None, :]).reciprocal_()
 
-    def damping(self) -> tuple[Float[Tensor, "spheres slots"], Float[Tensor, "spheres slots"]]:
-        """f (zero in padding), and 1 - d^2 / r_c^2."""
-        rest = 1 - self.x.square().sum(dim=2) / self.cutoff_A**2
+    @cached_property
+    def distance2(self) -> Float[Tensor, "spheres slots"]:
+        """Squared distance from the centre, in Angstrom^2."""
+        return self.x.square().sum(dim=2)
+
+    @cached_property
+    def rest(self) -> Float[Tensor, "spheres slots"]:
+        """1 - d^2 / r_c^2, the root of the damping."""
         # At the very edge rounding gives 0 or less, and the gradient divides by it.
-        rest = rest.clamp_(min=torch.finfo(rest.dtype).eps)
-        return (rest * rest).mul_(self.is_real), rest
+        rest = 1 - self.distance2 / self.cutoff_A**2
+        return rest.clamp_(min=torch.finfo(rest.dtype).eps)
 
     def s_overlaps(self) -> Float[Tensor, "spheres slots slots"]:
         """Damped overlaps of s Gaussians, f_i S f_j; zero in padding."""
-        inverse_w = self.inverse_w()
-        norm2 = self.x.square().sum(dim=2)
-        f, _ = self.damping()
+        inverse_w, norm2 = self.inverse_w, self.distance2
+        f = self.rest.square().mul_(self.is_real)
         if inverse_w.numel() == 1:
             # ln A = x_i . x_j / w + h_i + h_j with h = ln f - x^2 / 2w; ln 0 must stay a number.
             h = f.clamp(min=torch.finfo(f.dtype).tiny).log_().addcmul_(norm2, inverse_w[:, 0], value=-0.5)
@@ -90,7 +96,7 @@ def contract(
     """
     if orbitals == "s":
         # W : A = sum of P_ij = W_ij A_ij, and dA_ij / dx_i = -A_ij (x_i - x_j) / w at fixed damping.
-        inverse_w = spheres.inverse_w()
+        inverse_w = spheres.inverse_w
         weighted = weights.mul_(overlap)
         homogeneous = torch.cat([spheres.x, torch.ones_like(spheres.x[:, :, :1])], dim=2)
         if inverse_w.numel() == 1:
@@ -103,8 +109,7 @@ def contract(
     else:
         total, gradient = _sp_contraction(spheres, weights, overlap)
     # df/dx = -4 (1 - d^2 / r_c^2) x / r_c^2, and each f appears in a row and in a column.
-    _, rest = spheres.damping()
-    radial = total.div(rest).mul_(-8 / spheres.cutoff_A**2)
+    radial = total.div(spheres.rest).mul_(-8 / spheres.cutoff_A**2)
     return gradient.addcmul_(radial[:, :, None], spheres.x)
 
 
@@ -112,7 +117,7 @@ def _sp_matrix(
     spheres: Spheres, overlap: Float[Tensor, "spheres slots slots"]
 ) -> Float[Tensor, "spheres size size"]:
     count, slots = spheres.is_real.shape
-    inverse_w = spheres.inverse_w()
+    inverse_w = spheres.inverse_w
     difference = spheres.x[:, :, None, :] - spheres.x[:, None, :, :]
     row = (math.sqrt(2) * spheres.width)[:, :, None] * inverse_w
     column = (math.sqrt(2) * spheres.width)[:, None, :] * inverse_w
@@ -138,7 +143,7 @@ def _sp_contraction(
     + row column (w tr W_pp - D W_pp D); its gradient in D is f_i S f_j (dB/dD - D B / w).
     """
     count, slots = spheres.is_real.shape
-    inverse_w = spheres.inverse_w()
+    inverse_w = spheres.inverse_w
     blocks = weights.view(count, slots, 4, slots, 4)
     difference = spheres.x[:, :, None, :] - spheres.x[:, None, :, :]
     row = (math.sqrt(2) * spheres.width)[:, :, None] * inverse_w
