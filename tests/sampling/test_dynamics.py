@@ -25,7 +25,7 @@ def start(model, structures, temperatures_K, pressures_GPa, seed=0, **settings):
     return dynamics, dynamics.start(state, model)
 
 
-def sample(dynamics, state, model, observe, samples, apart):
+def sample(dynamics, state, model, observe, *, samples, apart):
     rows = []
     for _ in range(samples):
         for _ in range(apart):

@@ -1,0 +1,133 @@
+"""Pool of anchors, the control arm, the hold-out, and the loop over chunks."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from cheap_models import argon, lennard_jones
+
+from entrove.entropy.dataset import EntropyDataset
+from entrove.fingerprints.config import FingerprintConfig
+from entrove.fingerprints.gom import GaussianOverlap
+from entrove.sampling.config import AnchorSettings, BiasSettings, HoldOutSettings, SamplingConfig
+from entrove.sampling.grid import Start, plan_walkers
+from entrove.sampling.hold_out import generate_hold_out
+from entrove.sampling.pools.anchors import generate_anchors
+from entrove.sampling.pools.entropy_md import advance, begin
+from entrove.sampling.pools.random_md import run_plain_md
+from entrove.sampling.strained import is_copy, shear, strain_volume
+from entrove.structures import content_hash
+
+STARTS = [Start("fcc", 0.0, argon(5.3)), Start("fcc", 1.0, argon(5.2))]
+CONFIG = SamplingConfig(
+    anchors=AnchorSettings(volume_strains=(0.9, 1.2), shears=(0.04,), md_steps=10, md_snapshots=2),
+    hold_out=HoldOutSettings(md_steps=10, md_snapshots=1),
+)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return lennard_jones()
+
+
+def test_volume_strain_and_shear_do_what_they_say():
+    atoms = argon(5.2, rattle_A=0.1)
+    strained = strain_volume(atoms, 0.92)
+    assert strained.get_volume() / atoms.get_volume() == pytest.approx(0.92, rel=1e-12)
+    np.testing.assert_allclose(strained.get_scaled_positions(), atoms.get_scaled_positions(), atol=1e-12)
+    sheared = shear(atoms, 0.06, (0, 1))
+    deformation = np.linalg.solve(atoms.cell.array, sheared.cell.array)
+    expected = np.eye(3)
+    expected[0, 1] = expected[1, 0] = 0.03
+    np.testing.assert_allclose(deformation, expected, atol=1e-12)
+
+
+def test_anchors_are_complete_and_without_copies(model):
+    anchors = generate_anchors(STARTS, [20.0, 40.0], model, CONFIG, 0)
+    counts = {kind: sum(one.kind == kind for one in anchors) for kind in ("relaxed", "strain", "shear", "md")}
+    assert counts == {"relaxed": 2, "strain": 4, "shear": 6, "md": 2 * 2 * 2}
+    assert {one.pool for one in anchors} == {"anchors"}
+    assert len({content_hash(one.atoms) for one in anchors}) == len(anchors)
+    assert {one.temperature_K for one in anchors if one.kind == "md"} == {20.0, 40.0}
+
+
+def test_a_strained_cell_that_equals_another_pressure_comes_once(model):
+    compressed = strain_volume(argon(5.3), 0.9)
+    starts = [Start("fcc", 0.0, argon(5.3)), Start("fcc", 0.7, compressed)]
+    quiet = CONFIG.model_copy(update={"anchors": CONFIG.anchors.model_copy(update={"md_steps": 0})})
+    anchors = generate_anchors(starts, [20.0], model, quiet, 0)
+    same = [one for one in anchors if is_copy(one.atoms, compressed)]
+    assert len(same) == 1
+    assert same[0].kind == "relaxed"
+
+
+def test_copies_are_recognised_through_float_noise_and_translation_alone():
+    atoms = argon(5.2, rattle_A=0.1)
+    moved = atoms.copy()
+    moved.positions += 0.7 + 1e-4 * np.random.default_rng(0).normal(size=(4, 3))
+    assert is_copy(atoms, moved)
+    assert not is_copy(atoms, argon(5.2, rattle_A=0.1, seed=1))
+    assert not is_copy(atoms, strain_volume(atoms, 0.98))
+    assert not is_copy(atoms, argon(5.2, rattle_A=0.1, symbol="Ne"))
+
+
+def test_the_hold_out_shares_no_structure_with_the_anchors(model):
+    anchors = generate_anchors(STARTS, [20.0, 40.0], model, CONFIG, 0)
+    held_out = generate_hold_out(STARTS, [20.0, 40.0], [one.atoms for one in anchors], model, CONFIG, 1)
+    assert {one.kind for one in held_out} == {"strain", "shear", "hot_md"}
+    assert {one.pool for one in held_out} == {"validation"}
+    assert not {content_hash(one.atoms) for one in anchors} & {content_hash(one.atoms) for one in held_out}
+    assert {one.temperature_K for one in held_out if one.kind == "hot_md"} == {40.0}
+    volumes = sorted(one.atoms.get_volume() for one in held_out if one.kind == "strain")
+    expected = sorted(ratio * a**3 for ratio in (0.92, 1.08) for a in (5.3, 5.2))
+    np.testing.assert_allclose(volumes, expected, rtol=1e-9)
+
+
+def test_plain_md_is_even_seeded_and_unbiased(model):
+    first = run_plain_md(STARTS, [30.0], model, CONFIG, 3, steps=20, snapshots=4)
+    assert [one.step for one in first] == [5, 5, 10, 10, 15, 15, 20, 20]
+    assert {one.kappa_eV for one in first} == {0.0}
+    assert {one.pool for one in first} == {"random_md"}
+    again = run_plain_md(STARTS, [30.0], model, CONFIG, 3, steps=20, snapshots=4)
+    np.testing.assert_array_equal(first[-1].atoms.positions, again[-1].atoms.positions)
+    other = run_plain_md(STARTS, [30.0], model, CONFIG, 4, steps=20, snapshots=4)
+    assert not np.allclose(first[-1].atoms.positions, other[-1].atoms.positions)
+
+
+def test_the_loop_admits_after_each_chunk_and_the_next_chunk_sees_it(model):
+    features = GaussianOverlap(FingerprintConfig(cutoff_A=5.0, length=24))
+    dataset = EntropyDataset("paper", features=features)
+    dataset.add([argon(5.3)])
+    config = CONFIG.model_copy(
+        update={
+            "biases": (BiasSettings(entropy="paper", kappas_eV=(0.2,)), BiasSettings(entropy="none")),
+            "thermalise_steps": 5,
+            "chunk_steps": 10,
+            "snapshot_every": 5,
+        }
+    )
+    walkers, structures = plan_walkers(STARTS, [30.0], config)
+    exploration = begin(walkers, structures, model, config, 0)
+    seen = []
+
+    def admit(snapshots):
+        gains = dataset.gain([one.atoms for one in snapshots])
+        best = int(gains.argmax())
+        seen.append(len(dataset))
+        dataset.add([snapshots[best].atoms])
+        return [best]
+
+    for chunk in range(3):
+        assert exploration.chunks_done(config) == chunk
+        functionals = {("paper", "per_atom"): dataset.functional()}
+        exploration = advance(exploration, model, features, functionals, config, admit)
+    assert seen == [1, 2, 3]
+    assert len(exploration.candidates) == 3 * 2 * len(walkers)
+    assert len(exploration.admitted) == 3
+    for chunk, index in enumerate(exploration.admitted):
+        # Each admitted index points into its own chunk.
+        assert 5 + 10 * chunk < exploration.candidates[index].step <= 5 + 10 * (chunk + 1)
