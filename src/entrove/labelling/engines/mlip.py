@@ -29,8 +29,9 @@ class Teacher(Engine):
 
     def theory(self) -> dict[str, object]:
         """The model: by name, or by the content of its file or folder."""
-        path = Path(self.model)
-        identity = f"sha256:{_hash_files(path)}" if path.exists() else self.model
+        # A multi-fidelity model takes its fidelity after an at sign.
+        name, at, fidelity = self.model.partition("@")
+        identity = f"sha256:{_hash_files(Path(name))}{at}{fidelity}" if Path(name).exists() else self.model
         return {"name": self.name, "model": identity}
 
     def check_available(self) -> None:
