@@ -80,6 +80,7 @@ def test_gpaw_labels_equal_gpaw_called_directly(tmp_path: Path):
 
 
 @pytest.mark.gpaw
+@pytest.mark.slow
 def test_gpaw_forces_are_derivatives_of_the_energy_that_is_stored(tmp_path: Path):
     """The free energy, not its extrapolation to zero smearing, is what forces belong to.
 
@@ -97,10 +98,15 @@ def test_gpaw_forces_are_derivatives_of_the_energy_that_is_stored(tmp_path: Path
 
 
 @pytest.mark.gpaw
-def test_gpaw_says_when_it_did_not_converge_and_every_rung_reaches_the_same_energy(tmp_path: Path):
-    end = attempt(GPAW.model_copy(update={"max_scf_steps": 2}), tmp_path / "short")
+def test_gpaw_says_when_it_did_not_converge(tmp_path: Path):
+    end = attempt(GPAW.model_copy(update={"max_scf_steps": 2}), tmp_path)
     assert end.outcome is Outcome.NOT_CONVERGED
     assert "no self-consistency after 2 steps" in end.cause
+
+
+@pytest.mark.gpaw
+@pytest.mark.slow
+def test_every_rung_of_gpaw_reaches_the_same_energy(tmp_path: Path):
     energies = [attempt(GPAW, tmp_path / str(rung), rung).energy_eV for rung in range(Gpaw.rungs)]
     # Convergence is 1e-4 eV per valence electron, of which there are eight.
     assert np.ptp(energies) < 1e-3
@@ -130,10 +136,16 @@ def test_espresso_labels_equal_espresso_called_directly(tmp_path: Path):
 
 @pytest.mark.espresso
 @needs_espresso
-def test_espresso_says_when_it_did_not_converge_and_every_rung_reaches_the_same_energy(tmp_path: Path):
-    end = attempt(ESPRESSO.model_copy(update={"max_scf_steps": 2}), tmp_path / "short")
+def test_espresso_says_when_it_did_not_converge(tmp_path: Path):
+    end = attempt(ESPRESSO.model_copy(update={"max_scf_steps": 2}), tmp_path)
     assert end.outcome is Outcome.NOT_CONVERGED
     assert "convergence NOT achieved after   2 iterations" in end.cause
+
+
+@pytest.mark.espresso
+@pytest.mark.slow
+@needs_espresso
+def test_every_rung_of_espresso_reaches_the_same_energy(tmp_path: Path):
     energies = [attempt(ESPRESSO, tmp_path / str(rung), rung).energy_eV for rung in range(Espresso.rungs)]
     # conv_thr is 1e-6 eV for the cell.
     assert np.ptp(energies) < 1e-4

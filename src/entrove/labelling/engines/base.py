@@ -40,6 +40,8 @@ class Engine(Settings, ABC):
 
     rungs: ClassVar[int] = 1
     """How many different ways to convergence this engine knows."""
+    is_program: ClassVar[bool] = False
+    """Whether a program of its own computes, which may be there only where the workers run."""
     scratch: ClassVar[tuple[str, ...]] = ()
     """Glob patterns of large files that are deleted after each attempt."""
     reference_seconds: ClassVar[float] = 20.0

@@ -27,6 +27,7 @@ class Cp2k(Engine):
     """Density-functional theory with CP2K (GTH pseudopotentials, diagonalisation, k-points)."""
 
     rungs: ClassVar[int] = len(LADDER)
+    is_program: ClassVar[bool] = True
     scratch: ClassVar[tuple[str, ...]] = ("*.wfn*", "*.kp*")
 
     name: Literal["cp2k"] = "cp2k"

@@ -28,6 +28,7 @@ class Espresso(Engine):
     """Density-functional theory with Quantum ESPRESSO (plane waves, pseudopotentials)."""
 
     rungs: ClassVar[int] = len(LADDER)
+    is_program: ClassVar[bool] = True
     scratch: ClassVar[tuple[str, ...]] = ("pwscf.wfc*", "pwscf.mix*", "pwscf.restart*", "pwscf.save/wfc*")
 
     name: Literal["espresso"] = "espresso"

@@ -26,6 +26,7 @@ class Vasp(Engine):
     """Density-functional theory with VASP (plane waves, PAW)."""
 
     rungs: ClassVar[int] = len(LADDER)
+    is_program: ClassVar[bool] = True
     scratch: ClassVar[tuple[str, ...]] = (
         "WAVECAR",
         "CHG",
