@@ -65,7 +65,7 @@ def test_pairs_equal_those_of_ase(name, atoms_for_cell_list, monkeypatch):
 
 
 def test_clustered_atoms_make_the_room_grow():
-    # The mean density says 16 neighbours; the cluster has 63.
+    # The mean density reserves room for 32 neighbours; every atom of the cluster has 63.
     cluster = bulk("C", "diamond", a=1.5, cubic=True).repeat(2)
     cluster.set_cell(np.eye(3) * 40.0)
     state = torch_sim.initialize_state([cluster], torch.device("cpu"), torch.float64)
