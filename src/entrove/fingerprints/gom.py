@@ -24,7 +24,7 @@ from entrove.fingerprints.radii import width_table
 from entrove.fingerprints.spectrum import average_over_clusters, diagonalise
 from entrove.fingerprints.threads import map_over_threads, thread_count
 
-STORED_BYTES = 256 * 2**20
+STORED_BYTES = 160 * 2**20
 """Eigenvectors kept between values and pull-back; the rest is computed twice."""
 
 CHUNK_BYTES_CPU = 2**20

@@ -53,12 +53,12 @@ def average_over_clusters(
     """Replace dL/d(eigenvalue) by its mean over each cluster of (nearly) equal eigenvalues.
 
     Inside a cluster the eigenvectors are arbitrary; with equal weights tr(V diag(g) V^T dA) is not.
-    Neighbouring eigenvalues belong together when their gap is below 64 eps times the largest
+    Neighbouring eigenvalues belong together when their gap is below 8 eps times the largest
     eigenvalue (what the eigensolver can resolve) plus sqrt(eps) of their own size.
     """
     eps = torch.finfo(values.dtype).eps
     gap = values[:, :-1] - values[:, 1:]
-    tolerance = 64 * eps * values[:, :1] + eps**0.5 * values[:, :-1].abs()
+    tolerance = 8 * eps * values[:, :1] + eps**0.5 * values[:, :-1].abs()
     slot = torch.arange(1, values.shape[1], device=values.device)
     together = (gap <= tolerance) & (slot < sizes[:, None])
     if not bool(together.any()):
