@@ -7,9 +7,9 @@ import numpy as np
 from ase import Atoms
 
 from entrove.training.config import TrainingConfig
-from entrove.training.fitting import Epoch
-from entrove.training.sevennet import fine_tune
+from entrove.training.job import Epoch
 from entrove.training.trained_model import TrainedModel
+from entrove.training.tuning import fine_tune
 
 
 def member_seed(seed: int, member: int) -> int:

@@ -20,6 +20,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from entrove.errors import ModelError
 from entrove.training.config import TrainingConfig
+from entrove.training.job import Epoch
 from entrove.training.loss import Targets, huber_sum
 from entrove.training.sevennet_model import Sample, SevenNetTrainee, atom_counts, stack_targets
 from entrove.training.weight_average import (
@@ -43,17 +44,6 @@ class Problem:
     watched: Sequence[Sample]
     config: TrainingConfig
     seed: int
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """What one epoch did. `watched_loss` is None when no label is set aside for stopping."""
-
-    number: int
-    epochs: int
-    training_loss: float
-    watched_loss: float | None
-    learning_rate: float
 
 
 @dataclass

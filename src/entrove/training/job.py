@@ -13,6 +13,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import Field
@@ -28,7 +29,7 @@ class Job(Settings):
     """The request."""
 
     version: int = Field(default=JOB_VERSION, description="Version of this file's form.")
-    base: str = Field(description="Packaged name of a SevenNet model or path of a checkpoint.")
+    base: str = Field(description="Packaged name of a model, or path of a checkpoint or package.")
     base_hash: str = Field(description="SHA-256 of the checkpoint's bytes, or the packaged name and version.")
     modal: str | None = Field(default=None, description="Fidelity of a multi-fidelity model.")
     device: str = Field(default="cpu", description="cpu or cuda.")
@@ -37,6 +38,17 @@ class Job(Settings):
     head_noise: float = Field(default=0.0, ge=0, description="Relative noise on the energy head.")
     labels_hash: str = Field(description="Hash of the training labels.")
     config: TrainingConfig = Field(description="Training settings.")
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one epoch did. `watched_loss` is None when no label is set aside for stopping."""
+
+    number: int
+    epochs: int
+    training_loss: float
+    watched_loss: float | None
+    learning_rate: float
 
 
 class Result(Settings):
@@ -78,6 +90,41 @@ def prepare_folder(folder: Path, job: Job) -> None:
         raise ModelError(
             f"{folder} holds another training run (it differs in {', '.join(different)}); use a new folder"
         )
+
+
+def append_epoch(folder: Path, epoch: Epoch, seconds: float) -> None:
+    """Add a line to `progress.jsonl`; `seconds` is the wall time of all attempts so far."""
+    with (folder / "progress.jsonl").open("a") as handle:
+        handle.write(json.dumps({**vars(epoch), "seconds": round(seconds, 3)}) + "\n")
+
+
+def read_epochs(folder: Path) -> list[Epoch]:
+    """Epochs reported so far; a torn last line is not one."""
+    epochs = []
+    for line in _progress_lines(folder):
+        fields = json.loads(line)
+        fields.pop("seconds")
+        epochs.append(Epoch(**fields))
+    return epochs
+
+
+def keep_epochs(folder: Path, count: int) -> float:
+    """Drop all lines but the first `count`; return the seconds that the last of them tells, else 0."""
+    lines = _progress_lines(folder)[:count]
+    (folder / "progress.jsonl").write_text("".join(lines))
+    return progress_seconds(folder)
+
+
+def progress_seconds(folder: Path) -> float:
+    """Wall time of all attempts so far, in seconds."""
+    lines = _progress_lines(folder)
+    return float(json.loads(lines[-1])["seconds"]) if lines else 0.0
+
+
+def _progress_lines(folder: Path) -> list[str]:
+    path = folder / "progress.jsonl"
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    return [line for line in lines if line.endswith("\n")]
 
 
 @contextmanager

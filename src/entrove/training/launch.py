@@ -1,0 +1,132 @@
+"""Start a training process, follow it, and collect what it made."""
+
+import hashlib
+import logging
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from ase import Atoms
+
+from entrove.errors import ModelError
+from entrove.structures import write_structures
+from entrove.training.job import Epoch, Job, Result, prepare_folder, read_epochs
+from entrove.training.trained_model import TrainedModel
+from entrove.training.worker_process import EXIT_USER_ERROR
+
+logger = logging.getLogger(__name__)
+
+POLL_SECONDS = 0.2
+
+
+def run_job(
+    worker: str,
+    checkpoint: str,
+    structures: Sequence[Atoms],
+    folder: Path,
+    job: Job,
+    on_epoch: Callable[[Epoch], None] | None,
+) -> TrainedModel:
+    """Run the module `worker` on a job until its `result.json` is there; `checkpoint` is the file it makes.
+
+    Raises `ModelError` with the worker's own message when it ends without a result.
+    """
+    prepare_folder(folder, job)
+    if not (folder / "result.json").exists():
+        write_structures(folder / "labels.xyz", structures)
+        _run_worker(worker, folder, job.threads, on_epoch)
+    result = Result.model_validate_json((folder / "result.json").read_text())
+    return TrainedModel(
+        folder=folder,
+        checkpoint=folder / checkpoint,
+        framework=job.config.framework,
+        base=Path(job.base).name,
+        seed=job.seed,
+        training_labels=len(structures),
+        training_set_hash=job.labels_hash,
+        epochs_run=result.epochs_run,
+        best_epoch=result.best_epoch,
+        training_loss=result.training_loss,
+        watched_loss=result.watched_loss,
+        reference_shifts_eV=result.reference_shifts_eV,
+        seconds=result.seconds,
+    )
+
+
+def check_labels(structures: Sequence[Atoms]) -> None:
+    """Raise `ModelError` when there is no structure, or one without energy and forces."""
+    if not structures:
+        raise ModelError("no labels to train on; label at least one structure")
+    for index, atoms in enumerate(structures):
+        results = {} if atoms.calc is None else atoms.calc.results
+        if "energy" not in results or "forces" not in results:
+            raise ModelError(
+                f"structure {index} of {len(structures)} has no label; training needs energy and forces"
+            )
+
+
+def hash_of_file(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def available_device(device: str) -> str:
+    """Turn "auto" into cuda where torch sees a device, else cpu."""
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return device
+
+
+def _run_worker(module: str, folder: Path, threads: int, on_epoch: Callable[[Epoch], None] | None) -> None:
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": str(threads),
+        "MKL_NUM_THREADS": str(threads),
+        "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # makes cuBLAS deterministic
+    }
+    (folder / "error.txt").unlink(missing_ok=True)
+    command = [sys.executable, "-m", module, str(folder)]
+    with (
+        (folder / "worker.log").open("ab") as log,
+        # The worker ends when this pipe closes, also when this process is killed.
+        subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT, env=environment
+        ) as worker,
+    ):
+        try:
+            seen = 0
+            while worker.poll() is None:
+                time.sleep(POLL_SECONDS)
+                seen = _forward_progress(folder, seen, on_epoch)
+            _forward_progress(folder, seen, on_epoch)
+        except BaseException:
+            worker.kill()
+            raise
+    if worker.returncode != 0:
+        raise ModelError(_explain_failure(folder, worker.returncode))
+
+
+def _forward_progress(folder: Path, seen: int, on_epoch: Callable[[Epoch], None] | None) -> int:
+    """Call `on_epoch` for each epoch that is new; return how many have been seen."""
+    if on_epoch is None:
+        return seen
+    epochs = read_epochs(folder)
+    for epoch in epochs[seen:]:
+        on_epoch(epoch)
+    return max(seen, len(epochs))
+
+
+def _explain_failure(folder: Path, returncode: int) -> str:
+    if returncode == EXIT_USER_ERROR and (folder / "error.txt").exists():
+        return (folder / "error.txt").read_text()
+    tail = (folder / "worker.log").read_text(errors="replace").splitlines()[-5:]
+    return (
+        f"training ended with exit code {returncode}; the log {folder / 'worker.log'} ends with: "
+        + " | ".join(tail)
+        + "; the same call continues after the last finished epoch"
+    )

@@ -1,0 +1,123 @@
+"""NequIP's own training loop, on a small Allegro model. Its first start compiles for a minute: slow."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from ase import Atoms
+
+from entrove.errors import ModelError
+from entrove.models.nequip import nequip_settings
+from entrove.models.registry import load
+from entrove.structures import attach_results
+from entrove.training.config import TrainingConfig
+from entrove.training.job import Job
+from entrove.training.nequip import fine_tune
+from entrove.training.nequip_settings import settings
+from entrove.training.tuning import fine_tune as fine_tune_any
+
+CONFIG = TrainingConfig(framework="nequip", epochs=3, batch_size=3, learning_rate=0.01)
+
+
+@pytest.fixture(scope="module")
+def small_allegro(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of an untrained Allegro for Si and C, made by NequIP's own code."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(Path(__file__).parents[1] / "models"))
+        from small_allegro import ALLEGRO, write_checkpoint
+
+        with nequip_settings():
+            return write_checkpoint(tmp_path_factory.mktemp("allegro") / "allegro.ckpt", ALLEGRO)
+
+
+@pytest.mark.slow
+def test_tuned_package_has_the_shift_and_fits_better(small_allegro, labelled_silicon, tmp_path):
+    epochs = []
+    model = fine_tune_any(
+        labelled_silicon, small_allegro, tmp_path / "run", CONFIG, device="cpu", on_epoch=epochs.append
+    )
+    assert [epoch.number for epoch in epochs] == [1, 2, 3]
+    assert model.framework == "nequip"
+    assert model.checkpoint.name == "model.nequip.zip"
+    small_allegro.rename(small_allegro.with_suffix(".moved"))
+    try:  # the package stands alone
+        tuned = load(str(model.checkpoint), device="cpu").calculator()
+    finally:
+        small_allegro.with_suffix(".moved").rename(small_allegro)
+    untuned = load(str(small_allegro), device="cpu").calculator()
+    errors = {"tuned": [], "untuned": []}
+    for atoms in labelled_silicon:
+        for name, calculator in (("tuned", tuned), ("untuned", untuned)):
+            errors[name].append(
+                (calculator.get_potential_energy(atoms) - atoms.get_potential_energy()) / len(atoms)
+            )
+    shift = model.reference_shifts_eV["Si"]
+    # The fitted shift is the mean error of the untuned model; training itself only improves on that.
+    assert shift == pytest.approx(-np.mean(errors["untuned"]), abs=1e-6)
+    assert np.mean(np.square(errors["tuned"])) < np.var(errors["untuned"])
+    again = fine_tune(labelled_silicon, small_allegro, tmp_path / "run", CONFIG, device="cpu")
+    assert again == model
+
+
+@pytest.mark.slow
+def test_element_that_the_model_does_not_know_is_named(small_allegro, labelled_silicon, tmp_path):
+    label = labelled_silicon[0]
+    germanium = label.copy()
+    germanium.symbols[:] = "Ge"
+    germanium = attach_results(
+        germanium, label.get_potential_energy(), label.get_forces(), label.get_stress()
+    )
+    with pytest.raises(ModelError, match="does not know Ge"):
+        fine_tune([*labelled_silicon, germanium], small_allegro, tmp_path, CONFIG, device="cpu")
+
+
+def test_only_trainable_files_are_taken(labelled_silicon: list[Atoms], tmp_path):
+    (tmp_path / "fast.nequip.pt2").touch()
+    with pytest.raises(ModelError, match="a compiled model cannot be trained, give the package"):
+        fine_tune(labelled_silicon, tmp_path / "fast.nequip.pt2", tmp_path / "run", CONFIG)
+    with pytest.raises(ModelError, match=r"no head_noise \(0.1\); leave them out"):
+        fine_tune_any(labelled_silicon, "any", tmp_path / "run", CONFIG, head_noise=0.1)
+
+
+def test_every_setting_reaches_the_configuration_of_nequip(tmp_path):
+    config = TrainingConfig(
+        framework="nequip",
+        epochs=17,
+        batch_size=5,
+        learning_rate=3e-5,
+        schedule="plateau",
+        plateau_factor=0.25,
+        plateau_patience=7,
+        gradient_clip=0.015,
+        ema_decay=0.995,
+        stop_patience=11,
+    )
+    job = Job(base="/models/a.nequip.zip", base_hash="0", seed=3, labels_hash="1", config=config)
+    written = settings(job, tmp_path, ["Si"], 6.0, {"Si": -107.5}, watched=True, with_stress=True)
+    assert yaml.safe_load(yaml.safe_dump(written)) == written
+    trainer, module = written["trainer"], written["training_module"]
+    assert (trainer["max_epochs"], trainer["gradient_clip_val"]) == (17, 0.015)
+    assert trainer["callbacks"][-1]["patience"] == 11
+    assert written["data"]["train_dataloader"]["batch_size"] == 5
+    assert written["data"]["seed"] == 3
+    assert module["ema_decay"] == 0.995
+    assert module["optimizer"]["lr"] == 3e-5
+    assert module["lr_scheduler"]["scheduler"] | {"_target_": ""} == {
+        "_target_": "",
+        "factor": 0.25,
+        "patience": 7,
+    }
+    weights = {term["name"]: (term["coeff"], term["metric"]["delta"]) for term in module["loss"]["metrics"]}
+    loss = config.loss
+    assert weights == {
+        "energy": (loss.energy_weight, loss.energy_delta_eV_per_atom),
+        "forces": (loss.force_weight, loss.force_delta_eV_per_A),
+        "stress": (loss.stress_weight, loss.stress_delta_eV_per_A3),
+    }
+    assert module["model"]["modifiers"] == [
+        {"modifier": "modify_PerTypeScaleShift", "shifts": {"Si": -107.5}}
+    ]
+    without = settings(job, tmp_path, ["Si"], 6.0, {}, watched=False, with_stress=False)
+    assert [term["name"] for term in without["training_module"]["loss"]["metrics"]] == ["energy", "forces"]
+    assert without["data"]["val_file_path"] == without["data"]["train_file_path"]
