@@ -31,6 +31,7 @@ class CheckedCampaign:
     config_path: Path
     workspace: Workspace
     seeds: tuple[Seed, ...]
+    model_name: str  # as `entrove.models.registry.load` takes it
     foundation: LoadedModel
 
 
@@ -43,9 +44,9 @@ def check_campaign(config_path: Path, folder: Path | None = None) -> CheckedCamp
     seeds = tuple(_read_seed(config_path, config, index) for index in range(len(config.seeds)))
     _check_engine(config_path, config, seeds)
     _check_report(config_path)
-    foundation = _check_model(config_path, config, seeds)
-    workspace = Workspace((folder or config_path.parent / config.folder).absolute())
-    return CheckedCampaign(config, config_path, workspace, seeds, foundation)
+    model_name, foundation = _check_model(config_path, config, seeds)
+    workspace = Workspace((folder or config_path.parent / config.folder).resolve())
+    return CheckedCampaign(config, config_path, workspace, seeds, model_name, foundation)
 
 
 def _problem(config_path: Path, key_path: KeyPath, message: str) -> ConfigError:
@@ -109,12 +110,47 @@ def _check_report(config_path: Path) -> None:
         raise ConfigError(f"{config_path}: the report cannot be written: {error}") from error
 
 
-def _check_model(config_path: Path, config: CampaignConfig, seeds: tuple[Seed, ...]) -> LoadedModel:
+def _check_model(
+    config_path: Path, config: CampaignConfig, seeds: tuple[Seed, ...]
+) -> tuple[str, LoadedModel]:
     from entrove.models.registry import load
 
     try:
-        model = load(config.model.name, device=config.model.device)
+        name = _resolve_model(config_path, config.model.name)
+        model = load(name, device=config.model.device)
         model.check_species([seed.atoms for seed in seeds])
     except EntroveError as error:
         raise _problem(config_path, ("model", "name"), str(error)) from error
-    return model
+    framework = _framework_of(name)
+    if framework != config.training.framework:
+        raise _problem(
+            config_path,
+            ("training", "framework"),
+            f"got '{config.training.framework}', but {config.model.name} is a {framework} model; "
+            + (
+                f"set training.framework to '{framework}'"
+                if framework != "foreign"
+                else "no framework can tune it"
+            ),
+        )
+    return name, model
+
+
+def _resolve_model(config_path: Path, name: str) -> str:
+    """Find files relative to the configuration, and the checkpoint inside a model bundle."""
+    from entrove.training.bundle import checkpoint_of
+
+    base, at, modal = name.partition("@")
+    path = config_path.parent / base
+    if path.is_dir():
+        return checkpoint_of(path)
+    return f"{path}{at}{modal}" if path.is_file() else name
+
+
+def _framework_of(name: str) -> str:
+    from entrove.models.registry import ALLEGRO_NAMES, SEVENNET_NAMES
+
+    base = name.partition("@")[0]
+    if base in SEVENNET_NAMES or base.endswith(".pth"):
+        return "sevennet"
+    return "nequip" if base in ALLEGRO_NAMES or base.endswith((".nequip.zip", ".ckpt")) else "foreign"

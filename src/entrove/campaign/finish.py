@@ -25,7 +25,7 @@ def finish(campaign: CheckedCampaign, ledger: Ledger, models: CampaignModels, ve
     workspace, config = campaign.workspace, campaign.config
     labels = [atoms for atoms in read_structures(workspace.dataset) if atoms.info["entrove_round"] <= best]
     # The training of this round is done: asking for it again returns what came out.
-    trained = learn.train(
+    members = learn.train(
         campaign,
         labels,
         read_structures(workspace.validation),
@@ -38,7 +38,7 @@ def finish(campaign: CheckedCampaign, ledger: Ledger, models: CampaignModels, ve
     level = LevelOfTheory.of(config.labelling.engine)
     write_bundle(
         workspace.bundle,
-        [replace(trained, accepted=True)],
+        [replace(member, accepted=True) for member in members],
         species=species_of(labels),
         level_of_theory_hash=level.hash,
         level_of_theory=describe_level(level),
@@ -53,6 +53,6 @@ def finish(campaign: CheckedCampaign, ledger: Ledger, models: CampaignModels, ve
             pressures_GPa=config.regime.pressures_GPa,
             temperatures_K=config.regime.temperatures_K,
         ),
-        modal=config.model.name.partition("@")[2] or None,
+        modal=campaign.model_name.partition("@")[2] or None,
     )
     return StageOutcome(f"{verdict}; the model is that of round {best}", {"best_round": best})

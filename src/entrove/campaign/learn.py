@@ -15,7 +15,8 @@ from entrove.campaign.threads import usable_threads
 from entrove.models.loaded import LoadedModel
 from entrove.models.predict import predict
 from entrove.structures import write_structures
-from entrove.training.sevennet import fine_tune
+from entrove.training.committee import train_committee
+from entrove.training.job import Epoch
 from entrove.training.trained_model import TrainedModel
 from entrove.validation.comparison import compare
 from entrove.validation.errors_by_kind import ErrorTable, errors_by_kind
@@ -36,35 +37,45 @@ def train(
     validation: Sequence[Atoms],
     folder: Path,
     listener: ProgressListener,
-) -> TrainedModel:
-    """Tune the foundation model to all training labels; an interrupted run continues after its last epoch.
+) -> tuple[TrainedModel, ...]:
+    """Tune the foundation model to all training labels; the first of the committee is the potential.
 
-    Every round starts from the foundation model: labels of early rounds are not learnt twice.
+    An interrupted run continues after its last epoch, and one that is done returns at once. Every round
+    starts from the foundation model: labels of early rounds are not learnt twice.
     """
     check_disjoint(labels, validation)
     config = campaign.config
-    base, _, modal = config.model.name.partition("@")
-    return fine_tune(
+    base, _, modal = campaign.model_name.partition("@")
+    epochs, members = config.training.epochs, config.training.committee_size
+
+    def report(member: int, epoch: Epoch) -> None:
+        listener.advanced(member * epochs + epoch.number, epochs * members, f"loss {epoch.training_loss:.3g}")
+
+    return train_committee(
         labels,
-        campaign.config_path.parent / base if base.endswith(".pth") else base,
+        base,
         folder,
         config.training,
         seed=config.random_seed,
         modal=modal or None,
         device=config.model.device,
         threads=usable_threads(config.model.threads),
-        on_epoch=lambda epoch: listener.advanced(
-            epoch.number, config.training.epochs, f"loss {epoch.training_loss:.3g}"
-        ),
+        on_epoch=report,
     )
 
 
-def training_outcome(trained: TrainedModel) -> StageOutcome:
-    """Say how a training went."""
+def training_outcome(members: Sequence[TrainedModel], campaign_folder: Path) -> StageOutcome:
+    """Say how a training went, and where the potential is, relative to the campaign's folder."""
+    trained = members[0]
     shifts = ", ".join(f"{symbol} {shift:+.3f} eV" for symbol, shift in trained.reference_shifts_eV.items())
+    committee = f", committee of {len(members)}" if len(members) > 1 else ""
     return StageOutcome(
-        f"{trained.epochs_run} epochs on {trained.training_labels} labels, reference energies {shifts}",
-        {"training_loss": trained.training_loss, "best_epoch": trained.best_epoch},
+        f"{trained.epochs_run} epochs on {trained.training_labels} labels, reference energies {shifts}{committee}",
+        {
+            "checkpoint": str(trained.checkpoint.relative_to(campaign_folder)),
+            "training_loss": trained.training_loss,
+            "best_epoch": trained.best_epoch,
+        },
     )
 
 

@@ -156,7 +156,7 @@ class _Loop:
             "train",
             "tuning the foundation model to all labels",
             lambda: self._train(number),
-            total=self.campaign.config.training.epochs,
+            total=self.campaign.config.training.epochs * self.campaign.config.training.committee_size,
             unit="epochs",
         )
         validated = run(
@@ -186,7 +186,7 @@ class _Loop:
             self._files.in_round(number, "training"),
             self._listener,
         )
-        return learn.training_outcome(trained)
+        return learn.training_outcome(trained, self._files.folder.resolve())
 
     def _validate(self, number: int) -> StageOutcome:
         untuned = None

@@ -37,8 +37,10 @@ class CampaignModels:
     def tuned(self, round: int) -> LoadedModel:
         """The model that was trained in a round."""
         if round not in self._tuned:
-            checkpoint = self._campaign.workspace.in_round(round, "training") / "model.pth"
-            modal = self._campaign.config.model.name.partition("@")[2]
+            record = self._ledger.find(round, "train")
+            assert record is not None  # validation follows training
+            checkpoint = self._campaign.workspace.folder / record.payload["checkpoint"]
+            modal = self._campaign.model_name.partition("@")[2]
             name = f"{checkpoint}@{modal}" if modal else str(checkpoint)
             self._tuned[round] = self._trusted(load(name, device=self._campaign.config.model.device))
         return self._tuned[round]
