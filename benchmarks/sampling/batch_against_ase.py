@@ -1,11 +1,12 @@
 """All walkers in one batch against the same walkers one by one in ASE with a libfp bias.
 
-Run: OMP_NUM_THREADS=2 python benchmarks/sampling/batch_against_ase.py (needs `pip install libfp==4.0.1`).
+Run: OMP_NUM_THREADS=1 python benchmarks/sampling/batch_against_ase.py (needs `pip install libfp==4.0.1`).
 Both sides: 32 walkers x 8 silicon atoms, SevenNet-0, the paper's entropy of 20 stored cells, k = 2 eV, 50
 eigenvalues within 5 A, Langevin NVT. Ours also adapts, guards and copies snapshots; ASE does not.
 """
 
 import time
+from typing import ClassVar
 
 import libfp
 import numpy as np
@@ -22,7 +23,7 @@ from entrove.sampling.grid import Start, plan_walkers
 from entrove.sampling.stepping import Stepper
 from entrove.sampling.walkers import init_walkers
 
-WALKERS, KAPPA_EV, ROUNDS, STEPS, EPSILON = 32, 2.0, 5, 2, 1e-3
+WALKERS, KAPPA_EV, ROUNDS, STEPS, EPSILON = 32, 2.0, 5, 1, 1e-3
 
 
 def libfp_cell(atoms):
@@ -32,7 +33,7 @@ def libfp_cell(atoms):
 class LibfpBias(Calculator):
     """The paper's bias as one would write it with libfp: dense Jacobian, fresh covariance, one configuration."""
 
-    implemented_properties = ["energy", "forces"]
+    implemented_properties: ClassVar = ["energy", "forces"]
 
     def __init__(self, base, stored):
         super().__init__()

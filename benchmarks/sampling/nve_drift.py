@@ -1,6 +1,6 @@
 """Drift of the total energy in batched NVE with SevenNet-0 at 1 fs.
 
-Run: OMP_NUM_THREADS=2 python benchmarks/sampling/nve_drift.py
+Run: OMP_NUM_THREADS=1 python benchmarks/sampling/nve_drift.py
 """
 
 import numpy as np

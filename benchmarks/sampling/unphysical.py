@@ -1,6 +1,6 @@
 """How many unphysical cells the guards hand on, 2000 K and 50 GPa, under the strongest biases.
 
-Run: OMP_NUM_THREADS=2 python benchmarks/sampling/unphysical.py lennard_jones|sevennet
+Run: OMP_NUM_THREADS=1 python benchmarks/sampling/unphysical.py lennard_jones|sevennet
 `lennard_jones`: copper-like (epsilon 0.4093 eV, sigma 2.338 A), 64 walkers x 1000 steps. `sevennet`: silicon,
 SevenNet-0, fewer walkers and steps. What is handed on is checked by ASE's neighbour list and by the
 model, once more and from outside.

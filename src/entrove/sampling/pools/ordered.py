@@ -154,8 +154,8 @@ class _Crystal:
         return cls(
             formula=atoms.get_chemical_formula(empirical=True),
             space_group=find_space_group(atoms),
-            enthalpy_eV=result.enthalpy_eV / len(atoms),
-            volume_A3=atoms.get_volume() / len(atoms),
+            enthalpy_eV=float(result.enthalpy_eV / len(atoms)),
+            volume_A3=float(atoms.get_volume() / len(atoms)),
         )
 
     def equals(self, other: "_Crystal") -> bool:
