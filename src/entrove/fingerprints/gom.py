@@ -22,7 +22,7 @@ from entrove.fingerprints.neighbours import Neighbours, find_neighbours
 from entrove.fingerprints.overlaps import Spheres, contract, orbital_matrix
 from entrove.fingerprints.radii import width_table
 from entrove.fingerprints.spectrum import average_over_clusters, diagonalise
-from entrove.fingerprints.threads import map_over_threads, thread_count
+from entrove.fingerprints.threads import even_pieces, map_over_threads
 
 STORED_BYTES = 160 * 2**20
 """Eigenvectors kept between values and pull-back; the rest is computed twice."""
@@ -210,15 +210,15 @@ def _plan(
     """Sort atoms by sphere size, largest first, and cut them into chunks."""
     order = torch.argsort(count, descending=True, stable=True)
     sizes = (count[order] + 1).tolist()
+    matrix_bytes = [like.element_size() * (size * orbitals_per_atom) ** 2 for size in sizes]
     limit = CHUNK_BYTES_GPU if like.is_cuda else CHUNK_BYTES_CPU
-    most = -(-len(sizes) // thread_count(like.device))
+    share = sum(matrix_bytes) / even_pieces(-(-sum(matrix_bytes) // limit), like.device)
     chunks = []
-    begin = stored = 0
-    while begin < len(sizes):
-        matrix_bytes = like.element_size() * (sizes[begin] * orbitals_per_atom) ** 2
-        end = begin + min(max(limit // matrix_bytes, 1), most)
-        stored += 2 * matrix_bytes * (min(end, len(sizes)) - begin)
-        keep = pull_back and stored <= STORED_BYTES
-        chunks.append(_Chunk(order[begin:end], sizes[begin:end], keep))
-        begin = end
+    begin = filled = stored = 0
+    for end, size in enumerate(matrix_bytes, start=1):
+        filled += size
+        if filled >= share or end == len(sizes):
+            stored += 2 * filled
+            chunks.append(_Chunk(order[begin:end], sizes[begin:end], pull_back and stored <= STORED_BYTES))
+            begin, filled = end, 0
     return chunks

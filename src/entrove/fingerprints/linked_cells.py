@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from entrove.fingerprints.threads import map_over_threads
+from entrove.fingerprints.threads import even_pieces, map_over_threads
 
 CENTRES_PER_PIECE = 128
 """Atoms whose neighbours are searched together on a CPU: their pairs fit the cache."""
@@ -49,8 +49,8 @@ def search_linked_cells(
     """Find every image closer than the cutoff to every atom, the atom itself excluded."""
     grid = _Grid.build(positions, system, lattices, cutoff_A)
     atoms = torch.arange(len(positions), device=system.device)
-    per_piece = len(atoms) if positions.is_cuda else CENTRES_PER_PIECE
-    found = map_over_threads(grid.search_around, atoms.split(per_piece), positions.device)
+    pieces = 1 if positions.is_cuda else even_pieces(-(-len(atoms) // CENTRES_PER_PIECE), positions.device)
+    found = map_over_threads(grid.search_around, atoms.chunk(pieces), positions.device)
     return PairSearch(
         neighbour=torch.cat([piece.neighbour for piece in found]),
         displacement=torch.cat([piece.displacement for piece in found]),

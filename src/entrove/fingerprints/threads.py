@@ -16,6 +16,12 @@ def thread_count(device: torch.device) -> int:
     return torch.get_num_threads() if device.type == "cpu" else 1
 
 
+def even_pieces(least: int, device: torch.device) -> int:
+    """Number of pieces, at least `least`, that keeps all threads busy to the end."""
+    threads = thread_count(device)
+    return -(-least // threads) * threads
+
+
 def map_over_threads[Task, Result](
     function: Callable[[Task], Result], tasks: Sequence[Task], device: torch.device
 ) -> list[Result]:
