@@ -1,0 +1,31 @@
+import pytest
+
+from entrove.campaign.config import StoppingConfig
+from entrove.campaign.stopping import stop_after_validation, stop_before_labels
+
+
+def test_rounds_end_a_campaign():
+    stopping = StoppingConfig(rounds=2)
+    assert stop_after_validation(stopping, 1, 50.0) is None
+    assert stop_after_validation(stopping, 2, 50.0) == "all 2 rounds are done"
+
+
+def test_an_error_that_is_small_enough_ends_it_earlier():
+    stopping = StoppingConfig(rounds=9, force_mae_meV_per_A=30.0)
+    assert stop_after_validation(stopping, 1, 30.1) is None
+    assert "below force_mae_meV_per_A=30" in str(stop_after_validation(stopping, 1, 30.0))
+
+
+@pytest.mark.parametrize(("gain", "stops"), [(23.9, True), (24.1, False)])
+def test_labels_that_add_too_little_are_not_bought(gain, stops):
+    stopping = StoppingConfig(least_gain_nats=2.0)
+    assert (stop_before_labels(stopping, 1, 12, gain, 12) is not None) == stops
+
+
+def test_the_first_round_is_always_labelled():
+    assert stop_before_labels(StoppingConfig(least_gain_nats=1e9), 0, 0, 1.0, 12) is None
+
+
+def test_a_spent_budget_and_an_empty_pool_end_it():
+    assert "budget of 24" in str(stop_before_labels(StoppingConfig(labels=24), 2, 24, 10.0, 12))
+    assert "no candidate is left" in str(stop_before_labels(StoppingConfig(), 2, 24, 0.0, 0))

@@ -1,0 +1,64 @@
+import io
+
+from rich.console import Console
+
+from entrove.cli.progress import LiveProgress, PlainProgress, open_progress
+
+
+class Clock:
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def plain_lines(width: int = 80):
+    output, clock = io.StringIO(), Clock()
+    return output, clock, PlainProgress(Console(file=output, width=width), clock)
+
+
+def test_without_a_terminal_there_are_plain_lines():
+    output, clock, progress = plain_lines()
+    with progress:
+        progress.stage_started(1, "label", "labelling", 12, "labels")
+        clock.now = 5.0
+        progress.advanced(1)  # too soon after the start for another line
+        clock.now = 60.0
+        progress.advanced(4, note="1 failed")
+        progress.stage_finished(1, "label", 180.0, "11 labels")
+    assert output.getvalue().splitlines() == [
+        "round 1: label: labelling (12 labels)",
+        "round 1: label: 4/12 labels, 4.0 labels/min, 2 min 00 s left, 1 failed",
+        "round 1: label: done in 3 min 00 s: 11 labels",
+    ]
+
+
+def test_a_total_may_come_later():
+    output, clock, progress = plain_lines()
+    progress.stage_started(1, "explore", "MD", None, "steps")
+    clock.now = 20.0
+    progress.advanced(40, 160)
+    assert output.getvalue().splitlines()[-1] == "round 1: explore: 40/160 steps, 2.0 steps/s, 1 min 00 s left"
+
+
+def test_user_text_is_not_read_as_markup():
+    output, _, progress = plain_lines()
+    progress.stage_finished(0, "relax", 1.0, "left out: [bold]beta[/bold] at 0 GPa")
+    assert "[bold]beta[/bold]" in output.getvalue()
+
+
+def test_the_live_display_fits_a_narrow_terminal():
+    output, clock = io.StringIO(), Clock()
+    console = Console(file=output, width=60, force_terminal=True, color_system=None)
+    with LiveProgress(console, clock) as progress:
+        progress.stage_started(1, "explore", "MD of all walkers", 160, "steps")
+        clock.now = 20.0
+        progress.advanced(40)
+        progress.stage_finished(1, "explore", 80.0, "96 snapshots of 16 walkers, 0 restarts")
+    assert "done round 1: explore: 96 snapshots of 16 walkers, 0" in output.getvalue()
+
+
+def test_the_display_follows_the_console():
+    assert isinstance(open_progress(Console(file=io.StringIO())), PlainProgress)
+    assert isinstance(open_progress(Console(file=io.StringIO(), force_terminal=True)), LiveProgress)
