@@ -64,5 +64,5 @@ def test_missing_file_says_which(tmp_path):
 
 def test_empty_file_says_so(tmp_path):
     (tmp_path / "empty.xyz").write_text("")
-    with pytest.raises(StructureError, match="cannot read this file|holds no structure"):
+    with pytest.raises(StructureError, match=r"cannot read this file|holds no structure"):
         read_structures(tmp_path / "empty.xyz")

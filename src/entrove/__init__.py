@@ -31,7 +31,7 @@ _PUBLIC = {
     "select": "entrove.selection.front_door",
 }
 
-__all__ = [  # noqa: F822  # loaded on first use, below
+__all__ = [  # loaded on first use, below
     "EntropyCalculator",
     "EntropyDataset",
     "EntroveError",

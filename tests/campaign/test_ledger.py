@@ -66,7 +66,10 @@ def test_a_second_process_is_refused_until_the_first_dies(tmp_path):
         while not is_held(tmp_path):
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        with pytest.raises(CampaignError, match=f"running already .process {holder.pid}"), hold_campaign(tmp_path):
+        with (
+            pytest.raises(CampaignError, match=f"running already .process {holder.pid}"),
+            hold_campaign(tmp_path),
+        ):
             pass
     finally:
         assert holder.pid is not None

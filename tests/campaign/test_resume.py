@@ -93,7 +93,12 @@ def test_killed_and_resumed_equals_uninterrupted(tmp_path):
     kill_after(killed, lambda folder: (folder / "campaign/round-02/training/progress.jsonl").exists())
     run_to_end(killed)
 
-    for name in ("dataset.xyz", "validation.xyz", "round-02/candidates.xyz", "round-02/validation_predictions.xyz"):
+    for name in (
+        "dataset.xyz",
+        "validation.xyz",
+        "round-02/candidates.xyz",
+        "round-02/validation_predictions.xyz",
+    ):
         ours = read_structures(whole / "campaign" / name)
         theirs = read_structures(killed / "campaign" / name)
         assert [content_hash(atoms) for atoms in ours] == [content_hash(atoms) for atoms in theirs], name

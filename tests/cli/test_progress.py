@@ -39,7 +39,9 @@ def test_a_total_may_come_later():
     progress.stage_started(1, "explore", "MD", None, "steps")
     clock.now = 20.0
     progress.advanced(40, 160)
-    assert output.getvalue().splitlines()[-1] == "round 1: explore: 40/160 steps, 2.0 steps/s, 1 min 00 s left"
+    assert (
+        output.getvalue().splitlines()[-1] == "round 1: explore: 40/160 steps, 2.0 steps/s, 1 min 00 s left"
+    )
 
 
 def test_user_text_is_not_read_as_markup():

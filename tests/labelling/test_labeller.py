@@ -65,7 +65,8 @@ def test_labels_equal_the_calculator_come_cached_first_and_once_each(tmp_path: P
         np.testing.assert_allclose(labelled.get_stress(), direct.get_stress(), atol=1e-10)
         assert labels[index].attempts == 1
         assert labels[index].engine_version
-    assert processes_of_labelling() == before
+    # Parsl may have given the idle workers of other tests back meanwhile.
+    assert set(processes_of_labelling()) <= set(before)
 
 
 def test_forces_and_stress_are_derivatives_of_the_energy(

@@ -24,12 +24,12 @@ class ElasticConstants:
     asymmetry_GPa: float
 
     @property
-    def bulk_modulus_GPa(self) -> float:  # noqa: N802  the unit is part of the name
+    def bulk_modulus_GPa(self) -> float:
         """Voigt average (C11 + C22 + C33 + 2 (C12 + C13 + C23)) / 9."""
         return float(self.matrix_GPa[:3, :3].sum() / 9.0)
 
     @property
-    def shear_modulus_GPa(self) -> float:  # noqa: N802  the unit is part of the name
+    def shear_modulus_GPa(self) -> float:
         """Voigt average ((C11 + C22 + C33) - (C12 + C13 + C23) + 3 (C44 + C55 + C66)) / 15."""
         diagonal = np.trace(self.matrix_GPa[:3, :3])
         off_diagonal = (self.matrix_GPa[:3, :3].sum() - diagonal) / 2.0

@@ -23,12 +23,12 @@ class Phonons:
     weights: np.ndarray
 
     @property
-    def lowest_THz(self) -> float:  # noqa: N802  the unit is part of the name
+    def lowest_THz(self) -> float:
         """Lowest frequency of the mesh."""
         return float(self.frequencies_THz.min())
 
     @property
-    def highest_THz(self) -> float:  # noqa: N802  the unit is part of the name
+    def highest_THz(self) -> float:
         """Highest frequency of the mesh."""
         return float(self.frequencies_THz.max())
 
