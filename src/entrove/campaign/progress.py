@@ -1,8 +1,9 @@
 """What a running campaign tells the outside: which stage, how far."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
+@runtime_checkable
 class ProgressListener(Protocol):
     """Receives the progress of a campaign; the command line draws it."""
 
