@@ -4,7 +4,7 @@ from ase import Atoms
 from ase.build import bulk, molecule
 
 from entrove.errors import StructureError
-from entrove.structures import attach_results, content_hash, read_structures, write_structures
+from entrove.structures import as_written, attach_results, content_hash, read_structures, write_structures
 
 
 def skewed_cell(rng: np.random.Generator) -> Atoms:
@@ -44,6 +44,15 @@ def test_hash_survives_a_file(tmp_path):
     write_structures(tmp_path / "some.xyz", structures)
     again = read_structures(tmp_path / "some.xyz")
     assert [content_hash(a) for a in again] == [content_hash(a) for a in structures]
+
+
+def test_a_structure_as_written_is_what_a_file_gives_back_to_the_last_bit(tmp_path):
+    atoms = skewed_cell(np.random.default_rng(6))
+    atoms.positions *= 123.456
+    write_structures(tmp_path / "one.xyz", [atoms])
+    (again,) = read_structures(tmp_path / "one.xyz")
+    np.testing.assert_array_equal(as_written(atoms).positions, again.positions)
+    np.testing.assert_array_equal(as_written(atoms).cell.array, again.cell.array)
 
 
 def test_results_survive_a_file(tmp_path):

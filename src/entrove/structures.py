@@ -112,6 +112,16 @@ def attach_results(
     return labelled
 
 
+def as_written(atoms: Atoms) -> Atoms:
+    """Return a copy whose positions are those that `write_structures` keeps: eight decimals of an Angstrom.
+
+    What goes on from memory and what goes on from a file then compute with the same bits.
+    """
+    written = copy_structure(atoms)
+    written.positions = [[float(f"{value:.8f}") for value in row] for row in atoms.positions]
+    return written
+
+
 def write_structures(path: str | Path, structures: Sequence[Atoms]) -> None:
     """Write extended XYZ, replacing `path` in one step: a reader sees the old file or the new."""
     from ase.io import write

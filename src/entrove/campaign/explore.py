@@ -29,7 +29,7 @@ from entrove.sampling.pools.ordered import generate_ordered
 from entrove.sampling.restarts import summarise_restarts
 from entrove.sampling.trajectories import TrajectoryRecorder
 from entrove.selection.front_door import select as pick
-from entrove.structures import content_hash, read_structures, write_structures
+from entrove.structures import as_written, content_hash, read_structures, write_structures
 
 ADMITTED = "entrove_admitted"
 ORDERED_STREAM = 2
@@ -67,7 +67,8 @@ def explore(
 
     def admit(snapshots: Sequence[Candidate]) -> list[int]:
         chosen = _pick_new(dataset, snapshots, admissions)
-        dataset.add([snapshots[index].atoms for index in chosen])
+        # As a resumed run will read them, so that both go on with the same bits.
+        dataset.add([as_written(snapshots[index].atoms) for index in chosen])
         return chosen
 
     recorder = (

@@ -11,7 +11,7 @@ PLAIN_INTERVAL_S = 15.0
 """Without a terminal, at most one line of progress in this time."""
 
 
-def format_duration(seconds: float) -> str:
+def format_duration(seconds: float | int) -> str:
     """Write a duration in the two units that matter.
 
     >>> [format_duration(s) for s in (0.4, 42, 75, 3700, 200000)]
@@ -29,7 +29,7 @@ def format_duration(seconds: float) -> str:
     return f"{whole // 86400} d {whole % 86400 // 3600} h"
 
 
-def format_rate(done: float, seconds: float, unit: str) -> str:
+def format_rate(done: float | int, seconds: float, unit: str) -> str:
     """Write work per time, per minute when it is slow.
 
     >>> format_rate(30, 10, "steps"), format_rate(4, 60, "labels")
@@ -55,12 +55,10 @@ class _Stage:
 
     def __init__(self, title: str, total: int | None, unit: str, clock: Callable[[], float]):
         self.title, self.total, self.unit, self.clock = title, total, unit, clock
-        self.done, self.first = 0, 0
+        self.done = 0
         self.started = clock()
 
     def advance(self, done: int, total: int | None) -> None:
-        if self.done == 0:
-            self.first = done  # what was there before the first report was not made at this rate
         self.done = done
         self.total = total if total is not None else self.total
 
