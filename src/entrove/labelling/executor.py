@@ -138,6 +138,7 @@ def _configure(executor: Any, run_folder: Path) -> "Config":
 
 def _local_executor(execution: LocalExecution) -> Any:
     from parsl.executors import HighThroughputExecutor
+    from parsl.jobs.error_handlers import windowed_error_handler
 
     from entrove.labelling.local_processes import LocalProcesses, tethered
 
@@ -145,6 +146,7 @@ def _local_executor(execution: LocalExecution) -> Any:
         label=LABEL,
         address="127.0.0.1",
         encrypted=True,
+        block_error_handler=windowed_error_handler,  # gives up after three failed jobs in a row
         max_workers_per_node=execution.workers,
         # More workers than cores is the user's decision; Parsl would silently start fewer.
         cores_per_worker=1e-3,
@@ -156,6 +158,7 @@ def _local_executor(execution: LocalExecution) -> Any:
 
 def _slurm_executor(execution: SlurmExecution, run_folder: Path) -> Any:
     from parsl.executors import HighThroughputExecutor
+    from parsl.jobs.error_handlers import windowed_error_handler
     from parsl.launchers import SimpleLauncher, SrunLauncher
 
     from entrove.labelling.local_processes import tethered
@@ -172,6 +175,7 @@ def _slurm_executor(execution: SlurmExecution, run_folder: Path) -> Any:
         label=LABEL,
         address=execution.address,
         encrypted=True,
+        block_error_handler=windowed_error_handler,  # gives up after three failed jobs in a row
         max_workers_per_node=execution.workers_per_node,
         cores_per_worker=1e-3,
         heartbeat_period=max(1, execution.lost_after_s // 4),

@@ -23,7 +23,8 @@ class LocalProcesses(ExecutionProvider, RepresentationMixin):
         self.environment = environment
         self.nodes_per_block = 1
         self.init_blocks = 1
-        self.min_blocks = 0
+        # Idle workers stay until the executor stops: taking them away and bringing them back costs seconds.
+        self.min_blocks = 1
         self.max_blocks = max_blocks
         self.parallelism = 1.0
         self.script_dir = None
