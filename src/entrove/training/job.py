@@ -1,6 +1,6 @@
 """A training job on disk: what the worker process is asked to do, how far it is, what came out.
 
-job.json        the request; never changed once written
+job.json        the request
 labels.xyz      the training labels
 state.pt        all that the next epoch needs, replaced after every epoch
 progress.jsonl  one line an epoch
@@ -23,6 +23,8 @@ from entrove.settings import Settings
 from entrove.training.config import TrainingConfig
 
 JOB_VERSION = 1
+MAY_CHANGE = ("base", "device", "threads")
+"""A run that is resumed on another machine is still this run; `base_hash` says that the model is the same."""
 
 
 class Job(Settings):
@@ -84,12 +86,12 @@ def prepare_folder(folder: Path, job: Job) -> None:
         return
     found = json.loads(path.read_text())
     wanted = json.loads(job.model_dump_json())
-    # Threads may differ: a resumed run on another machine is still this run.
-    different = [key for key in wanted if key != "threads" and found.get(key) != wanted[key]]
+    different = [key for key in wanted if key not in MAY_CHANGE and found.get(key) != wanted[key]]
     if different:
         raise ModelError(
             f"{folder} holds another training run (it differs in {', '.join(different)}); use a new folder"
         )
+    write_json(path, job)
 
 
 def append_epoch(folder: Path, epoch: Epoch, seconds: float) -> None:
