@@ -52,6 +52,7 @@ def init_command(
     ] = None,
 ) -> None:
     """Write a commented configuration to start from, with your seed crystals or with silicon."""
+    _load_torch_sim_quietly()
     from entrove.campaign.template import write_starting_point
 
     config = write_starting_point(folder, seeds or [])
@@ -76,6 +77,7 @@ def run_command(
 @app.command("status")
 def status_command(folder: FolderPath) -> None:
     """Show where a campaign stands."""
+    _load_torch_sim_quietly()
     from entrove.campaign.read import read_results
     from entrove.report.status import status as render_status
 
@@ -85,6 +87,7 @@ def status_command(folder: FolderPath) -> None:
 @app.command("report")
 def report_command(folder: FolderPath) -> None:
     """Rebuild report.html of a campaign."""
+    _load_torch_sim_quietly()
     from entrove.campaign.read import read_results
     from entrove.report.page import write_report
 
@@ -103,6 +106,7 @@ def labels_command(
     ] = False,
 ) -> None:
     """List the labels of a campaign and their states."""
+    _load_torch_sim_quietly()
     from entrove.cli.labels import list_labels
 
     list_labels(folder, retry=retry, console=_console())
@@ -111,6 +115,7 @@ def labels_command(
 @app.command("plan")
 def plan_command(config: ConfigPath) -> None:
     """Say what a campaign would cost: labels, core hours, wall time, disk."""
+    _load_torch_sim_quietly()
     from entrove.cli.plan import show_plan
 
     show_plan(config, _console())
@@ -119,6 +124,7 @@ def plan_command(config: ConfigPath) -> None:
 @app.command("reference")
 def reference_command() -> None:
     """Print the reference page of the configuration."""
+    _load_torch_sim_quietly()
     from entrove.campaign.config import CampaignConfig
     from entrove.campaign.reference import write_reference_page
 
