@@ -74,6 +74,11 @@ WRONG = {
         r"c\.yaml:8: labelling\.engine: .*'gpaw'",
     ),
     "not YAML": ("seeds:\n", "seeds: [\n", r"c\.yaml:\d+: not valid YAML"),
+    "an entropy that cannot select": (
+        "regime:",
+        "entropy: {kind: local}\nregime:",
+        r"c\.yaml:4: entropy: kind 'local' knows no dataset, so it cannot select; give 'information' or 'paper'",
+    ),
     "empty list": (
         "temperatures_K: [300]",
         "temperatures_K: []",

@@ -90,7 +90,9 @@ def test_killed_and_resumed_equals_uninterrupted(tmp_path):
     # In the middle of exploring (after the first chunk), of labelling, and of training.
     kill_after(killed, lambda folder: (folder / "campaign/round-01/walkers.pt").exists())
     kill_after(killed, lambda folder: (1, "select") in finished_stages(folder))
-    kill_after(killed, lambda folder: (folder / "campaign/round-02/training/member-0/progress.jsonl").exists())
+    kill_after(
+        killed, lambda folder: (folder / "campaign/round-02/training/member-0/progress.jsonl").exists()
+    )
     run_to_end(killed)
 
     for name in (

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from entrove.entropy.config import EntropyConfig
 from entrove.fingerprints.config import FingerprintConfig
@@ -123,6 +123,16 @@ class CampaignConfig(Settings):
     labelling: LabellingConfig = Field(default=LabellingConfig(), description="The engine that labels.")
     training: TrainingConfig = Field(default=TrainingConfig(), description="How the potential is tuned.")
     stopping: StoppingConfig = Field(default=StoppingConfig(), description="When to stop.")
+
+    @field_validator("entropy")
+    @classmethod
+    def _selecting_entropy_knows_a_dataset(cls, entropy: EntropyConfig) -> EntropyConfig:
+        if entropy.kind not in ("information", "paper"):
+            raise ValueError(
+                f"kind '{entropy.kind}' knows no dataset, so it cannot select; give 'information' or 'paper' here, "
+                "and bias walkers by it under sampling.biases"
+            )
+        return entropy
 
     @model_validator(mode="after")
     def _phases_differ(self) -> "CampaignConfig":
