@@ -5,42 +5,15 @@ than they gain. So pieces run side by side instead, each on one thread; torch an
 """
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from contextvars import ContextVar
-from threading import Barrier
 
 import torch
-
-_claimed: ContextVar[int | None] = ContextVar("entrove_claimed_threads", default=None)
 
 
 def thread_count(device: torch.device) -> int:
     """How many pieces run at a time: torch's thread count on a CPU, one on a GPU."""
-    if device.type != "cpu":
-        return 1
-    return _claimed.get() or torch.get_num_threads()
-
-
-@contextmanager
-def claim_threads(device: torch.device) -> Iterator[None]:
-    """Keep torch's threads for pieces: what runs between them stays on the calling thread.
-
-    Otherwise OpenMP's own threads, which spin for a while after each parallel loop, take the cores
-    from the pieces (measured: twice the processor time, and slower than one thread).
-    """
-    threads = thread_count(device)
-    if threads == 1 or _claimed.get() is not None:
-        yield
-        return
-    token = _claimed.set(threads)
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-        _claimed.reset(token)
+    return torch.get_num_threads() if device.type == "cpu" else 1
 
 
 def even_pieces(least: int, device: torch.device) -> int:
@@ -61,19 +34,7 @@ def map_over_threads[Task, Result](
 
 @functools.cache
 def _pool(threads: int) -> ThreadPoolExecutor:
-    all_started = Barrier(threads + 1)
-
-    def start() -> None:
-        # A thread takes over torch's last setting when it first asks for it, so ask before setting.
-        torch.get_num_threads()
-        torch.set_num_threads(1)
-        all_started.wait()
-
-    before = torch.get_num_threads()
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="entrove-fingerprints", initializer=start)
-    for _ in range(threads):
-        pool.submit(torch.get_num_threads)
-    all_started.wait()
-    # The workers have changed what later threads will take over; the caller's choice holds again.
-    torch.set_num_threads(before)
-    return pool
+    # The thread count of torch is a property of each thread: the caller's does not change.
+    return ThreadPoolExecutor(
+        threads, thread_name_prefix="entrove-fingerprints", initializer=torch.set_num_threads, initargs=(1,)
+    )
