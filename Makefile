@@ -15,7 +15,7 @@ demo: setup ## the main job: learn silicon from DFT (about 17 minutes on 2 cores
 	@$(VENV)/entrove run examples/silicon/campaign.yaml
 
 test: setup ## the tests of the gate
-	@$(VENV)/python -m pytest -n 2 --dist loadfile
+	@$(VENV)/python -m pytest
 
 test-slow: setup ## every test, the long ones too
 	@$(VENV)/python -m pytest -m ""
