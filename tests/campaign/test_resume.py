@@ -83,6 +83,7 @@ def prepare(folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow  # four to five minutes
 @pytest.mark.timeout(1500)
 def test_killed_and_resumed_equals_uninterrupted(tmp_path):
     whole, killed = prepare(tmp_path / "whole"), prepare(tmp_path / "killed")
