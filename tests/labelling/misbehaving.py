@@ -74,3 +74,10 @@ class Misbehaving(EMT):
                 self.results["forces"] = self.results["forces"][:-1]
             case "nan":
                 self.results["energy"] = self.results["free_energy"] = float("nan")
+
+
+def never_converged() -> EMT:
+    """A calculator that tells by an attribute."""
+    calculator = EMT()
+    calculator.converged = False
+    return calculator

@@ -1,5 +1,4 @@
 import json
-import multiprocessing
 import os
 import resource
 import sqlite3
@@ -9,38 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ase import Atoms
 from ase.build import bulk
+from stored_labels import LEVEL, OTHER_LEVEL, label_of, salt
 
 from entrove.errors import LabelError
 from entrove.labelling.cache import LabelCache
-from entrove.labelling.label import Label, Outcome
-from entrove.labelling.level_of_theory import LevelOfTheory
+from entrove.labelling.label import Outcome
 from entrove.structures import content_hash
-
-LEVEL = LevelOfTheory("test", '{"setting":1}')
-OTHER_LEVEL = LevelOfTheory("test", '{"setting":2}')
-
-
-def salt(seed: int, repeat: int = 1) -> Atoms:
-    atoms = bulk("NaCl", "rocksalt", a=5.64, cubic=True) * (repeat, 1, 1)
-    atoms.rattle(0.2, rng=np.random.default_rng(seed))
-    return atoms
-
-
-def label_of(atoms: Atoms, level: LevelOfTheory = LEVEL, outcome: Outcome = Outcome.CONVERGED) -> Label:
-    """A label whose force on each atom says which atom it is."""
-    converged = outcome is Outcome.CONVERGED
-    return Label(
-        structure_hash=content_hash(atoms),
-        level_of_theory=level.hash,
-        outcome=outcome,
-        cause="" if converged else "on purpose",
-        energy_eV=-1.0 if converged else None,
-        forces_eV_per_A=atoms.get_scaled_positions(wrap=True) if converged else None,
-        stress_eV_per_A3=np.arange(9.0).reshape(3, 3) if converged else None,
-        engine_seconds=2.0,
-    )
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -117,24 +91,17 @@ def test_a_quarantined_label_has_nothing_to_attach(tmp_path: Path):
             cache.reject("unknown", LEVEL, "")
 
 
-def _store_many(path: Path, start: int) -> None:
-    with LabelCache(path) as cache:
-        for seed in range(start, start + 20):
-            atoms = salt(seed)
-            cache.put(atoms, label_of(atoms), LEVEL)
-
-
 def test_campaigns_share_one_file_at_the_same_time(tmp_path: Path):
-    context = multiprocessing.get_context("spawn")
+    path = tmp_path / "labels.db"
+    script = (
+        "import sys; from stored_labels import *; store_many(Path({path!r}), range({start}, {start} + 20))"
+    )
     writers = [
-        context.Process(target=_store_many, args=(tmp_path / "labels.db", start)) for start in (0, 10, 20)
+        subprocess.Popen([sys.executable, "-c", script.format(path=str(path), start=start)])
+        for start in (0, 10, 20)
     ]
-    for writer in writers:
-        writer.start()
-    for writer in writers:
-        writer.join()
-    assert [writer.exitcode for writer in writers] == [0, 0, 0]
-    with LabelCache(tmp_path / "labels.db") as cache:
+    assert [writer.wait() for writer in writers] == [0, 0, 0]
+    with LabelCache(path) as cache:
         assert len(cache.states()) == 40
 
 
@@ -184,9 +151,9 @@ def test_a_folder_that_cannot_be_made_is_a_clear_error(tmp_path: Path):
 
 
 _FILL = """
-import json, resource, signal, sys
-sys.path.insert(0, {here!r})
-from test_label_cache import LEVEL, LabelCache, LabelError, label_of, salt
+import json, resource, signal
+from entrove.errors import LabelError
+from stored_labels import LEVEL, LabelCache, label_of, salt
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
@@ -205,7 +172,7 @@ except LabelError as error:
 def test_a_full_disk_loses_nothing_that_was_stored(tmp_path: Path):
     """The limit on the size of files stands for the disk: SQLite gets the same kind of write error."""
     path = tmp_path / "labels.db"
-    script = _FILL.format(here=str(Path(__file__).parent), path=str(path))
+    script = _FILL.format(path=str(path))
     finished = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     stored, message = json.loads(finished.stdout)
     assert stored > 10

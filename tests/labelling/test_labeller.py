@@ -220,7 +220,7 @@ def test_a_lost_worker_costs_nothing_but_time(tmp_path: Path, workers: AttemptEx
 
 
 _INTERRUPTED = """
-import sys, time
+import signal, sys
 from pathlib import Path
 from misbehaving import copper
 from entrove.labelling.cache import LabelCache
@@ -228,6 +228,8 @@ from entrove.labelling.config import LabellingConfig
 from entrove.labelling.executor import AttemptExecutor
 from entrove.labelling.labeller import Labeller
 
+# A shell without job control starts what runs in its background with Ctrl-C ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 folder = Path(sys.argv[1])
 config = LabellingConfig.model_validate(
     {"engine": {"name": "ase", "calculator": "misbehaving:Misbehaving", "arguments": {"delay_s": 60.0}}}
@@ -245,15 +247,19 @@ def test_an_interrupted_campaign_leaves_no_process_behind(tmp_path: Path, blow: 
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    deadline = time.monotonic() + 120
-    while not list(tmp_path.glob("work/*/*/attempt-1/engine.log")):
-        assert time.monotonic() < deadline, "no engine was started"
-        assert campaign.poll() is None
-        time.sleep(0.1)
-    processes = psutil.Process(campaign.pid).children(recursive=True)
-    assert any("engine_process" in " ".join(process.cmdline()) for process in processes)
-    campaign.send_signal(blow)
-    campaign.wait(timeout=30)
+    try:
+        deadline = time.monotonic() + 120
+        while not list(tmp_path.glob("work/*/*/attempt-1/engine.log")):
+            assert time.monotonic() < deadline, "no engine was started"
+            assert campaign.poll() is None
+            time.sleep(0.1)
+        processes = psutil.Process(campaign.pid).children(recursive=True)
+        assert any("engine_process" in " ".join(process.cmdline()) for process in processes)
+        campaign.send_signal(blow)
+        campaign.wait(timeout=60)
+    finally:
+        campaign.kill()
+        campaign.wait()
     _, alive = psutil.wait_procs(processes, timeout=15)
     assert alive == []
 

@@ -11,7 +11,7 @@ from entrove.labelling.cache import LabelCache
 
 
 @pytest.mark.parametrize(
-    ("kills", "labels"), [(2, 12), pytest.param(50, 220, marks=[pytest.mark.slow, pytest.mark.timeout(3000)])]
+    ("kills", "labels"), [(1, 8), pytest.param(50, 220, marks=[pytest.mark.slow, pytest.mark.timeout(3000)])]
 )
 def test_killed_at_any_moment_and_resumed_equals_never_killed(tmp_path: Path, kills: int, labels: int):
     report = kill_and_resume(tmp_path, kills=kills, labels=labels, seed=kills)

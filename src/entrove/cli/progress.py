@@ -32,7 +32,7 @@ def format_duration(seconds: float | int) -> str:
 def format_rate(done: float | int, seconds: float, unit: str) -> str:
     """Write work per time, per minute when it is slow.
 
-    >>> format_rate(30, 10, "steps"), format_rate(4, 60, "labels")
+    >>> format_rate(30, 10.0, "steps"), format_rate(4, 60.0, "labels")
     ('3.0 steps/s', '4.0 labels/min')
     """
     if seconds <= 0 or done <= 0:

@@ -51,14 +51,17 @@ def select_greedily(
 
 
 class _Run:
-    """What a selection has decided so far, and the rules by which it decides."""
+    """What a selection has decided so far, and the rules by which it decides.
+
+    Arrays over all candidates, so that a pick costs a few passes over them and no Python per candidate.
+    """
 
     def __init__(
         self, pool: FeaturePool, dataset: GrowingDataset, count: int, config: SelectionConfig
     ) -> None:
         self.dataset = dataset
-        self.costs = np.array(pool.costs_s) if config.rank_by == "gain_per_second" else np.ones(pool.size)
-        self.last_gain = np.full(pool.size, np.inf)
+        self.gain = np.full(pool.size, np.inf)
+        self._costs = np.array(pool.costs_s) if config.rank_by == "gain_per_second" else None
         names, self._pool_of = np.unique(pool.pools or ("",) * pool.size, return_inverse=True)
         self._pool_names: list[str] = names.tolist()
         self._count = count
@@ -83,31 +86,28 @@ class _Run:
 
     def update(self, candidates: np.ndarray) -> None:
         """Bring the gains of some candidates up to date."""
-        self.last_gain[candidates] = self.dataset.gains(torch.as_tensor(candidates)).numpy()
+        self.gain[candidates] = self.dataset.gains(torch.as_tensor(candidates)).numpy()
 
-    def scores(self, candidates: np.ndarray) -> np.ndarray:
-        """What candidates are ranked by: their last known gain, per second if so configured."""
-        return self.last_gain[candidates] / self.costs[candidates]
-
-    def contenders(self) -> np.ndarray:
-        """Candidates that have a place left."""
+    def scores(self) -> np.ndarray:
+        """What all candidates are ranked by, from their last known gains; -inf for those without a place."""
         full = [not self._quotas.admits(name) for name in self._pool_names]
-        self._blocked = np.array(full)[self._pool_of]
-        return np.flatnonzero(self._open & ~self._blocked)
-
-    def passes_bar(self, candidate: int) -> bool:
-        return bool(self.last_gain[candidate] >= self._bar)
-
-    def reject_below_bar(self, candidates: np.ndarray) -> None:
-        """Reject the candidates whose last known gain is too small."""
-        for candidate in candidates[self.last_gain[candidates] < self._bar].tolist():
-            detail = f"would add {self.last_gain[candidate]:.3g} nats or less, least gain is {self._bar:g}"
-            self.reject([Rejection(candidate, Filter.LEAST_GAIN, detail)])
+        self._blocked = np.array(full)[self._pool_of] if any(full) else np.zeros_like(self._open)
+        scores = self.gain if self._costs is None else self.gain / self._costs
+        return np.where(self._open & ~self._blocked, scores, -np.inf)
 
     def reject(self, rejections: Iterable[Rejection]) -> None:
         for rejection in rejections:
             self._rejected.append(rejection)
             self._open[rejection.index] = False
+
+    def passes_bar(self, candidate: int) -> bool:
+        return bool(self.gain[candidate] >= self._bar)
+
+    def reject_below_bar(self) -> None:
+        """Reject the candidates that have a place but whose last known gain is too small."""
+        for candidate in np.flatnonzero(self._open & ~self._blocked & (self.gain < self._bar)).tolist():
+            detail = f"would add {self.gain[candidate]:.3g} nats or less, least gain is {self._bar:g}"
+            self.reject([Rejection(candidate, Filter.LEAST_GAIN, detail)])
 
     def release_places(self) -> bool:
         """Open unused reserved places to all pools, once; whether that changes anything."""
@@ -138,8 +138,7 @@ class _Run:
                 pool = self._pool_names[self._pool_of[candidate]]
                 reason, detail = Filter.QUOTA, f"no place was left for pool {pool!r}"
             else:
-                gain = self.last_gain[candidate]
-                reason, detail = Filter.COUNT, f"outranked; last known gain {gain:.3g} nats"
+                reason, detail = Filter.COUNT, f"outranked; last known gain {self.gain[candidate]:.3g} nats"
             self.reject([Rejection(candidate, reason, detail)])
         return Selection(
             indices=np.array(self._picks, dtype=np.int64),
@@ -151,47 +150,44 @@ class _Run:
 
 def _pick_lazily(run: _Run) -> None:
     run.update(run.candidates)
-    up_to_date = np.ones(len(run.last_gain), dtype=bool)
+    stale = np.zeros(len(run.gain), dtype=bool)
     while not run.complete:
-        contenders = run.contenders()
-        if len(contenders) == 0:
-            if run.release_places():
-                continue
-            return
-        _settle_best(run, contenders, up_to_date)
-        scores = np.where(up_to_date[contenders], run.scores(contenders), -np.inf)
-        best = int(contenders[scores.argmax()])
-        if not run.passes_bar(best):
+        best = _settle_best(run, stale)
+        if best is None:
+            if not run.release_places():
+                return
+        elif not run.passes_bar(best):
             # Gains only fall, so whoever is below the bar now stays there.
-            run.reject_below_bar(contenders)
+            run.reject_below_bar()
         elif run.pick(best):
-            up_to_date[:] = False
+            stale[:] = True
 
 
-def _settle_best(run: _Run, contenders: np.ndarray, up_to_date: np.ndarray) -> None:
-    """Bring gains up to date until none of the stale ones could be the best."""
+def _settle_best(run: _Run, stale: np.ndarray) -> int | None:
+    """Bring gains up to date until none of the stale ones could be the best; None if nobody has a place."""
     width = FIRST_WIDTH
     while True:
-        scores = run.scores(contenders)
-        best = scores[up_to_date[contenders]].max(initial=-np.inf)
-        stale = np.flatnonzero(~up_to_date[contenders] & (scores > best))
-        if len(stale) == 0:
-            return
-        if len(stale) > width:
-            stale = stale[np.argpartition(-scores[stale], width)[:width]]
-        run.update(contenders[stale])
-        up_to_date[contenders[stale]] = True
+        scores = run.scores()
+        bar = scores.max(where=~stale, initial=-np.inf)
+        rivals = np.flatnonzero(stale & (scores > bar))
+        if len(rivals) == 0:
+            break
+        if len(rivals) > width:
+            rivals = rivals[np.argpartition(-scores[rivals], width)[:width]]
+        run.update(rivals)
+        stale[rivals] = False
         width = LARGEST_WIDTH
+    return int(np.where(stale, -np.inf, scores).argmax()) if bar > -np.inf else None
 
 
 def _pick_plainly(run: _Run) -> None:
     while not run.complete:
         run.update(run.candidates)
-        contenders = run.contenders()
+        scores = run.scores()
         # A stable sort, so that of equal gains the lower index wins.
-        ranked = contenders[np.argsort(-run.scores(contenders), kind="stable")].tolist()
+        ranked = [c for c in np.argsort(-scores, kind="stable").tolist() if scores[c] > -np.inf]
         if any(run.passes_bar(candidate) and run.pick(candidate) for candidate in ranked):
             continue
         if not run.release_places():
-            run.reject_below_bar(contenders)
+            run.reject_below_bar()
             return

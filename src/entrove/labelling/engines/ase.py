@@ -65,12 +65,16 @@ class AseCalculator(Engine):
     def compute(self, atoms: Atoms, folder: Path, rung: int) -> Computation:  # noqa: ARG002
         """One calculation; a retry starts from a calculator without history."""
         calculator = self._made if rung == 0 and self._made is not None else self._make()
+        # Calculators keep results, some of them also those of a calculation that then failed: asked
+        # for the same structure again, such a one would hand them out. Only success is kept.
+        self._made = None
         try:
             computation = evaluate_calculator(calculator, atoms)
         except SCFError as error:
             raise NotConvergedError(str(error) or "the calculator raised SCFError") from error
         if getattr(calculator, "converged", True) is False:
             raise NotConvergedError("the calculator says converged = False")
+        self._made = calculator
         return computation
 
     def _make(self) -> Any:
