@@ -37,7 +37,7 @@ labelling:
   engine: {name: ase, calculator: "ase.calculators.emt:EMT"}
   executor: {name: local, workers: 1}
 training: {epochs: 2}
-stopping: {rounds: 2}
+stopping: {rounds: ROUNDS}
 """
 
 
@@ -76,31 +76,31 @@ def run_to_end(folder: Path) -> None:
     assert start(folder).wait(timeout=500) == 0, (folder / "output.txt").read_text()
 
 
-def prepare(folder: Path) -> Path:
+def prepare(folder: Path, rounds: int) -> Path:
     folder.mkdir()
     bulk("Cu", cubic=True).write(folder / "fcc.xyz")
-    (folder / "campaign.yaml").write_text(CONFIG)
+    (folder / "campaign.yaml").write_text(CONFIG.replace("ROUNDS", str(rounds)))
     return folder
 
 
-@pytest.mark.slow  # four to five minutes
 @pytest.mark.timeout(1500)
-def test_killed_and_resumed_equals_uninterrupted(tmp_path):
-    whole, killed = prepare(tmp_path / "whole"), prepare(tmp_path / "killed")
+@pytest.mark.parametrize("rounds", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_killed_and_resumed_equals_uninterrupted(tmp_path, rounds):
+    whole, killed = prepare(tmp_path / "whole", rounds), prepare(tmp_path / "killed", rounds)
     run_to_end(whole)
     # In the middle of exploring (after the first chunk), of labelling, and of training.
-    kill_after(killed, lambda folder: (folder / "campaign/round-01/walkers.pt").exists())
-    kill_after(killed, lambda folder: (1, "select") in finished_stages(folder))
-    kill_after(
-        killed, lambda folder: (folder / "campaign/round-02/training/member-0/progress.jsonl").exists()
-    )
+    last = f"campaign/round-{rounds:02d}"
+    kill_after(killed, lambda folder: (folder / last / "walkers.pt").exists())
+    if rounds > 1:
+        kill_after(killed, lambda folder: (rounds, "select") in finished_stages(folder))
+    kill_after(killed, lambda folder: (folder / last / "training/member-0/progress.jsonl").exists())
     run_to_end(killed)
 
     for name in (
         "dataset.xyz",
         "validation.xyz",
-        "round-02/candidates.xyz",
-        "round-02/validation_predictions.xyz",
+        f"round-{rounds:02d}/candidates.xyz",
+        f"round-{rounds:02d}/validation_predictions.xyz",
     ):
         ours = read_structures(whole / "campaign" / name)
         theirs = read_structures(killed / "campaign" / name)

@@ -58,7 +58,7 @@ def explore(
 
     if walkers_file.exists():
         exploration = _read_exploration(walkers_file, candidates_file)
-        dataset.add([exploration.candidates[index].atoms for index in exploration.admitted])
+        _take_in(dataset, [exploration.candidates[index] for index in exploration.admitted])
     else:
         walkers, structures = plan_walkers(read_starts(campaign), config.regime.temperatures_K, sampling)
         rng = np.random.default_rng([config.random_seed, round])
@@ -67,8 +67,7 @@ def explore(
 
     def admit(snapshots: Sequence[Candidate]) -> list[int]:
         chosen = _pick_new(dataset, snapshots, admissions)
-        # As a resumed run will read them, so that both go on with the same bits.
-        dataset.add([as_written(snapshots[index].atoms) for index in chosen])
+        _take_in(dataset, [snapshots[index] for index in chosen])
         return chosen
 
     recorder = (
@@ -181,7 +180,13 @@ def _pick_new(dataset: SharedDataset, snapshots: Sequence[Candidate], count: int
     if not snapshots:
         return []
     chosen = pick([one.atoms for one in snapshots], min(count, len(snapshots)), given=dataset.selecting)
-    return [int(index) for index in chosen.indices]
+    return sorted(int(index) for index in chosen.indices)
+
+
+def _take_in(dataset: SharedDataset, admitted: Sequence[Candidate]) -> None:
+    """Add snapshots so that a resumed run gets the same bits: as written, one by one, in their order."""
+    for candidate in admitted:
+        dataset.add([as_written(candidate.atoms)])
 
 
 def _hashes_spent(campaign: CheckedCampaign, round: int) -> set[str]:

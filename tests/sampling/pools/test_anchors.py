@@ -98,6 +98,13 @@ def test_plain_md_is_even_seeded_and_unbiased(model):
     assert not np.allclose(first[-1].atoms.positions, other[-1].atoms.positions)
 
 
+def test_plain_md_keeps_the_cell_of_the_relaxed_phase_in_any_ensemble(model):
+    npt = CONFIG.model_copy(update={"ensemble": "npt"})
+    for one in run_plain_md(STARTS, [30.0], model, npt, 3, steps=10, snapshots=1):
+        start = next(start for start in STARTS if start.pressure_GPa == one.pressure_GPa)
+        np.testing.assert_array_equal(one.atoms.cell.array, start.atoms.cell.array)
+
+
 def test_the_loop_admits_after_each_chunk_and_the_next_chunk_sees_it(model):
     features = GaussianOverlap(FingerprintConfig(cutoff_A=5.0, length=24))
     dataset = EntropyDataset("paper", features=features)

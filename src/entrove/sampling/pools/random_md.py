@@ -26,14 +26,15 @@ def run_plain_md(
 ) -> list[Candidate]:
     """Run every phase at every temperature for about `steps` steps, in one batch; return even snapshots.
 
-    Ensemble, time step, friction and guards are those of `config`; the volume of an NVT run is that of
-    the relaxed phase. The first snapshot comes after `steps / snapshots` steps, which thermalise it.
+    NVT at the volume of the relaxed phase, whatever the ensemble of `config`; time step, friction and
+    guards are its own. The first snapshot comes after `steps / snapshots` steps, which thermalise it.
     """
     if not steps or not snapshots:
         return []
     every = max(1, steps // snapshots)
     plain = config.model_copy(
         update={
+            "ensemble": "nvt",
             "biases": (BiasSettings(entropy="none"),),
             "thermalise_steps": 0,
             "chunk_steps": every * snapshots,
