@@ -12,6 +12,8 @@ from entrove.campaign.config import CampaignConfig
 from entrove.campaign.config_file import read_config_file
 from entrove.campaign.template import write_starting_point
 from entrove.errors import ConfigError
+from entrove.labelling.level_of_theory import LevelOfTheory
+from entrove.structures import read_structures
 
 GOOD = """\
 name: silicon
@@ -185,3 +187,44 @@ def test_the_starting_point_never_overwrites(tmp_path):
     write_starting_point(tmp_path, [])
     with pytest.raises(ConfigError, match="exists already; choose another folder"):
         write_starting_point(tmp_path, [])
+
+
+ELSEWHERE = """\
+name: silicon
+seeds:
+  - {phase: diamond, file: diamond.xyz}
+labelling:
+  engine:
+    name: espresso
+    command: "true"
+    pseudopotential_folder: pseudo
+    pseudopotentials: {Si: Si.upf}
+    cutoff_eV: 300
+  cache: ../shared.db
+"""
+
+
+def test_paths_are_taken_from_the_folder_of_the_configuration(tmp_path, monkeypatch):
+    home, elsewhere = tmp_path / "home", tmp_path / "elsewhere"
+    (home / "pseudo").mkdir(parents=True)
+    elsewhere.mkdir()
+    (home / "pseudo" / "Si.upf").write_text("pseudopotential")
+    bulk("Si", cubic=True).write(home / "diamond.xyz")
+    (home / "c.yaml").write_text(ELSEWHERE)
+    monkeypatch.chdir(elsewhere)
+    labelling = check_campaign(Path("../home/c.yaml")).config.labelling
+    assert labelling.engine.pseudopotential_folder.resolve() == home / "pseudo"
+    assert labelling.cache.resolve() == tmp_path / "shared.db"
+    # Where the files are is no part of the level of theory.
+    moved = labelling.engine.model_copy(update={"pseudopotential_folder": home / "pseudo"})
+    assert LevelOfTheory.of(labelling.engine) == LevelOfTheory.of(moved)
+
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*/campaign.yaml")), ids=lambda path: path.parent.name)
+def test_the_examples_are_valid(path):
+    config = read_config_file(path, CampaignConfig)
+    for seed in config.seeds:
+        read_structures(path.parent / seed.file)

@@ -41,6 +41,8 @@ def check_campaign(config_path: Path, folder: Path | None = None) -> CheckedCamp
     `folder` overrides the configuration's own. Raises `ConfigError` with file, key and remedy.
     """
     config = read_config_file(config_path, CampaignConfig)
+    labelling = config.labelling.resolved_against(config_path.parent.absolute())
+    config = config.model_copy(update={"labelling": labelling})
     seeds = tuple(_read_seed(config_path, config, index) for index in range(len(config.seeds)))
     _check_engine(config_path, config, seeds)
     _check_report(config_path)

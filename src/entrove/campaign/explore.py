@@ -16,6 +16,7 @@ from entrove.campaign.models import CampaignModels
 from entrove.campaign.prepare import read_starts, reference_run
 from entrove.campaign.progress import ProgressListener
 from entrove.campaign.stages import StageOutcome
+from entrove.entropy.dataset import EntropyDataset
 from entrove.fingerprints.gom import GaussianOverlap
 from entrove.fingerprints.lengths import resolve_length
 from entrove.labelling.cache import LabelCache
@@ -28,12 +29,13 @@ from entrove.sampling.pools.entropy_md import Exploration, advance, begin
 from entrove.sampling.pools.ordered import generate_ordered
 from entrove.sampling.restarts import summarise_restarts
 from entrove.sampling.trajectories import TrajectoryRecorder
+from entrove.selection.farthest_point import select_farthest
 from entrove.selection.front_door import select as pick
 from entrove.structures import as_written, content_hash, read_structures, write_structures
 
 ADMITTED = "entrove_admitted"
-ORDERED_STREAM = 2
-"""Stream of random numbers of the ordered pool, beside that of the walkers of the same round."""
+ORDERED_STREAM, SELECTION_STREAM = 2, 3
+"""Streams of random numbers of the ordered pool and of a random selection, beside that of the walkers."""
 
 ADMISSIONS_PER_LABEL = 2
 """During a round the dataset takes in this many snapshots for each label that will be bought."""
@@ -138,12 +140,17 @@ def select(campaign: CheckedCampaign, round: int) -> StageOutcome:
         return StageOutcome(
             "nothing to pick", {"picked": 0, "gain_nats": 0.0, "gains_nats": [], "rejected": {}}
         )
+    settings = config.selection
+    if settings.method != "gain":
+        pool = _control_arm(campaign, round, pool, min(wanted, len(pool)), dataset)
+        # A control arm buys near-duplicates too: both arms get the same number of labels.
+        settings = settings.model_copy(update={"duplicate_tolerance": 0.0})
     selection = pick(
         [candidate.to_atoms() for candidate in pool],
         min(wanted, len(pool)),
         given=dataset,
-        config=config.selection,
-        cost_s=_cost(campaign) if config.selection.rank_by == "gain_per_second" else None,
+        config=settings,
+        cost_s=_cost(campaign) if settings.rank_by == "gain_per_second" else None,
     )
     write_candidates(files.in_round(round, "selected.xyz"), [pool[index] for index in selection.indices])
     gain = float(selection.gains.sum())
@@ -158,6 +165,20 @@ def select(campaign: CheckedCampaign, round: int) -> StageOutcome:
             "picked_by_pool": quotas,
         },
     )
+
+
+def _control_arm(
+    campaign: CheckedCampaign, round: int, pool: list[Candidate], count: int, dataset: EntropyDataset
+) -> list[Candidate]:
+    """What a control arm would label; their order, and the gains that the report shows, come after."""
+    if campaign.config.selection.method == "random":
+        rng = np.random.default_rng([campaign.config.random_seed, round, SELECTION_STREAM])
+        chosen = rng.permutation(len(pool))[:count]
+    else:
+        chosen = select_farthest(
+            [one.atoms for one in pool], count, _training_labels(campaign), features=dataset.features
+        ).indices
+    return [pool[index] for index in chosen]
 
 
 def shared_dataset(campaign: CheckedCampaign, device: str = "cpu") -> SharedDataset:

@@ -40,8 +40,7 @@ class LabelledSet:
 
 def cache_path(campaign: CheckedCampaign) -> Path:
     """The label cache: the configuration's shared one, or the campaign's own."""
-    shared = campaign.config.labelling.cache
-    return campaign.config_path.parent / shared if shared else campaign.workspace.label_cache
+    return campaign.config.labelling.cache or campaign.workspace.label_cache
 
 
 def label_requests(

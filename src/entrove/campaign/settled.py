@@ -22,6 +22,11 @@ FREE_TO_CHANGE = (
     ("labelling", "longer_try_factor"),
     ("labelling", "max_attempts"),
     ("labelling", "keep_folders"),
+    ("labelling", "cache"),
+    ("labelling", "engine", "command"),
+    ("labelling", "engine", "pseudopotential_folder"),
+    ("labelling", "engine", "potential_folder"),
+    ("labelling", "engine", "max_scf_steps"),
     ("folder",),
 )
 """Keys that say how much or where, not what is computed."""

@@ -52,7 +52,6 @@ def init_command(
     ] = None,
 ) -> None:
     """Write a commented configuration to start from, with your seed crystals or with silicon."""
-    _load_torch_sim_quietly()
     from entrove.campaign.template import write_starting_point
 
     config = write_starting_point(folder, seeds or [])
@@ -68,6 +67,7 @@ def run_command(
     check: Annotated[bool, typer.Option("--check", help="Check the configuration and stop.")] = False,
 ) -> None:
     """Start a campaign, or continue it after an interruption: the same command does both."""
+    _check_text(config)
     _load_torch_sim_quietly()
     from entrove.cli.run import run_campaign
 
@@ -115,6 +115,7 @@ def labels_command(
 @app.command("plan")
 def plan_command(config: ConfigPath) -> None:
     """Say what a campaign would cost: labels, core hours, wall time, disk."""
+    _check_text(config)
     _load_torch_sim_quietly()
     from entrove.cli.plan import show_plan
 
@@ -124,7 +125,6 @@ def plan_command(config: ConfigPath) -> None:
 @app.command("reference")
 def reference_command() -> None:
     """Print the reference page of the configuration."""
-    _load_torch_sim_quietly()
     from entrove.campaign.config import CampaignConfig
     from entrove.campaign.reference import write_reference_page
 
@@ -155,6 +155,14 @@ def run() -> None:
     except KeyboardInterrupt:
         _complain("stopped; what is finished is kept, and the same command continues from here")
         sys.exit(130)
+
+
+def _check_text(config: Path) -> None:
+    """Answer mistakes in the configuration's text at once; everything after this loads torch."""
+    from entrove.campaign.config import CampaignConfig
+    from entrove.campaign.config_file import read_config_file
+
+    read_config_file(config, CampaignConfig)
 
 
 def _load_torch_sim_quietly() -> None:

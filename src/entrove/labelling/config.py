@@ -100,3 +100,12 @@ class LabellingConfig(Settings):
     outliers: OutlierLimits = Field(
         default_factory=OutlierLimits, description="How far from the model's an energy may be."
     )
+
+    def resolved_against(self, folder: Path) -> "LabellingConfig":
+        """The same settings with relative paths taken from `folder`."""
+        return self.model_copy(
+            update={
+                "engine": self.engine.resolved_against(folder),
+                "cache": folder / self.cache if self.cache else None,
+            }
+        )

@@ -59,7 +59,7 @@ class Labeller:
         work_folder: str | Path,
         executor: AttemptExecutor | None = None,
     ):
-        self.config = config
+        self.config = config.resolved_against(Path.cwd())
         self.cache = cache
         self.work_folder = Path(work_folder).absolute()
         self.level = LevelOfTheory.of(config.engine)

@@ -4,12 +4,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from entrove.sampling.dynamics import Barostat, Ensemble
 from entrove.settings import Settings
 
 Positive = Annotated[float, Field(gt=0)]
 EntropyName = Literal["information", "paper", "local", "none"]
 ModeName = Literal["per_atom", "per_config"]
+Ensemble = Literal["nvt", "npt"]
+Barostat = Literal["isotropic", "anisotropic"]
 
 
 class BiasSettings(Settings):

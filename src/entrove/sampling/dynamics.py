@@ -13,7 +13,6 @@ ideal gas is Gamma(N, kT / P) distributed: mean N kT / P, variance N (kT / P)^2.
 """
 
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -32,13 +31,11 @@ from torch_sim.models.interface import ModelInterface
 from torch_sim.state import SimState
 from torch_sim.units import MetalUnits
 
+from entrove.sampling.config import Barostat, Ensemble
 from entrove.units import BOLTZMANN_EV_PER_K, gpa_to_ev_per_a3
 
 INTERNAL_TIME_PER_FS = float(MetalUnits.time) * 1e-3
 """torch-sim's time units in one femtosecond."""
-
-Ensemble = Literal["nvt", "npt"]
-Barostat = Literal["isotropic", "anisotropic"]
 
 
 @dataclass(frozen=True)

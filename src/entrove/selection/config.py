@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from entrove.settings import Settings
 
@@ -13,6 +13,11 @@ class SelectionConfig(Settings):
     """How candidates are picked for labelling."""
 
     count: int = Field(default=24, ge=1, description="Labels per round.")
+    method: Literal["gain", "farthest_point", "random"] = Field(
+        default="gain",
+        description="gain: what adds most to the dataset, one after the other; farthest_point and random are "
+        "control arms, to compare with.",
+    )
     quotas: dict[str, Share] = Field(
         default={},
         description="Share of the places of a round that is reserved for each pool; the sum is at most 1, "
@@ -52,3 +57,23 @@ class SelectionConfig(Settings):
         if total > 1 + 1e-9:
             raise ValueError(f"the shares sum to {total:g}, at most 1 is allowed; lower some of them")
         return quotas
+
+    @model_validator(mode="after")
+    def _check_control_arm(self) -> "SelectionConfig":
+        if self.method == "gain":
+            return self
+        unused = [
+            name
+            for name, used in (
+                ("quotas", bool(self.quotas)),
+                ("least_gain", self.least_gain is not None),
+                ("rank_by", self.rank_by != "gain"),
+            )
+            if used
+        ]
+        if unused:
+            raise ValueError(
+                f"method '{self.method}' is a control arm and looks at no gain; "
+                f"remove {', '.join(unused)}, or set method to 'gain'"
+            )
+        return self

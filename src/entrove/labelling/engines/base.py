@@ -60,6 +60,12 @@ class Engine(Settings, ABC):
     def theory(self) -> dict[str, object]:
         """All settings that change energies, as JSON values: the level of theory is their hash."""
 
+    def resolved_against(self, folder: Path) -> "Engine":
+        """The same engine with relative paths taken from `folder`: engines compute in folders of their own."""
+        return self.model_copy(
+            update={name: folder / value for name, value in self if isinstance(value, Path)}
+        )
+
     @abstractmethod
     def check_available(self) -> None:
         """Raise `EntroveError`, saying what to install or set, when the engine cannot run here."""

@@ -34,6 +34,12 @@ class Teacher(Engine):
         identity = f"sha256:{_hash_files(Path(name))}{at}{fidelity}" if Path(name).exists() else self.model
         return {"name": self.name, "model": identity}
 
+    def resolved_against(self, folder: Path) -> Engine:
+        """The same teacher; a model that is a file in `folder` by its full path."""
+        name, at, fidelity = self.model.partition("@")
+        path = folder / name
+        return self.model_copy(update={"model": f"{path}{at}{fidelity}"}) if path.exists() else self
+
     def check_available(self) -> None:
         """Raise `EntroveError` when the model cannot be loaded."""
         self._load()

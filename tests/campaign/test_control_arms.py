@@ -1,0 +1,91 @@
+"""Control arms through the configuration: the same candidates, labels picked without looking at gains."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase.build import bulk
+from pydantic import ValidationError
+
+from entrove.campaign import explore
+from entrove.campaign.candidate_files import read_candidates, write_candidates
+from entrove.campaign.check import CheckedCampaign
+from entrove.campaign.config import CampaignConfig
+from entrove.campaign.workspace import Workspace
+from entrove.models.registry import load
+from entrove.sampling.candidates import Candidate
+from entrove.selection.config import SelectionConfig
+from entrove.selection.farthest_point import select_farthest
+
+
+def rattled(count: int, seed: int, pool: str) -> list[Candidate]:
+    rng = np.random.default_rng(seed)
+    made = []
+    for _ in range(count):
+        atoms = bulk("Cu", cubic=True)
+        atoms.positions += rng.normal(scale=rng.uniform(0.02, 0.3), size=(4, 3))
+        made.append(Candidate(atoms, pool, "md", "fcc", 0.0))
+    return made
+
+
+def campaign(folder: Path, method: str) -> CheckedCampaign:
+    config = CampaignConfig.model_validate(
+        {
+            "name": "copper",
+            "seeds": [{"phase": "fcc", "file": "fcc.xyz"}],
+            "selection": {"count": 6, "method": method},
+            "labelling": {"engine": {"name": "ase", "calculator": "ase.calculators.emt:EMT"}},
+        }
+    )
+    files = Workspace(folder)
+    write_candidates(files.in_round(0, "anchors.xyz"), rattled(5, 1, "anchors"))
+    write_candidates(files.in_round(0, "hold_out.xyz"), rattled(2, 2, "validation"))
+    write_candidates(files.in_round(1, "candidates.xyz"), rattled(30, 3, "entropy_md"))
+    if config.sampling.ordered.perturbed + config.sampling.ordered.random:
+        write_candidates(files.in_round(1, "ordered.xyz"), [])
+    name = "ase.calculators.emt:EMT"  # not used: the selection reads files
+    return CheckedCampaign(config, folder / "campaign.yaml", files, (), name, load(name))
+
+
+def picked(folder: Path, method: str) -> set[bytes]:
+    made = campaign(folder, method)
+    outcome = explore.select(made, 1)
+    assert outcome.payload["picked"] == 6
+    chosen = read_candidates(made.workspace.in_round(1, "selected.xyz"))
+    return {one.atoms.positions.tobytes() for one in chosen}
+
+
+def test_every_method_buys_as_many_labels_and_gain_adds_most(tmp_path: Path):
+    gains = {}
+    for method in ("gain", "farthest_point", "random"):
+        outcome = explore.select(campaign(tmp_path / method, method), 1)
+        assert outcome.payload["picked"] == len(outcome.payload["gains_nats"]) == 6
+        gains[method] = outcome.payload["gain_nats"]
+    assert gains["gain"] > gains["random"]
+    assert gains["gain"] > gains["farthest_point"]
+
+
+def test_random_is_seeded_and_differs_from_gain(tmp_path: Path):
+    first = picked(tmp_path / "first", "random")
+    assert picked(tmp_path / "second", "random") == first
+    assert picked(tmp_path / "gain", "gain") != first
+
+
+def test_farthest_point_is_the_librarys(tmp_path: Path):
+    made = campaign(tmp_path, "farthest_point")
+    explore.select(made, 1)
+    chosen = read_candidates(made.workspace.in_round(1, "selected.xyz"))
+    pool = [
+        *read_candidates(made.workspace.in_round(1, "candidates.xyz")),
+        *read_candidates(made.workspace.in_round(0, "anchors.xyz")),
+    ]
+    atoms = [one.atoms for one in pool]
+    expected = select_farthest(atoms, 6, features=explore.shared_dataset(made).features)
+    assert {one.atoms.positions.tobytes() for one in chosen} == {
+        atoms[index].positions.tobytes() for index in expected.indices
+    }
+
+
+def test_a_control_arm_refuses_what_it_would_ignore():
+    with pytest.raises(ValidationError, match=r"method 'random' is a control arm .* remove quotas, rank_by"):
+        SelectionConfig(method="random", quotas={"anchors": 0.3}, rank_by="gain_per_second")
