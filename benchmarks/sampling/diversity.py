@@ -40,9 +40,9 @@ SEEDS = (0, 1, 2)
 PICKS = 100
 BIASED = SamplingConfig(
     thermalise_steps=50,
-    chunk_steps=100,
+    chunk_steps=80,
     chunks=3,
-    snapshot_every=10,
+    snapshot_every=8,
     biases=(
         BiasSettings(entropy="information", mode="per_atom", fractions=(0.3, 0.6)),
         BiasSettings(entropy="information", mode="per_config", fractions=(0.3,)),

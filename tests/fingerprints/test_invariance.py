@@ -1,10 +1,13 @@
 """What must not change the fingerprint, and what must go with it."""
 
+from threading import Thread
+
 import crystals
 import numpy as np
 import pytest
 import torch
 
+from entrove import threads
 from entrove.fingerprints import gom
 from entrove.fingerprints.batching import to_state
 from entrove.fingerprints.config import FingerprintConfig
@@ -106,6 +109,25 @@ def test_threads_and_memory_budget_change_nothing(monkeypatch):
         torch.set_num_threads(1)
     torch.testing.assert_close(unusual.positions, usual.positions, atol=1e-9, rtol=0)
     torch.testing.assert_close(unusual.strain, usual.strain, atol=1e-9, rtol=0)
+
+
+def test_workers_have_one_thread_and_the_caller_keeps_its_own():
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        cpu = torch.device("cpu")
+        with threads.claim_threads(cpu):
+            inside = threads.map_over_threads(lambda _: torch.get_num_threads(), range(12), cpu)
+            assert torch.get_num_threads() == 1
+        assert set(inside) == {1}
+        assert torch.get_num_threads() == 3
+        seen_by_others = []
+        other = Thread(target=lambda: seen_by_others.append(torch.get_num_threads()))
+        other.start()
+        other.join()
+        assert seen_by_others == [3]
+    finally:
+        torch.set_num_threads(before)
 
 
 @pytest.mark.gpu

@@ -11,10 +11,10 @@ from entrove.campaign.check import CheckedCampaign
 from entrove.campaign.progress import ProgressListener
 from entrove.campaign.results import ErrorRow
 from entrove.campaign.stages import StageOutcome
-from entrove.campaign.threads import usable_threads
 from entrove.models.loaded import LoadedModel
 from entrove.models.predict import predict
 from entrove.structures import write_structures
+from entrove.threads import usable_threads
 from entrove.training.committee import train_committee
 from entrove.training.job import Epoch
 from entrove.training.trained_model import TrainedModel

@@ -18,9 +18,9 @@ from entrove.campaign.progress import ProgressListener
 from entrove.campaign.settled import settle_config
 from entrove.campaign.stages import StageOutcome, StageRunner
 from entrove.campaign.stopping import stop_after_validation, stop_before_labels
-from entrove.campaign.threads import usable_threads
 from entrove.campaign.workspace import Workspace
 from entrove.structures import read_structures, write_structures
+from entrove.threads import usable_threads
 
 
 def run_campaign(campaign: CheckedCampaign, listener: ProgressListener) -> None:

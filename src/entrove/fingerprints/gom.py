@@ -22,7 +22,7 @@ from entrove.fingerprints.neighbours import Neighbours, find_neighbours
 from entrove.fingerprints.overlaps import Spheres, contract, orbital_matrix
 from entrove.fingerprints.radii import width_table
 from entrove.fingerprints.spectrum import average_over_clusters, diagonalise
-from entrove.fingerprints.threads import even_pieces, map_over_threads
+from entrove.threads import claim_threads, even_pieces, map_over_threads
 
 STORED_BYTES = 160 * 2**20
 """Eigenvectors kept between values and pull-back; the rest is computed twice."""
@@ -69,6 +69,10 @@ class GaussianOverlap:
         """
         if state.device != self.device or state.dtype != self.dtype:
             state = state.to(device=self.device, dtype=self.dtype)
+        with claim_threads(self.device):
+            return self._evaluate(state, pull_back)
+
+    def _evaluate(self, state: SimState, pull_back: bool) -> "GaussianOverlapFeatures":
         widths = self._widths[state.atomic_numbers.long()]
         same = bool((widths == widths[0]).all())
         if not same and bool(widths.isnan().any()):
@@ -110,11 +114,12 @@ class GaussianOverlapFeatures:
             raise RuntimeError("these fingerprints were evaluated with pull_back=False")
         batch = self._batch
         gradient = gradient.to(self.values)
-        parts = map_over_threads(
-            lambda part: batch.pull_back(gradient, *part),
-            list(zip(self._chunks, self._solutions, strict=True)),
-            self.values.device,
-        )
+        with claim_threads(self.values.device):
+            parts = map_over_threads(
+                lambda part: batch.pull_back(gradient, *part),
+                list(zip(self._chunks, self._solutions, strict=True)),
+                self.values.device,
+            )
         positions = self.values.new_zeros(len(self.values), 3)
         strain = self.values.new_zeros(batch.n_systems, 3, 3)
         for chunk, (members, on_members, on_strain) in zip(self._chunks, parts, strict=True):

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from entrove.fingerprints.threads import even_pieces, map_over_threads
+from entrove.threads import claim_threads, even_pieces, map_over_threads
 
 CENTRES_PER_PIECE = 128
 """Atoms whose neighbours are searched together on a CPU: their pairs fit the cache."""
@@ -47,10 +47,12 @@ def search_linked_cells(
     positions: Float[Tensor, "atoms 3"], system: Int[Tensor, " atoms"], lattices: Lattices, cutoff_A: float
 ) -> PairSearch:
     """Find every image closer than the cutoff to every atom, the atom itself excluded."""
-    grid = _Grid.build(positions, system, lattices, cutoff_A)
-    atoms = torch.arange(len(positions), device=system.device)
-    pieces = 1 if positions.is_cuda else even_pieces(-(-len(atoms) // CENTRES_PER_PIECE), positions.device)
-    found = map_over_threads(grid.search_around, atoms.chunk(pieces), positions.device)
+    device = positions.device
+    with claim_threads(device):
+        grid = _Grid.build(positions, system, lattices, cutoff_A)
+        atoms = torch.arange(len(positions), device=device)
+        pieces = 1 if positions.is_cuda else even_pieces(-(-len(atoms) // CENTRES_PER_PIECE), device)
+        found = map_over_threads(grid.search_around, atoms.chunk(pieces), device)
     return PairSearch(
         neighbour=torch.cat([piece.neighbour for piece in found]),
         displacement=torch.cat([piece.displacement for piece in found]),

@@ -7,7 +7,8 @@ Ref: Park et al., J. Chem. Theory Comput. 20, 4857 (2024).
 """
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +27,20 @@ from entrove.models.loaded import LoadedModel, resolve_device
 from entrove.models.neighbours import Neighbours, NeighbourSearch
 from entrove.models.results import finish_results
 from entrove.models.torch_settings import default_dtype, known_warnings_hushed
+from entrove.threads import claim_threads, even_pieces, map_over_threads
 
 IN_WHEEL = ("7net-0", "7net-l3i5", "7net-mf-0")
 """Pre-trained models that SevenNet's wheel carries."""
 
 TO_DOWNLOAD = ("7net-mf-ompa", "7net-omat", "7net-omni")
 """Pre-trained models that SevenNet fetches from its release page, once, when the user says so."""
+
+PIECE_PAIRS = 1800
+"""Pairs of neighbours that the network sees at once on a CPU: 64 atoms of silicon.
+
+Larger graphs leave the cache (8 ms instead of 7 ms per atom), and threads side by side on pieces do more than
+threads inside the network's small operations (3.6 ms instead of 7 ms per atom on two).
+"""
 
 
 class SevenNetModel(ModelInterface):
@@ -49,7 +58,7 @@ class SevenNetModel(ModelInterface):
         self._compute_forces = True
         self._compute_stress = True
         self._memory_scales_with = "n_atoms_x_density"
-        self.network = network.to(device).eval()
+        self.network = network.to(device).eval().requires_grad_(False)
         self.network.set_is_batch_data(True)
         # The index of the fidelity is handed over with the batch.
         self.network.eval_modal_map = False
@@ -62,9 +71,10 @@ class SevenNetModel(ModelInterface):
         del kwargs
         state = state.to(device=self._device, dtype=self._dtype)
         neighbours = self.search(state)
-        with default_dtype(self.network_dtype):
-            output = self.network(self.graph(state, neighbours))
-        return self._results(state, output)
+        with claim_threads(self._device), default_dtype(self.network_dtype):
+            pieces = self._cut(self.graph(state, neighbours), state, neighbours)
+            outputs = map_over_threads(self._run, pieces, self._device)
+        return self._results(state, outputs)
 
     def count_neighbours(self, state: SimState) -> Int[Tensor, " systems"]:
         """Count the directed pairs that each system of a batch has within the cutoff."""
@@ -90,16 +100,53 @@ class SevenNetModel(ModelInterface):
             graph[key.MODAL_TYPE] = torch.full((state.n_systems,), self.modal_index, device=self._device)
         return graph
 
-    def _results(self, state: SimState, output: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def _cut(
+        self, graph: dict[str, Tensor], state: SimState, neighbours: Neighbours
+    ) -> list[dict[str, Tensor]]:
+        """Cut a graph between systems into pieces of about equal numbers of pairs; on a GPU it stays whole."""
+        pairs = len(neighbours.centre)
+        wanted = even_pieces(-(-pairs // PIECE_PAIRS), self._device)
+        if self._device.type != "cpu" or min(wanted, state.n_systems) < 2:
+            return [graph]
         key = require("sevenn._keys", extra="sevennet")
-        atomic = output[key.ATOMIC_ENERGY].detach().reshape(-1).to(self._dtype)
+        # Atoms are sorted by system and pairs by their centre: what belongs to a system ends here.
+        ends_of_atoms = graph[key.NUM_ATOMS].cumsum(0)
+        ends_of_pairs = torch.searchsorted(neighbours.centre, ends_of_atoms)
+        shares = torch.arange(1, wanted) * pairs // wanted
+        cuts = torch.searchsorted(ends_of_pairs, shares).add_(1).unique().tolist()
+        cuts = [0, *(cut for cut in cuts if cut < state.n_systems), state.n_systems]
+        of_atoms, of_pairs = [0, *ends_of_atoms.tolist()], [0, *ends_of_pairs.tolist()]
+        pieces = []
+        for first, last in pairwise(cuts):
+            atoms = slice(of_atoms[first], of_atoms[last])
+            in_pairs = slice(of_pairs[first], of_pairs[last])
+            piece = {name: values[first:last] for name, values in graph.items()}
+            for name in (key.NODE_FEATURE, key.ATOMIC_NUMBERS, key.POS):
+                piece[name] = graph[name][atoms]
+            piece[key.BATCH] = graph[key.BATCH][atoms] - first
+            piece[key.EDGE_IDX] = graph[key.EDGE_IDX][:, in_pairs] - atoms.start
+            piece[key.EDGE_VEC] = graph[key.EDGE_VEC][in_pairs]
+            pieces.append(piece)
+        return pieces
+
+    def _run(self, graph: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """Atomic energies, forces, and SevenNet's own stress of a graph."""
+        key = require("sevenn._keys", extra="sevennet")
+        output = self.network(graph)
+        found = (output[name].detach() for name in (key.ATOMIC_ENERGY, key.PRED_FORCE, key.PRED_STRESS))
+        energies, forces, stress = (values.to(self._dtype) for values in found)
+        return energies.reshape(-1), forces, stress
+
+    def _results(
+        self, state: SimState, outputs: Sequence[tuple[Tensor, Tensor, Tensor]]
+    ) -> dict[str, Tensor]:
+        atomic, forces, stress = (torch.cat(values) for values in zip(*outputs, strict=True))
         energy = torch.zeros(state.n_systems, dtype=self._dtype, device=self._device)
-        # SevenNet's order is xx, yy, zz, xy, yz, zx and its sign is that of a pressure.
-        stress = -full_matrix(output[key.PRED_STRESS].detach().to(self._dtype))
         results = {
             "energy": energy.index_add(0, state.system_idx, atomic),
-            "forces": output[key.PRED_FORCE].detach().to(self._dtype),
-            "stress": stress,
+            "forces": forces,
+            # SevenNet's order is xx, yy, zz, xy, yz, zx and its sign is that of a pressure.
+            "stress": -full_matrix(stress),
         }
         return finish_results(state, results)
 

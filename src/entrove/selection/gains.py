@@ -13,8 +13,8 @@ from entrove.entropy.covariance import Spectrum
 from entrove.entropy.information import inverse_root, regularised
 from entrove.entropy.logdet import log_det_one_plus
 from entrove.entropy.moments import Moments, SpeciesMoments
-from entrove.fingerprints.threads import map_over_threads
 from entrove.selection.pool import FeaturePool, PoolBlock
+from entrove.threads import map_over_threads
 
 CHUNK_ELEMENTS = 2**16
 """Feature values that are gathered at once: with their product they fit the cache of one core.
