@@ -53,10 +53,16 @@ class NearDuplicates:
         picks = self._picks.get(self._pool.composition(candidate))
         if self._tolerance == 0 or picks is None:
             return None
-        distances = (picks.rows - self._signature(candidate)).square().mean(1).sqrt()
+        signature = self._signature(candidate)
+        # The root mean square of a difference is never below its mean: most picks are too far by that alone.
+        apart = (picks.means - signature.mean(dtype=torch.float64)).abs()
+        close = torch.nonzero(apart < 1.001 * self._tolerance).flatten()
+        if len(close) == 0:
+            return None
+        distances = (picks.rows[close] - signature).square().mean(1).sqrt()
         nearest = int(distances.argmin())
         distance = float(distances[nearest])
-        return (picks.candidates[nearest], distance) if distance < self._tolerance else None
+        return (picks.candidates[int(close[nearest])], distance) if distance < self._tolerance else None
 
     def remember(self, candidate: int) -> None:
         """Count a candidate among the picks."""
@@ -74,20 +80,28 @@ class NearDuplicates:
 
 
 class _Signatures:
-    """A growing table; its buffer doubles, so that appending does not copy it each time."""
+    """A growing table; its buffers double, so that appending does not copy them each time."""
 
     def __init__(self, like: Float[Tensor, " entries"]) -> None:
         self.candidates: list[int] = []
         self._buffer = like.new_empty((8, len(like)))
+        self._means = torch.empty(8, dtype=torch.float64)
 
     @property
     def rows(self) -> Float[Tensor, "picks entries"]:
         return self._buffer[: len(self.candidates)]
 
+    @property
+    def means(self) -> Float[Tensor, " picks"]:
+        return self._means[: len(self.candidates)]
+
     def append(self, candidate: int, signature: Float[Tensor, " entries"]) -> None:
-        if len(self.candidates) == len(self._buffer):
+        count = len(self.candidates)
+        if count == len(self._buffer):
             self._buffer = torch.cat([self._buffer, torch.empty_like(self._buffer)])
-        self._buffer[len(self.candidates)] = signature
+            self._means = torch.cat([self._means, torch.empty_like(self._means)])
+        self._buffer[count] = signature
+        self._means[count] = signature.mean(dtype=torch.float64)
         self.candidates.append(candidate)
 
 

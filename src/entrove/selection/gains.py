@@ -14,13 +14,16 @@ from entrove.entropy.information import inverse_root, regularised
 from entrove.entropy.logdet import log_det_one_plus
 from entrove.entropy.moments import Moments, SpeciesMoments
 from entrove.selection.pool import FeaturePool, PoolBlock
-from entrove.threads import map_over_threads
+from entrove.threads import even_pieces, map_over_threads
 
-CHUNK_ELEMENTS = 2**16
+CHUNK_ELEMENTS = 2**18
 """Feature values that are gathered at once: with their product they fit the cache of one core.
 
 Pieces go to the CPU threads as wholes, since their small matrices are not worth splitting.
 """
+
+LEAST_ELEMENTS = 2**16
+"""Fewer feature values than this are not worth a second thread."""
 
 
 @runtime_checkable
@@ -132,13 +135,16 @@ class _Piece:
 
 
 def _cut(block: PoolBlock, candidates: Int[Tensor, " candidates"]) -> list[_Piece]:
-    """Cut candidates so that the padded rows of each piece stay below `CHUNK_ELEMENTS`."""
+    """Cut candidates evenly, so that the padded rows of each piece stay below `CHUNK_ELEMENTS`."""
     if len(candidates) == 0:
         return []
     longest = int((block.first[candidates + 1] - block.first[candidates]).max())
     if longest == 0:
         return []
-    step = max(1, CHUNK_ELEMENTS // (longest * block.rows.shape[1]))
+    elements = len(candidates) * longest * block.rows.shape[1]
+    least = -(-elements // CHUNK_ELEMENTS)
+    pieces = 1 if elements < LEAST_ELEMENTS else even_pieces(least, block.rows.device)
+    step = -(-len(candidates) // pieces)
     places = (slice(start, start + step) for start in range(0, len(candidates), step))
     return [_Piece(candidates[place], place) for place in places]
 

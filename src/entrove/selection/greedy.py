@@ -3,13 +3,15 @@
 Information gain diminishes, so an old gain is an upper bound of the present one. Lazy greedy brings
 only the candidates with the largest bounds up to date, many at once: as soon as one of them has an
 up-to-date gain above all other bounds, it is the best of all. So it picks what plain greedy picks
-(among exactly equal gains, either may pick another one). Refs: Minoux, Optimization Techniques, LNCIS
+(among exactly equal gains, either may pick another one). Most picks need only the front, some thousands of
+candidates with the largest bounds: whoever stands behind it stays below its ceiling. Refs: Minoux, Optimization Techniques, LNCIS
 7, 234 (1978); Krause, Singh & Guestrin, JMLR 9, 235 (2008), Algorithm 2.
 
 The paper's entropy has no such property: all candidates are evaluated anew for each pick.
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -20,12 +22,16 @@ from entrove.selection.gains import GrowingDataset
 from entrove.selection.pool import FeaturePool
 from entrove.selection.quotas import Quotas
 from entrove.selection.result import Filter, Rejection, Selection
+from entrove.threads import claim_threads
 
 FIRST_WIDTH = 32
 """Candidates that are brought up to date at first for a pick; their best gain tells who else has to be."""
 
 LARGEST_WIDTH = 2048
 """Candidates that are brought up to date at once at most, so that each batch raises the bar for the next."""
+
+FRONT = 8192
+"""Candidates that are looked at for a pick, as long as the best of them is above all others' bounds."""
 
 
 def select_greedily(
@@ -43,10 +49,11 @@ def select_greedily(
     """
     run = _Run(pool, dataset, count, config)
     run.reject(reject_duplicates(pool, known))
-    if dataset.diminishing:
-        _pick_lazily(run)
-    else:
-        _pick_plainly(run)
+    with claim_threads(torch.device("cpu")):
+        if dataset.diminishing:
+            _pick_lazily(run)
+        else:
+            _pick_plainly(run)
     return run.finish()
 
 
@@ -70,7 +77,7 @@ class _Run:
         self._quotas = Quotas(config.quotas, count)
         self._near = NearDuplicates(pool, config.duplicate_tolerance)
         self._open = np.ones(pool.size, dtype=bool)
-        self._blocked = np.zeros(pool.size, dtype=bool)
+        self._full = np.zeros(len(names), dtype=bool)
         self._picks: list[int] = []
         self._gains: list[float] = []
         self._rejected: list[Rejection] = []
@@ -86,14 +93,17 @@ class _Run:
 
     def update(self, candidates: np.ndarray) -> None:
         """Bring the gains of some candidates up to date."""
-        self.gain[candidates] = self.dataset.gains(torch.as_tensor(candidates)).numpy()
+        gains = self.dataset.gains(torch.as_tensor(candidates)).numpy()
+        # A gain that is not a number (features beyond all bounds) ranks last; it must not stop comparisons.
+        self.gain[candidates] = np.nan_to_num(gains, nan=-np.inf)
 
-    def scores(self) -> np.ndarray:
-        """What all candidates are ranked by, from their last known gains; -inf for those without a place."""
-        full = [not self._quotas.admits(name) for name in self._pool_names]
-        self._blocked = np.array(full)[self._pool_of] if any(full) else np.zeros_like(self._open)
-        scores = self.gain if self._costs is None else self.gain / self._costs
-        return np.where(self._open & ~self._blocked, scores, -np.inf)
+    def scores(self, candidates: np.ndarray) -> np.ndarray:
+        """What candidates are ranked by, from their last known gains; -inf for those without a place."""
+        self._full = np.array([not self._quotas.admits(name) for name in self._pool_names])
+        gain = self.gain[candidates]
+        scores = gain if self._costs is None else gain / self._costs[candidates]
+        has_place = ~self._full[self._pool_of[candidates]]
+        return np.where(self._open[candidates] & has_place, scores, -np.inf)
 
     def reject(self, rejections: Iterable[Rejection]) -> None:
         for rejection in rejections:
@@ -105,7 +115,8 @@ class _Run:
 
     def reject_below_bar(self) -> None:
         """Reject the candidates that have a place but whose last known gain is too small."""
-        for candidate in np.flatnonzero(self._open & ~self._blocked & (self.gain < self._bar)).tolist():
+        has_place = ~self._full[self._pool_of]
+        for candidate in np.flatnonzero(self._open & has_place & (self.gain < self._bar)).tolist():
             detail = f"would add {self.gain[candidate]:.3g} nats or less, least gain is {self._bar:g}"
             self.reject([Rejection(candidate, Filter.LEAST_GAIN, detail)])
 
@@ -134,8 +145,8 @@ class _Run:
     def finish(self) -> Selection:
         """Give every candidate that is left its reason, and return the result."""
         for candidate in self.candidates.tolist():
-            if self._blocked[candidate]:
-                pool = self._pool_names[self._pool_of[candidate]]
+            pool = self._pool_names[self._pool_of[candidate]]
+            if self._full[self._pool_of[candidate]]:
                 reason, detail = Filter.QUOTA, f"no place was left for pool {pool!r}"
             else:
                 reason, detail = Filter.COUNT, f"outranked; last known gain {self.gain[candidate]:.3g} nats"
@@ -148,14 +159,34 @@ class _Run:
         )
 
 
+@dataclass(frozen=True)
+class _Front:
+    """The candidates with the largest scores, and the ceiling: the largest score of all others."""
+
+    candidates: np.ndarray
+    ceiling: float
+
+    @classmethod
+    def of(cls, run: _Run) -> "_Front":
+        """The front as the last known gains have it."""
+        everyone = run.candidates
+        if len(everyone) <= FRONT:
+            return cls(everyone, -np.inf)
+        scores = run.scores(everyone)
+        order = np.argpartition(-scores, FRONT)
+        return cls(everyone[order[:FRONT]], float(scores[order[FRONT]]))
+
+
 def _pick_lazily(run: _Run) -> None:
     run.update(run.candidates)
     stale = np.zeros(len(run.gain), dtype=bool)
+    front = _Front.of(run)
     while not run.complete:
-        best = _settle_best(run, stale)
+        best, front = _settle_best(run, stale, front)
         if best is None:
             if not run.release_places():
                 return
+            front = _Front.of(run)
         elif not run.passes_bar(best):
             # Gains only fall, so whoever is below the bar now stays there.
             run.reject_below_bar()
@@ -163,29 +194,37 @@ def _pick_lazily(run: _Run) -> None:
             stale[:] = True
 
 
-def _settle_best(run: _Run, stale: np.ndarray) -> int | None:
+def _settle_best(run: _Run, stale: np.ndarray, front: _Front) -> tuple[int | None, _Front]:
     """Bring gains up to date until none of the stale ones could be the best; None if nobody has a place."""
     width = FIRST_WIDTH
     while True:
-        scores = run.scores()
-        bar = scores.max(where=~stale, initial=-np.inf)
-        rivals = np.flatnonzero(stale & (scores > bar))
+        scores, is_stale = run.scores(front.candidates), stale[front.candidates]
+        bar = scores.max(where=~is_stale, initial=-np.inf)
+        rivals = np.flatnonzero(is_stale & (scores > bar))
         if len(rivals) == 0:
-            break
+            if bar >= front.ceiling:
+                break
+            front = _Front.of(run)
+            continue
         if len(rivals) > width:
             rivals = rivals[np.argpartition(-scores[rivals], width)[:width]]
+        rivals = front.candidates[rivals]
         run.update(rivals)
         stale[rivals] = False
         width = LARGEST_WIDTH
-    return int(np.where(stale, -np.inf, scores).argmax()) if bar > -np.inf else None
+    if bar == -np.inf:
+        return None, front
+    return int(front.candidates[np.where(is_stale, -np.inf, scores).argmax()]), front
 
 
 def _pick_plainly(run: _Run) -> None:
     while not run.complete:
-        run.update(run.candidates)
-        scores = run.scores()
+        candidates = run.candidates
+        run.update(candidates)
+        scores = run.scores(candidates)
         # A stable sort, so that of equal gains the lower index wins.
-        ranked = [c for c in np.argsort(-scores, kind="stable").tolist() if scores[c] > -np.inf]
+        order = np.argsort(-scores, kind="stable")
+        ranked = candidates[order[scores[order] > -np.inf]].tolist()
         if any(run.passes_bar(candidate) and run.pick(candidate) for candidate in ranked):
             continue
         if not run.release_places():

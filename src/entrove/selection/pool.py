@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from ase import Atoms
@@ -39,12 +40,22 @@ class PoolBlock:
         """Number of rows of each candidate."""
         return self.first[1:] - self.first[:-1]
 
+    @cached_property
+    def each(self) -> int:
+        """Number of rows of every candidate where all have as many, otherwise 0."""
+        count = self.count
+        return int(count[0]) if len(count) and bool((count == count[0]).all()) else 0
+
     def of(self, candidate: int) -> Float[Tensor, "rows features"]:
         """Rows of one candidate, a view."""
         return self.rows[int(self.first[candidate]) : int(self.first[candidate + 1])]
 
     def gather(self, candidates: Int[Tensor, " candidates"]) -> Padded:
         """Rows of some candidates, padded to the longest of them."""
+        if self.each:  # whole candidates are copied, not row by row
+            rows = self.rows.view(-1, self.each, self.rows.shape[1]).index_select(0, candidates)
+            filled = torch.ones(1, 1, dtype=torch.bool).expand(rows.shape[:2])
+            return Padded(rows, torch.tensor(self.each).expand(len(rows)), filled)
         start = self.first[candidates]
         count = self.first[candidates + 1] - start
         slot = torch.arange(int(count.max()))
