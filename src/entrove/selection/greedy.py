@@ -4,8 +4,8 @@ Information gain diminishes, so an old gain is an upper bound of the present one
 only the candidates with the largest bounds up to date, many at once: as soon as one of them has an
 up-to-date gain above all other bounds, it is the best of all. So it picks what plain greedy picks
 (among exactly equal gains, either may pick another one). Most picks need only the front, some thousands of
-candidates with the largest bounds: whoever stands behind it stays below its ceiling. Refs: Minoux, Optimization Techniques, LNCIS
-7, 234 (1978); Krause, Singh & Guestrin, JMLR 9, 235 (2008), Algorithm 2.
+candidates with the largest bounds: whoever stands behind it stays below its ceiling.
+Refs: Minoux, Optimization Techniques, LNCIS 7, 234 (1978); Krause, Singh & Guestrin, JMLR 9, 235 (2008), Algorithm 2.
 
 The paper's entropy has no such property: all candidates are evaluated anew for each pick.
 """
