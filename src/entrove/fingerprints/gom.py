@@ -21,7 +21,7 @@ from entrove.fingerprints.features import PullBack
 from entrove.fingerprints.neighbours import Neighbours, find_neighbours
 from entrove.fingerprints.overlaps import Spheres, contract, orbital_matrix
 from entrove.fingerprints.radii import width_table
-from entrove.fingerprints.spectrum import average_over_clusters, diagonalise
+from entrove.fingerprints.spectrum import average_over_clusters, diagonalise, outer_sum
 from entrove.threads import claim_threads, even_pieces, map_over_threads
 
 STORED_BYTES = 160 * 2**20
@@ -201,7 +201,7 @@ class _Batch:
             on_values = torch.nn.functional.pad(on_values, (0, size - self.length))
         orbitals = (self.neighbours.count[chunk.atoms] + 1) * self.config.orbitals_per_atom
         on_values = average_over_clusters(on_values, solution.values, orbitals)
-        weights = torch.bmm(kept.vectors * on_values[:, None, :], kept.vectors.mT)
+        weights = outer_sum(on_values, kept.vectors)
         on_members = contract(kept.spheres, kept.overlap, weights, self.config.orbitals)
         # Moving all atoms together changes nothing.
         on_members[:, 0] = 0

@@ -108,35 +108,36 @@ def _search_all_pairs(
     rings: tuple[int, ...],
     largest: int,
 ) -> PairSearch:
-    """Compare all atoms of a system with all; structures are padded to the largest.
-
-    Components of vectors come before pairs in memory: sums over them are then fast.
-    """
+    """Compare all atoms of a system with all; structures are padded to the largest."""
     systems, atoms = len(lattices.cell), len(positions)
     slots = None if systems * largest == atoms else _Slots.build(system, systems, largest)
     padded = positions if slots is None else slots.pad(positions)
     fractional = torch.bmm(lattices.inverse.mT, padded.view(systems, largest, 3).mT)
     difference = fractional[:, :, None, :] - fractional[:, :, :, None]
     difference.sub_(difference.round().mul_(lattices.periodic[:, None, None]))
-    displacement = torch.bmm(lattices.cell.mT, difference.view(systems, 3, -1))[..., None]
-    images = _images(rings, positions.device)
-    if len(images) > 1:
-        translation = torch.matmul(images.to(positions), lattices.cell).mT
-        displacement = displacement + translation[:, :, None, :]
-    distance2 = displacement.square().sum(dim=1).view(systems, largest, largest, len(images))
-    distance2.diagonal(dim1=1, dim2=2)[:, len(images) // 2].fill_(torch.inf)
+    # From each atom to each, nearest image; and from there to the further images.
+    nearest = torch.bmm(difference.view(systems, 3, -1).mT, lattices.cell)
+    translation = torch.matmul(_images(rings, positions.device).to(positions), lattices.cell)
+    images = translation.shape[1]
+    # |x + t|^2 = x^2 + t^2 + 2 x t is good enough to see who is near, and needs no array of all vectors.
+    distance2 = nearest.square().sum(dim=2)[:, :, None] + translation.square().sum(dim=2)[:, None, :]
+    distance2.baddbmm_(nearest, translation.mT, alpha=2)
+    per_atom = distance2.view(systems, largest, largest, images)
+    per_atom.diagonal(dim1=1, dim2=2)[:, images // 2].fill_(torch.inf)
     near = distance2 < cutoff_A**2
     count = near.view(systems * largest, -1).sum(dim=1)
-    row = torch.nonzero(near.view(-1)).flatten()
-    per_system = distance2[0].numel()
-    owner = torch.div(row, per_system, rounding_mode="floor")
-    neighbour = torch.div(row, len(images), rounding_mode="floor") % largest + owner * largest
-    first_component = row + owner * (2 * per_system)
-    components = first_component[:, None] + torch.arange(0, 3 * per_system, per_system, device=row.device)
-    shortest2 = distance2.min() if slots is None else distance2.nan_to_num(torch.inf).min()
+    pair = torch.nonzero(near.view(-1, images))
+    row, image = pair[:, 0], pair[:, 1]
+    owner = torch.div(row, largest**2, rounding_mode="floor")
+    displacement = nearest.view(-1, 3)[row]
+    if images > 1:
+        displacement += translation.view(-1, 3)[image + owner * images]
+    neighbour = row % largest + owner * largest
     if slots is not None:
         neighbour, count = slots.atom[neighbour], count[slots.of_atom]
-    return PairSearch(neighbour, displacement.reshape(-1).take(components), count, shortest2)
+    distance2 = displacement.square().sum(dim=1)
+    shortest2 = distance2.min() if len(row) else distance2.new_tensor(torch.inf)
+    return PairSearch(neighbour, displacement, count, shortest2)
 
 
 @functools.lru_cache(maxsize=64)

@@ -10,10 +10,11 @@ from torch import Tensor
 def diagonalise(
     matrices: Float[Tensor, "spheres size size"], sizes: list[int], *, vectors: bool = True
 ) -> tuple[Float[Tensor, "spheres size"], Float[Tensor, "spheres size size"] | None]:
-    """Eigenvalues of positive semidefinite matrices, largest first, and eigenvectors in columns.
+    """Eigenvalues of positive semidefinite matrices, largest first, and eigenvectors in columns, smallest first.
 
-    `sizes` (never growing) exclude padding, whose diagonal is -1: it comes last, with eigenvalue 0 and
-    eigenvectors that are zero on the real orbitals. On a CPU, LAPACK solves one matrix after the other,
+    (Turning the vectors round, too, would cost a copy; see `outer_sum`.) `sizes` (never growing) exclude
+    padding, whose diagonal is -1: it has eigenvalue 0, the last, and eigenvectors that are zero on the real
+    orbitals, the first. On a CPU, LAPACK solves one matrix after the other,
     so equal sizes go together and padding is left out; on a GPU the whole batch is solved at once.
     """
     count, size = matrices.shape[:2]
@@ -26,8 +27,15 @@ def diagonalise(
         solved, solved_basis = _solve(matrices[begin:end, :real, :real], vectors)
         values[begin:end, :real] = solved
         if basis is not None and solved_basis is not None:
-            basis[begin:end, :real, :real] = solved_basis
+            basis[begin:end, :real, size - real :] = solved_basis
     return values, basis
+
+
+def outer_sum(
+    weights: Float[Tensor, "spheres size"], vectors: Float[Tensor, "spheres size size"]
+) -> Float[Tensor, "spheres size size"]:
+    """Sum of g v v^T; weights in the order of the eigenvalues, vectors as `diagonalise` returns them."""
+    return torch.bmm(vectors * weights.flip(1)[:, None, :], vectors.mT)
 
 
 def _solve(
@@ -37,7 +45,7 @@ def _solve(
         return torch.linalg.eigvalsh(matrices).flip(1).clamp_(min=0), None
     values, basis = torch.linalg.eigh(matrices)
     # No eigenvalue of an overlap matrix is negative: below zero is rounding, or padding.
-    return values.flip(1).clamp_(min=0), basis.flip(2)
+    return values.flip(1).clamp_(min=0), basis
 
 
 def _runs(sizes: list[int]) -> list[tuple[int, int, int]]:
