@@ -2,8 +2,8 @@
 
 Run: OMP_NUM_THREADS=2 python benchmarks/sampling/batch_against_ase.py [--device cuda --walkers 256 --atoms 16]
 (needs `pip install libfp==4.0.1`; on a CPU both sides may use as many threads as OMP_NUM_THREADS says).
-Both sides: 32 walkers x 8 silicon atoms (or what is asked for), SevenNet-0, the paper's entropy of 20 stored cells, k = 2 eV, 50
-eigenvalues within 5 A, Langevin NVT. Ours also adapts, guards and copies snapshots; ASE does not.
+Both sides: 32 walkers x 8 silicon atoms (or what is asked for), SevenNet-0, the paper's entropy of 20 stored
+cells, k = 2 eV, 50 eigenvalues within 5 A, Langevin NVT. Ours also adapts, guards and copies snapshots; ASE does not.
 """
 
 import argparse
