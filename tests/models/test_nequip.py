@@ -15,6 +15,7 @@ from small_allegro import ALLEGRO, NEQUIP, write_checkpoint
 from trial_structures import rattled
 
 from entrove.errors import ModelError
+from entrove.models import nequip as nequip_module
 from entrove.models.loaded import LoadedModel
 from entrove.models.nequip import nequip_settings
 from entrove.models.predict import predict
@@ -63,6 +64,24 @@ def test_batches_equal_nequips_own_calculator(model, structures):
     assert max(c.forces_difference_eV_per_A for c in report.comparisons) < 1e-10
     assert all(comparison.neighbours_batched for comparison in report.comparisons)
     assert np.abs(predict(model, structures)[0].get_forces()).max() > 1e-3
+
+
+def test_a_batch_in_pieces_equals_the_whole(monkeypatch, model, structures):
+    many = [*structures, *(rattled(bulk("SiC", "zincblende", a=4.36, cubic=True), seed) for seed in range(3))]
+    whole = model.model(state_of(*many))
+    sizes = []
+    watch = model.model.inner.register_forward_pre_hook(lambda _, given: sizes.append(given[0].n_systems))
+    monkeypatch.setattr(nequip_module, "pairs_that_fit", lambda device: 300)
+    cut = model.model(state_of(*many))
+    # About 52, 736 and three times 207 pairs: one that exceeds the limit is alone, and none is lost.
+    assert sizes == [1, 1, 1, 1, 1]
+    for name in ("energy", "forces", "stress"):
+        torch.testing.assert_close(cut[name], whole[name], rtol=1e-11, atol=1e-11)
+    sizes.clear()
+    monkeypatch.setattr(nequip_module, "pairs_that_fit", lambda device: 1200)
+    model.model(state_of(*many))
+    watch.remove()
+    assert sizes == [3, 2]
 
 
 def test_it_knows_its_elements(model):

@@ -8,6 +8,7 @@ from ase import Atoms
 from ase.build import bulk, molecule
 from trial_structures import rattled
 
+from entrove.models import sevennet as sevennet_module
 from entrove.models.predict import predict
 from entrove.models.registry import load
 from entrove.models.sevennet import SevenNetModel
@@ -46,6 +47,28 @@ def test_fidelities_differ_and_each_equals_its_calculator():
         assert_same(ours[1], theirs)
         energies.append(theirs.get_potential_energy())
     assert abs(energies[0] - energies[1]) > 0.1
+
+
+def test_a_batch_in_pieces_equals_the_whole(monkeypatch, sevennet_in_float64, mixed_structures):
+    model = sevennet_in_float64
+    state = torch_sim.initialize_state(mixed_structures, torch.device("cpu"), torch.float64)
+    pieces, run = [], model._run
+    monkeypatch.setattr(model, "_run", lambda graph: pieces.append(graph) or run(graph))
+    results = []
+    for most_pairs, least_pieces in ((10**9, 1), (200, 5)):
+        monkeypatch.setattr(sevennet_module, "PIECE_PAIRS", most_pairs)
+        pieces.clear()
+        results.append(model(state))
+        assert len(pieces) >= least_pieces
+    for name in ("energy", "forces", "stress"):
+        # Float64: the same terms, some thousand of them summed in another order.
+        torch.testing.assert_close(results[1][name], results[0][name], rtol=1e-10, atol=1e-10)
+
+
+def test_pieces_on_a_gpu_are_as_many_as_its_memory_asks_for(monkeypatch):
+    monkeypatch.setattr(sevennet_module, "pairs_that_fit", lambda device: 1000)
+    gpu = torch.device("cuda")
+    assert [sevennet_module.count_pieces(pairs, gpu) for pairs in (0, 1000, 1001, 5500)] == [0, 1, 2, 6]
 
 
 def test_order_of_atoms_does_not_matter(sevennet):

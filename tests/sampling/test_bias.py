@@ -152,6 +152,25 @@ def test_the_bound_holds_for_every_atom_and_keeps_force_and_stress_together(base
         torch.testing.assert_close(change[0], full[0] * scale[0], rtol=1e-9, atol=1e-12)
 
 
+def test_the_bound_on_the_virial_holds_and_keeps_force_and_stress_together(base):
+    atoms = [argon(5.1, rattle_A=0.2, seed=1), argon(5.1, rattle_A=0.2, seed=2)]
+    bound = torch.tensor([0.05, 1e6], dtype=torch.float64)
+    free = biased(base, [ENTROPIES["information"]] * 2, [0.5, 0.5])
+    model = biased(base, [ENTROPIES["information"]] * 2, [0.5, 0.5], largest_bias_virial_eV=bound)
+    state = gather_batch(atoms, model)
+    result, unbounded, plain = model(state), free(state), base(state)
+    virial = (result["stress"] - plain["stress"]) * state.volume[:, None, None]
+    assert float(virial[0].norm()) == pytest.approx(0.05, rel=1e-9)
+    scale = float(result["kappa_eV"][0] / unbounded["kappa_eV"][0])
+    assert 0 < scale < 1
+    for key in ("forces", "stress", "energy"):
+        change, full = result[key] - plain[key], unbounded[key] - plain[key]
+        rows = 4 if key == "forces" else 1
+        torch.testing.assert_close(change[:rows], full[:rows] * scale, rtol=1e-9, atol=1e-12)
+        # A bound that is not reached changes no bit.
+        assert torch.equal(result[key][rows:], unbounded[key][rows:])
+
+
 def test_a_system_that_is_not_finite_does_not_take_the_others_down(base):
     model = biased(base, [ENTROPIES["paper"]] * 2, [0.5, 0.5])
     state = gather_batch([argon(5.1, rattle_A=0.2, seed=1), argon(5.1, rattle_A=0.2, seed=2)], model)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from ase import Atoms
+from ase.build import bulk
 from cheap_models import IdealGas, argon, lennard_jones
 
 from entrove.sampling.batch import gather_batch
@@ -131,15 +132,23 @@ def test_npt_friction_of_the_atoms_is_a_rate_in_inverse_femtoseconds():
     assert_mean(correlation, ((1 - x) / (1 + x)) ** steps)
 
 
-@pytest.mark.parametrize("barostat", ["isotropic", "anisotropic"])
-def test_npt_pressure_of_a_lennard_jones_crystal(barostat):
-    model, pressures = lennard_jones(), torch.tensor([0.1, 0.6], dtype=torch.float64)
-    crystals = [argon(5.2)] * 80
+CUBIC = argon(5.2)
+SKEWED = bulk("Ar", "fcc", a=5.2).repeat((2, 2, 1))
+
+
+@pytest.mark.parametrize(
+    ("barostat", "crystal"),
+    [("isotropic", CUBIC), ("anisotropic", CUBIC), ("anisotropic", SKEWED)],
+    ids=["isotropic", "per axis", "per axis, skewed"],
+)
+def test_npt_pressure_and_volume_fluctuation_of_a_lennard_jones_crystal(barostat, crystal):
+    model, kT, copies = lennard_jones(), 30.0 * BOLTZMANN_EV_PER_K, 27
+    pressures = torch.tensor([0.1, 0.35, 0.6], dtype=torch.float64)
     dynamics, state = start(
         model,
-        crystals,
+        [crystal] * (3 * copies),
         30.0,
-        pressures.repeat(40),
+        pressures.repeat(copies),
         timestep_fs=4.0,
         friction_per_fs=0.02,
         ensemble="npt",
@@ -147,17 +156,29 @@ def test_npt_pressure_of_a_lennard_jones_crystal(barostat):
         barostat_time_fs=300.0,
     )
 
-    def work(now):
-        """(P_internal - P) V, whose mean is zero."""
-        volume = torch.det(now.cell)
-        virial = -now.stress.diagonal(dim1=1, dim2=2).mean(dim=1) * volume
-        return virial + 4 * 30.0 * BOLTZMANN_EV_PER_K - dynamics.pressure_GPa / EV_PER_A3_IN_GPA * volume
+    def work_and_volume(now):
+        """(P_ii - P) V of each axis, whose means are zero where that axis is free, and the volume."""
+        volume = torch.det(now.cell)[:, None]
+        virial = -now.stress.diagonal(dim1=1, dim2=2) * volume
+        work = virial + 4 * kT - dynamics.pressure_GPa[:, None] / EV_PER_A3_IN_GPA * volume
+        return torch.cat([work, volume], dim=1)
 
     for _ in range(400):
         state = dynamics.step(state, model)
-    seen = sample(dynamics, state, model, work, samples=60, apart=10).mean(dim=0)
-    assert_mean(seen[0::2], 0.0)
-    assert_mean(seen[1::2], 0.0)
+    seen = sample(dynamics, state, model, work_and_volume, samples=60, apart=10)
+    work, volume = seen[..., :3].mean(dim=0), seen[..., 3]
+    if barostat == "isotropic":
+        work = work.mean(dim=1, keepdim=True)
+    for row in range(3):
+        for axis in range(work.shape[1]):
+            assert_mean(work[row::3, axis], 0.0)
+    # -d<V>/dP = var V / kT, from the lowest to the highest pressure, by Simpson's rule.
+    mean = volume.mean(dim=0).reshape(copies, 3)
+    centred = volume.reshape(-1, copies, 3) - mean.mean(dim=0)
+    variance = centred.square().mean(dim=0)
+    step = float(pressures[2] - pressures[0]) / EV_PER_A3_IN_GPA
+    integral = (variance[:, 0] + 4 * variance[:, 1] + variance[:, 2]) / 6 * step / kT
+    assert_mean(mean[:, 0] - mean[:, 2] - integral, 0.0)
 
 
 def test_same_seed_same_trajectory():

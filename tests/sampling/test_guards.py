@@ -2,11 +2,12 @@
 
 import pytest
 import torch
-from cheap_models import argon, lennard_jones
+from ase import Atoms
+from cheap_models import IdealGas, argon, lennard_jones
 
 from entrove.sampling.batch import gather_batch
 from entrove.sampling.config import GuardSettings
-from entrove.sampling.dynamics import Dynamics
+from entrove.sampling.dynamics import Dynamics, kinetic_temperature_K
 from entrove.sampling.guards import GuardReason, Reference, find_violations, shortest_bond_ratio
 
 LIMITS = GuardSettings()
@@ -110,8 +111,30 @@ def test_shortest_bond_is_over_the_sum_of_covalent_radii():
 
 def test_few_hot_atoms_are_not_mistaken_for_an_explosion():
     """At equilibrium the temperature guard fires less than once in 100,000 looks, two atoms per cell."""
-    draws = torch.distributions.Chi2(torch.tensor(6.0, dtype=torch.float64))
-    torch.manual_seed(0)
-    temperature = draws.sample((100_000,)) / 6
-    limit = LIMITS.largest_temperature_ratio + 6 * (2 / 6) ** 0.5
-    assert int((temperature > limit).sum()) <= 1
+    model, systems, looks = IdealGas(), 4000, 25
+    pair = Atoms("Ar2", positions=[[0, 0, 0], [4, 4, 4]], cell=[9, 9, 9], pbc=True)
+    temperature = torch.full((systems,), 300.0, dtype=torch.float64)
+    dynamics = Dynamics(temperature, torch.zeros_like(temperature), timestep_fs=1.0, friction_per_fs=0.01)
+    state = gather_batch([pair] * systems, model)
+    state.rng = torch.Generator().manual_seed(0)
+    md = dynamics.start(state, model)
+    reference = Reference(temperature, torch.det(md.cell))
+    width = (md.masses * dynamics.kT_eV[md.system_idx]).sqrt()[:, None]
+    found, unallowed = [], 0
+    for _ in range(looks):
+        md.momenta = width * torch.randn(md.momenta.shape, dtype=torch.float64, generator=state.rng)
+        found += find_violations(md, reference, LIMITS, distances=False)
+        hot = kinetic_temperature_K(md) > 300.0 * LIMITS.largest_temperature_ratio
+        unallowed += int(hot.sum())
+    assert len(found) <= 1
+    # Without the room for few atoms it would fire once in twenty looks.
+    assert unallowed > 1000
+
+
+def test_a_reference_is_heated_for_some_systems_alone(healthy):
+    md, reference = healthy
+    heat(md)
+    heated = reference.heated(torch.tensor([False, True, False]), 30.0)
+    assert find_violations(md, heated, LIMITS) == []
+    others = reference.heated(torch.tensor([True, False, True]), 30.0)
+    assert [one.reason for one in find_violations(md, others, LIMITS)] == [GuardReason.TEMPERATURE]

@@ -1,12 +1,14 @@
 import numpy as np
 import pytest
 import torch
-from cheap_models import argon, lennard_jones
+from cheap_models import Springs, argon, lennard_jones
 
-from entrove.errors import ConfigError, StructureError
+from entrove.errors import ConfigError, ModelError, StructureError
 from entrove.sampling.batch import gather_batch
-from entrove.sampling.config import RelaxationSettings
-from entrove.sampling.relax import RelaxationOutcome, relax_at_pressure
+from entrove.sampling.config import BiasSettings, RelaxationSettings, SamplingConfig
+from entrove.sampling.grid import Start, plan_walkers
+from entrove.sampling.relax import VOLUME_RANGE, RelaxationOutcome, relax_at_pressure
+from entrove.sampling.walkers import init_walkers
 from entrove.units import gpa_to_ev_per_a3
 
 TIGHT = RelaxationSettings(force_tolerance_eV_per_A=1e-4, stress_tolerance_GPa=1e-3, largest_steps=800)
@@ -68,8 +70,12 @@ def test_running_out_of_steps_is_said(model):
 def test_a_run_away_cell_is_said_and_spares_the_others(model):
     # Under 20 GPa of tension nothing holds this crystal together.
     results = relax_at_pressure(model, [argon(5.3), argon(5.3, rattle_A=0.05)], [-20.0, 1.0])
-    assert results[0].outcome in (RelaxationOutcome.RAN_AWAY, RelaxationOutcome.STEPS_EXHAUSTED)
+    assert results[0].outcome is RelaxationOutcome.RAN_AWAY
+    assert results[0].atoms.get_volume() > VOLUME_RANGE[1] * 5.3**3
+    alone = relax_at_pressure(model, [argon(5.3, rattle_A=0.05)], [1.0])[0]
     assert results[1].converged
+    assert results[1].steps == alone.steps
+    np.testing.assert_allclose(results[1].atoms.positions, alone.atoms.positions, atol=1e-8)
 
 
 def test_a_left_handed_cell_relaxes_like_its_right_handed_twin(model):
@@ -95,3 +101,13 @@ def test_wrong_input_is_refused(model):
         relax_at_pressure(model, [slab], [0.0])
     with pytest.raises(StructureError, match="different periodicity"):
         relax_at_pressure(model, [slab, argon()], [0.0, 0.0])
+
+
+def test_a_model_without_stress_is_refused_with_the_way_round():
+    springs = Springs(edge=1)
+    with pytest.raises(ModelError, match=r"relaxation at a pressure needs the stress.*\(Springs\)"):
+        relax_at_pressure(springs, [springs.atoms], [0.0])
+    config = SamplingConfig(ensemble="npt", biases=(BiasSettings(entropy="none"),))
+    walkers, structures = plan_walkers([Start("springs", 0.0, springs.atoms)], [300.0], config)
+    with pytest.raises(ModelError, match=r"ensemble 'npt' needs the stress.*use ensemble 'nvt'"):
+        init_walkers(walkers, structures, springs, config, 0)

@@ -4,7 +4,7 @@ from pydantic import ValidationError
 
 from entrove.sampling.config import AdaptiveSettings, BiasSettings, SamplingConfig
 from entrove.sampling.grid import Walker
-from entrove.sampling.strength import LOOKING_KAPPA_EV, Strengths
+from entrove.sampling.strength import LOOKING_KAPPA_EV, SMALLEST_SLOPE_PER_A, Strengths
 
 SETTINGS = AdaptiveSettings(relaxation_steps=10)
 
@@ -51,7 +51,7 @@ def test_an_adaptive_strength_follows_a_falling_slope_slowly():
     assert float(now.kappa_eV[1]) == pytest.approx(0.5 * 2.0 / 1.0, rel=1e-3)
 
 
-@pytest.mark.parametrize("slope", [0.0, float("nan"), float("inf")])
+@pytest.mark.parametrize("slope", [0.0, 1e-12, float("nan"), float("inf")])
 def test_a_slope_that_says_nothing_changes_nothing(slope):
     now = strengths().follow(slopes(0.0, 4.0, 0.0), SETTINGS)
     later = now.follow(slopes(0.0, slope, 0.0), SETTINGS)
@@ -60,8 +60,13 @@ def test_a_slope_that_says_nothing_changes_nothing(slope):
 
 
 def test_a_flat_entropy_does_not_make_the_strength_explode():
-    now = strengths().follow(slopes(0.0, 1e-12, 0.0), SETTINGS)
+    now = strengths().follow(slopes(0.0, 10 * SMALLEST_SLOPE_PER_A, 0.0), SETTINGS)
     assert float(now.kappa_eV[1]) == SETTINGS.largest_kappa_eV
+
+
+def test_rounding_is_no_slope():
+    now = strengths().follow(slopes(0.0, 1e-12, 0.0), SETTINGS)
+    assert float(now.applied_kappa_eV[1]) == LOOKING_KAPPA_EV
 
 
 def test_the_bound_per_atom_is_for_adaptive_strengths_alone():
@@ -69,13 +74,20 @@ def test_the_bound_per_atom_is_for_adaptive_strengths_alone():
     assert bound.tolist() == [float("inf"), 2.0 * SETTINGS.largest_atom_ratio, float("inf")]
 
 
-def test_the_thermal_force_scale_of_a_harmonic_crystal_grows_as_the_root_of_temperature():
-    """The hypervirial theorem, <|F|^2> = kT <laplacian U>, which the scale rests on, on sampled springs."""
+def test_the_bound_on_the_virial_is_that_of_thermal_forces_of_unlike_signs():
+    """N forces of random directions, each over the distance between neighbours, sum to the scale W_T."""
+    atoms, spacing, force = 64, 2.5, 2.0
     generator = torch.Generator().manual_seed(0)
-    stiffness, kT = 3.0, 0.05
-    displacement = (kT / stiffness) ** 0.5 * torch.randn(200_000, 3, dtype=torch.float64, generator=generator)
-    square = (stiffness * displacement).square().sum(dim=1).mean()
-    assert float(square) == pytest.approx(kT * 3 * stiffness, rel=0.01)
+    forces = torch.randn(2000, atoms, 3, dtype=torch.float64, generator=generator) * force / 3**0.5
+    arms = torch.randn(2000, atoms, 3, dtype=torch.float64, generator=generator) * spacing / 3**0.5
+    virial = torch.einsum("tni,tnj->tij", arms, forces)
+    rms = float(virial.square().sum(dim=(1, 2)).mean().sqrt())
+    volumes = torch.full((3,), atoms * spacing**3, dtype=torch.float64)
+    counts = torch.full((3,), atoms)
+    bound = strengths(scale=force).bound_of_virial(SETTINGS, counts, volumes)
+    # 2000 draws of a sum of nine squares: 1 % is far beyond one standard error.
+    assert float(bound[1]) / SETTINGS.largest_atom_ratio == pytest.approx(rms, rel=0.02)
+    assert bound[0] == bound[2] == torch.inf
 
 
 @pytest.mark.parametrize(
@@ -84,6 +96,11 @@ def test_the_thermal_force_scale_of_a_harmonic_crystal_grows_as_the_root_of_temp
         ({"entropy": "none", "kappas_eV": [1.0]}, "takes neither kappas_eV nor fractions"),
         ({"entropy": "paper"}, "needs a strength"),
         ({"entropy": "paper", "kappas_eV": [-1.0]}, "greater than 0"),
+        ({"entropy": "none", "mode": "per_config"}, "mode 'per_config' has no meaning for entropy 'none'"),
+        (
+            {"entropy": "local", "mode": "per_config", "fractions": [0.3]},
+            "no meaning for entropy 'local', which is of the atoms of one cell; remove mode",
+        ),
     ],
 )
 def test_a_bias_without_a_sensible_strength_is_refused(wrong, message):

@@ -256,11 +256,14 @@ def _outcome(exploration: Exploration, round: int) -> StageOutcome:
             "strength": one.walker.strength_in_words,
             "restarts": one.restarts,
             "reasons": ", ".join(f"{count} x {reason}" for reason, count in one.by_reason.items()),
+            "ended_at_step": one.ended_at_step,
         }
         for one in summaries
     ]
     restarts = sum(one.restarts for one in summaries)
+    ended = sum(one.ended_at_step is not None for one in summaries)
     summary = f"{len(exploration.candidates)} snapshots of {len(summaries)} walkers, {restarts} restarts"
+    summary += f", {ended} ended for good" if ended else ""
     return StageOutcome(summary, {"walkers": rows})
 
 

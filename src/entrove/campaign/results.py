@@ -101,6 +101,7 @@ class WalkerRow:
     strength: str
     restarts: int
     reasons: str
+    ended_at_step: int | None = None  # None: it still runs
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from entrove.models.ase import OneByOneCalculator
 from entrove.models.feature_map import ModelFeatureMap
 from entrove.models.loaded import LoadedModel, resolve_device
 from entrove.models.neighbours import NeighbourSearch
+from entrove.models.predict import expected_pairs, pairs_that_fit
 from entrove.models.results import finish_results
 from entrove.models.torch_settings import default_dtype, known_warnings_hushed
 
@@ -84,15 +85,34 @@ class NequIPModel(ModelInterface):
         )
 
     def forward(self, state: SimState, **kwargs: object) -> dict[str, Tensor]:
-        """Compute energy (eV), forces (eV/A) and stress (eV/A^3, positive = tensile) of every system."""
+        """Compute energy (eV), forces (eV/A) and stress (eV/A^3, positive = tensile) of every system.
+
+        A batch whose pairs do not fit into memory at once is evaluated in pieces.
+        """
         del kwargs
         state = state.to(device=self._device, dtype=self._dtype)
         with default_dtype(torch.float64):
-            results = self.inner(state)
-        results = {name: value.to(self._dtype) for name, value in results.items()}
+            outputs = [self.inner(piece) for piece in self._cut(state)]
+        results = {name: torch.cat([one[name] for one in outputs]).to(self._dtype) for name in outputs[0]}
         if "stress" not in results:
             results["stress"] = torch.zeros(state.n_systems, 3, 3, dtype=self._dtype, device=self._device)
         return finish_results(state, results)
+
+    def _cut(self, state: SimState) -> list[SimState]:
+        """Cut a batch between systems into pieces whose pairs fit into memory; one system stays whole."""
+        most = pairs_that_fit(self._device)
+        pbc = state.pbc.reshape(-1).tolist()
+        volumes = torch.linalg.det(state.cell).abs().tolist()
+        pieces: list[list[int]] = [[]]
+        held = 0.0
+        for index, atoms in enumerate(state.n_atoms_per_system.tolist()):
+            pairs = expected_pairs(atoms, volumes[index], pbc, self.network.cutoff_A)
+            if pieces[-1] and held + pairs > most:
+                pieces.append([])
+                held = 0.0
+            pieces[-1].append(index)
+            held += pairs
+        return [state] if len(pieces) == 1 else [state[piece] for piece in pieces]
 
     def graph(self, state: SimState) -> dict[str, Tensor]:
         """Put a batch and its neighbours into the dictionary that the network's modules read."""

@@ -75,6 +75,8 @@ def pairs_that_fit(device: torch.device) -> int:
     if device.type != "cuda":
         return PAIRS_ON_CPU
     free_bytes, _total = torch.cuda.mem_get_info(device)
+    # What torch keeps for later tensors is taken to the driver, and free to us.
+    free_bytes += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     return max(PAIRS_ON_CPU, free_bytes // (2 * BYTES_PER_PAIR))
 
 
@@ -105,8 +107,12 @@ def plan_batches(
 def _expected_pairs(atoms: Atoms, cutoff_A: float | None) -> float:
     if cutoff_A is None:
         return float(len(atoms))
-    volume = atoms.cell.volume if atoms.pbc.all() else 0.0
+    return expected_pairs(len(atoms), atoms.cell.volume, atoms.pbc.tolist(), cutoff_A)
+
+
+def expected_pairs(atoms: int, volume_A3: float, pbc: Sequence[bool], cutoff_A: float) -> float:
+    """Estimate the directed neighbour pairs of a structure from its density."""
     # Without a volume to go by: the density of close-packed small atoms, no more pairs than there are.
-    density = len(atoms) / volume if volume > 0.0 else 0.2
+    density = atoms / volume_A3 if all(pbc) and volume_A3 > 0.0 else 0.2
     per_atom = density * 4.0 / 3.0 * math.pi * cutoff_A**3
-    return len(atoms) * (per_atom if atoms.pbc.any() else min(per_atom, float(len(atoms))))
+    return atoms * (per_atom if any(pbc) else min(per_atom, float(atoms)))

@@ -25,6 +25,7 @@ from entrove.errors import ModelError
 from entrove.models.feature_map import ModelFeatureMap
 from entrove.models.loaded import LoadedModel, resolve_device
 from entrove.models.neighbours import Neighbours, NeighbourSearch
+from entrove.models.predict import pairs_that_fit
 from entrove.models.results import finish_results
 from entrove.models.torch_settings import default_dtype, known_warnings_hushed
 from entrove.threads import claim_threads, even_pieces, map_over_threads
@@ -103,16 +104,19 @@ class SevenNetModel(ModelInterface):
     def _cut(
         self, graph: dict[str, Tensor], state: SimState, neighbours: Neighbours
     ) -> list[dict[str, Tensor]]:
-        """Cut a graph between systems into pieces of about equal numbers of pairs; on a GPU it stays whole."""
+        """Cut a graph between systems into pieces of about equal numbers of pairs.
+
+        They fit into the cache of a CPU, and into the memory of a GPU, where a batch that fits stays whole.
+        """
         pairs = len(neighbours.centre)
-        wanted = even_pieces(-(-pairs // PIECE_PAIRS), self._device)
-        if self._device.type != "cpu" or min(wanted, state.n_systems) < 2:
+        wanted = count_pieces(pairs, self._device)
+        if min(wanted, state.n_systems) < 2:
             return [graph]
         key = require("sevenn._keys", extra="sevennet")
         # Atoms are sorted by system and pairs by their centre: what belongs to a system ends here.
         ends_of_atoms = graph[key.NUM_ATOMS].cumsum(0)
         ends_of_pairs = torch.searchsorted(neighbours.centre, ends_of_atoms)
-        shares = torch.arange(1, wanted) * pairs // wanted
+        shares = torch.arange(1, wanted, device=self._device) * pairs // wanted
         cuts = torch.searchsorted(ends_of_pairs, shares).add_(1).unique().tolist()
         cuts = [0, *(cut for cut in cuts if cut < state.n_systems), state.n_systems]
         of_atoms, of_pairs = [0, *ends_of_atoms.tolist()], [0, *ends_of_pairs.tolist()]
@@ -149,6 +153,13 @@ class SevenNetModel(ModelInterface):
             "stress": -full_matrix(stress),
         }
         return finish_results(state, results)
+
+
+def count_pieces(pairs: int, device: torch.device) -> int:
+    """Into how many pieces a graph is cut: by the cache and the threads of a CPU, by the memory of a GPU."""
+    if device.type == "cpu":
+        return even_pieces(-(-pairs // PIECE_PAIRS), device)
+    return -(-pairs // pairs_that_fit(device))
 
 
 def full_matrix(six: Float[Tensor, "systems 6"]) -> Float[Tensor, "systems 3 3"]:

@@ -215,7 +215,7 @@ def walkers(rows: Sequence[WalkerRow]) -> Table:
             _state(row.pressure_GPa, row.temperature_K),
             row.strength,
             str(row.restarts),
-            row.reasons or MISSING,
+            _reasons(row),
         )
         for row in rows
     ]
@@ -229,6 +229,12 @@ def walkers(rows: Sequence[WalkerRow]) -> Table:
         Column("Reasons", prose=True),
     )
     return Table(heads, cells)
+
+
+def _reasons(row: WalkerRow) -> str:
+    if row.ended_at_step is None:
+        return row.reasons or MISSING
+    return f"{row.reasons}; ended at step {row.ended_at_step}"
 
 
 def _state(pressure_GPa: float, temperature_K: float | None) -> str:

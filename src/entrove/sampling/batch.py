@@ -11,7 +11,7 @@ from torch_sim.io import atoms_to_state
 from torch_sim.models.interface import ModelInterface
 from torch_sim.state import SimState
 
-from entrove.errors import StructureError
+from entrove.errors import ModelError, StructureError
 
 
 def gather_batch(
@@ -40,6 +40,15 @@ def gather_batch(
     left_handed = (torch.det(state.cell) < 0)[:, None, None]
     state.cell = torch.where(left_handed, state.cell[:, :, [0, 2, 1]], state.cell)
     return state
+
+
+def require_stress(model: ModelInterface, what: str, instead: str) -> None:
+    """Raise `ModelError` when `model` computes no stress, which `what` needs; `instead` is the way round."""
+    if not model.compute_stress:
+        raise ModelError(
+            f"{what} needs the stress, which this model ({type(model).__name__}) does not compute; "
+            f"use {instead}, or a model with stress"
+        )
 
 
 def reduce_atoms(

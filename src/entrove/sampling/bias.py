@@ -29,9 +29,10 @@ class EntropyBias(ModelInterface):
     """A torch-sim model with E = E_base - kappa S for each system of a batch.
 
     `functionals` and `kappa_eV` hold one entry for each system, in the order of the batch; None, or a
-    kappa of zero, leaves a system unbiased and costs nothing. `largest_bias_force_eV_per_A`, when
-    given, bounds the bias force on each atom: kappa of that system is scaled down until the bound
-    holds, which keeps the net force zero and force and stress consistent with each other.
+    kappa of zero, leaves a system unbiased and costs nothing. `largest_bias_force_eV_per_A` bounds the
+    bias force on each atom, and `largest_bias_virial_eV` the bias on the cell, kappa |dS/dstrain| in the
+    Frobenius norm (bias stress times volume), where given: kappa of that system is scaled down until
+    the bounds hold, which keeps the net force zero and force and stress consistent with each other.
 
     Results, beside energy, forces and stress: `base_energy` (eV), `base_forces` (eV/A), `entropy`
     (dimensionless, NaN where unbiased), `kappa_eV` (as applied) and `entropy_slope`, the rms over atoms
@@ -45,6 +46,7 @@ class EntropyBias(ModelInterface):
         functionals: Sequence[Entropy | None],
         kappa_eV: Float[Tensor, " systems"],
         largest_bias_force_eV_per_A: Float[Tensor, " systems"] | None = None,
+        largest_bias_virial_eV: Float[Tensor, " systems"] | None = None,
     ) -> None:
         super().__init__()
         if len(functionals) != len(kappa_eV):
@@ -59,6 +61,7 @@ class EntropyBias(ModelInterface):
         self.functionals = tuple(functionals)
         self.kappa_eV = kappa_eV.to(device=base.device, dtype=torch.float64)
         self.largest_bias_force_eV_per_A = largest_bias_force_eV_per_A
+        self.largest_bias_virial_eV = largest_bias_virial_eV
         self._device = base.device
         self._dtype = torch.float64
         self._compute_stress = base.compute_stress
@@ -78,7 +81,7 @@ class EntropyBias(ModelInterface):
         base = self.base(plain_state(state, torch.float64), **kwargs)
         slope = self._slope(state)
         length = slope.positions.norm(dim=1)
-        kappa = self._bounded(reduce_atoms(length, state, reduce="amax"))
+        kappa = self._bounded(reduce_atoms(length, state, reduce="amax"), slope.strain.norm(dim=(1, 2)))
         results = dict(base)
         results["base_energy"] = base["energy"]
         results["base_forces"] = base["forces"]
@@ -100,11 +103,16 @@ class EntropyBias(ModelInterface):
             return EntropyGradient.nothing(state)
         return entropy_gradient(plain_state(state, torch.float64), self.features, functionals)
 
-    def _bounded(self, longest: Float[Tensor, " systems"]) -> Float[Tensor, " systems"]:
-        """Scale kappa down so that kappa * longest stays within the bound on the bias force."""
+    def _bounded(
+        self, longest: Float[Tensor, " systems"], strain: Float[Tensor, " systems"]
+    ) -> Float[Tensor, " systems"]:
+        """Scale kappa down so that kappa * longest |dS/dr| and kappa * |dS/dstrain| stay within bounds."""
         biased = torch.tensor([one is not None for one in self.functionals], device=self.device)
         kappa = torch.where(biased, self.kappa_eV, 0.0)
-        bound = self.largest_bias_force_eV_per_A
-        if bound is None:
-            return kappa
-        return torch.where(longest > 0, torch.minimum(kappa, bound / longest.clamp_min(1e-300)), kappa)
+        for bound, slope in (
+            (self.largest_bias_force_eV_per_A, longest),
+            (self.largest_bias_virial_eV, strain),
+        ):
+            if bound is not None:
+                kappa = torch.where(slope > 0, torch.minimum(kappa, bound / slope.clamp_min(1e-300)), kappa)
+        return kappa

@@ -22,7 +22,10 @@ class BiasSettings(Settings):
     )
     mode: ModeName = Field(
         default="per_atom",
-        description="Fingerprint of every atom (disordered structures), or their mean (ordered phases).",
+        description=(
+            "Fingerprint of every atom (disordered structures), or their mean (ordered phases); "
+            "of 'information' and 'paper' alone."
+        ),
     )
     kappas_eV: tuple[Positive, ...] = Field(
         default=(), description="Fixed bias strengths in eV: energy = model energy - kappa * entropy."
@@ -37,6 +40,12 @@ class BiasSettings(Settings):
 
     @model_validator(mode="after")
     def _strengths_fit(self) -> "BiasSettings":
+        if self.entropy in ("local", "none") and self.mode != "per_atom":
+            why = "is of the atoms of one cell" if self.entropy == "local" else "drives nothing"
+            raise ValueError(
+                f"mode '{self.mode}' has no meaning for entropy '{self.entropy}', which {why}; remove mode, "
+                "or choose entropy 'information' or 'paper'"
+            )
         given = len(self.kappas_eV) + len(self.fractions)
         if self.entropy == "none" and given:
             raise ValueError(
@@ -60,8 +69,9 @@ class AdaptiveSettings(Settings):
     largest_atom_ratio: Positive = Field(
         default=4.0,
         description=(
-            "Largest bias force on one atom over the thermal force scale; the bias of the whole walker "
-            "is scaled down until it holds, so that the net force stays zero."
+            "Largest bias force on one atom over the thermal force scale, and in 'npt' largest bias stress "
+            "over the thermal stress that this scale means; the bias of the whole walker is scaled "
+            "down until both hold, so that the net force stays zero."
         ),
     )
 
@@ -121,7 +131,11 @@ class AnchorSettings(Settings):
     shears: tuple[float, ...] = Field(
         default=(0.03, 0.06), description="Engineering shear strains; each is applied to yz, xz and xy."
     )
-    md_steps: int = Field(default=100, ge=0, description="Steps of unbiased NVT MD at each temperature.")
+    md_steps: int = Field(
+        default=100,
+        ge=0,
+        description="Steps of unbiased NVT MD at each temperature, after the thermalisation.",
+    )
     md_snapshots: int = Field(default=2, ge=0, description="Snapshots of each of these MD runs.")
 
 
@@ -140,18 +154,31 @@ class HoldOutSettings(Settings):
         default=1.0, description="Temperature of the hot MD over the highest temperature of the regime."
     )
     md_steps: int = Field(
-        default=200, ge=0, description="Steps of hot NVT MD of each phase at each pressure."
+        default=200,
+        ge=0,
+        description="Steps of hot NVT MD of each phase at each pressure, after the thermalisation.",
     )
     md_snapshots: int = Field(default=2, ge=0, description="Snapshots of each of these MD runs.")
 
 
 class OrderedSettings(Settings):
-    """Pool B: relaxations of perturbed seeds and random crystals towards equal environments."""
+    """Pool B: relaxations of perturbed seeds and random crystals towards equal environments.
+
+    Kept is what ends at its pressure, with low forces, between the volume ratios of the guards, with a space
+    group other than P1, and not as a copy.
+    """
 
     perturbed: int = Field(default=2, ge=0, description="Perturbed copies of each phase at each pressure.")
     rattle_A: Positive = Field(default=0.25, description="Standard deviation of atomic displacements, in A.")
     strain: Positive = Field(default=0.08, description="Standard deviation of the cell's random strain.")
-    random: int = Field(default=2, ge=0, description="Random crystals per composition and pressure.")
+    random: int = Field(
+        default=2,
+        ge=0,
+        description=(
+            "Random crystals per composition and pressure, with the number of atoms of a phase of that "
+            "composition, the phases taking turns."
+        ),
+    )
     variance_weight_eV: float = Field(
         default=5.0,
         ge=0,
@@ -161,6 +188,13 @@ class OrderedSettings(Settings):
     largest_force_eV_per_A: Positive = Field(
         default=0.2,
         description="Cells whose largest force stays above this after relaxation are dropped, eV/A.",
+    )
+    largest_stress_deviation_GPa: Positive = Field(
+        default=1.0,
+        description=(
+            "Cells with a component of stress + pressure above this after relaxation are dropped: they are "
+            "not at their pressure, in GPa."
+        ),
     )
 
 
@@ -177,11 +211,16 @@ class SamplingConfig(Settings):
     thermalise_steps: int = Field(
         default=100,
         ge=0,
-        description="Unbiased steps before sampling starts, and after a restart from the relaxed phase.",
+        description=(
+            "Unbiased steps before any sampling starts, plain MD included, and after a restart from the "
+            "relaxed phase."
+        ),
     )
     chunk_steps: int = Field(default=100, ge=1, description="Steps between admissions to the shared dataset.")
     chunks: int = Field(default=10, ge=1, description="Chunks in each round of the campaign.")
-    snapshot_every: int = Field(default=50, ge=1, description="Steps between snapshots.")
+    snapshot_every: int = Field(
+        default=50, ge=1, description="Steps between snapshots, and the fewest from a restart to the next."
+    )
     trajectory_every: int | None = Field(
         default=None,
         ge=1,

@@ -37,6 +37,16 @@ from entrove.units import BOLTZMANN_EV_PER_K, gpa_to_ev_per_a3
 INTERNAL_TIME_PER_FS = float(MetalUnits.time) * 1e-3
 """torch-sim's time units in one femtosecond."""
 
+HEAT_AT_MINIMUM = 2.0
+"""First temperature of a walker that starts at a minimum of its energy, over the target temperature.
+
+By equipartition a harmonic crystal holds as much potential as kinetic energy, 3 N k_B T / 2 each (Allen and
+Tildesley, Computer Simulation of Liquids, 2nd ed. (2017), section 2.4). At a minimum it holds no potential
+energy: momenta of 2 T bring the energy of both, and half of it passes into the potential within a
+fraction of a period. With momenta of T the missing half comes from the thermostat alone, in the time 1 /
+friction, and short runs are cold.
+"""
+
 
 @dataclass(frozen=True)
 class Dynamics:
@@ -71,8 +81,18 @@ class Dynamics:
     def _pressure_eV_per_A3(self) -> Float[Tensor, " systems"]:
         return self.pressure_GPa * gpa_to_ev_per_a3(1.0)
 
-    def start(self, state: SimState, model: ModelInterface) -> MDState:
-        """Evaluate the model, draw Maxwell-Boltzmann momenta from `state.rng`, and return an MD state."""
+    def start(self, state: SimState, model: ModelInterface, *, at_minimum: bool = False) -> MDState:
+        """Evaluate the model, draw Maxwell-Boltzmann momenta from `state.rng`, and return an MD state.
+
+        `at_minimum` says that the structures are relaxed: their momenta are hotter, see `HEAT_AT_MINIMUM`.
+        The cell of an NPT run starts at rest.
+        """
+        md = self._init(state, model)
+        if at_minimum:
+            md.momenta = md.momenta * HEAT_AT_MINIMUM**0.5
+        return md
+
+    def _init(self, state: SimState, model: ModelInterface) -> MDState:
         if self.ensemble == "nvt":
             return nvt_langevin_init(state, model, kT=self.kT_eV)
         counts = state.n_atoms_per_system.to(state.dtype)
@@ -106,9 +126,13 @@ class Dynamics:
             state, model, dt=self._dt, kT=self.kT_eV, external_pressure=pressure
         )
 
-    def fresh_momenta(self, state: MDState) -> Float[Tensor, "atoms 3"]:
-        """Draw Maxwell-Boltzmann momenta for every system from `state.rng`, at rest as a whole."""
-        return initialize_momenta(state.positions, state.masses, state.system_idx, self.kT_eV, state.rng)
+    def fresh_momenta(self, state: MDState, *, at_minimum: bool = False) -> Float[Tensor, "atoms 3"]:
+        """Draw Maxwell-Boltzmann momenta for every system from `state.rng`, at rest as a whole.
+
+        They are hotter for systems `at_minimum`, as in `start`.
+        """
+        kT = self.kT_eV * (HEAT_AT_MINIMUM if at_minimum else 1.0)
+        return initialize_momenta(state.positions, state.masses, state.system_idx, kT, state.rng)
 
 
 def kinetic_temperature_K(state: MDState) -> Float[Tensor, " systems"]:

@@ -44,6 +44,10 @@ class Reference:
     temperature_K: Float[Tensor, " systems"]
     volume_A3: Float[Tensor, " systems"]
 
+    def heated(self, rows: Bool[Tensor, " systems"], factor: float) -> "Reference":
+        """Return the reference with `factor` times the temperature for some of the systems."""
+        return Reference(torch.where(rows, factor, 1.0) * self.temperature_K, self.volume_A3)
+
     def __getitem__(self, rows: Tensor) -> "Reference":
         """Return the reference of some of the systems."""
         return Reference(self.temperature_K[rows], self.volume_A3[rows])

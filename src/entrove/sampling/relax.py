@@ -17,7 +17,7 @@ from torch_sim.optimizers.cell_filters import CellFilter, compute_cell_forces
 from torch_sim.optimizers.fire import fire_init, fire_step
 
 from entrove.errors import ConfigError
-from entrove.sampling.batch import gather_batch, reduce_atoms
+from entrove.sampling.batch import gather_batch, reduce_atoms, require_stress
 from entrove.sampling.config import RelaxationSettings
 from entrove.sampling.precision import in_double
 from entrove.units import ev_per_a3_to_gpa, gpa_to_ev_per_a3
@@ -33,7 +33,7 @@ class RelaxationOutcome(StrEnum):
 
     CONVERGED = "converged"
     STEPS_EXHAUSTED = "steps exhausted"
-    NOT_FINITE = "energy, force or stress not finite"
+    NOT_FINITE = "energy, force, stress, position or cell not finite"
     RAN_AWAY = "volume left the range of 0.2 to 5 times its start"
 
 
@@ -72,8 +72,8 @@ def relax_at_pressure(
     FIRE (Bitzek et al., Phys. Rev. Lett. 97, 170201 (2006)) on positions and the logarithm of the
     deformation. A structure leaves the batch when it converges or fails, so that the rest gets faster.
 
-    Raises `ConfigError` when the lists differ in length, and `StructureError` when the structures
-    cannot share a batch or have no volume.
+    Raises `ConfigError` when the lists differ in length, `StructureError` when the structures cannot
+    share a batch or have no volume, and `ModelError` when the model computes no stress.
     """
     if len(structures) != len(pressures_GPa):
         raise ConfigError(
@@ -82,6 +82,7 @@ def relax_at_pressure(
         )
     if not structures:
         return []
+    require_stress(model, "relaxation at a pressure", "a calculator that implements 'stress'")
     model = in_double(model)
     start = gather_batch(structures, model, needs_volume=True)
     pressure = torch.tensor(pressures_GPa, dtype=torch.float64, device=start.device)
@@ -138,7 +139,9 @@ def _judge(
     state: CellFireState, start_volume: Float[Tensor, " systems"], settings: RelaxationSettings
 ) -> list[RelaxationOutcome | None]:
     force, stress = _deviation(state)
-    finite: Bool[Tensor, " systems"] = (force + stress + state.energy).isfinite()
+    farthest = reduce_atoms(state.positions.abs().amax(dim=1), state, reduce="amax")
+    extent = state.cell.abs().amax(dim=(1, 2)) + farthest
+    finite: Bool[Tensor, " systems"] = (force + stress + state.energy + extent).isfinite()
     ratio = state.volume.abs() / start_volume
     inside = (ratio > VOLUME_RANGE[0]) & (ratio < VOLUME_RANGE[1])
     converged = (force <= settings.force_tolerance_eV_per_A) & (

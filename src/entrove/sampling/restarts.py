@@ -2,6 +2,8 @@
 
 First to its last snapshot, with fresh velocities. If it fails again before the next snapshot, to its
 relaxed phase, where it is thermalised without bias once more. After `largest_restarts` it is ended.
+The next snapshot comes at the earliest `snapshot_every` steps after a restart: a rewound cell that has moved
+for a femtosecond is neither new nor a sign of health.
 """
 
 from collections.abc import Sequence
@@ -91,16 +93,20 @@ def restore_systems(
     source: SimState,
     dynamics: Dynamics,
     model: ModelInterface,
+    *,
+    at_minimum: bool,
 ) -> None:
     """Put some systems of a running batch to the positions and cell of `source`, in place.
 
-    Momenta are drawn afresh from the generator of `md`, the cell of an NPT run is brought to rest, and
-    energy, forces and stress are those of the new positions. The other systems keep every bit.
+    Momenta are drawn afresh from the generator of `md`, hotter when the source is `at_minimum` (see
+    `Dynamics`), the cell of an NPT run is brought to rest, and energy, forces and stress are those of the
+    new positions. The other systems keep every bit.
     """
     of_atoms = rows[md.system_idx]
     md.positions = torch.where(of_atoms[:, None], source.positions, md.positions)
     md.cell = torch.where(rows[:, None, None], source.cell, md.cell)
-    md.momenta = torch.where(of_atoms[:, None], dynamics.fresh_momenta(md), md.momenta)
+    fresh = dynamics.fresh_momenta(md, at_minimum=at_minimum)
+    md.momenta = torch.where(of_atoms[:, None], fresh, md.momenta)
     if isinstance(md, NPTLangevinIsotropicState | NPTLangevinAnisotropicState):
         moving = cast("NPTLangevinIsotropicState", md)
         at_rest = rows.reshape(-1, *([1] * (moving.cell_positions.ndim - 1)))

@@ -15,7 +15,7 @@ from entrove.fingerprints.features import FeatureMap
 from entrove.sampling.bias import EntropyBias
 from entrove.sampling.candidates import Candidate, Kind, Pool
 from entrove.sampling.config import SamplingConfig
-from entrove.sampling.dynamics import Dynamics
+from entrove.sampling.dynamics import HEAT_AT_MINIMUM, Dynamics
 from entrove.sampling.grid import Walker
 from entrove.sampling.guards import Reference, Violation, find_violations
 from entrove.sampling.restarts import Restart, RestartedFrom, evaluate_systems, restore_systems
@@ -71,15 +71,17 @@ class Stepper:
         self.step += 1
         self.strengths = self.strengths.follow(self.md.entropy_slope, self.config.adaptive)
         due = look_closely or self.step % self.config.guards.distance_every == 0
-        violations = find_violations(self.md, self.reference, self.config.guards, distances=due)
+        reference = self.reference.heated(self.quiet_until >= self.step, HEAT_AT_MINIMUM)
+        violations = find_violations(self.md, reference, self.config.guards, distances=due)
         if violations:
             self._restart(violations)
 
     def take_snapshots(self, pool: Pool, kind: Kind) -> list[Candidate]:
         """Copy every walker that is neither thermalising nor just restarted, and remember it as healthy."""
-        just_restarted = {one.walker for one in self.restarts if one.step == self.step}
-        fresh = [walker.index not in just_restarted for walker in self.walkers]
-        ready = torch.tensor(fresh, device=self.md.device) & (self.quiet_until <= self.step)
+        since = self.step - self.config.snapshot_every
+        just_restarted = {one.walker for one in self.restarts if one.step > since}
+        settled = [walker.index not in just_restarted for walker in self.walkers]
+        ready = torch.tensor(settled, device=self.md.device) & (self.quiet_until <= self.step)
         of_atoms = ready[self.md.system_idx]
         self.healthy.positions = torch.where(of_atoms[:, None], self.md.positions, self.healthy.positions)
         self.healthy.cell = torch.where(ready[:, None, None], self.md.cell, self.healthy.cell)
@@ -142,6 +144,11 @@ class Stepper:
         quiet = self.quiet_until > self.step
         self.bias.kappa_eV = torch.where(quiet, 0.0, self.strengths.applied_kappa_eV)
         self.bias.largest_bias_force_eV_per_A = self.strengths.bound(self.config.adaptive)
+        if self.config.ensemble == "npt":
+            counts = self.md.n_atoms_per_system
+            self.bias.largest_bias_virial_eV = self.strengths.bound_of_virial(
+                self.config.adaptive, counts, self.reference.volume_A3
+            )
 
     def _restart(self, violations: Sequence[Violation]) -> None:
         to_snapshot = torch.zeros_like(self.spent)
@@ -158,9 +165,13 @@ class Stepper:
         self.spent |= changed
         self.strengths = self.strengths.forget(changed)
         self._set_strengths()
-        for rows, source in ((to_snapshot, self.healthy), (to_relaxed, self.before.relaxed)):
+        from_minimum = starts_hot(self.config)
+        for rows, source, at_minimum in (
+            (to_snapshot, self.healthy, False),
+            (to_relaxed, self.before.relaxed, from_minimum),
+        ):
             if bool(rows.any()):
-                restore_systems(self.md, rows, source, self.dynamics, self.bias)
+                restore_systems(self.md, rows, source, self.dynamics, self.bias, at_minimum=at_minimum)
 
     def _where_to(self, row: int) -> RestartedFrom:
         earlier = sum(restart.walker == self.walkers[row].index for restart in self.restarts)
@@ -180,6 +191,11 @@ class Stepper:
         elif target is RestartedFrom.NOWHERE:
             # It stays in the batch, unbiased and unsampled, until the chunk is over.
             self.quiet_until[violation.row] = NEVER
+
+
+def starts_hot(config: SamplingConfig) -> bool:
+    """Whether momenta at a relaxed cell are those of `HEAT_AT_MINIMUM`: where there is time to spread them."""
+    return config.thermalise_steps > 0
 
 
 def dynamics_of(walkers: Sequence[Walker], config: SamplingConfig, device: torch.device) -> Dynamics:

@@ -12,13 +12,20 @@ Adaptive kappa. With g^2 = mean over atoms of |dS/dr|^2, kappa = fraction * F_T 
 entropy is then another one. As the dataset grows and g falls, kappa rises, so that the rms bias force
 stays `fraction * F_T`. The force on one atom is then bounded by
 `largest_atom_ratio * F_T` (see `EntropyBias`).
+
+Bound on the virial. Where the cell moves, the bias also acts on it, by kappa dS/dstrain. The thermal scale of
+that is the virial sum_i r_i F_i of N thermal forces of unlike signs, each over the distance between
+neighbours: W_T = F_T N^(1/2) (V / N)^(1/3), with V the volume of the relaxed phase. kappa |dS/dstrain|
+(Frobenius norm) is bounded by `largest_atom_ratio * W_T`, so that the bias stress is at most that
+many thermal stresses W_T / V. A cell whose atoms feel no bias, such as one of a single atom, has F_T = 0 and is
+not driven at all.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from entrove.sampling.config import AdaptiveSettings
@@ -26,6 +33,12 @@ from entrove.sampling.grid import Walker
 
 LOOKING_KAPPA_EV = 1e-6
 """A bias that moves nothing, yet makes the slope of the entropy known."""
+
+SMALLEST_SLOPE_PER_A = 1e-6
+"""An rms |dS/dr| below this is rounding (1e-16 to 1e-8 where symmetry forbids a force) and counts as unseen.
+
+At kappa = 200 eV it would be a bias force of 2e-4 eV/A, below what a model resolves.
+"""
 
 
 @dataclass(frozen=True)
@@ -81,12 +94,22 @@ class Strengths:
         bound = settings.largest_atom_ratio * self.force_scale_eV_per_A
         return torch.where(self.adaptive & bound.isfinite(), bound, torch.inf)
 
+    def bound_of_virial(
+        self,
+        settings: AdaptiveSettings,
+        atoms: Int[Tensor, " systems"],
+        volume_A3: Float[Tensor, " systems"],
+    ) -> Float[Tensor, " systems"]:
+        """Largest |kappa dS/dstrain| in eV: F_max N^(1/2) (V / N)^(1/3) with the `bound` F_max on a force."""
+        count = atoms.to(volume_A3)
+        return self.bound(settings) * count.sqrt() * (volume_A3 / count) ** (1 / 3)
+
     def follow(self, slope: Float[Tensor, " systems"], settings: AdaptiveSettings) -> "Strengths":
         """Return the strengths after a step whose rms |dS/dr| was `slope` (1/A; 0 where nothing was biased).
 
-        A slope that is zero or not finite says nothing and changes nothing.
+        A slope below `SMALLEST_SLOPE_PER_A`, or not finite, says nothing and changes nothing.
         """
-        seen = self.adaptive & slope.isfinite() & (slope > 0)
+        seen = self.adaptive & slope.isfinite() & (slope >= SMALLEST_SLOPE_PER_A)
         square = slope.square()
         weight = 1.0 / settings.relaxation_steps
         mean = torch.where(

@@ -20,13 +20,13 @@ from torch_sim.models.interface import ModelInterface
 
 from entrove.errors import ConfigError
 from entrove.fingerprints.features import FeatureMap
-from entrove.sampling.batch import gather_batch, reduce_atoms
+from entrove.sampling.batch import gather_batch, reduce_atoms, require_stress
 from entrove.sampling.bias import EntropyBias
 from entrove.sampling.candidates import Candidate, Kind, Pool
 from entrove.sampling.config import SamplingConfig
 from entrove.sampling.grid import Walker
 from entrove.sampling.state import WalkersState
-from entrove.sampling.stepping import Functionals, Stepper, dynamics_of
+from entrove.sampling.stepping import Functionals, Stepper, dynamics_of, starts_hot
 from entrove.sampling.strength import Strengths
 
 logger = logging.getLogger(__name__)
@@ -45,11 +45,16 @@ def init_walkers(
     config: SamplingConfig,
     rng: np.random.Generator | int,
 ) -> WalkersState:
-    """Place every walker at its structure, with Maxwell-Boltzmann velocities at its temperature.
+    """Place every walker at its structure, a relaxed phase, with Maxwell-Boltzmann velocities.
+
+    They are those of twice its temperature, half of which becomes potential energy while it is thermalised
+    (see `HEAT_AT_MINIMUM`); without `thermalise_steps` they are those of its temperature.
 
     Raises `ConfigError` when walkers and structures do not match, `StructureError` when the structures
-    cannot share a batch.
+    cannot share a batch, `ModelError` when the ensemble needs a stress and the model has none.
     """
+    if config.ensemble == "npt":
+        require_stress(model, "ensemble 'npt'", "ensemble 'nvt'")
     if len(walkers) != len(structures) or not walkers:
         raise ConfigError(
             f"{len(walkers)} walkers but {len(structures)} structures; "
@@ -60,7 +65,8 @@ def init_walkers(
     relaxed = start.clone()
     start.rng = torch.Generator(device=start.device).manual_seed(seed)
     bias = EntropyBias(model, None, [None] * len(walkers), torch.zeros(len(walkers), dtype=torch.float64))
-    md = dynamics_of(walkers, config, start.device).start(start, bias)
+    dynamics = dynamics_of(walkers, config, start.device)
+    md = dynamics.start(start, bias, at_minimum=starts_hot(config))
     rng_state = md.rng.get_state()
     md.rng = None
     count = len(walkers)

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from cheap_models import argon, lennard_jones
+from cheap_models import Springs, argon, lennard_jones
 
 from entrove.entropy.dataset import EntropyDataset
 from entrove.fingerprints.config import FingerprintConfig
@@ -21,6 +22,7 @@ from entrove.sampling.pools.entropy_md import advance, begin
 from entrove.sampling.pools.random_md import run_plain_md
 from entrove.sampling.strained import is_copy, shear, strain_volume
 from entrove.structures import content_hash
+from entrove.units import BOLTZMANN_EV_PER_K
 
 STARTS = [Start("fcc", 0.0, argon(5.3)), Start("fcc", 1.0, argon(5.2))]
 CONFIG = SamplingConfig(
@@ -89,7 +91,9 @@ def test_the_hold_out_shares_no_structure_with_the_anchors(model):
 
 def test_plain_md_is_even_seeded_and_unbiased(model):
     first = run_plain_md(STARTS, [30.0], model, CONFIG, 3, steps=20, snapshots=4)
-    assert [one.step for one in first] == [5, 5, 10, 10, 15, 15, 20, 20]
+    # Steps count from the start of the thermalisation.
+    thermal = CONFIG.thermalise_steps
+    assert [one.step - thermal for one in first] == [5, 5, 10, 10, 15, 15, 20, 20]
     assert {one.kappa_eV for one in first} == {0.0}
     assert {one.pool for one in first} == {"random_md"}
     again = run_plain_md(STARTS, [30.0], model, CONFIG, 3, steps=20, snapshots=4)
@@ -105,7 +109,8 @@ def test_plain_md_keeps_the_cell_of_the_relaxed_phase_in_any_ensemble(model):
         np.testing.assert_array_equal(one.atoms.cell.array, start.atoms.cell.array)
 
 
-def test_the_loop_admits_after_each_chunk_and_the_next_chunk_sees_it(model):
+def explore_three_chunks(model, *, learn):
+    """Candidates and admitted indices; without `learn`, what is admitted does not join the dataset."""
     features = GaussianOverlap(FingerprintConfig(cutoff_A=5.0, length=24))
     dataset = EntropyDataset("paper", features=features)
     dataset.add([argon(5.3)])
@@ -119,22 +124,46 @@ def test_the_loop_admits_after_each_chunk_and_the_next_chunk_sees_it(model):
     )
     walkers, structures = plan_walkers(STARTS, [30.0], config)
     exploration = begin(walkers, structures, model, config, 0)
-    seen = []
 
     def admit(snapshots):
-        gains = dataset.gain([one.atoms for one in snapshots])
-        best = int(gains.argmax())
-        seen.append(len(dataset))
-        dataset.add([snapshots[best].atoms])
+        best = int(dataset.gain([one.atoms for one in snapshots]).argmax())
+        if learn:
+            dataset.add([snapshots[best].atoms])
         return [best]
 
     for chunk in range(3):
         assert exploration.chunks_done(config) == chunk
         functionals = {("paper", "per_atom"): dataset.functional()}
         exploration = advance(exploration, model, features, functionals, config, admit)
-    assert seen == [1, 2, 3]
-    assert len(exploration.candidates) == 3 * 2 * len(walkers)
-    assert len(exploration.admitted) == 3
-    for chunk, index in enumerate(exploration.admitted):
+    return exploration
+
+
+def test_the_loop_admits_after_each_chunk_and_the_next_chunk_sees_it(model):
+    seeing, blind = (explore_three_chunks(model, learn=learn) for learn in (True, False))
+    assert len(seeing.candidates) == 3 * 2 * 4
+    assert len(seeing.admitted) == 3
+    for chunk, index in enumerate(seeing.admitted):
         # Each admitted index points into its own chunk.
-        assert 5 + 10 * chunk < exploration.candidates[index].step <= 5 + 10 * (chunk + 1)
+        assert 5 + 10 * chunk < seeing.candidates[index].step <= 5 + 10 * (chunk + 1)
+    for one, other in zip(seeing.candidates, blind.candidates, strict=True):
+        same = np.array_equal(one.atoms.positions, other.atoms.positions)
+        # From the second chunk on biased walkers feel what was admitted, and unbiased ones do not.
+        assert same == (one.step <= 15 or one.entropy == "none")
+
+
+def test_snapshots_of_plain_md_hold_the_potential_energy_of_their_temperature():
+    """Equipartition, 3 kT / 2 for each atom on springs, at the default lengths."""
+    springs = Springs(edge=3)
+    many = SamplingConfig(replicas=60)
+    start = Start("springs", 0.0, springs.atoms)
+    settings = many.anchors
+    found = run_plain_md(
+        [start], [300.0], springs, many, 0, steps=settings.md_steps, snapshots=settings.md_snapshots
+    )
+    assert len(found) == 60 * settings.md_snapshots
+    apart = springs.displacements(torch.as_tensor(np.array([one.atoms.positions for one in found])))
+    energy = (springs.stiffness_eV_per_A2[:, None] * apart.square()).sum(dim=(1, 2)) / 2
+    # 120 snapshots of 81 modes: 1.4 % is one standard error of independent ones; 1/27 of the heat is missing
+    # at first, because the momenta sum to zero.
+    expected = 1.5 * BOLTZMANN_EV_PER_K * 300.0
+    assert float(energy.mean()) / len(springs.atoms) == pytest.approx(expected, rel=0.05)

@@ -1,13 +1,14 @@
 """Pool B: ordered cells that nobody put in: perturbed seeds and random crystals, relaxed towards order.
 
 Each start is relaxed twice at its pressure, positions and cell: first under model energy plus the variance of
-same-species fingerprints, then under the model alone. What keeps a large force, an unphysical distance, or
-is a copy of a seed or of another result is dropped, with the reason.
+same-species fingerprints, then under the model alone. Dropped, with the reason, is what is not at rest and
+at its pressure, what fell apart or collapsed, what has an unphysical distance, what has no symmetry (space
+group P1: not ordered), and what copies a seed or another result.
 """
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import spglib
@@ -21,7 +22,7 @@ from entrove.sampling.config import OrderedSettings, SamplingConfig
 from entrove.sampling.grid import Start
 from entrove.sampling.guards import shortest_bond_ratio
 from entrove.sampling.ordering import OrderingModel
-from entrove.sampling.relax import Relaxation, relax_at_pressure
+from entrove.sampling.relax import Relaxation, RelaxationOutcome, relax_at_pressure
 from entrove.structures import copy_structure
 
 SYMMETRY_TOLERANCE_A = 0.05
@@ -30,6 +31,8 @@ SYMMETRY_TOLERANCE_A = 0.05
 SAME_ENERGY_EV = 2e-3
 SAME_VOLUME_FRACTION = 5e-3
 """Cells of one composition and space group within these, per atom, are the same crystal."""
+
+WITHOUT_SYMMETRY = ("P1 (1)", "unknown")
 
 PLACING_ATTEMPTS = 2000
 
@@ -69,19 +72,16 @@ def generate_ordered(
     """Relax perturbed seeds and random crystals towards order; report all of them, kept or dropped."""
     rng = np.random.default_rng(rng)
     settings = config.ordered
-    origins: list[_Origin] = []
-    for start in starts:
-        for _ in range(settings.perturbed):
-            origins.append(_Origin(start, "perturbed", perturb(start.atoms, settings, rng)))
-        for _ in range(settings.random):
-            origins.append(_Origin(start, "random", place_at_random(start.atoms, rng)))
+    origins = [
+        _Origin(start, "perturbed", perturb(start.atoms, settings, rng))
+        for start in starts
+        for _ in range(settings.perturbed)
+    ]
+    for start in share_out(starts, settings.random, rng):
+        origins.append(_Origin(start, "random", place_at_random(start.atoms, rng)))
     if not origins:
         return []
-    pressures = [origin.start.pressure_GPa for origin in origins]
-    ordering = OrderingModel(model, features, settings.variance_weight_eV)
-    rough = config.relaxation.model_copy(update={"largest_steps": settings.biased_steps})
-    guided = relax_at_pressure(ordering, [origin.atoms for origin in origins], pressures, rough)
-    relaxed = relax_at_pressure(model, [one.atoms for one in guided], pressures, config.relaxation)
+    relaxed = _relax_twice(origins, model, features, config)
     seeds = relax_at_pressure(
         model, [one.atoms for one in starts], [one.pressure_GPa for one in starts], config.relaxation
     )
@@ -103,6 +103,46 @@ def generate_ordered(
             )
         )
     return cells
+
+
+def share_out(starts: Sequence[Start], count: int, rng: np.random.Generator) -> list[Start]:
+    """Draw `count` starts for each composition and pressure; its phases take turns, in random order."""
+    groups: dict[tuple[str, float], list[Start]] = {}
+    for start in starts:
+        key = (start.atoms.get_chemical_formula(empirical=True), start.pressure_GPa)
+        groups.setdefault(key, []).append(start)
+    drawn = []
+    for phases in groups.values():
+        turns = rng.permutation(len(phases))
+        drawn += [phases[turns[turn % len(phases)]] for turn in range(count)]
+    return drawn
+
+
+def _relax_twice(
+    origins: Sequence[_Origin], model: ModelInterface, features: FeatureMap, config: SamplingConfig
+) -> list[Relaxation]:
+    """Relax under model plus variance, then under the model; what is not finite stops after the first.
+
+    The energy of such a cell is NaN: that of the first relaxation is not the model's.
+    """
+    settings = config.ordered
+    pressures = [origin.start.pressure_GPa for origin in origins]
+    ordering = OrderingModel(model, features, settings.variance_weight_eV)
+    rough = config.relaxation.model_copy(update={"largest_steps": settings.biased_steps})
+    results = [
+        replace(one, energy_eV=float("nan"))
+        for one in relax_at_pressure(ordering, [origin.atoms for origin in origins], pressures, rough)
+    ]
+    going_on = [index for index, one in enumerate(results) if one.outcome is not RelaxationOutcome.NOT_FINITE]
+    relaxed = relax_at_pressure(
+        model,
+        [results[index].atoms for index in going_on],
+        [pressures[index] for index in going_on],
+        config.relaxation,
+    )
+    for index, one in zip(going_on, relaxed, strict=True):
+        results[index] = one
+    return results
 
 
 def perturb(atoms: Atoms, settings: OrderedSettings, rng: np.random.Generator) -> Atoms:
@@ -168,7 +208,12 @@ class _Crystal:
 
 
 def find_space_group(atoms: Atoms) -> str:
-    """Name the space group, such as 'Fd-3m (227)', within 0.05 A; 'unknown' when spglib finds none."""
+    """Name the space group, such as 'Fd-3m (227)', within 0.05 A; 'unknown' when spglib finds none.
+
+    A cell that is not finite is 'unknown' without a look: spglib crashes on it and takes Python along.
+    """
+    if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell.array).all()):
+        return "unknown"
     crystal = (atoms.cell.array.tolist(), atoms.get_scaled_positions().tolist(), atoms.numbers.tolist())
     with warnings.catch_warnings():
         # spglib 2.7 announces with every call that it will raise where it now returns None; both are met here.
@@ -189,16 +234,24 @@ def _why_not(
     config: SamplingConfig,
 ) -> str | None:
     """Say why a relaxed cell does not belong to the pool; None when it does."""
-    limit = config.ordered.largest_force_eV_per_A
-    # The negation also catches a force that is not a number.
-    if not result.largest_force_eV_per_A <= limit:
-        return f"largest force {result.largest_force_eV_per_A:.3g} eV/A above {limit:g} ({result.outcome})"
+    settings, guards = config.ordered, config.guards
+    if result.outcome in (RelaxationOutcome.NOT_FINITE, RelaxationOutcome.RAN_AWAY):
+        return f"relaxation: {result.outcome}"
+    force, stress = result.largest_force_eV_per_A, result.stress_deviation_GPa
+    if force > settings.largest_force_eV_per_A:
+        return f"largest force {force:.3g} eV/A above {settings.largest_force_eV_per_A:g} ({result.outcome})"
+    if stress > settings.largest_stress_deviation_GPa:
+        limit = settings.largest_stress_deviation_GPa
+        return f"stress off its pressure by {stress:.3g} GPa, above {limit:g} ({result.outcome})"
     ratio = float(shortest_bond_ratio(gather_batch([result.atoms], model))[0])
-    if not ratio >= config.guards.shortest_distance:
-        return f"shortest bond {ratio:.2f} of the covalent radii, below {config.guards.shortest_distance:g}"
+    if not ratio >= guards.shortest_distance:
+        return f"shortest bond {ratio:.2f} of the covalent radii, below {guards.shortest_distance:g}"
     growth = result.atoms.get_volume() / start.atoms.get_volume()
-    if growth > config.guards.largest_volume_ratio:
-        return f"fell apart: {growth:.2f} times the volume of its phase"
+    if not guards.smallest_volume_ratio <= growth <= guards.largest_volume_ratio:
+        how = "fell apart" if growth > 1 else "collapsed"
+        return f"{how}: {growth:.2f} times the volume of its phase"
+    if crystal.space_group in WITHOUT_SYMMETRY:
+        return f"not ordered: space group {crystal.space_group}"
     if any(crystal.equals(other) for other in known):
         return f"a copy of a seed or of an earlier cell ({crystal.space_group})"
     return None

@@ -8,7 +8,7 @@ from torch_sim.models.interface import ModelInterface
 from entrove.sampling.candidates import Candidate, Kind, Pool
 from entrove.sampling.config import BiasSettings, SamplingConfig
 from entrove.sampling.grid import Start, plan_walkers
-from entrove.sampling.walkers import init_walkers, run_chunk
+from entrove.sampling.walkers import init_walkers, run_chunk, thermalise
 
 
 def run_plain_md(
@@ -26,8 +26,8 @@ def run_plain_md(
 ) -> list[Candidate]:
     """Run every phase at every temperature for about `steps` steps, in one batch; return even snapshots.
 
-    NVT at the volume of the relaxed phase, whatever the ensemble of `config`; time step, friction and
-    guards are its own. The first snapshot comes after `steps / snapshots` steps, which thermalise it.
+    NVT at the volume of the relaxed phase, whatever the ensemble of `config`; time step, friction, guards
+    and the `thermalise_steps` that come first are its own. `on_step` counts both.
     """
     if not steps or not snapshots:
         return []
@@ -36,12 +36,18 @@ def run_plain_md(
         update={
             "ensemble": "nvt",
             "biases": (BiasSettings(entropy="none"),),
-            "thermalise_steps": 0,
             "chunk_steps": every * snapshots,
             "snapshot_every": every,
         }
     )
     walkers, structures = plan_walkers(starts, temperatures_K, plain)
+    first = plain.thermalise_steps
+    total = first + plain.chunk_steps
+
+    def report_from(start: int) -> Callable[[int, int], None]:
+        return lambda done, _: on_step(start + done, total) if on_step is not None else None
+
     state = init_walkers(walkers, structures, model, plain, rng)
-    _, found = run_chunk(state, model, None, {}, plain, pool=pool, kind=kind, on_step=on_step)
+    state = thermalise(state, model, plain, on_step=report_from(0))
+    _, found = run_chunk(state, model, None, {}, plain, pool=pool, kind=kind, on_step=report_from(first))
     return found

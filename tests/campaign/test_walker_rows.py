@@ -1,0 +1,40 @@
+"""What becomes of a walker reaches the ledger and the report."""
+
+import torch
+from ase.build import bulk
+from torch_sim.models.lennard_jones import LennardJonesModel
+
+from entrove.campaign.explore import _outcome
+from entrove.campaign.results import WalkerRow
+from entrove.fingerprints.config import FingerprintConfig
+from entrove.fingerprints.gom import GaussianOverlap
+from entrove.report.tables import walkers as walker_table
+from entrove.sampling.config import BiasSettings, GuardSettings, SamplingConfig
+from entrove.sampling.grid import Start, plan_walkers
+from entrove.sampling.pools.entropy_md import advance, begin
+
+
+def test_a_walker_that_was_ended_is_said_to_have_ended_and_when():
+    model = LennardJonesModel(sigma=3.4, epsilon=0.01, cutoff=7.5, compute_stress=True, dtype=torch.float64)
+    config = SamplingConfig(
+        biases=(BiasSettings(entropy="none"),),
+        thermalise_steps=0,
+        chunk_steps=5,
+        snapshot_every=5,
+        guards=GuardSettings(largest_restarts=1, largest_force_eV_per_A=0.02),
+    )
+    calm, hot = (Start("fcc", 0.0, bulk("Ar", "fcc", a=5.3, cubic=True)) for _ in range(2))
+    hot.atoms.positions[0] += 0.5
+    walkers, structures = plan_walkers([calm, hot], [1.0], config)
+    features = GaussianOverlap(FingerprintConfig(cutoff_A=5.0, length=24))
+    exploration = begin(walkers, structures, model, config, 0)
+    exploration = advance(exploration, model, features, {}, config, lambda _: [])
+    outcome = _outcome(exploration, 3)
+    assert outcome.summary == "1 snapshots of 2 walkers, 1 restarts, 1 ended for good"
+    rows = [WalkerRow(**row) for row in outcome.payload["walkers"]]
+    assert [row.ended_at_step for row in rows] == [None, 2]
+    texts = [row[-1] for row in walker_table(rows).rows]
+    assert texts[1] == "2 x the force on an atom is too large; ended at step 2"
+    # Ledgers of earlier versions do not say.
+    old = {key: value for key, value in outcome.payload["walkers"][0].items() if key != "ended_at_step"}
+    assert WalkerRow(**old) == rows[0]
