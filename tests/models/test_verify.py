@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 from ase.build import bulk
-from torch_sim.models.interface import ModelInterface
 from small_allegro import ALLEGRO, write_checkpoint
+from torch_sim.models.interface import ModelInterface
 from trial_structures import rattled
 
 from entrove.errors import ModelError
