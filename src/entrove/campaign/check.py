@@ -59,20 +59,20 @@ def check_campaign(config_path: Path, folder: Path | None = None) -> CheckedCamp
 
 def _check_quotas(config_path: Path, config: CampaignConfig) -> None:
     """Reserved places for a pool that the campaign does not make would be lost without a word."""
-    makes_ordered = config.sampling.ordered.perturbed + config.sampling.ordered.random > 0
-    pools = ["entropy_md", "anchors", *(["ordered"] if makes_ordered else [])]
     for name in config.selection.quotas:
-        if name in pools:
+        if name in config.pools:
             continue
         if name == "ordered":
             remedy = (
                 "this pool is switched off by sampling.ordered; set perturbed or random there, or remove it."
             )
         else:
-            near = difflib.get_close_matches(name, pools, n=1)
+            near = difflib.get_close_matches(name, config.pools, n=1)
             remedy = f"no such pool; did you mean '{near[0]}'?" if near else "no such pool; remove it."
         raise problem_at(
-            config_path, ("selection", "quotas", name), f"{remedy} Pools of this campaign: {', '.join(pools)}"
+            config_path,
+            ("selection", "quotas", name),
+            f"{remedy} Pools of this campaign: {', '.join(config.pools)}",
         )
 
 

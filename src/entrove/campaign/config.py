@@ -145,6 +145,12 @@ class CampaignConfig(Settings):
     training: TrainingConfig = Field(default=TrainingConfig(), description="How the potential is tuned.")
     stopping: StoppingConfig = Field(default=StoppingConfig(), description="When to stop.")
 
+    @property
+    def pools(self) -> tuple[str, ...]:
+        """Names of the pools that candidates come from."""
+        ordered = self.sampling.ordered.perturbed + self.sampling.ordered.random > 0
+        return ("entropy_md", "anchors", *(("ordered",) if ordered else ()))
+
     @field_validator("entropy")
     @classmethod
     def _selecting_entropy_knows_a_dataset(cls, entropy: EntropyConfig) -> EntropyConfig:

@@ -95,8 +95,7 @@ def explore(
 
 def wants_ordered(campaign: CheckedCampaign) -> bool:
     """Whether the configuration asks for the pool of ordered cells."""
-    settings = campaign.config.sampling.ordered
-    return settings.perturbed + settings.random > 0
+    return "ordered" in campaign.config.pools
 
 
 def order(campaign: CheckedCampaign, models: CampaignModels, round: int) -> StageOutcome:
