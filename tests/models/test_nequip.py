@@ -21,6 +21,8 @@ from entrove.models.predict import predict
 from entrove.models.registry import load
 from entrove.models.torch_settings import known_warnings_hushed
 from entrove.models.verify import verify_batching
+from entrove.training.config import TrainingConfig
+from entrove.training.nequip import check_trainable
 
 BIN = Path(sys.executable).parent
 
@@ -199,6 +201,14 @@ def test_package_and_compiled_file_equal_the_checkpoint(checkpoints, tmp_path, m
             np.testing.assert_allclose(ours.get_stress(), theirs.get_stress(), atol=1e-9)
     with pytest.raises(ModelError, match="no access to its per-atom features"):
         compiled.features()
+
+    # The package beside the compiled file is what a campaign trains; without it nothing can be.
+    settings = TrainingConfig(framework="nequip")
+    check_trainable("allegro-oam-l", compiled, settings, structures, device="cpu")
+    hidden = package.rename(tmp_path / "hidden.nequip.zip")
+    with pytest.raises(ModelError, match=r"a compiled file .* can be evaluated, but not trained"):
+        check_trainable("allegro-oam-l", compiled, settings, structures, device="cpu")
+    hidden.rename(package)
 
     for_ase = tmp_path / "for-ase.nequip.pt2"
     run_nequip("nequip-compile", str(package), str(for_ase), *target, "ase")
