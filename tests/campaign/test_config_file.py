@@ -8,11 +8,13 @@ import pytest
 from ase.build import bulk, molecule
 
 from entrove.campaign.check import check_campaign
+from entrove.campaign.check_models import resolve_model
 from entrove.campaign.config import CampaignConfig
 from entrove.campaign.config_file import read_config_file
 from entrove.campaign.template import write_starting_point
-from entrove.errors import ConfigError
+from entrove.errors import ConfigError, ModelError
 from entrove.labelling.level_of_theory import LevelOfTheory
+from entrove.models.registry import split_modal
 from entrove.structures import read_structures
 
 GOOD = """\
@@ -141,6 +143,46 @@ WORLD = {
         "c.yaml:11: model.name: ",
         "Did you mean '7net-0'",
     ),
+    "missing model file": (
+        GOOD + "model:\n  name: models/tuned.pth\n",
+        "c.yaml:12: model.name: ",
+        "models/tuned.pth: no such file; check the path, which is relative to this configuration",
+    ),
+    "a calculator cannot be tuned": (
+        GOOD + "model: {name: 'ase.calculators.lj:LennardJones'}\n",
+        "c.yaml:11: model.name: ",
+        "cannot be tuned: only SevenNet models, and NequIP or Allegro packages",
+    ),
+    "a compiled file cannot be tuned": (
+        GOOD + "model: {name: allegro-oam-l}\ntraining: {framework: nequip}\n",
+        "c.yaml:11: model.name: ",
+        "its package allegro-oam-l*.nequip.zip must be in ",
+    ),
+    "framework of another model": (
+        GOOD + "training: {framework: nequip}\n",
+        "c.yaml:11: training.framework: ",
+        "set training.framework to 'sevennet'",
+    ),
+    "an explorer that does not know the elements": (
+        GOOD + "model:\n  explore_with: ase.calculators.emt:EMT\n",
+        "c.yaml:12: model.explore_with: ",
+        "ase.calculators.emt:EMT cannot evaluate the seed Si8 (NotImplementedError",
+    ),
+    "a member that does not exist": (
+        GOOD + "model:\n  explore_with:\n  - 7net-0\n  - other.pth\n",
+        "c.yaml:14: model.explore_with[1]: ",
+        "other.pth: no such file",
+    ),
+    "misspelt pool": (
+        GOOD + "selection:\n  quotas: {anchors: 0.1, entropymd: 0.5}\n",
+        "c.yaml:12: selection.quotas.entropymd: ",
+        "no such pool; did you mean 'entropy_md'? Pools of this campaign: entropy_md, anchors, ordered",
+    ),
+    "places for a pool that is switched off": (
+        GOOD + "sampling: {ordered: {perturbed: 0, random: 0}}\nselection: {quotas: {ordered: 0.5}}\n",
+        "c.yaml:12: selection.quotas.ordered: ",
+        "switched off by sampling.ordered; set perturbed or random there",
+    ),
     "molecule as a seed": (
         GOOD.replace("diamond.xyz", "water.xyz"),
         "c.yaml:3: seeds[0].file: ",
@@ -157,11 +199,37 @@ def fill(folder: Path, text: str) -> Path:
 
 
 @pytest.mark.parametrize(("text", "where", "what"), WORLD.values(), ids=WORLD.keys())
-def test_what_the_machine_lacks_is_found(tmp_path, text, where, what):
+def test_what_the_machine_lacks_is_found(tmp_path, monkeypatch, text, where, what):
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "allegro-oam-l.nequip.pt2").touch()
+    monkeypatch.setenv("ENTROVE_MODELS", str(tmp_path / "models"))
     with pytest.raises(ConfigError) as caught:
         check_campaign(fill(tmp_path, text))
     assert where in str(caught.value)
     assert what in str(caught.value)
+
+
+def test_files_of_models_are_relative_to_the_configuration(tmp_path, monkeypatch):
+    home, elsewhere = tmp_path / "me@home", tmp_path / "elsewhere"
+    home.mkdir()
+    elsewhere.mkdir()
+    (home / "tuned.pth").touch()
+    (home / "7net-0").mkdir()  # a folder of this name does not hide the packaged model
+    monkeypatch.chdir(elsewhere)
+    config = Path("../me@home/c.yaml")
+    assert Path(resolve_model(config, "tuned.pth")).resolve() == home / "tuned.pth"
+    named = resolve_model(config, "tuned.pth@PBE")
+    assert split_modal(named) == (named.removesuffix("@PBE"), "PBE")
+    assert Path(split_modal(named)[0]).resolve() == home / "tuned.pth"
+    for name in ("7net-0", "7net-mf-0@PBE", "package.module:factory"):
+        assert resolve_model(config, name) == name
+    with pytest.raises(ModelError, match=r"no bundle\.json"):
+        resolve_model(config, "../elsewhere")
+
+
+def test_a_committee_has_two_members(tmp_path):
+    with pytest.raises(ConfigError, match=r"model\.explore_with: .*at least two members, got 1"):
+        read_config_file(write(tmp_path, GOOD + "model: {explore_with: [7net-0]}\n"), CampaignConfig)
 
 
 def test_the_command_line_ends_with_the_message_and_writes_nothing(tmp_path):

@@ -33,6 +33,18 @@ def test_where_and_how_long_may_change(tmp_path):
     assert yaml.safe_load((tmp_path / "config.yaml").read_text())["stopping"]["rounds"] == 9
 
 
+def test_a_key_that_a_later_version_added_is_no_change(tmp_path):
+    path = tmp_path / "config.yaml"
+    settle_config(path, config())
+    before = yaml.safe_load(path.read_text())
+    del before["selection"]["admissions_per_label"]
+    path.write_text(yaml.safe_dump(before))
+    with pytest.raises(CampaignError, match=r"admissions_per_label: 2.0 before, 5.0 now"):
+        settle_config(path, config(selection={"admissions_per_label": 5}))
+    settle_config(path, config())
+    assert yaml.safe_load(path.read_text())["selection"]["admissions_per_label"] == 2
+
+
 def test_the_commented_file_reads_back_as_given():
     text = write_commented_yaml(CampaignConfig, GIVEN)
     assert CampaignConfig.model_validate(yaml.safe_load(text)) == config()

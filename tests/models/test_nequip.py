@@ -17,11 +17,13 @@ from trial_structures import rattled
 from entrove.errors import ModelError
 from entrove.models import nequip as nequip_module
 from entrove.models.loaded import LoadedModel
-from entrove.models.nequip import nequip_settings
+from entrove.models.nequip import find_foundation_model, find_trainable_model, nequip_settings
 from entrove.models.predict import predict
 from entrove.models.registry import load
 from entrove.models.torch_settings import known_warnings_hushed
 from entrove.models.verify import verify_batching
+from entrove.training.config import TrainingConfig
+from entrove.training.nequip import check_trainable
 
 BIN = Path(sys.executable).parent
 
@@ -62,7 +64,8 @@ def test_batches_equal_nequips_own_calculator(model, structures):
     assert report.passed, report.summary()
     # The network is float64 throughout: far below the tolerances.
     assert max(c.forces_difference_eV_per_A for c in report.comparisons) < 1e-10
-    assert all(comparison.neighbours_batched for comparison in report.comparisons)
+    assert report.uncounted == ()
+    assert all([count.batched > 0 for count in one.neighbours] == [True] for one in report.comparisons)
     assert np.abs(predict(model, structures)[0].get_forces()).max() > 1e-3
 
 
@@ -164,6 +167,30 @@ def test_a_foundation_model_says_how_to_get_it(monkeypatch, tmp_path):
         load("allegro-oam-l")
 
 
+def test_a_compiled_file_is_evaluated_and_a_package_trained(monkeypatch, tmp_path):
+    monkeypatch.setenv("ENTROVE_MODELS", str(tmp_path))
+    compiled, package = tmp_path / "allegro-oam-l.nequip.pt2", tmp_path / "Allegro-OAM-L-0.1.nequip.zip"
+    compiled.touch()
+    assert find_foundation_model("allegro-oam-l") == compiled
+    with pytest.raises(ModelError, match=r"package allegro-oam-l\*\.nequip\.zip must be in .* nequip\.net"):
+        find_trainable_model("allegro-oam-l")
+    with pytest.raises(ModelError, match="a compiled model cannot be trained, give the package"):
+        find_trainable_model(compiled)
+    package.touch()
+    assert find_foundation_model("allegro-oam-l") == compiled
+    assert find_trainable_model("allegro-oam-l") == find_trainable_model(package) == package
+
+
+def test_which_of_two_versions_is_meant_is_not_guessed(monkeypatch, tmp_path):
+    monkeypatch.setenv("ENTROVE_MODELS", str(tmp_path))
+    for version in ("0.2", "0.10"):
+        (tmp_path / f"Allegro-OAM-L-{version}.nequip.zip").touch()
+    with pytest.raises(ModelError, match=r"Allegro-OAM-L-0\.10\S* Allegro-OAM-L-0\.2\S* are all in"):
+        load("allegro-oam-l")
+    with pytest.raises(ModelError, match="leave out '@mpa'"):
+        load("allegro-oam-l@mpa")
+
+
 @pytest.mark.parametrize("suffix", [".nequip.zip", ".ckpt"])
 def test_a_file_that_is_no_model_is_refused(tmp_path, suffix):
     path = tmp_path / f"model{suffix}"
@@ -193,6 +220,14 @@ def test_package_and_compiled_file_equal_the_checkpoint(checkpoints, tmp_path, m
             np.testing.assert_allclose(ours.get_stress(), theirs.get_stress(), atol=1e-9)
     with pytest.raises(ModelError, match="no access to its per-atom features"):
         compiled.features()
+
+    # The package beside the compiled file is what a campaign trains; without it nothing can be.
+    settings = TrainingConfig(framework="nequip")
+    check_trainable("allegro-oam-l", compiled, settings, structures, device="cpu")
+    hidden = package.rename(tmp_path / "hidden.nequip.zip")
+    with pytest.raises(ModelError, match=r"a compiled file .* can be evaluated, but not trained"):
+        check_trainable("allegro-oam-l", compiled, settings, structures, device="cpu")
+    hidden.rename(package)
 
     for_ase = tmp_path / "for-ase.nequip.pt2"
     run_nequip("nequip-compile", str(package), str(for_ase), *target, "ase")

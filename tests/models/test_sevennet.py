@@ -36,6 +36,19 @@ def test_batch_equals_the_packages_own_calculator(sevennet, mixed_structures):
         assert_same(ours, theirs)
 
 
+def test_the_larger_packaged_model_equals_its_calculator():
+    model = load("7net-l3i5", device="cpu")
+    calculator = model.calculator()
+    structures = [
+        rattled(bulk("Si", "diamond", a=5.43), 1),
+        rattled(bulk("NaCl", "rocksalt", a=5.6), 2),
+    ]
+    for ours, atoms in zip(predict(model, structures), structures, strict=True):
+        theirs = atoms.copy()
+        theirs.calc = calculator
+        assert_same(ours, theirs)
+
+
 def test_fidelities_differ_and_each_equals_its_calculator():
     atoms = rattled(bulk("Si", "diamond", a=5.43), 3)
     energies = []

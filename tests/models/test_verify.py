@@ -7,12 +7,17 @@ import numpy as np
 import pytest
 import torch
 from ase.build import bulk
+from small_allegro import ALLEGRO, write_checkpoint
 from torch_sim.models.interface import ModelInterface
 from trial_structures import rattled
 
 from entrove.errors import ModelError
 from entrove.models import verify
+from entrove.models.committee import committee_of
 from entrove.models.neighbours import Neighbours
+from entrove.models.nequip import nequip_settings
+from entrove.models.registry import load
+from entrove.models.torch_settings import known_warnings_hushed
 from entrove.models.verify import Tolerances, verified, verify_batching
 
 
@@ -96,7 +101,8 @@ def test_a_sound_model_passes_on_samples_and_probes(calculated_once, structures)
     assert report.passed, report.summary()
     # The samples, a primitive cell where images matter, and a supercell of the smaller sample.
     assert [comparison.atoms for comparison in report.comparisons] == [8, 2, 2, 8]
-    assert all(comparison.neighbours_batched for comparison in report.comparisons)
+    assert report.uncounted == ()
+    assert all([count.batched > 0 for count in one.neighbours] == [True] for one in report.comparisons)
     assert "batches agree with its ASE calculator on 4 structures" in report.summary()
 
 
@@ -138,6 +144,37 @@ def test_tolerances_are_obeyed(calculated_once, structures):
     report = verify_batching(calculated_once, structures, strict)
     assert not report.passed
     assert "allowed 1e-12" in report.summary()
+
+
+def test_every_member_of_a_committee_is_asked_for_its_neighbours(calculated_once, structures, tmp_path):
+    # An Allegro with a cutoff of 4 A beside a SevenNet with 5 A: no one count is right for both.
+    with nequip_settings(), known_warnings_hushed():
+        checkpoint = write_checkpoint(tmp_path / "allegro.ckpt", ALLEGRO)
+    allegro = load(str(checkpoint), device="cpu")
+    report = verify_batching(committee_of([calculated_once, allegro]), structures[1:])
+    assert report.passed, report.summary()
+    assert report.uncounted == ()
+    for comparison in report.comparisons:
+        wide, narrow = comparison.neighbours
+        assert wide.batched > narrow.batched > 0
+    broken = dataclasses.replace(
+        calculated_once,
+        name="broken",
+        model=Broken(calculated_once.model, spoil_neighbours=without_the_longest),
+    )
+    report = verify_batching(committee_of([broken, allegro]), structures[1:])
+    assert "neighbours instead of" in report.summary()
+    assert "in broken" in report.summary()
+    assert "in allegro" not in report.summary()
+
+
+def test_it_says_what_could_not_be_compared():
+    crystal = rattled(bulk("Ar", "fcc", a=5.3, cubic=True), 3)
+    report = verify_batching(load("test_ase:argon_for_torch_sim"), [crystal])
+    assert report.passed, report.summary()
+    assert "neighbours not compared: no count from test_ase:argon_for_torch_sim" in report.summary()
+    serial = verify_batching(load("ase.calculators.lj:LennardJones"), [crystal])
+    assert "LennardJones: one structure at a time, no batches" in serial.summary()
 
 
 def test_a_molecule_is_compared_without_stress(calculated_once):

@@ -11,6 +11,7 @@ from entrove.campaign.results import (
     LabelRow,
     MapPoint,
     Parity,
+    PoolRow,
     StageTime,
     WalkerRow,
 )
@@ -53,6 +54,11 @@ def silicon_results(rounds: int = 2, structures_per_part: int = 2) -> CampaignRe
         stages=_stages(rounds),
         parity=tuple(parities),
         walkers=_walkers(rounds),
+        pools=tuple(
+            PoolRow(round_, pool, reserved, picked)
+            for round_ in range(1, rounds + 1)
+            for pool, reserved, picked in (("anchors", 4, 3), ("entropy_md", 0, 6), ("ordered", 2, 3))
+        ),
         next_gain_nats={1: 61.4, 2: 17.9},
         fingerprint_map=_map(rng, rounds),
     )

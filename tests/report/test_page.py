@@ -146,6 +146,14 @@ def test_gain_plot_holds_every_gain_once_and_falls_within_a_round(page: Page) ->
     assert [row[2] for row in table[1:]] == ["61.4", "17.9"]
 
 
+def test_places_by_pool_are_those_of_the_selection(page: Page) -> None:
+    [places] = page.tables["Places by pool"]
+    assert [tuple(row) for row in places[1:]] == [
+        (str(row.round), row.pool.replace("entropy_md", "entropy MD"), str(row.reserved), str(row.picked))
+        for row in RESULTS.pools
+    ]
+
+
 def test_map_holds_every_point(page: Page) -> None:
     space = RESULTS.fingerprint_map
     assert space is not None

@@ -93,6 +93,15 @@ def test_a_new_bundle_replaces_the_old_one_and_leaves_nothing_else(bundle, small
         checkpoint_of(bundle, member=2)
 
 
+def test_a_package_keeps_the_ending_by_which_it_is_known(tmp_path):
+    package = tmp_path / "model.nequip.zip"
+    package.write_text("not a model")
+    write(tmp_path / "model", trained(package, framework="nequip"))
+    assert checkpoint_of(tmp_path / "model").endswith("weights/member-0.nequip.zip")
+    with pytest.raises(ModelError, match="not a NequIP or Allegro model"):
+        entrove.load_model(tmp_path / "model", device="cpu")
+
+
 def test_damaged_weights_are_refused(bundle):
     file = bundle / "weights" / "member-0.pth"
     content = bytearray(file.read_bytes())

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import yaml
 from ase import Atoms
+from pydantic import ValidationError
 
 from entrove.errors import ModelError
 from entrove.models.nequip import nequip_settings
@@ -13,7 +14,7 @@ from entrove.models.registry import load
 from entrove.structures import attach_results
 from entrove.training.config import TrainingConfig
 from entrove.training.job import Job
-from entrove.training.nequip import fine_tune
+from entrove.training.nequip import fine_tune, require_same_predictions
 from entrove.training.nequip_settings import settings
 from entrove.training.tuning import fine_tune as fine_tune_any
 
@@ -25,7 +26,7 @@ def small_allegro(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint of an untrained Allegro for Si and C, made by NequIP's own code."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(Path(__file__).parents[1] / "models"))
-        from small_allegro import ALLEGRO, write_checkpoint
+        from small_allegro import ALLEGRO, write_checkpoint  # stays importable for the module
 
         with nequip_settings():
             return write_checkpoint(tmp_path_factory.mktemp("allegro") / "allegro.ckpt", ALLEGRO)
@@ -79,6 +80,22 @@ def test_only_trainable_files_are_taken(labelled_silicon: list[Atoms], tmp_path)
         fine_tune(labelled_silicon, tmp_path / "fast.nequip.pt2", tmp_path / "run", CONFIG)
     with pytest.raises(ModelError, match=r"no head_noise \(0.1\); leave them out"):
         fine_tune_any(labelled_silicon, "any", tmp_path / "run", CONFIG, head_noise=0.1)
+
+
+def test_a_compiled_file_of_another_model_is_found_out(small_allegro, labelled_silicon, tmp_path):
+    from small_allegro import ALLEGRO, write_checkpoint
+
+    with nequip_settings():
+        other = write_checkpoint(tmp_path / "other.ckpt", ALLEGRO | {"seed": 2})
+    ours, theirs = load(str(small_allegro), device="cpu"), load(str(other), device="cpu")
+    require_same_predictions(ours, load(str(small_allegro), device="cpu"), labelled_silicon[:2])
+    with pytest.raises(ModelError, match=r"are different models: energies differ by .*compile this package"):
+        require_same_predictions(ours, theirs, labelled_silicon[:2])
+
+
+def test_head_noise_is_refused_before_there_are_labels():
+    with pytest.raises(ValidationError, match=r"head_noise=0.1 is for framework sevennet; remove it"):
+        TrainingConfig(framework="nequip", committee_size=2, head_noise=0.1)
 
 
 def test_every_setting_reaches_the_configuration_of_nequip(tmp_path):

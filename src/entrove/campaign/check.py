@@ -1,12 +1,14 @@
 """Check a configuration against the world before anything costs time: files, elements, engines."""
 
+import difflib
 from dataclasses import dataclass
 from pathlib import Path
 
 from ase import Atoms
 
+from entrove.campaign.check_models import check_explorer, check_tuned_model
 from entrove.campaign.config import CampaignConfig
-from entrove.campaign.config_file import KeyPath, locate, read_config_file
+from entrove.campaign.config_file import problem_at, read_config_file
 from entrove.campaign.workspace import Workspace
 from entrove.errors import ConfigError, EntroveError
 from entrove.models.loaded import LoadedModel
@@ -31,8 +33,9 @@ class CheckedCampaign:
     config_path: Path
     workspace: Workspace
     seeds: tuple[Seed, ...]
-    model_name: str  # as `entrove.models.registry.load` takes it
+    model_name: str  # of the model that is tuned, as `entrove.models.registry.load` takes it
     foundation: LoadedModel
+    explorer: LoadedModel | None = None  # None: the foundation model explores, then the tuned ones
 
 
 def check_campaign(config_path: Path, folder: Path | None = None) -> CheckedCampaign:
@@ -43,16 +46,34 @@ def check_campaign(config_path: Path, folder: Path | None = None) -> CheckedCamp
     config = read_config_file(config_path, CampaignConfig)
     labelling = config.labelling.resolved_against(config_path.parent.absolute())
     config = config.model_copy(update={"labelling": labelling})
+    _check_quotas(config_path, config)
     seeds = tuple(_read_seed(config_path, config, index) for index in range(len(config.seeds)))
     _check_engine(config_path, config, seeds)
     _check_report(config_path)
-    model_name, foundation = _check_model(config_path, config, seeds)
+    structures = [seed.atoms for seed in seeds]
+    model_name, foundation = check_tuned_model(config_path, config, structures)
+    explorer = check_explorer(config_path, config, structures)
     workspace = Workspace((folder or config_path.parent / config.folder).resolve())
-    return CheckedCampaign(config, config_path, workspace, seeds, model_name, foundation)
+    return CheckedCampaign(config, config_path, workspace, seeds, model_name, foundation, explorer)
 
 
-def _problem(config_path: Path, key_path: KeyPath, message: str) -> ConfigError:
-    return ConfigError(f"{locate(config_path, key_path)}: {message}")
+def _check_quotas(config_path: Path, config: CampaignConfig) -> None:
+    """Reserved places for a pool that the campaign does not make would be lost without a word."""
+    for name in config.selection.quotas:
+        if name in config.pools:
+            continue
+        if name == "ordered":
+            remedy = (
+                "this pool is switched off by sampling.ordered; set perturbed or random there, or remove it."
+            )
+        else:
+            near = difflib.get_close_matches(name, config.pools, n=1)
+            remedy = f"no such pool; did you mean '{near[0]}'?" if near else "no such pool; remove it."
+        raise problem_at(
+            config_path,
+            ("selection", "quotas", name),
+            f"{remedy} Pools of this campaign: {', '.join(config.pools)}",
+        )
 
 
 def _read_seed(config_path: Path, config: CampaignConfig, index: int) -> Seed:
@@ -62,23 +83,23 @@ def _read_seed(config_path: Path, config: CampaignConfig, index: int) -> Seed:
     try:
         structures = read_structures(path)
     except EntroveError as error:
-        raise _problem(config_path, key_path, str(error)) from error
+        raise problem_at(config_path, key_path, str(error)) from error
     if not -len(structures) <= seed.index < len(structures):
-        raise _problem(
+        raise problem_at(
             config_path,
             ("seeds", index, "index"),
             f"got {seed.index}, but {path} holds {len(structures)} structures; count from 0",
         )
     atoms = copy_structure(structures[seed.index])
     if not atoms.pbc.all() or atoms.cell.rank < 3:
-        raise _problem(
+        raise problem_at(
             config_path,
             key_path,
             f"{path}: a seed must be periodic in three dimensions, this one has pbc={atoms.pbc.tolist()}; "
             "give a crystal",
         )
     if max(atoms.cell.lengths()) > LONGEST_REASONABLE_CELL_A:
-        raise _problem(
+        raise problem_at(
             config_path, key_path, f"{path}: a cell edge of {max(atoms.cell.lengths()):.0f} A; is it in A?"
         )
     return Seed(seed.phase, atoms)
@@ -92,9 +113,9 @@ def _check_engine(config_path: Path, config: CampaignConfig, seeds: tuple[Seed, 
         engine.check_available()
         missing = engine.uncovered(species)
     except EntroveError as error:
-        raise _problem(config_path, key_path, str(error)) from error
+        raise problem_at(config_path, key_path, str(error)) from error
     if missing:
-        raise _problem(
+        raise problem_at(
             config_path,
             key_path,
             f"the engine '{engine.kind}' has no data for {', '.join(missing)}; "
@@ -110,49 +131,3 @@ def _check_report(config_path: Path) -> None:
         require("jinja2", extra="report")
     except EntroveError as error:
         raise ConfigError(f"{config_path}: the report cannot be written: {error}") from error
-
-
-def _check_model(
-    config_path: Path, config: CampaignConfig, seeds: tuple[Seed, ...]
-) -> tuple[str, LoadedModel]:
-    from entrove.models.registry import load
-
-    try:
-        name = _resolve_model(config_path, config.model.name)
-        model = load(name, device=config.model.device)
-        model.check_species([seed.atoms for seed in seeds])
-    except EntroveError as error:
-        raise _problem(config_path, ("model", "name"), str(error)) from error
-    framework = _framework_of(name)
-    if framework != config.training.framework:
-        raise _problem(
-            config_path,
-            ("training", "framework"),
-            f"got '{config.training.framework}', but {config.model.name} is a {framework} model; "
-            + (
-                f"set training.framework to '{framework}'"
-                if framework != "foreign"
-                else "no framework can tune it"
-            ),
-        )
-    return name, model
-
-
-def _resolve_model(config_path: Path, name: str) -> str:
-    """Find files relative to the configuration, and the checkpoint inside a model bundle."""
-    from entrove.training.bundle import checkpoint_of
-
-    base, at, modal = name.partition("@")
-    path = config_path.parent / base
-    if path.is_dir():
-        return checkpoint_of(path)
-    return f"{path}{at}{modal}" if path.is_file() else name
-
-
-def _framework_of(name: str) -> str:
-    from entrove.models.registry import ALLEGRO_NAMES, SEVENNET_NAMES
-
-    base = name.partition("@")[0]
-    if base in SEVENNET_NAMES or base.endswith(".pth"):
-        return "sevennet"
-    return "nequip" if base in ALLEGRO_NAMES or base.endswith((".nequip.zip", ".ckpt")) else "foreign"

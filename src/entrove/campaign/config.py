@@ -14,6 +14,7 @@ from entrove.training.config import TrainingConfig
 
 Pressure = Annotated[float, Field(ge=-50, le=10_000)]
 Temperature = Annotated[float, Field(gt=0, le=100_000)]
+ModelName = Annotated[str, Field(min_length=1)]
 
 
 class SeedConfig(Settings):
@@ -51,13 +52,21 @@ class RegimeConfig(Settings):
 
 
 class ModelConfig(Settings):
-    """The foundation model that explores, and from which the potential is tuned."""
+    """The foundation model that is tuned to the labels, and the model that explores."""
 
     name: str = Field(
         default="7net-0",
         min_length=1,
-        description="Name of a packaged model (7net-0, 7net-l3i5, ...), a checkpoint, a package, a model bundle "
-        "of an earlier campaign, or 'module:factory' of an ASE calculator.",
+        description="The model that is tuned: a packaged name (7net-0, 7net-l3i5, ...), a checkpoint (.pth, .ckpt), "
+        "a NequIP or Allegro package (.nequip.zip), or a model bundle of an earlier campaign. Files are relative "
+        "to this configuration.",
+    )
+    explore_with: ModelName | tuple[ModelName, ...] | None = Field(
+        default=None,
+        description="The model that makes structures; empty: the model above in the first round, and the best tuned "
+        "one afterwards. Given, it explores in every round and is never tuned: any model, also a compiled one "
+        "(.nequip.pt2) or 'module:factory' of an ASE calculator or torch-sim model; a list is a committee, "
+        "whose mean explores.",
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
         default="auto", description="Where models run; auto takes CUDA where there is one."
@@ -69,9 +78,19 @@ class ModelConfig(Settings):
     )
     verify_batching: Literal["stop", "fall_back"] = Field(
         default="stop",
-        description="What to do when the batched model disagrees with its own ASE calculator on the seeds: "
-        "stop with the differences, or fall back to the ASE calculator, one structure at a time.",
+        description="What to do when a batched model, foundation, exploring or tuned, disagrees with its own ASE "
+        "calculator on the seeds: stop with the differences, or fall back to the ASE calculator, one structure at "
+        "a time.",
     )
+
+    @field_validator("explore_with")
+    @classmethod
+    def _committee_has_members(cls, given: str | tuple[str, ...] | None) -> str | tuple[str, ...] | None:
+        if isinstance(given, tuple) and len(given) < 2:
+            raise ValueError(
+                f"a committee needs at least two members, got {len(given)}; give one as plain text"
+            )
+        return given
 
 
 class StoppingConfig(Settings):
@@ -108,7 +127,9 @@ class CampaignConfig(Settings):
     random_seed: int = Field(default=1, ge=0, lt=2**31, description="Seed of everything random.")
     seeds: tuple[SeedConfig, ...] = Field(min_length=1, description="Crystals to start from, one a phase.")
     regime: RegimeConfig = Field(default=RegimeConfig(), description="Pressures and temperatures to cover.")
-    model: ModelConfig = Field(default=ModelConfig(), description="Foundation model.")
+    model: ModelConfig = Field(
+        default=ModelConfig(), description="The model that is tuned, and the one that explores."
+    )
     fingerprint: FingerprintConfig = Field(
         default=FingerprintConfig(), description="What is measured of the surroundings of an atom."
     )
@@ -123,6 +144,12 @@ class CampaignConfig(Settings):
     labelling: LabellingConfig = Field(default=LabellingConfig(), description="The engine that labels.")
     training: TrainingConfig = Field(default=TrainingConfig(), description="How the potential is tuned.")
     stopping: StoppingConfig = Field(default=StoppingConfig(), description="When to stop.")
+
+    @property
+    def pools(self) -> tuple[str, ...]:
+        """Names of the pools that candidates come from."""
+        ordered = self.sampling.ordered.perturbed + self.sampling.ordered.random > 0
+        return ("entropy_md", "anchors", *(("ordered",) if ordered else ()))
 
     @field_validator("entropy")
     @classmethod

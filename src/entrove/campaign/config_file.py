@@ -71,6 +71,11 @@ def locate(path: Path, key_path: KeyPath) -> str:
     return f"{path}:{_line_of(node, key_path)}: {format_key_path(key_path)}"
 
 
+def problem_at(path: Path, key_path: KeyPath, message: str) -> ConfigError:
+    """Make the error of a check that follows the validation."""
+    return ConfigError(f"{locate(path, key_path)}: {message}")
+
+
 def format_key_path(key_path: KeyPath) -> str:
     """Write a key path as a person would.
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from ase import Atoms
 
 from entrove.campaign.candidate_files import read_candidates, write_candidates
@@ -29,6 +30,7 @@ from entrove.sampling.pools.entropy_md import Exploration, advance, begin
 from entrove.sampling.pools.ordered import generate_ordered
 from entrove.sampling.restarts import summarise_restarts
 from entrove.sampling.trajectories import TrajectoryRecorder
+from entrove.selection.config import SelectionConfig
 from entrove.selection.farthest_point import select_farthest
 from entrove.selection.front_door import select as pick
 from entrove.structures import as_written, content_hash, read_structures, write_structures
@@ -36,9 +38,6 @@ from entrove.structures import as_written, content_hash, read_structures, write_
 ADMITTED = "entrove_admitted"
 ORDERED_STREAM, SELECTION_STREAM = 2, 3
 """Streams of random numbers of the ordered pool and of a random selection, beside that of the walkers."""
-
-ADMISSIONS_PER_LABEL = 2
-"""During a round the dataset takes in this many snapshots for each label that will be bought."""
 
 
 def explore(
@@ -59,16 +58,18 @@ def explore(
         return lambda done, _: listener.advanced(first + done, total)
 
     if walkers_file.exists():
-        exploration = _read_exploration(walkers_file, candidates_file)
+        exploration = _read_exploration(walkers_file, candidates_file, model.device)
         _take_in(dataset, [exploration.candidates[index] for index in exploration.admitted])
     else:
-        walkers, structures = plan_walkers(read_starts(campaign), config.regime.temperatures_K, sampling)
+        walkers, structures = plan_walkers(
+            read_starts(campaign, round), config.regime.temperatures_K, sampling
+        )
         rng = np.random.default_rng([config.random_seed, round])
         exploration = begin(walkers, structures, model, sampling, rng, on_step=report_from(0))
-    admissions = math.ceil(ADMISSIONS_PER_LABEL * config.selection.count / sampling.chunks)
+    admissions = math.ceil(config.selection.admissions_per_label * config.selection.count / sampling.chunks)
 
     def admit(snapshots: Sequence[Candidate]) -> list[int]:
-        chosen = _pick_new(dataset, snapshots, admissions)
+        chosen = pick_new(dataset, snapshots, admissions, config.selection)
         _take_in(dataset, [snapshots[index] for index in chosen])
         return chosen
 
@@ -94,13 +95,12 @@ def explore(
 
 def wants_ordered(campaign: CheckedCampaign) -> bool:
     """Whether the configuration asks for the pool of ordered cells."""
-    settings = campaign.config.sampling.ordered
-    return settings.perturbed + settings.random > 0
+    return "ordered" in campaign.config.pools
 
 
 def order(campaign: CheckedCampaign, models: CampaignModels, round: int) -> StageOutcome:
     """Relax perturbed seeds and random crystals towards order, with the model that explores in this round."""
-    config, starts = campaign.config, read_starts(campaign)
+    config, starts = campaign.config, read_starts(campaign, round)
     model = models.exploring(round).model
     length = resolve_length(config.fingerprint, [one.atoms for one in starts])
     cells = generate_ordered(
@@ -155,6 +155,7 @@ def select(campaign: CheckedCampaign, round: int) -> StageOutcome:
     write_candidates(files.in_round(round, "selected.xyz"), [pool[index] for index in selection.indices])
     gain = float(selection.gains.sum())
     quotas = {use.pool or "any": use.picked for use in selection.quotas}
+    reserved = {use.pool or "any": use.reserved for use in selection.quotas}
     return StageOutcome(
         f"{len(selection)} of {len(pool)} candidates, together {gain:.1f} nats ({_in_words(quotas)})",
         {
@@ -163,6 +164,7 @@ def select(campaign: CheckedCampaign, round: int) -> StageOutcome:
             "gains_nats": [float(value) for value in selection.gains],
             "rejected": selection.rejections_by_filter(),
             "picked_by_pool": quotas,
+            "reserved_by_pool": reserved,
         },
     )
 
@@ -197,10 +199,22 @@ def _training_labels(campaign: CheckedCampaign) -> list[Atoms]:
     return read_structures(path) if path.exists() and path.stat().st_size else []
 
 
-def _pick_new(dataset: SharedDataset, snapshots: Sequence[Candidate], count: int) -> list[int]:
-    if not snapshots:
+def pick_new(
+    dataset: SharedDataset, snapshots: Sequence[Candidate], count: int, settings: SelectionConfig
+) -> list[int]:
+    """Choose the snapshots of a chunk that join the dataset: at most `count`, under the filters of the selection.
+
+    Only the filters are taken over: a control arm admits by gain, too, and quotas are for labels.
+    """
+    if not snapshots or not count:
         return []
-    chosen = pick([one.atoms for one in snapshots], min(count, len(snapshots)), given=dataset.selecting)
+    filters = SelectionConfig(
+        least_gain=settings.least_gain,
+        duplicate_tolerance=settings.duplicate_tolerance,
+        storage=settings.storage,
+    )
+    atoms = [one.atoms for one in snapshots]
+    chosen = pick(atoms, min(count, len(snapshots)), given=dataset.selecting, config=filters)
     return sorted(int(index) for index in chosen.indices)
 
 
@@ -236,8 +250,8 @@ def _write_exploration(exploration: Exploration, walkers_file: Path, candidates_
     save_walkers(walkers_file, exploration.walkers)
 
 
-def _read_exploration(walkers_file: Path, candidates_file: Path) -> Exploration:
-    walkers = load_walkers(walkers_file)
+def _read_exploration(walkers_file: Path, candidates_file: Path, device: torch.device) -> Exploration:
+    walkers = load_walkers(walkers_file, device)
     structures = read_structures(candidates_file) if candidates_file.stat().st_size else []
     structures = [atoms for atoms in structures if atoms.info["entrove_step"] <= walkers.step]
     admitted = tuple(index for index, atoms in enumerate(structures) if atoms.info[ADMITTED])

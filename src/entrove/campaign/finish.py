@@ -10,6 +10,7 @@ from entrove.campaign.progress import Silence
 from entrove.campaign.read import describe_level
 from entrove.campaign.stages import StageOutcome
 from entrove.labelling.level_of_theory import LevelOfTheory
+from entrove.models.registry import split_modal
 from entrove.structures import read_structures, species_of
 from entrove.training.bundle import Regime, write_bundle
 
@@ -53,6 +54,6 @@ def finish(campaign: CheckedCampaign, ledger: Ledger, models: CampaignModels, ve
             pressures_GPa=config.regime.pressures_GPa,
             temperatures_K=config.regime.temperatures_K,
         ),
-        modal=campaign.model_name.partition("@")[2] or None,
+        modal=split_modal(campaign.model_name)[1],
     )
     return StageOutcome(f"{verdict}; the model is that of round {best}", {"best_round": best})

@@ -13,6 +13,7 @@ from entrove.campaign.results import ErrorRow
 from entrove.campaign.stages import StageOutcome
 from entrove.models.loaded import LoadedModel
 from entrove.models.predict import predict
+from entrove.models.registry import split_modal
 from entrove.structures import write_structures
 from entrove.threads import usable_threads
 from entrove.training.committee import train_committee
@@ -45,7 +46,7 @@ def train(
     """
     check_disjoint(labels, validation)
     config = campaign.config
-    base, _, modal = campaign.model_name.partition("@")
+    base, modal = split_modal(campaign.model_name)
     epochs, members = config.training.epochs, config.training.committee_size
 
     def report(member: int, epoch: Epoch) -> None:
@@ -57,7 +58,7 @@ def train(
         folder,
         config.training,
         seed=config.random_seed,
-        modal=modal or None,
+        modal=modal,
         device=config.model.device,
         threads=usable_threads(config.model.threads),
         on_epoch=report,

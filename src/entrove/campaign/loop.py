@@ -115,6 +115,7 @@ class _Loop:
     def _round(self, number: int) -> str | None:
         """Run one round; return why the campaign ends with it, or None."""
         run = self.runner.run
+        self._welcome_explorer(number)
         run(
             number,
             "explore",
@@ -164,6 +165,24 @@ class _Loop:
         )
         total = learn.error_table(validated.payload).total
         return stop_after_validation(self.campaign.config.stopping, number, total.force_mae_meV_per_A)
+
+    def _welcome_explorer(self, number: int) -> None:
+        """Before a round explores with another model than the one before: verify it, and relax the phases with it."""
+        explored = self.runner.ledger.find(number, "explore") is not None
+        if explored or not self.models.explores_with_another(number):
+            return
+        self.runner.run(
+            number,
+            "verify",
+            "comparing batched and single evaluations of the tuned model",
+            lambda: prepare.verify_tuned(self.campaign, self.models, number),
+        )
+        self.runner.run(
+            number,
+            "relax",
+            "relaxing each phase at each pressure with the tuned model",
+            lambda: prepare.relax_again(self.campaign, self.models, number),
+        )
 
     def _label(self, number: int, selected: StageRecord) -> StageOutcome:
         candidates = read_candidates(self._files.in_round(number, "selected.xyz"))

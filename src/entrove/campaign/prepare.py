@@ -13,6 +13,7 @@ from entrove.campaign.models import CampaignModels
 from entrove.campaign.progress import ProgressListener
 from entrove.campaign.stages import StageOutcome
 from entrove.errors import CampaignError
+from entrove.models.verify import VerificationReport
 from entrove.sampling.candidates import Candidate
 from entrove.sampling.grid import Start
 from entrove.sampling.hold_out import generate_hold_out
@@ -25,10 +26,27 @@ ANCHOR_STREAM, HOLD_OUT_STREAM = 1_000_001, 1_000_002
 
 
 def verify(campaign: CheckedCampaign, models: CampaignModels) -> StageOutcome:
-    """Compare batched with single evaluation on the seeds; stop or fall back as configured."""
+    """Compare batched with single evaluation on the seeds, for every untuned model; stop or fall back as configured."""
     seeds = [seed.atoms for seed in campaign.seeds]
-    report, batched = models.verify_foundation(seeds, campaign.config.model.verify_batching)
-    return StageOutcome(report.summary(), {"batched": batched})
+    report, of_explorer = models.verify_untuned(seeds, campaign.config.model.verify_batching)
+    payload = {"batched": report.passed}
+    if of_explorer is None:
+        return StageOutcome(_in_words(report), payload)
+    summary = f"{_in_words(report)}; exploring: {_in_words(of_explorer)}"
+    return StageOutcome(summary, payload | {"explorer_batched": of_explorer.passed})
+
+
+def verify_tuned(campaign: CheckedCampaign, models: CampaignModels, round: int) -> StageOutcome:
+    """The same for the tuned model that explores in this round."""
+    seeds = [seed.atoms for seed in campaign.seeds]
+    tuned_in = models.best_round(before=round)
+    report = models.verify_tuned(tuned_in, seeds, campaign.config.model.verify_batching)
+    return StageOutcome(_in_words(report), {"batched": report.passed, "tuned_in": tuned_in})
+
+
+def _in_words(report: VerificationReport) -> str:
+    fallen_back = "" if report.passed else "; on with its ASE calculator, one structure at a time"
+    return report.summary() + fallen_back
 
 
 def relax(campaign: CheckedCampaign, models: CampaignModels) -> StageOutcome:
@@ -38,8 +56,9 @@ def relax(campaign: CheckedCampaign, models: CampaignModels) -> StageOutcome:
     """
     config = campaign.config
     pairs = [(seed, pressure) for seed in campaign.seeds for pressure in config.regime.pressures_GPa]
+    model = models.exploring(0)
     relaxations = relax_at_pressure(
-        models.foundation.model,
+        model.model,
         [seed.atoms for seed, _ in pairs],
         [pressure for _, pressure in pairs],
         config.sampling.relaxation,
@@ -52,7 +71,7 @@ def relax(campaign: CheckedCampaign, models: CampaignModels) -> StageOutcome:
             failures.append(f"{seed.phase} at {pressure:g} GPa ({relaxation.outcome})")
     if not relaxed:
         raise CampaignError(
-            f"no phase could be relaxed with {models.foundation.name}: {'; '.join(failures)}; "
+            f"no phase could be relaxed with {model.name}: {'; '.join(failures)}; "
             "check the seed structures, or raise sampling.relaxation.largest_steps"
         )
     write_structures(campaign.workspace.in_round(0, "relaxed.xyz"), relaxed)
@@ -62,9 +81,40 @@ def relax(campaign: CheckedCampaign, models: CampaignModels) -> StageOutcome:
     return StageOutcome(summary)
 
 
-def read_starts(campaign: CheckedCampaign) -> list[Start]:
-    """The relaxed phases."""
-    candidates = read_candidates(campaign.workspace.in_round(0, "relaxed.xyz"))
+def relax_again(campaign: CheckedCampaign, models: CampaignModels, round: int) -> StageOutcome:
+    """Relax the cells of the preparation with the model that explores in this round.
+
+    In the cells of another model its pressure would be another one. What does not converge stays as it was
+    in the round before, and is named.
+    """
+    first, before = read_starts(campaign, 0), read_starts(campaign, round - 1)
+    relaxations = relax_at_pressure(
+        models.exploring(round).model,
+        [start.atoms for start in first],
+        [start.pressure_GPa for start in first],
+        campaign.config.sampling.relaxation,
+    )
+    cells, failures, largest = [], [], 0.0
+    for start, relaxation in zip(before, relaxations, strict=True):
+        cell = relaxation.atoms if relaxation.converged else start.atoms
+        if not relaxation.converged:
+            failures.append(f"{start.phase} at {start.pressure_GPa:g} GPa ({relaxation.outcome})")
+        largest = max(largest, abs(cell.get_volume() / start.atoms.get_volume() - 1))
+        cells.append(Candidate(cell, "anchors", "relaxed", start.phase, start.pressure_GPa))
+    write_candidates(campaign.workspace.in_round(round, "relaxed.xyz"), cells)
+    summary = f"{len(cells)} cells, volumes changed by up to {100 * largest:.2g} %"
+    if failures:
+        summary += f"; warning: kept as they were, not relaxed: {'; '.join(failures)}"
+    return StageOutcome(summary, {"kept": failures})
+
+
+def read_starts(campaign: CheckedCampaign, round: int = 0) -> list[Start]:
+    """The phases as last relaxed, in this round or before it."""
+    files = campaign.workspace
+    relaxed_in = max(
+        number for number in range(round + 1) if number == 0 or files.in_round(number, "relaxed.xyz").exists()
+    )
+    candidates = read_candidates(files.in_round(relaxed_in, "relaxed.xyz"))
     return [Start(one.phase, one.pressure_GPa, one.atoms) for one in candidates]
 
 
@@ -92,7 +142,7 @@ def make_anchors(
     anchors = generate_anchors(
         read_starts(campaign),
         config.regime.temperatures_K,
-        models.foundation.model,
+        models.exploring(0).model,
         config.sampling,
         np.random.default_rng([config.random_seed, ANCHOR_STREAM]),
         on_step=listener.advanced,
@@ -111,7 +161,7 @@ def make_hold_out(
         read_starts(campaign),
         config.regime.temperatures_K,
         anchors,
-        models.foundation.model,
+        models.exploring(0).model,
         config.sampling,
         np.random.default_rng([config.random_seed, HOLD_OUT_STREAM]),
         on_step=listener.advanced,

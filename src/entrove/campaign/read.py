@@ -19,6 +19,7 @@ from entrove.campaign.results import (
     ErrorRow,
     FingerprintMap,
     Parity,
+    PoolRow,
     StageTime,
     WalkerRow,
 )
@@ -56,7 +57,7 @@ def read_results(folder: Path) -> CampaignResults:
         rounds_planned=config.stopping.rounds,
         level_of_theory=describe_level(level),
         level_of_theory_hash=level.hash,
-        foundation_model=config.model.name,
+        foundation_model=_models_in_words(config),
         config_yaml=text,
         errors=tuple(_errors(stages)),
         labels=tuple(
@@ -67,6 +68,7 @@ def read_results(folder: Path) -> CampaignResults:
         ),
         parity=tuple(_parity(stages, workspace)),
         walkers=tuple(WalkerRow(**row) for record in stages for row in record.payload.get("walkers", ())),
+        pools=tuple(row for record in stages for row in _pools(record)),
         next_gain_nats={
             record.round: record.payload["gain_nats"] for record in stages if record.stage == "select"
         },
@@ -102,6 +104,19 @@ def model_title(round: int) -> str:
     ('untuned', 'round 2')
     """
     return "untuned" if round == 0 else f"round {round}"
+
+
+def _pools(record: StageRecord) -> list[PoolRow]:
+    reserved = record.payload.get("reserved_by_pool", {})
+    picked = record.payload.get("picked_by_pool", {})
+    return [PoolRow(record.round, pool, places, picked[pool]) for pool, places in reserved.items()]
+
+
+def _models_in_words(config: CampaignConfig) -> str:
+    given = config.model.explore_with
+    if given is None:
+        return config.model.name
+    return f"{config.model.name}, explored with {given if isinstance(given, str) else ', '.join(given)}"
 
 
 def _verdict(stages: Sequence[StageRecord], is_running: bool) -> str:

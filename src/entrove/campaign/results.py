@@ -105,6 +105,16 @@ class WalkerRow:
 
 
 @dataclass(frozen=True)
+class PoolRow:
+    """Places of a round that were reserved for a pool, and candidates of it that were picked."""
+
+    round: int
+    pool: str
+    reserved: int
+    picked: int
+
+
+@dataclass(frozen=True)
 class CampaignResults:
     """A whole campaign, finished or not."""
 
@@ -124,5 +134,6 @@ class CampaignResults:
     stages: tuple[StageTime, ...] = ()
     parity: tuple[Parity, ...] = ()
     walkers: tuple[WalkerRow, ...] = ()
+    pools: tuple[PoolRow, ...] = ()
     next_gain_nats: dict[int, float] = field(default_factory=dict)  # round -> what its labels added
     fingerprint_map: FingerprintMap | None = None

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import ValidationError
 
 from entrove.campaign.config import CampaignConfig
 from entrove.campaign.config_file import format_key_path
@@ -17,6 +18,7 @@ FREE_TO_CHANGE = (
     ("stopping",),
     ("model", "device"),
     ("model", "threads"),
+    ("model", "verify_batching"),
     ("labelling", "executor"),
     ("labelling", "time_limit_s"),
     ("labelling", "longer_try_factor"),
@@ -39,7 +41,7 @@ def settle_config(path: Path, config: CampaignConfig) -> None:
     """
     wanted = config.model_dump(mode="json")
     if path.exists():
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+        found = _with_new_defaults(yaml.safe_load(path.read_text(encoding="utf-8")))
         changed = [key for key in _differences(found, wanted) if not _may_change(key)]
         if changed:
             listing = "; ".join(
@@ -55,6 +57,14 @@ def settle_config(path: Path, config: CampaignConfig) -> None:
         _HEADER + yaml.safe_dump(wanted, sort_keys=False, allow_unicode=True), encoding="utf-8"
     )
     partial.replace(path)
+
+
+def _with_new_defaults(found: Any) -> Any:
+    """Give keys that a later version has added their defaults, which stand for what was done before them."""
+    try:
+        return CampaignConfig.model_validate(found).model_dump(mode="json")
+    except ValidationError:
+        return found
 
 
 def _differences(found: Any, wanted: Any, at: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:

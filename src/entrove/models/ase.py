@@ -123,8 +123,8 @@ def load_import_path(path: str) -> LoadedModel:
         made = factory()
     except Exception as error:  # foreign code can raise anything
         raise ModelError(
-            f"{path}: cannot build this calculator ({type(error).__name__}: {error}); give 'module:factory', "
-            "importable from here, that needs no arguments"
+            f"{path}: cannot build this calculator ({type(error).__name__}: {error}); give 'module:factory' "
+            "that needs no arguments, and put the folder of a module of your own on PYTHONPATH"
         ) from error
     if isinstance(made, LoadedModel):
         return made

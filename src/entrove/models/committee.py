@@ -120,6 +120,7 @@ def committee_of(members: Sequence[LoadedModel]) -> LoadedModel:
         cutoff_A=max(cutoffs) if cutoffs else None,
         batched=all(member.batched for member in members),
         make_calculator=make_calculator,
+        members=tuple(members),
     )
 
 

@@ -21,6 +21,7 @@ class LoadedModel:
     eV/A and stress (systems, 3, 3) in eV/A^3 with ASE's sign (positive = tensile). `species` holds
     chemical symbols, None when the model cannot say. `cutoff_A` is the radius of its neighbour list,
     None when it has none of its own. `batched` is False when `model` walks over the systems one by one.
+    `members` are the models of a committee.
     """
 
     name: str
@@ -30,6 +31,7 @@ class LoadedModel:
     batched: bool
     make_calculator: Callable[[], Calculator]
     make_features: Callable[[], ModelFeatureMap] | None = None
+    members: tuple["LoadedModel", ...] = ()
 
     def calculator(self) -> Calculator:
         """Build the model's own ASE calculator, which shares no batching code with `model`."""

@@ -11,6 +11,9 @@ ALLEGRO_NAMES = ("allegro-oam-l",)
 NAMES = SEVENNET_NAMES + ALLEGRO_NAMES
 """Names that `load` knows beside files and import paths."""
 
+FILE_SUFFIXES = (".pth", ".ckpt", ".nequip.zip", ".nequip.pt2")
+"""Files that `load` knows."""
+
 
 def load(name_or_path: str, *, device: str = "auto") -> LoadedModel:
     """Load a model for batched evaluation.
@@ -26,7 +29,7 @@ def load(name_or_path: str, *, device: str = "auto") -> LoadedModel:
             f"{name_or_path} is a folder; a model bundle is loaded by entrove.load_model, "
             "here give a model's name or file"
         )
-    base, modal = _split_modal(name_or_path)
+    base, modal = split_modal(name_or_path)
     if base in SEVENNET_NAMES:
         from entrove.models.sevennet import load_sevennet, pretrained_checkpoint
 
@@ -39,6 +42,8 @@ def load(name_or_path: str, *, device: str = "auto") -> LoadedModel:
     if base in ALLEGRO_NAMES:
         from entrove.models.nequip import find_foundation_model, load_nequip
 
+        if modal is not None:
+            raise ModelError(f"{base} has a single fidelity but '{modal}' is asked for; leave out '@{modal}'")
         return load_nequip(find_foundation_model(base), name=base, device=device)
     if name_or_path.endswith((".nequip.pt2", ".nequip.zip", ".ckpt")):
         from entrove.models.nequip import load_nequip
@@ -51,7 +56,12 @@ def load(name_or_path: str, *, device: str = "auto") -> LoadedModel:
     raise ModelError(_unknown(name_or_path))
 
 
-def _split_modal(name_or_path: str) -> tuple[str, str | None]:
+def split_modal(name_or_path: str) -> tuple[str, str | None]:
+    """Take "model@fidelity" apart; a path may hold at signs of its own.
+
+    >>> split_modal("7net-mf-0@PBE"), split_modal("7net-0")
+    (('7net-mf-0', 'PBE'), ('7net-0', None))
+    """
     if "@" not in name_or_path or Path(name_or_path).exists():
         return name_or_path, None
     base, _, modal = name_or_path.rpartition("@")
@@ -68,5 +78,6 @@ def _unknown(name: str) -> str:
     near = difflib.get_close_matches(name.lower(), NAMES, n=1)
     hint = f" Did you mean '{near[0]}'?" if near else ""
     return (
-        f"unknown model '{name}'.{hint} Known names: {', '.join(NAMES)}; or give a SevenNet checkpoint *.pth"
+        f"unknown model '{name}'.{hint} Known names: {', '.join(NAMES)}; or give a file "
+        f"({', '.join('*' + suffix for suffix in FILE_SUFFIXES)}), or 'module:factory' of an ASE calculator"
     )

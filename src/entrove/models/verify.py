@@ -65,10 +65,25 @@ class CountsNeighbours(Protocol):
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """One structure: largest differences, batched minus single, and the neighbours that both saw.
+class NeighbourCount:
+    """Directed pairs that a model sees in a structure of a batch; the fewest and the most that ASE sees."""
 
-    `neighbours_batched` is None when the model cannot count them.
+    model: str
+    batched: int
+    single: tuple[int, int]
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the batch has the neighbours that ASE finds."""
+        fewest, most = self.single
+        return fewest <= self.batched <= most
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One structure: largest differences, batched minus single, and the neighbours of each model that tells.
+
+    A committee has a count for each member, because members have cutoffs of their own.
     """
 
     formula: str
@@ -76,8 +91,7 @@ class Comparison:
     energy_difference_eV_per_atom: float
     forces_difference_eV_per_A: float
     stress_difference_eV_per_A3: float | None
-    neighbours_batched: int | None
-    neighbours_single: tuple[int, int] | None
+    neighbours: tuple[NeighbourCount, ...]
 
     def problems(self, tolerances: Tolerances) -> list[str]:
         """Say what exceeds the tolerances; an empty list when all is well."""
@@ -94,20 +108,27 @@ class Comparison:
             for name, value, allowed, unit in measured
             if not abs(value) <= allowed
         ]
-        if self.neighbours_batched is not None and self.neighbours_single is not None:
-            fewest, most = self.neighbours_single
-            if not fewest <= self.neighbours_batched <= most:
-                found.append(f"{self.neighbours_batched} neighbours instead of {fewest}")
+        found += [
+            f"{count.batched} neighbours instead of {count.single[0]} in {count.model}"
+            for count in self.neighbours
+            if not count.agrees
+        ]
         return found
 
 
 @dataclass(frozen=True)
 class VerificationReport:
-    """What was compared, structure by structure."""
+    """What was compared, structure by structure.
+
+    `batched` is False for a model that evaluates one structure at a time anyway. `uncounted` names the
+    models, members of a committee one by one, whose neighbours could not be compared with ASE's.
+    """
 
     model: str
     tolerances: Tolerances
     comparisons: tuple[Comparison, ...]
+    batched: bool = True
+    uncounted: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -123,10 +144,13 @@ class VerificationReport:
         ]
         if not lines:
             forces = max((c.forces_difference_eV_per_A for c in self.comparisons), default=0.0)
-            return (
-                f"{self.model}: batches agree with its ASE calculator on {len(self.comparisons)} structures "
-                f"(forces to {forces:.1g} eV/A)"
+            agreement = (
+                f"its ASE calculator on {len(self.comparisons)} structures (forces to {forces:.1g} eV/A)"
             )
+            if not self.batched:
+                return f"{self.model}: one structure at a time, no batches; agrees with {agreement}"
+            uncounted = f"; neighbours not compared: no count from {', '.join(self.uncounted)}"
+            return f"{self.model}: batches agree with {agreement}" + (uncounted if self.uncounted else "")
         return "\n".join([f"{self.model}: batches disagree with its ASE calculator:", *lines])
 
 
@@ -137,18 +161,21 @@ def verify_batching(
 
     The probes are the smallest crystal's primitive cell, where an atom is its own neighbour through
     images, and a big supercell, so that sizes are mixed in the batch. Compared are energy, forces, stress
-    and the number of neighbours, the latter against ASE's neighbour list. Raises `ModelError` for
-    an element that the model does not know.
+    and, for models that tell them and have one cutoff, the number of neighbours against ASE's neighbour
+    list. Raises `ModelError` for an element that the model does not know.
     """
     samples = [copy_structure(atoms) for atoms in structures] + _probes(structures)
     batched = predict(model, samples)
-    counts = _count_neighbours(model, samples)
     calculator = model.calculator()
+    networks = [one for one in model.members or (model,) if one.batched]
     comparisons = tuple(
-        _compare(atoms, result, count, calculator, model.cutoff_A)
-        for atoms, result, count in zip(samples, batched, counts, strict=True)
+        _compare(atoms, result, calculator, [count for one in networks for count in _count(one, atoms)])
+        for atoms, result in zip(samples, batched, strict=True)
     )
-    return VerificationReport(model.name, tolerances or Tolerances(), comparisons)
+    uncounted = tuple(one.name for one in networks if not _tells_neighbours(one))
+    return VerificationReport(
+        model.name, tolerances or Tolerances(), comparisons, batched=model.batched, uncounted=uncounted
+    )
 
 
 def verified(
@@ -178,7 +205,7 @@ def verified(
 
 def serial(model: LoadedModel) -> LoadedModel:
     """The same model behind its own ASE calculator, one structure at a time."""
-    return dataclasses.replace(model, model=SerialModel(model.calculator()), batched=False)
+    return dataclasses.replace(model, model=SerialModel(model.calculator()), batched=False, members=())
 
 
 def _probes(structures: Sequence[Atoms]) -> list[Atoms]:
@@ -211,21 +238,28 @@ def _probes(structures: Sequence[Atoms]) -> list[Atoms]:
     return probes
 
 
-def _count_neighbours(model: LoadedModel, samples: Sequence[Atoms]) -> list[int | None]:
+def _tells_neighbours(model: LoadedModel) -> bool:
+    return model.cutoff_A is not None and isinstance(model.model, CountsNeighbours)
+
+
+def _count(model: LoadedModel, atoms: Atoms) -> list[NeighbourCount]:
+    """Count the neighbours of a structure in a batch of two copies; an empty list if the model tells none."""
     batched = model.model
-    if not isinstance(batched, CountsNeighbours):
-        return [None] * len(samples)
-    counts: list[int | None] = []
-    for atoms in samples:
-        state = torch_sim.initialize_state([atoms, atoms], batched.device, batched.dtype)
-        first, second = batched.count_neighbours(state).tolist()
-        # Unequal counts of equal systems are as wrong as a wrong count.
-        counts.append(first if first == second else -1)
-    return counts
+    if model.cutoff_A is None or not isinstance(batched, CountsNeighbours):
+        return []
+    state = torch_sim.initialize_state([atoms, atoms], batched.device, batched.dtype)
+    first, second = batched.count_neighbours(state).tolist()
+    count_within = functools.partial(neighbor_list, "i", atoms)
+    single = (
+        len(count_within(model.cutoff_A - CUTOFF_DOUBT_A)),
+        len(count_within(model.cutoff_A + CUTOFF_DOUBT_A)),
+    )
+    # Unequal counts of equal systems are as wrong as a wrong count.
+    return [NeighbourCount(model.name, first if first == second else -1, single)]
 
 
 def _compare(
-    atoms: Atoms, batched: Atoms, count: int | None, calculator: Calculator, cutoff_A: float | None
+    atoms: Atoms, batched: Atoms, calculator: Calculator, neighbours: Sequence[NeighbourCount]
 ) -> Comparison:
     single = copy_structure(atoms)
     single.calc = calculator
@@ -234,19 +268,11 @@ def _compare(
     stress = None
     if atoms.pbc.any() and "stress" in getattr(batched.calc, "results", {}):
         stress = float(np.abs(batched.get_stress() - single.get_stress()).max())
-    neighbours = None
-    if cutoff_A is not None:
-        count_within = functools.partial(neighbor_list, "i", atoms)
-        neighbours = (
-            len(count_within(cutoff_A - CUTOFF_DOUBT_A)),
-            len(count_within(cutoff_A + CUTOFF_DOUBT_A)),
-        )
     return Comparison(
         formula=atoms.get_chemical_formula(),
         atoms=len(atoms),
         energy_difference_eV_per_atom=float(energy) / len(atoms),
         forces_difference_eV_per_A=float(forces),
         stress_difference_eV_per_A3=stress,
-        neighbours_batched=count,
-        neighbours_single=neighbours,
+        neighbours=tuple(neighbours),
     )

@@ -97,6 +97,7 @@ def render_report(results: CampaignResults) -> str:
             "errors_by_part": tables.errors_by_part(results.errors),
             "every_error": tables.every_error(results.errors),
             "gains": tables.gains(results),
+            "pools": tables.pools(results.pools),
             "spending": tables.spending(results.labels),
             "quarantine": tables.quarantine(results.labels),
             "labels": tables.every_label(results.labels[:MOST_LABEL_ROWS]),

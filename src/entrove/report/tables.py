@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from entrove.campaign.results import CampaignResults, ErrorRow, LabelRow, WalkerRow
+from entrove.campaign.results import CampaignResults, ErrorRow, LabelRow, PoolRow, WalkerRow
 from entrove.report.formatting import (
     MISSING,
     format_column,
@@ -114,6 +114,18 @@ def gains(results: CampaignResults) -> Table:
         Column("Added (nats)", numeric=True),
         Column("Per label (nats)", numeric=True),
         Column("From pools", prose=True),
+    )
+    return Table(heads, cells)
+
+
+def pools(rows: Sequence[PoolRow]) -> Table:
+    """List the places of each round that were reserved for a pool, and how many of it were picked."""
+    cells = [(str(row.round), plain_words(row.pool), str(row.reserved), str(row.picked)) for row in rows]
+    heads = (
+        Column("Round", numeric=True),
+        Column("Pool"),
+        Column("Reserved places", numeric=True),
+        Column("Picked", numeric=True),
     )
     return Table(heads, cells)
 

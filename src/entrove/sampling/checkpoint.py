@@ -1,11 +1,14 @@
 """A state of the walkers as a file: plain tensors and numbers, no pickled code."""
 
+import hashlib
+import logging
 import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch_sim.integrators.md import MDState
 from torch_sim.integrators.npt import NPTLangevinAnisotropicState, NPTLangevinIsotropicState
 from torch_sim.state import SimState
@@ -16,6 +19,8 @@ from entrove.sampling.guards import GuardReason
 from entrove.sampling.restarts import Restart, RestartedFrom
 from entrove.sampling.state import WalkersState
 from entrove.sampling.strength import Strengths
+
+logger = logging.getLogger(__name__)
 
 SCHEMA = 1
 
@@ -39,7 +44,10 @@ def save_walkers(path: str | Path, state: WalkersState) -> None:
 
 
 def load_walkers(path: str | Path, device: str | torch.device = "cpu") -> WalkersState:
-    """Read a state back, to the last bit.
+    """Read a state back, to the last bit, and put it on a device.
+
+    A random generator of another kind of device cannot go on: it is seeded afresh from the stored one, the
+    same way each time, and a line in the log says so.
 
     Raises `CampaignError` when the file is missing, damaged, or of another schema.
     """
@@ -54,7 +62,7 @@ def load_walkers(path: str | Path, device: str | torch.device = "cpu") -> Walker
             f"{path}: the walkers were written by another version (schema is not {SCHEMA}); "
             "delete the file to start them afresh"
         )
-    return _from_plain(plain)
+    return _from_plain(plain, torch.device(device))
 
 
 def _to_plain(state: WalkersState) -> dict[str, Any]:
@@ -77,7 +85,7 @@ def _to_plain(state: WalkersState) -> dict[str, Any]:
     }
 
 
-def _from_plain(plain: dict[str, Any]) -> WalkersState:
+def _from_plain(plain: dict[str, Any], device: torch.device) -> WalkersState:
     md = _batch_from_plain(plain["md"])
     assert isinstance(md, MDState)
     return WalkersState(
@@ -86,7 +94,7 @@ def _from_plain(plain: dict[str, Any]) -> WalkersState:
         step=plain["step"],
         md=md,
         # Generators keep their state in host memory, whatever their device.
-        rng_state=plain["rng_state"].cpu(),
+        rng_state=_generator_state(plain["rng_state"].cpu(), plain["step"], device),
         strengths=Strengths(**plain["strengths"]),
         relaxed=_batch_from_plain(plain["relaxed"]),
         healthy=_batch_from_plain(plain["healthy"]),
@@ -103,6 +111,24 @@ def _from_plain(plain: dict[str, Any]) -> WalkersState:
             for one in plain["restarts"]
         ),
     )
+
+
+def _generator_state(stored: Tensor, step: int, device: torch.device) -> Tensor:
+    """The stored state, or that of a generator seeded from it where the device has generators of another kind.
+
+    The stored state holds the campaign's seed and how far the stream is, so no two streams get one seed.
+    """
+    generator = torch.Generator(device=device)
+    if len(stored) == len(generator.get_state()):
+        return stored
+    digest = hashlib.sha256(stored.numpy().tobytes() + step.to_bytes(8, "little")).digest()
+    logger.warning(
+        "the walkers were stored at step %d on another kind of device than %s: their noise goes on from a new "
+        "seed, so this run will not equal one that stayed there",
+        step,
+        device.type,
+    )
+    return generator.manual_seed(int.from_bytes(digest[:8], "little") >> 1).get_state()
 
 
 def _batch_to_plain(state: SimState) -> dict[str, Any]:

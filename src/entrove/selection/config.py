@@ -41,6 +41,13 @@ class SelectionConfig(Settings):
         description="Candidates that would add less than this, in nats, are rejected (the paper: 0.01); "
         "null: no bar, candidates are only ranked.",
     )
+    admissions_per_label: float = Field(
+        default=2.0,
+        ge=0,
+        description="While walkers explore, the shared dataset takes in so many snapshots for each label of the "
+        "round, spread over the chunks: the best by gain that pass duplicate_tolerance and least_gain. More drive "
+        "the walkers further; 0: walkers see the labels of earlier rounds only.",
+    )
     rank_by: Literal["gain", "gain_per_second"] = Field(
         default="gain",
         description="gain: nats; gain_per_second: nats per second that the label is predicted to cost.",

@@ -97,7 +97,8 @@ def write_bundle(
     (partial / "weights").mkdir(parents=True)
     weights = []
     for index, member in enumerate(members):
-        name = PurePosixPath("weights") / f"member-{index}{member.checkpoint.suffix}"
+        # All suffixes: a package is known by its `.nequip.zip`.
+        name = PurePosixPath("weights") / f"member-{index}{''.join(member.checkpoint.suffixes)}"
         shutil.copyfile(member.checkpoint, partial / name)
         weights.append(Weights(file=str(name), sha256=_sha256(partial / name), seed=member.seed))
     first = members[0]

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from entrove.settings import Settings
 
@@ -91,3 +91,12 @@ class TrainingConfig(Settings):
         description="Random change of the energy head's weights before training, relative to their own "
         "spread, for every member of a committee but the first.",
     )
+
+    @model_validator(mode="after")
+    def _head_noise_has_a_head(self) -> "TrainingConfig":
+        if self.framework == "nequip" and self.head_noise > 0:
+            raise ValueError(
+                f"head_noise={self.head_noise:g} is for framework sevennet; remove it: members of a nequip committee "
+                "differ in the order of the labels"
+            )
+        return self
