@@ -9,6 +9,7 @@ from entrove.campaign.config import CampaignConfig
 from entrove.campaign.config_file import KeyPath, locate, read_config_file
 from entrove.campaign.workspace import Workspace
 from entrove.errors import ConfigError, EntroveError
+from entrove.labelling.checks import check_engine, check_executor
 from entrove.models.loaded import LoadedModel
 from entrove.structures import copy_structure, read_structures, species_of
 
@@ -40,15 +41,27 @@ def check_campaign(config_path: Path, folder: Path | None = None) -> CheckedCamp
 
     `folder` overrides the configuration's own. Raises `ConfigError` with file, key and remedy.
     """
-    config = read_config_file(config_path, CampaignConfig)
-    labelling = config.labelling.resolved_against(config_path.parent.absolute())
-    config = config.model_copy(update={"labelling": labelling})
-    seeds = tuple(_read_seed(config_path, config, index) for index in range(len(config.seeds)))
-    _check_engine(config_path, config, seeds)
+    config, seeds = read_campaign(config_path)
     _check_report(config_path)
     model_name, foundation = _check_model(config_path, config, seeds)
     workspace = Workspace((folder or config_path.parent / config.folder).resolve())
     return CheckedCampaign(config, config_path, workspace, seeds, model_name, foundation)
+
+
+def read_campaign(config_path: Path) -> tuple[CampaignConfig, tuple[Seed, ...]]:
+    """Read a configuration and its seeds, and check that they can be labelled as configured.
+
+    Paths of labelling are full ones, and its engine is bound to the elements of the seeds: the level of
+    theory is final.
+    """
+    config = read_config_file(config_path, CampaignConfig)
+    labelling = config.labelling.resolved_against(config_path.parent.absolute())
+    config = config.model_copy(update={"labelling": labelling})
+    seeds = tuple(_read_seed(config_path, config, index) for index in range(len(config.seeds)))
+    species = species_of([seed.atoms for seed in seeds])
+    _check_labelling(config_path, config, species)
+    bound = labelling.model_copy(update={"engine": labelling.engine.bound_to(species)})
+    return config.model_copy(update={"labelling": bound}), seeds
 
 
 def _problem(config_path: Path, key_path: KeyPath, message: str) -> ConfigError:
@@ -84,22 +97,14 @@ def _read_seed(config_path: Path, config: CampaignConfig, index: int) -> Seed:
     return Seed(seed.phase, atoms)
 
 
-def _check_engine(config_path: Path, config: CampaignConfig, seeds: tuple[Seed, ...]) -> None:
-    engine = config.labelling.engine
-    key_path = ("labelling", "engine", "name")
-    species = species_of([seed.atoms for seed in seeds])
+def _check_labelling(config_path: Path, config: CampaignConfig, species: list[str]) -> None:
+    key_path = ("labelling", "executor", "name")
     try:
-        engine.check_available()
-        missing = engine.uncovered(species)
+        check_executor(config.labelling)
+        key_path = ("labelling", "engine", "name")
+        check_engine(config.labelling, species)
     except EntroveError as error:
         raise _problem(config_path, key_path, str(error)) from error
-    if missing:
-        raise _problem(
-            config_path,
-            key_path,
-            f"the engine '{engine.kind}' has no data for {', '.join(missing)}; "
-            "choose another engine, or give its settings for these elements",
-        )
 
 
 def _check_report(config_path: Path) -> None:
