@@ -75,7 +75,7 @@ class AttemptExecutor:
         from parsl import DataFlowKernel, python_app
 
         config = parsl_config(self._execution, self._run_folder)
-        self._capacity = _count_workers(config, at_least=self._execution.capacity)
+        self._capacity = max(count_workers(config), self._execution.capacity)
         self._run_folder.mkdir(parents=True, exist_ok=True)
         _put_scripts_on_path()
         self._log = _open_log(self._run_folder / LOG_FILE)
@@ -140,7 +140,7 @@ def parsl_config(execution: AnyExecution, run_folder: Path) -> "Config":
             return _import_config(execution.config)
 
 
-def _count_workers(config: "Config", at_least: int) -> int:
+def count_workers(config: "Config") -> int:
     """Workers of a Parsl configuration when all its jobs run, as far as it says how many there are."""
     counted = 0
     for executor in config.executors:
@@ -148,7 +148,7 @@ def _count_workers(config: "Config", at_least: int) -> int:
         provider = getattr(executor, "provider", None)
         nodes = provider.max_blocks * provider.nodes_per_block if provider is not None else 1
         counted += int(per_node) * nodes if math.isfinite(per_node) else 0
-    return max(counted, at_least)
+    return counted
 
 
 def _configure(executor: Any, run_folder: Path) -> "Config":
