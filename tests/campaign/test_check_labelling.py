@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ase.build import bulk
 
 from entrove.campaign.check import read_campaign
-from entrove.errors import ConfigError
+from entrove.campaign.settled import settle_config
+from entrove.errors import CampaignError, ConfigError
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "sodium_chloride"
 
@@ -60,3 +62,31 @@ def test_a_cluster_without_slurm_is_said_before_anything_runs(
         ConfigError, match=r"labelling\.executor\.name: executor slurm: there is no 'sbatch' on PATH"
     ):
         read_campaign(login_node)
+
+
+def test_a_campaign_keeps_its_potentials_wherever_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    bulk("Si", cubic=True).write(tmp_path / "diamond.xyz")
+    for folder in ("first", "second"):
+        (tmp_path / folder / "potpaw_PBE" / "Si").mkdir(parents=True)
+        (tmp_path / folder / "potpaw_PBE" / "Si" / "POTCAR").write_text("PAW_PBE Si 05Jan2001")
+    (tmp_path / "sbatch").touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    def settle(folder: str) -> None:
+        path = tmp_path / "campaign.yaml"
+        engine = {"name": "vasp", "potential_folder": folder}
+        given = {
+            "name": "silicon",
+            "seeds": [{"phase": "diamond", "file": "diamond.xyz"}],
+            "labelling": {"engine": engine, "executor": {"name": "slurm"}},
+        }
+        path.write_text(yaml.safe_dump(given))
+        settle_config(tmp_path / "config.yaml", read_campaign(path)[0])
+
+    settle("first")
+    settle("second")
+    (tmp_path / "second" / "potpaw_PBE" / "Si" / "POTCAR").write_text("PAW_PBE Si 14Jun2026")
+    with pytest.raises(
+        CampaignError, match=r"labelling\.engine\.potential_hashes\.Si: '\w+' before, '\w+' now"
+    ):
+        settle("second")

@@ -214,6 +214,19 @@ def test_espresso_labels_equal_espresso_called_directly(tmp_path: Path):
 
 @pytest.mark.espresso
 @needs_espresso
+def test_espresso_starts_with_a_magnetization_and_finds_that_silicon_has_none(tmp_path: Path):
+    polarised = ESPRESSO.model_copy(update={"starting_magnetization": {"Si": 0.25}})
+    ends = [attempt(ESPRESSO, tmp_path / "paired"), attempt(polarised, tmp_path / "polarised")]
+    assert [end.outcome for end in ends] == [Outcome.CONVERGED] * 2
+    written = (tmp_path / "polarised" / "espresso.pwi").read_text().replace(" ", "")
+    assert "nspin=2" in written
+    assert "starting_magnetization(1)=0.25" in written
+    assert "total magnetization" in (tmp_path / "polarised" / "espresso.pwo").read_text()
+    assert ends[0].energy_eV == pytest.approx(ends[1].energy_eV, abs=1e-4)
+
+
+@pytest.mark.espresso
+@needs_espresso
 def test_espresso_says_when_it_did_not_converge(tmp_path: Path):
     end = attempt(ESPRESSO.model_copy(update={"max_scf_steps": 2}), tmp_path)
     assert end.outcome is Outcome.NOT_CONVERGED

@@ -25,6 +25,7 @@ OTHER_VALUE = {
     "basis_set": "TZVP-MOLOPT-GTH",
     "input": {"system": {"tot_charge": 1}},
     "magnetic_moments": {"Si": 1.0},
+    "starting_magnetization": {"Si": 0.5},
     "dataset_hashes": {"Si": "other"},
     "potential_hashes": {"Si": "other"},
     "basis_set_file": "BASIS_MOLOPT_UZH",

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from ase import Atoms
 from ase.units import Rydberg
@@ -47,7 +47,7 @@ REFUSED: dict[str, dict[str, str]] = {
         "ecutrho": _OWN_KEY + "density_cutoff_eV",
         "degauss": _OWN_KEY + "smearing_eV",
         "nosym": "a displaced crystal must not become another calculation by its symmetry",
-        "nspin": "give magnetic_moments, which sets it and the moments that it starts from",
+        "nspin": "give starting_magnetization, which sets it and where it starts",
     },
     "electrons": {
         "conv_thr": _OWN_KEY + "energy_convergence_eV",
@@ -86,10 +86,10 @@ class Espresso(Engine):
     energy_convergence_eV: PositiveFloat = Field(
         default=1e-6, description="Estimated energy error at self-consistency in eV for the cell."
     )
-    magnetic_moments: dict[str, float] = Field(
+    starting_magnetization: dict[str, Annotated[float, Field(ge=-1.0, le=1.0)]] = Field(
         default_factory=dict,
-        description="Initial magnetic moment per chemical symbol in Bohr magnetons, such as {Fe: 2.2}; with any, "
-        "two spin channels are computed.",
+        description="Start of the magnetization per chemical symbol as pw.x takes it, a fraction of the valence electrons "
+        "between -1 and 1, such as {Fe: 0.5}; with any, two spin channels are computed.",
     )
     input: dict[str, dict[str, JsonValue]] = Field(
         default_factory=dict,
@@ -113,7 +113,9 @@ class Espresso(Engine):
                 )
             refuse_keys(values, REFUSED.get(namelist, {}), f"input: {namelist}")
             if any(key.startswith(("celldm", "starting_magnetization")) for key in values):
-                raise ValueError("the structure decides celldm, and magnetic_moments starting_magnetization")
+                raise ValueError(
+                    "the structure decides celldm; starting_magnetization is a key of the engine, per chemical symbol"
+                )
         return settings
 
     @property
@@ -126,8 +128,8 @@ class Espresso(Engine):
         settings = self.model_dump(
             mode="json", exclude={"command", "pseudopotential_folder", "max_scf_steps"}
         )
-        if not self.magnetic_moments:
-            del settings["magnetic_moments"]
+        if not self.starting_magnetization:
+            del settings["starting_magnetization"]
         settings["pseudopotentials"] = {
             symbol: f"{name} {hash_file(self.name, self.pseudopotential_folder / name)}"
             for symbol, name in sorted(self.pseudopotentials.items())
@@ -169,7 +171,7 @@ class Espresso(Engine):
         output = folder / OUTPUT_FILE
         try:
             computation = evaluate_calculator(
-                self.calculator(atoms, folder, rung), with_moments(atoms, self.magnetic_moments)
+                self.calculator(atoms, folder, rung), with_moments(atoms, self.starting_magnetization)
             )
         except Exception as error:
             # pw.x that stops unconverged also fails as a program, or leaves no forces to read.
@@ -217,7 +219,7 @@ class Espresso(Engine):
                 "electron_maxstep": self.max_scf_steps * (1 if rung == 0 else 3),
             },
         }
-        if self.magnetic_moments:
+        if self.starting_magnetization:
             data["system"]["nspin"] = 2
         for namelist, settings in self.input.items():
             data[namelist] = data.get(namelist, {}) | settings
