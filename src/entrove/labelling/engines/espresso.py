@@ -88,8 +88,8 @@ class Espresso(Engine):
     )
     starting_magnetization: dict[str, Annotated[float, Field(ge=-1.0, le=1.0)]] = Field(
         default_factory=dict,
-        description="Start of the magnetization per chemical symbol as pw.x takes it, a fraction of the valence electrons "
-        "between -1 and 1, such as {Fe: 0.5}; with any, two spin channels are computed.",
+        description="Start of the magnetization per chemical symbol as pw.x takes it, in fractions of the valence "
+        "electrons between -1 and 1, such as {Fe: 0.5}; with any, two spin channels are computed.",
     )
     input: dict[str, dict[str, JsonValue]] = Field(
         default_factory=dict,
