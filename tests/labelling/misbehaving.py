@@ -81,3 +81,8 @@ def never_converged() -> EMT:
     calculator = EMT()
     calculator.converged = False
     return calculator
+
+
+def refuses_to_start() -> EMT:
+    """A calculator that cannot be made here."""
+    raise RuntimeError("no licence server")

@@ -3,7 +3,9 @@
 The engines run as they do in a campaign, in a process that a worker starts.
 """
 
+import re
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +13,8 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
+from gpaw import GPAW as GPAW_PROGRAM
+from gpaw import PW, FermiDirac
 
 from entrove.errors import LabelError
 from entrove.labelling import worker
@@ -30,6 +34,9 @@ needs_espresso = pytest.mark.skipif(
 needs_cp2k = pytest.mark.skipif(
     shutil.which("cp2k.psmp") is None, reason="CP2K is not installed (Debian: cp2k cp2k-data)"
 )
+
+RYDBERG_eV, BOHR_A = 13.60569193, 0.52917721
+"""CODATA 2006, which Quantum ESPRESSO and the reader of its output use: later values move energies by 2e-5 eV."""
 
 GPAW = Gpaw(cutoff_eV=250.0, kpoint_spacing_per_A=1.0)
 ESPRESSO = Espresso(
@@ -66,12 +73,31 @@ def attempt(engine: Engine, folder: Path, rung: int = 0) -> AttemptEnd:
     )
 
 
+def hand_counted_kpoints(atoms: Atoms, spacing_per_A: float) -> tuple[int, int, int]:
+    """2 pi |a_j x a_k| / V is the length of a reciprocal vector; a spacing is at most `spacing_per_A`."""
+    a, b, c = atoms.cell.array
+    volume = abs(np.dot(a, np.cross(b, c)))
+    lengths = [2 * np.pi * np.linalg.norm(np.cross(*pair)) / volume for pair in ((b, c), (c, a), (a, b))]
+    first, second, third = (int(np.ceil(length / spacing_per_A)) for length in lengths)
+    return first, second, third
+
+
 @pytest.mark.gpaw
 def test_gpaw_labels_equal_gpaw_called_directly(tmp_path: Path):
     end = attempt(GPAW, tmp_path)
     assert end.outcome is Outcome.CONVERGED
     atoms = silicon()
-    atoms.calc = GPAW.calculator(atoms)
+    # Written out by hand, so that a setting of the engine that never arrives would show.
+    atoms.calc = GPAW_PROGRAM(
+        mode=PW(250.0),
+        xc="PBE",
+        kpts=hand_counted_kpoints(atoms, 1.0),
+        occupations=FermiDirac(0.1),
+        convergence={"energy": 1e-4, "density": 1e-4},
+        symmetry={"point_group": False},
+        eigensolver={"name": "davidson", "niter": 1},
+        txt=None,
+    )
     # The same program from the same start: what differs is the order of floating-point sums.
     assert end.energy_eV == pytest.approx(atoms.get_potential_energy(force_consistent=True), abs=1e-6)
     np.testing.assert_allclose(end.forces_eV_per_A, atoms.get_forces(), atol=1e-5)
@@ -98,6 +124,22 @@ def test_gpaw_forces_are_derivatives_of_the_energy_that_is_stored(tmp_path: Path
 
 
 @pytest.mark.gpaw
+def test_gpaw_starts_from_the_moments_that_are_given(tmp_path: Path):
+    """A hydrogen atom: with its spin 1 eV (1.1 eV in PBE at convergence) below the spin-paired solution."""
+    atoms = Atoms("H", cell=[4.0, 4.5, 5.0], pbc=True)
+    paired = Gpaw(cutoff_eV=200.0, kpoint_spacing_per_A=2.0)
+    polarised = paired.model_copy(update={"spin_polarised": True, "magnetic_moments": {"H": 1.0}})
+    (tmp_path / "paired").mkdir()
+    (tmp_path / "polarised").mkdir()
+    gain = (
+        paired.compute(atoms, tmp_path / "paired", 0).energy_eV
+        - polarised.compute(atoms, tmp_path / "polarised", 0).energy_eV
+    )
+    assert 0.7 < gain < 1.3
+    assert "Total magnetic moment" in (tmp_path / "polarised" / "gpaw.txt").read_text()
+
+
+@pytest.mark.gpaw
 def test_gpaw_says_when_it_did_not_converge(tmp_path: Path):
     end = attempt(GPAW.model_copy(update={"max_scf_steps": 2}), tmp_path)
     assert end.outcome is Outcome.NOT_CONVERGED
@@ -119,19 +161,68 @@ def test_gpaw_knows_its_datasets_and_functionals():
         Gpaw(functional="SCAN").check_available()
 
 
+def run_by_hand(atoms: Atoms, folder: Path) -> tuple[float, np.ndarray]:
+    """Energy (eV) and forces (eV/A) by pw.x, its input and output written and read without ASE."""
+    folder.mkdir()
+    rows = [f"Si {x:.10f} {y:.10f} {z:.10f}" for x, y, z in atoms.positions]
+    cell = [" ".join(f"{value:.10f}" for value in row) for row in atoms.cell.array]
+    (folder / "si.in").write_text(
+        f"""&control
+ calculation='scf', tprnfor=.true., tstress=.true., pseudo_dir='{PSEUDOPOTENTIALS}', outdir='.'
+/
+&system
+ ibrav=0, nat=2, ntyp=1, ecutwfc={250.0 / RYDBERG_eV}, ecutrho={1000.0 / RYDBERG_eV}, nosym=.true.,
+ occupations='smearing', smearing='fermi-dirac', degauss={0.1 / RYDBERG_eV}
+/
+&electrons
+ conv_thr={1e-6 / RYDBERG_eV}
+/
+ATOMIC_SPECIES
+Si 28.0855 Si.pbe-rrkj.UPF
+K_POINTS automatic
+{" ".join(map(str, hand_counted_kpoints(atoms, 1.0)))} 0 0 0
+CELL_PARAMETERS angstrom
+"""
+        + "\n".join([*cell, "ATOMIC_POSITIONS angstrom", *rows])
+        + "\n"
+    )
+    text = subprocess.run(
+        ["pw.x", "-in", "si.in"], cwd=folder, capture_output=True, text=True, check=True
+    ).stdout
+    energy = float(re.findall(r"^!\s+total energy\s+=\s+(\S+) Ry", text, re.MULTILINE)[-1])
+    total = text.partition("Forces acting on atoms")[2].partition("contrib. to forces")[0]
+    forces = [
+        [float(value) for value in line.split()[-3:]]
+        for line in total.splitlines()
+        if line.lstrip().startswith("atom ")
+    ][:2]
+    return energy * RYDBERG_eV, np.array(forces) * RYDBERG_eV / BOHR_A
+
+
 @pytest.mark.espresso
 @needs_espresso
 def test_espresso_labels_equal_espresso_called_directly(tmp_path: Path):
     ESPRESSO.check_available()
     end = attempt(ESPRESSO, tmp_path / "label")
     assert end.outcome is Outcome.CONVERGED
-    atoms = silicon()
-    (tmp_path / "direct").mkdir()
-    atoms.calc = ESPRESSO.calculator(atoms, tmp_path / "direct")
-    assert end.energy_eV == pytest.approx(atoms.get_potential_energy(), abs=1e-5)
-    np.testing.assert_allclose(end.forces_eV_per_A, atoms.get_forces(), atol=1e-4)
+    energy, forces = run_by_hand(silicon(), tmp_path / "direct")
+    assert end.energy_eV == pytest.approx(energy, abs=1e-5)
+    np.testing.assert_allclose(end.forces_eV_per_A, forces, atol=1e-4)
     assert end.engine_version.startswith(("6.", "7."))
     assert not list((tmp_path / "label").glob("pwscf.wfc*"))
+
+
+@pytest.mark.espresso
+@needs_espresso
+def test_espresso_starts_with_a_magnetization_and_finds_that_silicon_has_none(tmp_path: Path):
+    polarised = ESPRESSO.model_copy(update={"starting_magnetization": {"Si": 0.25}})
+    ends = [attempt(ESPRESSO, tmp_path / "paired"), attempt(polarised, tmp_path / "polarised")]
+    assert [end.outcome for end in ends] == [Outcome.CONVERGED] * 2
+    written = (tmp_path / "polarised" / "espresso.pwi").read_text().replace(" ", "")
+    assert "nspin=2" in written
+    assert "starting_magnetization(1)=0.25" in written
+    assert "total magnetization" in (tmp_path / "polarised" / "espresso.pwo").read_text()
+    assert ends[0].energy_eV == pytest.approx(ends[1].energy_eV, abs=1e-4)
 
 
 @pytest.mark.espresso
@@ -154,7 +245,7 @@ def test_every_rung_of_espresso_reaches_the_same_energy(tmp_path: Path):
 @pytest.mark.espresso
 @needs_espresso
 def test_espresso_that_crashes_says_why(tmp_path: Path):
-    broken = ESPRESSO.model_copy(update={"input": {"control": {"calculation": "nonsense"}}})
+    broken = ESPRESSO.model_copy(update={"input": {"electrons": {"diagonalization": "nonsense"}}})
     end = attempt(broken, tmp_path)
     assert end.outcome is Outcome.CRASHED
     assert "pw.x: error in routine" in end.cause

@@ -1,6 +1,7 @@
 """Where labels run: what Parsl is told, a configuration of the user's own, and a real Slurm."""
 
 import time
+from concurrent.futures import Future
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +9,13 @@ import pytest
 import slurm_cluster
 from ase.build import bulk
 from misbehaving import copper
+from test_dft_engines import PSEUDOPOTENTIALS, needs_espresso
 
 from entrove.errors import LabelError
+from entrove.labelling.attempt import Attempt
 from entrove.labelling.cache import LabelCache
 from entrove.labelling.config import LabellingConfig, LocalExecution, ParslExecution, SlurmExecution
-from entrove.labelling.executor import parsl_config
+from entrove.labelling.executor import AttemptExecutor, count_workers, parsl_config
 from entrove.labelling.label import Outcome
 from entrove.labelling.labeller import Labeller
 
@@ -62,8 +65,56 @@ def test_slurm_settings_reach_the_job(tmp_path: Path):
     assert "export OMP_NUM_THREADS=8" in provider.worker_init
     assert provider.worker_init.rstrip().endswith("module load vasp")
     assert "--qos=high" in provider.scheduler_options
+    assert "export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK" in provider.worker_init
     with pytest.raises(LabelError, match="has a blank in its path"):
         parsl_config(execution, tmp_path / "my campaign")
+
+
+class _Recorder(AttemptExecutor):
+    """Stands for workers that never finish: it counts what they are handed."""
+
+    running = True
+
+    def __init__(self, jobs: int, run_folder: Path):
+        super().__init__(SlurmExecution(max_jobs=jobs), run_folder)
+        self.submitted = 0
+
+    def submit(self, attempt: Attempt) -> Future:
+        self.submitted += 1
+        return Future()
+
+    def stop(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(("capacity", "expected"), [(2, 256), (200, 400), (300, 450)])
+def test_every_worker_of_a_large_cluster_has_a_label_and_another_one_waiting(
+    tmp_path: Path, misbehaving_config, monkeypatch: pytest.MonkeyPatch, capacity: int, expected: int
+):
+    class NothingToHandOutError(Exception):
+        pass
+
+    def stop(*_: object) -> str:
+        raise NothingToHandOutError
+
+    recorder = _Recorder(capacity, tmp_path)
+    monkeypatch.setattr(Labeller, "_wait_for_one", stop)
+    with (
+        LabelCache(tmp_path / "labels.db") as cache,
+        Labeller(misbehaving_config(), cache, tmp_path / "work", recorder) as labeller,
+        pytest.raises(NothingToHandOutError),
+    ):
+        next(labeller.label([copper(seed) for seed in range(450)]))
+    assert recorder.submitted == expected
+
+
+def test_workers_are_counted_over_all_jobs(tmp_path: Path):
+    execution = SlurmExecution(
+        nodes_per_job=4, max_jobs=10, workers_per_node=16, min_jobs=0, address="127.0.0.1"
+    )
+    assert execution.capacity == 640
+    assert count_workers(parsl_config(execution, tmp_path)) == 640
+    assert count_workers(parsl_config(LocalExecution(workers=3), tmp_path)) == 3
 
 
 def test_a_wrong_import_path_of_a_parsl_configuration_is_a_clear_error(tmp_path: Path):
@@ -82,6 +133,46 @@ def test_a_parsl_configuration_of_the_users_own_labels(
         labels = dict(labeller.label([copper(0), copper(1)]))
     assert [label.outcome for label in labels.values()] == [Outcome.CONVERGED] * 2
     assert (tmp_path / "runinfo").is_dir()
+
+
+@pytest.mark.slurm
+@pytest.mark.espresso
+@needs_espresso
+def test_a_slurm_job_runs_espresso_under_mpirun(tmp_path: Path, cluster: dict[str, str]):
+    """The pilot job is one task; its worker starts two ranks in it."""
+    engine = {
+        "name": "espresso",
+        "command": "mpirun -np {cores} pw.x -nk {cores}",
+        "pseudopotential_folder": str(PSEUDOPOTENTIALS),
+        "pseudopotentials": {"Si": "Si.pbe-rrkj.UPF"},
+        "cutoff_eV": 250.0,
+        "kpoint_spacing_per_A": 1.0,
+    }
+    executor = {
+        "name": "slurm",
+        "partition": "debug",
+        "walltime": "00:20:00",
+        "workers_per_node": 1,
+        "cores_per_worker": 2,
+        "address": "127.0.0.1",
+        "poll_s": 2,
+        # Open MPI does not let root run without being told so.
+        "prepare": "export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1",
+    }
+    config = LabellingConfig.model_validate(
+        {"engine": engine, "executor": executor, "time_limit_s": 120, "max_attempts": 1}
+    )
+    structures = []
+    for seed in range(3):
+        atoms = bulk("Si", "diamond", a=5.4)
+        atoms.rattle(0.05, rng=np.random.default_rng(seed))
+        structures.append(atoms)
+    with LabelCache(tmp_path / "labels.db") as cache, Labeller(config, cache, tmp_path / "work") as labeller:
+        labels = dict(labeller.label(structures))
+    assert [label.cause for label in labels.values()] == [""] * 3
+    outputs = [Path(label.folder, "espresso.pwo").read_text() for label in labels.values()]
+    assert all("running on     2 processors" in text for text in outputs)
+    assert all(label.engine_version.startswith(("6.", "7.")) for label in labels.values())
 
 
 @pytest.mark.slurm

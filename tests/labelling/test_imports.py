@@ -10,10 +10,12 @@ from ase.io import write
 
 from entrove.errors import LabelError
 from entrove.labelling.cache import LabelCache
+from entrove.labelling.engines.ase import AseCalculator
 from entrove.labelling.imports import import_labels
+from entrove.labelling.label import LEVEL_KEY
 from entrove.labelling.level_of_theory import LevelOfTheory
 
-LEVEL = LevelOfTheory.declared("EMT of ASE")
+LEVEL = LevelOfTheory.of(AseCalculator(calculator="ase.calculators.emt:EMT"))
 
 
 def labelled_copper(count: int) -> list[Atoms]:
@@ -52,16 +54,20 @@ def test_labels_of_a_file_become_labels_of_the_cache(tmp_path: Path, name: str):
 
 
 def test_structures_without_a_usable_label_are_refused_one_by_one(tmp_path: Path):
-    good, bare, absurd = labelled_copper(3)
+    good, bare, absurd, stranger, unstressed = labelled_copper(5)
     bare.calc = None
     absurd.calc.results["forces"] = absurd.calc.results["forces"] + 1e6
-    write(tmp_path / "mixed.xyz", [good, bare, absurd], format="extxyz")
+    stranger.info[LEVEL_KEY] = "0123456789abcdef"
+    del unstressed.calc.results["stress"]
+    write(tmp_path / "mixed.xyz", [good, bare, absurd, stranger, unstressed], format="extxyz")
     with LabelCache(tmp_path / "cache.db") as cache:
         report = import_labels(tmp_path / "mixed.xyz", LEVEL, cache)
     assert report.stored == 1
-    assert [index for index, _ in report.refused] == [1, 2]
+    assert [index for index, _ in report.refused] == [1, 2, 3, 4]
     assert "it has no energy" in report.refused[0][1]
     assert "is above the limit" in report.refused[1][1]
+    assert "it says itself that its level of theory is 0123456789abcdef" in report.refused[2][1]
+    assert "it has no stress" in report.refused[3][1]
 
 
 def test_a_file_without_labels_is_an_error(tmp_path: Path):

@@ -1,7 +1,8 @@
+import gzip
 from pathlib import Path
 
-import numpy as np
 import pytest
+from ase import Atoms
 
 from entrove.errors import LabelError
 from entrove.labelling.engines.base import Engine
@@ -11,18 +12,22 @@ from entrove.labelling.engines.gpaw import Gpaw
 from entrove.labelling.engines.mlip import Teacher
 from entrove.labelling.engines.union import engine_from_json
 from entrove.labelling.engines.vasp import Vasp
-from entrove.labelling.label import Label, Outcome
+from entrove.labelling.label import LEVEL_KEY
 from entrove.labelling.level_of_theory import LevelOfTheory, require_one_level
 
-ROAD = {"max_scf_steps", "command", "pseudopotential_folder", "potential_folder", "device"}
-"""Settings that change how a result is reached, and not the result."""
+ROAD = {"max_scf_steps", "command", "pseudopotential_folder", "potential_folder", "data_folder", "device"}
+"""Settings that change how a result is reached, and not the result: folders, whose files are the same elsewhere."""
 
 OTHER_VALUE = {
     "functional": "PW91",
     "setups": {"Si": "other"},
     "pseudopotentials": {"Si": "other.upf"},
     "basis_set": "TZVP-MOLOPT-GTH",
-    "input": {"system": {"nspin": 2}},
+    "input": {"system": {"tot_charge": 1}},
+    "magnetic_moments": {"Si": 1.0},
+    "starting_magnetization": {"Si": 0.5},
+    "dataset_hashes": {"Si": "other"},
+    "potential_hashes": {"Si": "other"},
     "basis_set_file": "BASIS_MOLOPT_UZH",
     "pseudopotential": "GTH-PBE-q4",
     "potential_file": "POTENTIAL_UZH",
@@ -33,14 +38,30 @@ OTHER_VALUE = {
 }
 
 
+DATA = (
+    "Si.upf",
+    "other.upf",
+    "BASIS_MOLOPT",
+    "BASIS_MOLOPT_UZH",
+    "POTENTIAL",
+    "POTENTIAL_UZH",
+    "potpaw_PBE/Si/POTCAR",
+    "potpaw_PBE/Siother/POTCAR",
+)
+
+
+def write_data(folder: Path) -> None:
+    for name in DATA:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(f"content of {name}")
+
+
 def engines(folder: Path) -> list[Engine]:
-    for name in ("Si.upf", "other.upf"):
-        (folder / name).write_text(f"pseudopotential {name}")
-    (folder / "elsewhere").mkdir(exist_ok=True)
-    (folder / "elsewhere" / "Si.upf").write_text("pseudopotential Si.upf")
+    write_data(folder)
+    write_data(folder / "elsewhere")
     return [
         Gpaw(),
-        Cp2k(),
+        Cp2k(data_folder=folder),
         Teacher(model="7net-0"),
         Espresso(pseudopotential_folder=folder, pseudopotentials={"Si": "Si.upf"}, cutoff_eV=300.0),
         Vasp(potential_folder=folder),
@@ -70,11 +91,45 @@ def test_every_setting_is_either_theory_or_road(tmp_path: Path):
             assert (changed.hash == level.hash) == (setting in ROAD), (engine.kind, setting)
 
 
-def test_the_content_of_a_pseudopotential_counts_and_not_its_folder(tmp_path: Path):
-    espresso = engines(tmp_path)[3]
-    before = LevelOfTheory.of(espresso)
-    (tmp_path / "Si.upf").write_text("another pseudopotential of the same name")
-    assert LevelOfTheory.of(espresso).hash != before.hash
+@pytest.mark.parametrize(
+    ("kind", "setting", "file"),
+    [
+        ("espresso", "pseudopotential_folder", "Si.upf"),
+        ("vasp", "potential_folder", "potpaw_PBE/Si/POTCAR"),
+        ("cp2k", "data_folder", "BASIS_MOLOPT"),
+        ("cp2k", "data_folder", "POTENTIAL"),
+    ],
+)
+def test_the_content_of_a_potential_counts_and_not_its_folder(
+    tmp_path: Path, kind: str, setting: str, file: str
+):
+    (engine,) = (engine for engine in engines(tmp_path) if engine.kind == kind)
+    moved = engine.model_copy(update={setting: tmp_path / "elsewhere"})
+    before = LevelOfTheory.of(engine.bound_to(["Si"]))
+    assert LevelOfTheory.of(moved.bound_to(["Si"])) == before
+    (tmp_path / "elsewhere" / file).write_text("another potential of the same name")
+    after = LevelOfTheory.of(moved.bound_to(["Si"]))
+    assert after.hash != before.hash
+    # The same content, packed.
+    if kind == "vasp":
+        content = (tmp_path / file).read_bytes()
+        (tmp_path / file).with_name("POTCAR.gz").write_bytes(gzip.compress(content))
+        (tmp_path / file).unlink()
+        assert LevelOfTheory.of(engine.bound_to(["Si"])) == before
+
+
+def test_the_content_of_a_gpaw_dataset_counts_and_not_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from gpaw import setup_paths
+
+    installed = LevelOfTheory.of(Gpaw().bound_to(["Si"]))
+    original = next(file for path in setup_paths for file in Path(path).glob("Si.PBE*"))
+    (tmp_path / original.name).write_bytes(original.read_bytes())
+    monkeypatch.setattr("gpaw.setup_data.setup_paths", [str(tmp_path)])
+    assert LevelOfTheory.of(Gpaw().bound_to(["Si"])) == installed
+    (tmp_path / original.name).write_bytes(gzip.compress(b"another dataset of the same name"))
+    assert LevelOfTheory.of(Gpaw().bound_to(["Si"])).hash != installed.hash
 
 
 def test_the_content_of_a_teacher_file_counts_and_not_its_path(tmp_path: Path):
@@ -98,14 +153,9 @@ def test_engines_survive_the_trip_to_the_worker(tmp_path: Path):
 
 def test_one_dataset_has_one_level():
     level, other = LevelOfTheory.of(Gpaw()), LevelOfTheory.of(Gpaw(cutoff_eV=500.0))
-    label = Label("hash", other.hash, Outcome.CONVERGED, energy_eV=0.0, forces_eV_per_A=np.zeros((1, 3)))
-    require_one_level([label], other)
-    with pytest.raises(LabelError, match="labels of different levels of theory cannot be one dataset"):
-        require_one_level([label], level)
+    labelled = Atoms("Si", info={LEVEL_KEY: other.hash})
+    require_one_level([labelled], other)
+    for strangers in ([labelled], [Atoms("Si")]):
+        with pytest.raises(LabelError, match="labels of different levels of theory cannot be one dataset"):
+            require_one_level(strangers, level)
     assert level.differences(other) == "cutoff_eV: 400.0 against 500.0"
-
-
-def test_a_declared_level_needs_words():
-    assert LevelOfTheory.declared("VASP  PBE 520 eV").hash == LevelOfTheory.declared("VASP PBE 520 eV").hash
-    with pytest.raises(LabelError, match="the description is empty"):
-        LevelOfTheory.declared("  ")

@@ -35,6 +35,10 @@ def ends(*history: tuple[Outcome, int]) -> list[AttemptEnd]:
         ([(SLOW, 0), (NO, 0)], 3, NextAttempt(1, 30.0)),
         ([(NO, 0), (SLOW, 1)], 3, NextAttempt(1, 30.0)),
         ([(NO, 0), (SLOW, 1), (NO, 1)], 9, None),
+        # The longer try is owed once, however many attempts there were before, and only once.
+        ([(NO, 0), (NO, 1), (SLOW, 2)], 3, NextAttempt(2, 30.0)),
+        ([(NO, 0), (NO, 1), (SLOW, 2), (SLOW, 2)], 3, None),
+        ([(SLOW, 0), (NO, 0), (SLOW, 1)], 3, None),
     ],
 )
 def test_what_follows_a_failure(history, rungs, expected):
@@ -42,3 +46,15 @@ def test_what_follows_a_failure(history, rungs, expected):
         ends(*history), rungs=rungs, max_attempts=3, time_limit_s=10.0, longer_try_factor=3.0
     )
     assert plan == expected
+
+
+def test_a_single_attempt_is_given_its_longer_try_too():
+    def plan(*history: tuple[Outcome, int]) -> NextAttempt | None:
+        return plan_next_attempt(
+            ends(*history), rungs=3, max_attempts=1, time_limit_s=10.0, longer_try_factor=3.0
+        )
+
+    assert plan((SLOW, 0)) == NextAttempt(0, 30.0)
+    assert plan((SLOW, 0), (SLOW, 0)) is None
+    assert plan((SLOW, 0), (NO, 0)) is None
+    assert plan((NO, 0)) is None

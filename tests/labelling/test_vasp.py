@@ -36,10 +36,23 @@ def potentials(tmp_path: Path) -> Path:
 
 
 def run(
-    folder: Path, potentials: Path, outcar: str, vasprun: str = "vasprun.xml", rung: int = 0
+    folder: Path,
+    potentials: Path,
+    outcar: str,
+    vasprun: str = "vasprun.xml",
+    rung: int = 0,
+    **settings: object,
 ) -> AttemptEnd:
     copies = f"cp '{STORED}/{outcar}' OUTCAR; cp '{STORED}/CONTCAR' .; cp '{STORED}/{vasprun}' vasprun.xml"
-    engine = Vasp(potential_folder=potentials, setups={"Na": "_pv"}, command=copies, kpoint_spacing_per_A=0.9)
+    engine = Vasp.model_validate(
+        {
+            "potential_folder": potentials,
+            "setups": {"Na": "_pv"},
+            "command": copies,
+            "kpoint_spacing_per_A": 0.9,
+            **settings,
+        }
+    )
     folder.mkdir()
     atoms = salt()
     attempt = Attempt(
@@ -62,6 +75,7 @@ def test_a_converged_run_is_read_in_our_order_units_and_signs(
     assert end.energy_eV == pytest.approx(-13.54172305)
     forces_x = [force[0] for force in end.forces_eV_per_A]
     assert forces_x == pytest.approx([-0.1082345, 0.0561234, 0.0345123, 0.0175988])
+    assert end.engine_version == "6.4.2"
     # VASP writes kbar, and positive means compressed.
     assert end.stress_eV_per_A3[0][0] == pytest.approx(-1.121 * GPa)
     assert end.stress_eV_per_A3[0][1] == pytest.approx(-0.031 * GPa)
@@ -79,6 +93,15 @@ def test_what_vasp_is_given(tmp_path: Path, potentials: Path, monkeypatch: pytes
     incar = (tmp_path / "second" / "INCAR").read_text()
     assert "ALGO = All" in incar
     assert "NELM = 300" in incar
+
+
+def test_moments_give_two_spin_channels(tmp_path: Path, potentials: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("VASP_PP_PATH", "")
+    run(tmp_path / "run", potentials, "OUTCAR", magnetic_moments={"Na": 1.5})
+    incar = (tmp_path / "run" / "INCAR").read_text()
+    assert "ISPIN = 2" in incar
+    # In the order of the POSCAR: sodium first.
+    assert "MAGMOM = 2*1.5000 2*0.0000" in incar
 
 
 def test_vasp_ends_normally_without_convergence_and_is_not_believed(

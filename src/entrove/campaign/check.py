@@ -11,6 +11,7 @@ from entrove.campaign.config import CampaignConfig
 from entrove.campaign.config_file import problem_at, read_config_file
 from entrove.campaign.workspace import Workspace
 from entrove.errors import ConfigError, EntroveError
+from entrove.labelling.checks import check_engine, check_executor
 from entrove.models.loaded import LoadedModel
 from entrove.structures import copy_structure, read_structures, species_of
 
@@ -43,18 +44,30 @@ def check_campaign(config_path: Path, folder: Path | None = None) -> CheckedCamp
 
     `folder` overrides the configuration's own. Raises `ConfigError` with file, key and remedy.
     """
-    config = read_config_file(config_path, CampaignConfig)
-    labelling = config.labelling.resolved_against(config_path.parent.absolute())
-    config = config.model_copy(update={"labelling": labelling})
-    _check_quotas(config_path, config)
-    seeds = tuple(_read_seed(config_path, config, index) for index in range(len(config.seeds)))
-    _check_engine(config_path, config, seeds)
+    config, seeds = read_campaign(config_path)
     _check_report(config_path)
     structures = [seed.atoms for seed in seeds]
     model_name, foundation = check_tuned_model(config_path, config, structures)
     explorer = check_explorer(config_path, config, structures)
     workspace = Workspace((folder or config_path.parent / config.folder).resolve())
     return CheckedCampaign(config, config_path, workspace, seeds, model_name, foundation, explorer)
+
+
+def read_campaign(config_path: Path) -> tuple[CampaignConfig, tuple[Seed, ...]]:
+    """Read a configuration and its seeds, and check that they can be labelled as configured.
+
+    Paths of labelling are full ones, and its engine is bound to the elements of the seeds: the level of
+    theory is final.
+    """
+    config = read_config_file(config_path, CampaignConfig)
+    labelling = config.labelling.resolved_against(config_path.parent.absolute())
+    config = config.model_copy(update={"labelling": labelling})
+    _check_quotas(config_path, config)
+    seeds = tuple(_read_seed(config_path, config, index) for index in range(len(config.seeds)))
+    species = species_of([seed.atoms for seed in seeds])
+    _check_labelling(config_path, config, species)
+    bound = labelling.model_copy(update={"engine": labelling.engine.bound_to(species)})
+    return config.model_copy(update={"labelling": bound}), seeds
 
 
 def _check_quotas(config_path: Path, config: CampaignConfig) -> None:
@@ -105,22 +118,14 @@ def _read_seed(config_path: Path, config: CampaignConfig, index: int) -> Seed:
     return Seed(seed.phase, atoms)
 
 
-def _check_engine(config_path: Path, config: CampaignConfig, seeds: tuple[Seed, ...]) -> None:
-    engine = config.labelling.engine
-    key_path = ("labelling", "engine", "name")
-    species = species_of([seed.atoms for seed in seeds])
+def _check_labelling(config_path: Path, config: CampaignConfig, species: list[str]) -> None:
+    key_path = ("labelling", "executor", "name")
     try:
-        engine.check_available()
-        missing = engine.uncovered(species)
+        check_executor(config.labelling)
+        key_path = ("labelling", "engine", "name")
+        check_engine(config.labelling, species)
     except EntroveError as error:
         raise problem_at(config_path, key_path, str(error)) from error
-    if missing:
-        raise problem_at(
-            config_path,
-            key_path,
-            f"the engine '{engine.kind}' has no data for {', '.join(missing)}; "
-            "choose another engine, or give its settings for these elements",
-        )
 
 
 def _check_report(config_path: Path) -> None:

@@ -15,7 +15,7 @@ from entrove.campaign.stages import StageOutcome
 from entrove.labelling.cache import LabelCache
 from entrove.labelling.label import Label, Outcome
 from entrove.labelling.labeller import Labeller
-from entrove.labelling.level_of_theory import LevelOfTheory
+from entrove.labelling.level_of_theory import LevelOfTheory, require_one_level
 from entrove.labelling.outliers import find_energy_outliers
 from entrove.models.loaded import LoadedModel
 from entrove.models.predict import predict
@@ -74,11 +74,13 @@ def label_requests(
     structures, rows = [], []
     for index, request in enumerate(requests):
         label = ends[index]
-        # In a cache of its own a campaign finds only what it paid for itself, before an interruption.
-        from_cache = config.cache is not None and label.started_utc < created_utc
+        # In a cache of its own a campaign finds only what was imported (no attempt was made), and what it
+        # paid for itself before an interruption.
+        from_cache = label.attempts == 0 or (config.cache is not None and label.started_utc < created_utc)
         rows.append(_row(request, label, round, from_cache))
         if label.converged:
             structures.append(_with_provenance(request, label, round))
+    require_one_level([*earlier, *structures], labeller.level)
     return LabelledSet(structures, rows)
 
 

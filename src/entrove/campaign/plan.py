@@ -8,7 +8,7 @@ from ase import Atoms
 from entrove.campaign.check import CheckedCampaign
 from entrove.campaign.label_stage import cache_path
 from entrove.labelling.cache import LabelCache
-from entrove.labelling.config import LocalExecution, ParslExecution, SlurmExecution
+from entrove.labelling.config import AnyExecution
 from entrove.labelling.cost import CostModel
 from entrove.labelling.level_of_theory import LevelOfTheory
 from entrove.sampling.grid import Start
@@ -91,20 +91,7 @@ def _row(
     what: str,
     structures: Sequence[Atoms],
     model: CostModel,
-    executor: LocalExecution | SlurmExecution | ParslExecution,
+    executor: AnyExecution,
 ) -> PlanRow:
-    workers, cores = _capacity(executor)
-    budget = model.budget(structures, workers=workers, cores_per_worker=cores)
+    budget = model.budget(structures, workers=executor.capacity, cores_per_worker=executor.cores_per_worker)
     return PlanRow(what, budget.labels, budget.core_hours, budget.wall_hours, budget.disk_MB)
-
-
-def _capacity(executor: LocalExecution | SlurmExecution | ParslExecution) -> tuple[int, int]:
-    """Labels at the same time, and cores of each; a Parsl configuration of the user's own does not say."""
-    if isinstance(executor, LocalExecution):
-        return executor.workers, executor.cores_per_worker
-    if isinstance(executor, SlurmExecution):
-        return (
-            executor.max_jobs * executor.nodes_per_job * executor.workers_per_node,
-            executor.cores_per_worker,
-        )
-    return 1, 1

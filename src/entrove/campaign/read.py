@@ -25,7 +25,6 @@ from entrove.campaign.results import (
 )
 from entrove.campaign.workspace import Workspace
 from entrove.errors import CampaignError
-from entrove.labelling.cache import LabelCache
 from entrove.labelling.level_of_theory import LevelOfTheory
 from entrove.structures import read_structures
 from entrove.units import EV_PER_A3_IN_GPA
@@ -74,18 +73,6 @@ def read_results(folder: Path) -> CampaignResults:
         },
         fingerprint_map=_map(stages, workspace, config),
     )
-
-
-def read_label_cache(folder: Path) -> tuple[LabelCache, Path]:
-    """Open the label cache of a campaign; also its folder of engine files.
-
-    Raises `CampaignError` when the folder holds no campaign.
-    """
-    workspace = Workspace(Path(folder).absolute())
-    if not workspace.config.is_file():
-        raise CampaignError(f"{folder}: holds no campaign; give the folder that 'entrove run' filled")
-    config = CampaignConfig.model_validate(yaml.safe_load(workspace.config.read_text(encoding="utf-8")))
-    return LabelCache(config.labelling.cache or workspace.label_cache), workspace.label_work
 
 
 def describe_level(level: LevelOfTheory) -> str:

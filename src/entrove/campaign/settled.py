@@ -28,6 +28,8 @@ FREE_TO_CHANGE = (
     ("labelling", "engine", "command"),
     ("labelling", "engine", "pseudopotential_folder"),
     ("labelling", "engine", "potential_folder"),
+    ("labelling", "engine", "data_folder"),
+    ("labelling", "engine", "device"),
     ("labelling", "engine", "max_scf_steps"),
     ("folder",),
 )

@@ -5,25 +5,26 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from entrove.campaign.read import read_label_cache
+from entrove.campaign.labels import CampaignLabels, open_labels
+from entrove.campaign.lock import hold_campaign
 from entrove.cli.progress import format_duration
 from entrove.labelling.label import Outcome
 from entrove.labelling.listing import list_states, release_quarantined, unfinished_structures
 
 
 def list_labels(folder: Path, *, retry: bool, console: Console) -> None:
-    """Print one line a label; with `retry`, release those in quarantine first."""
-    cache, work_folder = read_label_cache(folder)
-    with cache:
+    """Print one line a label, and the folder of each in quarantine; with `retry`, release those first.
+
+    Raises `CampaignError` when labels are to be released while the campaign runs.
+    """
+    labels = open_labels(folder)
+    with labels.cache:
         if retry:
-            released = release_quarantined(work_folder, cache)
-            console.print(
-                f"released {len(released)} labels; the next round of 'entrove run' tries them again"
-            )
+            _release(labels, console)
         table = Table(box=None, pad_edge=False)
         for heading in ("structure", "formula", "state", "tries", "time", "cause"):
             table.add_column(heading, overflow="fold")
-        states = list_states(work_folder, cache)
+        states = list_states(labels.work_folder, labels.cache, labels.structure_hashes)
         for state in states:
             table.add_row(
                 state.structure_hash[:10],
@@ -33,12 +34,23 @@ def list_labels(folder: Path, *, retry: bool, console: Console) -> None:
                 format_duration(state.engine_seconds),
                 state.cause,
             )
-        for structure_hash in unfinished_structures(work_folder, cache):
+        for structure_hash in unfinished_structures(labels.work_folder, labels.cache):
             table.add_row(structure_hash[:10], "", "unfinished", "", "", "running, or interrupted")
-        console.print(table)
-        failed = sum(state.outcome is not Outcome.CONVERGED for state in states)
-        seconds = sum(state.engine_seconds for state in states)
+    console.print(table)
+    failed = [state for state in states if state.outcome is not Outcome.CONVERGED]
+    for state in failed:
         console.print(
-            f"{len(states)} labels, {failed} in quarantine, {format_duration(seconds)} of engine time",
-            highlight=False,
+            f"{state.structure_hash[:10]} in quarantine: {state.folder}", highlight=False, soft_wrap=True
         )
+    seconds = sum(state.engine_seconds for state in states)
+    console.print(
+        f"{len(states)} labels, {len(failed)} in quarantine, {format_duration(seconds)} of engine time",
+        highlight=False,
+    )
+
+
+def _release(labels: CampaignLabels, console: Console) -> None:
+    # A campaign that runs reads these folders and this cache at any moment.
+    with hold_campaign(labels.folder):
+        released = release_quarantined(labels.work_folder, labels.cache, labels.retried)
+    console.print(f"released {len(released)} labels; the next round of 'entrove run' tries them again")

@@ -1,4 +1,4 @@
-"""The command line: `entrove run`, `init`, `status`, `report`, `labels`, `plan`, `reference`.
+"""The command line: `entrove run`, `init`, `status`, `report`, `labels`, `import`, `plan`, `reference`.
 
 Exit codes: 0 done, 1 something went wrong that a person can mend, 2 the configuration or the arguments
 are wrong and nothing was written, 130 stopped by Ctrl-C.
@@ -110,6 +110,30 @@ def labels_command(
     from entrove.cli.labels import list_labels
 
     list_labels(folder, retry=retry, console=_console())
+
+
+@app.command("import")
+def import_command(
+    config: ConfigPath,
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="Extended XYZ files or ASE databases with labels.")
+    ],
+    same_level: Annotated[
+        bool,
+        typer.Option(
+            "--same-level",
+            help="State that the labels were computed with exactly the engine settings of CONFIG.",
+        ),
+    ] = False,
+    folder: Annotated[
+        Path | None, typer.Option("--folder", help="Folder of the campaign, instead of the configuration's.")
+    ] = None,
+) -> None:
+    """Take over labels that were computed elsewhere, so that the campaign never pays for them."""
+    _check_text(config)
+    from entrove.cli.import_labels import import_files
+
+    import_files(config, files, folder, same_level=same_level, console=_console())
 
 
 @app.command("plan")

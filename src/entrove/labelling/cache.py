@@ -12,6 +12,7 @@ import numpy as np
 from ase import Atoms
 
 from entrove.errors import LabelError
+from entrove.labelling import claims
 from entrove.labelling.cache_schema import explain_database_error, open_database
 from entrove.labelling.label import Label, Outcome
 from entrove.labelling.level_of_theory import LevelOfTheory
@@ -76,7 +77,7 @@ class LabelCache:
     def put(
         self, atoms: Atoms, label: Label, level: LevelOfTheory, *, electrons: int = 0, kpoints: int = 1
     ) -> None:
-        """Store a label whose forces are in the order of `atoms`, in one transaction.
+        """Store a label whose forces are in the order of `atoms`, in one transaction, which ends this process's claim.
 
         A converged label that is there already stays: whoever came first was paid.
         """
@@ -120,6 +121,26 @@ class LabelCache:
                 f"finished_utc = CURRENT_TIMESTAMP WHERE labels.outcome != '{Outcome.CONVERGED}'",
                 row,
             )
+            claims.release(connection, label.structure_hash, label.level_of_theory)
+
+    def claim(self, structure_hash: str, level: LevelOfTheory | str) -> bool:
+        """Say that this process computes a label; False when another process that is alive said so before.
+
+        Look at the cache again afterwards: the other process may just have finished.
+        """
+        with self._transaction(durable=False) as connection:
+            return claims.take(connection, structure_hash, _hash_of(level))
+
+    def renew_claims(self) -> None:
+        """Say that this process still computes what it claimed; needed every `claims.HEARTBEAT_S`."""
+        with self._transaction(durable=False) as connection:
+            claims.renew(connection)
+
+    def release_claims(self, structure_hashes: Iterable[str], level: LevelOfTheory | str) -> None:
+        """Let others compute what this process claimed and does not compute any more."""
+        with self._transaction(durable=False) as connection:
+            for structure_hash in structure_hashes:
+                claims.release(connection, structure_hash, _hash_of(level))
 
     def reject(self, structure_hash: str, level: LevelOfTheory | str, cause: str) -> None:
         """Quarantine a label that was believed until now."""
@@ -187,8 +208,10 @@ class LabelCache:
             ).fetchall()
 
     @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
+    def _transaction(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
         with self._errors():
+            # Claims may be lost when the power fails, labels may not; waiting for the disk takes milliseconds.
+            self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection

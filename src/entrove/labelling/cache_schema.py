@@ -5,6 +5,7 @@ import sqlite3
 from pathlib import Path
 
 from entrove.errors import LabelError
+from entrove.labelling import claims
 
 SCHEMA_VERSION = 1
 APPLICATION_ID = 0x454E5452
@@ -84,6 +85,8 @@ def _create_or_check(path: Path, connection: sqlite3.Connection) -> None:
                 connection.execute(statement)
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        # Caches of the first Entrove have no such table, and it can be lost without loss.
+        connection.execute(claims.TABLE)
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:

@@ -9,11 +9,8 @@ from entrove.labelling.config import LabellingConfig, LocalExecution, ParslExecu
 from entrove.labelling.executor import parsl_config
 
 
-def check_labelling(config: LabellingConfig, species: Iterable[str]) -> None:
-    """Raise `EntroveError` unless labels of these chemical symbols can be computed as configured.
-
-    A program that a job script prepares (`module load`) is not looked for on this machine.
-    """
+def check_executor(config: LabellingConfig) -> None:
+    """Raise `LabelError` unless labels can be sent to where the configuration says, and have the time they may take."""
     match config.executor:
         case SlurmExecution():
             if shutil.which("sbatch") is None:
@@ -21,16 +18,34 @@ def check_labelling(config: LabellingConfig, species: Iterable[str]) -> None:
                     "executor slurm: there is no 'sbatch' on PATH; run on a login node of the cluster, or use "
                     "executor: {name: local}"
                 )
+            longest_s = config.time_limit_s * config.longer_try_factor
+            if longest_s > config.executor.walltime_s:
+                raise LabelError(
+                    f"executor slurm: a label may take {longest_s:g} s (time_limit_s {config.time_limit_s:g} times "
+                    f"longer_try_factor {config.longer_try_factor:g}), but a job ends after "
+                    f"{config.executor.walltime_s} s (walltime {config.executor.walltime}); raise walltime or lower "
+                    "time_limit_s"
+                )
         case ParslExecution():
             parsl_config(config.executor, Path())
         case LocalExecution():
             pass
+
+
+def check_engine(config: LabellingConfig, species: Iterable[str]) -> None:
+    """Raise `EntroveError` unless the engine can compute labels of these chemical symbols.
+
+    A program is looked for on this machine only when labels run here: elsewhere a job script prepares it
+    (`module load`).
+    """
     engine = config.engine
-    if isinstance(config.executor, LocalExecution) or not engine.is_program:
+    if isinstance(config.executor, LocalExecution):
         engine.check_available()
+    else:
+        engine.check_settings()
     missing = engine.uncovered(species)
     if missing:
         raise LabelError(
-            f"engine {engine.kind}: knows nothing about {', '.join(missing)}; give it what it needs for these "
-            "elements (dataset, pseudopotential, model), use another engine, or remove them from the seeds"
+            f"the engine '{engine.kind}' has no data for {', '.join(missing)}; choose another engine, give it what it "
+            "needs for these elements (dataset, pseudopotential, model), or remove them from the seeds"
         )

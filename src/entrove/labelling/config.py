@@ -1,7 +1,7 @@
 """Configuration of labelling: which engine, where it runs, how often and how long it may try."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
@@ -20,6 +20,11 @@ class LocalExecution(Settings):
     cores_per_worker: PositiveInt = Field(
         default=1, description="Threads of each engine process (OMP_NUM_THREADS)."
     )
+
+    @property
+    def capacity(self) -> int:
+        """Labels that are computed at the same time."""
+        return self.workers
 
 
 class SlurmExecution(Settings):
@@ -61,6 +66,17 @@ class SlurmExecution(Settings):
         description="IP address of this machine that the nodes can reach; nothing means: find it.",
     )
 
+    @property
+    def capacity(self) -> int:
+        """Labels that are computed at the same time when all jobs run."""
+        return self.max_jobs * self.nodes_per_job * self.workers_per_node
+
+    @property
+    def walltime_s(self) -> int:
+        """Time limit of a job in s."""
+        hours, minutes, seconds = (int(part) for part in self.walltime.split(":"))
+        return 3600 * hours + 60 * minutes + seconds
+
 
 class ParslExecution(Settings):
     """A Parsl configuration of the user's own, for every other scheduler that Parsl knows."""
@@ -69,6 +85,10 @@ class ParslExecution(Settings):
     config: str = Field(
         description="Import path 'module:function' that returns a parsl.Config.", pattern=r"^[\w.]+:[\w.]+$"
     )
+    cores_per_worker: ClassVar[int] = 1
+    """The configuration does not say, so costs are counted for one."""
+    capacity: ClassVar[int] = 1
+    """As `cores_per_worker`: see `AttemptExecutor.capacity` for what a running Parsl says."""
 
 
 AnyExecution = Annotated[LocalExecution | SlurmExecution | ParslExecution, Field(discriminator="name")]
@@ -86,7 +106,9 @@ class LabellingConfig(Settings):
         description="An attempt that timed out is repeated once with this many times the limit.",
     )
     max_attempts: PositiveInt = Field(
-        default=3, description="Attempts at a structure before it is quarantined."
+        default=3,
+        description="Attempts at a structure before it is quarantined; the longer try after a first timeout is made in "
+        "any case.",
     )
     cache: Path | None = Field(
         default=None,

@@ -75,7 +75,7 @@ def run_attempt(engine: Engine, version: str, attempt: Attempt) -> AttemptEnd:
         stress_eV_per_A3=None if stress is None else stress.tolist(),
         rung=attempt.rung,
         engine_seconds=seconds,
-        engine_version=version,
+        engine_version=engine.version_in(folder) or version,
         host_class=describe_host(),
         started_utc=started,
     )

@@ -2,6 +2,7 @@
 
 import importlib
 import logging
+import math
 import os
 import sys
 import sysconfig
@@ -28,6 +29,16 @@ POLL_S = 1.0
 """How often Parsl looks after its workers: the first ones start after this time."""
 _CORE_VARIABLES = (CORES_VARIABLE, "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
+_MPI_INSIDE_A_PILOT_JOB = {
+    "OMPI_MCA_rmaps_base_oversubscribe": "1",
+    "OMPI_MCA_hwloc_base_binding_policy": "none",
+    "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
+    "PRTE_MCA_hwloc_default_binding_policy": "none",
+    "SRUN_CPUS_PER_TASK": "$SLURM_CPUS_PER_TASK",
+}
+"""A pilot job is one task with many cores, so Open MPI (4, then 5) counts one slot and binds the ranks of every
+worker to the same first cores, and a recent srun starts the pool of workers with one core of its own."""
+
 
 class AttemptExecutor:
     """Run attempts at labels through Parsl; a context manager that leaves no process behind."""
@@ -35,6 +46,7 @@ class AttemptExecutor:
     def __init__(self, execution: AnyExecution, run_folder: Path):
         self._execution = execution
         self._run_folder = run_folder.absolute()
+        self._capacity = execution.capacity
         self._kernel: Any = None
         self._log: logging.Handler | None = None
         self._run: Callable[[Attempt], Future[AttemptEnd]] | None = None
@@ -49,6 +61,11 @@ class AttemptExecutor:
         self.stop()
 
     @property
+    def capacity(self) -> int:
+        """Labels that can be computed at the same time; a user's own Parsl configuration tells when it started."""
+        return self._capacity
+
+    @property
     def running(self) -> bool:
         """Whether Parsl was started."""
         return self._kernel is not None
@@ -58,6 +75,7 @@ class AttemptExecutor:
         from parsl import DataFlowKernel, python_app
 
         config = parsl_config(self._execution, self._run_folder)
+        self._capacity = max(count_workers(config), self._execution.capacity)
         self._run_folder.mkdir(parents=True, exist_ok=True)
         _put_scripts_on_path()
         self._log = _open_log(self._run_folder / LOG_FILE)
@@ -122,6 +140,17 @@ def parsl_config(execution: AnyExecution, run_folder: Path) -> "Config":
             return _import_config(execution.config)
 
 
+def count_workers(config: "Config") -> int:
+    """Workers of a Parsl configuration when all its jobs run, as far as it says how many there are."""
+    counted = 0
+    for executor in config.executors:
+        per_node = getattr(executor, "max_workers_per_node", None) or getattr(executor, "max_threads", 1)
+        provider = getattr(executor, "provider", None)
+        nodes = provider.max_blocks * provider.nodes_per_block if provider is not None else 1
+        counted += int(per_node) * nodes if math.isfinite(per_node) else 0
+    return counted
+
+
 def _configure(executor: Any, run_folder: Path) -> "Config":
     from parsl.config import Config
 
@@ -170,7 +199,7 @@ def _slurm_executor(execution: SlurmExecution, run_folder: Path) -> Any:
             "give the campaign a folder without blanks"
         )
     environment = _worker_environment(execution.cores_per_worker)
-    exports = [f"export {name}={value}" for name, value in environment.items()]
+    exports = [f"export {name}={value}" for name, value in (environment | _MPI_INSIDE_A_PILOT_JOB).items()]
     return HighThroughputExecutor(
         label=LABEL,
         address=execution.address,
@@ -231,10 +260,10 @@ def _import_config(path: str) -> "Config":
     module_name, _, attribute = path.partition(":")
     try:
         made = getattr(importlib.import_module(module_name), attribute)()
-    except (ImportError, AttributeError) as error:
+    except Exception as error:  # what the user's module and function raise is theirs
         raise LabelError(
-            f"executor parsl: cannot import '{path}' ({error}); write 'module:function' of a function "
-            "without arguments that returns a parsl.Config, and put its module on PYTHONPATH"
+            f"executor parsl: cannot import '{path}' ({type(error).__name__}: {error}); write 'module:function' "
+            "of a function without arguments that returns a parsl.Config, and put its module on PYTHONPATH"
         ) from error
     from parsl.config import Config
 

@@ -1,6 +1,7 @@
-"""Labels that were computed elsewhere: extended XYZ or an ASE database, with a declared level of theory."""
+"""Labels that were computed elsewhere with the settings of this campaign: extended XYZ or an ASE database."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from ase.stress import voigt_6_to_full_3x3_stress
 from entrove.errors import LabelError
 from entrove.labelling.attempt import AttemptEnd
 from entrove.labelling.cache import LabelCache
-from entrove.labelling.label import Label, Outcome
+from entrove.labelling.label import LEVEL_KEY, Label, Outcome
 from entrove.labelling.level_of_theory import LevelOfTheory
 from entrove.labelling.sanity import SanityLimits, find_absurdity
 from entrove.structures import content_hash, read_structures
@@ -28,25 +29,27 @@ class ImportReport:
 def import_labels(
     path: str | Path, level: LevelOfTheory, cache: LabelCache, limits: SanityLimits | None = None
 ) -> ImportReport:
-    """Put the labelled structures of a file into the cache, at the level of theory that the user declares.
+    """Put the labelled structures of a file into the cache; the caller vouches that they have this level.
 
     The energy that counts is `free_energy` where the file has one: it is what forces are the
-    derivative of. Structures without energy or forces, and absurd ones, are refused one by one.
-    Raises `LabelError` when the file holds no label at all.
+    derivative of. Structures without energy or forces, absurd ones, and those whose own
+    `info["entrove_level_of_theory"]` says another level are refused one by one.
+    Raises `LabelError` when the file holds no usable label at all.
     """
     structures = read_structures(path)
     stored, known, refused = 0, 0, []
     for index, atoms in enumerate(structures):
         structure_hash = content_hash(atoms)
-        if cache.get_by_hash(structure_hash, atoms, level) is not None:
+        present = cache.get_by_hash(structure_hash, atoms, level)
+        if present is not None and present.converged:
             known += 1
             continue
-        end, problem = _read_label(atoms)
+        end, problem = _read_label(atoms, level)
         problem = problem or find_absurdity(end, len(atoms), limits or SanityLimits())
         if problem:
             refused.append((index, problem))
             continue
-        cache.put(atoms, _to_label(structure_hash, level, end, f"{Path(path).name}#{index}"), level)
+        cache.put(atoms, _to_label(structure_hash, level, end, Path(path), index), level)
         stored += 1
     if not stored and not known:
         raise LabelError(
@@ -56,7 +59,7 @@ def import_labels(
     return ImportReport(stored, known, tuple(refused))
 
 
-def _read_label(atoms: Atoms) -> tuple[AttemptEnd, str]:
+def _read_label(atoms: Atoms, level: LevelOfTheory) -> tuple[AttemptEnd, str]:
     results = getattr(atoms.calc, "results", {})
     energy = results.get("free_energy", results.get("energy"))
     forces, stress = results.get("forces"), results.get("stress")
@@ -66,8 +69,13 @@ def _read_label(atoms: Atoms) -> tuple[AttemptEnd, str]:
         forces_eV_per_A=None if forces is None else np.asarray(forces, dtype=float).tolist(),
         stress_eV_per_A3=None if stress is None else _full_stress(stress),
     )
-    missing = "energy" if energy is None else "forces" if forces is None else ""
-    return end, f"it has no {missing}" if missing else ""
+    stranger = str(atoms.info.get(LEVEL_KEY, level.hash))
+    if stranger != level.hash:
+        return end, f"it says itself that its level of theory is {stranger}, and this one is {level.hash}"
+    missing = [name for name, value in (("energy", energy), ("forces", forces)) if value is None]
+    if stress is None and atoms.pbc.all():
+        missing.append("stress")
+    return end, f"it has no {missing[0]}" if missing else ""
 
 
 def _full_stress(stress: np.ndarray) -> list[list[float]]:
@@ -75,17 +83,19 @@ def _full_stress(stress: np.ndarray) -> list[list[float]]:
     return (array if array.shape == (3, 3) else voigt_6_to_full_3x3_stress(array)).tolist()
 
 
-def _to_label(structure_hash: str, level: LevelOfTheory, end: AttemptEnd, origin: str) -> Label:
+def _to_label(structure_hash: str, level: LevelOfTheory, end: AttemptEnd, path: Path, index: int) -> Label:
     return Label(
         structure_hash=structure_hash,
         level_of_theory=level.hash,
         outcome=end.outcome,
-        folder=origin,
+        folder=f"{path.absolute()}#{index}",
         energy_eV=end.energy_eV,
         forces_eV_per_A=np.array(end.forces_eV_per_A, dtype=float),
         stress_eV_per_A3=None
         if end.stress_eV_per_A3 is None
         else np.array(end.stress_eV_per_A3, dtype=float),
         attempts=0,
-        engine="imported",
+        engine=level.engine,
+        engine_version=f"imported from {path.name}",
+        started_utc=datetime.now(UTC).isoformat(timespec="seconds"),
     )

@@ -11,6 +11,9 @@ from jaxtyping import Float
 from entrove.errors import LabelError
 from entrove.structures import attach_results
 
+LEVEL_KEY = "entrove_level_of_theory"
+"""Where a labelled structure carries the hash of its level of theory, in `info`."""
+
 
 class Outcome(StrEnum):
     """How a label ended. Everything but CONVERGED is quarantined and never trained on."""
@@ -69,7 +72,7 @@ class Label:
         else:
             labelled = attach_results(atoms, self.energy_eV, self.forces_eV_per_A, self.stress_eV_per_A3)
         labelled.info["entrove_structure_hash"] = self.structure_hash
-        labelled.info["entrove_level_of_theory"] = self.level_of_theory
+        labelled.info[LEVEL_KEY] = self.level_of_theory
         labelled.info["entrove_engine"] = f"{self.engine} {self.engine_version}".strip()
         labelled.info["entrove_engine_seconds"] = round(self.engine_seconds, 3)
         return labelled

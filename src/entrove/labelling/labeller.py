@@ -1,12 +1,14 @@
 """Structures in, labels out: from the cache, from finished work found on disk, or from the engine."""
 
+import contextlib
 import json
 import logging
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 
 import numpy as np
 from ase import Atoms
@@ -14,6 +16,7 @@ from ase import Atoms
 from entrove.errors import LabelError
 from entrove.labelling.attempt import Attempt, AttemptEnd, AttemptFolder, describe_atoms
 from entrove.labelling.cache import LabelCache
+from entrove.labelling.claims import HEARTBEAT_S
 from entrove.labelling.config import LabellingConfig
 from entrove.labelling.executor import AttemptExecutor, worker_was_lost
 from entrove.labelling.label import Label, Outcome
@@ -25,8 +28,10 @@ from entrove.structures import canonical_order, content_hash, copy_structure
 logger = logging.getLogger(__name__)
 
 PARSL_FOLDER = "runinfo"
-MAX_IN_FLIGHT = 256
-"""Attempts handed to Parsl at once: enough for hundreds of workers, few enough to stop quickly."""
+LEAST_IN_FLIGHT = 256
+"""Attempts handed to Parsl at once, or two per worker if that is more: none idles, and stopping is quick."""
+POLL_CLAIMS_S = 2.0
+"""How often to look for labels that another process computes."""
 MAX_LOSSES = 3
 """How often a structure may lose its worker (job cancelled, node failed) before that counts as a crash."""
 
@@ -66,6 +71,8 @@ class Labeller:
         self._owns_executor = executor is None
         self._executor = executor or AttemptExecutor(config.executor, self.work_folder / PARSL_FOLDER)
         self._running: dict[str, _Job] = {}
+        self._claimed: set[str] = set()
+        self._last_heartbeat = time.monotonic()
         self._finished: SimpleQueue[tuple[Attempt, _Job, Future[AttemptEnd]]] = SimpleQueue()
 
     def __enter__(self) -> "Labeller":
@@ -81,13 +88,17 @@ class Labeller:
     def __exit__(self, *_: object) -> None:
         if self._owns_executor:
             self._executor.stop()
+        with contextlib.suppress(LabelError):  # they end with this process anyway
+            self.cache.release_claims(self._claimed, self.level)
 
     def label(self, structures: Sequence[Atoms]) -> Iterator[tuple[int, Label]]:
         """Yield (index into `structures`, label) of every structure, cached ones first.
 
-        The others follow as they finish. Equal structures are computed once. Quarantined labels are
-        yielded like all others: look at `Label.outcome`. Raises `LabelError` when the machine fails
-        and not a calculation (disk full, engine missing); everything finished until then is kept.
+        The others follow as they finish. Equal structures are computed once, also when another process
+        that shares the cache wants them at the same time: what that one computes is waited for, after all
+        others. Quarantined labels are yielded like all others: look at `Label.outcome`. Raises `LabelError`
+        when the machine fails and not a calculation (disk full, engine missing); everything finished until
+        then is kept.
         """
         wanted: dict[str, list[int]] = {}
         for index, atoms in enumerate(structures):
@@ -99,17 +110,26 @@ class Labeller:
             else:
                 yield from self._hand_on(structure_hash, structures, wanted)
         waiting.reverse()
+        elsewhere: list[str] = []
+        looked = time.monotonic()
         while wanted:
-            while waiting and len(self._running) < MAX_IN_FLIGHT:
+            while waiting and len(self._running) < self._most_in_flight():
                 structure_hash = waiting.pop()
                 if structure_hash not in self._running:
+                    if not self._claim(structure_hash):
+                        elsewhere.append(structure_hash)
+                        continue
                     self._begin(structure_hash, structures[wanted[structure_hash][0]])
                 if structure_hash not in self._running:
                     yield from self._hand_on(structure_hash, structures, wanted)
             if wanted:
-                structure_hash = self._wait_for_one()
-                if structure_hash in wanted and structure_hash not in self._running:
-                    yield from self._hand_on(structure_hash, structures, wanted)
+                finished = self._wait_for_one(POLL_CLAIMS_S if elsewhere else HEARTBEAT_S)
+                if finished in wanted and finished not in self._running:
+                    yield from self._hand_on(finished, structures, wanted)
+            if elsewhere and time.monotonic() - looked > POLL_CLAIMS_S:
+                waiting[:0] = reversed(elsewhere)
+                elsewhere.clear()
+                looked = time.monotonic()
 
     def _hand_on(
         self, structure_hash: str, structures: Sequence[Atoms], wanted: dict[str, list[int]]
@@ -123,10 +143,22 @@ class Labeller:
                 )
             yield index, label
 
+    def _most_in_flight(self) -> int:
+        return max(LEAST_IN_FLIGHT, 2 * self._executor.capacity)
+
+    def _claim(self, structure_hash: str) -> bool:
+        if not self.cache.claim(structure_hash, self.level):
+            return False
+        self._claimed.add(structure_hash)
+        return True
+
     def _begin(self, structure_hash: str, atoms: Atoms) -> None:
         """Start the first attempt, unless the cache or the folder holds the final end already."""
         if self.cache.get_by_hash(structure_hash, atoms, self.level) is not None:
-            return  # another campaign finished it while this one was busy
+            # Another campaign finished it while this one was busy.
+            self.cache.release_claims([structure_hash], self.level)
+            self._claimed.discard(structure_hash)
+            return
         folder = AttemptFolder.of(self.work_folder, structure_hash)
         self._advance(_Job(structure_hash, copy_structure(atoms), folder))
 
@@ -168,9 +200,18 @@ class Labeller:
         self._running[job.structure_hash] = job
         future.add_done_callback(lambda done: self._finished.put((attempt, job, done)))
 
-    def _wait_for_one(self) -> str:
-        """Wait until a running attempt ends and go on with its structure; return the structure's hash."""
-        attempt, job, future = self._finished.get()
+    def _wait_for_one(self, timeout_s: float) -> str:
+        """Wait until a running attempt ends and go on with its structure; return the structure's hash.
+
+        Returns an empty string when none ended within `timeout_s`.
+        """
+        if time.monotonic() - self._last_heartbeat > HEARTBEAT_S:
+            self.cache.renew_claims()
+            self._last_heartbeat = time.monotonic()
+        try:
+            attempt, job, future = self._finished.get(timeout=timeout_s)
+        except Empty:
+            return ""
         error = future.exception()
         trouble = "" if error is not None else future.result().trouble
         if error is not None and not worker_was_lost(error):
@@ -223,6 +264,7 @@ class Labeller:
             electrons=engine.electrons(job.atoms),
             kpoints=engine.kpoints(job.atoms),
         )
+        self._claimed.discard(job.structure_hash)
         if label.converged and self.config.keep_folders == "failed":
             job.folder.remove()
 

@@ -6,9 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from ase import Atoms
+
 from entrove.errors import LabelError
 from entrove.labelling.engines.base import Engine
-from entrove.labelling.label import Label
+from entrove.labelling.label import LEVEL_KEY
 
 LEVEL_FILE = "level_of_theory.json"
 """File of a labels' work folder that says at which level they are."""
@@ -25,16 +27,6 @@ class LevelOfTheory:
     def of(cls, engine: Engine) -> "LevelOfTheory":
         """The level of theory of an engine's settings."""
         return cls(engine.kind, json.dumps(engine.theory(), sort_keys=True, separators=(",", ":")))
-
-    @classmethod
-    def declared(cls, description: str) -> "LevelOfTheory":
-        """The level of theory of labels that were computed elsewhere, in the user's words."""
-        if not description.strip():
-            raise LabelError(
-                "level of theory: the description is empty; say code, functional and settings, "
-                "for example 'VASP 6.4 PBE 520 eV MPRelaxSet'"
-            )
-        return cls("imported", json.dumps({"description": " ".join(description.split())}))
 
     @property
     def hash(self) -> str:
@@ -53,9 +45,9 @@ class LevelOfTheory:
         return "; ".join(f"{key}: {mine.get(key)} against {theirs.get(key)}" for key in keys)
 
 
-def require_one_level(labels: Iterable[Label], level: LevelOfTheory) -> None:
-    """Raise `LabelError` unless every label has this level of theory."""
-    strangers = {label.level_of_theory for label in labels} - {level.hash}
+def require_one_level(labelled: Iterable[Atoms], level: LevelOfTheory) -> None:
+    """Raise `LabelError` unless every labelled structure says that it has this level of theory."""
+    strangers = {str(atoms.info.get(LEVEL_KEY)) for atoms in labelled} - {level.hash}
     if strangers:
         raise LabelError(
             f"labels of different levels of theory cannot be one dataset: {', '.join(sorted(strangers))} "

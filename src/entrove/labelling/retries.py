@@ -25,19 +25,22 @@ def plan_next_attempt(
 ) -> NextAttempt | None:
     """The next attempt after `ends`, or None when the last end is final.
 
-    A timeout is tried once more, on the same rung with `longer_try_factor` times the limit. Every
-    other failure steps to the next rung, until there is none or `max_attempts` are used up; a crash
-    on the only rung is tried once more, because not every crash is the calculation's fault.
+    The first timeout of a structure is tried once more in any case, on the same rung with
+    `longer_try_factor` times the limit. Every other failure steps to the next rung, until there is none or
+    `max_attempts` are used up; a crash on the only rung is tried once more, because not every crash is the
+    calculation's fault.
     """
     if not ends:
         return NextAttempt(0, time_limit_s)
     last = ends[-1]
-    if last.outcome is Outcome.CONVERGED or len(ends) >= max_attempts:
+    if last.outcome is Outcome.CONVERGED:
         return None
     timeouts = sum(end.outcome is Outcome.TIMED_OUT for end in ends)
     limit = time_limit_s * (longer_try_factor if timeouts else 1.0)
     if last.outcome is Outcome.TIMED_OUT:
         return NextAttempt(last.rung, limit) if timeouts == 1 else None
+    if len(ends) >= max_attempts:
+        return None
     if last.rung + 1 < rungs:
         return NextAttempt(last.rung + 1, limit)
     first_crash = last.outcome is Outcome.CRASHED and len(ends) == 1

@@ -46,8 +46,8 @@ class AseCalculator(Engine):
         return {"name": self.name, "calculator": self.calculator, "arguments": self.arguments}
 
     def check_available(self) -> None:
-        """Raise `LabelError` when the calculator cannot be imported."""
-        self._factory()
+        """Raise `LabelError` when the calculator cannot be imported or made with these arguments."""
+        self._make()
 
     def uncovered(self, species: Iterable[str]) -> list[str]:
         """Those that `species` of the configuration does not list."""
@@ -78,7 +78,14 @@ class AseCalculator(Engine):
         return computation
 
     def _make(self) -> Any:
-        return self._factory()(**self.arguments)
+        factory = self._factory()
+        try:
+            return factory(**self.arguments)
+        except Exception as error:  # a calculator of anybody's can raise anything
+            raise LabelError(
+                f"engine ase: '{self.calculator}' cannot be made with arguments {self.arguments} "
+                f"({type(error).__name__}: {error}); correct labelling: engine: arguments"
+            ) from error
 
     def _factory(self) -> Callable[..., Any]:
         module_name, _, attribute = self.calculator.partition(":")
@@ -86,9 +93,9 @@ class AseCalculator(Engine):
             found: Any = importlib.import_module(module_name)
             for part in attribute.split("."):
                 found = getattr(found, part)
-        except (ImportError, AttributeError) as error:
+        except Exception as error:  # a module that is imported for the first time can raise anything
             raise LabelError(
-                f"engine ase: cannot import '{self.calculator}' ({error}); install its package or put it on "
-                "PYTHONPATH, and write 'module:function'"
+                f"engine ase: cannot import '{self.calculator}' ({type(error).__name__}: {error}); install its "
+                "package or put it on PYTHONPATH, and write 'module:function'"
             ) from error
         return found

@@ -1,7 +1,7 @@
 """What every engine gives: its level of theory, its ladder of retries, and one calculation."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -40,8 +40,6 @@ class Engine(Settings, ABC):
 
     rungs: ClassVar[int] = 1
     """How many different ways to convergence this engine knows."""
-    is_program: ClassVar[bool] = False
-    """Whether a program of its own computes, which may be there only where the workers run."""
     scratch: ClassVar[tuple[str, ...]] = ()
     """Glob patterns of large files that are deleted after each attempt."""
     reference_seconds: ClassVar[float] = 20.0
@@ -66,17 +64,32 @@ class Engine(Settings, ABC):
             update={name: folder / value for name, value in self if isinstance(value, Path)}
         )
 
+    def bound_to(self, species: Iterable[str]) -> "Engine":  # noqa: ARG002
+        """The same engine with the content of its data files for `species` in its level of theory.
+
+        For engines whose settings do not name these files one by one. Raises `LabelError` when one cannot be read.
+        """
+        return self
+
     @abstractmethod
     def check_available(self) -> None:
         """Raise `EntroveError`, saying what to install or set, when the engine cannot run here."""
+
+    def check_settings(self) -> None:
+        """Raise `EntroveError` for what is wrong wherever the engine runs; this machine may lack its program."""
+        self.check_available()
 
     @abstractmethod
     def uncovered(self, species: Iterable[str]) -> list[str]:
         """Those of `species` (chemical symbols) that the engine cannot compute."""
 
-    @abstractmethod
     def version(self) -> str:
-        """Version of the program that computes."""
+        """Version of what computes, where it is known before anything runs."""
+        return ""
+
+    def version_in(self, folder: Path) -> str:  # noqa: ARG002
+        """Version that the program wrote into its output in `folder`; empty when it says none there."""
+        return ""
 
     @abstractmethod
     def compute(self, atoms: Atoms, folder: Path, rung: int) -> Computation:
@@ -100,6 +113,14 @@ class Engine(Settings, ABC):
     def kpoints(self, atoms: Atoms) -> int:  # noqa: ARG002
         """Number of k-points that the cost of a label scales with."""
         return 1
+
+
+def with_moments(atoms: Atoms, moments: Mapping[str, float]) -> Atoms:
+    """A copy of `atoms` that starts from these magnetic moments (Bohr magnetons) by chemical symbol, else from 0."""
+    copy = atoms.copy()
+    if moments:
+        copy.set_initial_magnetic_moments([moments.get(symbol, 0.0) for symbol in atoms.symbols])
+    return copy
 
 
 def evaluate_calculator(calculator: Any, atoms: Atoms) -> Computation:

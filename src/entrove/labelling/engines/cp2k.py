@@ -1,5 +1,6 @@
 """CP2K (Quickstep, Gaussian and plane waves), through ASE and the CP2K shell."""
 
+import os
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,8 +10,9 @@ from ase import Atoms
 from ase.units import kB
 from pydantic import Field, PositiveFloat, PositiveInt
 
+from entrove.errors import LabelError
 from entrove.labelling.engines.base import Computation, Engine, NotConvergedError, evaluate_calculator
-from entrove.labelling.engines.external import check_command, fill_command
+from entrove.labelling.engines.external import check_command, fill_command, hash_file
 from entrove.labelling.kpoints import kpoint_grid
 
 OUTPUT_FILE = "cp2k.out"
@@ -27,7 +29,6 @@ class Cp2k(Engine):
     """Density-functional theory with CP2K (GTH pseudopotentials, diagonalisation, k-points)."""
 
     rungs: ClassVar[int] = len(LADDER)
-    is_program: ClassVar[bool] = True
     scratch: ClassVar[tuple[str, ...]] = ("*.wfn*", "*.kp*")
 
     name: Literal["cp2k"] = "cp2k"
@@ -49,6 +50,11 @@ class Cp2k(Engine):
         default="auto", description="Name of the pseudopotential; 'auto' is GTH-<functional>."
     )
     potential_file: str = Field(default="POTENTIAL", description="File of CP2K's data folder that holds it.")
+    data_folder: Path | None = Field(
+        default=None,
+        description="CP2K's data folder (CP2K_DATA_DIR): its basis and potential file are read from there and count by "
+        "their content. Nothing means: the one that CP2K was built with, and the files count by their names.",
+    )
     cutoff_eV: PositiveFloat = Field(default=5442.0, description="Cutoff of the density grid in eV (400 Ry).")
     relative_cutoff_eV: PositiveFloat = Field(
         default=816.0, description="Cutoff of the grid that a Gaussian is mapped to in eV (60 Ry)."
@@ -70,15 +76,28 @@ class Cp2k(Engine):
         return self.name
 
     def theory(self) -> dict[str, object]:
-        """All settings but how CP2K is started."""
-        return self.model_dump(mode="json", exclude={"command", "max_scf_steps"})
+        """All settings but how CP2K is started; files of `data_folder` by their content."""
+        settings = self.model_dump(mode="json", exclude={"command", "max_scf_steps", "data_folder"})
+        if self.data_folder is not None:
+            for key in ("basis_set_file", "potential_file"):
+                settings[key] += f" {hash_file(self.name, self.data_folder / settings[key])}"
+        return settings
 
     def check_available(self) -> None:
-        """Raise `LabelError` when CP2K is missing."""
+        """Raise `LabelError` when CP2K or a file of its data folder is missing."""
         check_command(self.name, self.command, "cp2k")
+        self.check_settings()
+
+    def check_settings(self) -> None:
+        """Raise `LabelError` when a file of the data folder is missing."""
+        for name in (self.basis_set_file, self.potential_file):
+            if self.data_folder is not None and not (self.data_folder / name).is_file():
+                raise LabelError(
+                    f"engine cp2k: no file {name} in {self.data_folder}; correct data_folder or the name"
+                )
 
     def uncovered(self, species: Iterable[str]) -> list[str]:  # noqa: ARG002
-        """None that could be told beforehand: CP2K's data folder is known to CP2K only."""
+        """None that could be told beforehand: CP2K finds its data by itself."""
         return []
 
     def version(self) -> str:
@@ -98,6 +117,8 @@ class Cp2k(Engine):
     def compute(self, atoms: Atoms, folder: Path, rung: int) -> Computation:
         """One self-consistent calculation."""
         output = folder / OUTPUT_FILE
+        if self.data_folder is not None:
+            os.environ["CP2K_DATA_DIR"] = str(self.data_folder.absolute())
         try:
             with self.calculator(atoms, rung) as calculator:
                 computation = evaluate_calculator(calculator, atoms)

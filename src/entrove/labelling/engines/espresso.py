@@ -1,17 +1,23 @@
 """Quantum ESPRESSO's pw.x, through ASE."""
 
-import subprocess
+import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from ase import Atoms
 from ase.units import Rydberg
-from pydantic import Field, JsonValue, PositiveFloat, PositiveInt
+from pydantic import Field, JsonValue, PositiveFloat, PositiveInt, field_validator
 
 from entrove.errors import LabelError
-from entrove.labelling.engines.base import Computation, Engine, NotConvergedError, evaluate_calculator
-from entrove.labelling.engines.external import check_command, fill_command, hash_file
+from entrove.labelling.engines.base import (
+    Computation,
+    Engine,
+    NotConvergedError,
+    evaluate_calculator,
+    with_moments,
+)
+from entrove.labelling.engines.external import check_command, fill_command, hash_file, refuse_keys
 from entrove.labelling.kpoints import kpoint_grid
 
 OUTPUT_FILE = "espresso.pwo"
@@ -23,12 +29,42 @@ LADDER: tuple[dict[str, Any], ...] = (
 )
 """Less mixing, then the slower and safer solver from random bands."""
 
+_OWN_KEY = "the engine has a key of its own for it: "
+REFUSED: dict[str, dict[str, str]] = {
+    "control": {
+        "calculation": "a label is one self-consistent calculation of the structure as it is",
+        "tstress": "every label has forces and stress",
+        "tprnfor": "every label has forces and stress",
+        "outdir": "each attempt has a folder of its own",
+        "prefix": "Entrove reads and deletes files by their names",
+        "pseudo_dir": _OWN_KEY + "pseudopotential_folder",
+    },
+    "system": {
+        **dict.fromkeys(
+            ("ibrav", "nat", "ntyp", "a", "b", "c", "cosab", "cosac", "cosbc"), "the structure decides"
+        ),
+        "ecutwfc": _OWN_KEY + "cutoff_eV",
+        "ecutrho": _OWN_KEY + "density_cutoff_eV",
+        "degauss": _OWN_KEY + "smearing_eV",
+        "nosym": "a displaced crystal must not become another calculation by its symmetry",
+        "nspin": "give starting_magnetization, which sets it and where it starts",
+    },
+    "electrons": {
+        "conv_thr": _OWN_KEY + "energy_convergence_eV",
+        "electron_maxstep": _OWN_KEY + "max_scf_steps",
+        "scf_must_converge": "what is not converged is no label",
+    },
+}
+"""Settings that move atoms, hide what happened, or contradict a key of the engine, and what to do instead."""
+REFUSED_NAMELISTS: dict[str, str] = dict.fromkeys(
+    ("ions", "cell"), "it moves atoms, and a label is of the structure as it is"
+)
+
 
 class Espresso(Engine):
     """Density-functional theory with Quantum ESPRESSO (plane waves, pseudopotentials)."""
 
     rungs: ClassVar[int] = len(LADDER)
-    is_program: ClassVar[bool] = True
     scratch: ClassVar[tuple[str, ...]] = ("pwscf.wfc*", "pwscf.mix*", "pwscf.restart*", "pwscf.save/wfc*")
 
     name: Literal["espresso"] = "espresso"
@@ -50,14 +86,37 @@ class Espresso(Engine):
     energy_convergence_eV: PositiveFloat = Field(
         default=1e-6, description="Estimated energy error at self-consistency in eV for the cell."
     )
+    starting_magnetization: dict[str, Annotated[float, Field(ge=-1.0, le=1.0)]] = Field(
+        default_factory=dict,
+        description="Start of the magnetization per chemical symbol as pw.x takes it, in fractions of the valence "
+        "electrons between -1 and 1, such as {Fe: 0.5}; with any, two spin channels are computed.",
+    )
     input: dict[str, dict[str, JsonValue]] = Field(
         default_factory=dict,
-        description="More settings per namelist, such as system: {nspin: 2}; part of the level of theory.",
+        description="More settings per namelist, such as system: {tot_charge: 1}; part of the level of theory.",
     )
     max_scf_steps: PositiveInt = Field(
         default=100,
         description="Self-consistency steps of the first try; later tries get three times as many.",
     )
+
+    @field_validator("input")
+    @classmethod
+    def _input_leaves_the_calculation_alone(
+        cls, settings: dict[str, dict[str, JsonValue]]
+    ) -> dict[str, dict[str, JsonValue]]:
+        refuse_keys(settings, REFUSED_NAMELISTS, "input")
+        for namelist, values in settings.items():
+            if namelist != namelist.lower() or any(key != key.lower() for key in values):
+                raise ValueError(
+                    f"write '{namelist}' and its keys in lower case, as Entrove's own settings are"
+                )
+            refuse_keys(values, REFUSED.get(namelist, {}), f"input: {namelist}")
+            if any(key.startswith(("celldm", "starting_magnetization")) for key in values):
+                raise ValueError(
+                    "the structure decides celldm; starting_magnetization is a key of the engine, per chemical symbol"
+                )
+        return settings
 
     @property
     def kind(self) -> str:
@@ -69,6 +128,8 @@ class Espresso(Engine):
         settings = self.model_dump(
             mode="json", exclude={"command", "pseudopotential_folder", "max_scf_steps"}
         )
+        if not self.starting_magnetization:
+            del settings["starting_magnetization"]
         settings["pseudopotentials"] = {
             symbol: f"{name} {hash_file(self.name, self.pseudopotential_folder / name)}"
             for symbol, name in sorted(self.pseudopotentials.items())
@@ -78,6 +139,10 @@ class Espresso(Engine):
     def check_available(self) -> None:
         """Raise `LabelError` when pw.x or a pseudopotential is missing."""
         check_command(self.name, self.command, "pw.x")
+        self.check_settings()
+
+    def check_settings(self) -> None:
+        """Raise `LabelError` when a pseudopotential is missing."""
         for name in self.pseudopotentials.values():
             if not (self.pseudopotential_folder / name).is_file():
                 raise LabelError(
@@ -89,14 +154,12 @@ class Espresso(Engine):
         """Species without a pseudopotential in the configuration."""
         return [symbol for symbol in species if symbol not in self.pseudopotentials]
 
-    def version(self) -> str:
-        """What pw.x prints about itself."""
-        command = fill_command(self.command).split()
-        finished = subprocess.run(
-            command, input="", capture_output=True, text=True, timeout=60, check=False, cwd="/"
-        )
-        words = finished.stdout.partition("Program PWSCF")[2].split()
-        return words[0].removeprefix("v.") if words else ""
+    def version_in(self, folder: Path) -> str:
+        """What pw.x wrote about itself."""
+        output = folder / OUTPUT_FILE
+        text = output.read_text(errors="replace") if output.exists() else ""
+        found = re.search(r"Program PWSCF v\.?(\S+)", text)
+        return found.group(1) if found else ""
 
     def kpoints(self, atoms: Atoms) -> int:
         """Half the grid: time reversal is the only symmetry that is used."""
@@ -107,7 +170,9 @@ class Espresso(Engine):
         """One self-consistent calculation."""
         output = folder / OUTPUT_FILE
         try:
-            computation = evaluate_calculator(self.calculator(atoms, folder, rung), atoms)
+            computation = evaluate_calculator(
+                self.calculator(atoms, folder, rung), with_moments(atoms, self.starting_magnetization)
+            )
         except Exception as error:
             # pw.x that stops unconverged also fails as a program, or leaves no forces to read.
             _require_convergence(output, error)
@@ -152,11 +217,14 @@ class Espresso(Engine):
             "electrons": {
                 "conv_thr": self.energy_convergence_eV / Rydberg,
                 "electron_maxstep": self.max_scf_steps * (1 if rung == 0 else 3),
-            }
-            | LADDER[rung],
+            },
         }
+        if self.starting_magnetization:
+            data["system"]["nspin"] = 2
         for namelist, settings in self.input.items():
             data[namelist] = data.get(namelist, {}) | settings
+        # Last, or the user's own mixing would make all rungs one.
+        data["electrons"] |= LADDER[rung]
         return data
 
 

@@ -1,9 +1,11 @@
 """What engines that run as programs of their own have in common: the command and the files."""
 
+import gzip
 import hashlib
 import os
 import shlex
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from entrove.errors import LabelError
@@ -35,9 +37,23 @@ def check_command(engine: str, command: str, program: str) -> None:
             )
 
 
+def refuse_keys(settings: Mapping[str, object], refused: Mapping[str, str], where: str) -> None:
+    """Raise `ValueError`, with the remedy, for the first of `settings` that Entrove has to decide itself."""
+    for key in settings:
+        remedy = refused.get(key.lower())
+        if remedy is not None:
+            raise ValueError(f"'{key}' cannot be given in {where}: {remedy}")
+
+
 def hash_file(engine: str, path: Path) -> str:
-    """Content hash of a file that belongs to the level of theory, such as a pseudopotential."""
+    """Content hash of a file that belongs to the level of theory, such as a pseudopotential.
+
+    A file that is compressed by gzip counts by what it holds.
+    """
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+        content = path.read_bytes()
+        if path.suffix == ".gz":
+            content = gzip.decompress(content)
+        return hashlib.sha256(content).hexdigest()[:16]
     except OSError as error:
         raise LabelError(f"engine {engine}: cannot read {path} ({error.strerror}); check the path") from error

@@ -1,15 +1,22 @@
 """GPAW in plane-wave mode, in the process of the worker."""
 
+import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from ase import Atoms
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from entrove._optional import require
 from entrove.errors import LabelError
-from entrove.labelling.engines.base import Computation, Engine, NotConvergedError, evaluate_calculator
+from entrove.labelling.engines.base import (
+    Computation,
+    Engine,
+    NotConvergedError,
+    evaluate_calculator,
+    with_moments,
+)
 from entrove.labelling.kpoints import kpoint_grid
 
 BUILT_IN_FUNCTIONALS = ("LDA", "PBE", "RPBE", "revPBE", "PW91")
@@ -55,14 +62,35 @@ class Gpaw(Engine):
     density_convergence: PositiveFloat = Field(
         default=1e-4, description="Largest change of the density, in electrons per valence electron."
     )
-    spin_polarised: bool = Field(default=False, description="Compute two spin channels.")
+    spin_polarised: bool = Field(
+        default=False, description="Compute two spin channels, starting from `magnetic_moments`."
+    )
+    magnetic_moments: dict[str, float] = Field(
+        default_factory=dict,
+        description="Initial magnetic moment per chemical symbol in Bohr magnetons, such as {Fe: 2.2}; a calculation "
+        "that starts without any stays non-magnetic.",
+    )
     setups: str | dict[str, str] = Field(
         default="paw", description="PAW datasets: one name for all elements, or a name per chemical symbol."
+    )
+    dataset_hashes: dict[str, str] = Field(
+        default_factory=dict,
+        description="Content hash of the PAW dataset per chemical symbol; Entrove fills it in, part of the level of "
+        "theory.",
     )
     max_scf_steps: PositiveInt = Field(
         default=120,
         description="Self-consistency steps of the first try; later tries get three times as many.",
     )
+
+    @model_validator(mode="after")
+    def _spin_needs_moments(self) -> "Gpaw":
+        if self.spin_polarised != any(self.magnetic_moments.values()):
+            raise ValueError(
+                "spin_polarised and magnetic_moments belong together: give 'spin_polarised: true' and a moment that is "
+                "not zero, such as 'magnetic_moments: {Fe: 2.2}', or neither"
+            )
+        return self
 
     @property
     def kind(self) -> str:
@@ -70,8 +98,23 @@ class Gpaw(Engine):
         return self.name
 
     def theory(self) -> dict[str, object]:
-        """All settings but the number of steps."""
-        return self.model_dump(mode="json", exclude={"max_scf_steps"})
+        """All settings but the number of steps; datasets by their content, once the engine is bound to species."""
+        settings = self.model_dump(mode="json", exclude={"max_scf_steps"})
+        unset = {name for name in ("dataset_hashes", "magnetic_moments") if not settings[name]}
+        return {name: value for name, value in settings.items() if name not in unset}
+
+    def bound_to(self, species: Iterable[str]) -> "Gpaw":
+        """The same engine with the content of its PAW datasets in `dataset_hashes`."""
+        hashes = {}
+        for symbol in species:
+            try:
+                _, content = _find_dataset(self._dataset(symbol))
+            except FileNotFoundError as error:
+                raise LabelError(
+                    f"engine gpaw: no PAW dataset {self._dataset(symbol)}; see `setups`"
+                ) from error
+            hashes[symbol] = hashlib.sha256(content).hexdigest()[:16]
+        return self.model_copy(update={"dataset_hashes": hashes})
 
     def check_available(self) -> None:
         """Raise `EntroveError` when GPAW or the functional is missing."""
@@ -84,13 +127,10 @@ class Gpaw(Engine):
 
     def uncovered(self, species: Iterable[str]) -> list[str]:
         """Species without a PAW dataset for the functional."""
-        require("gpaw", extra="gpaw")
-        from gpaw.setup_data import search_for_file
-
         missing = []
         for symbol in species:
             try:
-                search_for_file(self._dataset(symbol))
+                _find_dataset(self._dataset(symbol))
             except FileNotFoundError:
                 missing.append(symbol)
         return missing
@@ -113,7 +153,8 @@ class Gpaw(Engine):
         from gpaw import KohnShamConvergenceError
 
         try:
-            return evaluate_calculator(self.calculator(atoms, folder / "gpaw.txt", rung), atoms)
+            calculator = self.calculator(atoms, folder / "gpaw.txt", rung)
+            return evaluate_calculator(calculator, with_moments(atoms, self.magnetic_moments))
         except KohnShamConvergenceError as error:
             steps = self._steps(rung)
             raise NotConvergedError(f"no self-consistency after {steps} steps ({error})") from error
@@ -143,3 +184,8 @@ class Gpaw(Engine):
         setup = self.setups if isinstance(self.setups, str) else self.setups.get(symbol, "paw")
         functional = "PBE" if self.functional in ("RPBE", "revPBE") else self.functional
         return f"{symbol}.{functional}" if setup == "paw" else f"{symbol}.{setup}.{functional}"
+
+
+def _find_dataset(name: str) -> tuple[str | None, bytes]:
+    """File and content, decompressed, of a PAW dataset. Raises `FileNotFoundError`."""
+    return require("gpaw.setup_data", extra="gpaw").search_for_file(name)

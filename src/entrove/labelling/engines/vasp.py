@@ -7,11 +7,17 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from ase import Atoms
-from pydantic import Field, JsonValue, PositiveFloat, PositiveInt
+from pydantic import Field, JsonValue, PositiveFloat, PositiveInt, field_validator
 
 from entrove.errors import LabelError
-from entrove.labelling.engines.base import Computation, Engine, NotConvergedError, evaluate_calculator
-from entrove.labelling.engines.external import check_command, fill_command, hash_file
+from entrove.labelling.engines.base import (
+    Computation,
+    Engine,
+    NotConvergedError,
+    evaluate_calculator,
+    with_moments,
+)
+from entrove.labelling.engines.external import check_command, fill_command, hash_file, refuse_keys
 from entrove.labelling.kpoints import kpoint_grid
 
 LADDER: tuple[dict[str, Any], ...] = (
@@ -21,12 +27,30 @@ LADDER: tuple[dict[str, Any], ...] = (
 )
 """From the configured solver to the conjugate gradient and the damped one, which hardly ever fail."""
 
+_OWN_KEY = "the engine has a key of its own for it: "
+REFUSED = {
+    **dict.fromkeys(
+        ("nsw", "ibrion", "isif"), "a label is one self-consistent calculation of the structure as it is"
+    ),
+    **dict.fromkeys(("kpts", "gamma", "kspacing", "kgamma", "reciprocal"), _OWN_KEY + "kpoint_spacing_per_A"),
+    **dict.fromkeys(("xc", "pp"), _OWN_KEY + "functional"),
+    **dict.fromkeys(("ispin", "magmom"), "give magnetic_moments, which sets both"),
+    "encut": _OWN_KEY + "cutoff_eV",
+    "sigma": _OWN_KEY + "smearing_eV",
+    "ediff": _OWN_KEY + "energy_convergence_eV",
+    "nelm": _OWN_KEY + "max_scf_steps",
+    "setups": _OWN_KEY + "setups",
+    "command": _OWN_KEY + "command",
+    "directory": "each attempt has a folder of its own",
+    "isym": "a displaced crystal must not become another calculation by its symmetry",
+}
+"""Settings that move atoms or contradict a key of the engine, and what to do instead."""
+
 
 class Vasp(Engine):
     """Density-functional theory with VASP (plane waves, PAW)."""
 
     rungs: ClassVar[int] = len(LADDER)
-    is_program: ClassVar[bool] = True
     scratch: ClassVar[tuple[str, ...]] = (
         "WAVECAR",
         "CHG",
@@ -52,6 +76,10 @@ class Vasp(Engine):
     setups: dict[str, str] = Field(
         default_factory=dict, description="Suffix of the potential per chemical symbol, such as {Na: _pv}."
     )
+    potential_hashes: dict[str, str] = Field(
+        default_factory=dict,
+        description="Content hash of the POTCAR per chemical symbol; Entrove fills it in, part of the level of theory.",
+    )
     cutoff_eV: PositiveFloat = Field(default=520.0, description="Plane-wave cutoff in eV (ENCUT).")
     kpoint_spacing_per_A: PositiveFloat = Field(
         default=0.35, description="Largest distance between k-points in 1/A, the factor 2 pi included."
@@ -59,6 +87,11 @@ class Vasp(Engine):
     gamma_centred: bool = Field(default=True, description="Shift even k-point grids so that they hold Gamma.")
     smearing_eV: PositiveFloat = Field(default=0.1, description="Width of the Fermi-Dirac occupation in eV.")
     energy_convergence_eV: PositiveFloat = Field(default=1e-6, description="EDIFF in eV for the cell.")
+    magnetic_moments: dict[str, float] = Field(
+        default_factory=dict,
+        description="Initial magnetic moment per chemical symbol in Bohr magnetons, such as {Fe: 2.2}; with any, "
+        "two spin channels are computed.",
+    )
     input: dict[str, JsonValue] = Field(
         default_factory=dict,
         description="More INCAR settings by ASE's lower-case names; they define the level of theory.",
@@ -68,19 +101,39 @@ class Vasp(Engine):
         description="Self-consistency steps of the first try; later tries get three times as many.",
     )
 
+    @field_validator("input")
+    @classmethod
+    def _input_leaves_the_calculation_alone(cls, settings: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        refuse_keys(settings, REFUSED, "input")
+        return settings
+
     @property
     def kind(self) -> str:
         """Name of the engine."""
         return self.name
 
     def theory(self) -> dict[str, object]:
-        """All settings but how VASP is started."""
-        return self.model_dump(mode="json", exclude={"command", "potential_folder", "max_scf_steps"})
+        """All settings but how VASP is started; POTCARs by the content of their files, once it is bound to species."""
+        settings = self.model_dump(mode="json", exclude={"command", "potential_folder", "max_scf_steps"})
+        unset = {name for name in ("potential_hashes", "magnetic_moments") if not settings[name]}
+        return {name: value for name, value in settings.items() if name not in unset}
+
+    def bound_to(self, species: Iterable[str]) -> "Vasp":
+        """The same engine with the content of its POTCARs in `potential_hashes`."""
+        hashes = {
+            symbol: hash_file(self.name, self._potcar(symbol) or self._potential_library() / symbol)
+            for symbol in species
+        }
+        return self.model_copy(update={"potential_hashes": hashes})
 
     def check_available(self) -> None:
         """Raise `LabelError` when VASP or its potentials are missing."""
         words = fill_command(self.command).split()
         check_command(self.name, self.command, words[-1])
+        self.check_settings()
+
+    def check_settings(self) -> None:
+        """Raise `LabelError` when the folder of the potentials is missing."""
         if not self._potential_library().is_dir():
             raise LabelError(
                 f"engine vasp: no folder {self._potential_library()}; potential_folder is the folder that "
@@ -89,25 +142,16 @@ class Vasp(Engine):
 
     def uncovered(self, species: Iterable[str]) -> list[str]:
         """Species without a POTCAR."""
-        library = self._potential_library()
-        names = {symbol: f"{symbol}{self.setups.get(symbol, '')}" for symbol in species}
-        return [
-            symbol
-            for symbol, name in names.items()
-            if not any((library / name / f"POTCAR{suffix}").exists() for suffix in ("", ".gz", ".Z"))
-        ]
+        return [symbol for symbol in species if self._potcar(symbol) is None]
 
-    def potential_hashes(self, species: Iterable[str]) -> dict[str, str]:
-        """Content hash of each POTCAR, for provenance."""
-        library = self._potential_library()
-        return {
-            symbol: hash_file(self.name, library / f"{symbol}{self.setups.get(symbol, '')}" / "POTCAR")
-            for symbol in species
-        }
-
-    def version(self) -> str:
-        """VASP says its version only in its output: see OUTCAR in the folder of the label."""
-        return ""
+    def version_in(self, folder: Path) -> str:
+        """What VASP wrote about itself at the top of its OUTCAR."""
+        outcar = folder / "OUTCAR"
+        if not outcar.exists():
+            return ""
+        with outcar.open(errors="replace") as lines:
+            found = re.match(r"\s*vasp\.(\d\S*)", next(lines, ""))
+        return found.group(1) if found else ""
 
     def kpoints(self, atoms: Atoms) -> int:
         """Half the grid: time reversal is the only symmetry that is used."""
@@ -119,7 +163,7 @@ class Vasp(Engine):
         calculator = self.calculator(atoms, folder, rung)
         os.environ["VASP_PP_PATH"] = str(self.potential_folder.absolute())
         try:
-            computation = evaluate_calculator(calculator, atoms)
+            computation = evaluate_calculator(calculator, with_moments(atoms, self.magnetic_moments))
         except Exception as error:
             _require_convergence(folder / "OUTCAR", error)
             raise
@@ -147,11 +191,18 @@ class Vasp(Engine):
             "kpts": kpoint_grid(atoms, self.kpoint_spacing_per_A),
             "gamma": self.gamma_centred,
         }
+        if self.magnetic_moments:
+            settings["ispin"] = 2
         settings.update(self.input)
         settings.update(LADDER[rung])
         return AseVasp(
             directory=str(folder), command=fill_command(self.command), setups=self.setups or None, **settings
         )
+
+    def _potcar(self, symbol: str) -> Path | None:
+        folder = self._potential_library() / f"{symbol}{self.setups.get(symbol, '')}"
+        files = (folder / f"POTCAR{suffix}" for suffix in ("", ".gz", ".Z"))
+        return next((file for file in files if file.exists()), None)
 
     def _potential_library(self) -> Path:
         library = "potpaw" if self.functional.upper() == "LDA" else "potpaw_PBE"

@@ -1,0 +1,76 @@
+import io
+import os
+from pathlib import Path
+
+import pytest
+from label_campaign import copper, make_campaign, store
+from rich.console import Console
+
+from entrove.campaign.lock import hold_campaign
+from entrove.cli.labels import list_labels
+from entrove.errors import CampaignError
+from entrove.labelling.cache import LabelCache
+from entrove.labelling.label import Outcome
+from entrove.structures import content_hash
+
+
+def listing(folder: Path, *, retry: bool = False) -> str:
+    output = io.StringIO()
+    list_labels(folder, retry=retry, console=Console(file=output, width=100))
+    return output.getvalue()
+
+
+def failed(path: Path) -> set[str]:
+    with LabelCache(path) as cache:
+        return {state.structure_hash for state in cache.states() if state.outcome is not Outcome.CONVERGED}
+
+
+def test_labels_are_found_on_every_way_to_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    config, workspace = make_campaign(tmp_path / "campaign")
+    store(config, workspace.label_cache, workspace.label_work, 0, Outcome.CONVERGED)
+    attempt = store(config, workspace.label_cache, workspace.label_work, 1, Outcome.CRASHED)
+    (tmp_path / "link").symlink_to(workspace.folder)
+    monkeypatch.chdir(workspace.label_work)
+    ways = (workspace.folder, tmp_path / "link", Path(os.path.relpath(workspace.folder)))
+    for way in ways:
+        text = listing(way)
+        assert "2 labels, 1 in quarantine" in text
+        assert f"{content_hash(copper(1))[:10]} in quarantine: {attempt}\n" in text
+    monkeypatch.chdir(tmp_path)
+    moved = workspace.folder.rename(tmp_path / "moved")
+    assert f"in quarantine: {moved / attempt.relative_to(workspace.folder)}\n" in listing(moved)
+    assert "released 1 labels" in listing(moved, retry=True)
+    assert not failed(moved / "labels.sqlite")
+    assert [path.name for path in moved.glob("labels/*/*/released-*")] == ["released-1-attempt-1"]
+
+
+def test_a_failure_that_came_from_another_campaign_is_listed_and_released(tmp_path: Path):
+    config, _ = make_campaign(tmp_path / "campaign", cache=tmp_path / "shared.sqlite")
+    theirs = store(config, tmp_path / "shared.sqlite", tmp_path / "theirs", 1, Outcome.NOT_CONVERGED)
+    # A structure that this campaign never asked for.
+    store(config, tmp_path / "shared.sqlite", tmp_path / "theirs", 9, Outcome.NOT_CONVERGED)
+    text = listing(tmp_path / "campaign")
+    assert "1 labels, 1 in quarantine" in text
+    assert str(theirs) in text.replace("\n", "")
+    assert "released 1 labels" in listing(tmp_path / "campaign", retry=True)
+    assert failed(tmp_path / "shared.sqlite") == {content_hash(copper(9))}
+
+
+def test_only_what_a_later_run_asks_for_again_is_released(tmp_path: Path):
+    config, workspace = make_campaign(tmp_path / "campaign")
+    for seed in (1, 2):
+        store(config, workspace.label_cache, workspace.label_work, seed, Outcome.TIMED_OUT)
+    assert "released 1 labels" in listing(workspace.folder, retry=True)
+    # The validation set is complete: nobody would label its member again.
+    assert failed(workspace.label_cache) == {content_hash(copper(2))}
+
+
+def test_nothing_is_released_while_the_campaign_runs(tmp_path: Path):
+    config, workspace = make_campaign(tmp_path / "campaign")
+    store(config, workspace.label_cache, workspace.label_work, 1, Outcome.CRASHED)
+    with (
+        hold_campaign(workspace.folder),
+        pytest.raises(CampaignError, match="this campaign is running already"),
+    ):
+        listing(workspace.folder, retry=True)
+    assert failed(workspace.label_cache) == {content_hash(copper(1))}
