@@ -23,6 +23,7 @@ from typing import Any
 from entrove._version import __version__
 
 _PUBLIC = {
+    "EntropyBias": "entrove.sampling.bias",
     "EntropyCalculator": "entrove.sampling.bias",
     "EntropyDataset": "entrove.entropy.dataset",
     "EntroveError": "entrove.errors",
@@ -32,6 +33,7 @@ _PUBLIC = {
 }
 
 __all__ = [  # loaded on first use, below
+    "EntropyBias",
     "EntropyCalculator",
     "EntropyDataset",
     "EntroveError",

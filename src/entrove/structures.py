@@ -7,7 +7,7 @@ Voigt order).
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,9 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from entrove.errors import StructureError
+
+StructureSource = Atoms | Iterable[Atoms] | str | Path
+"""One structure, any collection or stream of them, or the path of a file that ASE reads."""
 
 HASH_RESOLUTION_A = 1e-5
 """Two structures whose atoms and cell agree to about this length have the same content hash."""
@@ -145,8 +148,8 @@ def species_of(structures: Sequence[Atoms]) -> list[str]:
     return [chemical_symbols[number] for number in numbers]
 
 
-def iterate_structures(source: "Sequence[Atoms] | str | Path | Iterator[Atoms]") -> Iterator[Atoms]:
-    """Walk over a list, an iterator, or a file, one structure at a time.
+def iterate_structures(source: StructureSource) -> Iterator[Atoms]:
+    """Walk over one structure, a list, an iterator, or a file, one structure at a time.
 
     Raises `StructureError` when the file does not exist.
     """
@@ -156,5 +159,7 @@ def iterate_structures(source: "Sequence[Atoms] | str | Path | Iterator[Atoms]")
         if not Path(source).is_file():
             raise StructureError(f"{source}: no such file")
         yield from iread(source, index=":")
+    elif isinstance(source, Atoms):
+        yield source  # iterating over it would give its atoms
     else:
         yield from source

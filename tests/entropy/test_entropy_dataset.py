@@ -13,6 +13,7 @@ from entrove.entropy.dataset import EntropyDataset
 from entrove.errors import SelectionError, StructureError
 from entrove.fingerprints.config import FingerprintConfig
 from entrove.fingerprints.gom import GaussianOverlap
+from entrove.structures import as_written
 
 KINDS = [(entropy, mode) for entropy in ("information", "paper") for mode in ("per_atom", "per_config")]
 REFERENCE = [silicon(seed) for seed in range(12)] + [salt(seed) for seed in range(12)]
@@ -37,6 +38,17 @@ def test_gain_is_the_change_of_the_entropy(entropy, mode):
         # Entropies of order 300, gains of order 1.
         assert larger.entropy() - dataset.entropy() == pytest.approx(gain, rel=1e-8, abs=1e-9)
     assert len(dataset) == len(ADDED)
+
+
+@pytest.mark.parametrize(("entropy", "mode"), KINDS)
+@pytest.mark.parametrize("species_blocks", [True, False])
+def test_gain_is_the_change_of_the_entropy_from_the_first_structure_on(entropy, mode, species_blocks):
+    """Also for an empty dataset, and for species that are new to it."""
+    dataset = calibrated(entropy, mode, species_blocks=species_blocks)
+    for atoms in (silicon(20, 0.2), silicon(21, 0.2), salt(20, 0.2), salt(21, 0.2)):
+        before, (gain,) = dataset.entropy(), dataset.gain([atoms])
+        dataset.add([atoms])
+        assert dataset.entropy() - before == pytest.approx(gain, rel=1e-8, abs=1e-9)
 
 
 @pytest.mark.parametrize(("entropy", "mode"), KINDS)
@@ -168,6 +180,31 @@ def test_calibration_is_frozen_once_there_are_members():
         dataset.calibrate(REFERENCE)
 
 
+@pytest.mark.parametrize("mode", ["per_atom", "per_config"])
+def test_species_that_are_new_can_be_calibrated_later(mode):
+    dataset, at_once = EntropyDataset("information", mode), calibrated("information", mode)
+    dataset.calibrate(REFERENCE[:12])
+    silicon_only = ADDED[:6]
+    for one in (dataset, at_once):
+        one.add(silicon_only)
+    with pytest.raises(SelectionError, match=r"structure 1 \(Cl4Na4\): Na has no calibration"):
+        dataset.gain([silicon(1), salt(0)])
+    before = dataset.whitening
+    dataset.calibrate(REFERENCE)
+    assert dataset.whitening.agrees_with(before)
+    assert dataset.whitening.species == (11, 14, 17)
+    np.testing.assert_allclose(dataset.gain(CANDIDATES), at_once.gain(CANDIDATES), rtol=1e-8)
+
+
+@pytest.mark.parametrize("bad", [[], [silicon(0), Atoms("Si", [[np.nan] * 3])]])
+def test_a_calibration_that_fails_changes_nothing(bad):
+    dataset = calibrated("information", "per_atom")
+    before = dataset.gain(CANDIDATES)
+    with pytest.raises((SelectionError, StructureError), match=r"no structure to calibrate on|not finite"):
+        dataset.calibrate(bad)
+    np.testing.assert_array_equal(dataset.gain(CANDIDATES), before)
+
+
 def test_datasets_of_different_calibrations_do_not_merge():
     dataset, other = calibrated("information", "per_atom"), EntropyDataset("information")
     other.calibrate(ADDED)
@@ -196,6 +233,34 @@ def test_a_new_species_is_calibrated_when_it_is_added(caplog):
     assert dataset.gain([salt(1)])[0] > 0
 
 
+def test_batching_does_not_decide_on_what_a_late_species_is_calibrated():
+    structures = [atoms for pair in zip(REFERENCE[:6], REFERENCE[12:18], strict=True) for atoms in pair]
+    gains = []
+    for batch_atoms in (1, 20, 2048):
+        dataset = EntropyDataset("information", batch_atoms=batch_atoms)
+        dataset.calibrate(REFERENCE[:12])
+        dataset.add(structures)
+        gains.append(dataset.gain(CANDIDATES))
+    np.testing.assert_allclose(gains[0], gains[2], rtol=1e-8)
+    np.testing.assert_allclose(gains[1], gains[2], rtol=1e-8)
+
+
+@pytest.mark.parametrize("rattle_A", [0.0, 1e-8, 3e-6, 1e-5])
+@pytest.mark.parametrize("mode", ["per_atom", "per_config"])
+def test_a_relaxed_cell_as_reference_still_gives_answers(rattle_A, mode, caplog):
+    """The noise of an optimiser is no scale; a warning says so, and all questions still have answers."""
+    dataset = EntropyDataset("information", mode)
+    with caplog.at_level(logging.WARNING):
+        dataset.calibrate([silicon(seed, rattle_A) for seed in range(4)])
+    assert "one environment only for Si" in caplog.text
+    dataset.add([silicon(seed, 0.2, strain=strain) for seed, strain in enumerate([-0.08, 0.0, 0.08] * 20)])
+    perfect = [silicon(0, 0.0, strain=strain) for strain in (-0.1, 0.0, 0.1)]
+    gains = dataset.gain(perfect)
+    assert np.isfinite(gains).all()
+    assert (gains >= 0).all()
+    assert np.isfinite(dataset.entropy())
+
+
 def test_one_perfect_crystal_is_enough_to_start():
     dataset = EntropyDataset("information")
     dataset.add([silicon(0, rattle_A=0.0)])
@@ -219,6 +284,47 @@ def test_removing_what_was_never_added_is_refused():
     with pytest.raises(SelectionError, match="is not in the dataset"):
         dataset.remove([silicon(0), silicon(0)])
     assert len(dataset) == 2
+
+
+@pytest.mark.parametrize(("entropy", "mode"), [("information", "per_atom"), ("paper", "per_atom")])
+def test_removing_a_look_alike_is_refused(entropy, mode):
+    """Equal hash, other rows: eight decimals of a file, in a dataset that is scaled by motion of 1e-3 A."""
+    dataset = EntropyDataset(entropy, mode, epsilon=1e-12)
+    dataset.calibrate([silicon(seed, 1e-3) for seed in range(8)])
+    members = [silicon(seed, 0.3, strain=-0.1) for seed in range(4)]
+    dataset.add([*members, silicon(9, 1e-3)])
+    before = dataset.gain(CANDIDATES[:1])
+    copies = [as_written(atoms) for atoms in members]
+    assert all(atoms in dataset for atoms in copies)
+    with pytest.raises(SelectionError, match="of Si that were to be removed are not those that were added"):
+        dataset.remove(copies)
+    np.testing.assert_array_equal(dataset.gain(CANDIDATES[:1]), before)
+    dataset.remove(members)
+    assert len(dataset) == 1
+
+
+@pytest.mark.parametrize(("entropy", "mode"), KINDS)
+def test_removing_what_a_file_kept_is_good_to_its_decimals(entropy, mode):
+    dataset = calibrated(entropy, mode)
+    dataset.add(ADDED)
+    entropy_before = dataset.entropy()
+    dataset.add(CANDIDATES)
+    dataset.remove([as_written(atoms) for atoms in CANDIDATES])
+    # 5e-9 A of each coordinate, against whitened rows that move by up to 1e4 per Angstrom.
+    assert dataset.entropy() == pytest.approx(entropy_before, abs=1e-3)
+
+
+@pytest.mark.parametrize("ask", ["add", "calibrate", "gain"])
+def test_one_structure_is_as_good_as_a_list(ask):
+    one, listed = EntropyDataset("information"), EntropyDataset("information")
+    for dataset, source in ((one, silicon(0)), (listed, [silicon(0)])):
+        if ask == "gain":
+            dataset.calibrate(REFERENCE)
+            assert dataset.gain(source).shape == (1,)
+        else:
+            getattr(dataset, ask)(source)
+    assert one.whitening.agrees_with(listed.whitening)
+    assert len(one) == len(listed)
 
 
 def test_membership_is_by_content():

@@ -8,6 +8,7 @@ from differences import central_differences
 from feature_batches import FLOOR, information_gain, random_batch, raw_moments, whitened_moments
 
 from entrove.entropy.information import inverse_root, total_information
+from entrove.entropy.moments import Moments, SpeciesMoments
 from entrove.entropy.whitening import Whitening
 from entrove.errors import SelectionError
 
@@ -160,8 +161,31 @@ def test_inverse_root_is_one():
     rng = np.random.default_rng(17)
     A = rng.normal(size=(6, 6))
     M = torch.as_tensor(A @ A.T + np.eye(6))
-    root = inverse_root(M)
+    root = inverse_root(M, 1.0)
     torch.testing.assert_close(root @ root.mT, torch.linalg.inv(M), rtol=1e-10, atol=1e-12)
+
+
+def test_inverse_root_of_what_rounding_has_spoilt_is_that_of_the_exact_matrix():
+    """One row of 1e9 beside lambda = 0.1: the 16 digits of the sum do not hold lambda any more."""
+    ridge = 0.1
+    x = np.random.default_rng(18).normal(size=6)
+    x *= 1e9 / np.linalg.norm(x)
+    # Rounded downwards, as a long sum may be.
+    M = torch.as_tensor(np.outer(x, x) * (1 - 1e-15 * np.sign(np.outer(x, x))) + ridge * np.eye(6))
+    assert bool(torch.linalg.cholesky_ex(M).info)
+    root = inverse_root(M, ridge)
+    # Exactly: x M^-1 x = |x|^2 / (|x|^2 + lambda), and 1 / lambda across x at most.
+    assert float((torch.as_tensor(x) @ root).square().sum()) == pytest.approx(1.0, rel=1e-6)
+    assert float(torch.linalg.eigvalsh(root @ root.mT)[-1]) == pytest.approx(1 / ridge, rel=1e-9)
+    moments = SpeciesMoments({14: Moments(1, torch.as_tensor(x), M - ridge * torch.eye(6))})
+    # The other five eigenvalues are known to 1e-15 of the first only: between lambda and 1e3.
+    least = 0.5 * np.log(1e18 / ridge)
+    assert least < total_information(moments, ridge) < least + 5 * 0.5 * np.log(1e4)
+
+
+def test_statistics_that_are_not_finite_are_refused():
+    with pytest.raises(SelectionError, match="statistics of the dataset are not finite"):
+        inverse_root(torch.full((3, 3), torch.nan, dtype=torch.float64), 0.1)
 
 
 def test_a_species_without_calibration_is_refused():

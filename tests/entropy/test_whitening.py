@@ -76,3 +76,14 @@ def test_known_species_stay_as_they_are():
     assert extended.species == (14, 17)
     assert extended.agrees_with(old)
     assert not old.agrees_with(new)
+
+
+@pytest.mark.parametrize(("spread", "degenerate"), [(3e-5, True), (3e-4, False)])
+def test_spread_below_any_thermal_motion_is_no_scale(spread, degenerate, caplog):
+    rng = np.random.default_rng(1)
+    rows = torch.as_tensor(1.0 + spread * rng.normal(size=(50, 4)))
+    with caplog.at_level(logging.WARNING):
+        scaling = Scaling.of(Moments.of(rows), FLOOR, "Si")
+    assert ("one environment only for Si" in caplog.text) == degenerate
+    expected = DEGENERATE_SPREAD if degenerate else spread
+    np.testing.assert_allclose(scaling.scale.numpy(), expected, rtol=0.3)

@@ -8,14 +8,15 @@ from ase.calculators.calculator import PropertyNotImplementedError
 from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
 from ase.md.verlet import VelocityVerlet
-from cheap_models import ARGON_SIGMA_A, argon, lennard_jones
+from cheap_models import ARGON_SIGMA_A, IdealGas, argon, lennard_jones
 from torch_sim.integrators.nve import nve_init, nve_step
+from torch_sim.models.lennard_jones import LennardJonesModel
 from torch_sim.models.soft_sphere import SoftSphereModel
 from torch_sim.units import MetalUnits
 
 from entrove.entropy.dataset import EntropyDataset
 from entrove.entropy.local import LocalEntropy
-from entrove.errors import ConfigError
+from entrove.errors import ConfigError, StructureError
 from entrove.fingerprints.config import FingerprintConfig
 from entrove.fingerprints.gom import GaussianOverlap
 from entrove.sampling.batch import gather_batch, reduce_atoms
@@ -181,6 +182,99 @@ def test_a_system_that_is_not_finite_does_not_take_the_others_down(base):
     assert result["energy"][1].isnan()
 
 
+@pytest.mark.parametrize("broken", ["coincident", "flat"])
+def test_a_system_without_features_does_not_take_the_others_down(base, broken):
+    """What has no features has no bias, and an energy by which the guards end it."""
+    model = biased(base, [ENTROPIES["paper"], None, ENTROPIES["paper"]], [0.5, 0.0, 0.5])
+    state = gather_batch([argon(5.1, rattle_A=0.2, seed=seed) for seed in range(3)], model)
+    good = model(state)
+    if broken == "coincident":
+        state.positions[9] = state.positions[8]
+    else:
+        state.cell[2, :, 2] = state.cell[2, :, 1]
+    with pytest.raises(StructureError, match=r"at one place|no volume"):
+        FEATURES.evaluate(state)
+    slope = model._slope(state)
+    assert slope.entropy.isnan().tolist() == [False, True, True]
+    assert float(slope.positions[8:].abs().max()) == 0.0
+    torch.testing.assert_close(slope.entropy[0], good["entropy"][0], rtol=1e-9, atol=0)
+    if broken == "coincident":
+        result = model(state)
+        torch.testing.assert_close(result["forces"][:8], good["forces"][:8], rtol=1e-9, atol=1e-11)
+        assert result["energy"].isnan().tolist() == [False, False, True]
+    alone = biased(base, [ENTROPIES["paper"]], [0.5])
+    assert alone._slope(state[2]).entropy.isnan().all()
+
+
+def test_a_molecule_without_a_cell_has_finite_results(base):
+    atoms = argon(5.1, rattle_A=0.2, seed=1)
+    atoms.pbc, atoms.cell = False, None
+    for kappa in (0.0, 0.5):
+        model = biased(base, [ENTROPIES["paper"]], [kappa])
+        slope = model._slope(gather_batch([atoms], model))
+        assert bool(slope.positions.isfinite().all())
+        stressed = EntropyBias(IdealGas(), FEATURES, [ENTROPIES["paper"]], torch.tensor([kappa]).double())
+        result = stressed(gather_batch([atoms], stressed))
+        for key in ("energy", "forces", "stress"):
+            assert bool(result[key].isfinite().all()), key
+
+
+def test_for_dataset_is_the_dataset_with_its_own_features(base):
+    dataset = dataset_of("information", "per_atom")
+    atoms = [argon(5.1, rattle_A=0.2, seed=seed) for seed in range(2)]
+    for kappa in (0.3, [0.3, 0.0]):
+        model = EntropyBias.for_dataset(base, dataset, kappa, systems=2)
+        expected = biased(base, [dataset.functional()] * 2, [0.3, 0.3] if kappa == 0.3 else kappa)
+        state = gather_batch(atoms, model)
+        for key in ("energy", "forces", "stress"):
+            assert torch.equal(model(state)[key], expected(state)[key])
+    with pytest.raises(ConfigError, match="2 functionals but 1 strengths"):
+        EntropyBias.for_dataset(base, dataset, [0.3], systems=2)
+    with pytest.raises(ConfigError, match="give a finite strength of zero or more"):
+        EntropyBias.for_dataset(base, dataset, -0.3, systems=2)
+
+
+@pytest.mark.parametrize("entropy", ["information", "paper"])
+def test_features_of_another_kind_are_refused(base, entropy):
+    dataset = dataset_of(entropy, "per_atom")
+    other = GaussianOverlap(FingerprintConfig(cutoff_A=3.5, length=24))
+    with pytest.raises(ConfigError, match=r"other features \(cutoff_A: stored 5.0, given 3.5\)"):
+        EntropyBias(base, other, [None, dataset.functional()], torch.ones(2, dtype=torch.float64))
+    with pytest.raises(ConfigError, match=r"other features \(cutoff_A"):
+        EntropyCalculator(EMT(), dataset, features=other)
+    same = GaussianOverlap(FEATURES.config)
+    EntropyBias(base, same, [dataset.functional()], torch.ones(1, dtype=torch.float64))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("where", ["cpu", "cuda"])
+def test_features_on_another_device_than_the_model(where):
+    """Fingerprints on the CPU under a model on the GPU, and the other way round."""
+    other = "cuda" if where == "cpu" else "cpu"
+    dataset = dataset_of("information", "per_atom")
+    features = GaussianOverlap(FEATURES.config, device=where)
+    atoms = [argon(5.1, rattle_A=0.2, seed=seed) for seed in range(3)]
+    functionals, kappas = [dataset.functional(), None, LocalEntropy()], torch.tensor([0.3, 0.0, 0.1]).double()
+    results = []
+    for base_device, map_ in ((other, features), ("cpu", FEATURES)):
+        model = EntropyBias(
+            LennardJonesModel(
+                sigma=ARGON_SIGMA_A,
+                epsilon=0.05,
+                cutoff=2.2 * ARGON_SIGMA_A,
+                compute_stress=True,
+                dtype=torch.float64,
+                device=torch.device(base_device),
+            ),
+            map_,
+            functionals,
+            kappas,
+        )
+        results.append(model(gather_batch(atoms, model)))
+    for key in ("energy", "forces", "stress"):
+        torch.testing.assert_close(results[0][key].cpu(), results[1][key], rtol=1e-9, atol=1e-10)
+
+
 def test_wrong_shapes_are_refused(base):
     with pytest.raises(ConfigError, match="1 functionals but 2 strengths"):
         biased(base, [None], [0.0, 1.0])
@@ -199,16 +293,41 @@ def ase_lennard_jones() -> LennardJones:
     return LennardJones(sigma=ARGON_SIGMA_A, epsilon=0.05, rc=2.2 * ARGON_SIGMA_A)
 
 
-@pytest.mark.parametrize("entropy", ["information", "paper"])
-@pytest.mark.parametrize("mode", ["per_atom", "per_config"])
-def test_both_doors_agree(base, entropy, mode):
-    dataset = dataset_of(entropy, mode)
+SHAPES = {
+    "bulk": (True, True, True),
+    "slab": (True, True, False),
+    "wire": (False, False, True),
+    "molecule": (False, False, False),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("symbols", ["Ar4", "ArNeAr2"])
+@pytest.mark.parametrize(
+    ("entropy", "mode"),
+    [(entropy, mode) for entropy in ("information", "paper") for mode in ("per_atom", "per_config")]
+    + [("local", "per_atom")],
+)
+def test_both_doors_agree(base, entropy, mode, shape, symbols):
     atoms = argon(5.1, rattle_A=0.2, skew=0.05, seed=1)
-    atoms.calc = EntropyCalculator(ase_lennard_jones(), dataset, kappa_eV=0.7)
-    model = biased(base, [dataset.functional()], [0.7])
+    atoms.symbols, atoms.pbc = symbols, SHAPES[shape]
+    if entropy == "local":
+        functional = LocalEntropy()
+        calculator = EntropyCalculator(ase_lennard_jones(), functional, kappa_eV=0.7, features=FEATURES)
+        model = biased(base, [functional], [0.7])
+    else:
+        dataset = dataset_of(entropy, mode)
+        neon = argon(5.3, rattle_A=0.2, seed=40)
+        neon.symbols = "Ne2Ar2"
+        dataset.calibrate([neon, argon(5.2, rattle_A=0.2, seed=41)]) if symbols != "Ar4" else None
+        dataset.add([neon]) if symbols != "Ar4" else None
+        calculator = EntropyCalculator(ase_lennard_jones(), dataset, kappa_eV=0.7)
+        model = EntropyBias.for_dataset(base, dataset, 0.7, systems=1)
+    atoms.calc = calculator
     batch = model(gather_batch([atoms], model))
     np.testing.assert_allclose(atoms.get_forces(), batch["forces"], atol=1e-10)
-    np.testing.assert_allclose(atoms.get_stress(voigt=False), batch["stress"][0], atol=1e-11)
+    if shape != "molecule":
+        np.testing.assert_allclose(atoms.get_stress(voigt=False), batch["stress"][0], atol=1e-11)
     bias = atoms.get_potential_energy() - atoms.calc.results["base_energy"]
     assert bias == pytest.approx(float(batch["energy"][0] - batch["base_energy"][0]), abs=1e-10)
     assert atoms.calc.results["entropy"] == pytest.approx(float(batch["entropy"][0]), abs=1e-10)
@@ -251,6 +370,50 @@ def test_no_order_of_questions_gets_an_unbiased_or_an_old_value(order):
     atoms.positions[0, 0] += 0.05
     for name in order:
         expect(name)
+
+
+CHANGES = {
+    "kappa": lambda calc: setattr(calc, "kappa_eV", 1.9),
+    "members": lambda calc: calc.dataset.add([argon(5.2, rattle_A=0.3, seed=77)]),
+    "dataset": lambda calc: setattr(calc, "dataset", dataset_of("paper", "per_atom")),
+    "entropy": lambda calc: setattr(calc, "dataset", dataset_of("paper", "per_atom").functional()),
+    "parameters": lambda calc: calc.base.set(epsilon=0.08),
+    "base": lambda calc: setattr(calc, "base", LennardJones(sigma=3.0, epsilon=0.05, rc=7.0)),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("with_atoms", [True, False])
+def test_no_change_is_missed_with_or_without_atoms(change, with_atoms):
+    atoms = argon(5.1, rattle_A=0.2, seed=1)
+    calc = EntropyCalculator(ase_lennard_jones(), dataset_of("information", "per_atom"), kappa_eV=0.7)
+    asked = atoms if with_atoms else None
+    before = calc.get_potential_energy(atoms)
+    assert calc.get_potential_energy(asked) == before
+    CHANGES[change](calc)
+    fresh = EntropyCalculator(calc.base, calc.dataset, kappa_eV=calc.kappa_eV)
+    assert calc.get_potential_energy(asked) == fresh.get_potential_energy(atoms) != before
+    np.testing.assert_array_equal(calc.get_forces(asked), fresh.get_forces(atoms))
+    np.testing.assert_array_equal(calc.get_stress(asked), fresh.get_stress(atoms))
+
+
+def test_a_question_without_any_structure_is_refused():
+    calc = EntropyCalculator(EMT(), EntropyDataset("paper", features=FEATURES))
+    with pytest.raises(StructureError, match="no structure is known yet; ask an"):
+        calc.get_potential_energy()
+
+
+def test_an_entropy_without_a_dataset_needs_features():
+    with pytest.raises(ConfigError, match="an entropy needs a feature map; pass features="):
+        EntropyCalculator(EMT(), LocalEntropy())
+
+
+def test_the_ase_door_refuses_atoms_at_one_place():
+    atoms = argon(5.1)
+    atoms.positions[1] = atoms.positions[0] + (5e-5, 0.0, 0.0)
+    atoms.calc = EntropyCalculator(ase_lennard_jones(), dataset_of("paper", "per_atom"))
+    with pytest.raises(StructureError, match="at one place"):
+        atoms.get_potential_energy()
 
 
 def test_results_of_the_base_are_not_changed():

@@ -11,6 +11,7 @@ import entrove
 from entrove.entropy.dataset import EntropyDataset
 from entrove.errors import SelectionError, StructureError
 from entrove.selection.config import SelectionConfig
+from entrove.selection.farthest_point import select_farthest
 
 REFERENCE = [silicon(seed) for seed in range(10)]
 POOL = [silicon(100 + seed, rattle_A=0.02 + 0.005 * seed) for seed in range(40)]
@@ -106,11 +107,21 @@ def test_a_missing_file_is_named():
         entrove.select("nowhere.extxyz", 3)
 
 
-def test_species_new_to_a_calibrated_dataset_are_refused():
+def test_species_new_to_a_calibrated_dataset_are_refused_until_they_are_calibrated():
     carbon = silicon(0)
     carbon.numbers[:] = 6
-    with pytest.raises(SelectionError, match="C has no calibration"):
-        entrove.select([carbon], 1, given=labelled())
+    dataset, pool = labelled(), [*POOL[:5], carbon]
+    with pytest.raises(
+        SelectionError, match=r"structure 5 \(C8\): C has no calibration .* call calibrate\(\)"
+    ):
+        entrove.select(pool, 1, given=dataset)
+    dataset.calibrate([carbon])
+    assert len(entrove.select(pool, 6, given=dataset)) == 6
+
+
+def test_one_structure_is_as_good_as_a_list():
+    assert entrove.select(POOL[0], 1, given=REFERENCE[0]).indices.tolist() == [0]
+    assert len(select_farthest(POOL[0], 1, given=REFERENCE[0])) == 1
 
 
 def test_given_species_that_the_pool_lacks_are_calibrated_on_themselves(caplog):

@@ -15,6 +15,7 @@ where b is chosen so that (1 - b 1 1^T)^2 = 1 - 1 1^T / N', the centring on the 
 O(n d^2 + n^2 d) per configuration and never forms Sigma'.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -25,6 +26,7 @@ from entrove.entropy.config import Mode
 from entrove.entropy.logdet import log_det_one_plus, log_det_one_plus_with_gradient
 from entrove.entropy.moments import Moments, SpeciesMoments
 from entrove.entropy.rows import SpeciesRows, split_rows
+from entrove.fingerprints.features import FeatureMap
 
 
 @dataclass(frozen=True)
@@ -97,16 +99,33 @@ def dataset_entropy(moments: SpeciesMoments, epsilon: float) -> float:
     return sum((Spectrum.of(moments[number]).log_det(epsilon) for number in moments.species), 0.0)
 
 
+def total_gain(moments: SpeciesMoments, epsilon: float) -> float:
+    """S_glob of a dataset above that of an empty one, sum_species ln det(Sigma / eps): the sum of all gains.
+
+    Counted like this a species without rows adds 0, whether the dataset is ever going to hold it or not.
+    """
+    features = sum(len(moments[number].total) for number in moments.species)
+    return dataset_entropy(moments, epsilon) - features * math.log(epsilon)
+
+
 class CovarianceEntropy:
     """S_glob(D + c) of each configuration c of a batch, and its gradient, with D frozen.
 
     The sum runs over the species of D and of c. `gains` gives S_glob(D + c) - S_glob(D), where a
-    species that is new to D counts from Sigma = eps 1.
+    species that is new to D counts from Sigma = eps 1. `features` is the map that the rows came from, where it
+    is known.
     """
 
     def __init__(
-        self, moments: SpeciesMoments, *, epsilon: float, mode: Mode, species_blocks: bool = True
+        self,
+        moments: SpeciesMoments,
+        *,
+        epsilon: float,
+        mode: Mode,
+        species_blocks: bool = True,
+        features: FeatureMap | None = None,
     ) -> None:
+        self.features = features
         self._epsilon = epsilon
         self._mode: Mode = mode
         self._species_blocks = species_blocks

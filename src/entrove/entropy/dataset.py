@@ -12,18 +12,18 @@ from ase import Atoms
 from pydantic import ValidationError
 
 from entrove.entropy.config import EntropyConfig, EntropyKind, Mode
-from entrove.entropy.covariance import CovarianceEntropy, dataset_entropy
+from entrove.entropy.covariance import CovarianceEntropy, total_gain
 from entrove.entropy.featurise import BATCH_ATOMS, FeatureBatch, evaluate_in_batches, fingerprints_from
 from entrove.entropy.functional import GainFunctional
 from entrove.entropy.information import InformationGain, total_information
 from entrove.entropy.moments import Moments, SpeciesMoments
-from entrove.entropy.rows import SpeciesRows, split_rows
+from entrove.entropy.rows import SHARED, SpeciesRows, split_rows
 from entrove.entropy.storage import as_json, differences, read_archive, write_archive
 from entrove.entropy.whitening import Scaling, Whitening, species_label
 from entrove.errors import SelectionError
 from entrove.fingerprints.features import FeatureMap
 from entrove.fingerprints.gom import GaussianOverlap
-from entrove.structures import content_hash
+from entrove.structures import StructureSource, content_hash
 
 logger = logging.getLogger(__name__)
 
@@ -111,61 +111,68 @@ class EntropyDataset:
         """Frozen mean and scale per species; empty for "paper" and before calibration."""
         return self._whitening
 
-    def calibrate(self, structures: Iterable[Atoms]) -> None:
+    def calibrate(self, structures: StructureSource) -> None:
         """Take mean and scale of the features of each species from an unbiased reference run.
 
-        Does nothing for "paper", which uses raw features. Raises `SelectionError` when the dataset
-        has members already: their rows were whitened with the earlier calibration.
+        Does nothing for "paper", which uses raw features. In a dataset with members only species that
+        are new are calibrated: the rows of the others were whitened already. Raises `SelectionError`, and
+        changes nothing, when there is nothing to calibrate or nothing left to.
         """
-        if self._members:
+        if self.config.kind == "paper":
+            return
+        raw = self._raw_moments(self._evaluate(structures))
+        known = self._whitening if self._members else Whitening()
+        if raw.species and all(number in known for number in raw.species):
             raise SelectionError(
                 f"the dataset has {len(self)} structures already and its calibration is frozen; "
-                "calibrate before the first add()"
+                "calibrate before the first add(), or on structures with species that are new"
             )
-        if self.config.kind == "information":
-            self._whitening = Whitening()
-            self.calibrate_on_moments(self._raw_moments(self._evaluate(structures)))
+        self._whitening = self._learned(known, raw)
+        self._functional = None
 
     def calibrate_on_moments(self, raw: SpeciesMoments) -> None:
         """Calibrate every species that has no calibration yet, from statistics of raw rows."""
-        if not raw.species:
-            raise SelectionError("there is no structure to calibrate on; give structures of an unbiased run")
-        self._whitening = self._whitening.extended(Whitening.of(raw, self.config.scale_floor))
+        self._whitening = self._learned(self._whitening, raw)
         self._functional = None
 
-    def add(self, structures: Iterable[Atoms]) -> None:
+    def add(self, structures: StructureSource) -> None:
         """Add structures, streamed. All are added, or none if one of them cannot be used.
 
-        For "information", species without a calibration are calibrated on what is added, with a
-        warning. A structure that is added twice counts twice.
+        For "information", species without a calibration are calibrated on all that is added, with a
+        warning; structures that contain them are held in memory. A structure that is added twice counts twice.
         """
-        batches = self._evaluate(structures)
-        if self.config.kind == "information" and not self._whitening.species:
-            # All batches are needed before the first can be whitened; calibrate() avoids that.
-            batches = list(batches)
         whitening, added, members = self._whitening, SpeciesMoments(), Counter[str]()
-        try:
-            if isinstance(batches, list) and batches:
-                self._calibrate_missing(batches)
-            for batch in batches:
-                self._calibrate_missing([batch])
-                added = added + self._moments_of(batch)
-                members.update(content_hash(atoms) for atoms in batch.structures)
-        except BaseException:
-            self._whitening = whitening
-            raise
-        self._moments = self._moments + added
+        waiting: list[FeatureBatch] = []
+        for batch in self._evaluate(structures):
+            if self._uncalibrated(batch):
+                waiting.append(batch)
+            else:
+                added = added + SpeciesMoments.of(self.rows(batch))
+            members.update(content_hash(atoms) for atoms in batch.structures)
+        if waiting:
+            missing = sorted({number for batch in waiting for number in self._uncalibrated(batch)})
+            logger.warning(
+                "No calibration for %s: taking mean and scale from the structures that are added now. "
+                "Call calibrate() with structures of an unbiased run first.",
+                ", ".join(species_label(number) for number in missing),
+            )
+            whitening = self._learned(whitening, self._raw_moments(waiting))
+            for batch in waiting:
+                added = added + SpeciesMoments.of(_whitened(self.raw_rows(batch), whitening))
+        self._whitening, self._moments = whitening, self._moments + added
         self._members += members
         self._functional = None
 
-    def remove(self, structures: Iterable[Atoms]) -> None:
-        """Take structures out again. All are taken out, or none.
+    def remove(self, structures: StructureSource) -> None:
+        """Take structures out again, exactly as they were added. All are taken out, or none.
 
-        Raises `SelectionError` for a structure that is not in the dataset.
+        What is subtracted are the rows of these structures, so they must have the bits that were added: a file
+        of eight decimals between adding and removing leaves the difference behind. Raises `SelectionError`
+        for a structure that is not in the dataset, or whose rows cannot be those that were added.
         """
         removed, members = SpeciesMoments(), Counter[str]()
         for batch in self._evaluate(structures):
-            removed = removed + self._moments_of(batch)
+            removed = removed + SpeciesMoments.of(self.rows(batch))
             for atoms in batch.structures:
                 members[content_hash(atoms)] += 1
                 if members[content_hash(atoms)] > self._members[content_hash(atoms)]:
@@ -173,7 +180,11 @@ class EntropyDataset:
                         f"{atoms.get_chemical_formula()} (hash {content_hash(atoms)}) is not in the "
                         "dataset, or not as often as it was to be removed; remove only what was added"
                     )
-        self._moments = self._moments - removed
+        rest = self._moments - removed
+        for number in removed.species:
+            if number in rest:
+                self._check_possible(number, rest[number], self._moments[number])
+        self._moments = rest
         self._members -= members
         self._functional = None
 
@@ -194,13 +205,16 @@ class EntropyDataset:
         self._members += other._members
         self._functional = None
 
-    def gain(self, structures: Iterable[Atoms]) -> np.ndarray:
+    def gain(self, structures: StructureSource) -> np.ndarray:
         """What each structure, on its own, would add to the dataset, in nats.
 
         Raises `SelectionError` for a species without calibration ("information").
         """
         functional = self.functional()
-        gains = [functional.gains(*batch.arguments).numpy() for batch in self._evaluate(structures)]
+        gains = []
+        for batch in self._evaluate(structures):
+            self._refuse_uncalibrated(batch)
+            gains.append(functional.gains(*batch.arguments).numpy())
         return np.concatenate(gains) if gains else np.zeros(0)
 
     def functional(self) -> GainFunctional:
@@ -214,6 +228,7 @@ class EntropyDataset:
                     ridge=config.ridge,
                     mode=config.mode,
                     species_blocks=config.species_blocks,
+                    features=self.features,
                 )
                 if config.kind == "information"
                 else CovarianceEntropy(
@@ -221,19 +236,20 @@ class EntropyDataset:
                     epsilon=config.epsilon,
                     mode=config.mode,
                     species_blocks=config.species_blocks,
+                    features=self.features,
                 )
             )
         return self._functional
 
     def entropy(self) -> float:
-        """Entropy of the whole dataset.
+        """Entropy of the whole dataset above that of an empty one, in nats: the sum of the gains as it grew.
 
-        "information": 1/2 sum ln det(M / lambda), the sum of all gains, in nats. "paper": S_glob = sum
-        ln det Sigma. Both are 0 for an empty dataset.
+        "information": 1/2 sum ln det(M / lambda). "paper": sum ln det(Sigma / eps), which is S_glob less
+        features x ln eps for every species.
         """
         if self.config.kind == "information":
             return total_information(self._moments, self.config.ridge)
-        return dataset_entropy(self._moments, self.config.epsilon)
+        return total_gain(self._moments, self.config.epsilon)
 
     def copy(self) -> "EntropyDataset":
         """An independent dataset with the same contents and the same feature map."""
@@ -300,11 +316,14 @@ class EntropyDataset:
         return dataset
 
     def rows(self, batch: FeatureBatch) -> list[SpeciesRows]:
-        """Rows of a batch as the statistics count them: whitened for "information"."""
-        blocks = self.raw_rows(batch)
+        """Rows of a batch as the statistics count them: whitened for "information".
+
+        Raises `SelectionError` for a species without calibration.
+        """
         if self.config.kind == "paper":
-            return blocks
-        return [replace(block, values=self._whitening[block.number].apply(block.values)) for block in blocks]
+            return self.raw_rows(batch)
+        self._refuse_uncalibrated(batch)
+        return _whitened(self.raw_rows(batch), self._whitening)
 
     def raw_rows(self, batch: FeatureBatch) -> list[SpeciesRows]:
         """Rows of a batch before whitening."""
@@ -313,24 +332,48 @@ class EntropyDataset:
     def _header(self) -> dict[str, object]:
         return {"config": self.config.model_dump(), "features": as_json(self.features.describe())}
 
-    def _evaluate(self, structures: Iterable[Atoms]) -> Iterable[FeatureBatch]:
+    def _evaluate(self, structures: StructureSource) -> Iterable[FeatureBatch]:
         return evaluate_in_batches(self.features, structures, self.batch_atoms)
-
-    def _moments_of(self, batch: FeatureBatch) -> SpeciesMoments:
-        return SpeciesMoments.of(self.rows(batch))
 
     def _raw_moments(self, batches: Iterable[FeatureBatch]) -> SpeciesMoments:
         return sum((SpeciesMoments.of(self.raw_rows(batch)) for batch in batches), SpeciesMoments())
 
-    def _calibrate_missing(self, batches: list[FeatureBatch]) -> None:
+    def _learned(self, known: Whitening, raw: SpeciesMoments) -> Whitening:
+        if not raw.species:
+            raise SelectionError("there is no structure to calibrate on; give structures of an unbiased run")
+        return known.learn(raw, self.config.scale_floor)
+
+    def _uncalibrated(self, batch: FeatureBatch) -> set[int]:
+        """Species (or the shared block) of a batch that would have to be whitened, and cannot."""
         if self.config.kind == "paper":
+            return set()
+        numbers = set(batch.numbers.tolist()) if self.config.species_blocks else {SHARED}
+        return {number for number in numbers if number not in self._whitening}
+
+    def _refuse_uncalibrated(self, batch: FeatureBatch) -> None:
+        missing = self._uncalibrated(batch)
+        if not missing:
             return
-        seen = {block.number for batch in batches for block in self.raw_rows(batch)}
-        missing = sorted(seen - set(self._whitening.species))
-        if missing:
-            logger.warning(
-                "No calibration for %s: taking mean and scale from the structures that are added now. "
-                "Call calibrate() with structures of an unbiased run first.",
-                ", ".join(species_label(number) for number in missing),
+        number = min(missing)
+        owner = batch.system_idx[batch.numbers == number] if number != SHARED else batch.system_idx
+        reason = self._whitening.reason_for_lacking(number)
+        raise SelectionError(f"{batch.name(int(owner[0]))}: {reason}, or leave it out")
+
+    def _check_possible(self, number: int, rest: Moments, before: Moments) -> None:
+        """Refuse statistics that no set of rows can have."""
+        is_paper = self.config.kind == "paper"
+        least = float(torch.linalg.eigvalsh(rest.scatter() if is_paper else rest.outer)[0])
+        allowed = self.config.epsilon * rest.count if is_paper else self.config.ridge
+        # Sums of squares are rounded in proportion to themselves. Eight decimals of a position may cost a few
+        # per cent of the regularisation, which no gain notices.
+        rounding = 100 * torch.finfo(torch.float64).eps * float(before.outer.trace())
+        if least < -(0.1 * allowed + rounding):
+            raise SelectionError(
+                f"the rows of {species_label(number)} that were to be removed are not those that were added "
+                f"(sum x x^T would get the eigenvalue {least:.2g}); remove the very structures that were added, "
+                "not copies that went through a file, or add what is to stay to a new dataset"
             )
-            self.calibrate_on_moments(self._raw_moments(batches))
+
+
+def _whitened(blocks: list[SpeciesRows], whitening: Whitening) -> list[SpeciesRows]:
+    return [replace(block, values=whitening[block.number].apply(block.values)) for block in blocks]

@@ -14,6 +14,7 @@ from entrove.fingerprints.batching import to_state
 from entrove.fingerprints.config import FingerprintConfig
 from entrove.fingerprints.features import FeatureMap
 from entrove.fingerprints.gom import GaussianOverlap
+from entrove.structures import StructureSource, iterate_structures
 
 BATCH_ATOMS = 2048
 """Atoms whose features are evaluated at once, by default."""
@@ -21,8 +22,12 @@ BATCH_ATOMS = 2048
 
 @dataclass(frozen=True)
 class FeatureBatch:
-    """Features of the atoms of a few structures, in the order of the structures."""
+    """Features of the atoms of a few structures, in the order of the structures.
 
+    `first` is the position of the first of them in the list or stream that they came from.
+    """
+
+    first: int
     structures: list[Atoms]
     values: Float[Tensor, "atoms features"]
     numbers: Int[Tensor, " atoms"]
@@ -32,6 +37,10 @@ class FeatureBatch:
     def arguments(self) -> tuple[Tensor, Tensor, Tensor, int]:
         """What an `Entropy` takes."""
         return self.values, self.numbers, self.system_idx, len(self.structures)
+
+    def name(self, system: int) -> str:
+        """Position and formula of a structure, for messages."""
+        return f"structure {self.first + system} ({self.structures[system].get_chemical_formula()})"
 
 
 def fingerprints_from(description: dict[str, Any]) -> GaussianOverlap:
@@ -49,7 +58,7 @@ def fingerprints_from(description: dict[str, Any]) -> GaussianOverlap:
 
 
 def evaluate_in_batches(
-    features: FeatureMap, structures: Iterable[Atoms], batch_atoms: int = BATCH_ATOMS
+    features: FeatureMap, structures: StructureSource, batch_atoms: int = BATCH_ATOMS
 ) -> Iterator[FeatureBatch]:
     """Evaluate features batch by batch, so that a pool never has to fit in memory.
 
@@ -57,8 +66,10 @@ def evaluate_in_batches(
     has one periodicity for all its systems). Raises `StructureError` for a structure without atoms or
     with features that are not finite.
     """
-    for batch in _cut(structures, batch_atoms):
-        yield _evaluate(features, batch)
+    first = 0
+    for batch in _cut(iterate_structures(structures), batch_atoms):
+        yield _evaluate(features, batch, first)
+        first += len(batch)
 
 
 def _cut(structures: Iterable[Atoms], batch_atoms: int) -> Iterator[list[Atoms]]:
@@ -77,16 +88,16 @@ def _cut(structures: Iterable[Atoms], batch_atoms: int) -> Iterator[list[Atoms]]
         yield batch
 
 
-def _evaluate(features: FeatureMap, structures: list[Atoms]) -> FeatureBatch:
+def _evaluate(features: FeatureMap, structures: list[Atoms], first: int) -> FeatureBatch:
     sizes = torch.tensor([len(atoms) for atoms in structures])
     numbers = torch.cat([torch.as_tensor(atoms.numbers, dtype=torch.int64) for atoms in structures])
     system_idx = torch.repeat_interleave(torch.arange(len(structures)), sizes)
     values = features.evaluate(to_state(structures), pull_back=False).values.detach().to("cpu")
+    batch = FeatureBatch(first, structures, values, numbers, system_idx)
     finite = torch.isfinite(values).all(1)
     if not bool(finite.all()):
-        culprit = structures[int(system_idx[~finite][0])]
         raise StructureError(
-            f"the features of {culprit.get_chemical_formula()} are not finite; "
+            f"the features of {batch.name(int(system_idx[~finite][0]))} are not finite; "
             "look for NaN positions or atoms on top of each other"
         )
-    return FeatureBatch(structures, values, numbers, system_idx)
+    return batch

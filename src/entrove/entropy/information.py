@@ -19,6 +19,8 @@ from entrove.entropy.logdet import log_det_one_plus, log_det_one_plus_with_gradi
 from entrove.entropy.moments import Moments, SpeciesMoments
 from entrove.entropy.rows import SpeciesRows, split_rows
 from entrove.entropy.whitening import Whitening
+from entrove.errors import SelectionError
+from entrove.fingerprints.features import FeatureMap
 
 
 def regularised(moments: Moments, ridge: float) -> Float[Tensor, "features features"]:
@@ -28,19 +30,45 @@ def regularised(moments: Moments, ridge: float) -> Float[Tensor, "features featu
     return M
 
 
-def inverse_root(M: Float[Tensor, "features features"]) -> Float[Tensor, "features features"]:
-    """T with T T^T = M^-1, upper triangular, so that x M^-1 x^T = (x T)(x T)^T."""
-    factor = torch.linalg.cholesky(M)
+def inverse_root(M: Float[Tensor, "features features"], ridge: float) -> Float[Tensor, "features features"]:
+    """T with T T^T = M^-1, so that x M^-1 x^T = (x T)(x T)^T.
+
+    Raises `SelectionError` when M is not finite.
+    """
+    factor, failed = torch.linalg.cholesky_ex(M)
+    if bool(failed):
+        values, vectors = _eigh_above(M, ridge)
+        return vectors * values.rsqrt()
     identity = torch.eye(len(M), dtype=M.dtype, device=M.device)
     return torch.linalg.solve_triangular(factor, identity, upper=False).mT.contiguous()
+
+
+def _eigh_above(
+    M: Float[Tensor, "features features"], ridge: float
+) -> tuple[Float[Tensor, " features"], Float[Tensor, "features features"]]:
+    """Eigenvalues of M, raised to the ridge, and its eigenvectors.
+
+    No eigenvalue of M is below the ridge, but rows of 1e8 leave rounding above it, and Cholesky fails.
+    """
+    if not bool(M.isfinite().all()):
+        raise SelectionError(
+            "the statistics of the dataset are not finite: features are too far from their calibration; "
+            "calibrate on a thermal run, and look for collapsed structures"
+        )
+    values, vectors = torch.linalg.eigh(M)
+    return values.clamp_min(ridge), vectors
 
 
 def total_information(moments: SpeciesMoments, ridge: float) -> float:
     """1/2 sum_species ln det(M / lambda) in nats: what all rows together have told."""
     total = 0.0
     for number in moments.species:
-        factor = torch.linalg.cholesky(regularised(moments[number], ridge) / ridge)
-        total += float(factor.diagonal().log().sum())
+        M = regularised(moments[number], ridge)
+        factor, failed = torch.linalg.cholesky_ex(M / ridge)
+        if bool(failed):
+            total += 0.5 * float((_eigh_above(M, ridge)[0] / ridge).log().sum())
+        else:
+            total += float(factor.diagonal().log().sum())
     return total
 
 
@@ -49,7 +77,8 @@ class InformationGain:
 
     `moments` are those of whitened rows. Mean, scale and M^-1/2 are folded into one matrix per
     species, so that a step costs one product per atom and one small factorisation per
-    configuration. Raises `SelectionError` for a species that the whitening does not know.
+    configuration. `features` is the map that the rows came from, where it is known. Raises `SelectionError`
+    for a species that the whitening does not know.
     """
 
     def __init__(
@@ -60,7 +89,9 @@ class InformationGain:
         ridge: float,
         mode: Mode,
         species_blocks: bool = True,
+        features: FeatureMap | None = None,
     ) -> None:
+        self.features = features
         self._whitening = whitening
         self._mode: Mode = mode
         self._species_blocks = species_blocks
@@ -68,7 +99,7 @@ class InformationGain:
         for number in whitening.species:
             scaling = whitening[number]
             known = moments[number] if number in moments else Moments.empty(len(scaling.mean))
-            root = inverse_root(regularised(known, ridge)) / scaling.scale[:, None]
+            root = inverse_root(regularised(known, ridge), ridge) / scaling.scale[:, None]
             self._frames[number, torch.device("cpu")] = (scaling.mean, root)
 
     def value_and_gradient(

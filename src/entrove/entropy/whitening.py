@@ -19,8 +19,9 @@ deviations of the eigenvalues of rattled silicon span a factor of 300, from 3e-2
 mean square, so the default floor of 1 % (7e-5) lies just below the smallest genuine feature, and 70 times
 above the rounding of float32 fingerprints.
 
-If the reference run has no spread at all (a single perfect crystal), there is no scale to learn:
-`DEGENERATE_SPREAD` of the root mean square feature is taken for all features, with a warning.
+If the reference run has next to no spread (a perfect crystal, or a relaxed one with the noise of its
+optimiser), there is no scale to learn: `DEGENERATE_SPREAD` of the root mean square feature is taken for
+all features, with a warning.
 """
 
 import logging
@@ -40,8 +41,14 @@ logger = logging.getLogger(__name__)
 DEGENERATE_SPREAD = 0.05
 """Scale relative to the root mean square feature, where the reference run shows no spread."""
 
-RELATIVE_ROUNDING = 1e-6
-"""Spread below this fraction of the root mean square feature is rounding, also for float32 features."""
+LEAST_SPREAD = 1e-4
+"""Spread below this fraction of the root mean square feature is no thermal motion.
+
+In silicon it is that of random displacements of 3e-4 A (rows of atoms) or 1.4e-3 A (means of eight atoms); at
+1 K thermal ones are 4e-3 A. As a scale it would make a change of a feature by its own size, which a strain brings
+about, a row of 1 / (scale_floor * 1e-4) = 1e6, whose square outgrows lambda = 0.1 by the 13 digits that
+float64 can keep apart. And float32 features have noise of 1e-6.
+"""
 
 
 @dataclass(frozen=True)
@@ -57,11 +64,12 @@ class Scaling:
         variance = moments.variance()
         spread = variance.mean().sqrt()
         magnitude = (moments.outer.diagonal().mean() / max(moments.count, 1)).sqrt()
-        if float(spread) <= RELATIVE_ROUNDING * float(magnitude):
+        if float(spread) <= LEAST_SPREAD * float(magnitude):
             logger.warning(
-                "The reference structures show one environment only for %s; all features get the scale %.3g. "
-                "Calibrate on a short unbiased run instead.",
+                "The reference structures show one environment only for %s (spread %.1g of the features); all "
+                "features get the scale %.3g. Calibrate on a short unbiased run instead.",
                 label,
+                float(spread / magnitude) if magnitude > 0 else 0.0,
                 DEGENERATE_SPREAD * float(magnitude) or 1.0,
             )
             # All-zero features (an isolated atom under some feature map) have no size either.
@@ -95,12 +103,16 @@ class Whitening:
     def __getitem__(self, number: int) -> Scaling:
         """Scaling of a species; raises `SelectionError` when it was never calibrated."""
         if number not in self._by_species:
-            known = ", ".join(species_label(n) for n in self._by_species) or "none"
-            raise SelectionError(
-                f"{species_label(number)} has no calibration (calibrated: {known}); "
-                "call calibrate() with structures of an unbiased run that contain it"
-            )
+            raise SelectionError(self.reason_for_lacking(number))
         return self._by_species[number]
+
+    def reason_for_lacking(self, number: int) -> str:
+        """What to tell somebody who asks for a species that was never calibrated."""
+        known = ", ".join(species_label(n) for n in self._by_species) or "none"
+        return (
+            f"{species_label(number)} has no calibration (calibrated: {known}); "
+            "call calibrate() with structures of an unbiased run that contain it"
+        )
 
     @property
     def species(self) -> tuple[int, ...]:
@@ -110,6 +122,11 @@ class Whitening:
     def extended(self, other: "Whitening") -> "Whitening":
         """Add the species that only `other` knows; those known already stay as they are."""
         return Whitening({**other._by_species, **self._by_species})
+
+    def learn(self, raw: SpeciesMoments, scale_floor: float) -> "Whitening":
+        """Add the species that are unknown so far, from statistics of rows that are not whitened."""
+        new = {number: raw[number] for number in raw.species if number not in self}
+        return self.extended(Whitening.of(SpeciesMoments(new), scale_floor))
 
     def agrees_with(self, other: "Whitening") -> bool:
         """Whether both give the same numbers for every species that both know."""

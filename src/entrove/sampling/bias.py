@@ -14,11 +14,12 @@ from torch import Tensor
 from torch_sim.models.interface import ModelInterface
 from torch_sim.state import SimState
 
+from entrove.entropy.dataset import EntropyDataset
 from entrove.entropy.functional import Entropy
 from entrove.errors import ConfigError
 from entrove.fingerprints.features import FeatureMap
 from entrove.sampling.batch import reduce_atoms
-from entrove.sampling.calculator import EntropyCalculator
+from entrove.sampling.calculator import EntropyCalculator, check_strength, require_same_features
 from entrove.sampling.entropy_gradient import EntropyGradient, entropy_gradient
 from entrove.sampling.precision import in_double, plain_state
 
@@ -33,6 +34,9 @@ class EntropyBias(ModelInterface):
     bias force on each atom, and `largest_bias_virial_eV` the bias on the cell, kappa |dS/dstrain| in the
     Frobenius norm (bias stress times volume), where given: kappa of that system is scaled down until
     the bounds hold, which keeps the net force zero and force and stress consistent with each other.
+
+    A system whose features cannot be computed (two atoms at one place, a collapsed cell) gets no bias force and an
+    energy that is not a number, which the guards look for; the others are not touched.
 
     Results, beside energy, forces and stress: `base_energy` (eV), `base_forces` (eV/A), `entropy`
     (dimensionless, NaN where unbiased), `kappa_eV` (as applied) and `entropy_slope`, the rms over atoms
@@ -56,6 +60,8 @@ class EntropyBias(ModelInterface):
             )
         if features is None and any(functional is not None for functional in functionals):
             raise ConfigError("an entropy needs a feature map; pass features=, for example GaussianOverlap")
+        for functional in {id(one): one for one in functionals}.values():
+            require_same_features(features, functional)
         self.base = in_double(base)
         self.features = features
         self.functionals = tuple(functionals)
@@ -66,6 +72,21 @@ class EntropyBias(ModelInterface):
         self._dtype = torch.float64
         self._compute_stress = base.compute_stress
         self._compute_forces = True
+
+    @classmethod
+    def for_dataset(
+        cls, base: ModelInterface, dataset: EntropyDataset, kappa_eV: float | Sequence[float], systems: int
+    ) -> "EntropyBias":
+        """Bias each of `systems` systems against the dataset as it is now, with the dataset's own features.
+
+        `kappa_eV` is one strength for all, or one for each. Later additions to the dataset do not change it.
+        Raises `ConfigError` for a strength that is negative or not finite, or for a wrong number of them.
+        """
+        strengths = [kappa_eV] * systems if isinstance(kappa_eV, int | float) else list(kappa_eV)
+        for strength in strengths:
+            check_strength(strength)
+        kappa = torch.tensor(strengths, dtype=torch.float64)
+        return cls(base, dataset.features, [dataset.functional()] * systems, kappa)
 
     def forward(self, state: SimState, **kwargs: Any) -> dict[str, Tensor]:
         """Evaluate base and bias together.
@@ -91,7 +112,10 @@ class EntropyBias(ModelInterface):
         results["energy"] = base["energy"] - torch.where(kappa > 0, kappa * slope.entropy, 0.0)
         results["forces"] = base["forces"] + kappa[state.system_idx, None] * slope.positions
         if "stress" in base:
-            results["stress"] = base["stress"] - (kappa / state.volume.abs())[:, None, None] * slope.strain
+            # Molecules have no volume, and no stress to bias.
+            volume = state.volume.abs()
+            density = torch.where((kappa > 0) & (volume > 0), kappa / volume.clamp_min(1e-300), 0.0)
+            results["stress"] = base["stress"] - density[:, None, None] * slope.strain
         return results
 
     def _slope(self, state: SimState) -> EntropyGradient:
@@ -101,7 +125,9 @@ class EntropyBias(ModelInterface):
         ]
         if self.features is None or not any(functional is not None for functional in functionals):
             return EntropyGradient.nothing(state)
-        return entropy_gradient(plain_state(state, torch.float64), self.features, functionals)
+        return entropy_gradient(
+            plain_state(state, torch.float64), self.features, functionals, leave_out_broken=True
+        )
 
     def _bounded(
         self, longest: Float[Tensor, " systems"], strain: Float[Tensor, " systems"]

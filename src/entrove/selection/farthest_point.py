@@ -5,11 +5,8 @@ The next pick is the candidate farthest from all picks and from `given` (Euclide
 as they are). Ref: Eldar et al., IEEE Trans. Image Process. 6, 1305 (1997).
 """
 
-from collections.abc import Iterable
-
 import numpy as np
 import torch
-from ase import Atoms
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -19,10 +16,9 @@ from entrove.errors import SelectionError
 from entrove.fingerprints.features import FeatureMap
 from entrove.fingerprints.gom import GaussianOverlap
 from entrove.selection.duplicates import reject_duplicates
-from entrove.selection.front_door import StructureSource
 from entrove.selection.pool import FeaturePool, PoolBuilder
 from entrove.selection.result import Filter, Rejection, Selection
-from entrove.structures import iterate_structures
+from entrove.structures import StructureSource
 
 
 def select_farthest(
@@ -90,9 +86,8 @@ def _walk(
 
 
 def _collect(source: StructureSource, features: FeatureMap) -> FeaturePool:
-    structures: Iterable[Atoms] = iterate_structures(source)
     builder = PoolBuilder(torch.float64, lambda batch: split_rows(*batch.arguments, "per_config"))
-    return builder.collect(evaluate_in_batches(features, structures))
+    return builder.collect(evaluate_in_batches(features, source))
 
 
 def _points(pool: FeaturePool, species: list[int], length: int) -> Float[Tensor, "candidates width"]:

@@ -1,7 +1,6 @@
 """Select structures for labelling from a list, a file or a stream."""
 
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -17,9 +16,7 @@ from entrove.selection.gains import growing_dataset
 from entrove.selection.greedy import select_greedily
 from entrove.selection.pool import FeaturePool, PoolBuilder
 from entrove.selection.result import Selection
-from entrove.structures import iterate_structures
-
-StructureSource = Sequence[Atoms] | str | Path | Iterator[Atoms]
+from entrove.structures import StructureSource
 
 
 def select(
@@ -36,7 +33,7 @@ def select(
     """Pick the `count` structures of `pool` that add most to `given`, one after the other.
 
     pool
-        List, iterator, or path of a file that ASE reads. It is streamed: only feature rows are
+        One structure, a list, an iterator, or the path of a file that ASE reads. It is streamed: only feature rows are
         kept, n_atoms x length numbers per structure (8 bytes each, 4 with `storage="float32"`), so
         the structures need not fit in memory. `atoms.info["entrove_pool"]` names the pool for quotas.
     given
@@ -69,7 +66,7 @@ def select(
             f"count={count} but only {candidates.size} candidates are left; lower count or sample longer"
         )
     if given is not None and not isinstance(given, EntropyDataset):
-        dataset.add(iterate_structures(given))
+        dataset.add(given)
     growing = growing_dataset(dataset.config, dataset.moments, candidates)
     return select_greedily(candidates, growing, count, config, known=dataset.hashes)
 
@@ -87,7 +84,7 @@ def collect_pool(
     """
     raw = dataset.config.kind == "information" and not dataset.whitening.species
     builder = PoolBuilder(getattr(torch, config.storage), dataset.raw_rows if raw else dataset.rows, cost_s)
-    batches = evaluate_in_batches(dataset.features, iterate_structures(pool), dataset.batch_atoms)
+    batches = evaluate_in_batches(dataset.features, pool, dataset.batch_atoms)
     candidates = builder.collect(batches)
     if raw and candidates.size:
         dataset.calibrate_on_moments(candidates.moments())

@@ -1,5 +1,6 @@
 """What candidates would add to a dataset that grows pick by pick, many candidates at once."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol, runtime_checkable
@@ -24,6 +25,14 @@ Pieces go to the CPU threads as wholes, since their small matrices are not worth
 
 LEAST_ELEMENTS = 2**16
 """Fewer feature values than this are not worth a second thread."""
+
+SINGLE_LEVERAGE = 1e5
+"""|X|^2 / lambda of a candidate up to which float32 arithmetic is good enough.
+
+1 + W W^T is rounded by about eps |W|^2 <= eps |X|^2 / lambda = 6e-3, and a gain by half of that: 4e-3 nats were
+seen for equal rows, 3e-5 for thermal ones. Beyond it, where cells without thermal motion or under strain
+lie, float32 would lose the 1.
+"""
 
 
 @runtime_checkable
@@ -50,32 +59,44 @@ def growing_dataset(config: EntropyConfig, moments: SpeciesMoments, pool: Featur
 
 
 class GrowingInformation:
-    """Information gain, see `entrove.entropy.information`. Rows are whitened."""
+    """Information gain, see `entrove.entropy.information`. Rows are whitened.
+
+    Rows that are kept in float32 are multiplied in float32, too, but for candidates of large leverage.
+    """
 
     diminishing = True
 
     def __init__(self, moments: SpeciesMoments, pool: FeaturePool, *, ridge: float) -> None:
         self._blocks = pool.blocks
+        self._ridge = ridge
         self._M = {}
         self._root = {}
+        self._needs_double = {}
         for number, block in pool.blocks.items():
             known = moments[number] if number in moments else Moments.empty(block.rows.shape[1])
             self._M[number] = regularised(known, ridge)
-            self._root[number] = inverse_root(self._M[number])
+            self._root[number] = inverse_root(self._M[number], self._ridge)
+            if block.rows.dtype != torch.float64:
+                self._needs_double[number] = block.squares() > SINGLE_LEVERAGE * ridge
 
     def gains(self, candidates: Int[Tensor, " candidates"]) -> Float[Tensor, " candidates"]:
-        """Gain of each candidate on its own, in nats, computed in the precision of the pool."""
+        """Gain of each candidate on its own, in nats."""
         gains = torch.zeros(len(candidates), dtype=torch.float64)
         for number, block in self._blocks.items():
-            root = self._root[number].to(block.rows.dtype)
-            pieces = _cut(block, candidates)
-            for piece, log_det in zip(
-                pieces,
-                map_over_threads(partial(_log_det, block, root), pieces, block.rows.device),
-                strict=True,
-            ):
-                gains[piece.places] += 0.5 * log_det
+            for places, dtype in self._precisions(number, candidates):
+                root = self._root[number].to(dtype)
+                for piece, log_det in _map_pieces(partial(_log_det, block, root), block, candidates[places]):
+                    gains[places[piece.places]] += 0.5 * log_det
         return gains
+
+    def _precisions(
+        self, number: int, candidates: Int[Tensor, " candidates"]
+    ) -> list[tuple[Int[Tensor, " places"], torch.dtype]]:
+        """Which of these candidates are evaluated in which precision."""
+        if number not in self._needs_double:
+            return [(torch.arange(len(candidates)), torch.float64)]
+        double = self._needs_double[number][candidates]
+        return [(double.nonzero().squeeze(1), torch.float64), ((~double).nonzero().squeeze(1), torch.float32)]
 
     def include(self, candidate: int) -> float:
         """Add a candidate and return its gain in nats."""
@@ -85,7 +106,7 @@ class GrowingInformation:
             if len(rows):
                 gain += 0.5 * float(log_det_one_plus((rows @ self._root[number])[None]))
                 self._M[number] += rows.mT @ rows
-                self._root[number] = inverse_root(self._M[number])
+                self._root[number] = inverse_root(self._M[number], self._ridge)
         return gain
 
 
@@ -149,7 +170,18 @@ def _cut(block: PoolBlock, candidates: Int[Tensor, " candidates"]) -> list[_Piec
     return [_Piece(candidates[place], place) for place in places]
 
 
+def _map_pieces(
+    function: Callable[[Int[Tensor, " candidates"]], Tensor],
+    block: PoolBlock,
+    candidates: Int[Tensor, " candidates"],
+) -> Iterator[tuple[_Piece, Tensor]]:
+    """Apply a function to the candidates piece by piece, side by side on the CPU threads."""
+    pieces = _cut(block, candidates)
+    results = map_over_threads(lambda piece: function(piece.candidates), pieces, block.rows.device)
+    return zip(pieces, results, strict=True)
+
+
 def _log_det(
-    block: PoolBlock, root: Float[Tensor, "features features"], piece: _Piece
+    block: PoolBlock, root: Float[Tensor, "features features"], candidates: Int[Tensor, " candidates"]
 ) -> Float[Tensor, " candidates"]:
-    return log_det_one_plus(block.gather(piece.candidates).rows @ root)
+    return log_det_one_plus(block.gather(candidates).rows.to(root.dtype) @ root)

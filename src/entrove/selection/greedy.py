@@ -3,8 +3,8 @@
 Information gain diminishes, so an old gain is an upper bound of the present one. Lazy greedy brings
 only the candidates with the largest bounds up to date, many at once: as soon as one of them has an
 up-to-date gain above all other bounds, it is the best of all. So it picks what plain greedy picks
-(among exactly equal gains, either may pick another one). Most picks need only the front, some thousands of
-candidates with the largest bounds: whoever stands behind it stays below its ceiling.
+(among gains that are equal up to rounding, either may pick another one). Most picks need only the front,
+some thousands of candidates with the largest bounds: whoever stands behind it stays below its ceiling.
 Refs: Minoux, Optimization Techniques, LNCIS 7, 234 (1978); Krause, Singh & Guestrin, JMLR 9, 235 (2008), Algorithm 2.
 
 The paper's entropy has no such property: all candidates are evaluated anew for each pick.
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from entrove.errors import SelectionError
 from entrove.selection.config import SelectionConfig
 from entrove.selection.duplicates import NearDuplicates, reject_duplicates
 from entrove.selection.gains import GrowingDataset
@@ -92,10 +93,18 @@ class _Run:
         return np.flatnonzero(self._open)
 
     def update(self, candidates: np.ndarray) -> None:
-        """Bring the gains of some candidates up to date."""
+        """Bring the gains of some candidates up to date.
+
+        Raises `SelectionError` for a gain that is not finite: ranked anywhere, it would be a verdict.
+        """
         gains = self.dataset.gains(torch.as_tensor(candidates)).numpy()
-        # A gain that is not a number (features beyond all bounds) ranks last; it must not stop comparisons.
-        self.gain[candidates] = np.nan_to_num(gains, nan=-np.inf)
+        if not np.isfinite(gains).all():
+            culprit = candidates[~np.isfinite(gains)][0]
+            raise SelectionError(
+                f"the gain of candidate {culprit} is not a finite number: its features are too far from those "
+                "that the dataset was calibrated on; calibrate on a thermal run, or remove the candidate"
+            )
+        self.gain[candidates] = gains
 
     def scores(self, candidates: np.ndarray) -> np.ndarray:
         """What candidates are ranked by, from their last known gains; -inf for those without a place."""

@@ -50,6 +50,12 @@ class PoolBlock:
         """Rows of one candidate, a view."""
         return self.rows[int(self.first[candidate]) : int(self.first[candidate + 1])]
 
+    def squares(self) -> Float[Tensor, " candidates"]:
+        """Sum over rows and features of the squares of each candidate's values, in float64."""
+        owner = torch.repeat_interleave(self.count)
+        of_rows = torch.linalg.vector_norm(self.rows, dim=1).to(torch.float64).square()
+        return torch.zeros(len(self.count), dtype=torch.float64).index_add_(0, owner, of_rows)
+
     def gather(self, candidates: Int[Tensor, " candidates"]) -> Padded:
         """Rows of some candidates, padded to the longest of them."""
         if self.each:  # whole candidates are copied, not row by row
