@@ -109,24 +109,23 @@ def test_pull_back_is_the_gradient(features_in_float64, name):
             (features_in_float64.evaluate(state_of(changed), pull_back=False).values * gradient).sum()
         )
 
-    # In float64: truncation h^2/6 L''' (features change over ~0.3 A, so ~(h/0.3)^2 = 1e-5 relative),
-    # round-off 1e-16/h far below.
-    h = 1e-3
+    # In float64: the truncation was seen to fall as h^2, from 1e-2 at 1e-2 to 1e-8 at h = 1e-5; round-off
+    # is 1e-15 / h = 1e-10.
+    h = 1e-5
     ends = []
     for sign in (1.0, -1.0):
         moved = atoms.copy()
         moved.positions += sign * h * direction
         ends.append(projected(moved))
     slope = (ends[0] - ends[1]) / (2 * h)
-    assert float((pulled.positions * torch.from_numpy(direction)).sum()) == pytest.approx(slope, rel=1e-3)
-    h = 1e-4
+    assert float((pulled.positions * torch.from_numpy(direction)).sum()) == pytest.approx(slope, rel=2e-7)
     ends = []
     for sign in (1.0, -1.0):
         strained = atoms.copy()
         strained.set_cell(atoms.cell.array @ (np.eye(3) + sign * h * strain), scale_atoms=True)
         ends.append(projected(strained))
     slope = (ends[0] - ends[1]) / (2 * h)
-    assert float((pulled.strain[0] * torch.from_numpy(strain)).sum()) == pytest.approx(slope, rel=1e-3)
+    assert float((pulled.strain[0] * torch.from_numpy(strain)).sum()) == pytest.approx(slope, rel=2e-7)
 
 
 def test_pulling_back_twice_gives_the_same(features):

@@ -80,6 +80,23 @@ def test_what_is_labelled_already_is_never_picked():
     assert selection.rejections_by_filter()["duplicate"] == 4
 
 
+@pytest.mark.parametrize("storage", ["float64", "float32"])
+def test_a_rotated_copy_of_a_labelled_structure_is_a_near_duplicate(storage):
+    labelled = [silicon(seed) for seed in range(4)]
+    rotated = labelled[2].copy()
+    rotated.rotate(30.0, "z", rotate_cell=True)
+    pool = [rotated, *(silicon(seed) for seed in range(10, 16))]
+    config = SelectionConfig(storage=storage)
+    selection = entrove.select(pool, 7, given=labelled, config=config)
+    assert 0 not in selection.indices
+    assert len(selection) == 6
+    (rejection,) = selection.rejected
+    assert rejection.filter == Filter.NEAR_DUPLICATE
+    assert "from structure 2 of those that are labelled" in rejection.detail
+    unfiltered = SelectionConfig(storage=storage, duplicate_tolerance=0.0)
+    assert len(entrove.select(pool, 7, given=labelled, config=unfiltered)) == 7
+
+
 def test_pools_of_many_equal_candidates_keep_one():
     pool = random_pool(3, 1)
     block = pool.blocks[14]

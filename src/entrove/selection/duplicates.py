@@ -11,6 +11,9 @@ from entrove.selection.result import Filter, Rejection
 
 SPREAD_SAMPLE = 2**15
 
+Composition = tuple[tuple[int, int], ...]
+"""(species, number of rows) of a structure."""
+
 
 def reject_duplicates(pool: FeaturePool, known: Iterable[str]) -> list[Rejection]:
     """Reject candidates whose content hash is in `known`, or occurred earlier in the pool.
@@ -33,48 +36,66 @@ def reject_duplicates(pool: FeaturePool, known: Iterable[str]) -> list[Rejection
 
 
 class NearDuplicates:
-    """Compares a candidate with the picks of the same composition, by their feature rows.
+    """Compares a candidate with picks and labelled structures of the same composition, by their feature rows.
 
     The distance is the root mean square over rows and features of the difference of two candidates'
     rows, each feature sorted over the rows of a species, relative to the spread of that species' rows
     in the pool (root mean square of the standard deviations of its features). Sorting makes it
     independent of the order of the atoms without solving an assignment; it is never above the distance
     of the best assignment, and images, rotations and permutations of a structure have distance zero.
+
+    `labelled` holds the rows of structures that have a label, where they are at hand: a dataset keeps
+    statistics and hashes only, so that of its members only equal structures are recognised.
     """
 
-    def __init__(self, pool: FeaturePool, tolerance: float) -> None:
+    def __init__(self, pool: FeaturePool, tolerance: float, labelled: FeaturePool | None = None) -> None:
         self._pool = pool
         self._tolerance = tolerance
         self._spread = {n: _spread(block.rows) for n, block in pool.blocks.items()} if tolerance > 0 else {}
-        self._picks: dict[tuple[tuple[int, int], ...], _Signatures] = {}
+        self._picks: dict[Composition, _Signatures] = {}
+        self._labelled: dict[Composition, _Signatures] = {}
+        if labelled is not None and tolerance > 0:
+            for index in range(labelled.size):
+                self._take(self._labelled, labelled, index)
 
     def find(self, candidate: int) -> tuple[int, float] | None:
         """The nearest pick and its distance, if that is below the tolerance."""
-        picks = self._picks.get(self._pool.composition(candidate))
-        if self._tolerance == 0 or picks is None:
-            return None
-        signature = self._signature(candidate)
-        # The root mean square of a difference is never below its mean: most picks are too far by that alone.
-        apart = (picks.means - signature.mean(dtype=torch.float64)).abs()
-        close = torch.nonzero(apart < 1.001 * self._tolerance).flatten()
-        if len(close) == 0:
-            return None
-        distances = (picks.rows[close] - signature).square().mean(1).sqrt()
-        nearest = int(distances.argmin())
-        distance = float(distances[nearest])
-        return (picks.candidates[int(close[nearest])], distance) if distance < self._tolerance else None
+        return self._nearest(self._picks, candidate)
+
+    def find_labelled(self, candidate: int) -> tuple[int, float] | None:
+        """The nearest labelled structure and its distance, if that is below the tolerance."""
+        return self._nearest(self._labelled, candidate)
 
     def remember(self, candidate: int) -> None:
         """Count a candidate among the picks."""
         if self._tolerance > 0:
-            signature = self._signature(candidate)
-            picks = self._picks.setdefault(self._pool.composition(candidate), _Signatures(signature))
-            picks.append(candidate, signature)
+            self._take(self._picks, self._pool, candidate)
 
-    def _signature(self, candidate: int) -> Float[Tensor, " entries"]:
+    def _nearest(self, tables: "dict[Composition, _Signatures]", candidate: int) -> tuple[int, float] | None:
+        table = tables.get(self._pool.composition(candidate))
+        if self._tolerance == 0 or table is None:
+            return None
+        signature = self._signature(self._pool, candidate)
+        # The root mean square of a difference is never below its mean: most are too far by that alone.
+        apart = (table.means - signature.mean(dtype=torch.float64)).abs()
+        close = torch.nonzero(apart < 1.001 * self._tolerance).flatten()
+        if len(close) == 0:
+            return None
+        distances = (table.rows[close] - signature).square().mean(1).sqrt()
+        nearest = int(distances.argmin())
+        distance = float(distances[nearest])
+        return (table.candidates[int(close[nearest])], distance) if distance < self._tolerance else None
+
+    def _take(self, tables: "dict[Composition, _Signatures]", pool: FeaturePool, index: int) -> None:
+        composition = pool.composition(index)
+        if all(number in self._spread for number, _ in composition):
+            signature = self._signature(pool, index)
+            tables.setdefault(composition, _Signatures(signature)).append(index, signature)
+
+    def _signature(self, pool: FeaturePool, index: int) -> Float[Tensor, " entries"]:
         rows = [
-            block.of(candidate).sort(0).values.flatten() / self._spread[number]
-            for number, block in self._pool.blocks.items()
+            block.of(index).sort(0).values.flatten() / self._spread.get(number, 1.0)
+            for number, block in pool.blocks.items()
         ]
         return torch.cat(rows)
 

@@ -16,7 +16,7 @@ from entrove.selection.gains import growing_dataset
 from entrove.selection.greedy import select_greedily
 from entrove.selection.pool import FeaturePool, PoolBuilder
 from entrove.selection.result import Selection
-from entrove.structures import StructureSource
+from entrove.structures import StructureSource, iterate_structures
 
 
 def select(
@@ -37,7 +37,9 @@ def select(
         kept, n_atoms x length numbers per structure (8 bytes each, 4 with `storage="float32"`), so
         the structures need not fit in memory. `atoms.info["entrove_pool"]` names the pool for quotas.
     given
-        What is labelled already: an `EntropyDataset` (it is not changed), or structures, or nothing.
+        What is labelled already: an `EntropyDataset` (it is not changed), or structures, or nothing. Near-duplicates
+        of labelled structures are recognised only where these are given themselves: a dataset keeps their
+        statistics and hashes, and so knows equal ones only.
     entropy, mode, features
         As for `EntropyDataset`; only for a `given` that is not one. Without a calibrated dataset, mean
         and scale of the features are those of the pool.
@@ -65,10 +67,14 @@ def select(
         raise SelectionError(
             f"count={count} but only {candidates.size} candidates are left; lower count or sample longer"
         )
+    labelled = None
     if given is not None and not isinstance(given, EntropyDataset):
-        dataset.add(given)
+        members = list(iterate_structures(given))
+        dataset.add(members)
+        if config.duplicate_tolerance > 0:
+            labelled = collect_pool(members, dataset, config)
     growing = growing_dataset(dataset.config, dataset.moments, candidates)
-    return select_greedily(candidates, growing, count, config, known=dataset.hashes)
+    return select_greedily(candidates, growing, count, config, known=dataset.hashes, labelled=labelled)
 
 
 def collect_pool(

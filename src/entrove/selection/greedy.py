@@ -42,13 +42,16 @@ def select_greedily(
     config: SelectionConfig,
     *,
     known: Iterable[str] = (),
+    labelled: FeaturePool | None = None,
 ) -> Selection:
-    """Pick up to `count` candidates; `dataset` grows by them. `known` are hashes of labelled structures.
+    """Pick up to `count` candidates; `dataset` grows by them.
+
+    `known` are hashes of labelled structures, `labelled` their rows where they are at hand.
 
     Ranked by gain, or by gain per predicted second if the configuration says so. Fewer are picked when
     filters leave fewer; `Selection.rejected` says which.
     """
-    run = _Run(pool, dataset, count, config)
+    run = _Run(pool, dataset, count, config, labelled)
     run.reject(reject_duplicates(pool, known))
     with claim_threads(torch.device("cpu")):
         if dataset.diminishing:
@@ -65,7 +68,12 @@ class _Run:
     """
 
     def __init__(
-        self, pool: FeaturePool, dataset: GrowingDataset, count: int, config: SelectionConfig
+        self,
+        pool: FeaturePool,
+        dataset: GrowingDataset,
+        count: int,
+        config: SelectionConfig,
+        labelled: FeaturePool | None,
     ) -> None:
         self.dataset = dataset
         self.gain = np.full(pool.size, np.inf)
@@ -76,7 +84,7 @@ class _Run:
         self._bar = -np.inf if config.least_gain is None else config.least_gain
         self._fill_unused = config.fill_unused
         self._quotas = Quotas(config.quotas, count)
-        self._near = NearDuplicates(pool, config.duplicate_tolerance)
+        self._near = NearDuplicates(pool, config.duplicate_tolerance, labelled)
         self._open = np.ones(pool.size, dtype=bool)
         self._full = np.zeros(len(names), dtype=bool)
         self._picks: list[int] = []
@@ -142,6 +150,11 @@ class _Run:
         near = self._near.find(candidate)
         if near is not None:
             detail = f"differs by {near[1]:.2g} from candidate {near[0]}, which was picked"
+            self.reject([Rejection(candidate, Filter.NEAR_DUPLICATE, detail)])
+            return False
+        near = self._near.find_labelled(candidate)
+        if near is not None:
+            detail = f"differs by {near[1]:.2g} from structure {near[0]} of those that are labelled"
             self.reject([Rejection(candidate, Filter.NEAR_DUPLICATE, detail)])
             return False
         self._gains.append(self.dataset.include(candidate))
