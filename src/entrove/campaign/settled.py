@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import ValidationError
 
 from entrove.campaign.config import CampaignConfig
 from entrove.campaign.config_file import format_key_path
@@ -39,7 +40,7 @@ def settle_config(path: Path, config: CampaignConfig) -> None:
     """
     wanted = config.model_dump(mode="json")
     if path.exists():
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+        found = read_settled(path).model_dump(mode="json")
         changed = [key for key in _differences(found, wanted) if not _may_change(key)]
         if changed:
             listing = "; ".join(
@@ -55,6 +56,27 @@ def settle_config(path: Path, config: CampaignConfig) -> None:
         _HEADER + yaml.safe_dump(wanted, sort_keys=False, allow_unicode=True), encoding="utf-8"
     )
     partial.replace(path)
+
+
+def read_settled(path: Path) -> CampaignConfig:
+    """Read the configuration of a campaign; keys that a later version has added get their defaults.
+
+    A default stands for what was done before there was the key. The version of the folder's form, and with it
+    of this file, is kept by the ledger. Raises `CampaignError` when there are keys that this version does not
+    understand.
+    """
+    try:
+        return CampaignConfig.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (yaml.YAMLError, ValidationError) as error:
+        problems = (
+            "; ".join(f"{format_key_path(one['loc'])}: {one['msg']}" for one in error.errors()[:5])
+            if isinstance(error, ValidationError)
+            else str(error)
+        )
+        raise CampaignError(
+            f"{path}: this version of Entrove does not understand the configuration that the campaign was "
+            f"started with ({problems}); use the version that started it"
+        ) from error
 
 
 def _differences(found: Any, wanted: Any, at: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:

@@ -77,7 +77,6 @@ def run_command(
 @app.command("status")
 def status_command(folder: FolderPath) -> None:
     """Show where a campaign stands."""
-    _load_torch_sim_quietly()
     from entrove.campaign.read import read_results
     from entrove.report.status import status as render_status
 
@@ -91,7 +90,7 @@ def report_command(folder: FolderPath) -> None:
     from entrove.campaign.read import read_results
     from entrove.report.page import write_report
 
-    path = write_report(read_results(folder), folder / "report.html")
+    path = write_report(read_results(folder, figures=True), folder / "report.html")
     typer.echo(f"wrote {path}")
 
 
