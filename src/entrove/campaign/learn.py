@@ -15,7 +15,7 @@ from entrove.models.loaded import LoadedModel
 from entrove.models.predict import predict
 from entrove.structures import write_structures
 from entrove.threads import usable_threads
-from entrove.training.committee import labels_learnt_in, train_committee
+from entrove.training.committee import epochs_done, labels_learnt_in, train_committee
 from entrove.training.job import Epoch
 from entrove.training.trained_model import TrainedModel, training_set_hash
 from entrove.validation.comparison import compare
@@ -51,10 +51,13 @@ def train(
     def report(member: int, epoch: Epoch) -> None:
         listener.advanced(member * epochs + epoch.number, epochs * members, f"loss {epoch.training_loss:.3g}")
 
+    own_folder = _own_folder(folder, labels)
+    if done := epochs_done(own_folder, config.training):
+        listener.resumed(done)
     return train_committee(
         labels,
         base,
-        _own_folder(folder, labels),
+        own_folder,
         config.training,
         seed=config.random_seed,
         modal=modal or None,

@@ -12,11 +12,26 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from typer.core import TyperGroup
 
 from entrove import __version__
 from entrove.errors import ConfigError, EntroveError
 
+
+class _Commands(TyperGroup):
+    """The commands; Typer itself would end them on Ctrl-C without a word."""
+
+    def invoke(self, ctx: typer.Context) -> object:
+        """Run a command, and say what Ctrl-C means for it."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            _complain("stopped; what is finished is kept, and the same command continues from here")
+            raise typer.Exit(130) from error
+
+
 app = typer.Typer(
+    cls=_Commands,
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -151,9 +166,6 @@ def run() -> None:
             "Nothing that was finished is lost; mend the cause (disk full? permissions?) and run the command again."
         )
         sys.exit(1)
-    except KeyboardInterrupt:
-        _complain("stopped; what is finished is kept, and the same command continues from here")
-        sys.exit(130)
 
 
 def _check_text(config: Path) -> None:

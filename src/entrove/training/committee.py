@@ -7,7 +7,7 @@ import numpy as np
 from ase import Atoms
 
 from entrove.training.config import TrainingConfig
-from entrove.training.job import Epoch, read_job
+from entrove.training.job import Epoch, read_epochs, read_job
 from entrove.training.launch import read_trained
 from entrove.training.trained_model import TrainedModel
 from entrove.training.tuning import fine_tune
@@ -74,6 +74,14 @@ def read_committee(folder: Path) -> tuple[TrainedModel, ...]:
     """
     members = sorted(Path(folder).glob("member-*"), key=lambda path: int(path.name.rpartition("-")[2]))
     return tuple(read_trained(member) for member in members or [Path(folder) / _name(0)])
+
+
+def epochs_done(folder: Path, config: TrainingConfig) -> int:
+    """Epochs that earlier calls of `train_committee` have run; a member that stopped early counts as whole."""
+    members = [Path(folder) / _name(member) for member in range(config.committee_size)]
+    return sum(
+        config.epochs if (member / "result.json").exists() else len(read_epochs(member)) for member in members
+    )
 
 
 def _name(member: int) -> str:
