@@ -175,6 +175,13 @@ def test_a_list_is_no_configuration(tmp_path):
         read_config_file(write(tmp_path, "- 1\n"), CampaignConfig)
 
 
+EMT = "ase\n    calculator: ase.calculators.emt:EMT"
+ESPRESSO = """espresso
+    command: no-such-pw.x
+    pseudopotential_folder: .
+    pseudopotentials: {Si: Si.upf}
+    cutoff_eV: 300"""
+
 WORLD = {
     "missing seed file": (
         GOOD.replace("diamond.xyz", "nowhere.xyz"),
@@ -191,6 +198,23 @@ WORLD = {
         "c.yaml:11: model.name: ",
         "Did you mean '7net-0'",
     ),
+    "model without an element": (
+        GOOD.replace("diamond.xyz", "polonium.xyz").replace(
+            "gpaw\n    cutoff_eV: 300", "mlip\n    model: 7net-0"
+        ),
+        "c.yaml:9: labelling.engine.name: ",
+        "no data for Po",
+    ),
+    "element that the foundation model does not know": (
+        GOOD.replace("diamond.xyz", "polonium.xyz").replace("gpaw\n    cutoff_eV: 300", EMT),
+        "c.yaml:1: model.name: ",
+        "7net-0 does not know Po",
+    ),
+    "engine that is not installed": (
+        GOOD.replace("gpaw\n    cutoff_eV: 300", ESPRESSO),
+        "c.yaml:9: labelling.engine.name: ",
+        "no-such-pw.x",
+    ),
     "molecule as a seed": (
         GOOD.replace("diamond.xyz", "water.xyz"),
         "c.yaml:3: seeds[0].file: ",
@@ -202,6 +226,7 @@ WORLD = {
 def fill(folder: Path, text: str) -> Path:
     bulk("Si", cubic=True).write(folder / "diamond.xyz")
     bulk("Pu", "fcc", a=4.6).write(folder / "plutonium.xyz")
+    bulk("Po", "sc", a=3.35).write(folder / "polonium.xyz")
     molecule("H2O").write(folder / "water.xyz")
     return write(folder, text)
 
@@ -282,7 +307,11 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*/campaign.yaml")), ids=lambda path: path.parent.name)
-def test_the_examples_are_valid(path):
+def test_the_examples_are_valid(path, tmp_path):
     config = read_config_file(path, CampaignConfig)
     for seed in config.seeds:
         read_structures(path.parent / seed.file)
+    if config.labelling.engine.kind == "gpaw":  # the other ones need files that a user brings
+        campaign = check_campaign(path, tmp_path / "campaign")
+        assert [seed.phase for seed in campaign.seeds] == [seed.phase for seed in config.seeds]
+        assert not campaign.workspace.folder.exists()

@@ -1,16 +1,19 @@
 """A campaign that is stopped, continued, given more or other labels: what was paid for is used, and only once."""
 
 import shutil
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cheap_campaign import Bench, Labels, make_bench
 
+from cheap_campaign import SETTINGS, Bench, Labels, make_bench
 from entrove.campaign.ledger import Ledger
+from entrove.campaign.progress import Silence
 from entrove.campaign.read import read_results
 from entrove.labelling.cache import LabelCache
 from entrove.labelling.listing import release_quarantined
+from entrove.report.summary import label_spending
 from entrove.structures import content_hash, read_structures
 from entrove.training.bundle import read_bundle
 
@@ -51,6 +54,24 @@ def stop_when(reached):
     return press
 
 
+class Watch(Silence):
+    """Remembers what a listener is told, and hands the progress on."""
+
+    def __init__(self, on_progress) -> None:
+        self.events: list[tuple] = []
+        self.stage = ""
+        self.on_progress = on_progress
+
+    def stage_started(self, round: int, stage: str, description: str, total: int | None, unit: str) -> None:
+        self.stage = stage
+
+    def advanced(self, done: int, total: int | None = None, note: str = "") -> None:
+        self.on_progress((self.stage, done))
+
+    def resumed(self, done: int) -> None:
+        self.events.append((self.stage, "resumed", done))
+
+
 def misbehave_at(bench: Bench, numbers: dict[int, str]) -> None:
     """Let the attempts with these numbers fail, or be off by 1 eV/atom."""
 
@@ -78,20 +99,35 @@ def paid_once(bench: Bench) -> bool:
 
 
 @pytest.mark.parametrize("when", ["labelling", "training"])
-def test_a_budget_that_was_spent_when_it_was_stopped_is_used(finished: Bench, tmp_path, monkeypatch, when):
+def test_a_budget_that_was_spent_when_it_was_stopped_is_used(finished: Bench, when):
     budget = {"rounds": 9, "labels": 2 * COUNT}
+    listener = Watch(stop_when(lambda event: when == "labelling" and event == ("label", 1)))
     if when == "training":
         finished.on_train = stop_when(lambda labels: labels == 2 * COUNT)
-    else:
-        finished.on_attempt = stop_when(lambda _: len(finished.paid) == 1)
     with pytest.raises(KeyboardInterrupt):
-        finished.run(stopping=budget)
+        finished.run(listener, stopping=budget)
     assert (2, "train") not in finished.stages()
-    finished.run(stopping=budget)
+    finished.run(listener, stopping=budget)
+    assert listener.events == ([("label", "resumed", 1)] if when == "labelling" else [])
     assert finished.trained_on == [2 * COUNT]
     assert "the budget of 6 training labels is spent; the model is that of round 2" in finished.verdict()
     assert len(finished.dataset()) == 2 * COUNT
     assert paid_once(finished)
+
+
+def test_exploring_that_was_stopped_goes_on_after_its_last_chunk(tmp_path, monkeypatch):
+    chunks = {"sampling": SETTINGS["sampling"] | {"chunks": 2}, "stopping": {"rounds": 1}}
+    whole = make_bench(tmp_path / "whole", monkeypatch)
+    whole.run(**chunks)
+    stopped = make_bench(tmp_path / "stopped", monkeypatch)
+    listener = Watch(stop_when(lambda event: event == ("explore", 13)))
+    with pytest.raises(KeyboardInterrupt):
+        stopped.run(listener, **chunks)
+    stopped.run(listener, **chunks)
+    assert ("explore", "resumed", 8) in listener.events
+    for name in ("round-01/candidates.xyz", "dataset.xyz"):
+        ours, theirs = (read_structures(one.files.folder / name) for one in (whole, stopped))
+        assert [content_hash(atoms) for atoms in ours] == [content_hash(atoms) for atoms in theirs]
 
 
 # A finished campaign goes on when stopping allows it.
@@ -198,12 +234,32 @@ def test_released_labels_go_into_the_next_round_where_there_is_one(fresh: Bench)
 def test_another_cache_in_the_middle_neither_pays_nor_learns_twice(finished: Bench, tmp_path):
     with LabelCache(finished.files.label_cache) as cache:
         known = {state.structure_hash for state in cache.states()}
-    finished.run(stopping={"rounds": 2}, labelling={"cache": str(tmp_path / "other.sqlite")})
+    other = {"cache": str(tmp_path / "other.sqlite"), "keep_folders": "failed"}
+    finished.run(stopping={"rounds": 2}, labelling=other)
+    # The folders of good labels are gone where they are not wanted.
+    folders = {path.parent.name for path in finished.files.label_work.glob("*/*/attempt-1")}
+    assert folders == known
     dataset = finished.dataset()
     assert len(dataset) == len(set(dataset)) == 2 * COUNT
     assert known.isdisjoint(finished.paid)
     with LabelCache(tmp_path / "other.sqlite") as cache:
         assert {state.structure_hash for state in cache.states()} == known | set(finished.paid)
+
+
+def test_labels_of_another_campaign_are_found_and_not_paid(tmp_path, monkeypatch):
+    shared = {"labelling": {"cache": str(tmp_path / "shared.sqlite")}, "stopping": {"rounds": 1}}
+    first = make_bench(tmp_path / "first", monkeypatch)
+    first.run(**shared)
+    with sqlite3.connect(tmp_path / "shared.sqlite") as connection:  # it was long ago
+        connection.execute("UPDATE labels SET started_utc = '2020-01-01T00:00:00+00:00'")
+    connection.close()
+    second = make_bench(tmp_path / "second", monkeypatch)
+    second.run(**shared)
+    assert (len(first.paid), second.paid) == (VALIDATION + COUNT, [])
+    assert second.dataset() == first.dataset()
+    assert {row.from_cache for row in read_results(second.files.folder).labels} == {True}
+    rows = label_spending(read_results(second.files.folder).labels)
+    assert [(row.from_cache, row.engine_seconds) for row in rows] == [(VALIDATION, 0.0), (COUNT, 0.0)]
 
 
 @pytest.mark.parametrize(("min_labels", "kept"), [(VALIDATION + COUNT, COUNT - 1), (100, COUNT)])

@@ -8,7 +8,7 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -21,7 +21,7 @@ from entrove.errors import ConfigError, EntroveError
 class _Commands(TyperGroup):
     """The commands; Typer itself would end them on Ctrl-C without a word."""
 
-    def invoke(self, ctx: typer.Context) -> object:
+    def invoke(self, ctx: Any) -> Any:
         """Run a command, and say what Ctrl-C means for it."""
         try:
             return super().invoke(ctx)
@@ -44,10 +44,11 @@ ConfigPath = Annotated[
 FolderPath = Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder of a campaign.")]
 
 
-def _print_version(wanted: bool) -> None:
+def _print_version(wanted: bool) -> bool:
     if wanted:
         typer.echo(f"entrove {__version__}")
         raise typer.Exit
+    return wanted
 
 
 @app.callback()

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task
 from rich.table import Column
 from rich.text import Text
@@ -180,6 +180,11 @@ class LiveProgress:
         self._progress = Progress(*columns, console=console, transient=True, refresh_per_second=4)
         self._stage: _Stage | None = None
         self._task = self._progress.add_task("", visible=False, stage=None)
+
+    @property
+    def renderable(self) -> RenderableType:
+        """What is on the live line now."""
+        return self._progress.get_renderable()
 
     def __enter__(self) -> "LiveProgress":
         self._progress.start()
