@@ -85,8 +85,9 @@ def training_outcome(members: Sequence[TrainedModel], campaign_folder: Path) -> 
     trained = members[0]
     shifts = ", ".join(f"{symbol} {shift:+.3f} eV" for symbol, shift in trained.reference_shifts_eV.items())
     committee = f", committee of {len(members)}" if len(members) > 1 else ""
+    epochs = "1 epoch" if trained.epochs_run == 1 else f"{trained.epochs_run} epochs"
     return StageOutcome(
-        f"{trained.epochs_run} epochs on {trained.training_labels} labels, reference energies {shifts}{committee}",
+        f"{epochs} on {trained.training_labels} labels, reference energies {shifts}{committee}",
         {
             "checkpoint": str(trained.checkpoint.relative_to(campaign_folder)),
             "training_loss": trained.training_loss,

@@ -60,12 +60,12 @@ def read_results(folder: Path, *, figures: bool = False) -> CampaignResults:
         level_of_theory_hash=level.hash if level else "",
         foundation_model=config.model.name,
         config_yaml=workspace.config.read_text(encoding="utf-8"),
-        errors=tuple(_errors(stages)),
+        errors=tuple(_errors(stages, config)),
         labels=tuple(label_rows(stages)),
         stages=tuple(
             StageTime(record.round, record.stage, record.seconds, record.summary) for record in stages
         ),
-        parity=tuple(_parity(stages, workspace)) if figures else (),
+        parity=tuple(_parity(stages, workspace, config)) if figures else (),
         walkers=tuple(WalkerRow(**row) for record in stages for row in record.payload.get("walkers", ())),
         next_gain_nats={
             record.round: record.payload["gain_nats"] for record in stages if record.stage == "select"
@@ -91,18 +91,16 @@ def describe_level(level: LevelOfTheory) -> str:
     """Write a level of theory for people, settings and all."""
     settings = level.describe()["settings"]
     shown = [
-        f"{key} {value}" for key, value in settings.items() if key != "name" and value not in (None, False)
+        f"{key} {value}"
+        for key, value in settings.items()
+        if key != "name" and value not in (None, False, "", [], {})
     ]
     return ", ".join([level.engine, *shown])
 
 
-def model_title(round: int) -> str:
-    """Name the model of a round.
-
-    >>> model_title(0), model_title(2)
-    ('untuned', 'round 2')
-    """
-    return "untuned" if round == 0 else f"round {round}"
+def _model_title(round: int, config: CampaignConfig) -> str:
+    """Name the model of a round; 0 is the foundation model."""
+    return config.model.name if round == 0 else f"{config.name}-round{round}"
 
 
 def _verdict(stages: Sequence[StageRecord], is_running: bool) -> str:
@@ -119,34 +117,39 @@ def _finish_of(stages: Sequence[StageRecord]) -> StageRecord | None:
     return stages[-1] if stages and stages[-1].stage == FINISH else None
 
 
-def _errors(stages: Sequence[StageRecord]) -> list[ErrorRow]:
+def _errors(stages: Sequence[StageRecord], config: CampaignConfig) -> list[ErrorRow]:
     return [
         row
         for record in stages
         if record.stage == "validate"
-        for row in error_rows(record.payload, record.round, model_title(record.round))
+        for row in error_rows(record.payload, record.round, _model_title(record.round, config))
     ]
 
 
-def _parity(stages: Sequence[StageRecord], workspace: Workspace) -> list[Parity]:
+def _parity(stages: Sequence[StageRecord], workspace: Workspace, config: CampaignConfig) -> list[Parity]:
     rounds = [record.round for record in stages if record.stage == "validate"]
     if not rounds:
         return []
     reference = read_structures(workspace.validation)
     return [
-        _compare(reference, read_structures(workspace.in_round(round, "validation_predictions.xyz")), round)
+        _compare(
+            reference,
+            read_structures(workspace.in_round(round, "validation_predictions.xyz")),
+            round,
+            _model_title(round, config),
+        )
         for round in rounds
     ]
 
 
-def _compare(reference: Sequence[Atoms], predicted: Sequence[Atoms], round: int) -> Parity:
+def _compare(reference: Sequence[Atoms], predicted: Sequence[Atoms], round: int, model: str) -> Parity:
     sizes = np.array([len(atoms) for atoms in reference])
     energy = np.array([atoms.get_potential_energy() for atoms in reference]) / sizes
     error = np.array([atoms.get_potential_energy() for atoms in predicted]) / sizes - energy
     energy = energy - energy.mean()
     return Parity(
         round=round,
-        model=model_title(round),
+        model=model,
         phases=np.array([str(atoms.info["entrove_phase"]) for atoms in reference]),
         kinds=np.array([str(atoms.info["entrove_kind"]) for atoms in reference]),
         reference_energy_eV_per_atom=energy,

@@ -8,8 +8,8 @@ from entrove.campaign.ledger import StageRecord
 from entrove.campaign.results import ErrorRow, LabelRow
 from entrove.labelling.label import Outcome
 from entrove.validation.comparison import compare
+from entrove.validation.errors_by_kind import ALL, ErrorTable
 from entrove.validation.errors_by_kind import ErrorRow as ValidationRow
-from entrove.validation.errors_by_kind import ErrorTable
 
 
 def error_table(payload: dict[str, Any]) -> ErrorTable:
@@ -20,8 +20,10 @@ def error_table(payload: dict[str, Any]) -> ErrorTable:
 def error_rows(payload: dict[str, Any], round: int, model: str) -> list[ErrorRow]:
     """The same errors as rows of the report.
 
-    Energy errors are those without the mean error of each composition: the zero of energy is no merit.
+    Energy errors are those without the mean error of each composition: the zero of energy is no merit. Where
+    there is one phase only, what is said of it is not said again of all.
     """
+    one_phase = len({row["phase"] for row in payload["errors"]} - {ALL}) == 1
     return [
         ErrorRow(
             round=round,
@@ -34,6 +36,7 @@ def error_rows(payload: dict[str, Any], round: int, model: str) -> list[ErrorRow
             stress_mae_meV_per_A3=row["stress_mae_meV_per_A3"],
         )
         for row in payload["errors"]
+        if not (one_phase and (row["phase"] == ALL) != (row["kind"] == ALL))
     ]
 
 
