@@ -36,5 +36,5 @@ docs: setup ## regenerate the reference page of the configuration
 lock: setup ## pin the newest versions that fit (needs uv)
 	@tools/lock.sh
 
-clean: ## remove what setup and the demo made
-	rm -rf .venv .uv examples/*/campaign
+clean: ## remove what setup made; campaigns stay, their labels were paid for
+	rm -rf .venv .uv

@@ -83,6 +83,56 @@ WRONG = {
         "entropy: {kind: local}\nregime:",
         r"c\.yaml:4: entropy: kind 'local' knows no dataset, so it cannot select; give 'information' or 'paper'",
     ),
+    "no name where one decides": (
+        "    name: gpaw\n",
+        "",
+        r"c\.yaml:8: labelling\.engine: this section needs a name: gpaw, espresso, vasp, cp2k, ase, mlip$",
+    ),
+    "one value where a list belongs": (
+        "pressures_GPa: [0, 10]",
+        "pressures_GPa: 5",
+        r"c\.yaml:5: regime\.pressures_GPa: got 5; a list belongs here: \[a, b\]$",
+    ),
+    "one value where a section belongs": (
+        "regime:",
+        "training: 3\nregime:",
+        r"c\.yaml:4: training: got 3; keys and values belong here, indented below this key$",
+    ),
+    "days in a wall time": (
+        "labelling:",
+        "labelling:\n  executor: {name: slurm, walltime: 1-00:00:00}",
+        r"c\.yaml:8: labelling\.executor\.walltime: got '1-00:00:00'; this does not fit: Time limit .* hh:mm:ss",
+    ),
+    "a wall time without quotes": (
+        "labelling:",
+        "labelling:\n  executor: {name: slurm, walltime: 12:00:00}",
+        r'c\.yaml:8: .*walltime: got 43200; text belongs here; put it in quotes: "12:00:00"$',
+    ),
+    "a list as a key": (
+        "regime:",
+        "? [0]\n: 3\nregime:",
+        r"c\.yaml:4: not valid YAML: a key must be a plain word",
+    ),
+    "a number as a key": (
+        "regime:",
+        "3: x\nregime:",
+        r"c\.yaml:4: \[3\]: got 3; a key must be a plain word$",
+    ),
+    "a blank in a name": (
+        "name: silicon",
+        "name: my silicon",
+        r"c\.yaml:1: name: got 'my silicon'; this does not fit: Name of the campaign: letters, digits and",
+    ),
+    "a phase twice": (
+        "diamond.xyz}",
+        "diamond.xyz}\n  - {phase: diamond, file: b.xyz}",
+        r"c\.yaml:1: seeds: the phase name diamond is used twice",
+    ),
+    "a validation set of nothing": (
+        "regime:",
+        "sampling: {hold_out: {volume_strains: [], shears: [], md_snapshots: 0}}\nregime:",
+        r"c\.yaml:4: sampling\.hold_out: the validation set would be empty; give volume_strains, shears or md_sn",
+    ),
     "empty list": (
         "temperatures_K: [300]",
         "temperatures_K: []",
@@ -126,6 +176,13 @@ def test_a_list_is_no_configuration(tmp_path):
     with pytest.raises(ConfigError, match="expected keys and values, got list"):
         read_config_file(write(tmp_path, "- 1\n"), CampaignConfig)
 
+
+EMT = "ase\n    calculator: ase.calculators.emt:EMT"
+ESPRESSO = """espresso
+    command: no-such-pw.x
+    pseudopotential_folder: .
+    pseudopotentials: {Si: Si.upf}
+    cutoff_eV: 300"""
 
 WORLD = {
     "missing seed file": (
@@ -183,6 +240,23 @@ WORLD = {
         "c.yaml:12: selection.quotas.ordered: ",
         "switched off by sampling.ordered; set perturbed or random there",
     ),
+    "model without an element": (
+        GOOD.replace("diamond.xyz", "polonium.xyz").replace(
+            "gpaw\n    cutoff_eV: 300", "mlip\n    model: 7net-0"
+        ),
+        "c.yaml:9: labelling.engine.name: ",
+        "no data for Po",
+    ),
+    "element that the foundation model does not know": (
+        GOOD.replace("diamond.xyz", "polonium.xyz").replace("gpaw\n    cutoff_eV: 300", EMT),
+        "c.yaml:1: model.name: ",
+        "7net-0 does not know Po",
+    ),
+    "engine that is not installed": (
+        GOOD.replace("gpaw\n    cutoff_eV: 300", ESPRESSO),
+        "c.yaml:9: labelling.engine.name: ",
+        "no-such-pw.x",
+    ),
     "molecule as a seed": (
         GOOD.replace("diamond.xyz", "water.xyz"),
         "c.yaml:3: seeds[0].file: ",
@@ -194,6 +268,7 @@ WORLD = {
 def fill(folder: Path, text: str) -> Path:
     bulk("Si", cubic=True).write(folder / "diamond.xyz")
     bulk("Pu", "fcc", a=4.6).write(folder / "plutonium.xyz")
+    bulk("Po", "sc", a=3.35).write(folder / "polonium.xyz")
     molecule("H2O").write(folder / "water.xyz")
     return write(folder, text)
 
@@ -251,6 +326,14 @@ def test_the_starting_point_is_valid_and_shows_every_section(tmp_path):
         assert f"{section}:" in text
 
 
+def test_the_starting_point_is_valid_whatever_its_files_are_called(tmp_path):
+    bulk("Si", cubic=True).write(tmp_path / "Si (A4).cif")
+    path = write_starting_point(tmp_path / "my project", [tmp_path / "Si (A4).cif"])
+    config = read_config_file(path, CampaignConfig)
+    assert (config.name, config.seeds[0].phase) == ("my_project", "Si_A4")
+    assert len(read_structures(path.parent / config.seeds[0].file)[0]) == 8
+
+
 def test_the_starting_point_never_overwrites(tmp_path):
     write_starting_point(tmp_path, [])
     with pytest.raises(ConfigError, match="exists already; choose another folder"):
@@ -292,7 +375,11 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*/campaign.yaml")), ids=lambda path: path.parent.name)
-def test_the_examples_are_valid(path):
+def test_the_examples_are_valid(path, tmp_path):
     config = read_config_file(path, CampaignConfig)
     for seed in config.seeds:
         read_structures(path.parent / seed.file)
+    if config.labelling.engine.kind == "gpaw":  # the other ones need files that a user brings
+        campaign = check_campaign(path, tmp_path / "campaign")
+        assert [seed.phase for seed in campaign.seeds] == [seed.phase for seed in config.seeds]
+        assert not campaign.workspace.folder.exists()

@@ -30,6 +30,16 @@ def test_interrupted_time_counts(tmp_path):
     assert ledger.enter(1, "label", 2.0, "", {}).seconds == 17.0
 
 
+def test_a_stage_that_is_run_again_keeps_the_time_it_took(tmp_path):
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    ledger.enter_interruption(1, "label", 10.0)
+    ledger.enter(1, "label", 2.0, "", {})
+    ledger.enter(1, "train", 3.0, "", {})
+    ledger.forget([(1, "label"), (1, "no such stage")])
+    assert [(r.stage, r.seconds) for r in ledger.stages()] == [("train", 3.0)]
+    assert ledger.enter(1, "label", 1.0, "", {}).seconds == 13.0
+
+
 def test_a_stage_is_entered_once(tmp_path):
     ledger = Ledger(tmp_path / "ledger.sqlite")
     ledger.enter(0, "relax", 1.0, "", {})

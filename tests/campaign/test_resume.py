@@ -37,7 +37,7 @@ labelling:
   engine: {name: ase, calculator: "ase.calculators.emt:EMT"}
   executor: {name: local, workers: 1}
 training: {epochs: 2}
-stopping: {rounds: ROUNDS}
+stopping: {rounds: 9, labels: LABELS}
 """
 
 
@@ -60,16 +60,30 @@ def finished_stages(folder: Path) -> set[tuple[int, str]]:
         connection.close()
 
 
-def kill_after(folder: Path, reached) -> None:
-    """Start, and kill -9 as soon as `reached(folder)` holds."""
+def start_until(folder: Path, reached) -> subprocess.Popen[bytes]:
     process = start(folder)
     deadline = time.monotonic() + 500
     while not reached(folder):
         assert process.poll() is None, (folder / "output.txt").read_text()
         assert time.monotonic() < deadline
         time.sleep(0.02)
+    return process
+
+
+def kill_after(folder: Path, reached) -> None:
+    """Start, and kill -9 as soon as `reached(folder)` holds."""
+    process = start_until(folder, reached)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
+
+
+def interrupt_after(folder: Path, reached) -> None:
+    """Start, and press Ctrl-C, as a terminal does for the whole group, as soon as `reached(folder)` holds."""
+    process = start_until(folder, reached)
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(timeout=100) == 130
+    last_line = (folder / "output.txt").read_text().splitlines()[-1]
+    assert last_line == "entrove: stopped; what is finished is kept, and the same command continues from here"
 
 
 def run_to_end(folder: Path) -> None:
@@ -79,7 +93,7 @@ def run_to_end(folder: Path) -> None:
 def prepare(folder: Path, rounds: int) -> Path:
     folder.mkdir()
     bulk("Cu", cubic=True).write(folder / "fcc.xyz")
-    (folder / "campaign.yaml").write_text(CONFIG.replace("ROUNDS", str(rounds)))
+    (folder / "campaign.yaml").write_text(CONFIG.replace("LABELS", str(3 * rounds)))
     return folder
 
 
@@ -88,10 +102,13 @@ def prepare(folder: Path, rounds: int) -> Path:
 def test_killed_and_resumed_equals_uninterrupted(tmp_path, rounds):
     whole, killed = prepare(tmp_path / "whole", rounds), prepare(tmp_path / "killed", rounds)
     run_to_end(whole)
-    # In the middle of exploring (after the first chunk), of labelling, and of training.
+    # In the middle of labelling, of exploring (after the first chunk), and of training.
     last = f"campaign/round-{rounds:02d}"
-    kill_after(killed, lambda folder: (folder / last / "walkers.pt").exists())
+    interrupt_after(
+        killed, lambda folder: any((folder / "campaign/labels").glob("*/*/attempt-1/result.json"))
+    )
     if rounds > 1:
+        kill_after(killed, lambda folder: (folder / last / "walkers.pt").exists())
         kill_after(killed, lambda folder: (rounds, "select") in finished_stages(folder))
     kill_after(killed, lambda folder: (folder / last / "training/member-0/progress.jsonl").exists())
     run_to_end(killed)

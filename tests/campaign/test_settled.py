@@ -3,7 +3,7 @@ import yaml
 
 from entrove.campaign.config import CampaignConfig
 from entrove.campaign.reference import write_commented_yaml, write_reference_page
-from entrove.campaign.settled import settle_config
+from entrove.campaign.settled import read_settled, settle_config
 from entrove.errors import CampaignError
 
 GIVEN = {"name": "silicon", "seeds": [{"phase": "diamond", "file": "diamond.xyz"}]}
@@ -24,6 +24,29 @@ def test_a_campaign_keeps_its_settings(tmp_path):
     with pytest.raises(CampaignError, match=r"random_seed: 1 before, 2 now\); put the old values back"):
         settle_config(tmp_path / "config.yaml", config(random_seed=2))
     assert yaml.safe_load((tmp_path / "config.yaml").read_text())["random_seed"] == 1
+
+
+def test_a_key_that_a_later_version_added_is_no_other_configuration(tmp_path):
+    path = tmp_path / "config.yaml"
+    settle_config(path, config())
+    stored = yaml.safe_load(path.read_text())
+    del stored["selection"]["storage"], stored["training"]["loss"], stored["labelling"]["outliers"]
+    path.write_text(yaml.safe_dump(stored))
+    assert read_settled(path) == config()
+    settle_config(path, config())
+    assert yaml.safe_load(path.read_text())["selection"]["storage"] == config().selection.storage
+    del stored["random_seed"]
+    path.write_text(yaml.safe_dump(stored))
+    with pytest.raises(CampaignError, match=r"random_seed: 1 before, 2 now"):
+        settle_config(path, config(random_seed=2))
+
+
+def test_a_key_of_a_later_version_is_named(tmp_path):
+    path = tmp_path / "config.yaml"
+    settle_config(path, config())
+    path.write_text(path.read_text() + "teleport: true\n")
+    with pytest.raises(CampaignError, match=r"teleport: .*; use the version that started it"):
+        settle_config(path, config())
 
 
 def test_where_and_how_long_may_change(tmp_path):

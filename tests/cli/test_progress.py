@@ -1,5 +1,6 @@
 import io
 
+import pytest
 from rich.console import Console
 
 from entrove.cli.progress import LiveProgress, PlainProgress, open_progress
@@ -44,10 +45,44 @@ def test_a_total_may_come_later():
     )
 
 
+def test_what_was_known_before_says_nothing_about_the_rate():
+    output, clock, progress = plain_lines()
+    progress.stage_started(1, "label", "labelling", 24, "labels")
+    progress.resumed(20)
+    for done in range(1, 21):  # labels of the cache are handed on one by one
+        progress.advanced(done)
+    clock.now = 30.0
+    progress.advanced(21)
+    assert output.getvalue().splitlines()[-1] == (
+        "round 1: label: 21/24 labels, 2.0 labels/min, 1 min 30 s left"
+    )
+
+
 def test_user_text_is_not_read_as_markup():
     output, _, progress = plain_lines()
     progress.stage_finished(0, "relax", 1.0, "left out: [bold]beta[/bold] at 0 GPa")
     assert "[bold]beta[/bold]" in output.getvalue()
+
+
+@pytest.mark.parametrize("width", [24, 40, 60, 80, 120])
+def test_the_live_line_never_wraps(width: int):
+    clock = Clock()
+    console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
+    progress = LiveProgress(console, clock)
+    progress.stage_started(12, "explore", "entropy-biased MD of all walkers", 160_000, "steps")
+    lines = ["round 12: explore"]
+    for done in (0, 123_456):
+        clock.now += 9_000.0
+        if done:
+            progress.advanced(done, note="3 failed")
+        with console.capture() as capture:
+            console.print(progress.renderable)
+        [line] = capture.get().splitlines()
+        assert len(line.rstrip()) < width
+        lines.append(line)
+    assert "round 12: explore" in lines[1]
+    assert ("123456/160000 steps" in lines[2]) == (width >= 60)
+    assert ("left" in lines[2] and "3 failed" in lines[2]) == (width >= 120)
 
 
 def test_the_live_display_fits_a_narrow_terminal():

@@ -68,6 +68,26 @@ def test_folder_of_another_run_is_refused(uninterrupted, small_checkpoint, label
         fine_tune(labelled_silicon[1:], small_checkpoint, model.folder, CONFIG, seed=9, device="cpu")
 
 
+def test_a_run_that_an_earlier_version_began_is_the_same_run(
+    uninterrupted, small_checkpoint, labelled_silicon
+):
+    """A key that was added since has its default, and a packaged model was told by the version of its package."""
+    model, _ = uninterrupted
+    path = model.folder / "job.json"
+    kept = path.read_text()
+    found = json.loads(kept)
+    del found["config"]["schedule"], found["modal"]
+    path.write_text(json.dumps(found | {"base_hash": f"{found['base']} of sevenn 0.12.9"}))
+    assert (
+        fine_tune(labelled_silicon, small_checkpoint, model.folder, CONFIG, seed=SEED, device="cpu") == model
+    )
+    assert path.read_text() == kept
+    path.write_text(json.dumps(found | {"base_hash": "0"}))
+    with pytest.raises(ModelError, match=r"it differs in base_hash"):
+        fine_tune(labelled_silicon, small_checkpoint, model.folder, CONFIG, seed=SEED, device="cpu")
+    path.write_text(kept)
+
+
 def test_killed_and_resumed_equals_uninterrupted(uninterrupted, small_checkpoint, labelled_silicon, tmp_path):
     """Kill -9 after the second epoch: the same call then ends with bitwise the same weights."""
     model, _ = uninterrupted

@@ -97,7 +97,12 @@ class StoppingConfig(Settings):
     """When the campaign has enough; the first condition that holds ends it."""
 
     rounds: int = Field(default=5, ge=1, le=1000, description="Most rounds of explore, label, train.")
-    labels: int | None = Field(default=None, ge=1, description="Most training labels; empty for no limit.")
+    labels: int | None = Field(
+        default=None,
+        ge=1,
+        description="Most training labels that converged; quarantined ones, and those that were released from it, are "
+        "paid on top. Empty for no limit.",
+    )
     least_gain_nats: float | None = Field(
         default=None,
         ge=0,

@@ -4,7 +4,7 @@ Every problem becomes one line: file, line, key path, what was given, what is al
 """
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from pathlib import Path
 from typing import Any, get_args
 
@@ -23,7 +23,11 @@ class _UniqueKeyLoader(yaml.SafeLoader):
 def _construct_mapping(loader: _UniqueKeyLoader, node: yaml.MappingNode) -> dict[Any, Any]:
     seen: set[Any] = set()
     for key_node, _ in node.value:
-        key = loader.construct_object(key_node)
+        key = loader.construct_object(key_node, deep=True)
+        if not isinstance(key, Hashable):
+            raise yaml.constructor.ConstructorError(
+                None, None, f"a key must be a plain word, not {key}", key_node.start_mark
+            )
         if key in seen:
             raise yaml.constructor.ConstructorError(
                 None, None, f"the key '{key}' is given twice", key_node.start_mark
@@ -68,7 +72,12 @@ def locate(path: Path, key_path: KeyPath) -> str:
         node = yaml.compose(_read_text(path), Loader=yaml.SafeLoader)
     except yaml.YAMLError:
         node = None
-    return f"{path}:{_line_of(node, key_path)}: {format_key_path(key_path)}"
+    return _place(path, node, key_path)
+
+
+def _place(path: Path, node: yaml.Node | None, key_path: KeyPath) -> str:
+    place = f"{path}:{_line_of(node, key_path)}"
+    return f"{place}: {format_key_path(key_path)}" if key_path else place
 
 
 def problem_at(path: Path, key_path: KeyPath, message: str) -> ConfigError:
@@ -99,7 +108,7 @@ def _read_text(path: Path) -> str:
 
 def _describe(path: Path, node: yaml.Node | None, model: type[BaseModel], problem: Any) -> str:
     key_path = _without_union_tags(problem["loc"], node, problem["type"])
-    where = f"{path}:{_line_of(node, key_path)}: {format_key_path(key_path)}"
+    where = _place(path, node, key_path)
     given = problem["input"]
     if problem["type"] == "extra_forbidden":
         allowed = sorted(_allowed_keys(model, problem["loc"][:-1]))
@@ -108,11 +117,46 @@ def _describe(path: Path, node: yaml.Node | None, model: type[BaseModel], proble
         return f"{where}: unknown key; {remedy} Allowed here: {', '.join(allowed)}"
     if problem["type"] == "missing":
         return f"{where}: this key is missing; add it"
-    message = problem["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
-    message = message[:1].lower() + message[1:]
+    message = _in_plain_words(problem, _written(node, key_path), model)
     if isinstance(given, dict | list):
         return f"{where}: {message}"
     return f"{where}: got {given!r}; {message}"
+
+
+def _in_plain_words(problem: Any, written: str | None, model: type[BaseModel]) -> str:
+    """Say what belongs here, in the words of someone who has never heard of pydantic."""
+    location: KeyPath = problem["loc"]
+    match problem["type"]:
+        case "union_tag_not_found":
+            tags = [_tag(member) for member in _models_at(model, location)]
+            return f"this section needs a name: {', '.join(str(tag) for tag in tags)}"
+        case "union_tag_invalid":
+            context = problem["ctx"]
+            return f"unknown name {context['tag']!r}; one of {context['expected_tags']}"
+        case "tuple_type" | "list_type":
+            return "a list belongs here: [a, b]"
+        case "dict_type" | "model_type" | "model_attributes_type":
+            return "keys and values belong here, indented below this key"
+        case "string_type" if written is not None:
+            # YAML reads 12:00:00 as a number.
+            return f'text belongs here; put it in quotes: "{written}"'
+        case "string_pattern_mismatch":
+            fields = (
+                member.model_fields.get(str(location[-1])) for member in _models_at(model, location[:-1])
+            )
+            meanings = [field.description for field in fields if field is not None and field.description]
+            return f"this does not fit: {meanings[0]}" if meanings else problem["msg"]
+        case "invalid_key":
+            return "a key must be a plain word"
+    message = problem["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
+    return message[:1].lower() + message[1:]
+
+
+def _written(node: yaml.Node | None, key_path: KeyPath) -> str | None:
+    """Return the text of a value as it stands in the file; None where it is a list or a section."""
+    for key in key_path:
+        node = _child(node, key)
+    return node.value if isinstance(node, yaml.ScalarNode) else None
 
 
 def _without_union_tags(location: KeyPath, node: yaml.Node | None, kind: str) -> KeyPath:
@@ -155,7 +199,11 @@ def _line_of(node: yaml.Node | None, key_path: KeyPath) -> int:
 
 
 def _allowed_keys(model: type[BaseModel], location: KeyPath) -> set[str]:
-    """Keys of the model that `location` leads to; union tags pick a member by its `name` literal."""
+    return {name for member in _models_at(model, location) for name in member.model_fields}
+
+
+def _models_at(model: type[BaseModel], location: KeyPath) -> list[type[BaseModel]]:
+    """Models that `location` leads to; union tags pick a member by its `name` literal."""
     candidates = [model]
     for key in location:
         if isinstance(key, int):
@@ -167,7 +215,7 @@ def _allowed_keys(model: type[BaseModel], location: KeyPath) -> set[str]:
         fields = [member.model_fields[key] for member in candidates if key in member.model_fields]
         nested = [inner for info in fields for inner in nested_models(info.annotation)]
         candidates = nested or candidates
-    return {name for member in candidates for name in member.model_fields}
+    return candidates
 
 
 def _tag(model: type[BaseModel]) -> str | None:

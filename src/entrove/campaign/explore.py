@@ -60,6 +60,7 @@ def explore(
     if walkers_file.exists():
         exploration = _read_exploration(walkers_file, candidates_file, model.device)
         _take_in(dataset, [exploration.candidates[index] for index in exploration.admitted])
+        listener.resumed(sampling.thermalise_steps + exploration.chunks_done(sampling) * sampling.chunk_steps)
     else:
         walkers, structures = plan_walkers(
             read_starts(campaign, round), config.regime.temperatures_K, sampling

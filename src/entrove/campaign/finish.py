@@ -1,46 +1,37 @@
-"""The end of a campaign: the best model becomes a bundle."""
+"""The end of a campaign: the best accepted model becomes a bundle."""
 
 from dataclasses import replace
 
-from entrove.campaign import learn
 from entrove.campaign.check import CheckedCampaign
 from entrove.campaign.ledger import Ledger
-from entrove.campaign.models import CampaignModels
-from entrove.campaign.progress import Silence
 from entrove.campaign.read import describe_level
+from entrove.campaign.records import best_round, error_table
 from entrove.campaign.stages import StageOutcome
 from entrove.labelling.level_of_theory import LevelOfTheory
 from entrove.models.registry import split_modal
 from entrove.structures import read_structures, species_of
 from entrove.training.bundle import Regime, write_bundle
+from entrove.training.committee import read_committee
 
 
-def finish(campaign: CheckedCampaign, ledger: Ledger, models: CampaignModels, verdict: str) -> StageOutcome:
-    """Write the bundle of the last model that was accepted; the summary is the campaign's verdict."""
-    last = max(record.round for record in ledger.stages())
-    best = models.best_round(before=last + 1)
+def finish(campaign: CheckedCampaign, ledger: Ledger, reason: str) -> StageOutcome:
+    """Write the bundle of the best model that was accepted; the summary is the campaign's verdict."""
+    stages, workspace, config = ledger.stages(), campaign.workspace, campaign.config
+    best = best_round(stages)
     if not best:
         return StageOutcome(
-            f"{verdict}; no tuned model was better than the foundation model, so there is no model bundle"
+            f"{reason}; no tuned model was better than the foundation model, so there is no model bundle",
+            {"reason": reason},
         )
-    workspace, config = campaign.workspace, campaign.config
-    labels = [atoms for atoms in read_structures(workspace.dataset) if atoms.info["entrove_round"] <= best]
-    # The training of this round is done: asking for it again returns what came out.
-    members = learn.train(
-        campaign,
-        labels,
-        read_structures(workspace.validation),
-        workspace.in_round(best, "training"),
-        Silence(),
-    )
-    record = ledger.find(best, "validate")
-    assert record is not None
-    total = learn.error_table(record.payload).total
+    records = {(record.round, record.stage): record for record in stages}
+    checkpoint = workspace.folder / records[best, "train"].payload["checkpoint"]
+    members = read_committee(checkpoint.parent.parent)
+    total = error_table(records[best, "validate"].payload).total
     level = LevelOfTheory.of(config.labelling.engine)
     write_bundle(
         workspace.bundle,
         [replace(member, accepted=True) for member in members],
-        species=species_of(labels),
+        species=species_of(read_structures(members[0].folder / "labels.xyz")),
         level_of_theory_hash=level.hash,
         level_of_theory=describe_level(level),
         metrics={
@@ -56,4 +47,10 @@ def finish(campaign: CheckedCampaign, ledger: Ledger, models: CampaignModels, ve
         ),
         modal=split_modal(campaign.model_name)[1],
     )
-    return StageOutcome(f"{verdict}; the model is that of round {best}", {"best_round": best})
+    accepted = [one.round for one in stages if one.stage == "validate" and one.payload.get("accepted")]
+    better = (
+        f", better on the validation set than that of round {max(accepted)}" if best < max(accepted) else ""
+    )
+    return StageOutcome(
+        f"{reason}; the model is that of round {best}{better}", {"reason": reason, "best_round": best}
+    )

@@ -1,25 +1,31 @@
 """Label structures, judge the labels, and remember for each what became of it."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from ase import Atoms
 
 from entrove.campaign.candidate_files import read_candidates
 from entrove.campaign.check import CheckedCampaign
+from entrove.campaign.ledger import StageRecord
 from entrove.campaign.progress import ProgressListener
+from entrove.campaign.records import quarantined
 from entrove.campaign.results import LabelRow
 from entrove.campaign.stages import StageOutcome
+from entrove.campaign.workspace import Workspace
 from entrove.labelling.cache import LabelCache
+from entrove.labelling.engines.base import Engine
 from entrove.labelling.label import Label, Outcome
 from entrove.labelling.labeller import Labeller
 from entrove.labelling.level_of_theory import LevelOfTheory, require_one_level
-from entrove.labelling.outliers import find_energy_outliers
+from entrove.labelling.outliers import OutlierLimits, find_energy_outliers
 from entrove.models.loaded import LoadedModel
 from entrove.models.predict import predict
 from entrove.sampling.candidates import Candidate
+from entrove.structures import content_hash, read_structures
 
 
 @dataclass(frozen=True)
@@ -32,10 +38,24 @@ class Request:
 
 @dataclass(frozen=True)
 class LabelledSet:
-    """Structures with good labels, in the order of the requests, and a row for each request."""
+    """Structures with good labels, in the order of the requests, and a row for each request.
+
+    Labels of earlier rounds that turned out to be outliers, by content hash with the cause: `withdrawn`
+    ones are training labels, `doubtful` ones belong to the validation set, which stays as it is.
+    """
 
     structures: list[Atoms]
     rows: list[LabelRow]
+    withdrawn: dict[str, str] = field(default_factory=dict)
+    doubtful: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class EarlierLabels:
+    """Good labels of the rounds before."""
+
+    training: Sequence[Atoms] = ()
+    validation: Sequence[Atoms] = ()
 
 
 def cache_path(campaign: CheckedCampaign) -> Path:
@@ -48,14 +68,15 @@ def label_requests(
     requests: Sequence[Request],
     round: int,
     judge: LoadedModel,
-    earlier: Sequence[Atoms],
+    earlier: EarlierLabels,
     created_utc: str,
     listener: ProgressListener,
 ) -> LabelledSet:
     """Label; what was finished before an interruption comes from the cache.
 
-    Labels whose energy is far from what `judge` allows are rejected, judged together with the `earlier`
-    labels. `created_utc` is when the campaign began: older labels of a shared cache count as found, not paid.
+    Labels whose energy is far from what `judge` allows are rejected; all labels of the campaign so far are
+    judged together, so that those that were too few to be judged in their own round are judged now.
+    `created_utc` is when the campaign began: older labels of a shared cache count as found, not paid.
     """
     config = campaign.config.labelling
     atoms = [request.candidate.atoms for request in requests]
@@ -64,13 +85,23 @@ def label_requests(
         LabelCache(cache_path(campaign)) as cache,
         Labeller(config, cache, campaign.workspace.label_work) as labeller,
     ):
+        _remember_own(cache, campaign.workspace, config.engine)
+        known = sum(cache.get(one, labeller.level) is not None for one in atoms)
+        if known:
+            listener.resumed(known)
         for index, label in labeller.label(atoms):
             ends[index] = label
             failed = sum(not one.converged for one in ends.values())
             listener.advanced(len(ends), len(atoms), f"{failed} failed" if failed else "")
-        for index, cause in _outliers(atoms, ends, judge, earlier).items():
-            cache.reject(ends[index].structure_hash, labeller.level, cause)
-            ends[index] = replace(ends[index], outcome=Outcome.REJECTED, cause=cause)
+        good = [index for index in range(len(atoms)) if ends[index].converged]
+        new = [ends[index].attach(atoms[index]) for index in good]
+        causes = _outliers([*earlier.validation, *earlier.training, *new], judge, config.outliers)
+        for index in good:
+            if cause := causes.get(ends[index].structure_hash):
+                ends[index] = replace(ends[index], outcome=Outcome.REJECTED, cause=cause)
+        doubtful = _among(causes, earlier.validation)
+        for structure_hash in causes.keys() - doubtful.keys():
+            cache.reject(structure_hash, labeller.level, causes[structure_hash])
     structures, rows = [], []
     for index, request in enumerate(requests):
         label = ends[index]
@@ -80,20 +111,32 @@ def label_requests(
         rows.append(_row(request, label, round, from_cache))
         if label.converged:
             structures.append(_with_provenance(request, label, round))
-    require_one_level([*earlier, *structures], labeller.level)
-    return LabelledSet(structures, rows)
+    require_one_level([*earlier.training, *structures], labeller.level)
+    return LabelledSet(structures, rows, _among(causes, earlier.training), doubtful)
 
 
-def released_requests(campaign: CheckedCampaign, round: int) -> list[Request]:
-    """Structures of earlier rounds that have neither a label nor a place in quarantine: a person released them."""
-    level = LevelOfTheory.of(campaign.config.labelling.engine)
-    earlier = [
-        candidate
-        for number in range(1, round)
-        for candidate in read_candidates(campaign.workspace.in_round(number, "selected.xyz"))
+def released_requests(campaign: CheckedCampaign, stages: Sequence[StageRecord]) -> list[Request]:
+    """Structures that `stages` have in quarantine and the cache has not: a person released them.
+
+    What was labelled again since, by a run that was interrupted, is among them.
+    """
+    files, failed = campaign.workspace, quarantined(stages)
+    if not failed:
+        return []
+    asked = [
+        files.in_round(record.round, "selected.xyz" if record.round else "hold_out.xyz")
+        for record in stages
+        if record.stage == "label"
     ]
+    candidates = [one for path in asked for one in read_candidates(path) if content_hash(one.atoms) in failed]
+    level = LevelOfTheory.of(campaign.config.labelling.engine)
     with LabelCache(cache_path(campaign)) as cache:
-        return [Request(one) for one in earlier if cache.get(one.atoms, level) is None]
+        labels = [cache.get(one.atoms, level) for one in candidates]
+    return [
+        Request(one)
+        for one, label in zip(candidates, labels, strict=True)
+        if label is None or label.converged
+    ]
 
 
 def outcome_of(labelled: LabelledSet) -> StageOutcome:
@@ -105,23 +148,73 @@ def outcome_of(labelled: LabelledSet) -> StageOutcome:
     cached = sum(row.from_cache for row in labelled.rows)
     if cached:
         summary += f", {cached} known before"
-    return StageOutcome(summary, {"labels": [asdict(row) for row in labelled.rows]})
+    if labelled.withdrawn:
+        summary += f"; of earlier rounds withdrawn: {_in_words(labelled.withdrawn)}"
+    if labelled.doubtful:
+        summary += f"; warning: doubtful in the validation set: {_in_words(labelled.doubtful)}"
+    return StageOutcome(
+        summary,
+        {
+            "labels": [asdict(row) for row in labelled.rows],
+            "withdrawn": labelled.withdrawn,
+            "doubtful": labelled.doubtful,
+        },
+    )
 
 
-def label_rows(payload: dict[str, Any]) -> list[LabelRow]:
-    """Read back what `outcome_of` wrote."""
-    return [LabelRow(**row) for row in payload["labels"]]
+def _in_words(causes: dict[str, str]) -> str:
+    return "; ".join(f"{structure_hash[:10]} ({cause})" for structure_hash, cause in causes.items())
 
 
-def _outliers(
-    atoms: Sequence[Atoms], ends: dict[int, Label], judge: LoadedModel, earlier: Sequence[Atoms]
-) -> dict[int, str]:
-    good = [index for index in range(len(atoms)) if ends[index].converged]
-    labelled = [*earlier, *(ends[index].attach(atoms[index]) for index in good)]
-    if not good:
+def _outliers(labelled: Sequence[Atoms], judge: LoadedModel, limits: OutlierLimits) -> dict[str, str]:
+    """Content hash and cause of every outlier.
+
+    Judged until none is left: a run that was killed between two rejections then ends with the same set.
+    """
+    if len(labelled) < limits.min_labels:
         return {}
-    found = find_energy_outliers(labelled, predict(judge, labelled))
-    return {good[one.index - len(earlier)]: one.cause for one in found if one.index >= len(earlier)}
+    predicted, causes, left = predict(judge, labelled), {}, list(range(len(labelled)))
+    while found := find_energy_outliers(
+        [labelled[index] for index in left], [predicted[index] for index in left], limits
+    ):
+        causes |= {content_hash(labelled[left[one.index]]): one.cause for one in found}
+        dropped = {left[one.index] for one in found}
+        left = [index for index in left if index not in dropped]
+    return causes
+
+
+def _among(causes: dict[str, str], structures: Sequence[Atoms]) -> dict[str, str]:
+    hashes = [content_hash(atoms) for atoms in structures]
+    return {one: causes[one] for one in hashes if one in causes}
+
+
+def _remember_own(cache: LabelCache, files: Workspace, engine: Engine) -> None:
+    """Tell the cache the labels that this campaign holds already: it may be another cache than before."""
+    level = LevelOfTheory.of(engine)
+    for path in (files.validation, files.dataset):
+        for atoms in read_structures(path) if path.exists() and path.stat().st_size else ():
+            if atoms.info["entrove_level_of_theory"] == level.hash and cache.get(atoms, level) is None:
+                label = _label_of(atoms, level)
+                cache.put(
+                    atoms, label, level, electrons=engine.electrons(atoms), kpoints=engine.kpoints(atoms)
+                )
+
+
+def _label_of(atoms: Atoms, level: LevelOfTheory) -> Label:
+    """Read a label back from a structure that carries it."""
+    info: dict[str, Any] = atoms.info
+    engine, _, version = str(info.get("entrove_engine", "")).partition(" ")
+    return Label(
+        structure_hash=content_hash(atoms),
+        level_of_theory=level.hash,
+        outcome=Outcome.CONVERGED,
+        energy_eV=float(atoms.get_potential_energy()),
+        forces_eV_per_A=np.asarray(atoms.get_forces(), dtype=float),
+        stress_eV_per_A3=np.asarray(atoms.get_stress(voigt=False), dtype=float),
+        engine_seconds=float(info.get("entrove_engine_seconds", 0.0)),
+        engine=engine,
+        engine_version=version,
+    )
 
 
 def _with_provenance(request: Request, label: Label, round: int) -> Atoms:

@@ -1,5 +1,6 @@
 """Train on all labels so far, measure on the validation set, and keep what is better."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,16 +10,15 @@ from ase import Atoms
 
 from entrove.campaign.check import CheckedCampaign
 from entrove.campaign.progress import ProgressListener
-from entrove.campaign.results import ErrorRow
 from entrove.campaign.stages import StageOutcome
 from entrove.models.loaded import LoadedModel
 from entrove.models.predict import predict
 from entrove.models.registry import split_modal
 from entrove.structures import write_structures
 from entrove.threads import usable_threads
-from entrove.training.committee import train_committee
+from entrove.training.committee import epochs_done, labels_learnt_in, train_committee
 from entrove.training.job import Epoch
-from entrove.training.trained_model import TrainedModel
+from entrove.training.trained_model import TrainedModel, training_set_hash
 from entrove.validation.comparison import compare
 from entrove.validation.errors_by_kind import ErrorTable, errors_by_kind
 from entrove.validation.splits import check_disjoint
@@ -52,10 +52,13 @@ def train(
     def report(member: int, epoch: Epoch) -> None:
         listener.advanced(member * epochs + epoch.number, epochs * members, f"loss {epoch.training_loss:.3g}")
 
+    own_folder = _own_folder(folder, labels)
+    if done := epochs_done(own_folder, config.training):
+        listener.resumed(done)
     return train_committee(
         labels,
         base,
-        folder,
+        own_folder,
         config.training,
         seed=config.random_seed,
         modal=modal,
@@ -65,13 +68,27 @@ def train(
     )
 
 
+def _own_folder(folder: Path, labels: Sequence[Atoms]) -> Path:
+    """Where these labels are learnt: `folder`, or its next neighbour where that has learnt others.
+
+    Released labels make a round train again, and what it trained before stays readable until then.
+    """
+    wanted = training_set_hash(labels)
+    for number in itertools.count(1):
+        own = folder if number == 1 else folder.with_name(f"{folder.name}-{number}")
+        if labels_learnt_in(own) in (None, wanted):
+            return own
+    raise AssertionError("itertools.count has no end")
+
+
 def training_outcome(members: Sequence[TrainedModel], campaign_folder: Path) -> StageOutcome:
     """Say how a training went, and where the potential is, relative to the campaign's folder."""
     trained = members[0]
     shifts = ", ".join(f"{symbol} {shift:+.3f} eV" for symbol, shift in trained.reference_shifts_eV.items())
     committee = f", committee of {len(members)}" if len(members) > 1 else ""
+    epochs = "1 epoch" if trained.epochs_run == 1 else f"{trained.epochs_run} epochs"
     return StageOutcome(
-        f"{trained.epochs_run} epochs on {trained.training_labels} labels, reference energies {shifts}{committee}",
+        f"{epochs} on {trained.training_labels} labels, reference energies {shifts}{committee}",
         {
             "checkpoint": str(trained.checkpoint.relative_to(campaign_folder)),
             "training_loss": trained.training_loss,
@@ -87,8 +104,14 @@ def validate(model: LoadedModel, validation: Sequence[Atoms], predictions_file: 
     return Validated(predicted, errors_by_kind(validation, predicted))
 
 
-def outcome_of(validated: Validated, untuned: ErrorTable | None) -> StageOutcome:
-    """Say how good a model is; `untuned` is None for the foundation model itself."""
+def outcome_of(
+    validated: Validated, untuned: ErrorTable | None, best: tuple[int, ErrorTable] | None = None
+) -> StageOutcome:
+    """Say how good a model is.
+
+    `untuned` is None for the foundation model itself; `best` is the round and the errors of the best accepted
+    model so far.
+    """
     total = validated.table.total
     summary = (
         f"energy {total.energy_centred_mae_meV_per_atom:.1f} meV/atom, forces {total.force_mae_meV_per_A:.0f} meV/A, "
@@ -99,31 +122,6 @@ def outcome_of(validated: Validated, untuned: ErrorTable | None) -> StageOutcome
         comparison = compare(untuned, validated.table)
         payload |= {"accepted": comparison.accepted, "reason": comparison.reason}
         summary += f"; {comparison.reason}"
+        if comparison.accepted and best is not None and not compare(best[1], validated.table).accepted:
+            summary += f", but the model of round {best[0]} stays the best"
     return StageOutcome(summary, payload)
-
-
-def error_table(payload: dict[str, Any]) -> ErrorTable:
-    """Read back the errors that `outcome_of` wrote."""
-    from entrove.validation.errors_by_kind import ErrorRow as ValidationRow
-
-    return ErrorTable(tuple(ValidationRow(**row) for row in payload["errors"]))
-
-
-def error_rows(payload: dict[str, Any], round: int, model: str) -> list[ErrorRow]:
-    """Turn the errors that `outcome_of` wrote into rows of the report.
-
-    Energy errors are those without the mean error of each composition: the zero of energy is no merit.
-    """
-    return [
-        ErrorRow(
-            round=round,
-            model=model,
-            phase=row["phase"],
-            kind=row["kind"],
-            structures=row["structures"],
-            energy_mae_meV_per_atom=row["energy_centred_mae_meV_per_atom"],
-            force_mae_meV_per_A=row["force_mae_meV_per_A"],
-            stress_mae_meV_per_A3=row["stress_mae_meV_per_A3"],
-        )
-        for row in payload["errors"]
-    ]

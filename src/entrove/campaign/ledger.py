@@ -8,7 +8,7 @@ the first stage that is not entered. The file is SQLite, so a torn write is impo
 import json
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -122,6 +122,20 @@ class Ledger:
                 (round, stage, record.finished_utc, record.seconds, summary, json.dumps(payload)),
             )
         return record
+
+    def forget(self, stages: Iterable[tuple[int, str]]) -> None:
+        """Take stages out, all in one transaction, so that they are run again; the time they took still counts."""
+        with self._connection() as connection:
+            for key in stages:
+                # The record's seconds hold those of its interruptions.
+                spent = connection.execute(
+                    "SELECT seconds FROM stages WHERE round = ? AND stage = ?", key
+                ).fetchone()
+                if spent is None:
+                    continue
+                for table in ("stages", "interruptions"):
+                    connection.execute(f"DELETE FROM {table} WHERE round = ? AND stage = ?", key)
+                connection.execute("INSERT INTO interruptions VALUES (?, ?, ?)", (*key, spent[0]))
 
     def enter_interruption(self, round: int, stage: str, seconds: float) -> None:
         """Remember the time spent in a stage that was stopped before its end."""

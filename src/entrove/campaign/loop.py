@@ -1,6 +1,6 @@
 """The loop: prepare, then explore, select, label, train and validate until it is enough."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from ase import Atoms
@@ -9,17 +9,18 @@ from entrove.campaign import explore, label_stage, learn, prepare
 from entrove.campaign.candidate_files import read_candidates
 from entrove.campaign.check import CheckedCampaign
 from entrove.campaign.finish import finish
-from entrove.campaign.label_stage import LabelledSet, Request
+from entrove.campaign.label_stage import EarlierLabels, LabelledSet, Request
 from entrove.campaign.ledger import Ledger, StageRecord
 from entrove.campaign.lock import hold_campaign
 from entrove.campaign.log import log_to
 from entrove.campaign.models import CampaignModels
 from entrove.campaign.progress import ProgressListener
+from entrove.campaign.records import best_round, error_table
 from entrove.campaign.settled import settle_config
-from entrove.campaign.stages import StageOutcome, StageRunner
-from entrove.campaign.stopping import stop_after_validation, stop_before_labels
+from entrove.campaign.stages import FINISH, StageOutcome, StageRunner
+from entrove.campaign.stopping import budget_spent, stop_after_validation, stop_before_labels
 from entrove.campaign.workspace import Workspace
-from entrove.structures import read_structures, write_structures
+from entrove.structures import content_hash, read_structures, write_structures
 from entrove.threads import usable_threads
 
 
@@ -31,9 +32,10 @@ def run_campaign(campaign: CheckedCampaign, listener: ProgressListener) -> None:
     workspace = campaign.workspace
     workspace.folder.mkdir(parents=True, exist_ok=True)
     with hold_campaign(workspace.folder), log_to(workspace.log):
+        # The ledger first: it knows the version of the folder's form, the configuration in it included.
+        ledger = Ledger(workspace.ledger)
         settle_config(workspace.config, campaign.config)
         torch.set_num_threads(usable_threads(campaign.config.model.threads))
-        ledger = Ledger(workspace.ledger)
         _Loop(campaign, StageRunner(ledger, listener), CampaignModels(campaign, ledger)).run()
 
 
@@ -53,20 +55,52 @@ class _Loop:
     def _listener(self) -> ProgressListener:
         return self.runner.listener
 
+    @property
+    def _ledger(self) -> Ledger:
+        return self.runner.ledger
+
     def run(self) -> None:
+        self._try_validation_again()
         self._prepare()
-        number, verdict = 0, None
+        number, verdict = self._rounds(1)
+        again = self._try_training_again()
+        if again is not None:
+            # Models that are loaded may be of the training that is done anew.
+            fresh = CampaignModels(self.campaign, self._ledger)
+            number, verdict = replace(self, models=fresh)._rounds(again)
+        self._finish(number, verdict)
+
+    def _rounds(self, first: int) -> tuple[int, str]:
+        """Run rounds until one is the last; return it and why."""
+        number, verdict = first, self._round(first)
         while verdict is None:
             number += 1
             verdict = self._round(number)
-        # Entered under its round: a campaign that is given more rounds later finishes again.
-        reason = verdict
+        return number, verdict
+
+    def _finish(self, number: int, reason: str) -> None:
+        record = self._ledger.find(number, FINISH)
+        if record is not None and record.payload.get("reason") != reason:
+            self._ledger.forget([(number, FINISH)])
         self.runner.run(
-            number,
-            "finish",
-            "writing the model bundle",
-            lambda: finish(self.campaign, self.runner.ledger, self.models, reason),
+            number, FINISH, "writing the model bundle", lambda: finish(self.campaign, self._ledger, reason)
         )
+
+    def _try_validation_again(self) -> None:
+        """Make the validation set again when some of its labels were released, and measure all models on it."""
+        stages = self._ledger.stages()
+        if label_stage.released_requests(self.campaign, [one for one in stages if one.round == 0]):
+            validated = [(one.round, one.stage) for one in stages if one.stage == "validate"]
+            self._ledger.forget([(0, "label"), *validated])
+
+    def _try_training_again(self) -> int | None:
+        """Open the last round again when training labels were released and no later round will try them."""
+        stages = [one for one in self._ledger.stages() if one.round > 0]
+        if not label_stage.released_requests(self.campaign, stages):
+            return None
+        last = max(one.round for one in stages if one.stage == "label")
+        self._ledger.forget([(last, "label"), (last, "train"), (last, "validate")])
+        return last
 
     def _prepare(self) -> None:
         run, campaign = self.runner.run, self.campaign
@@ -96,19 +130,19 @@ class _Loop:
 
     def _label_hold_out(self) -> StageOutcome:
         candidates = read_candidates(self._files.in_round(0, "hold_out.xyz"))
-        labelled = self._buy([Request(candidate) for candidate in candidates], 0, [])
+        labelled = self._buy([Request(candidate) for candidate in candidates], 0, EarlierLabels())
         prepare.require_labels(labelled, "validation")
         write_structures(self._files.validation, labelled.structures)
         return label_stage.outcome_of(labelled)
 
-    def _buy(self, requests: list[Request], round: int, earlier: list[Atoms]) -> LabelledSet:
+    def _buy(self, requests: list[Request], round: int, earlier: EarlierLabels) -> LabelledSet:
         return label_stage.label_requests(
             self.campaign,
             requests,
             round,
             self.models.foundation,
             earlier,
-            self.runner.ledger.created_utc,
+            self._ledger.created_utc,
             self._listener,
         )
 
@@ -130,6 +164,10 @@ class _Loop:
                 "relaxing perturbed seeds and random crystals",
                 lambda: explore.order(self.campaign, self.models, number),
             )
+        selected = self._ledger.find(number, "select")
+        if selected is not None and not selected.payload["picked"]:
+            # A person may have given more labels since; without, it ends as before within seconds.
+            self._ledger.forget([(number, "select")])
         selected = run(
             number,
             "select",
@@ -139,11 +177,11 @@ class _Loop:
         verdict = stop_before_labels(
             self.campaign.config.stopping,
             number - 1,
-            len(self._training_labels()) if number > 1 else 0,
+            len(self._training_labels(before=number)),
             selected.payload["gain_nats"],
             selected.payload["picked"],
         )
-        if verdict is not None:
+        if verdict is not None and not self._is_labelled(number):
             return verdict
         run(
             number,
@@ -163,8 +201,16 @@ class _Loop:
         validated = run(
             number, "validate", "the tuned model on the validation set", lambda: self._validate(number)
         )
-        total = learn.error_table(validated.payload).total
-        return stop_after_validation(self.campaign.config.stopping, number, total.force_mae_meV_per_A)
+        if self._is_labelled(number + 1):
+            return None
+        stopping, total = self.campaign.config.stopping, error_table(validated.payload).total
+        return stop_after_validation(stopping, number, total.force_mae_meV_per_A) or budget_spent(
+            stopping, len(self._training_labels(before=number + 1))
+        )
+
+    def _is_labelled(self, number: int) -> bool:
+        """Whether the labels of a round are paid for: they are used then, whatever stopping says by now."""
+        return self._ledger.find(number, "label") is not None
 
     def _welcome_explorer(self, number: int) -> None:
         """Before a round explores with another model than the one before: verify it, and relax the phases with it."""
@@ -190,17 +236,24 @@ class _Loop:
             Request(candidate, gain)
             for candidate, gain in zip(candidates, selected.payload["gains_nats"], strict=True)
         ]
-        requests += label_stage.released_requests(self.campaign, number)
-        earlier = [atoms for atoms in self._training_labels() if atoms.info["entrove_round"] < number]
-        labelled = self._buy(requests, number, earlier)
+        requests += label_stage.released_requests(
+            self.campaign, [one for one in self._ledger.stages() if 0 < one.round < number]
+        )
+        earlier = self._training_labels(before=number)
+        known = {content_hash(atoms) for atoms in earlier}
+        requests = [one for one in requests if content_hash(one.candidate.atoms) not in known]
+        labelled = self._buy(
+            requests, number, EarlierLabels(earlier, read_structures(self._files.validation))
+        )
         prepare.require_labels(labelled, "picked")
-        write_structures(self._files.dataset, earlier + labelled.structures)
+        kept = [atoms for atoms in earlier if content_hash(atoms) not in labelled.withdrawn]
+        write_structures(self._files.dataset, kept + labelled.structures)
         return label_stage.outcome_of(labelled)
 
     def _train(self, number: int) -> StageOutcome:
         trained = learn.train(
             self.campaign,
-            self._training_labels(),
+            self._training_labels(before=number + 1),
             read_structures(self._files.validation),
             self._files.in_round(number, "training"),
             self._listener,
@@ -208,18 +261,20 @@ class _Loop:
         return learn.training_outcome(trained, self._files.folder.resolve())
 
     def _validate(self, number: int) -> StageOutcome:
-        untuned = None
-        if number:
-            record = self.runner.ledger.find(0, "validate")
-            assert record is not None
-            untuned = learn.error_table(record.payload)
+        stages = self._ledger.stages()
+        tables = {one.round: error_table(one.payload) for one in stages if one.stage == "validate"}
+        best = best_round([one for one in stages if one.round < number])
+        rival = (best, tables[best]) if best else None
         model = self.models.tuned(number) if number else self.models.foundation
         validated = learn.validate(
             model,
             read_structures(self._files.validation),
             self._files.in_round(number, "validation_predictions.xyz"),
         )
-        return learn.outcome_of(validated, untuned)
+        return learn.outcome_of(validated, tables.get(0), rival)
 
-    def _training_labels(self) -> list[Atoms]:
-        return read_structures(self._files.dataset) if self._files.dataset.exists() else []
+    def _training_labels(self, before: int) -> list[Atoms]:
+        """Good labels of the rounds before this one; a round that was interrupted may have written its own."""
+        path = self._files.dataset
+        labels = read_structures(path) if path.exists() and path.stat().st_size else []
+        return [atoms for atoms in labels if atoms.info["entrove_round"] < before]

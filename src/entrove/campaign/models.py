@@ -7,6 +7,7 @@ from ase import Atoms
 
 from entrove.campaign.check import CheckedCampaign
 from entrove.campaign.ledger import Ledger
+from entrove.campaign.records import best_round
 from entrove.models.loaded import LoadedModel
 from entrove.models.registry import load, split_modal
 from entrove.models.verify import VerificationReport, serial, verified
@@ -70,16 +71,11 @@ class CampaignModels:
         )
 
     def best_round(self, before: int) -> int:
-        """The last round before `before` whose model was accepted; 0, the foundation model, when there is none."""
-        accepted = [
-            record.round
-            for record in self._ledger.stages()
-            if record.stage == "validate" and record.round < before and record.payload.get("accepted")
-        ]
-        return max(accepted, default=0)
+        """The round before `before` with the best accepted model; 0, the foundation model, when there is none."""
+        return best_round([record for record in self._ledger.stages() if record.round < before])
 
     def exploring(self, round: int) -> LoadedModel:
-        """The model that explores in a round: the one that was given for it, or the best so far."""
+        """The model that explores in a round: the one that was given for it, or the best accepted one so far."""
         if self._explorer is not None:
             return self._explorer
         best = self.best_round(before=round)

@@ -130,7 +130,7 @@ def require_labels(labelled: LabelledSet, what: str) -> None:
         causes = "; ".join(sorted({row.cause for row in labelled.rows})[:3])
         raise CampaignError(
             f"none of the {len(labelled.rows)} {what} structures could be labelled ({causes}); "
-            "mend the engine's settings, then run again"
+            "mend the engine's settings, release them with 'entrove labels FOLDER --retry', then run again"
         )
 
 

@@ -13,6 +13,9 @@ class ProgressListener(Protocol):
     def advanced(self, done: int, total: int | None = None, note: str = "") -> None:
         """Report work done so far in this stage; `total` replaces the total when given."""
 
+    def resumed(self, done: int) -> None:
+        """Say that so much of this stage was done before it began; it took no time of this run."""
+
     def stage_finished(self, round: int, stage: str, seconds: float, summary: str) -> None:
         """Say that a stage ended and what came out, in one line."""
 
@@ -27,6 +30,9 @@ class Silence:
         """Say nothing."""
 
     def advanced(self, done: int, total: int | None = None, note: str = "") -> None:
+        """Say nothing."""
+
+    def resumed(self, done: int) -> None:
         """Say nothing."""
 
     def stage_finished(self, round: int, stage: str, seconds: float, summary: str) -> None:

@@ -1,19 +1,16 @@
-"""Read what a campaign has found so far from its folder; nothing is computed by a model, nothing is changed."""
+"""Read what a campaign has found so far from its folder, and from nothing outside it; nothing is changed."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import yaml
 from ase import Atoms
 
 from entrove import __version__
-from entrove.campaign import learn
 from entrove.campaign.config import CampaignConfig
-from entrove.campaign.fingerprint_map import draw_map
-from entrove.campaign.label_stage import label_rows
 from entrove.campaign.ledger import Ledger, StageRecord
 from entrove.campaign.lock import is_held
+from entrove.campaign.records import best_round, error_rows, label_rows
 from entrove.campaign.results import (
     CampaignResults,
     ErrorRow,
@@ -23,28 +20,31 @@ from entrove.campaign.results import (
     StageTime,
     WalkerRow,
 )
+from entrove.campaign.settled import read_settled
+from entrove.campaign.stages import FINISH
 from entrove.campaign.workspace import Workspace
 from entrove.errors import CampaignError
-from entrove.labelling.level_of_theory import LevelOfTheory
+from entrove.labelling.level_of_theory import LEVEL_FILE, LevelOfTheory
+from entrove.labelling.listing import read_level
 from entrove.structures import read_structures
 from entrove.units import EV_PER_A3_IN_GPA
 from entrove.validation.errors_by_kind import centre_by_composition
 
 
-def read_results(folder: Path) -> CampaignResults:
+def read_results(folder: Path, *, figures: bool = False) -> CampaignResults:
     """Read the campaign in `folder`, finished or not.
 
-    Raises `CampaignError` when the folder holds no campaign.
+    With `figures` also what the figures of the report need: predictions, and fingerprints for the map, which
+    are computed. Raises `CampaignError` when the folder holds no campaign.
     """
     workspace = Workspace(Path(folder))
     if not workspace.ledger.is_file() or not workspace.config.is_file():
         raise CampaignError(
             f"{folder}: holds no campaign (no {workspace.ledger.name}); give the folder that 'entrove run' filled"
         )
-    text = workspace.config.read_text(encoding="utf-8")
-    config = CampaignConfig.model_validate(yaml.safe_load(text))
+    config = read_settled(workspace.config)
     stages = Ledger(workspace.ledger).stages()
-    level = LevelOfTheory.of(config.labelling.engine)
+    level = read_level(workspace.label_work) if (workspace.label_work / LEVEL_FILE).is_file() else None
     rounds_done = max((record.round for record in stages if record.stage == "validate"), default=0)
     return CampaignResults(
         folder=workspace.folder,
@@ -54,24 +54,25 @@ def read_results(folder: Path) -> CampaignResults:
         verdict=_verdict(stages, is_held(workspace.folder)),
         rounds_done=rounds_done,
         rounds_planned=config.stopping.rounds,
-        level_of_theory=describe_level(level),
-        level_of_theory_hash=level.hash,
+        level_of_theory=describe_level(level)
+        if level
+        else f"{config.labelling.engine.kind}, nothing labelled yet",
+        level_of_theory_hash=level.hash if level else "",
         foundation_model=_models_in_words(config),
-        config_yaml=text,
-        errors=tuple(_errors(stages)),
-        labels=tuple(
-            row for record in stages if "labels" in record.payload for row in label_rows(record.payload)
-        ),
+        config_yaml=workspace.config.read_text(encoding="utf-8"),
+        errors=tuple(_errors(stages, config)),
+        labels=tuple(label_rows(stages)),
         stages=tuple(
             StageTime(record.round, record.stage, record.seconds, record.summary) for record in stages
         ),
-        parity=tuple(_parity(stages, workspace)),
+        parity=tuple(_parity(stages, workspace, config)) if figures else (),
         walkers=tuple(WalkerRow(**row) for record in stages for row in record.payload.get("walkers", ())),
         pools=tuple(row for record in stages for row in _pools(record)),
         next_gain_nats={
             record.round: record.payload["gain_nats"] for record in stages if record.stage == "select"
         },
-        fingerprint_map=_map(stages, workspace, config),
+        fingerprint_map=_map(stages, workspace, config) if figures else None,
+        best_round=best_round(stages),
     )
 
 
@@ -79,18 +80,16 @@ def describe_level(level: LevelOfTheory) -> str:
     """Write a level of theory for people, settings and all."""
     settings = level.describe()["settings"]
     shown = [
-        f"{key} {value}" for key, value in settings.items() if key != "name" and value not in (None, False)
+        f"{key} {value}"
+        for key, value in settings.items()
+        if key != "name" and value not in (None, False, "", [], {})
     ]
     return ", ".join([level.engine, *shown])
 
 
-def model_title(round: int) -> str:
-    """Name the model of a round.
-
-    >>> model_title(0), model_title(2)
-    ('untuned', 'round 2')
-    """
-    return "untuned" if round == 0 else f"round {round}"
+def _model_title(round: int, config: CampaignConfig) -> str:
+    """Name the model of a round; 0 is the foundation model."""
+    return config.model.name if round == 0 else f"{config.name}-round{round}"
 
 
 def _pools(record: StageRecord) -> list[PoolRow]:
@@ -116,39 +115,43 @@ def _verdict(stages: Sequence[StageRecord], is_running: bool) -> str:
 
 
 def _finish_of(stages: Sequence[StageRecord]) -> StageRecord | None:
-    """The end of the last round; a campaign that was given more rounds has earlier ends, which do not count."""
-    last = max((record.round for record in stages), default=0)
-    return next((record for record in stages if (record.round, record.stage) == (last, "finish")), None)
+    """The end of the campaign; one that anything was done after does not count."""
+    return stages[-1] if stages and stages[-1].stage == FINISH else None
 
 
-def _errors(stages: Sequence[StageRecord]) -> list[ErrorRow]:
+def _errors(stages: Sequence[StageRecord], config: CampaignConfig) -> list[ErrorRow]:
     return [
         row
         for record in stages
         if record.stage == "validate"
-        for row in learn.error_rows(record.payload, record.round, model_title(record.round))
+        for row in error_rows(record.payload, record.round, _model_title(record.round, config))
     ]
 
 
-def _parity(stages: Sequence[StageRecord], workspace: Workspace) -> list[Parity]:
+def _parity(stages: Sequence[StageRecord], workspace: Workspace, config: CampaignConfig) -> list[Parity]:
     rounds = [record.round for record in stages if record.stage == "validate"]
     if not rounds:
         return []
     reference = read_structures(workspace.validation)
     return [
-        _compare(reference, read_structures(workspace.in_round(round, "validation_predictions.xyz")), round)
+        _compare(
+            reference,
+            read_structures(workspace.in_round(round, "validation_predictions.xyz")),
+            round,
+            _model_title(round, config),
+        )
         for round in rounds
     ]
 
 
-def _compare(reference: Sequence[Atoms], predicted: Sequence[Atoms], round: int) -> Parity:
+def _compare(reference: Sequence[Atoms], predicted: Sequence[Atoms], round: int, model: str) -> Parity:
     sizes = np.array([len(atoms) for atoms in reference])
     energy = np.array([atoms.get_potential_energy() for atoms in reference]) / sizes
     error = np.array([atoms.get_potential_energy() for atoms in predicted]) / sizes - energy
     energy = energy - energy.mean()
     return Parity(
         round=round,
-        model=model_title(round),
+        model=model,
         phases=np.array([str(atoms.info["entrove_phase"]) for atoms in reference]),
         kinds=np.array([str(atoms.info["entrove_kind"]) for atoms in reference]),
         reference_energy_eV_per_atom=energy,
@@ -175,4 +178,6 @@ def _map(
         selected = workspace.in_round(round, "selected.xyz")
         if selected.stat().st_size:
             groups.append(("selected", round, read_structures(selected)))
+    from entrove.campaign.fingerprint_map import draw_map  # loads torch, which `entrove status` does without
+
     return draw_map(groups, config.fingerprint)

@@ -137,3 +137,4 @@ class CampaignResults:
     pools: tuple[PoolRow, ...] = ()
     next_gain_nats: dict[int, float] = field(default_factory=dict)  # round -> what its labels added
     fingerprint_map: FingerprintMap | None = None
+    best_round: int = 0  # of the best accepted model; 0 when none is

@@ -43,7 +43,7 @@ def settle_config(path: Path, config: CampaignConfig) -> None:
     """
     wanted = config.model_dump(mode="json")
     if path.exists():
-        found = _with_new_defaults(yaml.safe_load(path.read_text(encoding="utf-8")))
+        found = read_settled(path).model_dump(mode="json")
         changed = [key for key in _differences(found, wanted) if not _may_change(key)]
         if changed:
             listing = "; ".join(
@@ -61,12 +61,25 @@ def settle_config(path: Path, config: CampaignConfig) -> None:
     partial.replace(path)
 
 
-def _with_new_defaults(found: Any) -> Any:
-    """Give keys that a later version has added their defaults, which stand for what was done before them."""
+def read_settled(path: Path) -> CampaignConfig:
+    """Read the configuration of a campaign; keys that a later version has added get their defaults.
+
+    A default stands for what was done before there was the key. The version of the folder's form, and with it
+    of this file, is kept by the ledger. Raises `CampaignError` when there are keys that this version does not
+    understand.
+    """
     try:
-        return CampaignConfig.model_validate(found).model_dump(mode="json")
-    except ValidationError:
-        return found
+        return CampaignConfig.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (yaml.YAMLError, ValidationError) as error:
+        problems = (
+            "; ".join(f"{format_key_path(one['loc'])}: {one['msg']}" for one in error.errors()[:5])
+            if isinstance(error, ValidationError)
+            else str(error)
+        )
+        raise CampaignError(
+            f"{path}: this version of Entrove does not understand the configuration that the campaign was "
+            f"started with ({problems}); use the version that started it"
+        ) from error
 
 
 def _differences(found: Any, wanted: Any, at: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:

@@ -11,6 +11,9 @@ from entrove.campaign.progress import ProgressListener
 
 logger = logging.getLogger(__name__)
 
+FINISH = "finish"
+"""The stage that ends a campaign; it counts only as long as nothing is done after it."""
+
 
 @dataclass(frozen=True)
 class StageOutcome:
@@ -37,11 +40,15 @@ class StageRunner:
         total: int | None = None,
         unit: str = "",
     ) -> StageRecord:
-        """Run `work` unless the stage is finished already, and return its record."""
+        """Run `work` unless the stage is finished already, and return its record.
+
+        A campaign that works again is not finished any more.
+        """
         record = self.ledger.find(round, stage)
         if record is not None:
             self.listener.stage_skipped(round, stage, record.summary)
             return record
+        self.ledger.forget((one.round, one.stage) for one in self.ledger.stages() if one.stage == FINISH)
         logger.info("round %d, %s: %s", round, stage, description)
         self.listener.stage_started(round, stage, description, total, unit)
         started = time.monotonic()

@@ -3,15 +3,23 @@
 from entrove.campaign.config import StoppingConfig
 
 
+def budget_spent(stopping: StoppingConfig, labels_spent: int) -> str | None:
+    """Say that the budget of training labels is spent, or None; `labels_spent` counts good labels."""
+    if stopping.labels is not None and labels_spent >= stopping.labels:
+        return f"the budget of {stopping.labels} training labels is spent"
+    return None
+
+
 def stop_before_labels(
     stopping: StoppingConfig, rounds_done: int, labels_spent: int, next_gain_nats: float, next_labels: int
 ) -> str | None:
     """Say why no more labels should be bought, or None to go on.
 
-    `next_gain_nats` is what the `next_labels` labels that were selected would add together.
+    `labels_spent` counts the good labels of the rounds before; `next_gain_nats` is what the `next_labels`
+    labels that were selected would add together.
     """
-    if stopping.labels is not None and labels_spent >= stopping.labels:
-        return f"the budget of {stopping.labels} training labels is spent"
+    if spent := budget_spent(stopping, labels_spent):
+        return spent
     if next_labels == 0:
         return "no candidate is left that is new to the dataset"
     if (

@@ -32,7 +32,7 @@ class Workspace:
 
     @property
     def bundle(self) -> Path:
-        """The best model."""
+        """The best model that was accepted."""
         return self.folder / "model"
 
     @property

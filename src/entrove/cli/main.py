@@ -8,15 +8,30 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from typer.core import TyperGroup
 
 from entrove import __version__
 from entrove.errors import ConfigError, EntroveError
 
+
+class _Commands(TyperGroup):
+    """The commands; Typer itself would end them on Ctrl-C without a word."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command, and say what Ctrl-C means for it."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            _complain("stopped; what is finished is kept, and the same command continues from here")
+            raise typer.Exit(130) from error
+
+
 app = typer.Typer(
+    cls=_Commands,
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -29,10 +44,11 @@ ConfigPath = Annotated[
 FolderPath = Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder of a campaign.")]
 
 
-def _print_version(wanted: bool) -> None:
+def _print_version(wanted: bool) -> bool:
     if wanted:
         typer.echo(f"entrove {__version__}")
         raise typer.Exit
+    return wanted
 
 
 @app.callback()
@@ -77,7 +93,6 @@ def run_command(
 @app.command("status")
 def status_command(folder: FolderPath) -> None:
     """Show where a campaign stands."""
-    _load_torch_sim_quietly()
     from entrove.campaign.read import read_results
     from entrove.report.status import status as render_status
 
@@ -91,7 +106,7 @@ def report_command(folder: FolderPath) -> None:
     from entrove.campaign.read import read_results
     from entrove.report.page import write_report
 
-    path = write_report(read_results(folder), folder / "report.html")
+    path = write_report(read_results(folder, figures=True), folder / "report.html")
     typer.echo(f"wrote {path}")
 
 
@@ -176,9 +191,6 @@ def run() -> None:
             "Nothing that was finished is lost; mend the cause (disk full? permissions?) and run the command again."
         )
         sys.exit(1)
-    except KeyboardInterrupt:
-        _complain("stopped; what is finished is kept, and the same command continues from here")
-        sys.exit(130)
 
 
 def _check_text(config: Path) -> None:

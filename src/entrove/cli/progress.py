@@ -3,9 +3,12 @@
 import time
 from collections.abc import Callable
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task
+from rich.table import Column
 from rich.text import Text
+
+from entrove.report.formatting import shorten
 
 PLAIN_INTERVAL_S = 15.0
 """Without a terminal, at most one line of progress in this time."""
@@ -53,21 +56,35 @@ def stage_title(round: int, stage: str) -> str:
 class _Stage:
     """The stage that is running, and how far it is."""
 
-    def __init__(self, title: str, total: int | None, unit: str, clock: Callable[[], float]):
+    def __init__(
+        self, title: str, total: int | None, unit: str, clock: Callable[[], float], description: str = ""
+    ):
         self.title, self.total, self.unit, self.clock = title, total, unit, clock
-        self.done = 0
+        self.description = description
+        self.done = self.first = 0
+        self.note = ""
         self.started = clock()
 
-    def advance(self, done: int, total: int | None) -> None:
-        self.done = done
+    def advance(self, done: int, total: int | None, note: str) -> None:
+        self.done, self.note = done, note
         self.total = total if total is not None else self.total
 
+    def resume(self, done: int) -> None:
+        """Start from what was done before: it says nothing about the rate."""
+        self.done = self.first = done
+        self.started = self.clock()
+
+    @property
+    def count(self) -> str:
+        return f"{self.done}/{self.total} {self.unit}" if self.total else f"{self.done} {self.unit}"
+
     def measure(self) -> tuple[str, str]:
-        seconds = self.clock() - self.started
-        rate = format_rate(self.done, seconds, self.unit)
+        """Rate, and time left; empty when they cannot be known yet."""
+        seconds, own = self.clock() - self.started, self.done - self.first
+        rate = format_rate(own, seconds, self.unit)
         left = ""
-        if self.total and 0 < self.done < self.total:
-            left = f"{format_duration(seconds / self.done * (self.total - self.done))} left"
+        if self.total and own > 0 and self.done < self.total:
+            left = f"{format_duration(seconds / own * (self.total - self.done))} left"
         return rate, left
 
 
@@ -99,13 +116,17 @@ class PlainProgress:
         """Print a line when the last one is old enough."""
         if self._stage is None:
             return
-        self._stage.advance(done, total)
+        self._stage.advance(done, total, note)
         if self._clock() - self._last < PLAIN_INTERVAL_S:
             return
         self._last = self._clock()
-        count = f"{done}/{self._stage.total}" if self._stage.total else str(done)
-        parts = [f"{count} {self._stage.unit}", *self._stage.measure(), note]
+        parts = [self._stage.count, *self._stage.measure(), note]
         self._print(f"{self._stage.title}: " + ", ".join(part for part in parts if part))
+
+    def resumed(self, done: int) -> None:
+        """Count from here."""
+        if self._stage is not None:
+            self._stage.resume(done)
 
     def stage_finished(self, round: int, stage: str, seconds: float, summary: str) -> None:
         """Print what came out."""
@@ -118,13 +139,30 @@ class PlainProgress:
 
 
 class _StageColumn(ProgressColumn):
-    def __init__(self, pick: int):
-        super().__init__()
-        self._pick = pick
+    """Title, count, time left, rate and note of the stage, as many of them as fit."""
+
+    def __init__(self, width: int):
+        super().__init__(table_column=Column(no_wrap=True, overflow="ellipsis"))
+        self._width = width
 
     def render(self, task: Task) -> Text:
-        stage = task.fields.get("stage")
-        return Text(stage.measure()[self._pick] if stage else "", style="progress.remaining")
+        stage: _Stage | None = task.fields.get("stage")
+        return Text(fit_parts(stage, self._width) if stage else "")
+
+
+def fit_parts(stage: _Stage, width: int) -> str:
+    """Write what a line of this width can hold; what matters least is left out first."""
+    rate, left = stage.measure()
+    line = stage.title
+    for part in (
+        stage.count if stage.done or not stage.description else stage.description,
+        left,
+        rate,
+        stage.note,
+    ):
+        if part and len(line) + 2 + len(part) <= width:
+            line += f"  {part}"
+    return shorten(line, width)
 
 
 class LiveProgress:
@@ -132,13 +170,21 @@ class LiveProgress:
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic):
         self._console, self._clock = console, clock
-        columns: list[ProgressColumn] = [SpinnerColumn(), TextColumn("{task.description}", markup=False)]
+        columns: list[ProgressColumn] = [SpinnerColumn()]
+        room = console.width - 3  # the spinner, a blank, and the last cell, after which some terminals wrap
         if console.width >= 72:
-            columns.append(BarColumn(bar_width=max(8, min(30, console.width - 84))))
-        columns += [TextColumn("{task.fields[count]}", markup=False), _StageColumn(0), _StageColumn(1)]
+            bar = max(8, min(30, console.width - 84))
+            columns.append(BarColumn(bar_width=bar))
+            room -= bar + 1
+        columns.append(_StageColumn(room))
         self._progress = Progress(*columns, console=console, transient=True, refresh_per_second=4)
         self._stage: _Stage | None = None
-        self._task = self._progress.add_task("", visible=False, count="", stage=None)
+        self._task = self._progress.add_task("", visible=False, stage=None)
+
+    @property
+    def renderable(self) -> RenderableType:
+        """What is on the live line now."""
+        return self._progress.get_renderable()
 
     def __enter__(self) -> "LiveProgress":
         self._progress.start()
@@ -149,24 +195,21 @@ class LiveProgress:
 
     def stage_started(self, round: int, stage: str, description: str, total: int | None, unit: str) -> None:
         """Show the new stage on the live line."""
-        self._stage = _Stage(stage_title(round, stage), total, unit, self._clock)
-        self._progress.reset(
-            self._task,
-            total=total,
-            description=self._stage.title,
-            count=description,
-            stage=self._stage,
-            visible=True,
-        )
+        self._stage = _Stage(stage_title(round, stage), total, unit, self._clock, description)
+        self._progress.reset(self._task, total=total, stage=self._stage, visible=True)
 
     def advanced(self, done: int, total: int | None = None, note: str = "") -> None:
         """Move the bar."""
         if self._stage is None:
             return
-        self._stage.advance(done, total)
-        count = f"{done}/{self._stage.total}" if self._stage.total else str(done)
-        text = f"{count} {self._stage.unit}" + (f", {note}" if note and self._console.width >= 100 else "")
-        self._progress.update(self._task, completed=done, total=self._stage.total, count=text)
+        self._stage.advance(done, total, note)
+        self._progress.update(self._task, completed=done, total=self._stage.total)
+
+    def resumed(self, done: int) -> None:
+        """Count from here."""
+        if self._stage is not None:
+            self._stage.resume(done)
+            self._progress.update(self._task, completed=done)
 
     def stage_finished(self, round: int, stage: str, seconds: float, summary: str) -> None:
         """Leave a line for the finished stage above the live one."""

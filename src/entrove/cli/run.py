@@ -23,7 +23,7 @@ def run_campaign(config_path: Path, folder: Path | None, *, check_only: bool, co
     console.print(f"campaign '{campaign.config.name}' in {workspace.folder}", highlight=False, soft_wrap=True)
     with open_progress(console) as progress:
         run_loop(campaign, progress)
-    results = read_results(workspace.folder)
+    results = read_results(workspace.folder, figures=True)
     report = write_report(results, workspace.folder / "report.html")
     console.print(render_status(results))
     console.print(f"report:  {report}", highlight=False, soft_wrap=True)

@@ -71,7 +71,8 @@ def render_report(results: CampaignResults) -> str:
         (label.pool for label in results.labels if label.gain_nats is not None), first=len(phases)
     )
     rounds = errors.errors_per_round(results.errors, phases) if results.errors else []
-    parts = errors.errors_by_part(results.errors, phases)
+    compared = summary.errors_to_compare(results)
+    parts = errors.errors_by_part(compared, phases)
     panels = parity.parity_panels(_models_to_compare(results), phases)
     gain_figure = gains.gain_per_label(results.labels, pools)
     space = results.fingerprint_map
@@ -82,7 +83,7 @@ def render_report(results: CampaignResults) -> str:
     return _template().render(
         results=results,
         facts=_facts(results),
-        changes=summary.error_changes(results.errors),
+        changes=summary.error_changes(compared),
         validation_size=summary.validation_size(results.errors),
         missing=summary.what_is_missing(results),
         phases=list(phases.values()),
@@ -94,7 +95,7 @@ def render_report(results: CampaignResults) -> str:
         map_figure=map_figure,
         tables={
             "errors_by_round": tables.errors_by_round(results.errors),
-            "errors_by_part": tables.errors_by_part(results.errors),
+            "errors_by_part": tables.errors_by_part(compared),
             "every_error": tables.every_error(results.errors),
             "gains": tables.gains(results),
             "pools": tables.pools(results.pools),
@@ -116,12 +117,13 @@ def render_report(results: CampaignResults) -> str:
 
 
 def _models_to_compare(results: CampaignResults) -> dict[str, Parity]:
-    """Choose the untuned and the latest tuned model."""
+    """Choose the untuned model, and the best or else the latest tuned one."""
+    chosen = summary.rounds_to_compare((each.round for each in results.parity), results.best_round)
     ordered = sorted(results.parity, key=lambda each: each.round)
-    ends = ordered if len(ordered) < 2 else [ordered[0], ordered[-1]]
     return {
         f"{'Untuned' if each.round == 0 else f'Tuned, round {each.round}'}: {each.model}": each
-        for each in ends
+        for each in ordered
+        if each.round in chosen
     }
 
 

@@ -14,6 +14,7 @@ from entrove.report.summary import (
     QUANTITIES,
     error_changes,
     error_of,
+    errors_to_compare,
     gains_by_round,
     models_in_order,
     outcomes_by_purpose,
@@ -97,10 +98,12 @@ def _errors(results: CampaignResults) -> RenderableType | None:
     ]
     for key, *errors in zip(models, *columns, strict=True):
         table.add_row(Text(key.title), *(Text(error) for error in errors))
-    changes = error_changes(results.errors)
+    changes = error_changes(errors_to_compare(results))
     if all(change.tuned is None for change in changes):
         return table
     words = ", ".join(f"{change.quantity.title.lower()} {change.words}" for change in changes)
+    if 0 < results.best_round < models[-1].round:
+        words = f"round {results.best_round} is the best: {words}"
     return Group(table, Text(words))
 
 

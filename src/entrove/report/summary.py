@@ -54,6 +54,22 @@ def models_in_order(rows: Iterable[ErrorRow]) -> list[ModelKey]:
     return sorted(keys, key=lambda key: key.round)
 
 
+def rounds_to_compare(rounds: Iterable[int], best: int) -> list[int]:
+    """Choose the first round, of the untuned model, and that of the best model, or the latest while there is none.
+
+    >>> rounds_to_compare([0, 1, 2, 3], best=2), rounds_to_compare([0, 1], best=0), rounds_to_compare([0], best=0)
+    ([0, 2], [0, 1], [0])
+    """
+    ordered = sorted(set(rounds))
+    return sorted({ordered[0], best if best in ordered[1:] else ordered[-1]}) if ordered else []
+
+
+def errors_to_compare(results: CampaignResults) -> list[ErrorRow]:
+    """List the errors of the models that are set side by side."""
+    chosen = rounds_to_compare((row.round for row in results.errors), results.best_round)
+    return [row for row in results.errors if row.round in chosen]
+
+
 def parts_in_order(rows: Iterable[ErrorRow]) -> list[tuple[str, str]]:
     """List the (phase, kind) parts of the validation set, the total first."""
     parts = dict.fromkeys((row.phase, row.kind) for row in rows)

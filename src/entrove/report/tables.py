@@ -60,7 +60,7 @@ def errors_by_round(rows: Sequence[ErrorRow]) -> Table:
 
 
 def errors_by_part(rows: Sequence[ErrorRow]) -> Table:
-    """List untuned and latest tuned errors for each phase and kind."""
+    """List untuned and tuned errors for each phase and kind."""
     models = models_in_order(rows)
     parts = parts_in_order(rows)
     sizes = {(row.phase, row.kind): row.structures for row in rows}

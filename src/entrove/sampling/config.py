@@ -160,6 +160,14 @@ class HoldOutSettings(Settings):
     )
     md_snapshots: int = Field(default=2, ge=0, description="Snapshots of each of these MD runs.")
 
+    @model_validator(mode="after")
+    def _holds_something(self) -> "HoldOutSettings":
+        if not (self.volume_strains or self.shears or (self.md_steps and self.md_snapshots)):
+            raise ValueError(
+                "the validation set would be empty; give volume_strains, shears or md_snapshots with md_steps"
+            )
+        return self
+
 
 class OrderedSettings(Settings):
     """Pool B: relaxations of perturbed seeds and random crystals towards equal environments.

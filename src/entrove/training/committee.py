@@ -7,7 +7,8 @@ import numpy as np
 from ase import Atoms
 
 from entrove.training.config import TrainingConfig
-from entrove.training.job import Epoch
+from entrove.training.job import Epoch, read_epochs, read_job
+from entrove.training.launch import read_trained
 from entrove.training.trained_model import TrainedModel
 from entrove.training.tuning import fine_tune
 
@@ -47,7 +48,7 @@ def train_committee(
         fine_tune(
             structures,
             base,
-            Path(folder) / f"member-{member}",
+            Path(folder) / _name(member),
             config,
             seed=member_seed(seed, member),
             head_noise=config.head_noise if member else 0.0,
@@ -58,6 +59,33 @@ def train_committee(
         )
         for member in range(config.committee_size)
     )
+
+
+def labels_learnt_in(folder: Path) -> str | None:
+    """Hash of the labels that a committee in `folder` learns or has learnt; None when there is none yet."""
+    job = read_job(Path(folder) / _name(0))
+    return None if job is None else job.labels_hash
+
+
+def read_committee(folder: Path) -> tuple[TrainedModel, ...]:
+    """Read what `train_committee` made in `folder`, the first member first.
+
+    Raises `ModelError` when there is no finished training.
+    """
+    members = sorted(Path(folder).glob("member-*"), key=lambda path: int(path.name.rpartition("-")[2]))
+    return tuple(read_trained(member) for member in members or [Path(folder) / _name(0)])
+
+
+def epochs_done(folder: Path, config: TrainingConfig) -> int:
+    """Epochs that earlier calls of `train_committee` have run; a member that stopped early counts as whole."""
+    members = [Path(folder) / _name(member) for member in range(config.committee_size)]
+    return sum(
+        config.epochs if (member / "result.json").exists() else len(read_epochs(member)) for member in members
+    )
+
+
+def _name(member: int) -> str:
+    return f"member-{member}"
 
 
 def _for_member(on_epoch: Callable[[int, Epoch], None] | None, member: int) -> Callable[[Epoch], None] | None:

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from entrove.errors import ModelError
 from entrove.settings import Settings
@@ -32,7 +32,7 @@ class Job(Settings):
 
     version: int = Field(default=JOB_VERSION, description="Version of this file's form.")
     base: str = Field(description="Packaged name of a model, or path of a checkpoint or package.")
-    base_hash: str = Field(description="SHA-256 of the checkpoint's bytes, or the packaged name and version.")
+    base_hash: str = Field(description="SHA-256 of the checkpoint's bytes.")
     modal: str | None = Field(default=None, description="Fidelity of a multi-fidelity model.")
     device: str = Field(default="cpu", description="cpu or cuda.")
     threads: int = Field(default=1, ge=1, description="CPU threads.")
@@ -80,18 +80,38 @@ def prepare_folder(folder: Path, job: Job) -> None:
     Raises `ModelError` when the folder holds a different training run.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    found = read_job(folder)
+    if found is not None:
+        if found.base_hash.startswith(f"{job.base} of sevenn "):
+            # Entrove 0.1 told packaged models apart by their name and the version of sevenn.
+            found = found.model_copy(update={"base_hash": job.base_hash})
+        different = [
+            key
+            for key in Job.model_fields
+            if key not in MAY_CHANGE and getattr(found, key) != getattr(job, key)
+        ]
+        if different:
+            raise ModelError(
+                f"{folder} holds another training run (it differs in {', '.join(different)}); use a new folder"
+            )
+    write_json(folder / "job.json", job)
+
+
+def read_job(folder: Path) -> Job | None:
+    """Read the request of a folder, None when there is none; keys that are newer than it have their defaults.
+
+    Raises `ModelError` when it is not one that this version understands.
+    """
     path = folder / "job.json"
     if not path.exists():
-        write_json(path, job)
-        return
-    found = json.loads(path.read_text())
-    wanted = json.loads(job.model_dump_json())
-    different = [key for key in wanted if key not in MAY_CHANGE and found.get(key) != wanted[key]]
-    if different:
+        return None
+    try:
+        return Job.model_validate_json(path.read_text())
+    except ValidationError as error:
         raise ModelError(
-            f"{folder} holds another training run (it differs in {', '.join(different)}); use a new folder"
-        )
-    write_json(path, job)
+            f"{path}: not a training job of this version of Entrove "
+            f"({error.error_count()} keys that it does not understand); use the version that wrote it"
+        ) from error
 
 
 def append_epoch(folder: Path, epoch: Epoch, seconds: float) -> None:

@@ -13,25 +13,26 @@ import torch
 from ase import Atoms
 
 from entrove.errors import ModelError
-from entrove.structures import write_structures
-from entrove.training.job import Epoch, Job, Result, prepare_folder, read_epochs
+from entrove.structures import read_structures, write_structures
+from entrove.training.job import Epoch, Job, Result, prepare_folder, read_epochs, read_job
 from entrove.training.trained_model import TrainedModel
 from entrove.training.worker_process import EXIT_USER_ERROR
 
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.2
+CHECKPOINTS = {"sevennet": "model.pth", "nequip": "model.nequip.zip"}
+"""What the worker of each framework makes."""
 
 
 def run_job(
     worker: str,
-    checkpoint: str,
     structures: Sequence[Atoms],
     folder: Path,
     job: Job,
     on_epoch: Callable[[Epoch], None] | None,
 ) -> TrainedModel:
-    """Run the module `worker` on a job until its `result.json` is there; `checkpoint` is the file it makes.
+    """Run the module `worker` on a job until its `result.json` is there.
 
     Raises `ModelError` with the worker's own message when it ends without a result.
     """
@@ -39,14 +40,22 @@ def run_job(
     if not (folder / "result.json").exists():
         write_structures(folder / "labels.xyz", structures)
         _run_worker(worker, folder, job.threads, on_epoch)
-    result = Result.model_validate_json((folder / "result.json").read_text())
+    return read_trained(folder)
+
+
+def read_trained(folder: Path) -> TrainedModel:
+    """Read what a finished training left in `folder`. Raises `ModelError` when it is not finished."""
+    job, path = read_job(folder), folder / "result.json"
+    if job is None or not path.exists():
+        raise ModelError(f"{folder} holds no finished training; train there first")
+    result = Result.model_validate_json(path.read_text())
     return TrainedModel(
         folder=folder,
-        checkpoint=folder / checkpoint,
+        checkpoint=folder / CHECKPOINTS[job.config.framework],
         framework=job.config.framework,
         base=Path(job.base).name,
         seed=job.seed,
-        training_labels=len(structures),
+        training_labels=len(read_structures(folder / "labels.xyz")),
         training_set_hash=job.labels_hash,
         epochs_run=result.epochs_run,
         best_epoch=result.best_epoch,

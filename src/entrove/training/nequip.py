@@ -104,7 +104,6 @@ def fine_tune(
     )
     return run_job(
         "entrove.training.nequip_worker",
-        "model.nequip.zip",
         structures,
         Path(folder).resolve(),
         job,

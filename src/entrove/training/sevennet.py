@@ -1,12 +1,14 @@
 """Fine-tune a SevenNet model on labelled structures."""
 
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
 from pathlib import Path
 
 from ase import Atoms
 
 from entrove._optional import require
+from entrove.errors import ModelError
+from entrove.models.registry import SEVENNET_NAMES
+from entrove.models.sevennet import pretrained_checkpoint
 from entrove.training.config import TrainingConfig
 from entrove.training.job import Epoch, Job
 from entrove.training.launch import available_device, check_labels, hash_of_file, run_job
@@ -39,9 +41,11 @@ def fine_tune(
     check_labels(structures)
     path = Path(base)
     packaged = not path.is_file()
+    if packaged and str(base) not in SEVENNET_NAMES:
+        raise ModelError(f"{base}: no such file, and no packaged model ({', '.join(SEVENNET_NAMES)})")
     job = Job(
         base=str(base) if packaged else str(path.resolve()),
-        base_hash=f"{base} of sevenn {version('sevenn')}" if packaged else hash_of_file(path),
+        base_hash=hash_of_file(pretrained_checkpoint(str(base)) if packaged else path),
         modal=modal,
         device=available_device(device),
         threads=threads,
@@ -51,6 +55,4 @@ def fine_tune(
         # What only a committee reads must not make a finished member look like another run.
         config=config.model_copy(update={"committee_size": 1, "head_noise": 0.0}),
     )
-    return run_job(
-        "entrove.training.sevennet_worker", "model.pth", structures, Path(folder).resolve(), job, on_epoch
-    )
+    return run_job("entrove.training.sevennet_worker", structures, Path(folder).resolve(), job, on_epoch)

@@ -73,7 +73,7 @@ def _per_round(
 
 
 def errors_by_part(rows: Sequence[ErrorRow], phases: Mapping[str, Style]) -> list[Figure]:
-    """Draw each part of the validation set as a line from the untuned to the latest tuned model."""
+    """Draw each part of the validation set as a line from the untuned to the tuned model."""
     models = models_in_order(rows)
     untuned = next((model for model in models if model.round == 0), None)
     tuned = next((model for model in reversed(models) if model.round > 0), None)

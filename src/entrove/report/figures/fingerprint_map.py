@@ -7,7 +7,7 @@ import numpy as np
 
 from entrove.campaign.results import FingerprintMap, MapPoint
 from entrove.report.figures.style import INK, Figure, Style, axis, layout, plot_text
-from entrove.report.formatting import is_number
+from entrove.report.formatting import format_share, is_number
 
 MOST_POINTS = 3000
 """Walker snapshots drawn; above it an even sample. Seeds and selected configurations are all drawn."""
@@ -39,7 +39,7 @@ def draw_map(
             if members:
                 data.append(_trace(group, phase, members, look, phases.get(phase)))
     shares = [
-        f" ({fraction:.0%} of the variance)".replace("%", " %") if is_number(fraction) else ""
+        plot_text(f" ({format_share(fraction, 1.0)} of the variance)") if is_number(fraction) else ""
         for fraction in space.explained_variance
     ]
     return Figure(

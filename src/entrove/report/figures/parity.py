@@ -1,4 +1,4 @@
-"""Parity plots with the residuals below, for the untuned and the latest tuned model."""
+"""Parity plots with the residuals below, for the untuned and a tuned model."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

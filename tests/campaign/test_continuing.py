@@ -1,0 +1,294 @@
+"""A campaign that is stopped, continued, given more or other labels: what was paid for is used, and only once."""
+
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cheap_campaign import SETTINGS, Bench, Labels, make_bench
+from entrove.campaign.ledger import Ledger
+from entrove.campaign.progress import Silence
+from entrove.campaign.read import read_results
+from entrove.labelling.cache import LabelCache
+from entrove.labelling.listing import release_quarantined
+from entrove.report.summary import label_spending
+from entrove.structures import content_hash, read_structures
+from entrove.training.bundle import read_bundle
+
+VALIDATION, COUNT = 4, 3
+"""Labels of the validation set, and of each round."""
+
+
+@pytest.fixture(scope="module")
+def one_round(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A finished campaign of one round."""
+    with pytest.MonkeyPatch.context() as patch:
+        bench = make_bench(tmp_path_factory.mktemp("one round"), patch)
+        bench.run(stopping={"rounds": 1})
+        yield bench.folder
+
+
+@pytest.fixture
+def finished(one_round: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    """A copy of it, to be continued."""
+    shutil.copytree(one_round, tmp_path / "copy")
+    return make_bench(tmp_path / "copy", monkeypatch)
+
+
+@pytest.fixture
+def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    return make_bench(tmp_path / "fresh", monkeypatch)
+
+
+def stop_when(reached):
+    """A callback that presses Ctrl-C once, when `reached(value)`."""
+    pressed = []
+
+    def press(value) -> None:
+        if not pressed and reached(value):
+            pressed.append(value)
+            raise KeyboardInterrupt
+
+    return press
+
+
+class Watch(Silence):
+    """Remembers what a listener is told, and hands the progress on."""
+
+    def __init__(self, on_progress) -> None:
+        self.events: list[tuple] = []
+        self.stage = ""
+        self.on_progress = on_progress
+
+    def stage_started(self, round: int, stage: str, description: str, total: int | None, unit: str) -> None:
+        self.stage = stage
+
+    def advanced(self, done: int, total: int | None = None, note: str = "") -> None:
+        self.on_progress((self.stage, done))
+
+    def resumed(self, done: int) -> None:
+        self.events.append((self.stage, "resumed", done))
+
+
+def misbehave_at(bench: Bench, numbers: dict[int, str]) -> None:
+    """Let the attempts with these numbers fail, or be off by 1 eV/atom."""
+
+    def on_attempt(structure_hash: str) -> None:
+        match numbers.get(len(bench.paid)):
+            case "fail":
+                Labels.failing.add(structure_hash)
+            case "off":
+                Labels.shifts_eV[structure_hash] = 4.0
+
+    bench.on_attempt = on_attempt
+
+
+def release(bench: Bench) -> int:
+    Labels.failing.clear()
+    with LabelCache(bench.files.label_cache) as cache:
+        return len(release_quarantined(bench.files.label_work, cache))
+
+
+def paid_once(bench: Bench) -> bool:
+    return len(set(bench.paid)) == len(bench.paid)
+
+
+# Killed and resumed equals uninterrupted, also at the end of a budget.
+
+
+@pytest.mark.parametrize("when", ["labelling", "training"])
+def test_a_budget_that_was_spent_when_it_was_stopped_is_used(finished: Bench, when):
+    budget = {"rounds": 9, "labels": 2 * COUNT}
+    listener = Watch(stop_when(lambda event: when == "labelling" and event == ("label", 1)))
+    if when == "training":
+        finished.on_train = stop_when(lambda labels: labels == 2 * COUNT)
+    with pytest.raises(KeyboardInterrupt):
+        finished.run(listener, stopping=budget)
+    assert (2, "train") not in finished.stages()
+    finished.run(listener, stopping=budget)
+    assert listener.events == ([("label", "resumed", 1)] if when == "labelling" else [])
+    assert finished.trained_on == [2 * COUNT]
+    assert "the budget of 6 training labels is spent; the model is that of round 2" in finished.verdict()
+    assert len(finished.dataset()) == 2 * COUNT
+    assert paid_once(finished)
+
+
+def test_exploring_that_was_stopped_goes_on_after_its_last_chunk(tmp_path, monkeypatch):
+    chunks = {"sampling": SETTINGS["sampling"] | {"chunks": 2}, "stopping": {"rounds": 1}}
+    whole = make_bench(tmp_path / "whole", monkeypatch)
+    whole.run(**chunks)
+    stopped = make_bench(tmp_path / "stopped", monkeypatch)
+    listener = Watch(stop_when(lambda event: event == ("explore", 13)))
+    with pytest.raises(KeyboardInterrupt):
+        stopped.run(listener, **chunks)
+    stopped.run(listener, **chunks)
+    assert ("explore", "resumed", 8) in listener.events
+    for name in ("round-01/candidates.xyz", "dataset.xyz"):
+        ours, theirs = (read_structures(one.files.folder / name) for one in (whole, stopped))
+        assert [content_hash(atoms) for atoms in ours] == [content_hash(atoms) for atoms in theirs]
+
+
+# A finished campaign goes on when stopping allows it.
+
+
+def test_more_labels_continue_a_campaign_whose_budget_was_spent(fresh: Bench):
+    fresh.run(stopping={"rounds": 9, "labels": COUNT})
+    assert "the budget of 3 training labels is spent" in fresh.verdict()
+    assert (2, "explore") not in fresh.stages()  # nothing is computed for labels that cannot be bought
+    fresh.run(stopping={"rounds": 9, "labels": COUNT + 1})
+    assert "the budget of 4 training labels is spent; the model is that of round 2" in fresh.verdict()
+    assert fresh.trained_on == [COUNT, COUNT + 1]
+    assert read_bundle(fresh.files.bundle).training_labels == COUNT + 1
+
+
+def test_a_selection_that_an_earlier_version_left_empty_is_made_again(finished: Bench):
+    finished.run(stopping={"rounds": 9, "least_gain_nats": 1e9})
+    ledger = Ledger(finished.files.ledger)
+    ledger.forget([(2, "select"), (2, "finish")])
+    ledger.enter(2, "select", 0.1, "nothing to pick", {"picked": 0, "gain_nats": 0.0, "gains_nats": []})
+    finished.run(stopping={"rounds": 2})
+    assert finished.trained_on == [2 * COUNT]
+
+
+def test_a_campaign_that_learnt_too_little_continues_with_a_lower_threshold(finished: Bench):
+    finished.run(stopping={"rounds": 9, "least_gain_nats": 1e9})
+    assert "less than least_gain_nats" in finished.verdict()
+    assert read_results(finished.files.folder).finished
+    finished.on_train = stop_when(lambda _: True)
+    with pytest.raises(KeyboardInterrupt):
+        finished.run(stopping={"rounds": 2})
+    assert not read_results(finished.files.folder).finished
+    finished.run(stopping={"rounds": 2})
+    assert finished.verdict() == "all 2 rounds are done; the model is that of round 2"
+    assert read_bundle(finished.files.bundle).training_labels == 2 * COUNT
+
+
+def test_a_stricter_end_does_not_waste_labels_that_are_paid(finished: Bench):
+    finished.on_train = stop_when(lambda _: True)
+    with pytest.raises(KeyboardInterrupt):
+        finished.run(stopping={"rounds": 3})
+    finished.run(stopping={"rounds": 1, "labels": COUNT})
+    assert "the model is that of round 2" in finished.verdict()
+    assert finished.trained_on == [2 * COUNT]
+
+
+# The best accepted model is the one that is kept.
+
+
+def test_a_later_model_that_is_worse_does_not_replace_a_better_one(fresh: Bench):
+    fresh.scales = {1: 0.99, 2: 0.9}  # the untuned one: 0.8
+    fresh.run(stopping={"rounds": 2})
+    assert fresh.verdict() == (
+        "all 2 rounds are done; the model is that of round 1, better on the validation set than that of round 2"
+    )
+    assert read_bundle(fresh.files.bundle).training_labels == COUNT
+    summaries = {(one.round, one.stage): one.summary for one in Ledger(fresh.files.ledger).stages()}
+    assert summaries[2, "validate"].endswith(", but the model of round 1 stays the best")
+    assert read_results(fresh.files.folder).best_round == 1
+
+
+# Quarantine, release, and labels that turn out to be outliers.
+
+
+def test_released_labels_are_tried_at_the_next_run_of_a_finished_campaign(fresh: Bench):
+    misbehave_at(fresh, {0: "fail", VALIDATION: "fail"})
+    fresh.run(stopping={"rounds": 1})
+    assert (len(read_structures(fresh.files.validation)), len(fresh.dataset())) == (VALIDATION - 1, COUNT - 1)
+    fresh.run(stopping={"rounds": 1})
+    assert fresh.trained_on == [COUNT - 1]  # what is in quarantine is left alone
+
+    before = list(fresh.paid)
+    assert release(fresh) == 2
+    fresh.on_train = stop_when(lambda labels: labels == COUNT)
+    with pytest.raises(KeyboardInterrupt):
+        fresh.run(stopping={"rounds": 1})
+    fresh.run(stopping={"rounds": 1})
+    assert (len(read_structures(fresh.files.validation)), len(fresh.dataset())) == (VALIDATION, COUNT)
+    assert fresh.trained_on == [COUNT - 1, COUNT]
+    assert sorted(fresh.paid[len(before) :]) == sorted([before[0], before[VALIDATION]])
+    assert read_bundle(fresh.files.bundle).training_labels == COUNT
+    results = read_results(fresh.files.folder)
+    assert {row.structures for row in results.errors if (row.phase, row.kind) == ("all", "all")} == {
+        VALIDATION
+    }
+    assert [row.outcome for row in results.labels] == ["converged"] * (VALIDATION + COUNT)
+
+
+def test_released_labels_go_into_the_next_round_where_there_is_one(fresh: Bench):
+    misbehave_at(fresh, {VALIDATION: "fail"})
+    fresh.run(stopping={"rounds": 1})
+    release(fresh)
+    # Labelled, but not entered: the release is not forgotten.
+    fresh.on_attempt = stop_when(lambda _: len(fresh.paid) == VALIDATION + 2 * COUNT)
+    with pytest.raises(KeyboardInterrupt):
+        fresh.run(stopping={"rounds": 2})
+    fresh.run(stopping={"rounds": 2})
+    assert fresh.trained_on == [COUNT - 1, 2 * COUNT]
+    assert len(set(fresh.dataset())) == 2 * COUNT
+    assert paid_once(fresh) is False  # the released one was paid for twice,
+    assert len(fresh.paid) == VALIDATION + 2 * COUNT + 1  # and nothing else
+
+
+def test_another_cache_in_the_middle_neither_pays_nor_learns_twice(finished: Bench, tmp_path):
+    with LabelCache(finished.files.label_cache) as cache:
+        known = {state.structure_hash for state in cache.states()}
+    other = {"cache": str(tmp_path / "other.sqlite"), "keep_folders": "failed"}
+    finished.run(stopping={"rounds": 2}, labelling=other)
+    # The folders of good labels are gone where they are not wanted.
+    folders = {path.parent.name for path in finished.files.label_work.glob("*/*/attempt-1")}
+    assert folders == known
+    dataset = finished.dataset()
+    assert len(dataset) == len(set(dataset)) == 2 * COUNT
+    assert known.isdisjoint(finished.paid)
+    with LabelCache(tmp_path / "other.sqlite") as cache:
+        assert {state.structure_hash for state in cache.states()} == known | set(finished.paid)
+
+
+def test_labels_of_another_campaign_are_found_and_not_paid(tmp_path, monkeypatch):
+    shared = {"labelling": {"cache": str(tmp_path / "shared.sqlite")}, "stopping": {"rounds": 1}}
+    first = make_bench(tmp_path / "first", monkeypatch)
+    first.run(**shared)
+    with sqlite3.connect(tmp_path / "shared.sqlite") as connection:  # it was long ago
+        connection.execute("UPDATE labels SET started_utc = '2020-01-01T00:00:00+00:00'")
+    connection.close()
+    second = make_bench(tmp_path / "second", monkeypatch)
+    second.run(**shared)
+    assert (len(first.paid), second.paid) == (VALIDATION + COUNT, [])
+    assert second.dataset() == first.dataset()
+    assert {row.from_cache for row in read_results(second.files.folder).labels} == {True}
+    rows = label_spending(read_results(second.files.folder).labels)
+    assert [(row.from_cache, row.engine_seconds) for row in rows] == [(VALIDATION, 0.0), (COUNT, 0.0)]
+
+
+@pytest.mark.parametrize(("min_labels", "kept"), [(VALIDATION + COUNT, COUNT - 1), (100, COUNT)])
+def test_outliers_are_judged_by_the_configured_limits(fresh: Bench, min_labels, kept):
+    misbehave_at(fresh, {VALIDATION: "off"})
+    fresh.run(stopping={"rounds": 1}, labelling={"outliers": {"min_labels": min_labels}})
+    assert len(fresh.dataset()) == kept
+    [row] = [
+        row for row in read_results(fresh.files.folder).labels if row.structure_hash == fresh.paid[VALIDATION]
+    ]
+    assert row.outcome == ("converged" if kept == COUNT else "rejected")
+
+
+def test_labels_that_were_too_few_to_be_judged_are_judged_later(fresh: Bench):
+    misbehave_at(fresh, {0: "off", VALIDATION: "off"})
+    limits = {"outliers": {"min_labels": VALIDATION + 2 * COUNT}}
+    fresh.run(stopping={"rounds": 1}, labelling=limits)
+    assert len(fresh.dataset()) == COUNT
+    fresh.run(stopping={"rounds": 2}, labelling=limits)
+    wrong = fresh.paid[VALIDATION]
+    assert wrong not in fresh.dataset()
+    assert fresh.trained_on == [COUNT, 2 * COUNT - 1]
+    # The validation set stays as it is, so that errors can be compared; what is wrong with it is said.
+    assert len(read_structures(fresh.files.validation)) == VALIDATION
+    [summary] = [
+        one.summary for one in Ledger(fresh.files.ledger).stages() if (one.round, one.stage) == (2, "label")
+    ]
+    assert f"of earlier rounds withdrawn: {wrong[:10]} (the energy is +1 eV/atom away" in summary
+    assert f"warning: doubtful in the validation set: {fresh.paid[0][:10]} (" in summary
+    outcomes = {row.structure_hash: row.outcome for row in read_results(fresh.files.folder).labels}
+    assert outcomes[wrong] == "rejected"
+    assert content_hash(read_structures(fresh.files.validation)[0]) in outcomes

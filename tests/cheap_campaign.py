@@ -1,0 +1,192 @@
+"""Whole campaigns in seconds: real stages on four copper atoms, in this process.
+
+Labels are EMT's. Models are EMT with all energies scaled, so that errors are known and small when the scale
+is near one. Two parts are replaced, because starting their processes takes longer than their work: Parsl, by
+running each attempt here, and training, by a "tuned model" whose scale the test chooses for each round.
+"""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ase import Atoms
+from ase.build import bulk
+from ase.calculators.emt import EMT
+
+from entrove.campaign import learn, loop, models
+from entrove.campaign.check import CheckedCampaign, Seed
+from entrove.campaign.config import CampaignConfig
+from entrove.campaign.ledger import Ledger
+from entrove.campaign.progress import ProgressListener, Silence
+from entrove.campaign.workspace import Workspace
+from entrove.labelling import labeller
+from entrove.labelling.attempt import Attempt, AttemptEnd
+from entrove.labelling.engine_process import run_attempt
+from entrove.labelling.engines.union import engine_from_json
+from entrove.models.ase import from_calculator
+from entrove.structures import content_hash, read_structures, write_structures
+from entrove.training.config import TrainingConfig
+from entrove.training.job import Job, Result, prepare_folder, write_json
+from entrove.training.launch import read_trained
+from entrove.training.trained_model import TrainedModel, training_set_hash
+
+FOUNDATION_SCALE = 0.8
+
+SETTINGS: dict[str, Any] = {
+    "name": "copper",
+    "random_seed": 7,
+    "seeds": [{"phase": "fcc", "file": "fcc.xyz"}],
+    "regime": {"pressures_GPa": [0], "temperatures_K": [900]},
+    "sampling": {
+        "thermalise_steps": 0,
+        "chunk_steps": 8,
+        "chunks": 1,
+        "snapshot_every": 2,
+        "biases": [{"entropy": "none"}],
+        "anchors": {"volume_strains": [0.95, 1.05], "shears": [0.04], "md_steps": 4, "md_snapshots": 2},
+        "hold_out": {"md_steps": 4, "md_snapshots": 1},
+        "ordered": {"perturbed": 0, "random": 0},
+    },
+    "selection": {"count": 3},
+    "labelling": {"engine": {"name": "ase", "calculator": "cheap_campaign:Labels"}, "max_attempts": 1},
+    "training": {"epochs": 1},
+}
+
+
+class Scaled(EMT):
+    """EMT whose energies, forces and stresses are `scale` times as large."""
+
+    def __init__(self, scale: float):
+        super().__init__()
+        self.scale = scale
+
+    def calculate(self, *arguments: Any, **keywords: Any) -> None:
+        super().calculate(*arguments, **keywords)
+        self.results = {
+            name: self.scale * value if name in ("energy", "free_energy", "forces", "stress") else value
+            for name, value in self.results.items()
+        }
+
+
+class Labels(EMT):
+    """The engine: EMT, which fails for the structures in `failing` and is off for those in `shifts_eV`."""
+
+    failing: set[str] = set()  # noqa: RUF012  set by a test, for all instances
+    shifts_eV: dict[str, float] = {}  # noqa: RUF012
+
+    def calculate(self, atoms: Atoms | None = None, *arguments: Any, **keywords: Any) -> None:
+        super().calculate(atoms, *arguments, **keywords)
+        assert atoms is not None
+        name = content_hash(atoms)
+        if name in self.failing:
+            raise RuntimeError("fails on purpose")
+        shift = self.shifts_eV.get(name, 0.0)
+        self.results |= {key: self.results[key] + shift for key in ("energy", "free_energy")}
+
+
+@dataclass
+class Bench:
+    """A campaign folder, what its engine was asked for, and what its training was given."""
+
+    folder: Path
+    scales: dict[int, float] = field(default_factory=dict)
+    paid: list[str] = field(default_factory=list)
+    trained_on: list[int] = field(default_factory=list)
+    on_train: Callable[[int], None] = lambda labels: None
+    on_attempt: Callable[[str], None] = lambda structure_hash: None
+
+    @property
+    def files(self) -> Workspace:
+        return Workspace(self.folder / "campaign")
+
+    def run(self, listener: ProgressListener | None = None, **changes: dict[str, Any]) -> None:
+        """Run or continue; `changes` replace keys of sections: `stopping={"rounds": 2}`."""
+        settings = SETTINGS | {name: SETTINGS.get(name, {}) | values for name, values in changes.items()}
+        campaign = CheckedCampaign(
+            CampaignConfig.model_validate(settings),
+            self.folder / "campaign.yaml",
+            self.files,
+            (Seed("fcc", bulk("Cu", cubic=True)),),
+            "cheap",
+            from_calculator(Scaled(FOUNDATION_SCALE), name="cheap"),
+        )
+        loop.run_campaign(campaign, listener or Silence())
+
+    def stages(self) -> set[tuple[int, str]]:
+        return {(record.round, record.stage) for record in Ledger(self.files.ledger).stages()}
+
+    def verdict(self) -> str:
+        [end] = [one for one in Ledger(self.files.ledger).stages() if one.stage == "finish"]
+        return end.summary
+
+    def dataset(self) -> list[str]:
+        return [content_hash(atoms) for atoms in read_structures(self.files.dataset)]
+
+    # What stands in for Parsl and for training.
+
+    def submit(self, attempt: Attempt) -> "Future[AttemptEnd]":
+        name = Path(attempt.folder).parent.name
+        self.on_attempt(name)
+        self.paid.append(name)
+        attempt.write()
+        end = run_attempt(engine_from_json(attempt.engine), "1", attempt)
+        end.write(attempt.folder)
+        future: Future[AttemptEnd] = Future()
+        future.set_result(end)
+        return future
+
+    def train_committee(
+        self, structures: Sequence[Atoms], base: str, folder: Path, config: TrainingConfig, **_: Any
+    ) -> tuple[TrainedModel, ...]:
+        own = folder / "member-0"
+        job = Job(base=base, base_hash="0", seed=1, labels_hash=training_set_hash(structures), config=config)
+        prepare_folder(own, job)
+        self.on_train(len(structures))
+        if not (own / "result.json").exists():
+            self.trained_on.append(len(structures))
+            write_structures(own / "labels.xyz", structures)
+            round_ = int(folder.parent.name.rpartition("-")[2])
+            scale = self.scales.get(round_, 1 - 0.1 / len(structures))
+            (own / "model.pth").write_text(str(scale))
+            result = {
+                "epochs_run": 1,
+                "best_epoch": 1,
+                "training_loss": 0.1,
+                "watched_loss": None,
+                "seconds": 0.0,
+            }
+            write_json(
+                own / "result.json", Result.model_validate(result | {"reference_shifts_eV": {"Cu": 0.0}})
+            )
+        return (read_trained(own),)
+
+
+class _Here:
+    """Runs attempts in this process."""
+
+    def __init__(self, bench: Bench):
+        self.submit = bench.submit
+        self.running = False
+
+    def start(self) -> None:
+        self.running = True
+
+    def stop(self) -> None:
+        self.running = False
+
+
+def make_bench(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    """A fresh campaign folder whose labels and trainings run here."""
+    folder.mkdir(exist_ok=True)
+    bench = Bench(folder)
+    monkeypatch.setattr(labeller, "AttemptExecutor", lambda *_: _Here(bench))
+    monkeypatch.setattr(learn, "train_committee", bench.train_committee)
+    monkeypatch.setattr(
+        models, "load", lambda path, **_: from_calculator(Scaled(float(Path(path).read_text())), name=path)
+    )
+    monkeypatch.setattr(Labels, "failing", set())
+    monkeypatch.setattr(Labels, "shifts_eV", {})
+    return bench

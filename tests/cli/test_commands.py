@@ -1,0 +1,159 @@
+"""The commands on a finished campaign, and their exit codes."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from ase.build import bulk
+
+from cheap_campaign import make_bench
+from entrove.campaign.check import check_campaign
+from entrove.campaign.lock import hold_campaign
+from entrove.campaign.plan import make_plan
+from entrove.cli import main
+
+COPPER = """\
+name: copper
+seeds:
+  - {phase: fcc, file: fcc.xyz}
+labelling:
+  engine: {name: ase, calculator: "ase.calculators.emt:EMT"}
+  executor: {name: local, workers: 3}
+selection: {count: 5}
+sampling:
+  hold_out: {volume_strains: [0.92, 1.08], shears: [0.05], md_snapshots: 2}
+stopping: {rounds: 3, labels: 12}
+"""
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def entrove(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Run a command line in this process; return exit code, output and errors."""
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def command(*arguments: str | Path) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["entrove", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            main.run()
+        output = capsys.readouterr()
+        assert isinstance(end.value.code, int)
+        return end.value.code, output.out, output.err
+
+    return command
+
+
+@pytest.fixture(scope="module")
+def one_round(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    with pytest.MonkeyPatch.context() as patch:
+        bench = make_bench(tmp_path_factory.mktemp("one round"), patch)
+        bench.run(stopping={"rounds": 1})
+        yield bench.files.folder
+
+
+@pytest.fixture
+def campaign(tmp_path: Path) -> Path:
+    """A configuration that can run here."""
+    bulk("Cu", cubic=True).write(tmp_path / "fcc.xyz")
+    (tmp_path / "copper.yaml").write_text(COPPER)
+    return tmp_path / "copper.yaml"
+
+
+def test_status_needs_neither_torch_nor_anything_outside_the_folder(one_round: Path, tmp_path: Path):
+    folder = tmp_path / "copy"
+    shutil.copytree(one_round, folder)
+    stored = yaml.safe_load((folder / "config.yaml").read_text())
+    engine = {"name": "espresso", "command": "pw.x", "cutoff_eV": 400, "pseudopotentials": {"Cu": "Cu.upf"}}
+    stored["labelling"]["engine"] = engine | {"pseudopotential_folder": "/was/on/the/cluster"}
+    (folder / "config.yaml").write_text(yaml.safe_dump(stored))
+    code = (
+        "import sys; from entrove.cli.main import app; app(sys.argv[1:], standalone_mode=False); "
+        "print([name for name in ('torch', 'torch_sim', 'plotly', 'sevenn') if name in sys.modules])"
+    )
+    command = [sys.executable, "-c", code, "status", str(folder)]
+    result = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    assert "copper: finished" in result.stdout
+    assert "all 1 rounds are done; the model is that of round 1" in result.stdout
+    assert "cheap_campaign:Labels" in result.stdout  # the level of theory that the labels have
+    assert result.stdout.splitlines()[-1] == "[]"
+
+
+def test_report_and_labels_of_a_finished_campaign(one_round: Path, tmp_path: Path, entrove: Command):
+    folder = tmp_path / "copy"
+    shutil.copytree(one_round, folder)
+    code, output, _ = entrove("report", folder)
+    assert (code, output) == (0, f"wrote {folder / 'report.html'}\n")
+    assert "Map of the fingerprint space" in (folder / "report.html").read_text()
+    code, output, _ = entrove("labels", one_round)
+    assert code == 0
+    assert output.count("Cu4") == 7
+    assert "7 labels, 0 in quarantine" in output
+
+
+def test_no_campaign_is_said_in_one_line(tmp_path: Path, entrove: Command):
+    for command in ("status", "report", "labels"):
+        code, _, errors = entrove(command, tmp_path)
+        assert code == 1
+        assert "holds no campaign" in errors
+
+
+def test_plan_counts_what_a_campaign_would_buy(campaign: Path, entrove: Command):
+    plan = make_plan(check_campaign(campaign))
+    assert [(row.what, row.labels) for row in plan.rows] == [
+        ("validation", 5),
+        ("training", 12),
+        ("together", 17),
+    ]
+    assert plan.observations == 0
+    assert plan.rows[2].core_hours == pytest.approx(plan.rows[0].core_hours + plan.rows[1].core_hours)
+    # Three workers at the same time.
+    assert plan.rows[1].wall_hours == pytest.approx(plan.rows[1].core_hours / 3, rel=0.01)
+    code, output, _ = entrove("plan", campaign)
+    assert code == 0
+    assert [line.split()[:2] for line in output.splitlines()[1:4]] == [
+        ["validation", "5"],
+        ["training", "12"],
+        ["together", "17"],
+    ]
+    assert not (campaign.parent / "campaign").exists()
+
+
+def test_check_runs_nothing(campaign: Path, entrove: Command):
+    code, output, _ = entrove("run", "--check", campaign)
+    assert (code, output) == (0, f"{campaign}: this configuration can run here\n")
+    assert not (campaign.parent / "campaign").exists()
+
+
+def test_a_second_run_is_refused(campaign: Path, entrove: Command):
+    folder = campaign.parent / "campaign"
+    folder.mkdir()
+    with hold_campaign(folder):
+        code, _, errors = entrove("run", campaign)
+    assert code == 1
+    assert "this campaign is running already" in errors
+
+
+def test_what_the_check_finds_ends_with_exit_code_2_and_writes_nothing(campaign: Path, entrove: Command):
+    campaign.write_text(COPPER.replace("fcc.xyz", "nowhere.xyz"))
+    before = sorted(campaign.parent.iterdir())
+    code, output, errors = entrove("run", campaign)
+    assert (code, output) == (2, "")
+    assert errors.startswith(f"entrove: {campaign}:3: seeds[0].file: ")
+    assert sorted(campaign.parent.iterdir()) == before
+
+
+def test_ctrl_c_says_that_the_same_command_continues(
+    one_round: Path, entrove: Command, monkeypatch: pytest.MonkeyPatch
+):
+    def press(folder: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("entrove.campaign.read.read_results", press)
+    code, _, errors = entrove("status", one_round)
+    assert code == 130
+    assert errors == "entrove: stopped; what is finished is kept, and the same command continues from here\n"
