@@ -167,6 +167,8 @@ class Bench:
 class _Here:
     """Runs attempts in this process."""
 
+    capacity = 1
+
     def __init__(self, bench: Bench):
         self.submit = bench.submit
         self.running = False

@@ -13,6 +13,8 @@ from entrove.campaign.config_file import nested_models
 
 SOURCES = Path(entrove.__file__).parent
 VALIDATORS = ("field_validator", "model_validator")
+COUNTED = {"dataset_hashes", "potential_hashes"}
+"""Read as a whole only: `Engine.theory` counts every setting that is not the road to convergence."""
 
 
 def keys_of(model: type[BaseModel], path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
@@ -51,4 +53,4 @@ READ = names_read()
 
 @pytest.mark.parametrize("key", sorted(set(keys_of(CampaignConfig))), ids=".".join)
 def test_a_key_is_read_by_something(key: tuple[str, ...]):
-    assert key[-1] in READ
+    assert key[-1] in READ | COUNTED
