@@ -164,16 +164,7 @@ class _Loop:
                 "relaxing perturbed seeds and random crystals",
                 lambda: explore.order(self.campaign, self.models, number),
             )
-        selected = self._ledger.find(number, "select")
-        if selected is not None and not selected.payload["picked"]:
-            # A person may have given more labels since; without, it ends as before within seconds.
-            self._ledger.forget([(number, "select")])
-        selected = run(
-            number,
-            "select",
-            "picking what is new to the dataset",
-            lambda: explore.select(self.campaign, number),
-        )
+        selected = self._select(number)
         verdict = stop_before_labels(
             self.campaign.config.stopping,
             number - 1,
@@ -206,6 +197,18 @@ class _Loop:
         stopping, total = self.campaign.config.stopping, error_table(validated.payload).total
         return stop_after_validation(stopping, number, total.force_mae_meV_per_A) or budget_spent(
             stopping, len(self._training_labels(before=number + 1))
+        )
+
+    def _select(self, number: int) -> StageRecord:
+        selected = self._ledger.find(number, "select")
+        if selected is not None and not selected.payload["picked"]:
+            # A person may have given more labels since; without, it ends as before within seconds.
+            self._ledger.forget([(number, "select")])
+        return self.runner.run(
+            number,
+            "select",
+            "picking what is new to the dataset",
+            lambda: explore.select(self.campaign, number),
         )
 
     def _is_labelled(self, number: int) -> bool:
