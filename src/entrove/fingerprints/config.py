@@ -30,7 +30,8 @@ class FingerprintConfig(Settings):
         ),
     )
     dtype: Literal["float64", "float32"] = Field(
-        default="float64", description="Floating-point precision; float32 costs about six digits."
+        default="float64",
+        description="Floating-point precision; float32 keeps about six digits of the values.",
     )
 
     @field_validator("radii_A")

@@ -67,7 +67,7 @@ def fingerprint(
     `values` has one row per atom, the largest eigenvalue first; `length="auto"` fits the densest of
     the structures. `radii_A` maps symbols to Gaussian widths; without it the default table of
     covalent radii is used (`entrove.fingerprints.radii`). `orbitals` is "s" or "sp", `dtype` "float64" or
-    "float32" (values good to about 1e-6, gradients to 1e-3), `device` any torch device.
+    "float32" (values good to about 1e-6, gradients to 3e-3), `device` any torch device.
 
     Raises `StructureError` for an empty list or structure, two atoms at one place, or a flat cell;
     `ConfigError` for an argument that is out of range or an element without a width.
