@@ -7,7 +7,6 @@ import yaml
 
 from entrove.campaign.candidate_files import read_candidates
 from entrove.campaign.config import CampaignConfig
-from entrove.campaign.ledger import Ledger
 from entrove.campaign.workspace import Workspace
 from entrove.errors import CampaignError
 from entrove.labelling.cache import LabelCache
@@ -16,17 +15,12 @@ from entrove.structures import content_hash
 
 @dataclass(frozen=True)
 class CampaignLabels:
-    """The cache of a campaign, the folder of its engine files, and the structures that it asked for.
-
-    `retried` are those of them that a later `entrove run` asks for again when they are released: picked
-    structures, and the validation set while it is not labelled yet.
-    """
+    """The cache of a campaign, the folder of its engine files, and the structures that it asked for."""
 
     folder: Path
     cache: LabelCache
     work_folder: Path
     structure_hashes: frozenset[str]
-    retried: frozenset[str]
 
 
 def open_labels(folder: Path) -> CampaignLabels:
@@ -44,13 +38,11 @@ def open_labels(folder: Path) -> CampaignLabels:
         for path in workspace.folder.glob("round-*/selected.xyz")
         for structure_hash in _hashes(path)
     }
-    validation_is_done = Ledger(workspace.ledger).find(0, "label") is not None
     return CampaignLabels(
         workspace.folder,
         LabelCache(config.labelling.cache or workspace.label_cache),
         workspace.label_work,
         frozenset(validation | picked),
-        frozenset(picked if validation_is_done else validation | picked),
     )
 
 

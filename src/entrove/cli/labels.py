@@ -52,5 +52,5 @@ def list_labels(folder: Path, *, retry: bool, console: Console) -> None:
 def _release(labels: CampaignLabels, console: Console) -> None:
     # A campaign that runs reads these folders and this cache at any moment.
     with hold_campaign(labels.folder):
-        released = release_quarantined(labels.work_folder, labels.cache, labels.retried)
-    console.print(f"released {len(released)} labels; the next round of 'entrove run' tries them again")
+        released = release_quarantined(labels.work_folder, labels.cache, labels.structure_hashes)
+    console.print(f"released {len(released)} labels; the next 'entrove run' tries them again")
