@@ -13,7 +13,7 @@ from itertools import product
 import numpy as np
 import torch
 from provenance import write_result
-from silicon import FEATURES, dataset, diamond
+from silicon import bench_features, dataset, diamond
 from torch_sim.integrators.nve import nve_init, nve_step
 from torch_sim.units import MetalUnits
 
@@ -25,6 +25,7 @@ from entrove.units import BOLTZMANN_EV_PER_K
 ARMS = ("unbiased", "information", "paper")
 TEMPERATURES_K = (300.0, 1000.0)
 FRACTION, PAPER_KAPPA_EV = 0.5, 5.0
+FEATURES = bench_features()
 
 
 def rms_force(forces: torch.Tensor, state) -> torch.Tensor:
@@ -33,7 +34,7 @@ def rms_force(forces: torch.Tensor, state) -> torch.Tensor:
 
 def biased_model(base, state, runs) -> EntropyBias:
     """The arms side by side, each with its entropy and its frozen strength."""
-    entropies = {name: dataset(name).functional() for name in ("information", "paper")}
+    entropies = {name: dataset(name, FEATURES).functional() for name in ("information", "paper")}
     functionals = [entropies.get(arm) for arm, _ in runs]
     probe = EntropyBias(base, FEATURES, functionals, torch.full((len(runs),), 1e-6, dtype=torch.float64))
     first = probe(state)
