@@ -233,6 +233,7 @@ def test_features_of_another_kind_are_refused(base, entropy):
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize("where", ["cpu", "cuda"])
 def test_features_on_another_device_than_the_model(where):
     """Fingerprints on the CPU under a model on the GPU, and the other way round."""
