@@ -11,7 +11,7 @@ help: ## show this list
 setup: ## install the pinned dependencies into .venv
 	@tools/setup.sh
 
-demo: setup ## the main job: learn silicon from DFT (about 17 minutes on 2 cores)
+demo: setup ## the main job: learn silicon from DFT (about 15 minutes on 2 cores)
 	@$(VENV)/entrove run examples/silicon/campaign.yaml
 
 test: setup ## the tests of the gate

@@ -80,11 +80,18 @@ def describe_level(level: LevelOfTheory) -> str:
     """Write a level of theory for people, settings and all."""
     settings = level.describe()["settings"]
     shown = [
-        f"{key} {value}"
+        f"{key} {_in_words(value)}"
         for key, value in settings.items()
         if key != "name" and value not in (None, False, "", [], {})
     ]
     return ", ".join([level.engine, *shown])
+
+
+def _in_words(value: object) -> str:
+    """Write a setting without the punctuation of Python."""
+    if isinstance(value, dict):
+        return " ".join(f"{key} {_in_words(one)}" for key, one in value.items())
+    return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _model_title(round: int, config: CampaignConfig) -> str:
