@@ -113,7 +113,7 @@ def _describe(path: Path, node: yaml.Node | None, model: type[BaseModel], proble
     if problem["type"] == "extra_forbidden":
         allowed = sorted(_allowed_keys(model, problem["loc"][:-1]))
         near = difflib.get_close_matches(str(key_path[-1]), allowed, n=1)
-        remedy = f"did you mean '{near[0]}'?" if near else "remove it"
+        remedy = f"did you mean '{near[0]}'?" if near else "remove it."
         return f"{where}: unknown key; {remedy} Allowed here: {', '.join(allowed)}"
     if problem["type"] == "missing":
         return f"{where}: this key is missing; add it"

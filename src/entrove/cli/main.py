@@ -6,6 +6,7 @@ are wrong and nothing was written, 130 stopped by Ctrl-C.
 
 import logging
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -71,7 +72,7 @@ def init_command(
     from entrove.campaign.template import write_starting_point
 
     config = write_starting_point(folder, seeds or [])
-    typer.echo(f"wrote {config}; edit it, then: entrove run {config}")
+    typer.echo(f"wrote {config}; edit it, then: entrove run {shlex.quote(str(config))}")
 
 
 @app.command("run")
