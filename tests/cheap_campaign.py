@@ -16,16 +16,18 @@ from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
 
-from entrove.campaign import learn, loop, models
-from entrove.campaign.check import CheckedCampaign, Seed
-from entrove.campaign.config import CampaignConfig
-from entrove.campaign.ledger import Ledger
-from entrove.campaign.progress import ProgressListener, Silence
+from entrove.campaign import loop
+from entrove.campaign.configuration.check import CheckedCampaign, Seed
+from entrove.campaign.configuration.config import CampaignConfig
+from entrove.campaign.journal.ledger import Ledger
+from entrove.campaign.journal.progress import ProgressListener, Silence
+from entrove.campaign.stages import models
+from entrove.campaign.stages import train as learn
 from entrove.campaign.workspace import Workspace
 from entrove.labelling import labeller
 from entrove.labelling.attempt import Attempt, AttemptEnd
-from entrove.labelling.engine_process import run_attempt
 from entrove.labelling.engines.union import engine_from_json
+from entrove.labelling.execution.engine_process import run_attempt
 from entrove.models.ase import from_calculator
 from entrove.structures import content_hash, read_structures, write_structures
 from entrove.training.config import TrainingConfig

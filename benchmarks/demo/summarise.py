@@ -11,7 +11,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from entrove.campaign.read import read_results
+from entrove.campaign.results.read import read_results
 
 RESULT = Path(__file__).parent / "results" / "demo.json"
 

@@ -25,9 +25,9 @@ from ase.calculators.emt import EMT  # noqa: E402
 from misbehaving import FIVE_WAYS, copper  # noqa: E402
 from results_file import write_result  # noqa: E402
 
-from entrove.labelling.cache import LabelCache  # noqa: E402
 from entrove.labelling.config import LabellingConfig  # noqa: E402
 from entrove.labelling.labeller import Labeller  # noqa: E402
+from entrove.labelling.store.cache import LabelCache  # noqa: E402
 
 SEED = 30
 LABELS = 200

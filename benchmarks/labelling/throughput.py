@@ -21,9 +21,9 @@ from ase import Atoms
 from ase.build import bulk
 from results_file import write_result
 
-from entrove.labelling.cache import LabelCache
 from entrove.labelling.config import LabellingConfig
 from entrove.labelling.labeller import Labeller
+from entrove.labelling.store.cache import LabelCache
 
 SEED = 5
 WORKERS = 2

@@ -22,9 +22,9 @@ from silicon import bench_features, dataset, diamond, stored_cells
 
 from entrove.models.registry import load
 from entrove.sampling.config import BiasSettings, SamplingConfig
-from entrove.sampling.grid import Start, plan_walkers
-from entrove.sampling.stepping import Stepper
-from entrove.sampling.walkers import init_walkers
+from entrove.sampling.walkers.grid import Start, plan_walkers
+from entrove.sampling.walkers.run import init_walkers
+from entrove.sampling.walkers.stepping import Stepper
 
 KAPPA_EV, ROUNDS, STEPS, EPSILON = 2.0, 7, 1, 1e-3
 

@@ -22,12 +22,12 @@ from entrove.fingerprints.config import FingerprintConfig
 from entrove.fingerprints.gom import GaussianOverlap
 from entrove.models.registry import load
 from entrove.sampling.config import BiasSettings, SamplingConfig
-from entrove.sampling.grid import Start, plan_walkers
 from entrove.sampling.pools.entropy_md import advance, begin
 from entrove.sampling.pools.random_md import run_plain_md
 from entrove.sampling.relax import relax_at_pressure
+from entrove.sampling.walkers.grid import Start, plan_walkers
 from entrove.selection.farthest_point import select_farthest
-from entrove.selection.front_door import select
+from entrove.selection.select import select
 
 HERE = Path(__file__).parent
 IMAGE = HERE.parents[1] / "docs/images/diversity.png"

@@ -2,7 +2,7 @@
 
 Every system of a batch is an independent run, and its mean over time is one block: the standard error is that
 of the blocks. Theory: NVT, mean T and variance 2 T^2 / (3 N) of the kinetic temperature. NPT samples
-V^N exp(-(U + P V) / kT) d ln V (see `entrove.sampling.dynamics`): an ideal gas has the mean volume N kT / P and
+V^N exp(-(U + P V) / kT) d ln V (see `entrove.sampling.walkers.dynamics`): an ideal gas has the mean volume N kT / P and
 the variance N (kT / P)^2; for anything <(P_ii - P) V> = 0 on every axis that is free, and
 -d<V>/dP = var V / kT, here integrated over pressure by Simpson's rule.
 
@@ -23,7 +23,7 @@ from torch_sim.integrators.md import MDState
 from torch_sim.models.interface import ModelInterface
 
 from entrove.sampling.batch import gather_batch
-from entrove.sampling.dynamics import Dynamics, kinetic_temperature_K
+from entrove.sampling.walkers.dynamics import Dynamics, kinetic_temperature_K
 from entrove.units import BOLTZMANN_EV_PER_K, EV_PER_A3_IN_GPA
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "sampling"))

@@ -19,7 +19,7 @@ from torch_sim.units import MetalUnits
 
 from entrove.models.registry import load
 from entrove.sampling.batch import gather_batch, reduce_atoms
-from entrove.sampling.bias import EntropyBias
+from entrove.sampling.bias.model import EntropyBias
 from entrove.units import BOLTZMANN_EV_PER_K
 
 ARMS = ("unbiased", "information", "paper")

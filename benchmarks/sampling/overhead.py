@@ -22,12 +22,12 @@ from silicon import bench_features, dataset, diamond
 
 from entrove.campaign.candidate_files import write_candidates
 from entrove.models.registry import load
-from entrove.sampling.checkpoint import save_walkers
 from entrove.sampling.config import BiasSettings, SamplingConfig
-from entrove.sampling.grid import Start, plan_walkers
 from entrove.sampling.pools.entropy_md import advance, begin
-from entrove.sampling.stepping import Stepper
-from entrove.selection.front_door import select
+from entrove.sampling.walkers.checkpoint import save_walkers
+from entrove.sampling.walkers.grid import Start, plan_walkers
+from entrove.sampling.walkers.stepping import Stepper
+from entrove.selection.select import select
 
 ROUNDS = 30
 CHUNKS, CHUNK_STEPS, SNAPSHOT_EVERY, ADMITTED = 2, 40, 20, 16

@@ -24,11 +24,11 @@ from entrove.fingerprints.gom import GaussianOverlap
 from entrove.models.registry import load
 from entrove.sampling.batch import gather_batch, reduce_atoms
 from entrove.sampling.config import BiasSettings, SamplingConfig
-from entrove.sampling.grid import Start, plan_walkers
 from entrove.sampling.precision import in_double
 from entrove.sampling.relax import relax_at_pressure
-from entrove.sampling.restarts import format_restarts, summarise_restarts
-from entrove.sampling.walkers import init_walkers, run_chunk, thermalise
+from entrove.sampling.walkers.grid import Start, plan_walkers
+from entrove.sampling.walkers.restarts import format_restarts, summarise_restarts
+from entrove.sampling.walkers.run import init_walkers, run_chunk, thermalise
 
 BIASES = (
     BiasSettings(entropy="paper", mode="per_atom", kappas_eV=(5.0, 50.0)),

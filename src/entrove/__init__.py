@@ -23,13 +23,13 @@ from typing import Any
 from entrove._version import __version__
 
 _PUBLIC = {
-    "EntropyBias": "entrove.sampling.bias",
-    "EntropyCalculator": "entrove.sampling.bias",
+    "EntropyBias": "entrove.sampling.bias.model",
+    "EntropyCalculator": "entrove.sampling.bias.model",
     "EntropyDataset": "entrove.entropy.dataset",
     "EntroveError": "entrove.errors",
-    "fingerprint": "entrove.fingerprints.front_door",
+    "fingerprint": "entrove.fingerprints.fingerprint",
     "load_model": "entrove.training.bundle",
-    "select": "entrove.selection.front_door",
+    "select": "entrove.selection.select",
 }
 
 __all__ = [  # loaded on first use, below

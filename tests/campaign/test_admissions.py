@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from ase.build import bulk
 
-from entrove.campaign.config import CampaignConfig
-from entrove.campaign.datasets import SharedDataset
-from entrove.campaign.explore import pick_new
+from entrove.campaign.configuration.config import CampaignConfig
+from entrove.campaign.stages.datasets import SharedDataset
+from entrove.campaign.stages.explore import pick_new
 from entrove.fingerprints.config import FingerprintConfig
 from entrove.fingerprints.gom import GaussianOverlap
 from entrove.sampling.candidates import Candidate

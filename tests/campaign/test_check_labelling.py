@@ -7,8 +7,8 @@ import pytest
 import yaml
 from ase.build import bulk
 
-from entrove.campaign.check import read_campaign
-from entrove.campaign.settled import settle_config
+from entrove.campaign.configuration.check import read_campaign
+from entrove.campaign.configuration.settled import settle_config
 from entrove.errors import CampaignError, ConfigError
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "sodium_chloride"

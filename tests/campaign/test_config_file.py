@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from ase.build import bulk, molecule
 
-from entrove.campaign.check import check_campaign
-from entrove.campaign.check_models import resolve_model
-from entrove.campaign.config import CampaignConfig
-from entrove.campaign.config_file import read_config_file
-from entrove.campaign.template import write_starting_point
+from entrove.campaign.configuration.check import check_campaign
+from entrove.campaign.configuration.check_models import resolve_model
+from entrove.campaign.configuration.config import CampaignConfig
+from entrove.campaign.configuration.config_file import read_config_file
+from entrove.campaign.configuration.template import write_starting_point
 from entrove.errors import ConfigError, ModelError
 from entrove.labelling.level_of_theory import LevelOfTheory
 from entrove.models.registry import split_modal

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from cheap_campaign import SETTINGS, Bench, Labels, make_bench
-from entrove.campaign.ledger import Ledger
-from entrove.campaign.progress import Silence
-from entrove.campaign.read import read_results
-from entrove.labelling.cache import LabelCache
-from entrove.labelling.listing import release_quarantined
+from entrove.campaign.journal.ledger import Ledger
+from entrove.campaign.journal.progress import Silence
+from entrove.campaign.results.read import read_results
+from entrove.labelling.store.cache import LabelCache
+from entrove.labelling.store.listing import release_quarantined
 from entrove.report.summary import label_spending
 from entrove.structures import content_hash, read_structures
 from entrove.training.bundle import read_bundle

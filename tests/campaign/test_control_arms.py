@@ -7,10 +7,10 @@ import pytest
 from ase.build import bulk
 from pydantic import ValidationError
 
-from entrove.campaign import explore
 from entrove.campaign.candidate_files import read_candidates, write_candidates
-from entrove.campaign.check import CheckedCampaign
-from entrove.campaign.config import CampaignConfig
+from entrove.campaign.configuration.check import CheckedCampaign
+from entrove.campaign.configuration.config import CampaignConfig
+from entrove.campaign.stages import explore
 from entrove.campaign.workspace import Workspace
 from entrove.models.registry import load
 from entrove.sampling.candidates import Candidate

@@ -8,8 +8,8 @@ import pytest
 from pydantic import BaseModel
 
 import entrove
-from entrove.campaign.config import CampaignConfig
-from entrove.campaign.config_file import nested_models
+from entrove.campaign.configuration.config import CampaignConfig
+from entrove.campaign.configuration.config_file import nested_models
 
 SOURCES = Path(entrove.__file__).parent
 VALIDATORS = ("field_validator", "model_validator")

@@ -7,15 +7,15 @@ import pytest
 from ase.build import bulk
 from ase.calculators.emt import EMT
 
-from entrove.campaign import explore, prepare
-from entrove.campaign.check import check_campaign
-from entrove.campaign.ledger import Ledger
+from entrove.campaign.configuration.check import check_campaign
+from entrove.campaign.configuration.settled import settle_config
+from entrove.campaign.journal.ledger import Ledger
+from entrove.campaign.journal.progress import Silence
+from entrove.campaign.journal.runner import StageRunner
 from entrove.campaign.loop import run_campaign
-from entrove.campaign.models import CampaignModels
-from entrove.campaign.progress import Silence
-from entrove.campaign.read import read_results
-from entrove.campaign.settled import settle_config
-from entrove.campaign.stages import StageRunner
+from entrove.campaign.results.read import read_results
+from entrove.campaign.stages import explore, prepare
+from entrove.campaign.stages.models import CampaignModels
 from entrove.structures import read_structures
 from entrove.training.bundle import read_bundle
 from entrove.units import EV_PER_A3_IN_GPA

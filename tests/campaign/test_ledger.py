@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from entrove.campaign.ledger import Ledger
-from entrove.campaign.lock import hold_campaign, is_held
+from entrove.campaign.journal.ledger import Ledger
+from entrove.campaign.journal.lock import hold_campaign, is_held
 from entrove.errors import CampaignError
 
 

@@ -1,9 +1,9 @@
 import pytest
 import yaml
 
-from entrove.campaign.config import CampaignConfig
-from entrove.campaign.reference import write_commented_yaml, write_reference_page
-from entrove.campaign.settled import read_settled, settle_config
+from entrove.campaign.configuration.config import CampaignConfig
+from entrove.campaign.configuration.reference import write_commented_yaml, write_reference_page
+from entrove.campaign.configuration.settled import read_settled, settle_config
 from entrove.errors import CampaignError
 
 GIVEN = {"name": "silicon", "seeds": [{"phase": "diamond", "file": "diamond.xyz"}]}

@@ -1,6 +1,6 @@
 import pytest
 
-from entrove.campaign.config import StoppingConfig
+from entrove.campaign.configuration.config import StoppingConfig
 from entrove.campaign.stopping import stop_after_validation, stop_before_labels
 
 

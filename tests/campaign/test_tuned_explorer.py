@@ -8,16 +8,16 @@ import pytest
 import torch_sim
 from ase.build import bulk
 
-from entrove.campaign import prepare
 from entrove.campaign.candidate_files import write_candidates
-from entrove.campaign.check import CheckedCampaign, Seed
-from entrove.campaign.config import CampaignConfig
-from entrove.campaign.ledger import Ledger
-from entrove.campaign.models import CampaignModels
+from entrove.campaign.configuration.check import CheckedCampaign, Seed
+from entrove.campaign.configuration.config import CampaignConfig
+from entrove.campaign.journal.ledger import Ledger
+from entrove.campaign.stages import prepare
+from entrove.campaign.stages.models import CampaignModels
 from entrove.campaign.workspace import Workspace
 from entrove.errors import ModelError
 from entrove.models.registry import load
-from entrove.models.sevennet import SevenNetModel, pretrained_checkpoint
+from entrove.models.sevennet.model import SevenNetModel, pretrained_checkpoint
 from entrove.sampling.candidates import Candidate
 from entrove.structures import read_structures
 from entrove.units import EV_PER_A3_IN_GPA
@@ -103,7 +103,7 @@ class Inverted(SevenNetModel):
 def test_a_tuned_model_with_wrong_batches_stops_the_round_or_explores_one_by_one(
     tmp_path, checkpoint, monkeypatch
 ):
-    monkeypatch.setattr("entrove.models.sevennet.SevenNetModel", Inverted)
+    monkeypatch.setattr("entrove.models.sevennet.model.SevenNetModel", Inverted)
     made, models = campaign(tmp_path / "stop", checkpoint)
     with pytest.raises(
         ModelError, match=r"forces differ(.|\n)*set the model's verify_batching to 'fall_back'"

@@ -4,14 +4,14 @@ import torch
 from ase.build import bulk
 from torch_sim.models.lennard_jones import LennardJonesModel
 
-from entrove.campaign.explore import _outcome
-from entrove.campaign.results import WalkerRow
+from entrove.campaign.results.results import WalkerRow
+from entrove.campaign.stages.explore import _outcome
 from entrove.fingerprints.config import FingerprintConfig
 from entrove.fingerprints.gom import GaussianOverlap
 from entrove.report.tables import walkers as walker_table
 from entrove.sampling.config import BiasSettings, GuardSettings, SamplingConfig
-from entrove.sampling.grid import Start, plan_walkers
 from entrove.sampling.pools.entropy_md import advance, begin
+from entrove.sampling.walkers.grid import Start, plan_walkers
 
 
 def test_a_walker_that_was_ended_is_said_to_have_ended_and_when():

@@ -7,14 +7,14 @@ from ase import Atoms
 from ase.build import bulk
 
 from entrove.campaign.candidate_files import write_candidates
-from entrove.campaign.config import CampaignConfig
-from entrove.campaign.ledger import Ledger
-from entrove.campaign.settled import settle_config
+from entrove.campaign.configuration.config import CampaignConfig
+from entrove.campaign.configuration.settled import settle_config
+from entrove.campaign.journal.ledger import Ledger
 from entrove.campaign.workspace import Workspace
 from entrove.labelling.attempt import AttemptEnd, AttemptFolder
-from entrove.labelling.cache import LabelCache
 from entrove.labelling.label import Label, Outcome
 from entrove.labelling.labeller import Labeller
+from entrove.labelling.store.cache import LabelCache
 from entrove.sampling.candidates import Candidate
 from entrove.structures import content_hash
 

@@ -11,8 +11,8 @@ import yaml
 from ase.build import bulk
 
 from cheap_campaign import make_bench
-from entrove.campaign.check import check_campaign
-from entrove.campaign.lock import hold_campaign
+from entrove.campaign.configuration.check import check_campaign
+from entrove.campaign.journal.lock import hold_campaign
 from entrove.campaign.plan import make_plan
 from entrove.cli import main
 
@@ -153,7 +153,7 @@ def test_ctrl_c_says_that_the_same_command_continues(
     def press(folder: Path) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("entrove.campaign.read.read_results", press)
+    monkeypatch.setattr("entrove.campaign.results.read.read_results", press)
     code, _, errors = entrove("status", one_round)
     assert code == 130
     assert errors == "entrove: stopped; what is finished is kept, and the same command continues from here\n"

@@ -9,11 +9,11 @@ from ase.io import write
 from label_campaign import copper
 from rich.console import Console
 
-from entrove.campaign.check import read_campaign
+from entrove.campaign.configuration.check import read_campaign
 from entrove.cli.import_labels import import_files
 from entrove.errors import ConfigError
-from entrove.labelling.cache import LabelCache
 from entrove.labelling.labeller import Labeller
+from entrove.labelling.store.cache import LabelCache
 
 CONFIG = """\
 name: copper

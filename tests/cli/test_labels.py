@@ -6,11 +6,11 @@ import pytest
 from label_campaign import copper, make_campaign, store
 from rich.console import Console
 
-from entrove.campaign.lock import hold_campaign
+from entrove.campaign.journal.lock import hold_campaign
 from entrove.cli.labels import list_labels
 from entrove.errors import CampaignError
-from entrove.labelling.cache import LabelCache
 from entrove.labelling.label import Outcome
+from entrove.labelling.store.cache import LabelCache
 from entrove.structures import content_hash
 
 

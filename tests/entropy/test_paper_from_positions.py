@@ -14,7 +14,7 @@ from entrove.entropy.dataset import EntropyDataset
 from entrove.fingerprints.batching import to_state
 from entrove.fingerprints.config import FingerprintConfig
 from entrove.fingerprints.gom import GaussianOverlap
-from entrove.sampling.entropy_gradient import entropy_gradient
+from entrove.sampling.bias.entropy_gradient import entropy_gradient
 
 CUTOFF_A, LENGTH, EPSILON = 3.8, 16, 1e-3
 WIDTHS_A = {"Na": 1.5, "Cl": 1.0}

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 
-from entrove.fingerprints.front_door import fingerprint
+from entrove.fingerprints.fingerprint import fingerprint
 
 STEP = 2e-5
 # Fourth-order differences: rounding ~ 1e-16 * 50 / STEP ~ 2e-10; truncation grows where two eigenvalues nearly

@@ -11,7 +11,7 @@ from entrove import threads
 from entrove.fingerprints import gom
 from entrove.fingerprints.batching import to_state
 from entrove.fingerprints.config import FingerprintConfig
-from entrove.fingerprints.front_door import fingerprint
+from entrove.fingerprints.fingerprint import fingerprint
 from entrove.fingerprints.gom import GaussianOverlap
 
 # Eigenvalues are of order one; sums of some hundred rounded terms.

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from entrove.labelling.config import LabellingConfig, LocalExecution
-from entrove.labelling.executor import AttemptExecutor
+from entrove.labelling.execution.executor import AttemptExecutor
 
 HERE = Path(__file__).parent
 

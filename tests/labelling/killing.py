@@ -26,7 +26,7 @@ _CAMPAIGN = """
 import sys
 from pathlib import Path
 from misbehaving import copper
-from entrove.labelling.cache import LabelCache
+from entrove.labelling.store.cache import LabelCache
 from entrove.labelling.config import LabellingConfig
 from entrove.labelling.labeller import Labeller
 

@@ -12,8 +12,8 @@ import pytest
 from misbehaving import copper
 from stored_labels import LEVEL, OTHER_LEVEL, label_of, salt
 
-from entrove.labelling import claims
-from entrove.labelling.cache import LabelCache
+from entrove.labelling.store import claims
+from entrove.labelling.store.cache import LabelCache
 from entrove.structures import content_hash
 
 HERE = Path(__file__).parent
@@ -22,7 +22,7 @@ _CAMPAIGN = """
 import sys
 from pathlib import Path
 from misbehaving import copper
-from entrove.labelling.cache import LabelCache
+from entrove.labelling.store.cache import LabelCache
 from entrove.labelling.config import LabellingConfig
 from entrove.labelling.labeller import Labeller
 
@@ -37,7 +37,7 @@ print(sum(label.converged for label in labels.values()))
 
 _HOLDER = """
 import sys
-from entrove.labelling.cache import LabelCache
+from entrove.labelling.store.cache import LabelCache
 cache = LabelCache(sys.argv[1])
 print(cache.claim("structure", "level"), flush=True)
 sys.stdin.read()

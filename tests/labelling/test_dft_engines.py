@@ -17,12 +17,12 @@ from gpaw import GPAW as GPAW_PROGRAM
 from gpaw import PW, FermiDirac
 
 from entrove.errors import LabelError
-from entrove.labelling import worker
 from entrove.labelling.attempt import Attempt, AttemptEnd, describe_atoms
 from entrove.labelling.engines.base import Engine
 from entrove.labelling.engines.cp2k import Cp2k
 from entrove.labelling.engines.espresso import Espresso
 from entrove.labelling.engines.gpaw import Gpaw
+from entrove.labelling.execution import worker
 from entrove.labelling.label import Outcome
 
 PSEUDOPOTENTIALS = Path("/usr/share/espresso/pseudo")

@@ -13,11 +13,11 @@ from test_dft_engines import PSEUDOPOTENTIALS, needs_espresso
 
 from entrove.errors import LabelError
 from entrove.labelling.attempt import Attempt
-from entrove.labelling.cache import LabelCache
 from entrove.labelling.config import LabellingConfig, LocalExecution, ParslExecution, SlurmExecution
-from entrove.labelling.executor import AttemptExecutor, count_workers, parsl_config
+from entrove.labelling.execution.executor import AttemptExecutor, count_workers, parsl_config
 from entrove.labelling.label import Outcome
 from entrove.labelling.labeller import Labeller
+from entrove.labelling.store.cache import LabelCache
 
 NO_SLURM = slurm_cluster.why_not()
 

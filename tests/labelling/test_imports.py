@@ -9,11 +9,11 @@ from ase.calculators.emt import EMT
 from ase.io import write
 
 from entrove.errors import LabelError
-from entrove.labelling.cache import LabelCache
 from entrove.labelling.engines.ase import AseCalculator
-from entrove.labelling.imports import import_labels
 from entrove.labelling.label import LEVEL_KEY
 from entrove.labelling.level_of_theory import LevelOfTheory
+from entrove.labelling.store.cache import LabelCache
+from entrove.labelling.store.imports import import_labels
 
 LEVEL = LevelOfTheory.of(AseCalculator(calculator="ase.calculators.emt:EMT"))
 

@@ -5,7 +5,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 
-from entrove.labelling.kpoints import kpoint_grid
+from entrove.labelling.engines.kpoints import kpoint_grid
 
 
 def test_the_spacing_includes_two_pi():

@@ -15,12 +15,12 @@ from ase.calculators.emt import EMT
 from misbehaving import FIVE_WAYS, copper, wish_of
 
 from entrove.errors import LabelError
-from entrove.labelling.cache import LabelCache
 from entrove.labelling.config import LabellingConfig
-from entrove.labelling.executor import AttemptExecutor
+from entrove.labelling.execution.executor import AttemptExecutor
 from entrove.labelling.label import Outcome
 from entrove.labelling.labeller import Labeller
-from entrove.labelling.listing import list_states, release_quarantined, unfinished_structures
+from entrove.labelling.store.cache import LabelCache
+from entrove.labelling.store.listing import list_states, release_quarantined, unfinished_structures
 from entrove.structures import content_hash
 
 EXPECTED = {
@@ -223,9 +223,9 @@ _INTERRUPTED = """
 import signal, sys
 from pathlib import Path
 from misbehaving import copper
-from entrove.labelling.cache import LabelCache
+from entrove.labelling.store.cache import LabelCache
 from entrove.labelling.config import LabellingConfig
-from entrove.labelling.executor import AttemptExecutor
+from entrove.labelling.execution.executor import AttemptExecutor
 from entrove.labelling.labeller import Labeller
 
 # A shell without job control starts what runs in its background with Ctrl-C ignored.

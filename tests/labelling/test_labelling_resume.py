@@ -7,7 +7,7 @@ from ase.calculators.emt import EMT
 from killing import kill_and_resume
 from misbehaving import copper
 
-from entrove.labelling.cache import LabelCache
+from entrove.labelling.store.cache import LabelCache
 
 
 @pytest.mark.parametrize(

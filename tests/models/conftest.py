@@ -8,7 +8,7 @@ from trial_structures import rattled
 
 from entrove.models.loaded import LoadedModel
 from entrove.models.registry import load
-from entrove.models.sevennet import SevenNetModel, build_network
+from entrove.models.sevennet.model import SevenNetModel, build_network
 
 
 @pytest.fixture(scope="session")

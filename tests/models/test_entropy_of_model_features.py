@@ -11,13 +11,13 @@ from trial_structures import rattled
 import entrove
 from entrove.entropy.dataset import EntropyDataset
 from entrove.errors import SelectionError
+from entrove.features import FeatureMap
 from entrove.fingerprints.batching import to_state
-from entrove.fingerprints.features import FeatureMap
-from entrove.models.nequip import nequip_settings
+from entrove.models.nequip.model import nequip_settings
 from entrove.models.registry import load
-from entrove.models.sevennet_features import SevenNetFeatures
+from entrove.models.sevennet.features import SevenNetFeatures
 from entrove.models.torch_settings import known_warnings_hushed
-from entrove.sampling.entropy_gradient import entropy_gradient
+from entrove.sampling.bias.entropy_gradient import entropy_gradient
 
 DEFINITIONS = [(kind, mode) for kind in ("information", "paper") for mode in ("per_atom", "per_config")]
 

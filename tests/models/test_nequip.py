@@ -15,15 +15,15 @@ from small_allegro import ALLEGRO, NEQUIP, write_checkpoint
 from trial_structures import rattled
 
 from entrove.errors import ModelError
-from entrove.models import nequip as nequip_module
 from entrove.models.loaded import LoadedModel
-from entrove.models.nequip import find_foundation_model, find_trainable_model, nequip_settings
+from entrove.models.nequip import model as nequip_module
+from entrove.models.nequip.model import find_foundation_model, find_trainable_model, nequip_settings
 from entrove.models.predict import predict
 from entrove.models.registry import load
 from entrove.models.torch_settings import known_warnings_hushed
 from entrove.models.verify import verify_batching
 from entrove.training.config import TrainingConfig
-from entrove.training.nequip import check_trainable
+from entrove.training.nequip.tuning import check_trainable
 
 BIN = Path(sys.executable).parent
 

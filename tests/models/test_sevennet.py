@@ -8,10 +8,10 @@ from ase import Atoms
 from ase.build import bulk, molecule
 from trial_structures import rattled
 
-from entrove.models import sevennet as sevennet_module
 from entrove.models.predict import predict
 from entrove.models.registry import load
-from entrove.models.sevennet import SevenNetModel
+from entrove.models.sevennet import model as sevennet_module
+from entrove.models.sevennet.model import SevenNetModel
 
 # The network works in float32 (relative 1.2e-7) on energies of -5 to -9 eV per atom; sums run in another
 # order in a batch. 2e-6 eV/atom is a few units in the last place. Forces and stresses are sums of some

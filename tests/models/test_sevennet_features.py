@@ -7,11 +7,11 @@ from ase.build import bulk
 from trial_structures import rattled
 
 from entrove.errors import ModelError
-from entrove.fingerprints.features import FeatureMap, Features
+from entrove.features import FeatureMap, Features
 from entrove.models.ase import from_calculator
-from entrove.models.feature_map import ModelFeatureMap
-from entrove.models.sevennet import SevenNetModel
-from entrove.models.sevennet_features import SevenNetFeatures
+from entrove.models.edge_features import ModelFeatureMap
+from entrove.models.sevennet.features import SevenNetFeatures
+from entrove.models.sevennet.model import SevenNetModel
 
 
 def state_of(*structures: Atoms):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from entrove.campaign.results import (
+from entrove.campaign.results.results import (
     CampaignResults,
     ErrorRow,
     FingerprintMap,

@@ -14,7 +14,7 @@ import pytest
 from silicon_results import silicon_results
 from test_page import EMPTY, HOSTILE, hostile_results
 
-from entrove.campaign.results import CampaignResults
+from entrove.campaign.results.results import CampaignResults
 from entrove.report.page import render_report
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

@@ -10,7 +10,7 @@ import pytest
 from page_reader import Page, numbers
 from silicon_results import KINDS, PHASES, silicon_results
 
-from entrove.campaign.results import CampaignResults, FingerprintMap, LabelRow, MapPoint
+from entrove.campaign.results.results import CampaignResults, FingerprintMap, LabelRow, MapPoint
 from entrove.errors import CampaignError
 from entrove.report.page import render_report, write_report
 

@@ -17,7 +17,7 @@ from entrove.errors import ConfigError, StructureError
 from entrove.fingerprints.config import FingerprintConfig
 from entrove.fingerprints.gom import GaussianOverlap
 from entrove.sampling.batch import gather_batch, reduce_atoms
-from entrove.sampling.bias import EntropyBias, EntropyCalculator
+from entrove.sampling.bias.model import EntropyBias, EntropyCalculator
 from entrove.units import BOLTZMANN_EV_PER_K
 
 ENTROPIES = {

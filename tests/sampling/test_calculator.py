@@ -15,7 +15,7 @@ from entrove.entropy.dataset import EntropyDataset
 from entrove.entropy.local import LocalEntropy
 from entrove.errors import ConfigError, StructureError
 from entrove.sampling.batch import gather_batch
-from entrove.sampling.bias import EntropyBias, EntropyCalculator
+from entrove.sampling.bias.model import EntropyBias, EntropyCalculator
 
 
 def ase_lennard_jones() -> LennardJones:

@@ -8,11 +8,11 @@ import pytest
 import torch
 from cheap_models import argon, lennard_jones
 
-from entrove.sampling.checkpoint import load_walkers, save_walkers
 from entrove.sampling.config import BiasSettings, SamplingConfig
-from entrove.sampling.grid import Start, plan_walkers
-from entrove.sampling.state import WalkersState
-from entrove.sampling.walkers import init_walkers, run_chunk
+from entrove.sampling.walkers.checkpoint import load_walkers, save_walkers
+from entrove.sampling.walkers.grid import Start, plan_walkers
+from entrove.sampling.walkers.run import init_walkers, run_chunk
+from entrove.sampling.walkers.state import WalkersState
 
 CONFIG = SamplingConfig(
     biases=(BiasSettings(entropy="none"),), thermalise_steps=0, chunk_steps=4, snapshot_every=2

@@ -10,7 +10,7 @@ from ase.build import bulk
 from cheap_models import IdealGas, argon, lennard_jones
 
 from entrove.sampling.batch import gather_batch
-from entrove.sampling.dynamics import Dynamics, kinetic_temperature_K
+from entrove.sampling.walkers.dynamics import Dynamics, kinetic_temperature_K
 from entrove.units import BOLTZMANN_EV_PER_K, EV_PER_A3_IN_GPA
 
 

@@ -7,8 +7,8 @@ from cheap_models import IdealGas, argon, lennard_jones
 
 from entrove.sampling.batch import gather_batch
 from entrove.sampling.config import GuardSettings
-from entrove.sampling.dynamics import Dynamics, kinetic_temperature_K
-from entrove.sampling.guards import GuardReason, Reference, find_violations, shortest_bond_ratio
+from entrove.sampling.walkers.dynamics import Dynamics, kinetic_temperature_K
+from entrove.sampling.walkers.guards import GuardReason, Reference, find_violations, shortest_bond_ratio
 
 LIMITS = GuardSettings()
 

@@ -6,9 +6,9 @@ from cheap_models import Springs, argon, lennard_jones
 from entrove.errors import ConfigError, ModelError, StructureError
 from entrove.sampling.batch import gather_batch
 from entrove.sampling.config import BiasSettings, RelaxationSettings, SamplingConfig
-from entrove.sampling.grid import Start, plan_walkers
 from entrove.sampling.relax import VOLUME_RANGE, RelaxationOutcome, relax_at_pressure
-from entrove.sampling.walkers import init_walkers
+from entrove.sampling.walkers.grid import Start, plan_walkers
+from entrove.sampling.walkers.run import init_walkers
 from entrove.units import gpa_to_ev_per_a3
 
 TIGHT = RelaxationSettings(force_tolerance_eV_per_A=1e-4, stress_tolerance_GPa=1e-3, largest_steps=800)

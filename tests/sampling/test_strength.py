@@ -3,8 +3,8 @@ import torch
 from pydantic import ValidationError
 
 from entrove.sampling.config import AdaptiveSettings, BiasSettings, SamplingConfig
-from entrove.sampling.grid import Walker
-from entrove.sampling.strength import LOOKING_KAPPA_EV, SMALLEST_SLOPE_PER_A, Strengths
+from entrove.sampling.walkers.grid import Walker
+from entrove.sampling.walkers.strength import LOOKING_KAPPA_EV, SMALLEST_SLOPE_PER_A, Strengths
 
 SETTINGS = AdaptiveSettings(relaxation_steps=10)
 

@@ -8,11 +8,11 @@ from entrove.entropy.local import LocalEntropy
 from entrove.fingerprints.config import FingerprintConfig
 from entrove.fingerprints.gom import GaussianOverlap
 from entrove.sampling.config import BiasSettings, SamplingConfig
-from entrove.sampling.dynamics import kinetic_temperature_K
-from entrove.sampling.grid import Start, plan_walkers
 from entrove.sampling.pools.entropy_md import advance, begin
-from entrove.sampling.trajectories import TrajectoryRecorder
-from entrove.sampling.walkers import init_walkers, run_chunk
+from entrove.sampling.walkers.dynamics import kinetic_temperature_K
+from entrove.sampling.walkers.grid import Start, plan_walkers
+from entrove.sampling.walkers.run import init_walkers, run_chunk
+from entrove.sampling.walkers.trajectories import TrajectoryRecorder
 
 
 def test_a_trajectory_is_read_back_with_its_numbers(tmp_path):

@@ -14,14 +14,14 @@ from entrove.errors import CampaignError, ConfigError
 from entrove.fingerprints.config import FingerprintConfig
 from entrove.fingerprints.gom import GaussianOverlap
 from entrove.sampling.batch import gather_batch
-from entrove.sampling.checkpoint import load_walkers, save_walkers
 from entrove.sampling.config import BiasSettings, GuardSettings, SamplingConfig
-from entrove.sampling.dynamics import kinetic_temperature_K
-from entrove.sampling.grid import Start, plan_walkers
-from entrove.sampling.guards import GuardReason, shortest_bond_ratio
 from entrove.sampling.precision import plain_state
-from entrove.sampling.restarts import RestartedFrom, format_restarts, summarise_restarts
-from entrove.sampling.walkers import init_walkers, run_chunk, thermalise
+from entrove.sampling.walkers.checkpoint import load_walkers, save_walkers
+from entrove.sampling.walkers.dynamics import kinetic_temperature_K
+from entrove.sampling.walkers.grid import Start, plan_walkers
+from entrove.sampling.walkers.guards import GuardReason, shortest_bond_ratio
+from entrove.sampling.walkers.restarts import RestartedFrom, format_restarts, summarise_restarts
+from entrove.sampling.walkers.run import init_walkers, run_chunk, thermalise
 from entrove.units import BOLTZMANN_EV_PER_K, gpa_to_ev_per_a3
 
 FEATURES = GaussianOverlap(FingerprintConfig(cutoff_A=5.0, length=24))
@@ -435,9 +435,9 @@ def test_a_run_whose_walkers_were_all_ended_goes_on_quietly(model, functionals, 
 @pytest.mark.parametrize("config", [CONFIG, NPT, PER_AXIS], ids=["nvt", "npt", "npt per axis"])
 def test_a_restart_leaves_every_bit_of_the_others(model, config):
     """Restoring one system changes it alone, and gives it the forces of its new place."""
-    from entrove.sampling.bias import EntropyBias
-    from entrove.sampling.restarts import restore_systems
-    from entrove.sampling.stepping import dynamics_of
+    from entrove.sampling.bias.model import EntropyBias
+    from entrove.sampling.walkers.restarts import restore_systems
+    from entrove.sampling.walkers.stepping import dynamics_of
 
     state = begin(model, config)
     md, dynamics = state.md, dynamics_of(state.walkers, config, state.md.device)

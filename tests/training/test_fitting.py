@@ -5,7 +5,7 @@ from ase.build import bulk
 
 from entrove.errors import ModelError
 from entrove.training.config import LossConfig, TrainingConfig
-from entrove.training.fitting import (
+from entrove.training.sevennet.fitting import (
     Problem,
     cosine_rate,
     evaluate,
@@ -15,8 +15,8 @@ from entrove.training.fitting import (
     run_epoch,
     save_state,
 )
-from entrove.training.loss import Targets, huber_sum
-from entrove.training.sevennet_model import load_trainee
+from entrove.training.sevennet.loss import Targets, huber_sum
+from entrove.training.sevennet.trainee import load_trainee
 from entrove.training.split import split_for_stopping
 
 

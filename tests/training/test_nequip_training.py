@@ -9,13 +9,13 @@ from ase import Atoms
 from pydantic import ValidationError
 
 from entrove.errors import ModelError
-from entrove.models.nequip import nequip_settings
+from entrove.models.nequip.model import nequip_settings
 from entrove.models.registry import load
 from entrove.structures import attach_results
 from entrove.training.config import TrainingConfig
 from entrove.training.job import Job
-from entrove.training.nequip import fine_tune, require_same_predictions
-from entrove.training.nequip_settings import settings
+from entrove.training.nequip.settings import settings
+from entrove.training.nequip.tuning import fine_tune, require_same_predictions
 from entrove.training.tuning import fine_tune as fine_tune_any
 
 CONFIG = TrainingConfig(framework="nequip", epochs=3, batch_size=3, learning_rate=0.01)

@@ -61,7 +61,7 @@ def test_shifted_checkpoint_predicts_shifted_energies(small_checkpoint, tmp_path
     import torch
 
     from entrove.models.registry import load
-    from entrove.training.sevennet_model import load_trainee
+    from entrove.training.sevennet.trainee import load_trainee
 
     trainee = load_trainee(str(small_checkpoint), torch.device("cpu"))
     trainee.shift_reference_energies({"Si": -107.25, "Cl": 2.0})

@@ -17,8 +17,8 @@ from entrove.errors import ModelError
 from entrove.structures import attach_results, copy_structure, write_structures
 from entrove.training.config import TrainingConfig
 from entrove.training.job import Job, only_worker, prepare_folder
-from entrove.training.sevennet import fine_tune
-from entrove.training.sevennet_model import load_trainee, targets_of
+from entrove.training.sevennet.trainee import load_trainee, targets_of
+from entrove.training.sevennet.tuning import fine_tune
 
 CONFIG = TrainingConfig(epochs=4, batch_size=3, learning_rate=0.01)
 SEED = 3
@@ -95,7 +95,7 @@ def test_killed_and_resumed_equals_uninterrupted(uninterrupted, small_checkpoint
     job = Job.model_validate_json((model.folder / "job.json").read_text())
     prepare_folder(folder, job)
     write_structures(folder / "labels.xyz", labelled_silicon)
-    command = [sys.executable, "-m", "entrove.training.sevennet_worker", str(folder)]
+    command = [sys.executable, "-m", "entrove.training.sevennet.worker", str(folder)]
     with subprocess.Popen(command, stdin=subprocess.PIPE) as worker:
         _wait_for_lines(folder / "progress.jsonl", 2)
         worker.send_signal(signal.SIGKILL)
@@ -126,7 +126,7 @@ def test_worker_ends_with_the_process_that_started_it(uninterrupted, labelled_si
     long = job.model_copy(update={"config": job.config.model_copy(update={"epochs": 100_000})})
     prepare_folder(tmp_path, long)
     write_structures(tmp_path / "labels.xyz", labelled_silicon)
-    command = [sys.executable, "-m", "entrove.training.sevennet_worker", str(tmp_path)]
+    command = [sys.executable, "-m", "entrove.training.sevennet.worker", str(tmp_path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE) as worker:
         _wait_for_lines(tmp_path / "progress.jsonl", 1)
         with pytest.raises(ModelError, match="another process trains here"), only_worker(tmp_path):

@@ -5,19 +5,21 @@ from dataclasses import dataclass, replace
 import torch
 from ase import Atoms
 
-from entrove.campaign import explore, label_stage, learn, prepare
 from entrove.campaign.candidate_files import read_candidates
-from entrove.campaign.check import CheckedCampaign
-from entrove.campaign.finish import finish
-from entrove.campaign.label_stage import EarlierLabels, LabelledSet, Request
-from entrove.campaign.ledger import Ledger, StageRecord
-from entrove.campaign.lock import hold_campaign
-from entrove.campaign.log import log_to
-from entrove.campaign.models import CampaignModels
-from entrove.campaign.progress import ProgressListener
-from entrove.campaign.records import best_round, error_table
-from entrove.campaign.settled import settle_config
-from entrove.campaign.stages import FINISH, StageOutcome, StageRunner
+from entrove.campaign.configuration.check import CheckedCampaign
+from entrove.campaign.configuration.settled import settle_config
+from entrove.campaign.journal.ledger import Ledger, StageRecord
+from entrove.campaign.journal.lock import hold_campaign
+from entrove.campaign.journal.log import log_to
+from entrove.campaign.journal.progress import ProgressListener
+from entrove.campaign.journal.records import best_round, error_table
+from entrove.campaign.journal.runner import FINISH, StageOutcome, StageRunner
+from entrove.campaign.stages import explore, prepare
+from entrove.campaign.stages import label as label_stage
+from entrove.campaign.stages import train as learn
+from entrove.campaign.stages.finish import finish
+from entrove.campaign.stages.label import EarlierLabels, LabelledSet, Request
+from entrove.campaign.stages.models import CampaignModels
 from entrove.campaign.stopping import budget_spent, stop_after_validation, stop_before_labels
 from entrove.campaign.workspace import Workspace
 from entrove.structures import content_hash, read_structures, write_structures

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 
 from ase import Atoms
 
-from entrove.campaign.check import CheckedCampaign
-from entrove.campaign.label_stage import cache_path
-from entrove.labelling.cache import LabelCache
+from entrove.campaign.configuration.check import CheckedCampaign
+from entrove.campaign.stages.label import cache_path
 from entrove.labelling.config import AnyExecution
 from entrove.labelling.cost import CostModel
 from entrove.labelling.level_of_theory import LevelOfTheory
-from entrove.sampling.grid import Start
-from entrove.sampling.strained import deform
+from entrove.labelling.store.cache import LabelCache
+from entrove.sampling.pools.strained import deform
+from entrove.sampling.walkers.grid import Start
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """When a campaign has enough."""
 
-from entrove.campaign.config import StoppingConfig
+from entrove.campaign.configuration.config import StoppingConfig
 
 
 def budget_spent(stopping: StoppingConfig, labels_spent: int) -> str | None:

@@ -5,12 +5,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from entrove.campaign.check import read_campaign
+from entrove.campaign.configuration.check import read_campaign
 from entrove.campaign.workspace import Workspace
 from entrove.errors import ConfigError
-from entrove.labelling.cache import LabelCache
-from entrove.labelling.imports import import_labels
 from entrove.labelling.level_of_theory import LevelOfTheory
+from entrove.labelling.store.cache import LabelCache
+from entrove.labelling.store.imports import import_labels
 
 
 def import_files(

@@ -5,11 +5,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from entrove.campaign.labels import CampaignLabels, open_labels
-from entrove.campaign.lock import hold_campaign
+from entrove.campaign.journal.lock import hold_campaign
+from entrove.campaign.results.labels import CampaignLabels, open_labels
 from entrove.cli.progress import format_duration
 from entrove.labelling.label import Outcome
-from entrove.labelling.listing import list_states, release_quarantined, unfinished_structures
+from entrove.labelling.store.listing import list_states, release_quarantined, unfinished_structures
 
 
 def list_labels(folder: Path, *, retry: bool, console: Console) -> None:

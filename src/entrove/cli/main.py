@@ -69,7 +69,7 @@ def init_command(
     ] = None,
 ) -> None:
     """Write a commented configuration to start from, with your seed crystals or with silicon."""
-    from entrove.campaign.template import write_starting_point
+    from entrove.campaign.configuration.template import write_starting_point
 
     config = write_starting_point(folder, seeds or [])
     typer.echo(f"wrote {config}; edit it, then: entrove run {shlex.quote(str(config))}")
@@ -94,7 +94,7 @@ def run_command(
 @app.command("status")
 def status_command(folder: FolderPath) -> None:
     """Show where a campaign stands."""
-    from entrove.campaign.read import read_results
+    from entrove.campaign.results.read import read_results
     from entrove.report.status import status as render_status
 
     _console().print(render_status(read_results(folder)))
@@ -104,7 +104,7 @@ def status_command(folder: FolderPath) -> None:
 def report_command(folder: FolderPath) -> None:
     """Rebuild report.html of a campaign."""
     _load_torch_sim_quietly()
-    from entrove.campaign.read import read_results
+    from entrove.campaign.results.read import read_results
     from entrove.report.page import write_report
 
     path = write_report(read_results(folder, figures=True), folder / "report.html")
@@ -165,8 +165,8 @@ def plan_command(config: ConfigPath) -> None:
 @app.command("reference")
 def reference_command() -> None:
     """Print the reference page of the configuration."""
-    from entrove.campaign.config import CampaignConfig
-    from entrove.campaign.reference import write_reference_page
+    from entrove.campaign.configuration.config import CampaignConfig
+    from entrove.campaign.configuration.reference import write_reference_page
 
     typer.echo(write_reference_page(CampaignConfig), nl=False)
 
@@ -196,8 +196,8 @@ def run() -> None:
 
 def _check_text(config: Path) -> None:
     """Answer mistakes in the configuration's text at once; everything after this loads torch."""
-    from entrove.campaign.config import CampaignConfig
-    from entrove.campaign.config_file import read_config_file
+    from entrove.campaign.configuration.config import CampaignConfig
+    from entrove.campaign.configuration.config_file import read_config_file
 
     read_config_file(config, CampaignConfig)
 

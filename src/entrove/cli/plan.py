@@ -5,7 +5,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from entrove.campaign.check import check_campaign
+from entrove.campaign.configuration.check import check_campaign
 from entrove.campaign.plan import Plan, make_plan
 from entrove.cli.progress import format_duration
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from entrove.campaign.check import check_campaign
+from entrove.campaign.configuration.check import check_campaign
 from entrove.cli.progress import open_progress
 
 
@@ -15,7 +15,7 @@ def run_campaign(config_path: Path, folder: Path | None, *, check_only: bool, co
         console.print(f"{config_path}: this configuration can run here", highlight=False)
         return
     from entrove.campaign.loop import run_campaign as run_loop
-    from entrove.campaign.read import read_results
+    from entrove.campaign.results.read import read_results
     from entrove.report.page import write_report
     from entrove.report.status import status as render_status
 

@@ -26,7 +26,7 @@ from entrove.entropy.config import Mode
 from entrove.entropy.logdet import log_det_one_plus, log_det_one_plus_with_gradient
 from entrove.entropy.moments import Moments, SpeciesMoments
 from entrove.entropy.rows import SpeciesRows, split_rows
-from entrove.fingerprints.features import FeatureMap
+from entrove.features import FeatureMap
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from entrove.entropy.rows import SHARED, SpeciesRows, split_rows
 from entrove.entropy.storage import as_json, differences, read_archive, write_archive
 from entrove.entropy.whitening import Scaling, Whitening, species_label
 from entrove.errors import SelectionError
-from entrove.fingerprints.features import FeatureMap
+from entrove.features import FeatureMap
 from entrove.fingerprints.gom import GaussianOverlap
 from entrove.structures import StructureSource, content_hash
 

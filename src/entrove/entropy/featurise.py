@@ -10,9 +10,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from entrove.errors import SelectionError, StructureError
+from entrove.features import FeatureMap
 from entrove.fingerprints.batching import to_state
 from entrove.fingerprints.config import FingerprintConfig
-from entrove.fingerprints.features import FeatureMap
 from entrove.fingerprints.gom import GaussianOverlap
 from entrove.structures import StructureSource, iterate_structures
 

@@ -20,7 +20,7 @@ from entrove.entropy.moments import Moments, SpeciesMoments
 from entrove.entropy.rows import SpeciesRows, split_rows
 from entrove.entropy.whitening import Whitening
 from entrove.errors import SelectionError
-from entrove.fingerprints.features import FeatureMap
+from entrove.features import FeatureMap
 
 
 def regularised(moments: Moments, ridge: float) -> Float[Tensor, "features features"]:

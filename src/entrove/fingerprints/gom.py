@@ -16,8 +16,8 @@ from torch import Tensor
 from torch_sim.state import SimState
 
 from entrove.errors import ConfigError
+from entrove.features import PullBack
 from entrove.fingerprints.config import FingerprintConfig
-from entrove.fingerprints.features import PullBack
 from entrove.fingerprints.neighbours import Neighbours, find_neighbours
 from entrove.fingerprints.overlaps import Spheres, contract, orbital_matrix
 from entrove.fingerprints.radii import width_table

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from entrove.errors import LabelError
 from entrove.labelling.config import LabellingConfig, LocalExecution, ParslExecution, SlurmExecution
-from entrove.labelling.executor import parsl_config
+from entrove.labelling.execution.executor import parsl_config
 
 
 def check_executor(config: LabellingConfig) -> None:

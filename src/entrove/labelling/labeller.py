@@ -15,14 +15,14 @@ from ase import Atoms
 
 from entrove.errors import LabelError
 from entrove.labelling.attempt import Attempt, AttemptEnd, AttemptFolder, describe_atoms
-from entrove.labelling.cache import LabelCache
-from entrove.labelling.claims import HEARTBEAT_S
 from entrove.labelling.config import LabellingConfig
-from entrove.labelling.executor import AttemptExecutor, worker_was_lost
+from entrove.labelling.execution.executor import AttemptExecutor, worker_was_lost
 from entrove.labelling.label import Label, Outcome
 from entrove.labelling.level_of_theory import LEVEL_FILE, LevelOfTheory
 from entrove.labelling.retries import NextAttempt, plan_next_attempt
 from entrove.labelling.sanity import find_absurdity
+from entrove.labelling.store.cache import LabelCache
+from entrove.labelling.store.claims import HEARTBEAT_S
 from entrove.structures import canonical_order, content_hash, copy_structure
 
 logger = logging.getLogger(__name__)

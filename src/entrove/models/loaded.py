@@ -9,7 +9,7 @@ from ase.calculators.calculator import Calculator
 from torch_sim.models.interface import ModelInterface
 
 from entrove.errors import ModelError
-from entrove.models.feature_map import ModelFeatureMap
+from entrove.models.edge_features import ModelFeatureMap
 from entrove.structures import species_of
 
 

@@ -31,22 +31,22 @@ def load(name_or_path: str, *, device: str = "auto") -> LoadedModel:
         )
     base, modal = split_modal(name_or_path)
     if base in SEVENNET_NAMES:
-        from entrove.models.sevennet import load_sevennet, pretrained_checkpoint
+        from entrove.models.sevennet.model import load_sevennet, pretrained_checkpoint
 
         return load_sevennet(base, checkpoint=pretrained_checkpoint(base), modal=modal, device=device)
     if Path(base).suffix == ".pth":
-        from entrove.models.sevennet import load_sevennet
+        from entrove.models.sevennet.model import load_sevennet
 
         path = _existing(base)
         return load_sevennet(path.name, checkpoint=path, modal=modal, device=device)
     if base in ALLEGRO_NAMES:
-        from entrove.models.nequip import find_foundation_model, load_nequip
+        from entrove.models.nequip.model import find_foundation_model, load_nequip
 
         if modal is not None:
             raise ModelError(f"{base} has a single fidelity but '{modal}' is asked for; leave out '@{modal}'")
         return load_nequip(find_foundation_model(base), name=base, device=device)
     if name_or_path.endswith((".nequip.pt2", ".nequip.zip", ".ckpt")):
-        from entrove.models.nequip import load_nequip
+        from entrove.models.nequip.model import load_nequip
 
         return load_nequip(_existing(name_or_path), device=device)
     if ":" in name_or_path:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from entrove._optional import require
-from entrove.campaign.results import CampaignResults, Parity
+from entrove.campaign.results.results import CampaignResults, Parity
 from entrove.errors import CampaignError
 from entrove.report import summary, tables
 from entrove.report.figures import errors, fingerprint_map, gains, parity, style

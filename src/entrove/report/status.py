@@ -8,7 +8,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from entrove.campaign.results import CampaignResults
+from entrove.campaign.results.results import CampaignResults
 from entrove.report.formatting import format_column, format_count, format_duration, plain_words
 from entrove.report.summary import (
     QUANTITIES,

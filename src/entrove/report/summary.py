@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from entrove.campaign.results import CampaignResults, ErrorRow, LabelRow, StageTime
+from entrove.campaign.results.results import CampaignResults, ErrorRow, LabelRow, StageTime
 from entrove.report.formatting import is_number
 
 ALL = "all"

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from entrove.campaign.results import CampaignResults, ErrorRow, LabelRow, PoolRow, WalkerRow
+from entrove.campaign.results.results import CampaignResults, ErrorRow, LabelRow, PoolRow, WalkerRow
 from entrove.report.formatting import (
     MISSING,
     format_column,

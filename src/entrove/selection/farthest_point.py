@@ -13,7 +13,7 @@ from torch import Tensor
 from entrove.entropy.featurise import evaluate_in_batches
 from entrove.entropy.rows import split_rows
 from entrove.errors import SelectionError
-from entrove.fingerprints.features import FeatureMap
+from entrove.features import FeatureMap
 from entrove.fingerprints.gom import GaussianOverlap
 from entrove.selection.duplicates import reject_duplicates
 from entrove.selection.pool import FeaturePool, PoolBuilder

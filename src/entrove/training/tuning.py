@@ -6,9 +6,10 @@ from pathlib import Path
 from ase import Atoms
 
 from entrove.errors import ModelError
-from entrove.training import nequip, sevennet
 from entrove.training.config import TrainingConfig
 from entrove.training.job import Epoch
+from entrove.training.nequip import tuning as nequip
+from entrove.training.sevennet import tuning as sevennet
 from entrove.training.trained_model import TrainedModel
 
 

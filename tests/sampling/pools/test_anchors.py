@@ -15,12 +15,12 @@ from entrove.entropy.dataset import EntropyDataset
 from entrove.fingerprints.config import FingerprintConfig
 from entrove.fingerprints.gom import GaussianOverlap
 from entrove.sampling.config import AnchorSettings, BiasSettings, HoldOutSettings, SamplingConfig
-from entrove.sampling.grid import Start, plan_walkers
-from entrove.sampling.hold_out import generate_hold_out
 from entrove.sampling.pools.anchors import generate_anchors
 from entrove.sampling.pools.entropy_md import advance, begin
+from entrove.sampling.pools.hold_out import generate_hold_out
 from entrove.sampling.pools.random_md import run_plain_md
-from entrove.sampling.strained import is_copy, shear, strain_volume
+from entrove.sampling.pools.strained import is_copy, shear, strain_volume
+from entrove.sampling.walkers.grid import Start, plan_walkers
 from entrove.structures import content_hash
 from entrove.units import BOLTZMANN_EV_PER_K
 

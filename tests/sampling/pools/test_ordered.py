@@ -16,9 +16,8 @@ from cheap_models import ARGON_SIGMA_A, argon, lennard_jones
 from entrove.fingerprints.config import FingerprintConfig
 from entrove.fingerprints.gom import GaussianOverlap
 from entrove.sampling.batch import gather_batch
+from entrove.sampling.bias.ordering import FingerprintOrder, OrderingModel
 from entrove.sampling.config import OrderedSettings, RelaxationSettings, SamplingConfig
-from entrove.sampling.grid import Start
-from entrove.sampling.ordering import FingerprintOrder, OrderingModel
 from entrove.sampling.pools.ordered import (
     find_space_group,
     generate_ordered,
@@ -27,6 +26,7 @@ from entrove.sampling.pools.ordered import (
     share_out,
 )
 from entrove.sampling.relax import relax_at_pressure
+from entrove.sampling.walkers.grid import Start
 from entrove.units import gpa_to_ev_per_a3
 
 FEATURES = GaussianOverlap(FingerprintConfig(cutoff_A=5.0, length=24))

@@ -13,7 +13,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from entrove.errors import LabelError
 from entrove.labelling.engines.base import Computation, Engine, NotConvergedError, evaluate_calculator
 from entrove.labelling.engines.external import check_command, fill_command, hash_file
-from entrove.labelling.kpoints import kpoint_grid
+from entrove.labelling.engines.kpoints import kpoint_grid
 
 OUTPUT_FILE = "cp2k.out"
 

@@ -17,7 +17,7 @@ from entrove.labelling.engines.base import (
     evaluate_calculator,
     with_moments,
 )
-from entrove.labelling.kpoints import kpoint_grid
+from entrove.labelling.engines.kpoints import kpoint_grid
 
 BUILT_IN_FUNCTIONALS = ("LDA", "PBE", "RPBE", "revPBE", "PW91")
 """Functionals that GPAW computes without libxc."""

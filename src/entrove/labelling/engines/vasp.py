@@ -18,7 +18,7 @@ from entrove.labelling.engines.base import (
     with_moments,
 )
 from entrove.labelling.engines.external import check_command, fill_command, hash_file, refuse_keys
-from entrove.labelling.kpoints import kpoint_grid
+from entrove.labelling.engines.kpoints import kpoint_grid
 
 LADDER: tuple[dict[str, Any], ...] = (
     {},

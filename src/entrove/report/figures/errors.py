@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from entrove.campaign.results import ErrorRow
+from entrove.campaign.results.results import ErrorRow
 from entrove.report.figures.style import INK, MUTED, Figure, Style, axis, layout, part_title, plot_text
 from entrove.report.summary import (
     ALL,

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from entrove.campaign.results import FingerprintMap, MapPoint
+from entrove.campaign.results.results import FingerprintMap, MapPoint
 from entrove.report.figures.style import INK, Figure, Style, axis, layout, plot_text
 from entrove.report.formatting import format_share, is_number
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from entrove.campaign.results import LabelRow
+from entrove.campaign.results.results import LabelRow
 from entrove.report.figures.style import MUTED, Figure, Style, axis, layout, plot_text
 from entrove.report.formatting import is_number
 

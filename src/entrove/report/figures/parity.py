@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from entrove.campaign.results import Parity
+from entrove.campaign.results.results import Parity
 from entrove.report.figures.style import INK, MUTED, Figure, Style, axis, layout, plot_text
 from entrove.report.formatting import format_number
 

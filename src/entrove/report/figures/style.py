@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from entrove.campaign.results import CampaignResults
+from entrove.campaign.results.results import CampaignResults
 from entrove.report.formatting import plain_words, shorten
 from entrove.report.summary import ALL
 

@@ -7,9 +7,9 @@ from torch_sim.models.interface import ModelInterface
 
 from entrove.sampling.candidates import Candidate
 from entrove.sampling.config import SamplingConfig
-from entrove.sampling.grid import Start
 from entrove.sampling.pools.random_md import run_plain_md
-from entrove.sampling.strained import deform, without_copies
+from entrove.sampling.pools.strained import deform, without_copies
+from entrove.sampling.walkers.grid import Start
 
 
 def generate_anchors(

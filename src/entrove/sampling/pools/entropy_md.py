@@ -2,7 +2,7 @@
 
 `begin` and `advance` turn one `Exploration` into the next. After each chunk the caller decides which of
 the new snapshots join the dataset, so that the walkers of the next chunk are driven away from them.
-An exploration goes on from its walkers (see `entrove.sampling.checkpoint`) and the candidates so far as
+An exploration goes on from its walkers (see `entrove.sampling.walkers.checkpoint`) and the candidates so far as
 if it had never stopped.
 """
 
@@ -13,14 +13,14 @@ import numpy as np
 from ase import Atoms
 from torch_sim.models.interface import ModelInterface
 
-from entrove.fingerprints.features import FeatureMap
+from entrove.features import FeatureMap
 from entrove.sampling.candidates import Candidate
 from entrove.sampling.config import SamplingConfig
-from entrove.sampling.grid import Walker
-from entrove.sampling.state import WalkersState
-from entrove.sampling.stepping import Functionals
-from entrove.sampling.trajectories import TrajectoryRecorder
-from entrove.sampling.walkers import init_walkers, run_chunk, thermalise
+from entrove.sampling.walkers.grid import Walker
+from entrove.sampling.walkers.run import init_walkers, run_chunk, thermalise
+from entrove.sampling.walkers.state import WalkersState
+from entrove.sampling.walkers.stepping import Functionals
+from entrove.sampling.walkers.trajectories import TrajectoryRecorder
 
 
 @dataclass(frozen=True)

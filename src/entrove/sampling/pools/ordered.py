@@ -15,14 +15,14 @@ import spglib
 from ase import Atoms
 from torch_sim.models.interface import ModelInterface
 
-from entrove.fingerprints.features import FeatureMap
+from entrove.features import FeatureMap
 from entrove.sampling.batch import gather_batch
+from entrove.sampling.bias.ordering import OrderingModel
 from entrove.sampling.candidates import Candidate, Kind
 from entrove.sampling.config import OrderedSettings, SamplingConfig
-from entrove.sampling.grid import Start
-from entrove.sampling.guards import shortest_bond_ratio
-from entrove.sampling.ordering import OrderingModel
 from entrove.sampling.relax import Relaxation, RelaxationOutcome, relax_at_pressure
+from entrove.sampling.walkers.grid import Start
+from entrove.sampling.walkers.guards import shortest_bond_ratio
 from entrove.structures import copy_structure
 
 SYMMETRY_TOLERANCE_A = 0.05

@@ -7,8 +7,8 @@ from torch_sim.models.interface import ModelInterface
 
 from entrove.sampling.candidates import Candidate, Kind, Pool
 from entrove.sampling.config import BiasSettings, SamplingConfig
-from entrove.sampling.grid import Start, plan_walkers
-from entrove.sampling.walkers import init_walkers, run_chunk, thermalise
+from entrove.sampling.walkers.grid import Start, plan_walkers
+from entrove.sampling.walkers.run import init_walkers, run_chunk, thermalise
 
 
 def run_plain_md(

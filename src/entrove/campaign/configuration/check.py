@@ -1,0 +1,138 @@
+"""Check a configuration against the world before anything costs time: files, elements, engines."""
+
+import difflib
+from dataclasses import dataclass
+from pathlib import Path
+
+from ase import Atoms
+
+from entrove.campaign.configuration.check_models import check_explorer, check_tuned_model
+from entrove.campaign.configuration.config import CampaignConfig
+from entrove.campaign.configuration.config_file import problem_at, read_config_file
+from entrove.campaign.workspace import Workspace
+from entrove.errors import ConfigError, EntroveError
+from entrove.labelling.checks import check_engine, check_executor
+from entrove.models.loaded import LoadedModel
+from entrove.structures import copy_structure, read_structures, species_of
+
+LONGEST_REASONABLE_CELL_A = 1000.0
+
+
+@dataclass(frozen=True)
+class Seed:
+    """A phase and the structure that it was read from."""
+
+    phase: str
+    atoms: Atoms
+
+
+@dataclass(frozen=True)
+class CheckedCampaign:
+    """A configuration that can run here, and what the check had to load."""
+
+    config: CampaignConfig
+    config_path: Path
+    workspace: Workspace
+    seeds: tuple[Seed, ...]
+    model_name: str  # of the model that is tuned, as `entrove.models.registry.load` takes it
+    foundation: LoadedModel
+    explorer: LoadedModel | None = None  # None: the foundation model explores, then the tuned ones
+
+
+def check_campaign(config_path: Path, folder: Path | None = None) -> CheckedCampaign:
+    """Read and check a configuration; nothing is written.
+
+    `folder` overrides the configuration's own. Raises `ConfigError` with file, key and remedy.
+    """
+    config, seeds = read_campaign(config_path)
+    _check_report(config_path)
+    structures = [seed.atoms for seed in seeds]
+    model_name, foundation = check_tuned_model(config_path, config, structures)
+    explorer = check_explorer(config_path, config, structures)
+    workspace = Workspace((folder or config_path.parent / config.folder).resolve())
+    return CheckedCampaign(config, config_path, workspace, seeds, model_name, foundation, explorer)
+
+
+def read_campaign(config_path: Path) -> tuple[CampaignConfig, tuple[Seed, ...]]:
+    """Read a configuration and its seeds, and check that they can be labelled as configured.
+
+    Paths of labelling are full ones, and its engine is bound to the elements of the seeds: the level of
+    theory is final.
+    """
+    config = read_config_file(config_path, CampaignConfig)
+    labelling = config.labelling.resolved_against(config_path.parent.absolute())
+    config = config.model_copy(update={"labelling": labelling})
+    _check_quotas(config_path, config)
+    seeds = tuple(_read_seed(config_path, config, index) for index in range(len(config.seeds)))
+    species = species_of([seed.atoms for seed in seeds])
+    _check_labelling(config_path, config, species)
+    bound = labelling.model_copy(update={"engine": labelling.engine.bound_to(species)})
+    return config.model_copy(update={"labelling": bound}), seeds
+
+
+def _check_quotas(config_path: Path, config: CampaignConfig) -> None:
+    """Reserved places for a pool that the campaign does not make would be lost without a word."""
+    for name in config.selection.quotas:
+        if name in config.pools:
+            continue
+        if name == "ordered":
+            remedy = (
+                "this pool is switched off by sampling.ordered; set perturbed or random there, or remove it."
+            )
+        else:
+            near = difflib.get_close_matches(name, config.pools, n=1)
+            remedy = f"no such pool; did you mean '{near[0]}'?" if near else "no such pool; remove it."
+        raise problem_at(
+            config_path,
+            ("selection", "quotas", name),
+            f"{remedy} Pools of this campaign: {', '.join(config.pools)}",
+        )
+
+
+def _read_seed(config_path: Path, config: CampaignConfig, index: int) -> Seed:
+    seed = config.seeds[index]
+    key_path = ("seeds", index, "file")
+    path = config_path.parent / seed.file
+    try:
+        structures = read_structures(path)
+    except EntroveError as error:
+        raise problem_at(config_path, key_path, str(error)) from error
+    if not -len(structures) <= seed.index < len(structures):
+        raise problem_at(
+            config_path,
+            ("seeds", index, "index"),
+            f"got {seed.index}, but {path} holds {len(structures)} structures; count from 0",
+        )
+    atoms = copy_structure(structures[seed.index])
+    if not atoms.pbc.all() or atoms.cell.rank < 3:
+        raise problem_at(
+            config_path,
+            key_path,
+            f"{path}: a seed must be periodic in three dimensions, this one has pbc={atoms.pbc.tolist()}; "
+            "give a crystal",
+        )
+    if max(atoms.cell.lengths()) > LONGEST_REASONABLE_CELL_A:
+        raise problem_at(
+            config_path, key_path, f"{path}: a cell edge of {max(atoms.cell.lengths()):.0f} A; is it in A?"
+        )
+    return Seed(seed.phase, atoms)
+
+
+def _check_labelling(config_path: Path, config: CampaignConfig, species: list[str]) -> None:
+    key_path = ("labelling", "executor", "name")
+    try:
+        check_executor(config.labelling)
+        key_path = ("labelling", "engine", "name")
+        check_engine(config.labelling, species)
+    except EntroveError as error:
+        raise problem_at(config_path, key_path, str(error)) from error
+
+
+def _check_report(config_path: Path) -> None:
+    from entrove._optional import require
+
+    try:
+        require("plotly", extra="report")
+        require("jinja2", extra="report")
+    except EntroveError as error:
+        raise ConfigError(f"{config_path}: the report cannot be written: {error}") from error

@@ -1,0 +1,156 @@
+"""Check the models of a configuration: found, loadable, fit for the seeds, and one of them trainable."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ase import Atoms
+
+from entrove.campaign.configuration.config import CampaignConfig
+from entrove.campaign.configuration.config_file import KeyPath, problem_at
+from entrove.errors import EntroveError, ModelError
+from entrove.models.loaded import LoadedModel
+from entrove.models.registry import ALLEGRO_NAMES, FILE_SUFFIXES, NAMES, SEVENNET_NAMES, load, split_modal
+
+
+def check_tuned_model(
+    config_path: Path, config: CampaignConfig, seeds: Sequence[Atoms]
+) -> tuple[str, LoadedModel]:
+    """Load the model that is tuned; also its name as `load` takes it.
+
+    Raises `ConfigError` when it cannot be loaded, evaluated or trained.
+    """
+    key_path = ("model", "name")
+    given = config.model.name
+    try:
+        name = resolve_model(config_path, given)
+        framework = framework_of(name)
+        if framework not in (None, config.training.framework):
+            raise problem_at(
+                config_path,
+                ("training", "framework"),
+                f"got '{config.training.framework}', but {given} is a {framework} model; "
+                f"set training.framework to '{framework}'",
+            )
+        if framework == "nequip":
+            from entrove.models.nequip.model import find_trainable_model
+
+            find_trainable_model(split_modal(name)[0])  # before minutes are spent on loading
+    except ModelError as error:
+        raise problem_at(config_path, key_path, str(error)) from error
+    model = _load(config_path, key_path, name, config, seeds)
+    if framework is None:
+        raise problem_at(
+            config_path,
+            key_path,
+            f"{given} cannot be tuned: only SevenNet models, and NequIP or Allegro packages and checkpoints can; "
+            f"name the model that is tuned here, and give {given} as model.explore_with",
+        )
+    if framework == "nequip":
+        from entrove.training.nequip.tuning import check_trainable
+
+        base, _ = split_modal(name)
+        try:
+            check_trainable(base, model, config.training, seeds, device=config.model.device)
+        except EntroveError as error:
+            raise problem_at(config_path, key_path, str(error)) from error
+    return name, model
+
+
+def check_explorer(config_path: Path, config: CampaignConfig, seeds: Sequence[Atoms]) -> LoadedModel | None:
+    """Load the model, or the committee, that explores in the place of the tuned one; None if none is given.
+
+    Raises `ConfigError` when it cannot be loaded, or cannot evaluate the seeds with their stress.
+    """
+    given, key_path = config.model.explore_with, ("model", "explore_with")
+    if given is None:
+        return None
+    if isinstance(given, str):
+        return _load_explorer(config_path, key_path, given, config, seeds)
+    from entrove.models.committee import committee_of
+
+    members = [
+        _load_explorer(config_path, (*key_path, index), name, config, seeds)
+        for index, name in enumerate(given)
+    ]
+    try:
+        return committee_of(members)
+    except EntroveError as error:
+        raise problem_at(config_path, key_path, str(error)) from error
+
+
+def resolve_model(config_path: Path, given: str) -> str:
+    """Turn a model of a configuration into what `load` takes: an absolute path, a name or an import path.
+
+    Packaged names come first; a file or model bundle is relative to the configuration. Raises `ModelError`
+    for a file that does not exist and for a folder that is no bundle.
+    """
+    from entrove.training.bundle import checkpoint_of
+
+    base, modal = split_modal(given)
+    if base in NAMES:
+        return given
+    folder = config_path.parent.absolute()
+    for path, ending in ((folder / given, ""), (folder / base, f"@{modal}")):
+        if path.is_file():
+            return f"{path}{ending}"
+        if path.is_dir():
+            return checkpoint_of(path)
+    if base.endswith(FILE_SUFFIXES) or ("/" in given and ":" not in given):
+        raise ModelError(
+            f"{folder / base}: no such file; check the path, which is relative to this configuration"
+        )
+    return given
+
+
+def framework_of(name: str) -> str | None:
+    """Name the training framework of a model that `resolve_model` gave; None when none can train it."""
+    base, _ = split_modal(name)
+    if base in SEVENNET_NAMES or base.endswith(".pth"):
+        return "sevennet"
+    return "nequip" if base in ALLEGRO_NAMES or base.endswith((".nequip.zip", ".ckpt")) else None
+
+
+def _load_explorer(
+    config_path: Path, key_path: KeyPath, given: str, config: CampaignConfig, seeds: Sequence[Atoms]
+) -> LoadedModel:
+    try:
+        name = resolve_model(config_path, given)
+    except ModelError as error:
+        raise problem_at(config_path, key_path, str(error)) from error
+    model = _load(config_path, key_path, name, config, seeds)
+    if not model.model.compute_stress:
+        raise problem_at(
+            config_path,
+            key_path,
+            f"{given} gives no stress, and cells cannot be relaxed at a pressure without; choose another model",
+        )
+    return model
+
+
+def _load(
+    config_path: Path, key_path: KeyPath, name: str, config: CampaignConfig, seeds: Sequence[Atoms]
+) -> LoadedModel:
+    try:
+        model = load(name, device=config.model.device)
+        model.check_species(seeds)
+        if model.species is None:
+            _try_on(model, seeds)
+    except EntroveError as error:
+        raise problem_at(config_path, key_path, str(error)) from error
+    return model
+
+
+def _try_on(model: LoadedModel, seeds: Sequence[Atoms]) -> None:
+    """Evaluate the seeds with a model that does not say which elements it knows."""
+    from entrove.models.predict import predict
+
+    for atoms in seeds:
+        try:
+            predict(model, [atoms])
+        except EntroveError:
+            raise
+        except Exception as error:  # foreign code can raise anything
+            raise ModelError(
+                f"{model.name} cannot evaluate the seed {atoms.get_chemical_formula()} "
+                f"({type(error).__name__}: {error}); choose a model that knows these elements"
+            ) from error

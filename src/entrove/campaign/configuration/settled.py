@@ -1,0 +1,102 @@
+"""The configuration that a campaign was started with, and what may still change."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from entrove.campaign.configuration.config import CampaignConfig
+from entrove.campaign.configuration.config_file import format_key_path
+from entrove.errors import CampaignError
+
+_HEADER = (
+    "# The configuration of this campaign with every key resolved, written by entrove; edit your own file.\n"
+)
+
+FREE_TO_CHANGE = (
+    ("stopping",),
+    ("model", "device"),
+    ("model", "threads"),
+    ("model", "verify_batching"),
+    ("labelling", "executor"),
+    ("labelling", "time_limit_s"),
+    ("labelling", "longer_try_factor"),
+    ("labelling", "max_attempts"),
+    ("labelling", "keep_folders"),
+    ("labelling", "cache"),
+    ("labelling", "engine", "command"),
+    ("labelling", "engine", "pseudopotential_folder"),
+    ("labelling", "engine", "potential_folder"),
+    ("labelling", "engine", "data_folder"),
+    ("labelling", "engine", "device"),
+    ("labelling", "engine", "max_scf_steps"),
+    ("folder",),
+)
+"""Keys that say how much or where, not what is computed."""
+
+
+def settle_config(path: Path, config: CampaignConfig) -> None:
+    """Write the resolved configuration of a new campaign, or check that a continued one is the same.
+
+    Raises `CampaignError` when a key that decides what is computed differs.
+    """
+    wanted = config.model_dump(mode="json")
+    if path.exists():
+        found = read_settled(path).model_dump(mode="json")
+        changed = [key for key in _differences(found, wanted) if not _may_change(key)]
+        if changed:
+            listing = "; ".join(
+                f"{format_key_path(key)}: {_look_up(found, key)!r} before, {_look_up(wanted, key)!r} now"
+                for key in changed[:5]
+            )
+            raise CampaignError(
+                f"{path.parent}: this campaign was started with another configuration ({listing}); "
+                "put the old values back, or choose another folder with --folder"
+            )
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(
+        _HEADER + yaml.safe_dump(wanted, sort_keys=False, allow_unicode=True), encoding="utf-8"
+    )
+    partial.replace(path)
+
+
+def read_settled(path: Path) -> CampaignConfig:
+    """Read the configuration of a campaign; keys that a later version has added get their defaults.
+
+    A default stands for what was done before there was the key. The version of the folder's form, and with it
+    of this file, is kept by the ledger. Raises `CampaignError` when there are keys that this version does not
+    understand.
+    """
+    try:
+        return CampaignConfig.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (yaml.YAMLError, ValidationError) as error:
+        problems = (
+            "; ".join(f"{format_key_path(one['loc'])}: {one['msg']}" for one in error.errors()[:5])
+            if isinstance(error, ValidationError)
+            else str(error)
+        )
+        raise CampaignError(
+            f"{path}: this version of Entrove does not understand the configuration that the campaign was "
+            f"started with ({problems}); use the version that started it"
+        ) from error
+
+
+def _differences(found: Any, wanted: Any, at: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
+    if isinstance(found, dict) and isinstance(wanted, dict):
+        return [
+            different
+            for key in {**found, **wanted}
+            for different in _differences(found.get(key), wanted.get(key), (*at, key))
+        ]
+    return [] if found == wanted else [at]
+
+
+def _may_change(key: tuple[str | int, ...]) -> bool:
+    return any(key[: len(free)] == free for free in FREE_TO_CHANGE)
+
+
+def _look_up(values: Any, key: tuple[str | int, ...]) -> Any:
+    for part in key:
+        values = values.get(part) if isinstance(values, dict) else None
+    return values

@@ -1,0 +1,65 @@
+"""Write a configuration to start from."""
+
+import re
+from pathlib import Path
+from shutil import copyfile
+
+from entrove.campaign.configuration.config import CampaignConfig
+from entrove.campaign.configuration.reference import write_commented_yaml
+from entrove.errors import ConfigError
+from entrove.structures import read_structures, write_structures
+
+_HEADER = """\
+# A campaign of Entrove. Start it, or continue it after an interruption:  entrove run {name}
+# Keys that are commented out are at their defaults, which are the recommended values.
+# Paths are relative to this file. Unknown keys are errors.
+"""
+
+
+def write_starting_point(folder: Path, seed_files: list[Path]) -> Path:
+    """Create `folder` with a commented campaign.yaml and its seed structures; return the configuration.
+
+    Without `seed_files` the seed is silicon in the diamond structure. Names are those of folder and files, with
+    an underscore for what a name must not hold. Raises `ConfigError` when the folder holds a configuration
+    already or two seeds share a name, and `StructureError` when a seed is unreadable.
+    """
+    target = folder / "campaign.yaml"
+    if target.exists():
+        raise ConfigError(f"{target}: exists already; choose another folder, or edit it")
+    names = [_as_name(path.stem) for path in seed_files]
+    if len(set(names)) != len(names):
+        raise ConfigError(
+            f"two seed files have the same name ({', '.join(names)}); a phase is named after its file"
+        )
+    for path in seed_files:
+        read_structures(path)
+    folder.mkdir(parents=True, exist_ok=True)
+    seeds = []
+    for name, path in zip(names, seed_files, strict=True):
+        if path.resolve() != (folder / path.name).resolve():
+            copyfile(path, folder / path.name)
+        seeds.append({"phase": name, "file": path.name})
+    if not seeds:
+        from ase.build import bulk
+
+        write_structures(folder / "diamond.xyz", [bulk("Si", cubic=True)])
+        seeds.append({"phase": "diamond", "file": "diamond.xyz"})
+    given = {
+        "name": _as_name(folder.resolve().name),
+        "seeds": seeds,
+        "regime": {"pressures_GPa": [0.0, 10.0], "temperatures_K": [300.0, 1000.0]},
+        "labelling": {"engine": {"name": "gpaw"}},
+    }
+    target.write_text(
+        _HEADER.format(name=target.name) + write_commented_yaml(CampaignConfig, given), encoding="utf-8"
+    )
+    return target
+
+
+def _as_name(text: str) -> str:
+    """Turn a file's name into the name of a campaign or phase.
+
+    >>> _as_name("MgO (B1)"), _as_name("my project"), _as_name("beta-Sn_0.5")
+    ('MgO_B1', 'my_project', 'beta-Sn_0.5')
+    """
+    return re.sub(r"[^\w.+-]+", "_", text).strip("_")[:60] or "unnamed"

@@ -1,0 +1,41 @@
+"""Tie a command to the life of the campaign: `python -m entrove.labelling.execution.tether OWNER COMMAND...`.
+
+Parsl's processes outlive a campaign that is killed with SIGKILL: its interchange for good, its
+workers for two minutes, each keeping a core busy with a label that nobody waits for. This program
+runs the command, and ends it with everything it started as soon as the process OWNER is gone.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+POLL_S = 0.2
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command until it ends, the owner is gone, or SIGTERM; return its exit code."""
+    owner, command = int(arguments[0]), arguments[1:]
+    # Ctrl-C in a terminal reaches the whole process group; only the campaign decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _raise_exit)
+    process = subprocess.Popen(command, start_new_session=True)
+    try:
+        while process.poll() is None and os.getppid() == owner:
+            time.sleep(POLL_S)
+    finally:
+        if process.poll() is None:
+            # psutil is imported late: most of the time nothing has to be killed.
+            from entrove.labelling.execution.process_tree import kill_process_tree
+
+            kill_process_tree(process.pid)
+    return process.returncode or 0
+
+
+def _raise_exit(*_: object) -> None:
+    raise SystemExit(128 + signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

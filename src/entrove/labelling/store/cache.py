@@ -1,0 +1,273 @@
+"""Labels on disk: one SQLite file, one transaction per label, shared between campaigns."""
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+
+from entrove.errors import LabelError
+from entrove.labelling.label import Label, Outcome
+from entrove.labelling.level_of_theory import LevelOfTheory
+from entrove.labelling.store import claims
+from entrove.labelling.store.cache_schema import explain_database_error, open_database
+from entrove.structures import canonical_order, content_hash
+
+_LABEL_COLUMNS = (
+    "structure_hash, level_hash, outcome, cause, folder, energy, forces, stress, attempts, "
+    "engine_seconds, engine, engine_version, host_class, started_utc"
+)
+
+
+@dataclass(frozen=True)
+class LabelState:
+    """One line of `entrove labels FOLDER`. `level_of_theory` is a hash."""
+
+    structure_hash: str
+    level_of_theory: str
+    formula: str
+    outcome: Outcome
+    cause: str
+    attempts: int
+    engine_seconds: float
+    folder: str
+    finished_utc: str
+
+
+class LabelCache:
+    """Every label that was ever paid for, by content hash of the structure and level of theory.
+
+    Atoms are stored in canonical order, so a label is found for any order and any periodic images
+    of the same structure. All methods raise `LabelError` when the file is locked for longer than
+    `busy_timeout_s`, full, not writable, not a cache, or of a newer Entrove.
+    """
+
+    def __init__(self, path: str | Path, *, busy_timeout_s: float = 30.0):
+        self.path = Path(path)
+        self._connection = open_database(self.path, busy_timeout_s)
+
+    def __enter__(self) -> "LabelCache":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; the cache cannot be used afterwards."""
+        self._connection.close()
+
+    def get(self, atoms: Atoms, level: LevelOfTheory | str) -> Label | None:
+        """The label of this structure at this level, in the atom order of `atoms`, or None."""
+        return self.get_by_hash(content_hash(atoms), atoms, level)
+
+    def get_by_hash(self, structure_hash: str, atoms: Atoms, level: LevelOfTheory | str) -> Label | None:
+        """As `get`, for a caller who knows the content hash of `atoms` already."""
+        with self._errors():
+            row = self._connection.execute(
+                f"SELECT {_LABEL_COLUMNS} FROM labels WHERE structure_hash = ? AND level_hash = ?",
+                (structure_hash, _hash_of(level)),
+            ).fetchone()
+        return None if row is None else _label_from_row(row).reordered(np.argsort(canonical_order(atoms)))
+
+    def put(
+        self, atoms: Atoms, label: Label, level: LevelOfTheory, *, electrons: int = 0, kpoints: int = 1
+    ) -> None:
+        """Store a label whose forces are in the order of `atoms`, in one transaction, which ends this process's claim.
+
+        A converged label that is there already stays: whoever came first was paid.
+        """
+        if label.level_of_theory != level.hash:
+            raise LabelError(
+                f"a label at level {label.level_of_theory} cannot be stored at {level.hash}; label it again"
+            )
+        order = canonical_order(atoms)
+        label = label.reordered(order)
+        row = {
+            "structure_hash": label.structure_hash,
+            "level_hash": label.level_of_theory,
+            "outcome": label.outcome.value,
+            "cause": label.cause,
+            "folder": label.folder,
+            "energy": label.energy_eV,
+            "forces": _to_blob(label.forces_eV_per_A),
+            "stress": _to_blob(label.stress_eV_per_A3),
+            "attempts": label.attempts,
+            "engine_seconds": label.engine_seconds,
+            "engine": label.engine,
+            "engine_version": label.engine_version,
+            "host_class": label.host_class,
+            "started_utc": label.started_utc,
+            "formula": atoms.get_chemical_formula(),
+            "atom_count": len(atoms),
+            "electrons": electrons,
+            "kpoints": kpoints,
+            "structure": _structure_to_json(atoms, order),
+        }
+        names = ", ".join(row)
+        values = ", ".join(f":{name}" for name in row)
+        updates = ", ".join(f"{name} = excluded.{name}" for name in row)
+        with self._transaction() as connection:
+            connection.execute(
+                "INSERT OR IGNORE INTO levels (hash, engine, settings) VALUES (?, ?, ?)",
+                (level.hash, level.engine, level.settings),
+            )
+            connection.execute(
+                f"INSERT INTO labels ({names}) VALUES ({values}) ON CONFLICT DO UPDATE SET {updates}, "
+                f"finished_utc = CURRENT_TIMESTAMP WHERE labels.outcome != '{Outcome.CONVERGED}'",
+                row,
+            )
+            claims.release(connection, label.structure_hash, label.level_of_theory)
+
+    def claim(self, structure_hash: str, level: LevelOfTheory | str) -> bool:
+        """Say that this process computes a label; False when another process that is alive said so before.
+
+        Look at the cache again afterwards: the other process may just have finished.
+        """
+        with self._transaction(durable=False) as connection:
+            return claims.take(connection, structure_hash, _hash_of(level))
+
+    def renew_claims(self) -> None:
+        """Say that this process still computes what it claimed; needed every `claims.HEARTBEAT_S`."""
+        with self._transaction(durable=False) as connection:
+            claims.renew(connection)
+
+    def release_claims(self, structure_hashes: Iterable[str], level: LevelOfTheory | str) -> None:
+        """Let others compute what this process claimed and does not compute any more."""
+        with self._transaction(durable=False) as connection:
+            for structure_hash in structure_hashes:
+                claims.release(connection, structure_hash, _hash_of(level))
+
+    def reject(self, structure_hash: str, level: LevelOfTheory | str, cause: str) -> None:
+        """Quarantine a label that was believed until now."""
+        with self._transaction() as connection:
+            changed = connection.execute(
+                "UPDATE labels SET outcome = ?, cause = ? WHERE structure_hash = ? AND level_hash = ?",
+                (Outcome.REJECTED.value, cause, structure_hash, _hash_of(level)),
+            ).rowcount
+        if not changed:
+            raise LabelError(
+                f"{self.path}: holds no label of structure {structure_hash} that could be rejected"
+            )
+
+    def states(
+        self, level: LevelOfTheory | str | None = None, structure_hashes: Iterable[str] | None = None
+    ) -> list[LabelState]:
+        """The state of every label, oldest first; of one level or of some structures only."""
+        wanted = None if structure_hashes is None else set(structure_hashes)
+        with self._errors():
+            rows = self._connection.execute(
+                "SELECT structure_hash, level_hash, formula, outcome, cause, attempts, engine_seconds, "
+                "folder, finished_utc FROM labels WHERE level_hash = coalesce(?, level_hash) ORDER BY rowid",
+                (None if level is None else _hash_of(level),),
+            ).fetchall()
+        names = [field.name for field in fields(LabelState)]
+        records: list[dict[str, Any]] = [dict(zip(names, row, strict=True)) for row in rows]
+        for record in records:
+            record["outcome"] = Outcome(record["outcome"])
+        states = [LabelState(**record) for record in records]
+        return [state for state in states if wanted is None or state.structure_hash in wanted]
+
+    def forget_failure(self, structure_hash: str, level: LevelOfTheory | str) -> bool:
+        """Delete a quarantined label, so that it is tried again; False when there is none."""
+        with self._transaction() as connection:
+            deleted = connection.execute(
+                "DELETE FROM labels WHERE structure_hash = ? AND level_hash = ? AND outcome != ?",
+                (structure_hash, _hash_of(level), Outcome.CONVERGED.value),
+            ).rowcount
+        return deleted > 0
+
+    def levels(self) -> list[LevelOfTheory]:
+        """Every level of theory that a label was ever stored at."""
+        with self._errors():
+            rows = self._connection.execute("SELECT engine, settings FROM levels ORDER BY rowid").fetchall()
+        return [LevelOfTheory(*row) for row in rows]
+
+    def labelled_structures(self, level: LevelOfTheory | str) -> Iterator[Atoms]:
+        """Every converged label of a level as `Atoms` with results, in the order they were stored."""
+        with self._errors():
+            rows = self._connection.execute(
+                f"SELECT structure, {_LABEL_COLUMNS} FROM labels "
+                "WHERE level_hash = ? AND outcome = ? ORDER BY rowid",
+                (_hash_of(level), Outcome.CONVERGED.value),
+            ).fetchall()
+        for structure, *row in rows:
+            yield _label_from_row(row).attach(Atoms(**json.loads(structure)))
+
+    def costs(self, level: LevelOfTheory | str) -> list[tuple[int, int, int, float]]:
+        """Atoms, electrons, k-points and engine seconds of every converged label of a level."""
+        with self._errors():
+            return self._connection.execute(
+                "SELECT atom_count, electrons, kpoints, engine_seconds FROM labels "
+                "WHERE level_hash = ? AND outcome = ? AND engine_seconds > 0",
+                (_hash_of(level), Outcome.CONVERGED.value),
+            ).fetchall()
+
+    @contextmanager
+    def _transaction(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
+        with self._errors():
+            # Claims may be lost when the power fails, labels may not; waiting for the disk takes milliseconds.
+            self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise LabelError(explain_database_error(self.path, error)) from error
+
+
+def _hash_of(level: LevelOfTheory | str) -> str:
+    return level if isinstance(level, str) else level.hash
+
+
+def _label_from_row(row: Iterable) -> Label:
+    columns = dict(zip(_LABEL_COLUMNS.split(", "), row, strict=True))
+    stress = _from_blob(columns["stress"])
+    return Label(
+        structure_hash=columns["structure_hash"],
+        level_of_theory=columns["level_hash"],
+        outcome=Outcome(columns["outcome"]),
+        cause=columns["cause"],
+        folder=columns["folder"],
+        energy_eV=columns["energy"],
+        forces_eV_per_A=_from_blob(columns["forces"]),
+        stress_eV_per_A3=stress,
+        attempts=columns["attempts"],
+        engine_seconds=columns["engine_seconds"],
+        engine=columns["engine"],
+        engine_version=columns["engine_version"],
+        host_class=columns["host_class"],
+        started_utc=columns["started_utc"],
+    )
+
+
+def _to_blob(array: np.ndarray | None) -> bytes | None:
+    return None if array is None else np.ascontiguousarray(array, dtype="<f8").tobytes()
+
+
+def _from_blob(blob: bytes | None) -> np.ndarray | None:
+    return None if blob is None else np.frombuffer(blob, dtype="<f8").reshape(-1, 3).copy()
+
+
+def _structure_to_json(atoms: Atoms, order: np.ndarray) -> str:
+    return json.dumps(
+        {
+            "numbers": atoms.numbers[order].tolist(),
+            "positions": atoms.positions[order].tolist(),
+            "cell": atoms.cell.array.tolist(),
+            "pbc": atoms.pbc.tolist(),
+        }
+    )

@@ -1,0 +1,129 @@
+"""How the label cache lies on disk, and what SQLite's errors mean to a user."""
+
+import os
+import sqlite3
+from pathlib import Path
+
+from entrove.errors import LabelError
+from entrove.labelling.store import claims
+
+SCHEMA_VERSION = 1
+APPLICATION_ID = 0x454E5452
+"""Marks the file as Entrove's ('ENTR'), in SQLite's own header."""
+
+NETWORK_FILESYSTEMS = ("nfs", "nfs4", "lustre", "gpfs", "beegfs", "cifs", "smb3", "ceph", "afs", "fuse.sshfs")
+
+_SCHEMA = (
+    "CREATE TABLE levels (hash TEXT PRIMARY KEY, engine TEXT NOT NULL, settings TEXT NOT NULL)",
+    """
+CREATE TABLE labels (
+    structure_hash TEXT NOT NULL,
+    level_hash TEXT NOT NULL REFERENCES levels (hash),
+    outcome TEXT NOT NULL,
+    cause TEXT NOT NULL,
+    folder TEXT NOT NULL,
+    energy REAL,             -- eV
+    forces BLOB,             -- eV/A, float64, canonical atom order
+    stress BLOB,             -- eV/A^3, float64, 3 x 3
+    attempts INTEGER NOT NULL,
+    engine_seconds REAL NOT NULL,
+    engine TEXT NOT NULL,
+    engine_version TEXT NOT NULL,
+    host_class TEXT NOT NULL,
+    started_utc TEXT NOT NULL,
+    finished_utc TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP,
+    formula TEXT NOT NULL,
+    atom_count INTEGER NOT NULL,
+    electrons INTEGER NOT NULL,
+    kpoints INTEGER NOT NULL,
+    structure TEXT NOT NULL, -- JSON: numbers, positions and cell (A), pbc, in canonical atom order
+    PRIMARY KEY (structure_hash, level_hash)
+)
+""",
+)
+
+
+def open_database(path: Path, busy_timeout_s: float) -> sqlite3.Connection:
+    """Open or create the cache. Raises `LabelError` when that cannot be done safely."""
+    connection = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(path, timeout=busy_timeout_s, isolation_level=None)
+        # Write-ahead logging needs shared memory, which network file systems do not have.
+        connection.execute(f"PRAGMA journal_mode = {'DELETE' if network_filesystem(path) else 'WAL'}")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+        _create_or_check(path, connection)
+    except (sqlite3.Error, OSError) as error:
+        if connection is not None:
+            connection.close()
+        raise LabelError(explain_database_error(path, error)) from error
+    except LabelError:
+        if connection is not None:
+            connection.close()
+        raise
+    return connection
+
+
+def _create_or_check(path: Path, connection: sqlite3.Connection) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        application = connection.execute("PRAGMA application_id").fetchone()[0]
+        tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        if tables and application != APPLICATION_ID:
+            raise LabelError(
+                f"{path}: is a database of another program; give the label cache a file of its own"
+            )
+        if version > SCHEMA_VERSION:
+            raise LabelError(
+                f"{path}: was written by a newer Entrove (schema {version}, this one reads up to "
+                f"{SCHEMA_VERSION}); update Entrove, or use another cache"
+            )
+        if not tables:
+            for statement in _SCHEMA:
+                connection.execute(statement)
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        # Caches of the first Entrove have no such table, and it can be lost without loss.
+        connection.execute(claims.TABLE)
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def network_filesystem(path: Path) -> bool:
+    """Whether `path` lies on a file system of the network, as far as Linux tells."""
+    mounts = Path("/proc/mounts")
+    if not mounts.exists():
+        return False
+    real = os.path.realpath(path)
+    best, kind = "", ""
+    for line in mounts.read_text().splitlines():
+        _, mount_point, filesystem, *_ = line.split(" ")
+        mount_point = mount_point.replace("\\040", " ")
+        inside = real == mount_point or real.startswith(mount_point.rstrip("/") + "/")
+        if inside and len(mount_point) >= len(best):
+            best, kind = mount_point, filesystem
+    return kind in NETWORK_FILESYSTEMS
+
+
+def explain_database_error(path: Path, error: Exception) -> str:
+    """What happened to the cache and what to do about it."""
+    text = str(error)
+    remedies = {
+        "locked": "another process keeps it locked; wait for that process or stop it, then start again",
+        "full": "the disk is full; make room, then start again: finished labels are kept",
+        "No space": "the disk is full; make room, then start again: finished labels are kept",
+        "disk I/O": "the disk failed or is full; make room, then start again: finished labels are kept",
+        "readonly": "it cannot be written; check the permissions of the file and its folder",
+        "read-only": "it cannot be written; check the permissions of the file and its folder",
+        "Permission": "it cannot be written; check the permissions of the file and its folder",
+        "unable to open": "it cannot be opened; check that its folder exists and can be written",
+        "not a database": "it is no label cache; move it away or give another path under labelling: cache",
+        "malformed": "it is damaged; move it away: labels whose folders were kept are collected again",
+    }
+    remedy = next((words for key, words in remedies.items() if key in text), "check the file and its disk")
+    return f"label cache {path}: {text}: {remedy}"

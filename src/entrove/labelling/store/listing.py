@@ -1,0 +1,75 @@
+"""What happened to the labels of a campaign folder, and how to try quarantined ones again."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from entrove.errors import LabelError
+from entrove.labelling.attempt import AttemptFolder
+from entrove.labelling.label import Outcome
+from entrove.labelling.level_of_theory import LEVEL_FILE, LevelOfTheory
+from entrove.labelling.store.cache import LabelCache, LabelState
+
+
+def read_level(work_folder: str | Path) -> LevelOfTheory:
+    """The level of theory of the labels in a work folder. Raises `LabelError` when there is none."""
+    path = Path(work_folder) / LEVEL_FILE
+    if not path.is_file():
+        raise LabelError(
+            f"{work_folder}: nothing was labelled here yet (no {LEVEL_FILE}); run the campaign first"
+        )
+    return LevelOfTheory(**json.loads(path.read_text()))
+
+
+def list_states(
+    work_folder: str | Path, cache: LabelCache, structure_hashes: Iterable[str] = ()
+) -> list[LabelState]:
+    """State of every label that was computed in this folder, and of the structures that are named.
+
+    Naming them also shows labels that a shared cache brought from another campaign, and those whose
+    folders were not kept. What counts is the structure and not the path that the cache remembers: a
+    campaign may be moved, or be looked at through another path.
+    """
+    wanted = {*structure_hashes, *_structures_in(Path(work_folder))}
+    states = cache.states(read_level(work_folder), wanted)
+    return [replace(state, folder=str(_folder_now(Path(work_folder), state))) for state in states]
+
+
+def unfinished_structures(work_folder: str | Path, cache: LabelCache) -> list[str]:
+    """Content hashes of structures with attempts in this folder and no label yet: running or interrupted."""
+    finished = {state.structure_hash for state in cache.states(read_level(work_folder))}
+    return sorted(_structures_in(Path(work_folder), "attempt-*") - finished)
+
+
+def release_quarantined(
+    work_folder: str | Path, cache: LabelCache, structure_hashes: Iterable[str] | None = None
+) -> list[LabelState]:
+    """Let quarantined labels be tried again from the start; return what was released.
+
+    All of this folder, or those of the structures that are named, wherever they were computed. Their
+    attempts stay in the folder under another name. The caller sees to it that no campaign labels in this
+    folder meanwhile.
+    """
+    level = read_level(work_folder)
+    named = None if structure_hashes is None else set(structure_hashes)
+    failed = [
+        state
+        for state in list_states(work_folder, cache, named or ())
+        if state.outcome is not Outcome.CONVERGED and (named is None or state.structure_hash in named)
+    ]
+    for state in failed:
+        # The folder first: were the process killed in between, the label would still be listed.
+        AttemptFolder.of(Path(work_folder).absolute(), state.structure_hash).release()
+        cache.forget_failure(state.structure_hash, level)
+    return failed
+
+
+def _structures_in(work_folder: Path, pattern: str = "*attempt-*") -> set[str]:
+    return {folder.parent.name for folder in work_folder.glob(f"*/*/{pattern}")}
+
+
+def _folder_now(work_folder: Path, state: LabelState) -> Path:
+    """Where the folder of a label is: the campaign that computed it may have been moved since."""
+    here = AttemptFolder.of(work_folder, state.structure_hash).root / Path(state.folder).name
+    return here if here.is_dir() else Path(state.folder)

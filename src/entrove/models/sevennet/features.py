@@ -1,0 +1,89 @@
+"""SevenNet's last layer as per-atom features.
+
+They are the invariant (l = 0, even) node features that enter the energy readout: what the network knows
+about an atom's surroundings, through all its message passing, before it is turned into one number. They are
+as symmetric as the network: SevenNet-0 respects rotations, not inversion.
+"""
+
+import hashlib
+from collections import OrderedDict
+from typing import Any
+
+import torch
+from torch_sim.state import SimState
+
+from entrove._optional import require
+from entrove.errors import ModelError
+from entrove.models.edge_features import EdgeFeatures
+from entrove.models.neighbours import Neighbours
+from entrove.models.sevennet.model import SevenNetModel
+from entrove.models.torch_settings import default_dtype
+
+READOUT = "reduce_input_to_hidden"
+"""SevenNet's name for the first module of the energy readout."""
+
+
+class SevenNetFeatures:
+    """A feature map; it shares the network's weights and its neighbour search with the model."""
+
+    def __init__(self, model: SevenNetModel, *, name: str) -> None:
+        self._model = model
+        self._name = name
+        self._trunk = _trunk(model.network)
+        self._columns = _invariant_columns(model.network).to(model.device)
+
+    @property
+    def length(self) -> int:
+        """Number of features per atom."""
+        return len(self._columns)
+
+    def evaluate(self, state: SimState, *, pull_back: bool = True) -> EdgeFeatures:
+        """Compute the features of every atom of a batch, in the network's precision."""
+        key = require("sevenn._keys", extra="sevennet")
+        state = state.to(device=self._model.device, dtype=self._model.dtype)
+        found = self._model.search(state)
+        vectors = found.vectors.detach().requires_grad_(pull_back)
+        neighbours = Neighbours(found.centre, found.neighbour, found.shifts, vectors)
+        with default_dtype(self._model.network_dtype), torch.set_grad_enabled(pull_back):
+            graph = self._trunk(self._model.graph(state, neighbours))
+        return EdgeFeatures(state, neighbours, vectors, graph[key.NODE_FEATURE][:, self._columns])
+
+    def describe(self) -> dict[str, object]:
+        """Name, fidelity, length, and a hash of the weights: a fine-tuned model has other features."""
+        digest = hashlib.sha256()
+        for weight in self._trunk.state_dict().values():
+            digest.update(weight.detach().cpu().contiguous().numpy().tobytes())
+        return {
+            "features": "sevennet last layer",
+            "model": self._name,
+            "fidelity": self._model.modal_index,
+            "length": self.length,
+            "weights_sha256": digest.hexdigest(),
+        }
+
+
+def _trunk(network: Any) -> Any:
+    """Cut the network before its readout; the modules are shared, not copied."""
+    modules = OrderedDict(network.named_children())
+    if READOUT not in modules:
+        raise ModelError(
+            f"this SevenNet network has no module '{READOUT}', so its last layer cannot be found; "
+            "use Gaussian-overlap fingerprints"
+        )
+    names = list(modules)
+    before = OrderedDict((name, modules[name]) for name in names[: names.index(READOUT)])
+    sequential = require("sevenn.nn.sequential", extra="sevennet")
+    trunk = sequential.AtomGraphSequential(before, cutoff=network.cutoff, type_map=network.type_map)
+    return trunk.eval()
+
+
+def _invariant_columns(network: Any) -> torch.Tensor:
+    """Find the columns of the node features that do not change when the crystal is rotated."""
+    o3 = require("e3nn.o3", extra="sevennet")
+    irreps = o3.Irreps(network.get_irreps_in(READOUT))
+    columns = [
+        torch.arange(part.start, part.stop)
+        for part, (_count, irrep) in zip(irreps.slices(), irreps, strict=True)
+        if irrep.l == 0 and irrep.p == 1
+    ]
+    return torch.cat(columns)

@@ -1,0 +1,228 @@
+"""The entropy bias as an ASE calculator, for any ASE script."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from ase import Atoms
+from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
+from torch_sim.io import atoms_to_state
+
+from entrove.entropy.dataset import EntropyDataset
+from entrove.entropy.functional import Entropy
+from entrove.entropy.storage import as_json, differences
+from entrove.errors import ConfigError, ModelError, StructureError
+from entrove.features import FeatureMap
+from entrove.sampling.bias.entropy_gradient import entropy_gradient
+
+VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
+
+
+class EntropyCalculator(Calculator):
+    """E = E_base - kappa S for any ASE calculator `base` and a dataset, or any other entropy.
+
+    Energy in eV, forces in eV/A, stress in eV/A^3 (ASE's sign and Voigt order); all carry the bias.
+    Whatever is asked for first, base and bias are computed together, so that no later question, with atoms or
+    without, can get an unbiased or an old value: a change of the atoms, of `kappa_eV`, of the dataset, of the
+    base, or of a value in the base's `parameters` makes it compute everything anew. (A base that changes
+    without a trace there, say by training, needs `reset()` of both.) `results` also holds `base_energy` (eV),
+    `base_forces` (eV/A) and `entropy`.
+
+    `dataset` is an `EntropyDataset`, which brings its features, or an entropy such as `LocalEntropy` with the
+    feature map `features`. Stress is given for cells with a volume that are periodic in some direction, when
+    the base has one. Raises `ConfigError` for a kappa that is negative or not finite, and for features that
+    are missing or not those of the dataset.
+
+    Example::
+
+        atoms.calc = EntropyCalculator(EMT(), dataset, kappa_eV=2.0)
+        atoms.calc = EntropyCalculator(EMT(), LocalEntropy(), kappa_eV=0.1, features=GaussianOverlap())
+    """
+
+    implemented_properties: ClassVar[list[str]] = [
+        "energy", "free_energy", "forces", "stress", "base_energy", "base_forces", "entropy",
+    ]  # fmt: skip
+
+    def __init__(
+        self,
+        base: Calculator,
+        dataset: EntropyDataset | Entropy,
+        kappa_eV: float = 1.0,
+        *,
+        features: FeatureMap | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.base = base
+        self._given_features = features
+        self._seen: _Seen | None = None
+        self.dataset = dataset
+        self.kappa_eV = kappa_eV
+
+    @property
+    def dataset(self) -> EntropyDataset | Entropy:
+        """What the bias drives away from."""
+        return self._dataset
+
+    @dataset.setter
+    def dataset(self, value: EntropyDataset | Entropy) -> None:
+        self._features = _features_for(value, self._given_features)
+        self._dataset = value
+        self.results = {}
+
+    @property
+    def kappa_eV(self) -> float:
+        """Strength of the bias in eV."""
+        return self._kappa_eV
+
+    @kappa_eV.setter
+    def kappa_eV(self, value: float) -> None:
+        check_strength(value)
+        self._kappa_eV = float(value)
+        self.results = {}
+
+    def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
+        """Name what changed since the last calculation: of the atoms, and `bias` for all else."""
+        changes = list(super().check_state(atoms, tol=tol))
+        return changes if self._is_up_to_date() else [*changes, "bias"]
+
+    def get_property(self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True) -> Any:
+        """Give a result for these atoms, or for those of the last calculation.
+
+        Raises `StructureError` when there were none yet.
+        """
+        if atoms is None:
+            if self.atoms is None:
+                raise StructureError(
+                    "no structure is known yet; ask an ase.Atoms that has this calculator, or pass atoms="
+                )
+            # ASE looks for changes only when it is given atoms.
+            if not self._is_up_to_date():
+                self.results = {}
+        return super().get_property(name, atoms, allow_calculation)
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: list[str] | None = None,
+        system_changes: list[str] = all_changes,
+    ) -> None:
+        """Compute energy, forces and stress of base and bias together.
+
+        Raises `StructureError` for atoms that have no features.
+        """
+        super().calculate(atoms, properties, system_changes)
+        assert self.atoms is not None
+        self.results = {}
+        now = self._now()
+        if self._seen is not None and self._seen.base is now.base and not self._seen.has_parameters_of(now):
+            self.base.reset()  # not every calculator of ASE forgets its results when it is set
+        energy = _number(self.base.get_potential_energy(self.atoms))
+        forces = np.array(self.base.get_forces(self.atoms), dtype=float)
+        state = atoms_to_state([self.atoms], device=torch.device("cpu"), dtype=torch.float64)
+        slope = entropy_gradient(state, self._features, [now.functional])
+        entropy = float(slope.entropy[0])
+        self.results = {
+            "energy": energy - self.kappa_eV * entropy,
+            "forces": forces + self.kappa_eV * slope.positions.cpu().numpy(),
+            "base_energy": energy,
+            "base_forces": forces,
+            "entropy": entropy,
+        }
+        # The bias has no electronic entropy of its own: it shifts both of the base's energies alike.
+        self.results["free_energy"] = self._base_free_energy(self.atoms) - self.kappa_eV * entropy
+        base_stress = self._base_stress(self.atoms)
+        if base_stress is not None:
+            bias = self.kappa_eV / self.atoms.get_volume() * slope.strain[0].cpu().numpy()
+            self.results["stress"] = base_stress - np.array([bias[i, j] for i, j in VOIGT])
+        self._seen = now
+
+    def _now(self) -> "_Seen":
+        # A dataset gives the same functional until it changes.
+        functional = self.dataset.functional() if isinstance(self.dataset, EntropyDataset) else self.dataset
+        return _Seen(self.kappa_eV, functional, self.base, dict(getattr(self.base, "parameters", None) or {}))
+
+    def _is_up_to_date(self) -> bool:
+        return self._seen is not None and self._seen.equals(self._now())
+
+    def _base_free_energy(self, atoms: Atoms) -> float:
+        try:
+            return _number(self.base.get_potential_energy(atoms, force_consistent=True))
+        except PropertyNotImplementedError:
+            return _number(self.base.get_potential_energy(atoms))
+
+    def _base_stress(self, atoms: Atoms) -> np.ndarray | None:
+        if not atoms.pbc.any() or atoms.cell.rank < 3:
+            return None
+        try:
+            return np.array(self.base.get_stress(atoms), dtype=float)
+        except PropertyNotImplementedError:
+            return None
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What a result depends on, beside the atoms."""
+
+    kappa_eV: float
+    functional: Entropy
+    base: Calculator
+    parameters: Mapping[str, Any]
+
+    def equals(self, other: "_Seen") -> bool:
+        return (
+            self.kappa_eV == other.kappa_eV
+            and self.functional is other.functional
+            and self.base is other.base
+            and self.has_parameters_of(other)
+        )
+
+    def has_parameters_of(self, other: "_Seen") -> bool:
+        return self.parameters.keys() == other.parameters.keys() and all(
+            _is_same(value, other.parameters[key]) for key, value in self.parameters.items()
+        )
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    # Arrays and objects are replaced when they are set to something else; numbers and words may be made anew.
+    return one is other or (isinstance(one, bool | int | float | str) and one == other)
+
+
+def check_strength(kappa_eV: float) -> None:
+    """Raise `ConfigError` for a strength that is negative or not finite."""
+    if not (np.isfinite(kappa_eV) and kappa_eV >= 0):
+        raise ConfigError(
+            f"kappa_eV={kappa_eV} is not allowed; give a finite strength of zero or more, in eV"
+        )
+
+
+def require_same_features(features: FeatureMap | None, functional: Entropy | None) -> None:
+    """Raise `ConfigError` when an entropy knows its feature map, and it is another one than `features`."""
+    own = getattr(functional, "features", None)
+    if own is None or own is features or features is None:
+        return
+    difference = differences(as_json(own.describe()), as_json(features.describe()))
+    if difference:
+        raise ConfigError(
+            f"the entropy was made with other features ({difference}); use those of its dataset, dataset.features"
+        )
+
+
+def _features_for(entropy: EntropyDataset | Entropy, given: FeatureMap | None) -> FeatureMap:
+    if isinstance(entropy, EntropyDataset):
+        require_same_features(given, entropy.functional())
+        return entropy.features
+    features = given if given is not None else getattr(entropy, "features", None)
+    if features is None:
+        raise ConfigError("an entropy needs a feature map; pass features=, for example GaussianOverlap()")
+    require_same_features(features, entropy)
+    return features
+
+
+def _number(value: float | None) -> float:
+    """Turn what an ASE calculator gives for an energy into a plain float."""
+    if value is None:
+        raise ModelError("the base calculator gave no energy; check it on its own first")
+    return float(value)

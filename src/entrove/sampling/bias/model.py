@@ -1,0 +1,144 @@
+"""Model plus entropy bias, E = E_base - kappa S, for batches and for ASE.
+
+Forces and stress carry the bias: F = F_base + kappa dS/dr, stress = stress_base - (kappa / V) dS/dstrain.
+Both doors always compute everything together and keep the parts (`base_energy`, `entropy`) apart, so
+that no order of questions can mix biased with unbiased values.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch_sim.models.interface import ModelInterface
+from torch_sim.state import SimState
+
+from entrove.entropy.dataset import EntropyDataset
+from entrove.entropy.functional import Entropy
+from entrove.errors import ConfigError
+from entrove.features import FeatureMap
+from entrove.sampling.batch import reduce_atoms
+from entrove.sampling.bias.calculator import EntropyCalculator, check_strength, require_same_features
+from entrove.sampling.bias.entropy_gradient import EntropyGradient, entropy_gradient
+from entrove.sampling.precision import in_double, plain_state
+
+__all__ = ["EntropyBias", "EntropyCalculator"]
+
+
+class EntropyBias(ModelInterface):
+    """A torch-sim model with E = E_base - kappa S for each system of a batch.
+
+    `functionals` and `kappa_eV` hold one entry for each system, in the order of the batch; None, or a
+    kappa of zero, leaves a system unbiased and costs nothing. `largest_bias_force_eV_per_A` bounds the
+    bias force on each atom, and `largest_bias_virial_eV` the bias on the cell, kappa |dS/dstrain| in the
+    Frobenius norm (bias stress times volume), where given: kappa of that system is scaled down until
+    the bounds hold, which keeps the net force zero and force and stress consistent with each other.
+
+    A system whose features cannot be computed (two atoms at one place, a collapsed cell) gets no bias force and an
+    energy that is not a number, which the guards look for; the others are not touched.
+
+    Results, beside energy, forces and stress: `base_energy` (eV), `base_forces` (eV/A), `entropy`
+    (dimensionless, NaN where unbiased), `kappa_eV` (as applied) and `entropy_slope`, the rms over atoms
+    of |dS/dr| in 1/A. Works in float64 whatever the precision of the base.
+    """
+
+    def __init__(
+        self,
+        base: ModelInterface,
+        features: FeatureMap | None,
+        functionals: Sequence[Entropy | None],
+        kappa_eV: Float[Tensor, " systems"],
+        largest_bias_force_eV_per_A: Float[Tensor, " systems"] | None = None,
+        largest_bias_virial_eV: Float[Tensor, " systems"] | None = None,
+    ) -> None:
+        super().__init__()
+        if len(functionals) != len(kappa_eV):
+            raise ConfigError(
+                f"{len(functionals)} functionals but {len(kappa_eV)} strengths; "
+                "give one of each for every system"
+            )
+        if features is None and any(functional is not None for functional in functionals):
+            raise ConfigError("an entropy needs a feature map; pass features=, for example GaussianOverlap")
+        for functional in {id(one): one for one in functionals}.values():
+            require_same_features(features, functional)
+        self.base = in_double(base)
+        self.features = features
+        self.functionals = tuple(functionals)
+        self.kappa_eV = kappa_eV.to(device=base.device, dtype=torch.float64)
+        self.largest_bias_force_eV_per_A = largest_bias_force_eV_per_A
+        self.largest_bias_virial_eV = largest_bias_virial_eV
+        self._device = base.device
+        self._dtype = torch.float64
+        self._compute_stress = base.compute_stress
+        self._compute_forces = True
+
+    @classmethod
+    def for_dataset(
+        cls, base: ModelInterface, dataset: EntropyDataset, kappa_eV: float | Sequence[float], systems: int
+    ) -> "EntropyBias":
+        """Bias each of `systems` systems against the dataset as it is now, with the dataset's own features.
+
+        `kappa_eV` is one strength for all, or one for each. Later additions to the dataset do not change it.
+        Raises `ConfigError` for a strength that is negative or not finite, or for a wrong number of them.
+        """
+        strengths = [kappa_eV] * systems if isinstance(kappa_eV, int | float) else list(kappa_eV)
+        for strength in strengths:
+            check_strength(strength)
+        kappa = torch.tensor(strengths, dtype=torch.float64)
+        return cls(base, dataset.features, [dataset.functional()] * systems, kappa)
+
+    def forward(self, state: SimState, **kwargs: Any) -> dict[str, Tensor]:
+        """Evaluate base and bias together.
+
+        Raises `ConfigError` when the batch does not have one system for each functional.
+        """
+        systems = state.cell.shape[0]
+        if systems != len(self.functionals):
+            raise ConfigError(
+                f"a batch of {systems} systems but {len(self.functionals)} functionals; "
+                "give one for every system"
+            )
+        base = self.base(plain_state(state, torch.float64), **kwargs)
+        slope = self._slope(state)
+        length = slope.positions.norm(dim=1)
+        kappa = self._bounded(reduce_atoms(length, state, reduce="amax"), slope.strain.norm(dim=(1, 2)))
+        results = dict(base)
+        results["base_energy"] = base["energy"]
+        results["base_forces"] = base["forces"]
+        results["entropy"] = slope.entropy
+        results["kappa_eV"] = kappa
+        results["entropy_slope"] = reduce_atoms(length.square(), state, reduce="mean").sqrt()
+        results["energy"] = base["energy"] - torch.where(kappa > 0, kappa * slope.entropy, 0.0)
+        results["forces"] = base["forces"] + kappa[state.system_idx, None] * slope.positions
+        if "stress" in base:
+            # Molecules have no volume, and no stress to bias.
+            volume = state.volume.abs()
+            density = torch.where((kappa > 0) & (volume > 0), kappa / volume.clamp_min(1e-300), 0.0)
+            results["stress"] = base["stress"] - density[:, None, None] * slope.strain
+        return results
+
+    def _slope(self, state: SimState) -> EntropyGradient:
+        active = (self.kappa_eV > 0).tolist()
+        functionals = [
+            functional if on else None for functional, on in zip(self.functionals, active, strict=True)
+        ]
+        if self.features is None or not any(functional is not None for functional in functionals):
+            return EntropyGradient.nothing(state)
+        return entropy_gradient(
+            plain_state(state, torch.float64), self.features, functionals, leave_out_broken=True
+        )
+
+    def _bounded(
+        self, longest: Float[Tensor, " systems"], strain: Float[Tensor, " systems"]
+    ) -> Float[Tensor, " systems"]:
+        """Scale kappa down so that kappa * longest |dS/dr| and kappa * |dS/dstrain| stay within bounds."""
+        biased = torch.tensor([one is not None for one in self.functionals], device=self.device)
+        kappa = torch.where(biased, self.kappa_eV, 0.0)
+        for bound, slope in (
+            (self.largest_bias_force_eV_per_A, longest),
+            (self.largest_bias_virial_eV, strain),
+        ):
+            if bound is not None:
+                kappa = torch.where(slope > 0, torch.minimum(kappa, bound / slope.clamp_min(1e-300)), kappa)
+        return kappa

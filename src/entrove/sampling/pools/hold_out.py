@@ -1,0 +1,47 @@
+"""The validation set: other strains and shears than the anchors', and hot MD from other trajectories."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from ase import Atoms
+from torch_sim.models.interface import ModelInterface
+
+from entrove.sampling.candidates import Candidate
+from entrove.sampling.config import SamplingConfig
+from entrove.sampling.pools.random_md import run_plain_md
+from entrove.sampling.pools.strained import deform, without_copies
+from entrove.sampling.walkers.grid import Start
+
+
+def generate_hold_out(
+    starts: Sequence[Start],
+    temperatures_K: Sequence[float],
+    anchors: Sequence[Atoms],
+    model: ModelInterface,
+    config: SamplingConfig,
+    rng: np.random.Generator | int,
+    *,
+    on_step: Callable[[int, int], None] | None = None,
+) -> list[Candidate]:
+    """Make the structures that are labelled first and never trained on; none is a copy of an anchor.
+
+    `rng` must differ from that of the anchors and of the walkers, so that trajectories differ.
+    """
+    settings = config.hold_out
+    deformed = deform(
+        starts, settings.volume_strains, settings.shears, "validation", planes=settings.shear_planes
+    )
+    hottest = [settings.temperature_factor * max(temperatures_K)]
+    hot = run_plain_md(
+        starts,
+        hottest,
+        model,
+        config,
+        rng,
+        steps=settings.md_steps,
+        snapshots=settings.md_snapshots,
+        pool="validation",
+        kind="hot_md",
+        on_step=on_step,
+    )
+    return without_copies(deformed, anchors) + hot

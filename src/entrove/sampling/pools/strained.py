@@ -1,0 +1,88 @@
+"""Cells deformed from a relaxed phase, and the recognition of copies among them."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from ase import Atoms
+
+from entrove.sampling.candidates import Candidate, Pool
+from entrove.sampling.walkers.grid import Start
+from entrove.structures import copy_structure
+
+SAME_LENGTH_FRACTION = 2e-3
+"""Cell vectors that differ by less than this, relative to their length, are the same."""
+
+SAME_PLACE_A = 1e-2
+"""Atoms closer than this are at the same place."""
+
+_SHEARED = ((1, 2), (0, 2), (0, 1))
+
+
+def strain_volume(atoms: Atoms, ratio: float) -> Atoms:
+    """Scale a cell isotropically to `ratio` times its volume, atoms with it."""
+    strained = copy_structure(atoms)
+    strained.set_cell(atoms.cell.array * ratio ** (1.0 / 3.0), scale_atoms=True)
+    return strained
+
+
+def shear(atoms: Atoms, strain: float, axes: tuple[int, int]) -> Atoms:
+    """Shear a cell by the engineering strain `strain` in the plane of two axes, atoms with it.
+
+    The deformation is symmetric, 1 + strain / 2 off the diagonal, so it does not rotate the cell.
+    """
+    deformation = np.eye(3)
+    deformation[axes], deformation[axes[::-1]] = strain / 2, strain / 2
+    sheared = copy_structure(atoms)
+    sheared.set_cell(atoms.cell.array @ deformation.T, scale_atoms=True)
+    return sheared
+
+
+def deform(
+    starts: Sequence[Start],
+    volume_strains: Sequence[float],
+    shears: Sequence[float],
+    pool: Pool,
+    planes: int = 3,
+) -> list[Candidate]:
+    """Strain and shear every relaxed phase; shears act in the first `planes` of yz, xz, xy."""
+    candidates = []
+    for start in starts:
+        for ratio in volume_strains:
+            atoms = strain_volume(start.atoms, ratio)
+            candidates.append(Candidate(atoms, pool, "strain", start.phase, start.pressure_GPa))
+        for strain in shears:
+            for axes in _SHEARED[:planes]:
+                atoms = shear(start.atoms, strain, axes)
+                candidates.append(Candidate(atoms, pool, "shear", start.phase, start.pressure_GPa))
+    return candidates
+
+
+def without_copies(candidates: Sequence[Candidate], known: Sequence[Atoms] = ()) -> list[Candidate]:
+    """Drop candidates that copy an earlier one, or one of `known`.
+
+    A phase compressed to 0.92 of its volume and the same phase relaxed at 10 GPa can be one structure;
+    it must not be labelled twice.
+    """
+    kept: list[Candidate] = []
+    seen = list(known)
+    for candidate in candidates:
+        if not any(is_copy(candidate.atoms, other) for other in seen):
+            kept.append(candidate)
+            seen.append(candidate.atoms)
+    return kept
+
+
+def is_copy(one: Atoms, other: Atoms) -> bool:
+    """Tell whether two cells agree: same species in order, cell vectors and positions within the tolerances.
+
+    Both must come from the same seed: other settings of the same crystal are not recognised.
+    """
+    if len(one) != len(other) or (one.numbers != other.numbers).any():
+        return False
+    lengths = one.cell.lengths()
+    if (np.linalg.norm(one.cell.array - other.cell.array, axis=1) > SAME_LENGTH_FRACTION * lengths).any():
+        return False
+    shift = one.get_scaled_positions(wrap=False) - other.get_scaled_positions(wrap=False)
+    shift = (shift - np.round(shift)) @ one.cell.array
+    shift -= shift.mean(axis=0)  # a rigid translation changes nothing
+    return bool((np.linalg.norm(shift, axis=1) < SAME_PLACE_A).all())

@@ -1,0 +1,135 @@
+"""Gentle restarts: a walker that left the physical range goes back to where it was last healthy.
+
+First to its last snapshot, with fresh velocities. If it fails again before the next snapshot, to its
+relaxed phase, where it is thermalised without bias once more. After `largest_restarts` it is ended.
+The next snapshot comes at the earliest `snapshot_every` steps after a restart: a rewound cell that has moved
+for a femtosecond is neither new nor a sign of health.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import cast
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+from torch_sim.integrators.md import MDState
+from torch_sim.integrators.npt import NPTLangevinAnisotropicState, NPTLangevinIsotropicState
+from torch_sim.models.interface import ModelInterface
+from torch_sim.state import SimState
+
+from entrove.sampling.walkers.dynamics import Dynamics
+from entrove.sampling.walkers.grid import Walker
+from entrove.sampling.walkers.guards import GuardReason
+
+
+class RestartedFrom(StrEnum):
+    """Where a restarted walker went on."""
+
+    SNAPSHOT = "last snapshot"
+    RELAXED_PHASE = "relaxed phase"
+    NOWHERE = "nowhere: ended"
+
+
+@dataclass(frozen=True)
+class Restart:
+    """One restart of a walker: when, why (what was seen, what is allowed), and where it went on."""
+
+    walker: int
+    step: int
+    reason: GuardReason
+    value: float
+    limit: float
+    restarted_from: RestartedFrom
+
+
+@dataclass(frozen=True)
+class RestartSummary:
+    """Restarts of one walker, counted by reason."""
+
+    walker: Walker
+    restarts: int
+    ended_at_step: int | None
+    by_reason: dict[GuardReason, int]
+
+
+def summarise_restarts(walkers: Sequence[Walker], restarts: Sequence[Restart]) -> list[RestartSummary]:
+    """Count the restarts of every walker, those without any included."""
+    summaries = []
+    for walker in walkers:
+        own = [restart for restart in restarts if restart.walker == walker.index]
+        ends = [one.step for one in own if one.restarted_from is RestartedFrom.NOWHERE]
+        by_reason = {reason: sum(one.reason is reason for one in own) for reason in GuardReason}
+        summaries.append(
+            RestartSummary(
+                walker=walker,
+                restarts=len(own) - len(ends),
+                ended_at_step=ends[0] if ends else None,
+                by_reason={reason: count for reason, count in by_reason.items() if count},
+            )
+        )
+    return summaries
+
+
+def format_restarts(summaries: Sequence[RestartSummary]) -> str:
+    """Write the table of restarts per walker as text, one line for each walker."""
+    lines = ["walker  phase         P/GPa    T/K  entropy      mode        restarts  reasons"]
+    for summary in summaries:
+        walker = summary.walker
+        reasons = ", ".join(f"{count}x {reason}" for reason, count in summary.by_reason.items())
+        if summary.ended_at_step is not None:
+            reasons += f"; ended at step {summary.ended_at_step}"
+        lines.append(
+            f"{walker.index:6d}  {walker.phase:<12.12s} {walker.pressure_GPa:6g} {walker.temperature_K:6g}  "
+            f"{walker.entropy:<11s}  {walker.mode:<10s}  {summary.restarts:8d}  {reasons or '-'}"
+        )
+    return "\n".join(lines)
+
+
+def restore_systems(
+    md: MDState,
+    rows: Bool[Tensor, " systems"],
+    source: SimState,
+    dynamics: Dynamics,
+    model: ModelInterface,
+    *,
+    at_minimum: bool,
+) -> None:
+    """Put some systems of a running batch to the positions and cell of `source`, in place.
+
+    Momenta are drawn afresh from the generator of `md`, hotter when the source is `at_minimum` (see
+    `Dynamics`), the cell of an NPT run is brought to rest, and energy, forces and stress are those of the
+    new positions. The other systems keep every bit.
+    """
+    of_atoms = rows[md.system_idx]
+    md.positions = torch.where(of_atoms[:, None], source.positions, md.positions)
+    md.cell = torch.where(rows[:, None, None], source.cell, md.cell)
+    fresh = dynamics.fresh_momenta(md, at_minimum=at_minimum)
+    md.momenta = torch.where(of_atoms[:, None], fresh, md.momenta)
+    if isinstance(md, NPTLangevinIsotropicState | NPTLangevinAnisotropicState):
+        moving = cast("NPTLangevinIsotropicState", md)
+        at_rest = rows.reshape(-1, *([1] * (moving.cell_positions.ndim - 1)))
+        moving.reference_cell = torch.where(rows[:, None, None], source.cell, moving.reference_cell)
+        moving.cell_positions = torch.where(at_rest, 0.0, moving.cell_positions)
+        moving.cell_velocities = torch.where(at_rest, 0.0, moving.cell_velocities)
+    evaluate_systems(md, rows, model)
+
+
+def evaluate_systems(md: MDState, rows: Bool[Tensor, " systems"], model: ModelInterface) -> None:
+    """Evaluate the model at the present positions and take its results over for some systems, in place."""
+    results = model(md)
+    of_atoms = rows[md.system_idx]
+    extras = {}
+    for key, new in results.items():
+        old = getattr(md, key, None)
+        if old is None:
+            extras[key] = new
+            continue
+        chosen = of_atoms if new.shape[0] == md.n_atoms else rows
+        merged = torch.where(chosen.reshape(-1, *([1] * (new.ndim - 1))), new, old)
+        if key in ("energy", "forces") or (key == "stress" and "stress" in md.attributes):
+            setattr(md, key, merged)
+        else:
+            extras[key] = merged
+    md.store_model_extras(extras)

@@ -1,0 +1,229 @@
+"""Walkers while they move: steps, adaptation, guards, restarts, snapshots."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch_sim.models.interface import ModelInterface
+
+from entrove.entropy.functional import Entropy
+from entrove.errors import ConfigError
+from entrove.features import FeatureMap
+from entrove.sampling.bias.model import EntropyBias
+from entrove.sampling.candidates import Candidate, Kind, Pool
+from entrove.sampling.config import SamplingConfig
+from entrove.sampling.walkers.dynamics import HEAT_AT_MINIMUM, Dynamics
+from entrove.sampling.walkers.grid import Walker
+from entrove.sampling.walkers.guards import Reference, Violation, find_violations
+from entrove.sampling.walkers.restarts import Restart, RestartedFrom, evaluate_systems, restore_systems
+from entrove.sampling.walkers.state import NEVER, WalkersState
+
+logger = logging.getLogger(__name__)
+
+Functionals = Mapping[tuple[str, str], Entropy]
+"""The entropies that walkers are biased by, for each (entropy, mode) of the grid."""
+
+
+class Stepper:
+    """Starts from a copy of a state, moves it, and ends as a new state.
+
+    With `functionals=None` nothing is biased. Raises `ConfigError` when a walker lacks its functional.
+    """
+
+    def __init__(
+        self,
+        state: WalkersState,
+        model: ModelInterface,
+        features: FeatureMap | None,
+        functionals: Functionals | None,
+        config: SamplingConfig,
+    ) -> None:
+        self.before = state
+        self.config = config
+        self.walkers = state.running
+        self.step = state.step
+        self.strengths = state.strengths.forget(torch.ones_like(state.spent))
+        self.healthy = state.healthy.clone()
+        self.spent = state.spent.clone()
+        self.quiet_until = state.quiet_until.clone()
+        self.restarts = list(state.restarts)
+        self.md = state.md.clone()
+        self.md.rng = torch.Generator(device=self.md.device)
+        self.md.rng.set_state(state.rng_state)
+        self.dynamics = dynamics_of(self.walkers, config, self.md.device)
+        self.reference = Reference(self.dynamics.temperature_K, torch.det(state.relaxed.cell).abs())
+        entropies = [None if functionals is None else functional_of(one, functionals) for one in self.walkers]
+        self.bias = EntropyBias(model, features, entropies, self.strengths.kappa_eV)
+        self._set_strengths()
+        # The entropies have changed since the last evaluation: the first half step needs new forces.
+        evaluate_systems(self.md, torch.ones_like(self.spent), self.bias)
+
+    def advance(self, *, look_closely: bool) -> None:
+        """Move all walkers by one step, adapt their strengths, and restart those that left the range.
+
+        `look_closely` checks distances, too, whatever their own interval says: before a snapshot.
+        """
+        self._set_strengths()
+        self.md = self.dynamics.step(self.md, self.bias)
+        self.step += 1
+        self.strengths = self.strengths.follow(self.md.entropy_slope, self.config.adaptive)
+        due = look_closely or self.step % self.config.guards.distance_every == 0
+        reference = self.reference.heated(self.quiet_until >= self.step, HEAT_AT_MINIMUM)
+        violations = find_violations(self.md, reference, self.config.guards, distances=due)
+        if violations:
+            self._restart(violations)
+
+    def take_snapshots(self, pool: Pool, kind: Kind) -> list[Candidate]:
+        """Copy every walker that is neither thermalising nor just restarted, and remember it as healthy."""
+        since = self.step - self.config.snapshot_every
+        just_restarted = {one.walker for one in self.restarts if one.step > since}
+        settled = [walker.index not in just_restarted for walker in self.walkers]
+        ready = torch.tensor(settled, device=self.md.device) & (self.quiet_until <= self.step)
+        of_atoms = ready[self.md.system_idx]
+        self.healthy.positions = torch.where(of_atoms[:, None], self.md.positions, self.healthy.positions)
+        self.healthy.cell = torch.where(ready[:, None, None], self.md.cell, self.healthy.cell)
+        self.spent &= ~ready
+        rows = zip(self.walkers, self.md.to_atoms(), ready.tolist(), self.md.kappa_eV.tolist(), strict=True)
+        snapshots = []
+        for walker, atoms, is_ready, kappa in rows:
+            if is_ready:
+                atoms.wrap()
+                snapshots.append(
+                    Candidate(
+                        atoms=atoms,
+                        pool=pool,
+                        kind=kind,
+                        phase=walker.phase,
+                        pressure_GPa=walker.pressure_GPa,
+                        temperature_K=walker.temperature_K,
+                        walker=walker.index,
+                        step=self.step,
+                        kappa_eV=kappa,
+                        bias_fraction=walker.fraction,
+                        entropy=walker.entropy,
+                        mode=walker.mode,
+                    )
+                )
+        return snapshots
+
+    def finish(self) -> WalkersState:
+        """Return the new state, without the walkers that were ended."""
+        rng_state = self.md.rng.get_state()
+        self.md.rng = None
+        alive = self.quiet_until != NEVER
+        state = replace(
+            self.before,
+            step=self.step,
+            md=self.md,
+            rng_state=rng_state,
+            strengths=self.strengths,
+            healthy=self.healthy,
+            spent=self.spent,
+            quiet_until=self.quiet_until,
+            restarts=tuple(self.restarts),
+            rows=tuple(row for row, on in zip(self.before.rows, alive.tolist(), strict=True) if on),
+        )
+        # A batch cannot be empty: when every walker was ended, the last one stays and `rows` is empty.
+        if bool(alive.all()) or not state.rows:
+            return state
+        keep = alive.nonzero().squeeze(1)
+        return replace(
+            state,
+            md=state.md[keep],
+            strengths=state.strengths[keep],
+            relaxed=state.relaxed[keep],
+            healthy=state.healthy[keep],
+            spent=state.spent[keep],
+            quiet_until=state.quiet_until[keep],
+        )
+
+    def _set_strengths(self) -> None:
+        quiet = self.quiet_until > self.step
+        self.bias.kappa_eV = torch.where(quiet, 0.0, self.strengths.applied_kappa_eV)
+        self.bias.largest_bias_force_eV_per_A = self.strengths.bound(self.config.adaptive)
+        if self.config.ensemble == "npt":
+            counts = self.md.n_atoms_per_system
+            self.bias.largest_bias_virial_eV = self.strengths.bound_of_virial(
+                self.config.adaptive, counts, self.reference.volume_A3
+            )
+
+    def _restart(self, violations: Sequence[Violation]) -> None:
+        to_snapshot = torch.zeros_like(self.spent)
+        to_relaxed = torch.zeros_like(self.spent)
+        for violation in violations:
+            target = self._where_to(violation.row)
+            if target is RestartedFrom.SNAPSHOT:
+                to_snapshot[violation.row] = True
+            else:
+                to_relaxed[violation.row] = True
+            if self.quiet_until[violation.row] != NEVER:
+                self._record(violation, target)
+        changed = to_snapshot | to_relaxed
+        self.spent |= changed
+        self.strengths = self.strengths.forget(changed)
+        self._set_strengths()
+        from_minimum = starts_hot(self.config)
+        for rows, source, at_minimum in (
+            (to_snapshot, self.healthy, False),
+            (to_relaxed, self.before.relaxed, from_minimum),
+        ):
+            if bool(rows.any()):
+                restore_systems(self.md, rows, source, self.dynamics, self.bias, at_minimum=at_minimum)
+
+    def _where_to(self, row: int) -> RestartedFrom:
+        earlier = sum(restart.walker == self.walkers[row].index for restart in self.restarts)
+        if earlier >= self.config.guards.largest_restarts:
+            return RestartedFrom.NOWHERE
+        return RestartedFrom.RELAXED_PHASE if bool(self.spent[row]) else RestartedFrom.SNAPSHOT
+
+    def _record(self, violation: Violation, target: RestartedFrom) -> None:
+        """Write a restart down, and keep the walker quiet for as long as its new place needs."""
+        walker = self.walkers[violation.row]
+        self.restarts.append(
+            Restart(walker.index, self.step, violation.reason, violation.value, violation.limit, target)
+        )
+        logger.info("walker %d, step %d: %s; on from %s", walker.index, self.step, violation.reason, target)
+        if target is RestartedFrom.RELAXED_PHASE:
+            self.quiet_until[violation.row] = self.step + self.config.thermalise_steps
+        elif target is RestartedFrom.NOWHERE:
+            # It stays in the batch, unbiased and unsampled, until the chunk is over.
+            self.quiet_until[violation.row] = NEVER
+
+
+def starts_hot(config: SamplingConfig) -> bool:
+    """Whether momenta at a relaxed cell are those of `HEAT_AT_MINIMUM`: where there is time to spread them."""
+    return config.thermalise_steps > 0
+
+
+def dynamics_of(walkers: Sequence[Walker], config: SamplingConfig, device: torch.device) -> Dynamics:
+    """Put the conditions of each walker into one batch."""
+
+    def column(values: list[float]) -> Float[Tensor, " systems"]:
+        return torch.tensor(values, dtype=torch.float64, device=device)
+
+    return Dynamics(
+        temperature_K=column([walker.temperature_K for walker in walkers]),
+        pressure_GPa=column([walker.pressure_GPa for walker in walkers]),
+        timestep_fs=config.timestep_fs,
+        friction_per_fs=config.friction_per_fs,
+        ensemble=config.ensemble,
+        barostat=config.barostat,
+        barostat_time_fs=config.barostat_time_fs,
+    )
+
+
+def functional_of(walker: Walker, functionals: Functionals) -> Entropy | None:
+    """Find the entropy of a walker, None for unbiased ones; raises `ConfigError` when it is missing."""
+    if not walker.biased:
+        return None
+    try:
+        return functionals[walker.entropy, walker.mode]
+    except KeyError:
+        known = ", ".join("/".join(key) for key in functionals)
+        raise ConfigError(
+            f"walker {walker.index} is biased by {walker.entropy}/{walker.mode}, but only {known} is given; "
+            "pass a functional for every entropy and mode of the grid"
+        ) from None

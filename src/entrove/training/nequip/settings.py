@@ -1,0 +1,160 @@
+"""The configuration that `nequip-train` is given, from ours.
+
+Loss, average and schedule are those of `TrainingConfig`, with NequIP's own parts: coefficients of the
+loss are normalised to sum to one, the cosine has no warm-up and falls once an epoch, and the running
+average has a constant memory.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from entrove.training.config import TrainingConfig
+from entrove.training.job import Job
+
+LOSS_NAME = "weighted_sum"
+WATCHED = f"val0_epoch/{LOSS_NAME}"
+
+
+def settings(
+    job: Job,
+    folder: Path,
+    type_names: Sequence[str],
+    cutoff_A: float,
+    shifts_eV: Mapping[str, float],
+    *,
+    watched: bool,
+    with_stress: bool,
+) -> dict[str, Any]:
+    """Configuration of one run; `shifts_eV` are the new energies per species, not their changes.
+
+    Without watched labels the training labels take their place, which NequIP needs for its running
+    average; they then decide nothing.
+    """
+    config = job.config
+    return {
+        "run": ["train"],
+        "data": {
+            "_target_": "nequip.data.datamodule.ASEDataModule",
+            "seed": job.seed,
+            "train_file_path": str(folder / "trained.xyz"),
+            "val_file_path": str(folder / ("watched.xyz" if watched else "trained.xyz")),
+            "transforms": [
+                {
+                    "_target_": "nequip.data.transforms.ChemicalSpeciesToAtomTypeMapper",
+                    "model_type_names": list(type_names),
+                },
+                {"_target_": "nequip.data.transforms.NeighborListTransform", "r_max": cutoff_A},
+            ],
+            "train_dataloader": _loader(config.batch_size, shuffle=True),
+            "val_dataloader": _loader(config.batch_size, shuffle=False),
+        },
+        "trainer": _trainer(job, folder, watched),
+        "training_module": {
+            "_target_": "nequip.train.EMALightningModule",
+            "ema_decay": config.ema_decay,
+            "loss": _loss(config, with_stress),
+            "val_metrics": _loss(config, with_stress),
+            "optimizer": {"_target_": "torch.optim.Adam", "lr": config.learning_rate},
+            "lr_scheduler": _schedule(config),
+            "model": {
+                "_target_": "nequip.model.modify",
+                "modifiers": [{"modifier": "modify_PerTypeScaleShift", "shifts": dict(shifts_eV)}],
+                "model": _base_model(job.base),
+            },
+        },
+        "global_options": {"allow_tf32": False},
+        "hydra": {"run": {"dir": str(folder / "hydra")}, "job": {"chdir": False}},
+    }
+
+
+def _base_model(base: str) -> dict[str, Any]:
+    if base.endswith(".ckpt"):
+        return {"_target_": "nequip.model.ModelFromCheckpoint", "checkpoint_path": base}
+    return {"_target_": "nequip.model.ModelFromPackage", "package_path": base}
+
+
+def _loader(batch_size: int, *, shuffle: bool) -> dict[str, Any]:
+    return {"_target_": "torch.utils.data.DataLoader", "batch_size": batch_size, "shuffle": shuffle}
+
+
+def _loss(config: TrainingConfig, with_stress: bool) -> dict[str, Any]:
+    """Huber losses as in `LossConfig`; the sign and the unit of stress are ours."""
+    loss = config.loss
+    terms: list[tuple[str, Any, float, float]] = [
+        (
+            "energy",
+            {"_target_": "nequip.data.PerAtomModifier", "field": "total_energy"},
+            loss.energy_weight,
+            loss.energy_delta_eV_per_atom,
+        ),
+        ("forces", "forces", loss.force_weight, loss.force_delta_eV_per_A),
+    ]
+    if with_stress:
+        terms.append(("stress", "stress", loss.stress_weight, loss.stress_delta_eV_per_A3))
+    return {
+        "_target_": "nequip.train.MetricsManager",
+        "metrics": [
+            {
+                "name": name,
+                "field": field,
+                "coeff": weight,
+                "metric": {"_target_": "nequip.train.HuberLoss", "delta": delta},
+            }
+            for name, field, weight, delta in terms
+        ],
+    }
+
+
+def _schedule(config: TrainingConfig) -> dict[str, Any]:
+    if config.schedule == "cosine":
+        scheduler: dict[str, Any] = {
+            "_target_": "torch.optim.lr_scheduler.CosineAnnealingLR",
+            "T_max": config.epochs,
+        }
+    else:
+        scheduler = {
+            "_target_": "torch.optim.lr_scheduler.ReduceLROnPlateau",
+            "factor": config.plateau_factor,
+            "patience": config.plateau_patience,
+        }
+    return {"scheduler": scheduler, "monitor": WATCHED, "interval": "epoch", "frequency": 1}
+
+
+def _trainer(job: Job, folder: Path, watched: bool) -> dict[str, Any]:
+    config = job.config
+    callbacks: list[dict[str, Any]] = [
+        {
+            "_target_": "lightning.pytorch.callbacks.ModelCheckpoint",
+            "dirpath": str(folder),
+            "filename": "state-best",
+            "enable_version_counter": False,
+            # Without watched labels the newest epoch is the best one.
+            "monitor": WATCHED if watched else None,
+            "save_last": True,
+        },
+        {
+            "_target_": "entrove.training.nequip.progress.ReportEpochs",
+            "folder": str(folder),
+            "watched": watched,
+        },
+    ]
+    if watched:
+        callbacks.append(
+            {
+                "_target_": "lightning.pytorch.callbacks.EarlyStopping",
+                "monitor": WATCHED,
+                "patience": config.stop_patience,
+            }
+        )
+    return {
+        "_target_": "lightning.Trainer",
+        "max_epochs": config.epochs,
+        "accelerator": "gpu" if job.device.startswith("cuda") else "cpu",
+        "devices": 1,
+        "deterministic": "warn",
+        "gradient_clip_val": config.gradient_clip,
+        "enable_progress_bar": False,
+        "logger": False,
+        "callbacks": callbacks,
+    }

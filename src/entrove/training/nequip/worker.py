@@ -1,0 +1,119 @@
+"""The process that tunes a NequIP or Allegro model: `python -m entrove.training.nequip.worker FOLDER`.
+
+It writes a configuration, runs NequIP's own training on it, and packages the result, so that the tuned
+model no longer needs the package that it came from. NequIP changes torch's defaults for its whole
+process, which is why this one does nothing else.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from ase import Atoms
+
+from entrove._optional import require
+from entrove.errors import ModelError
+from entrove.models.nequip.model import NequIPModel, load_nequip
+from entrove.models.predict import predict
+from entrove.structures import read_structures, write_structures
+from entrove.training.job import Job, Result, only_worker, progress_seconds, read_epochs, write_json
+from entrove.training.nequip.settings import settings
+from entrove.training.reference_energies import fit_reference_shifts
+from entrove.training.split import split_for_stopping
+from entrove.training.worker_process import serve
+
+PACKAGE = "model.nequip.zip"
+
+
+def run_job(folder: Path) -> Result:
+    """Train to the end of the job in `folder`, from wherever an earlier attempt got to."""
+    with only_worker(folder):
+        job = Job.model_validate_json((folder / "job.json").read_text())
+        structures = read_structures(folder / "labels.xyz")
+        trained, watched = split_for_stopping(structures, job.config, job.seed)
+        write_structures(folder / "trained.xyz", [structures[i] for i in trained])
+        if watched:
+            write_structures(folder / "watched.xyz", [structures[i] for i in watched])
+        shifts = _write_settings(folder, job, structures, bool(watched))
+        _train(folder)
+        epochs = read_epochs(folder)
+        _package(folder)
+        losses = [epoch.watched_loss for epoch in epochs if epoch.watched_loss is not None]
+        best = epochs[losses.index(min(losses))] if losses else epochs[-1]
+        result = Result(
+            epochs_run=len(epochs),
+            best_epoch=best.number,
+            training_loss=epochs[-1].training_loss,
+            watched_loss=best.watched_loss,
+            reference_shifts_eV=shifts,
+            seconds=progress_seconds(folder),
+        )
+        write_json(folder / "result.json", result)
+        return result
+
+
+def _write_settings(folder: Path, job: Job, structures: Sequence[Atoms], watched: bool) -> dict[str, float]:
+    """Write NequIP's configuration; return what it adds to the energy per species."""
+    base = load_nequip(job.base, device="cpu")
+    base.check_species(structures)
+    assert isinstance(base.model, NequIPModel)
+    network = base.model.network
+    old = energies_per_species(network.module, network.type_names)
+    shifts: dict[str, float] = {}
+    if job.config.refit_reference_energies:
+        predicted = [atoms.get_potential_energy() for atoms in predict(base, structures)]
+        shifts = fit_reference_shifts(structures, predicted)
+    configuration = settings(
+        job,
+        folder,
+        network.type_names,
+        network.cutoff_A,
+        {symbol: old[symbol] + shift for symbol, shift in shifts.items()},
+        watched=watched,
+        with_stress=all("stress" in atoms.calc.results for atoms in structures if atoms.calc is not None),
+    )
+    (folder / "nequip.yaml").write_text(yaml.safe_dump(configuration, sort_keys=False))
+    return shifts
+
+
+def energies_per_species(module: torch.nn.Module, type_names: Sequence[str]) -> dict[str, float]:
+    """Energy in eV that the model adds per atom of each species.
+
+    Raises `ModelError` when the model has no such layer, or several.
+    """
+    # By name: a packaged model brings classes of its own.
+    layers: list[Any] = [part for part in module.modules() if type(part).__name__ == "PerTypeScaleShift"]
+    if len(layers) != 1:
+        raise ModelError(
+            f"this model has {len(layers)} layers of energies per species, tuning needs one; "
+            "set refit_reference_energies: false, or take another model"
+        )
+    values = layers[0].shifts.detach().double().reshape(-1).tolist() if layers[0].has_shifts else [0.0]
+    if len(values) == 1:
+        values = values * len(type_names)
+    return dict(zip(type_names, values, strict=True))
+
+
+def _train(folder: Path) -> None:
+    """Run NequIP's training, from its last checkpoint if there is one."""
+    train = require("nequip.scripts.train", extra="nequip")
+    sys.argv = ["nequip-train", f"--config-path={folder}", "--config-name=nequip.yaml"]
+    if (folder / "last.ckpt").exists():
+        sys.argv.append(f"++ckpt_path={folder / 'last.ckpt'}")
+    train.main()
+
+
+def _package(folder: Path) -> None:
+    """Make the best checkpoint a package of its own."""
+    package = require("nequip.scripts.package", extra="nequip")
+    partial = folder / f"partial.{PACKAGE}"
+    partial.unlink(missing_ok=True)
+    package.main(["build", str(folder / "state-best.ckpt"), str(partial)])
+    partial.replace(folder / PACKAGE)
+
+
+if __name__ == "__main__":
+    sys.exit(serve(run_job, torch.set_num_threads))

@@ -1,0 +1,191 @@
+"""A SevenNet model as training sees it: graphs in, house units out, weights that can be changed and saved.
+
+SevenNet's stress is the negative of ASE's, in the order xx, yy, zz, xy, yz, zx; it leaves this file as
+ASE's, in ASE's Voigt order.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ase import Atoms
+from ase.calculators.calculator import PropertyNotImplementedError
+from ase.data import atomic_numbers
+from jaxtyping import Int
+from torch import Tensor
+
+from entrove._optional import require
+from entrove.errors import ModelError
+from entrove.models.torch_settings import default_dtype, known_warnings_hushed
+from entrove.structures import species_of
+from entrove.training.sevennet.loss import Targets
+
+SEVENNET_TO_VOIGT = [0, 1, 2, 4, 5, 3]
+HEAD_WEIGHTS = ("reduce_input_to_hidden.linear.weight", "reduce_hidden_to_energy.linear.weight")
+SHIFT_WEIGHT = "rescale_atomic_energy.shift"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One labelled structure: its graph, which SevenNet understands, and its labels in float32."""
+
+    graph: Any
+    targets: Targets
+
+
+@dataclass
+class SevenNetTrainee:
+    """A SevenNet module with the configuration that its checkpoint needs."""
+
+    module: torch.nn.Module
+    config: dict[str, Any]
+    modal: str | None
+    device: torch.device
+
+    def sample(self, atoms: Atoms) -> Sample:
+        """Turn a labelled structure into a graph and targets.
+
+        Raises `ModelError` when energy or forces are missing.
+        """
+        dataload = require("sevenn.train.dataload", extra="sevennet")
+        graph_data = require("sevenn.atom_graph_data", extra="sevennet")
+        graph = graph_data.AtomGraphData.from_numpy_dict(
+            dataload.unlabeled_atoms_to_graph(atoms, float(self.config["cutoff"]))
+        )
+        if self.modal is not None:
+            graph["data_modality"] = self.modal
+        return Sample(graph=graph, targets=targets_of(atoms))
+
+    def predict(self, samples: Sequence[Sample]) -> Targets:
+        """Energies, forces and stresses of a batch, differentiable in the weights in training mode."""
+        from torch_geometric.loader.dataloader import Collater
+
+        batch = Collater([], None, None)([sample.graph for sample in samples]).to(self.device)
+        output = self.module(batch)
+        return Targets(
+            energy_eV=output["inferred_total_energy"].reshape(-1),
+            forces_eV_per_A=output["inferred_force"],
+            stress_eV_per_A3=-output["inferred_stress"].reshape(-1, 6)[:, SEVENNET_TO_VOIGT],
+        )
+
+    def shift_reference_energies(self, shifts_eV: Mapping[str, float]) -> None:
+        """Add to the model's own energy per species, so that it predicts at another level of theory."""
+        shift = self.module.get_parameter(SHIFT_WEIGHT)
+        type_map: dict[int, int] = self.config["_type_map"]
+        with torch.no_grad():
+            for symbol, value in shifts_eV.items():
+                kind = type_map[atomic_numbers[symbol]]
+                if shift.dim() == 2:  # one row per fidelity of a multi-fidelity model
+                    shift[self.config["_modal_map"][self.modal], kind] += value
+                elif shift.numel() == 1:
+                    shift[0] += value
+                else:
+                    shift[kind] += value
+
+    def perturb_head(self, relative: float, seed: int) -> None:
+        """Add normal noise to the energy head, `relative` times the spread of each weight tensor."""
+        generator = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for name in HEAD_WEIGHTS:
+                weight = self.module.get_parameter(name)
+                noise = torch.randn(weight.shape, generator=generator).to(weight)
+                weight += relative * weight.std() * noise
+
+    def save(self, path: Path, weights: Mapping[str, Tensor], epoch: int) -> None:
+        """Write a checkpoint that SevenNet's own loaders read; `path` is replaced in one step."""
+        sevenn = require("sevenn", extra="sevennet")
+        state = {name: tensor.detach().cpu().clone() for name, tensor in self.module.state_dict().items()}
+        state.update({name: tensor.detach().cpu().clone() for name, tensor in weights.items()})
+        config = dict(self.config)
+        config.update(version=sevenn.__version__, shift=_by_atomic_number(state[SHIFT_WEIGHT], config))
+        checkpoint = {
+            "model_state_dict": state,
+            "optimizer_state_dict": {},
+            "scheduler_state_dict": {},
+            "epoch": epoch,
+            "config": config,
+            "time": "not recorded: equal runs give equal files",
+            "hash": "see the bundle",
+        }
+        partial = path.with_name(f".{path.name}.partial")
+        torch.save(checkpoint, partial)
+        partial.replace(path)
+
+
+def load_trainee(base: str, device: torch.device, modal: str | None = None) -> SevenNetTrainee:
+    """Load a SevenNet checkpoint, by packaged name or path, to train it further.
+
+    Raises `ModelError` when there is no such checkpoint, or when a multi-fidelity model is not told
+    which of its fidelities to tune.
+    """
+    with default_dtype(torch.float32), known_warnings_hushed():
+        util = require("sevenn.util", extra="sevennet")
+        try:
+            checkpoint = util.load_checkpoint(base)
+            module, config = checkpoint.build_model(), checkpoint.config
+        except Exception as error:  # unpickling a foreign file can raise anything
+            raise ModelError(f"{base}: SevenNet cannot load this checkpoint ({error})") from error
+    modals = list(module.modal_map or {})
+    if modals and modal not in modals:
+        raise ModelError(
+            f"{base} is a multi-fidelity model; name the fidelity to tune: {', '.join(modals)} (got {modal})"
+        )
+    module.set_is_batch_data(True)
+    module.to(device)
+    return SevenNetTrainee(module=module, config=config, modal=modal if modals else None, device=device)
+
+
+def check_species(trainee: SevenNetTrainee, base: str, structures: Sequence[Atoms]) -> None:
+    """Raise `ModelError` when a label holds an element that the model does not know."""
+    known = trainee.config["_type_map"]
+    unknown = [symbol for symbol in species_of(structures) if atomic_numbers[symbol] not in known]
+    if unknown:
+        raise ModelError(f"{base} does not know {', '.join(unknown)}; choose a model that covers them")
+
+
+def atom_counts(samples: Sequence[Sample], device: torch.device) -> Int[Tensor, " systems"]:
+    """Atoms of each sample."""
+    return torch.tensor([len(sample.targets.forces_eV_per_A) for sample in samples], device=device)
+
+
+def stack_targets(samples: Sequence[Sample], device: torch.device) -> Targets:
+    """Labels of a batch."""
+    parts = [sample.targets for sample in samples]
+    return Targets(
+        energy_eV=torch.cat([part.energy_eV for part in parts]).to(device),
+        forces_eV_per_A=torch.cat([part.forces_eV_per_A for part in parts]).to(device),
+        stress_eV_per_A3=torch.cat([part.stress_eV_per_A3 for part in parts]).to(device),
+    )
+
+
+def targets_of(atoms: Atoms) -> Targets:
+    """Labels of a structure; constraints do not hide forces, and a cell that is not periodic has no stress.
+
+    Raises `ModelError` when energy or forces are missing.
+    """
+    try:
+        energy = atoms.get_potential_energy()
+        forces = atoms.get_forces(apply_constraint=False)
+    except (RuntimeError, PropertyNotImplementedError) as error:
+        raise ModelError(f"a training structure of {len(atoms)} atoms has no label ({error})") from error
+    stress = np.full(6, np.nan)
+    if atoms.pbc.all() and atoms.calc is not None and "stress" in atoms.calc.results:
+        stress = atoms.get_stress(apply_constraint=False)
+    return Targets(
+        energy_eV=torch.tensor([energy], dtype=torch.float32),
+        forces_eV_per_A=torch.tensor(forces, dtype=torch.float32),
+        stress_eV_per_A3=torch.tensor(stress, dtype=torch.float32).reshape(1, 6),
+    )
+
+
+def _by_atomic_number(shift: Tensor, config: Mapping[str, Any]) -> Any:
+    """Keep the energies per species in the checkpoint's configuration true to its weights."""
+    if shift.dim() == 2 or shift.numel() == 1:
+        return config["shift"]
+    values = list(config["shift"])
+    for number, kind in config["_type_map"].items():
+        values[number] = float(shift[kind])
+    return values

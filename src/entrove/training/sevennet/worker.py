@@ -1,0 +1,104 @@
+"""The process that tunes a SevenNet model: `python -m entrove.training.sevennet.worker FOLDER`.
+
+It has a process of its own because it sets torch's threads and determinism for everybody, and because
+a NequIP model loaded beside it changes torch's default dtype. It does not outlive the campaign that
+started it; the next start continues after the last epoch.
+"""
+
+import logging
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from entrove.structures import read_structures
+from entrove.training.job import Job, Result, append_epoch, keep_epochs, only_worker, write_json
+from entrove.training.reference_energies import fit_reference_shifts
+from entrove.training.sevennet.fitting import (
+    FitState,
+    Problem,
+    evaluate,
+    init_fit,
+    is_finished,
+    restore_state,
+    run_epoch,
+    save_state,
+)
+from entrove.training.sevennet.trainee import Sample, SevenNetTrainee, check_species, load_trainee
+from entrove.training.split import split_for_stopping
+from entrove.training.worker_process import serve
+
+logger = logging.getLogger(__name__)
+
+
+def run_job(folder: Path) -> Result:
+    """Train to the end of the job in `folder`, from wherever an earlier attempt got to."""
+    with only_worker(folder):
+        job = Job.model_validate_json((folder / "job.json").read_text())
+        structures = read_structures(folder / "labels.xyz")
+        trainee = load_trainee(job.base, torch.device(job.device), job.modal)
+        check_species(trainee, job.base, structures)
+        samples = [trainee.sample(atoms) for atoms in structures]
+        if job.head_noise > 0:
+            trainee.perturb_head(job.head_noise, job.seed)
+        shifts: dict[str, float] = {}
+        if job.config.refit_reference_energies:
+            shifts = fit_reference_shifts(structures, _energies(trainee, samples, job.config.batch_size))
+            trainee.shift_reference_energies(shifts)
+        trained, watched = split_for_stopping(structures, job.config, job.seed)
+        problem = Problem(
+            trainee=trainee,
+            training=[samples[i] for i in trained],
+            watched=[samples[i] for i in watched],
+            config=job.config,
+            seed=job.seed,
+        )
+        state = init_fit(problem)
+        seconds = _resume(folder, state, trainee)
+        start = time.monotonic() - seconds
+        while not is_finished(state, job.config):
+            record = run_epoch(problem, state)
+            save_state(folder / "state.pt", state, trainee)
+            append_epoch(folder, record, time.monotonic() - start)
+        trainee.save(folder / "model.pth", state.best, state.best_epoch)
+        result = Result(
+            epochs_run=len(state.history),
+            best_epoch=state.best_epoch,
+            training_loss=state.history[-1].training_loss,
+            watched_loss=state.best_loss if watched else None,
+            reference_shifts_eV=shifts,
+            seconds=round(time.monotonic() - start, 3),
+        )
+        write_json(folder / "result.json", result)
+        return result
+
+
+def _energies(trainee: SevenNetTrainee, samples: Sequence[Sample], batch_size: int) -> list[float]:
+    return [
+        float(energy)
+        for batch in evaluate(trainee, samples, batch_size)
+        for energy in batch.energy_eV.double()
+    ]
+
+
+def _resume(folder: Path, state: FitState, trainee: SevenNetTrainee) -> float:
+    """Restore a saved state if there is one; return the seconds that earlier attempts have used."""
+    if (folder / "state.pt").exists():
+        restore_state(folder / "state.pt", state, trainee)
+    # Killed between the state and its line: the state counts.
+    return keep_epochs(folder, len(state.history))
+
+
+def configure_torch(threads: int) -> None:
+    """Set torch up for a process that does nothing but tune a SevenNet model."""
+    torch.set_num_threads(threads)
+    # On CUDA some sums of SevenNet have no deterministic form: torch then warns in the log.
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    # Fusing kernels costs 20 s of compilation and gains nothing on the graphs of small cells.
+    torch.jit.set_fusion_strategy([])
+
+
+if __name__ == "__main__":
+    sys.exit(serve(run_job, configure_torch))
