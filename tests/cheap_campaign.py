@@ -48,12 +48,20 @@ SETTINGS: dict[str, Any] = {
         "chunks": 1,
         "snapshot_every": 2,
         "biases": [{"entropy": "none"}],
-        "anchors": {"volume_strains": [0.95, 1.05], "shears": [0.04], "md_steps": 4, "md_snapshots": 2},
+        "anchors": {
+            "volume_strains": [0.95, 1.05],
+            "shears": [0.04],
+            "md_steps": 4,
+            "md_snapshots": 2,
+        },
         "hold_out": {"md_steps": 4, "md_snapshots": 1},
         "ordered": {"perturbed": 0, "random": 0},
     },
     "selection": {"count": 3},
-    "labelling": {"engine": {"name": "ase", "calculator": "cheap_campaign:Labels"}, "max_attempts": 1},
+    "labelling": {
+        "engine": {"name": "ase", "calculator": "cheap_campaign:Labels"},
+        "max_attempts": 1,
+    },
     "training": {"epochs": 1},
 }
 
@@ -68,7 +76,9 @@ class Scaled(EMT):
     def calculate(self, *arguments: Any, **keywords: Any) -> None:
         super().calculate(*arguments, **keywords)
         self.results = {
-            name: self.scale * value if name in ("energy", "free_energy", "forces", "stress") else value
+            name: self.scale * value
+            if name in ("energy", "free_energy", "forces", "stress")
+            else value
             for name, value in self.results.items()
         }
 
@@ -106,7 +116,9 @@ class Bench:
 
     def run(self, listener: ProgressListener | None = None, **changes: dict[str, Any]) -> None:
         """Run or continue; `changes` replace keys of sections: `stopping={"rounds": 2}`."""
-        settings = SETTINGS | {name: SETTINGS.get(name, {}) | values for name, values in changes.items()}
+        settings = SETTINGS | {
+            name: SETTINGS.get(name, {}) | values for name, values in changes.items()
+        }
         campaign = CheckedCampaign(
             CampaignConfig.model_validate(settings),
             self.folder / "campaign.yaml",
@@ -141,10 +153,21 @@ class Bench:
         return future
 
     def train_committee(
-        self, structures: Sequence[Atoms], base: str, folder: Path, config: TrainingConfig, **_: Any
+        self,
+        structures: Sequence[Atoms],
+        base: str,
+        folder: Path,
+        config: TrainingConfig,
+        **_: Any,
     ) -> tuple[TrainedModel, ...]:
         own = folder / "member-0"
-        job = Job(base=base, base_hash="0", seed=1, labels_hash=training_set_hash(structures), config=config)
+        job = Job(
+            base=base,
+            base_hash="0",
+            seed=1,
+            labels_hash=training_set_hash(structures),
+            config=config,
+        )
         prepare_folder(own, job)
         self.on_train(len(structures))
         if not (own / "result.json").exists():
@@ -161,7 +184,8 @@ class Bench:
                 "seconds": 0.0,
             }
             write_json(
-                own / "result.json", Result.model_validate(result | {"reference_shifts_eV": {"Cu": 0.0}})
+                own / "result.json",
+                Result.model_validate(result | {"reference_shifts_eV": {"Cu": 0.0}}),
             )
         return (read_trained(own),)
 
@@ -189,7 +213,9 @@ def make_bench(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     monkeypatch.setattr(labeller, "AttemptExecutor", lambda *_: _Here(bench))
     monkeypatch.setattr(learn, "train_committee", bench.train_committee)
     monkeypatch.setattr(
-        models, "load", lambda path, **_: from_calculator(Scaled(float(Path(path).read_text())), name=path)
+        models,
+        "load",
+        lambda path, **_: from_calculator(Scaled(float(Path(path).read_text())), name=path),
     )
     monkeypatch.setattr(Labels, "failing", set())
     monkeypatch.setattr(Labels, "shifts_eV", {})

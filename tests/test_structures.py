@@ -4,7 +4,13 @@ from ase import Atoms
 from ase.build import bulk, molecule
 
 from entrove.errors import StructureError
-from entrove.structures import as_written, attach_results, content_hash, read_structures, write_structures
+from entrove.structures import (
+    as_written,
+    attach_results,
+    content_hash,
+    read_structures,
+    write_structures,
+)
 
 
 def skewed_cell(rng: np.random.Generator) -> Atoms:

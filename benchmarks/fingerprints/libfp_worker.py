@@ -15,7 +15,9 @@ def main() -> None:
     for line in sys.stdin:
         path, cutoff_A, length = line.split()
         with np.load(path) as stored:
-            cell, positions, numbers, g = (stored[key] for key in ("cell", "positions", "numbers", "g"))
+            cell, positions, numbers, g = (
+                stored[key] for key in ("cell", "positions", "numbers", "g")
+            )
         species = sorted(set(numbers.tolist()))
         types = [species.index(number) + 1 for number in numbers]
         begin = time.perf_counter()

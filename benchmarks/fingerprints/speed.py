@@ -77,7 +77,9 @@ def against_libfp(libfp_python: str, repeats: int) -> list[dict[str, object]]:
     return rows
 
 
-def compare(worker: subprocess.Popen, path: Path, name: str, atoms: Atoms, repeats: int) -> dict[str, object]:
+def compare(
+    worker: subprocess.Popen, path: Path, name: str, atoms: Atoms, repeats: int
+) -> dict[str, object]:
     features = GaussianOverlap(FingerprintConfig(cutoff_A=CUTOFF_A, length=LENGTH))
     g = np.random.default_rng(SEED).normal(size=(len(atoms), LENGTH))
     np.savez(path, cell=atoms.cell.array, positions=atoms.positions, numbers=atoms.numbers, g=g)
@@ -121,7 +123,9 @@ def eigensolver_input(features: GaussianOverlap, state) -> list[torch.Tensor]:
     generator = torch.Generator().manual_seed(SEED)
     batches = []
     for size, spheres in zip(*torch.unique(counts, return_counts=True), strict=True):
-        random = torch.randn(int(spheres), int(size), int(size), dtype=torch.float64, generator=generator)
+        random = torch.randn(
+            int(spheres), int(size), int(size), dtype=torch.float64, generator=generator
+        )
         batches.append(random @ random.mT)
     return batches
 
@@ -134,7 +138,9 @@ def two_threads(repeats: int) -> dict[str, float]:
     for name, atoms, threads in (("64x1", small, 1), ("512x1", large, 1), ("512x2", large, 2)):
         atoms.rattle(0.05, seed=SEED)
         state = to_state([atoms])
-        g = torch.randn(len(atoms), 50, dtype=torch.float64, generator=torch.Generator().manual_seed(SEED))
+        g = torch.randn(
+            len(atoms), 50, dtype=torch.float64, generator=torch.Generator().manual_seed(SEED)
+        )
         runs[name] = (state, g, threads)
     times: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(repeats + 1):
@@ -162,7 +168,9 @@ def run(atoms):
 before = run(bulk("{element}", cubic=True))
 print(before, run(bulk("{element}", cubic=True).repeat((5, 5, 10))))
 """
-    output = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    output = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
     before, after = map(int, output.stdout.split()[-2:])
     return {
         "system": f"{element}2000 {orbitals}",
@@ -191,7 +199,11 @@ def float32_error() -> list[dict[str, object]]:
 
 
 def machine() -> dict[str, object]:
-    model = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    model = [
+        line
+        for line in Path("/proc/cpuinfo").read_text().splitlines()
+        if line.startswith("model name")
+    ]
     commit = subprocess.run(
         ["git", "rev-parse", "HEAD"], cwd=HERE, capture_output=True, text=True, check=False
     ).stdout.strip()
@@ -254,7 +266,9 @@ def report(results: dict) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--libfp-python", required=True, help="python of an environment that has libfp 4.0.1")
+    parser.add_argument(
+        "--libfp-python", required=True, help="python of an environment that has libfp 4.0.1"
+    )
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--output", type=Path, default=HERE / "speed_results")
     arguments = parser.parse_args()

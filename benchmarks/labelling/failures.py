@@ -58,7 +58,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         start = time.perf_counter()
-        with LabelCache(folder / "labels.db") as cache, Labeller(config, cache, folder / "work") as labeller:
+        with (
+            LabelCache(folder / "labels.db") as cache,
+            Labeller(config, cache, folder / "work") as labeller,
+        ):
             labels = dict(labeller.label(structures))
         wall_s = time.perf_counter() - start
     wrong_cause, largest_error = [], 0.0
@@ -69,7 +72,9 @@ def main() -> None:
         if wish == "fine" and labels[index].energy_eV is not None:
             direct = structures[index].copy()
             direct.calc = EMT()
-            largest_error = max(largest_error, abs(direct.get_potential_energy() - labels[index].energy_eV))
+            largest_error = max(
+                largest_error, abs(direct.get_potential_energy() - labels[index].energy_eV)
+            )
     numbers = {
         "labels": len(labels),
         "asked_for": dict(Counter(wishes)),

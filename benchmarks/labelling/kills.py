@@ -22,17 +22,27 @@ SEED = 9
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--labels", type=int, default=220)
     arguments = parser.parse_args()
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        report = kill_and_resume(Path(folder), kills=arguments.kills, labels=arguments.labels, seed=SEED)
+        report = kill_and_resume(
+            Path(folder), kills=arguments.kills, labels=arguments.labels, seed=SEED
+        )
     numbers = asdict(report) | {"wall_s": round(time.perf_counter() - start, 1)}
     hypothesis = "no finished label repeated, none lost, none half written"
     write_result(
-        "kills", hypothesis, numbers, labels=arguments.labels, seconds_per_label=DELAY_S, workers=2, seed=SEED
+        "kills",
+        hypothesis,
+        numbers,
+        labels=arguments.labels,
+        seconds_per_label=DELAY_S,
+        workers=2,
+        seed=SEED,
     )
 
 

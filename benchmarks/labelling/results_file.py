@@ -12,9 +12,13 @@ from entrove.labelling.execution.host import describe_host
 FOLDER = Path(__file__).parent / "results"
 
 
-def write_result(name: str, hypothesis: str, numbers: dict[str, object], **settings: object) -> None:
+def write_result(
+    name: str, hypothesis: str, numbers: dict[str, object], **settings: object
+) -> None:
     """Write `results/NAME.json` beside this file, and print it."""
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True
+    )
     packages = ("ase", "gpaw", "numpy", "parsl", "sevenn", "torch")
     result = {
         "benchmark": name,

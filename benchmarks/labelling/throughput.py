@@ -44,7 +44,9 @@ def make_structures(case: str, count: int) -> list[Atoms]:
     rng = np.random.default_rng(SEED)
     structures = []
     for _ in range(count):
-        crystal = bulk("Cu", cubic=True) if case == "emt" else bulk("Si", "diamond", a=5.43, cubic=True)
+        crystal = (
+            bulk("Cu", cubic=True) if case == "emt" else bulk("Si", "diamond", a=5.43, cubic=True)
+        )
         crystal.set_cell(crystal.cell.array * rng.uniform(0.97, 1.03), scale_atoms=True)
         crystal.rattle(0.05, rng=rng)
         structures.append(crystal)
@@ -52,7 +54,9 @@ def make_structures(case: str, count: int) -> list[Atoms]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("case", choices=ENGINES)
     parser.add_argument("--count", type=int)
     arguments = parser.parse_args()
@@ -64,7 +68,10 @@ def main() -> None:
     labels, first_s = [], 0.0
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        with LabelCache(folder / "labels.db") as cache, Labeller(config, cache, folder / "work") as labeller:
+        with (
+            LabelCache(folder / "labels.db") as cache,
+            Labeller(config, cache, folder / "work") as labeller,
+        ):
             start = time.perf_counter()
             for _, label in labeller.label(structures):
                 first_s = first_s or time.perf_counter() - start
@@ -89,7 +96,12 @@ def main() -> None:
             1000 * ((wall_s - first_s) * WORKERS - engine_s * (count - 1) / count) / (count - 1), 2
         )
     write_result(
-        f"throughput_{case}", HYPOTHESES[case], numbers, engine=ENGINES[case], workers=WORKERS, seed=SEED
+        f"throughput_{case}",
+        HYPOTHESES[case],
+        numbers,
+        engine=ENGINES[case],
+        workers=WORKERS,
+        seed=SEED,
     )
 
 

@@ -87,7 +87,11 @@ def measure(ours, theirs, systems: int) -> dict[str, float]:
     samples: dict[str, list[float]] = {"ours": [], "sevenn": []}
     wrappers = {
         "ours": (ours, "network", torch_sim.initialize_state(atoms, ours.device, torch.float64)),
-        "sevenn": (theirs, "model", torch_sim.initialize_state(atoms, theirs.device, torch.float32)),
+        "sevenn": (
+            theirs,
+            "model",
+            torch_sim.initialize_state(atoms, theirs.device, torch.float32),
+        ),
     }
     networks = {}
     for name, (model, attribute, state) in wrappers.items():
@@ -97,11 +101,17 @@ def measure(ours, theirs, systems: int) -> dict[str, float]:
         setattr(model, attribute, replay)
     for _ in range(ROUNDS):  # alternating: a busy machine slows both alike
         for name, (model, _attribute, state) in wrappers.items():
-            samples[name].append(seconds(lambda model=model, state=state: model(state), model.device))
+            samples[name].append(
+                seconds(lambda model=model, state=state: model(state), model.device)
+            )
     for name, (model, attribute, _state) in wrappers.items():
         setattr(model, attribute, networks[name])
         rows[f"{name}_wrapper_ms"] = 1e3 * statistics.median(samples[name])
-    return {"systems": systems, **rows, "ratio": rows["sevenn_wrapper_ms"] / rows["ours_wrapper_ms"]}
+    return {
+        "systems": systems,
+        **rows,
+        "ratio": rows["sevenn_wrapper_ms"] / rows["ours_wrapper_ms"],
+    }
 
 
 def main() -> None:
@@ -114,7 +124,9 @@ def main() -> None:
     ours = load("7net-0", device=device).model
     theirs = SevenNetModel("7net-0", device=device)
     numbers = [measure(ours, theirs, systems) for systems in SYSTEMS]
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True
+    )
     result = {
         "hypothesis": "sevenn's wrapper costs more per system; ours costs little more for 64 than for 1",
         "numbers": numbers,
@@ -127,7 +139,9 @@ def main() -> None:
             "load_average": os.getloadavg(),
         },
         "commit": commit.stdout.strip(),
-        "versions": {name: version(name) for name in ("torch", "torch-sim-atomistic", "sevenn", "ase")},
+        "versions": {
+            name: version(name) for name in ("torch", "torch-sim-atomistic", "sevenn", "ase")
+        },
     }
     RESULT.parent.mkdir(exist_ok=True)
     RESULT.write_text(json.dumps(result, indent=2) + "\n")

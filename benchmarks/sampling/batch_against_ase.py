@@ -51,12 +51,17 @@ class LibfpBias(Calculator):
         rows, jacobian = libfp.get_dfp(libfp_cell(self.atoms), cutoff=5.0, log=False, natx=50)
         count = self.count + len(rows)
         mean = (self.total + rows.sum(axis=0)) / count
-        sigma = (self.outer + rows.T @ rows) / count - np.outer(mean, mean) + EPSILON * np.eye(len(mean))
+        sigma = (
+            (self.outer + rows.T @ rows) / count
+            - np.outer(mean, mean)
+            + EPSILON * np.eye(len(mean))
+        )
         entropy = np.linalg.slogdet(sigma)[1]
         slope = 2.0 / count * np.linalg.solve(sigma, (rows - mean).T).T
         self.results = {
             "energy": self.base.get_potential_energy(self.atoms) - KAPPA_EV * entropy,
-            "forces": self.base.get_forces(self.atoms) + KAPPA_EV * np.einsum("ik,ijck->jc", slope, jacobian),
+            "forces": self.base.get_forces(self.atoms)
+            + KAPPA_EV * np.einsum("ik,ijck->jc", slope, jacobian),
         }
 
 
@@ -81,7 +86,11 @@ def theirs(calculator, walker_count, atom_count):
         atoms.calc = LibfpBias(calculator, stored_cells())
         rng = np.random.default_rng(seed)
         MaxwellBoltzmannDistribution(atoms, temperature_K=1000.0, rng=rng)
-        runs.append(Langevin(atoms, 1.0 * units.fs, temperature_K=1000.0, friction=0.01 / units.fs, rng=rng))
+        runs.append(
+            Langevin(
+                atoms, 1.0 * units.fs, temperature_K=1000.0, friction=0.01 / units.fs, rng=rng
+            )
+        )
     return runs
 
 

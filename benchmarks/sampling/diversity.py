@@ -73,7 +73,9 @@ def empty_datasets(reference: list[Atoms]) -> dict[str, EntropyDataset]:
     return made
 
 
-def explore(start: Start, temperatures_K, model, config: SamplingConfig, reference, seed: int) -> list[Atoms]:
+def explore(
+    start: Start, temperatures_K, model, config: SamplingConfig, reference, seed: int
+) -> list[Atoms]:
     """The snapshots of one arm, as a campaign makes them."""
     modes = {(one.entropy, one.mode) for one in config.biases if one.entropy != "none"}
     datasets = {key: EntropyDataset(*key, features=features()) for key in modes}
@@ -85,7 +87,9 @@ def explore(start: Start, temperatures_K, model, config: SamplingConfig, referen
         if not datasets:
             return []
         chosen = select(
-            [one.atoms for one in snapshots], 2 * PICKS // config.chunks, datasets["information", "per_atom"]
+            [one.atoms for one in snapshots],
+            2 * PICKS // config.chunks,
+            datasets["information", "per_atom"],
         )
         for dataset in datasets.values():
             dataset.add([snapshots[index].atoms for index in chosen.indices])
@@ -119,7 +123,9 @@ def measure(material: str, seed: int, model) -> dict[str, dict[str, float]]:
     start = Start(material, 0.0, relaxed.atoms)
     reference = [
         one.atoms
-        for one in run_plain_md([start], temperatures_K, model, BIASED, 1000 + seed, steps=100, snapshots=10)
+        for one in run_plain_md(
+            [start], temperatures_K, model, BIASED, 1000 + seed, steps=100, snapshots=10
+        )
     ]
     pools = {
         "entropy": explore(start, temperatures_K, model, BIASED, reference, seed),
@@ -150,7 +156,9 @@ def measure_all(results: dict) -> None:
                 results,
                 picks=PICKS,
                 features="Gaussian overlap, s, 5 A, 64 eigenvalues",
-                temperatures_K={name: temperatures for name, (_, temperatures) in MATERIALS.items()},
+                temperatures_K={
+                    name: temperatures for name, (_, temperatures) in MATERIALS.items()
+                },
                 sampling=BIASED.model_dump(mode="json"),
             )
 
@@ -175,8 +183,12 @@ def table(results: dict) -> str:
             information = values(results, material, arm, "information_per_atom")
             cells = [f"{information.mean():.0f} ± {information.std(ddof=1):.0f}"]
             for name in ("paper_per_atom", "paper_per_config"):
-                above = values(results, material, arm, name) - values(results, material, RANDOM, name)
-                cells.append("0" if arm == RANDOM else f"{above.mean():+.2f} ± {above.std(ddof=1):.2f}")
+                above = values(results, material, arm, name) - values(
+                    results, material, RANDOM, name
+                )
+                cells.append(
+                    "0" if arm == RANDOM else f"{above.mean():+.2f} ± {above.std(ddof=1):.2f}"
+                )
             lines.append(f"| {material} | {arm} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -187,7 +199,9 @@ def plot(results: dict) -> None:
     mpl.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(1, len(MATERIALS), figsize=(10, 2.9), sharey=True, constrained_layout=True)
+    figure, axes = plt.subplots(
+        1, len(MATERIALS), figsize=(10, 2.9), sharey=True, constrained_layout=True
+    )
     places = np.arange(len(ARMS))[::-1]
     for axis, material in zip(axes, MATERIALS, strict=True):
         found = np.array([values(results, material, arm, "information_per_atom") for arm in ARMS])

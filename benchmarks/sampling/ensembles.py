@@ -52,7 +52,9 @@ def run(
     state = gather_batch(structures, model)
     state.rng = torch.Generator().manual_seed(SEED)
     temperatures = torch.full((len(structures),), temperature_K, dtype=torch.float64)
-    dynamics = Dynamics(temperatures, pressures_GPa, timestep_fs=4.0, friction_per_fs=0.02, **settings)
+    dynamics = Dynamics(
+        temperatures, pressures_GPa, timestep_fs=4.0, friction_per_fs=0.02, **settings
+    )
     md = dynamics.start(state, model)
     for _ in range(first):
         md = dynamics.step(md, model)
@@ -81,7 +83,9 @@ def squares(seen: Tensor) -> Tensor:
     return (seen - seen.mean()).square().mean(dim=0)
 
 
-def temperatures(model: ModelInterface, structure: Atoms, target_K: float, copies: int, samples: int) -> dict:
+def temperatures(
+    model: ModelInterface, structure: Atoms, target_K: float, copies: int, samples: int
+) -> dict:
     seen = run(
         model,
         [structure] * copies,
@@ -93,16 +97,23 @@ def temperatures(model: ModelInterface, structure: Atoms, target_K: float, copie
         apart=10,
     )
     variance = 2 * target_K**2 / (3 * len(structure))
-    return {"mean_K": compare(seen.mean(dim=0), target_K), "variance_K2": compare(squares(seen), variance)}
+    return {
+        "mean_K": compare(seen.mean(dim=0), target_K),
+        "variance_K2": compare(squares(seen), variance),
+    }
 
 
 def gas_volumes() -> dict:
     """Two pressures in one batch."""
     atoms, copies = 6, 200
     kT = GAS_TEMPERATURE_K * BOLTZMANN_EV_PER_K
-    gas = Atoms("Ar6", positions=torch.rand(6, 3, generator=torch.Generator().manual_seed(1)) * 9, pbc=True)
+    gas = Atoms(
+        "Ar6", positions=torch.rand(6, 3, generator=torch.Generator().manual_seed(1)) * 9, pbc=True
+    )
     gas.set_cell([9.0, 9.0, 9.0])
-    pressures = torch.tensor([atoms * kT / volume for volume in GAS_VOLUMES_A3], dtype=torch.float64)
+    pressures = torch.tensor(
+        [atoms * kT / volume for volume in GAS_VOLUMES_A3], dtype=torch.float64
+    )
     seen = run(
         IdealGas(),
         [gas] * (2 * copies),
@@ -149,9 +160,15 @@ def crystal_pressures(barostat: str, crystal: Atoms, copies: int) -> dict:
         barostat_time_fs=300.0,
     )
     work = seen[..., :3].mean(dim=0)
-    axes = {"xyz": work.mean(dim=1)} if barostat == "isotropic" else dict(zip("xyz", work.T, strict=True))
+    axes = (
+        {"xyz": work.mean(dim=1)}
+        if barostat == "isotropic"
+        else dict(zip("xyz", work.T, strict=True))
+    )
     found = {
-        f"mean (P_internal - P) V along {axis} at {pressure:g} GPa, eV": compare(values[row::3], 0.0)
+        f"mean (P_internal - P) V along {axis} at {pressure:g} GPa, eV": compare(
+            values[row::3], 0.0
+        )
         for row, pressure in enumerate(LJ_PRESSURES_GPA)
         for axis, values in axes.items()
     }
@@ -170,7 +187,9 @@ def crystal_pressures(barostat: str, crystal: Atoms, copies: int) -> dict:
 def deviations(numbers: dict) -> list[float]:
     """All deviations of a nested result."""
     own = numbers.get("deviation_in_standard_errors")
-    below = [value for one in numbers.values() if isinstance(one, dict) for value in deviations(one)]
+    below = [
+        value for one in numbers.values() if isinstance(one, dict) for value in deviations(one)
+    ]
     return below if own is None else [own]
 
 
@@ -180,10 +199,14 @@ def main() -> None:
     cubic, skewed = argon(5.2), bulk("Ar", "fcc", a=5.2).repeat((2, 2, 1))
     numbers = {
         "NVT, ideal gas": temperatures(IdealGas(), gas, 300.0, copies=300, samples=200),
-        "NVT, Lennard-Jones": temperatures(lennard_jones(), argon(5.3), 40.0, copies=60, samples=150),
+        "NVT, Lennard-Jones": temperatures(
+            lennard_jones(), argon(5.3), 40.0, copies=60, samples=150
+        ),
         "NPT, ideal gas": gas_volumes(),
         "NPT isotropic, Lennard-Jones": crystal_pressures("isotropic", cubic, copies=40),
-        "NPT per axis, Lennard-Jones, skewed cell": crystal_pressures("anisotropic", skewed, copies=40),
+        "NPT per axis, Lennard-Jones, skewed cell": crystal_pressures(
+            "anisotropic", skewed, copies=40
+        ),
     }
     found = deviations(numbers)
     numbers["largest_deviation_in_standard_errors"] = max(map(abs, found))

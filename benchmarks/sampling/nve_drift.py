@@ -36,7 +36,9 @@ def biased_model(base, state, runs) -> EntropyBias:
     """The arms side by side, each with its entropy and its frozen strength."""
     entropies = {name: dataset(name, FEATURES).functional() for name in ("information", "paper")}
     functionals = [entropies.get(arm) for arm, _ in runs]
-    probe = EntropyBias(base, FEATURES, functionals, torch.full((len(runs),), 1e-6, dtype=torch.float64))
+    probe = EntropyBias(
+        base, FEATURES, functionals, torch.full((len(runs),), 1e-6, dtype=torch.float64)
+    )
     first = probe(state)
     adapted = FRACTION * rms_force(first["base_forces"], state) / first["entropy_slope"]
     kappa = [

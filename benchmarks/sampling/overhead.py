@@ -98,7 +98,10 @@ def main() -> None:
     parser.add_argument("--walkers", type=int, default=16)
     parser.add_argument("--atoms", type=int, default=8, choices=[8, 16])
     arguments = parser.parse_args()
-    model, features = load("7net-0", device=arguments.device).model, bench_features(arguments.device)
+    model, features = (
+        load("7net-0", device=arguments.device).model,
+        bench_features(arguments.device),
+    )
     clock = Clock(model)
     config = SamplingConfig(
         thermalise_steps=20,
@@ -108,7 +111,8 @@ def main() -> None:
         biases=(BiasSettings(entropy="information", fractions=(0.5,)),),
     )
     starts = [
-        Start("diamond", 0.0, diamond(0.05, seed, arguments.atoms)) for seed in range(arguments.walkers)
+        Start("diamond", 0.0, diamond(0.05, seed, arguments.atoms))
+        for seed in range(arguments.walkers)
     ]
     walkers, structures = plan_walkers(starts, [1000.0], config)
     exploration = begin(walkers, structures, model, config, 0)

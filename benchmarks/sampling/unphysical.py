@@ -43,7 +43,9 @@ def copper() -> tuple[object, Atoms, SamplingConfig]:
     model = LennardJonesModel(
         sigma=2.338, epsilon=0.4093, cutoff=5.2, compute_stress=True, dtype=torch.float64
     )
-    config = SamplingConfig(chunk_steps=100, chunks=10, snapshot_every=10, biases=BIASES, replicas=8)
+    config = SamplingConfig(
+        chunk_steps=100, chunks=10, snapshot_every=10, biases=BIASES, replicas=8
+    )
     return model, bulk("Cu", "fcc", a=3.6, cubic=True).repeat((2, 1, 1)), config
 
 

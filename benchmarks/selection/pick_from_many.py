@@ -68,7 +68,9 @@ def silicon_cells(candidates: int):
     """Diamond and simple hexagonal silicon, strained by up to 10 % and rattled by up to 0.4 A."""
     rng = np.random.default_rng(SEED)
     diamond = bulk("Si", "diamond", a=5.43, cubic=True).repeat((2, 1, 1))
-    hexagonal = Atoms("Si", cell=[[2.64, 0, 0], [-1.32, 2.286, 0], [0, 0, 2.48]], pbc=True).repeat((2, 2, 4))
+    hexagonal = Atoms("Si", cell=[[2.64, 0, 0], [-1.32, 2.286, 0], [0, 0, 2.48]], pbc=True).repeat(
+        (2, 2, 4)
+    )
     for _ in range(candidates):
         atoms = (diamond, hexagonal)[rng.integers(2)].copy()
         strain = np.eye(3) * rng.uniform(0.92, 1.08) + rng.normal(scale=0.02, size=(3, 3))
@@ -89,7 +91,9 @@ def fingerprint_rows(candidates: int) -> torch.Tensor:
 
 def make_pool(kind: str, candidates: int) -> FeaturePool:
     rows = {"synthetic": synthetic_rows, "fingerprints": fingerprint_rows}[kind](candidates)
-    pool = FeaturePool(candidates, {SILICON: PoolBlock(rows, ATOMS * torch.arange(candidates + 1))})
+    pool = FeaturePool(
+        candidates, {SILICON: PoolBlock(rows, ATOMS * torch.arange(candidates + 1))}
+    )
     whitening = Whitening.of(pool.moments(), ENTROPY.scale_floor)
     pool.transform_(lambda number, piece: whitening[number].apply(piece))
     return pool
@@ -175,8 +179,14 @@ def floor(pool: FeaturePool, count: int) -> dict:
 
 
 def facts() -> dict:
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-    model = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False
+    )
+    model = [
+        line
+        for line in Path("/proc/cpuinfo").read_text().splitlines()
+        if line.startswith("model name")
+    ]
     return {
         "date": datetime.now(UTC).date().isoformat(),
         "commit": commit.stdout.strip(),
@@ -210,11 +220,20 @@ def main() -> None:
     naive = run_naive(pool)
     least = floor(pool, arguments.count)
     wall_s = float(np.median([run["wall_s"] for run in runs]))
-    naive_s = naive["seconds_per_candidate"] * arguments.count * (arguments.candidates - arguments.count / 2)
+    naive_s = (
+        naive["seconds_per_candidate"]
+        * arguments.count
+        * (arguments.candidates - arguments.count / 2)
+    )
     gains = runs[0]["gains"]
     result = {
         **known,
-        "pool": {"kind": arguments.kind, "candidates": pool.size, "atoms": ATOMS, "features": FEATURES},
+        "pool": {
+            "kind": arguments.kind,
+            "candidates": pool.size,
+            "atoms": ATOMS,
+            "features": FEATURES,
+        },
         "picks": arguments.count,
         "making_the_pool_s": making_s,
         "lazy": {

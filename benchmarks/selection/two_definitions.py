@@ -118,9 +118,13 @@ def table(results: list[dict]) -> str:
 
 def main() -> None:
     results = [
-        grow(entropy, mode) for entropy in ("paper", "information") for mode in ("per_atom", "per_config")
+        grow(entropy, mode)
+        for entropy in ("paper", "information")
+        for mode in ("per_atom", "per_config")
     ]
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False
+    )
     record = {
         "date": datetime.now(UTC).date().isoformat(),
         "commit": commit.stdout.strip(),

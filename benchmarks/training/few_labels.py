@@ -103,7 +103,9 @@ def main() -> None:
     train = read(DATA / "silicon-pbe-train.xyz.gz", index=":")
     test = read(DATA / "silicon-pbe-test.xyz.gz", index=":")
     check_disjoint(train, test)
-    rows: list[dict[str, Any]] = [{"name": "untuned", "labels": 0, **summary(errors_of("7net-0", test))}]
+    rows: list[dict[str, Any]] = [
+        {"name": "untuned", "labels": 0, **summary(errors_of("7net-0", test))}
+    ]
     print(json.dumps(rows[0]), flush=True)
     subsets = {"6 labels": train[::4], "12 labels": every_second(train), "24 labels": train}
     for name, labels in subsets.items():
@@ -113,7 +115,9 @@ def main() -> None:
         for index, (name, changes) in enumerate(SWEEP.items()):
             folder = arguments.work_folder / f"sweep-{index:02d}"
             rows.append(run(name, every_second(train), test, folder, arguments.threads, **changes))
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True
+    )
     report = {
         "seed": SEED,
         "threads": arguments.threads,

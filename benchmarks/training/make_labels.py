@@ -45,7 +45,10 @@ def seed_cells() -> dict[str, Atoms]:
         cell=[a, a, c],
         pbc=True,
     )
-    return {"diamond": bulk("Si", "diamond", a=5.43, cubic=True), "beta-tin": beta_tin.repeat((1, 1, 2))}
+    return {
+        "diamond": bulk("Si", "diamond", a=5.43, cubic=True),
+        "beta-tin": beta_tin.repeat((1, 1, 2)),
+    }
 
 
 def relax(atoms: Atoms, pressure_GPa: float, calculator) -> Atoms:
@@ -56,7 +59,9 @@ def relax(atoms: Atoms, pressure_GPa: float, calculator) -> Atoms:
     return copy_structure(relaxed)
 
 
-def snapshots(atoms: Atoms, temperature_K: float, count: int, seed: int, calculator) -> list[Atoms]:
+def snapshots(
+    atoms: Atoms, temperature_K: float, count: int, seed: int, calculator
+) -> list[Atoms]:
     rng = np.random.default_rng(seed)
     walker = copy_structure(atoms)
     walker.calc = calculator
@@ -101,7 +106,10 @@ def generate(calculator) -> list[Atoms]:
                     ]
                 for kind, atoms in members:
                     atoms.info.update(
-                        split=split, entrove_phase=phase, entrove_kind=kind, entrove_pressure_GPa=pressure
+                        split=split,
+                        entrove_phase=phase,
+                        entrove_kind=kind,
+                        entrove_pressure_GPa=pressure,
                     )
                     structures.append(atoms)
     return structures

@@ -78,7 +78,9 @@ def read_structures(path: str | Path) -> list[Atoms]:
 
     path = Path(path)
     if not path.is_file():
-        raise StructureError(f"{path}: no such file; check the path (it is relative to the config)")
+        raise StructureError(
+            f"{path}: no such file; check the path (it is relative to the config)"
+        )
     try:
         structures = read(path, index=":")
     except Exception as error:  # ASE's readers raise anything at all on a damaged file
@@ -110,7 +112,10 @@ def attach_results(
     if stress.shape == (3, 3):
         stress = stress.reshape(9)[[0, 4, 8, 5, 2, 1]]
     labelled.calc = SinglePointCalculator(
-        labelled, energy=float(energy_eV), forces=np.asarray(forces_eV_per_A, dtype=float), stress=stress
+        labelled,
+        energy=float(energy_eV),
+        forces=np.asarray(forces_eV_per_A, dtype=float),
+        stress=stress,
     )
     return labelled
 

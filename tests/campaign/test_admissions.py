@@ -28,7 +28,9 @@ def snapshots(count: int) -> list[Candidate]:
 
 @pytest.fixture
 def dataset() -> SharedDataset:
-    config = CampaignConfig.model_validate({"name": "copper", "seeds": [{"phase": "fcc", "file": "fcc.xyz"}]})
+    config = CampaignConfig.model_validate(
+        {"name": "copper", "seeds": [{"phase": "fcc", "file": "fcc.xyz"}]}
+    )
     shared = SharedDataset(config, GaussianOverlap(FingerprintConfig(length=40)))
     shared.calibrate([one.atoms for one in snapshots(5)])
     return shared
@@ -46,9 +48,9 @@ def test_least_gain_bars_what_adds_too_little(dataset):
     pool = snapshots(5)
     # The first pick adds most: nothing passes a bar above it, everything one below all gains.
     assert pick_new(dataset, pool, 10, SelectionConfig(least_gain=1e6)) == []
-    assert pick_new(dataset, pool, 10, SelectionConfig(least_gain=0.0, duplicate_tolerance=0.0)) == list(
-        range(10)
-    )
+    assert pick_new(
+        dataset, pool, 10, SelectionConfig(least_gain=0.0, duplicate_tolerance=0.0)
+    ) == list(range(10))
 
 
 def test_nothing_is_admitted_where_nothing_is_asked_for(dataset):

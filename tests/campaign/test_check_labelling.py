@@ -46,7 +46,9 @@ def test_the_example_for_a_cluster_passes_on_its_login_node(login_node: Path):
         ("Cl: Cl.pbe", "Si: Cl.pbe", r"labelling\.engine\.name: .*no data for Cl"),
     ],
 )
-def test_what_would_fail_at_the_first_label_fails_at_once(login_node: Path, old: str, new: str, message: str):
+def test_what_would_fail_at_the_first_label_fails_at_once(
+    login_node: Path, old: str, new: str, message: str
+):
     text = login_node.read_text()
     assert old in text
     login_node.write_text(text.replace(old, new))
@@ -59,12 +61,15 @@ def test_a_cluster_without_slurm_is_said_before_anything_runs(
 ):
     monkeypatch.setenv("PATH", "")
     with pytest.raises(
-        ConfigError, match=r"labelling\.executor\.name: executor slurm: there is no 'sbatch' on PATH"
+        ConfigError,
+        match=r"labelling\.executor\.name: executor slurm: there is no 'sbatch' on PATH",
     ):
         read_campaign(login_node)
 
 
-def test_a_campaign_keeps_its_potentials_wherever_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_campaign_keeps_its_potentials_wherever_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     bulk("Si", cubic=True).write(tmp_path / "diamond.xyz")
     for folder in ("first", "second"):
         (tmp_path / folder / "potpaw_PBE" / "Si").mkdir(parents=True)

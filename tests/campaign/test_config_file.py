@@ -236,7 +236,8 @@ WORLD = {
         "no such pool; did you mean 'entropy_md'? Pools of this campaign: entropy_md, anchors, ordered",
     ),
     "places for a pool that is switched off": (
-        GOOD + "sampling: {ordered: {perturbed: 0, random: 0}}\nselection: {quotas: {ordered: 0.5}}\n",
+        GOOD
+        + "sampling: {ordered: {perturbed: 0, random: 0}}\nselection: {quotas: {ordered: 0.5}}\n",
         "c.yaml:12: selection.quotas.ordered: ",
         "switched off by sampling.ordered; set perturbed or random there",
     ),
@@ -304,7 +305,9 @@ def test_files_of_models_are_relative_to_the_configuration(tmp_path, monkeypatch
 
 def test_a_committee_has_two_members(tmp_path):
     with pytest.raises(ConfigError, match=r"model\.explore_with: .*at least two members, got 1"):
-        read_config_file(write(tmp_path, GOOD + "model: {explore_with: [7net-0]}\n"), CampaignConfig)
+        read_config_file(
+            write(tmp_path, GOOD + "model: {explore_with: [7net-0]}\n"), CampaignConfig
+        )
 
 
 def test_the_command_line_ends_with_the_message_and_writes_nothing(tmp_path):
@@ -374,7 +377,9 @@ def test_paths_are_taken_from_the_folder_of_the_configuration(tmp_path, monkeypa
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
-@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*/campaign.yaml")), ids=lambda path: path.parent.name)
+@pytest.mark.parametrize(
+    "path", sorted(EXAMPLES.glob("*/campaign.yaml")), ids=lambda path: path.parent.name
+)
 def test_the_examples_are_valid(path, tmp_path):
     config = read_config_file(path, CampaignConfig)
     for seed in config.seeds:

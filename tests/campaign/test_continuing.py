@@ -62,7 +62,9 @@ class Watch(Silence):
         self.stage = ""
         self.on_progress = on_progress
 
-    def stage_started(self, round: int, stage: str, description: str, total: int | None, unit: str) -> None:
+    def stage_started(
+        self, round: int, stage: str, description: str, total: int | None, unit: str
+    ) -> None:
         self.stage = stage
 
     def advanced(self, done: int, total: int | None = None, note: str = "") -> None:
@@ -110,7 +112,10 @@ def test_a_budget_that_was_spent_when_it_was_stopped_is_used(finished: Bench, wh
     finished.run(listener, stopping=budget)
     assert listener.events == ([("label", "resumed", 1)] if when == "labelling" else [])
     assert finished.trained_on == [2 * COUNT]
-    assert "the budget of 6 training labels is spent; the model is that of round 2" in finished.verdict()
+    assert (
+        "the budget of 6 training labels is spent; the model is that of round 2"
+        in finished.verdict()
+    )
     assert len(finished.dataset()) == 2 * COUNT
     assert paid_once(finished)
 
@@ -136,9 +141,14 @@ def test_exploring_that_was_stopped_goes_on_after_its_last_chunk(tmp_path, monke
 def test_more_labels_continue_a_campaign_whose_budget_was_spent(fresh: Bench):
     fresh.run(stopping={"rounds": 9, "labels": COUNT})
     assert "the budget of 3 training labels is spent" in fresh.verdict()
-    assert (2, "explore") not in fresh.stages()  # nothing is computed for labels that cannot be bought
+    assert (
+        2,
+        "explore",
+    ) not in fresh.stages()  # nothing is computed for labels that cannot be bought
     fresh.run(stopping={"rounds": 9, "labels": COUNT + 1})
-    assert "the budget of 4 training labels is spent; the model is that of round 2" in fresh.verdict()
+    assert (
+        "the budget of 4 training labels is spent; the model is that of round 2" in fresh.verdict()
+    )
     assert fresh.trained_on == [COUNT, COUNT + 1]
     assert read_bundle(fresh.files.bundle).training_labels == COUNT + 1
 
@@ -147,7 +157,9 @@ def test_a_selection_that_an_earlier_version_left_empty_is_made_again(finished: 
     finished.run(stopping={"rounds": 9, "least_gain_nats": 1e9})
     ledger = Ledger(finished.files.ledger)
     ledger.forget([(2, "select"), (2, "finish")])
-    ledger.enter(2, "select", 0.1, "nothing to pick", {"picked": 0, "gain_nats": 0.0, "gains_nats": []})
+    ledger.enter(
+        2, "select", 0.1, "nothing to pick", {"picked": 0, "gain_nats": 0.0, "gains_nats": []}
+    )
     finished.run(stopping={"rounds": 2})
     assert finished.trained_on == [2 * COUNT]
 
@@ -184,7 +196,9 @@ def test_a_later_model_that_is_worse_does_not_replace_a_better_one(fresh: Bench)
         "all 2 rounds are done; the model is that of round 1, better on the validation set than that of round 2"
     )
     assert read_bundle(fresh.files.bundle).training_labels == COUNT
-    summaries = {(one.round, one.stage): one.summary for one in Ledger(fresh.files.ledger).stages()}
+    summaries = {
+        (one.round, one.stage): one.summary for one in Ledger(fresh.files.ledger).stages()
+    }
     assert summaries[2, "validate"].endswith(", but the model of round 1 stays the best")
     assert read_results(fresh.files.folder).best_round == 1
 
@@ -195,7 +209,10 @@ def test_a_later_model_that_is_worse_does_not_replace_a_better_one(fresh: Bench)
 def test_released_labels_are_tried_at_the_next_run_of_a_finished_campaign(fresh: Bench):
     misbehave_at(fresh, {0: "fail", VALIDATION: "fail"})
     fresh.run(stopping={"rounds": 1})
-    assert (len(read_structures(fresh.files.validation)), len(fresh.dataset())) == (VALIDATION - 1, COUNT - 1)
+    assert (len(read_structures(fresh.files.validation)), len(fresh.dataset())) == (
+        VALIDATION - 1,
+        COUNT - 1,
+    )
     fresh.run(stopping={"rounds": 1})
     assert fresh.trained_on == [COUNT - 1]  # what is in quarantine is left alone
 
@@ -205,14 +222,17 @@ def test_released_labels_are_tried_at_the_next_run_of_a_finished_campaign(fresh:
     with pytest.raises(KeyboardInterrupt):
         fresh.run(stopping={"rounds": 1})
     fresh.run(stopping={"rounds": 1})
-    assert (len(read_structures(fresh.files.validation)), len(fresh.dataset())) == (VALIDATION, COUNT)
+    assert (len(read_structures(fresh.files.validation)), len(fresh.dataset())) == (
+        VALIDATION,
+        COUNT,
+    )
     assert fresh.trained_on == [COUNT - 1, COUNT]
     assert sorted(fresh.paid[len(before) :]) == sorted([before[0], before[VALIDATION]])
     assert read_bundle(fresh.files.bundle).training_labels == COUNT
     results = read_results(fresh.files.folder)
-    assert {row.structures for row in results.errors if (row.phase, row.kind) == ("all", "all")} == {
-        VALIDATION
-    }
+    assert {
+        row.structures for row in results.errors if (row.phase, row.kind) == ("all", "all")
+    } == {VALIDATION}
     assert [row.outcome for row in results.labels] == ["converged"] * (VALIDATION + COUNT)
 
 
@@ -259,7 +279,10 @@ def test_labels_of_another_campaign_are_found_and_not_paid(tmp_path, monkeypatch
     assert second.dataset() == first.dataset()
     assert {row.from_cache for row in read_results(second.files.folder).labels} == {True}
     rows = label_spending(read_results(second.files.folder).labels)
-    assert [(row.from_cache, row.engine_seconds) for row in rows] == [(VALIDATION, 0.0), (COUNT, 0.0)]
+    assert [(row.from_cache, row.engine_seconds) for row in rows] == [
+        (VALIDATION, 0.0),
+        (COUNT, 0.0),
+    ]
 
 
 @pytest.mark.parametrize(("min_labels", "kept"), [(VALIDATION + COUNT, COUNT - 1), (100, COUNT)])
@@ -268,7 +291,9 @@ def test_outliers_are_judged_by_the_configured_limits(fresh: Bench, min_labels, 
     fresh.run(stopping={"rounds": 1}, labelling={"outliers": {"min_labels": min_labels}})
     assert len(fresh.dataset()) == kept
     [row] = [
-        row for row in read_results(fresh.files.folder).labels if row.structure_hash == fresh.paid[VALIDATION]
+        row
+        for row in read_results(fresh.files.folder).labels
+        if row.structure_hash == fresh.paid[VALIDATION]
     ]
     assert row.outcome == ("converged" if kept == COUNT else "rejected")
 
@@ -285,7 +310,9 @@ def test_labels_that_were_too_few_to_be_judged_are_judged_later(fresh: Bench):
     # The validation set stays as it is, so that errors can be compared; what is wrong with it is said.
     assert len(read_structures(fresh.files.validation)) == VALIDATION
     [summary] = [
-        one.summary for one in Ledger(fresh.files.ledger).stages() if (one.round, one.stage) == (2, "label")
+        one.summary
+        for one in Ledger(fresh.files.ledger).stages()
+        if (one.round, one.stage) == (2, "label")
     ]
     assert f"of earlier rounds withdrawn: {wrong[:10]} (the energy is +1 eV/atom away" in summary
     assert f"warning: doubtful in the validation set: {fresh.paid[0][:10]} (" in summary

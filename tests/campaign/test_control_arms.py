@@ -87,5 +87,7 @@ def test_farthest_point_is_the_librarys(tmp_path: Path):
 
 
 def test_a_control_arm_refuses_what_it_would_ignore():
-    with pytest.raises(ValidationError, match=r"method 'random' is a control arm .* remove quotas, rank_by"):
+    with pytest.raises(
+        ValidationError, match=r"method 'random' is a control arm .* remove quotas, rank_by"
+    ):
         SelectionConfig(method="random", quotas={"anchors": 0.3}, rank_by="gain_per_second")

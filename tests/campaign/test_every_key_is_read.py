@@ -33,13 +33,16 @@ def names_read() -> set[str]:
         checks = {
             inner
             for node in ast.walk(tree)
-            if isinstance(node, ast.FunctionDef) and any(is_validator(one) for one in node.decorator_list)
+            if isinstance(node, ast.FunctionDef)
+            and any(is_validator(one) for one in node.decorator_list)
             for inner in ast.walk(node)
         }
         found |= {
             node.attr
             for node in ast.walk(tree)
-            if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load) and node not in checks
+            if isinstance(node, ast.Attribute)
+            and isinstance(node.ctx, ast.Load)
+            and node not in checks
         }
     return found
 

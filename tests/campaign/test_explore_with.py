@@ -102,7 +102,9 @@ def test_who_explores_the_second_round(tmp_path, stays):
         path.write_text(path.read_text().replace('explore_with: "ase.calculators.emt:EMT", ', ""))
     run_campaign(check_campaign(path), Silence())
     records = Ledger(tmp_path / "campaign/ledger.sqlite").stages()
-    assert [one.payload["accepted"] for one in records if (one.round, one.stage) == (1, "validate")] == [True]
+    assert [
+        one.payload["accepted"] for one in records if (one.round, one.stage) == (1, "validate")
+    ] == [True]
     before_exploring = [one.stage for one in records if one.round == 2][: 1 if stays else 3]
     # A given explorer stays, although round 1 made a better model; a tuned one is verified and gets its cells.
     assert before_exploring == (["explore"] if stays else ["verify", "relax", "explore"])

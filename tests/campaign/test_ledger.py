@@ -16,7 +16,10 @@ def test_stages_come_back_in_order(tmp_path):
     ledger.enter(0, "relax", 1.5, "4 cells", {"energies_eV": [1.0, 2.0]})
     ledger.enter(1, "explore", 2.5, "30 candidates", {})
     again = Ledger(tmp_path / "ledger.sqlite")
-    assert [(r.round, r.stage, r.seconds) for r in again.stages()] == [(0, "relax", 1.5), (1, "explore", 2.5)]
+    assert [(r.round, r.stage, r.seconds) for r in again.stages()] == [
+        (0, "relax", 1.5),
+        (1, "explore", 2.5),
+    ]
     found = again.find(0, "relax")
     assert found is not None
     assert found.payload == {"energies_eV": [1.0, 2.0]}

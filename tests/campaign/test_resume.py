@@ -44,7 +44,9 @@ stopping: {rounds: 9, labels: LABELS}
 def start(folder: Path) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "entrove.cli.main", "run", str(folder / "campaign.yaml")]
     with (folder / "output.txt").open("ab") as output:
-        return subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
+        return subprocess.Popen(
+            command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+        )
 
 
 def finished_stages(folder: Path) -> set[tuple[int, str]]:
@@ -83,7 +85,10 @@ def interrupt_after(folder: Path, reached) -> None:
     os.killpg(process.pid, signal.SIGINT)
     assert process.wait(timeout=100) == 130
     last_line = (folder / "output.txt").read_text().splitlines()[-1]
-    assert last_line == "entrove: stopped; what is finished is kept, and the same command continues from here"
+    assert (
+        last_line
+        == "entrove: stopped; what is finished is kept, and the same command continues from here"
+    )
 
 
 def run_to_end(folder: Path) -> None:
@@ -110,7 +115,9 @@ def test_killed_and_resumed_equals_uninterrupted(tmp_path, rounds):
     if rounds > 1:
         kill_after(killed, lambda folder: (folder / last / "walkers.pt").exists())
         kill_after(killed, lambda folder: (rounds, "select") in finished_stages(folder))
-    kill_after(killed, lambda folder: (folder / last / "training/member-0/progress.jsonl").exists())
+    kill_after(
+        killed, lambda folder: (folder / last / "training/member-0/progress.jsonl").exists()
+    )
     run_to_end(killed)
 
     for name in (
@@ -121,16 +128,22 @@ def test_killed_and_resumed_equals_uninterrupted(tmp_path, rounds):
     ):
         ours = read_structures(whole / "campaign" / name)
         theirs = read_structures(killed / "campaign" / name)
-        assert [content_hash(atoms) for atoms in ours] == [content_hash(atoms) for atoms in theirs], name
+        assert [content_hash(atoms) for atoms in ours] == [
+            content_hash(atoms) for atoms in theirs
+        ], name
         for one, other in zip(ours, theirs, strict=True):
             if one.calc is not None:
                 assert one.get_potential_energy() == other.get_potential_energy()
                 np.testing.assert_array_equal(one.get_forces(), other.get_forces())
             provenance = {key for key in one.info if key != "entrove_engine_seconds"}
-            assert {key: one.info[key] for key in provenance} == {key: other.info[key] for key in provenance}
+            assert {key: one.info[key] for key in provenance} == {
+                key: other.info[key] for key in provenance
+            }
 
     # No label was bought twice: every structure has one attempt folder.
-    attempts = sorted(path.parent.name for path in (killed / "campaign/labels").glob("*/*/attempt-*"))
+    attempts = sorted(
+        path.parent.name for path in (killed / "campaign/labels").glob("*/*/attempt-*")
+    )
     assert len(attempts) == len(set(attempts))
     for name in ("report.html", "model/bundle.json"):
         assert (killed / "campaign" / name).is_file()

@@ -21,7 +21,9 @@ def test_what_is_written_is_what_was_resolved(tmp_path):
 
 def test_a_campaign_keeps_its_settings(tmp_path):
     settle_config(tmp_path / "config.yaml", config())
-    with pytest.raises(CampaignError, match=r"random_seed: 1 before, 2 now\); put the old values back"):
+    with pytest.raises(
+        CampaignError, match=r"random_seed: 1 before, 2 now\); put the old values back"
+    ):
         settle_config(tmp_path / "config.yaml", config(random_seed=2))
     assert yaml.safe_load((tmp_path / "config.yaml").read_text())["random_seed"] == 1
 

@@ -29,7 +29,11 @@ STARTED_AT_A = 5.2
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return Path(shutil.copy(pretrained_checkpoint("7net-0"), tmp_path_factory.mktemp("tuned") / "model.pth"))
+    return Path(
+        shutil.copy(
+            pretrained_checkpoint("7net-0"), tmp_path_factory.mktemp("tuned") / "model.pth"
+        )
+    )
 
 
 def campaign(folder: Path, checkpoint: Path, **changes) -> tuple[CheckedCampaign, CampaignModels]:
@@ -46,7 +50,8 @@ def campaign(folder: Path, checkpoint: Path, **changes) -> tuple[CheckedCampaign
     files = Workspace(folder)
     seed = bulk("Si", a=STARTED_AT_A)
     write_candidates(
-        files.in_round(0, "relaxed.xyz"), [Candidate(seed, "anchors", "relaxed", "diamond", PRESSURE_GPa)]
+        files.in_round(0, "relaxed.xyz"),
+        [Candidate(seed, "anchors", "relaxed", "diamond", PRESSURE_GPa)],
     )
     shutil.copy(checkpoint, files.in_round(1, "model.pth"))
     ledger = Ledger(files.ledger)
@@ -79,7 +84,10 @@ def test_phases_are_relaxed_again_at_their_pressure(tmp_path, checkpoint):
 def test_a_cell_that_does_not_converge_stays_as_it_was_and_is_named(tmp_path, checkpoint):
     made, models = campaign(tmp_path, checkpoint, sampling={"relaxation": {"largest_steps": 1}})
     outcome = prepare.relax_again(made, models, 2)
-    assert "warning: kept as they were, not relaxed: diamond at 5 GPa (steps exhausted)" in outcome.summary
+    assert (
+        "warning: kept as they were, not relaxed: diamond at 5 GPa (steps exhausted)"
+        in outcome.summary
+    )
     (kept,) = read_structures(made.workspace.in_round(2, "relaxed.xyz"))
     assert kept.cell[0, 1] == pytest.approx(STARTED_AT_A / 2)
 

@@ -15,7 +15,9 @@ from entrove.sampling.walkers.grid import Start, plan_walkers
 
 
 def test_a_walker_that_was_ended_is_said_to_have_ended_and_when():
-    model = LennardJonesModel(sigma=3.4, epsilon=0.01, cutoff=7.5, compute_stress=True, dtype=torch.float64)
+    model = LennardJonesModel(
+        sigma=3.4, epsilon=0.01, cutoff=7.5, compute_stress=True, dtype=torch.float64
+    )
     config = SamplingConfig(
         biases=(BiasSettings(entropy="none"),),
         thermalise_steps=0,
@@ -36,5 +38,9 @@ def test_a_walker_that_was_ended_is_said_to_have_ended_and_when():
     texts = [row[-1] for row in walker_table(rows).rows]
     assert texts[1] == "2 x the force on an atom is too large; ended at step 2"
     # Ledgers of earlier versions do not say.
-    old = {key: value for key, value in outcome.payload["walkers"][0].items() if key != "ended_at_step"}
+    old = {
+        key: value
+        for key, value in outcome.payload["walkers"][0].items()
+        if key != "ended_at_step"
+    }
     assert WalkerRow(**old) == rows[0]

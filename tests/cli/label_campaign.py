@@ -42,7 +42,8 @@ def make_campaign(folder: Path, cache: Path | None = None) -> tuple[CampaignConf
     settle_config(workspace.config, config)
     Ledger(workspace.ledger).enter(0, "label", 1.0, "1 label", {"labels": []})
     write_candidates(
-        workspace.in_round(0, "hold_out.xyz"), [Candidate(copper(2), "validation", "strain", "fcc", 0.0)]
+        workspace.in_round(0, "hold_out.xyz"),
+        [Candidate(copper(2), "validation", "strain", "fcc", 0.0)],
     )
     write_candidates(
         workspace.in_round(1, "selected.xyz"),
@@ -56,7 +57,9 @@ def make_campaign(folder: Path, cache: Path | None = None) -> tuple[CampaignConf
     return config, workspace
 
 
-def store(config: CampaignConfig, cache_path: Path, work: Path, seed: int, outcome: Outcome) -> Path:
+def store(
+    config: CampaignConfig, cache_path: Path, work: Path, seed: int, outcome: Outcome
+) -> Path:
     """Enter a label and write the folder of its one attempt into `work`; return that folder."""
     atoms = copper(seed)
     attempt = AttemptFolder.of(work, content_hash(atoms)).next_folder()

@@ -64,11 +64,18 @@ def campaign(tmp_path: Path) -> Path:
     return tmp_path / "copper.yaml"
 
 
-def test_status_needs_neither_torch_nor_anything_outside_the_folder(one_round: Path, tmp_path: Path):
+def test_status_needs_neither_torch_nor_anything_outside_the_folder(
+    one_round: Path, tmp_path: Path
+):
     folder = tmp_path / "copy"
     shutil.copytree(one_round, folder)
     stored = yaml.safe_load((folder / "config.yaml").read_text())
-    engine = {"name": "espresso", "command": "pw.x", "cutoff_eV": 400, "pseudopotentials": {"Cu": "Cu.upf"}}
+    engine = {
+        "name": "espresso",
+        "command": "pw.x",
+        "cutoff_eV": 400,
+        "pseudopotentials": {"Cu": "Cu.upf"},
+    }
     stored["labelling"]["engine"] = engine | {"pseudopotential_folder": "/was/on/the/cluster"}
     (folder / "config.yaml").write_text(yaml.safe_dump(stored))
     code = (
@@ -83,7 +90,9 @@ def test_status_needs_neither_torch_nor_anything_outside_the_folder(one_round: P
     assert result.stdout.splitlines()[-1] == "[]"
 
 
-def test_report_and_labels_of_a_finished_campaign(one_round: Path, tmp_path: Path, entrove: Command):
+def test_report_and_labels_of_a_finished_campaign(
+    one_round: Path, tmp_path: Path, entrove: Command
+):
     folder = tmp_path / "copy"
     shutil.copytree(one_round, folder)
     code, output, _ = entrove("report", folder)
@@ -110,7 +119,9 @@ def test_plan_counts_what_a_campaign_would_buy(campaign: Path, entrove: Command)
         ("together", 17),
     ]
     assert plan.observations == 0
-    assert plan.rows[2].core_hours == pytest.approx(plan.rows[0].core_hours + plan.rows[1].core_hours)
+    assert plan.rows[2].core_hours == pytest.approx(
+        plan.rows[0].core_hours + plan.rows[1].core_hours
+    )
     # Three workers at the same time.
     assert plan.rows[1].wall_hours == pytest.approx(plan.rows[1].core_hours / 3, rel=0.01)
     code, output, _ = entrove("plan", campaign)
@@ -138,7 +149,9 @@ def test_a_second_run_is_refused(campaign: Path, entrove: Command):
     assert "this campaign is running already" in errors
 
 
-def test_what_the_check_finds_ends_with_exit_code_2_and_writes_nothing(campaign: Path, entrove: Command):
+def test_what_the_check_finds_ends_with_exit_code_2_and_writes_nothing(
+    campaign: Path, entrove: Command
+):
     campaign.write_text(COPPER.replace("fcc.xyz", "nowhere.xyz"))
     before = sorted(campaign.parent.iterdir())
     code, output, errors = entrove("run", campaign)
@@ -156,4 +169,7 @@ def test_ctrl_c_says_that_the_same_command_continues(
     monkeypatch.setattr("entrove.campaign.results.read.read_results", press)
     code, _, errors = entrove("status", one_round)
     assert code == 130
-    assert errors == "entrove: stopped; what is finished is kept, and the same command continues from here\n"
+    assert (
+        errors
+        == "entrove: stopped; what is finished is kept, and the same command continues from here\n"
+    )

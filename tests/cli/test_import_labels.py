@@ -38,8 +38,17 @@ def config(tmp_path: Path) -> Path:
 
 
 def test_imported_labels_are_never_paid_for_again(tmp_path: Path, config: Path):
-    command = [sys.executable, "-m", "entrove.cli.main", "import", str(config), str(tmp_path / "ours.xyz")]
-    result = subprocess.run([*command, "--same-level"], capture_output=True, text=True, check=False)
+    command = [
+        sys.executable,
+        "-m",
+        "entrove.cli.main",
+        "import",
+        str(config),
+        str(tmp_path / "ours.xyz"),
+    ]
+    result = subprocess.run(
+        [*command, "--same-level"], capture_output=True, text=True, check=False
+    )
     assert result.returncode == 0, result.stderr
     assert "3 labels imported, 0 known before, 0 refused" in result.stdout
     campaign, _ = read_campaign(config)
@@ -62,5 +71,7 @@ def test_a_level_that_nobody_vouches_for_is_refused(tmp_path: Path, config: Path
     with pytest.raises(ConfigError) as caught:
         import_files(config, [tmp_path / "ours.xyz"], None, same_level=False, console=Console())
     assert "calculator: ase.calculators.emt:EMT" in str(caught.value)
-    assert "Give --same-level if the files were computed with exactly these settings" in str(caught.value)
+    assert "Give --same-level if the files were computed with exactly these settings" in str(
+        caught.value
+    )
     assert not (tmp_path / "campaign").exists()

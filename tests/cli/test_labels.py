@@ -22,10 +22,16 @@ def listing(folder: Path, *, retry: bool = False) -> str:
 
 def failed(path: Path) -> set[str]:
     with LabelCache(path) as cache:
-        return {state.structure_hash for state in cache.states() if state.outcome is not Outcome.CONVERGED}
+        return {
+            state.structure_hash
+            for state in cache.states()
+            if state.outcome is not Outcome.CONVERGED
+        }
 
 
-def test_labels_are_found_on_every_way_to_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_labels_are_found_on_every_way_to_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     config, workspace = make_campaign(tmp_path / "campaign")
     store(config, workspace.label_cache, workspace.label_work, 0, Outcome.CONVERGED)
     attempt = store(config, workspace.label_cache, workspace.label_work, 1, Outcome.CRASHED)
@@ -46,7 +52,9 @@ def test_labels_are_found_on_every_way_to_the_folder(tmp_path: Path, monkeypatch
 
 def test_a_failure_that_came_from_another_campaign_is_listed_and_released(tmp_path: Path):
     config, _ = make_campaign(tmp_path / "campaign", cache=tmp_path / "shared.sqlite")
-    theirs = store(config, tmp_path / "shared.sqlite", tmp_path / "theirs", 1, Outcome.NOT_CONVERGED)
+    theirs = store(
+        config, tmp_path / "shared.sqlite", tmp_path / "theirs", 1, Outcome.NOT_CONVERGED
+    )
     # A structure that this campaign never asked for.
     store(config, tmp_path / "shared.sqlite", tmp_path / "theirs", 9, Outcome.NOT_CONVERGED)
     text = listing(tmp_path / "campaign")

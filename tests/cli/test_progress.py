@@ -41,7 +41,8 @@ def test_a_total_may_come_later():
     clock.now = 20.0
     progress.advanced(40, 160)
     assert (
-        output.getvalue().splitlines()[-1] == "round 1: explore: 40/160 steps, 2.0 steps/s, 1 min 00 s left"
+        output.getvalue().splitlines()[-1]
+        == "round 1: explore: 40/160 steps, 2.0 steps/s, 1 min 00 s left"
     )
 
 
@@ -98,4 +99,6 @@ def test_the_live_display_fits_a_narrow_terminal():
 
 def test_the_display_follows_the_console():
     assert isinstance(open_progress(Console(file=io.StringIO())), PlainProgress)
-    assert isinstance(open_progress(Console(file=io.StringIO(), force_terminal=True)), LiveProgress)
+    assert isinstance(
+        open_progress(Console(file=io.StringIO(), force_terminal=True)), LiveProgress
+    )

@@ -27,7 +27,10 @@ class FeatureBatchOfTest:
     def system(self, index: int) -> "FeatureBatchOfTest":
         mine = self.system_idx == index
         return FeatureBatchOfTest(
-            self.values[mine], self.numbers[mine], torch.zeros(int(mine.sum()), dtype=torch.int64), 1
+            self.values[mine],
+            self.numbers[mine],
+            torch.zeros(int(mine.sum()), dtype=torch.int64),
+            1,
         )
 
 

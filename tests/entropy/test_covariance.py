@@ -19,7 +19,11 @@ def slow_values(dataset, batch, mode):
     """S(D + c), S(D + c) - S(D) and dS/dvalues, one configuration and one species at a time."""
     d_values, d_numbers, d_systems = (part.numpy() for part in dataset.arguments[:3])
     values, numbers, systems = (part.numpy() for part in batch.arguments[:3])
-    entropies, gains, gradient = np.zeros(batch.n_systems), np.zeros(batch.n_systems), np.zeros(values.shape)
+    entropies, gains, gradient = (
+        np.zeros(batch.n_systems),
+        np.zeros(batch.n_systems),
+        np.zeros(values.shape),
+    )
     for system in range(batch.n_systems):
         for species in np.unique(np.concatenate([d_numbers, numbers])):
             stored = slow_reference.all_rows(d_values, d_numbers, d_systems, species, mode)
@@ -49,8 +53,12 @@ def test_entropy_gain_and_gradient_are_the_slow_definition(mode, species, seed):
     value, slope = functional.value_and_gradient(*batch.arguments)
     # Condition number of Sigma: about 1e4; so 1e4 roundings of 2e-16, with a margin of 50.
     np.testing.assert_allclose(value.numpy(), entropies, rtol=1e-10)
-    np.testing.assert_allclose(functional.gains(*batch.arguments).numpy(), gains, rtol=1e-9, atol=1e-10)
-    np.testing.assert_allclose(slope.numpy(), gradient, rtol=1e-8, atol=1e-10 * np.abs(gradient).max())
+    np.testing.assert_allclose(
+        functional.gains(*batch.arguments).numpy(), gains, rtol=1e-9, atol=1e-10
+    )
+    np.testing.assert_allclose(
+        slope.numpy(), gradient, rtol=1e-8, atol=1e-10 * np.abs(gradient).max()
+    )
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -69,13 +77,18 @@ def test_gradient_is_the_central_difference(mode, species, empty):
 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_batch_equals_its_systems_one_by_one(mode):
-    batch, known = random_batch(7, species=(11, 17)), raw_moments(random_batch(8, species=(11, 17)), mode)
+    batch, known = (
+        random_batch(7, species=(11, 17)),
+        raw_moments(random_batch(8, species=(11, 17)), mode),
+    )
     functional = CovarianceEntropy(known, epsilon=EPSILON, mode=mode)
     value, gradient = functional.value_and_gradient(*batch.arguments)
     for index in range(batch.n_systems):
         alone, slope = functional.value_and_gradient(*batch.system(index).arguments)
         torch.testing.assert_close(alone[0], value[index], rtol=1e-12, atol=1e-11)
-        torch.testing.assert_close(slope, gradient[batch.system_idx == index], rtol=1e-9, atol=1e-11)
+        torch.testing.assert_close(
+            slope, gradient[batch.system_idx == index], rtol=1e-9, atol=1e-11
+        )
 
 
 def test_species_that_are_absent_from_a_batch_still_count():
@@ -90,7 +103,9 @@ def test_species_that_are_absent_from_a_batch_still_count():
 def test_a_configuration_at_the_mean_lowers_the_entropy():
     """The weakness of a mean over configurations: what is typical has a negative gain."""
     dataset = random_batch(11, sizes=(40,))
-    functional = CovarianceEntropy(raw_moments(dataset, "per_atom"), epsilon=EPSILON, mode="per_atom")
+    functional = CovarianceEntropy(
+        raw_moments(dataset, "per_atom"), epsilon=EPSILON, mode="per_atom"
+    )
     typical = dataset.values.mean(0).expand(8, -1).clone()
     gain = functional.gains(typical, torch.full((8,), 14), torch.zeros(8, dtype=torch.int64), 1)
     assert float(gain) < -0.1
@@ -112,10 +127,16 @@ def test_the_force_dies_as_the_dataset_grows():
 
 def test_shared_block_treats_all_atoms_as_one_species():
     batch = random_batch(14, species=(11, 17))
-    single = type(batch)(batch.values, torch.full_like(batch.numbers, 11), batch.system_idx, batch.n_systems)
-    shared = CovarianceEntropy(SpeciesMoments(), epsilon=EPSILON, mode="per_atom", species_blocks=False)
+    single = type(batch)(
+        batch.values, torch.full_like(batch.numbers, 11), batch.system_idx, batch.n_systems
+    )
+    shared = CovarianceEntropy(
+        SpeciesMoments(), epsilon=EPSILON, mode="per_atom", species_blocks=False
+    )
     plain = CovarianceEntropy(SpeciesMoments(), epsilon=EPSILON, mode="per_atom")
     for got, expected in zip(
-        shared.value_and_gradient(*batch.arguments), plain.value_and_gradient(*single.arguments), strict=True
+        shared.value_and_gradient(*batch.arguments),
+        plain.value_and_gradient(*single.arguments),
+        strict=True,
     ):
         assert torch.equal(got, expected)

@@ -15,9 +15,13 @@ from entrove.fingerprints.config import FingerprintConfig
 from entrove.fingerprints.gom import GaussianOverlap
 from entrove.structures import as_written
 
-KINDS = [(entropy, mode) for entropy in ("information", "paper") for mode in ("per_atom", "per_config")]
+KINDS = [
+    (entropy, mode) for entropy in ("information", "paper") for mode in ("per_atom", "per_config")
+]
 REFERENCE = [silicon(seed) for seed in range(12)] + [salt(seed) for seed in range(12)]
-ADDED = [silicon(seed, 0.2) for seed in range(20, 26)] + [salt(seed, 0.2) for seed in range(20, 24)]
+ADDED = [silicon(seed, 0.2) for seed in range(20, 26)] + [
+    salt(seed, 0.2) for seed in range(20, 24)
+]
 CANDIDATES = [silicon(40, 0.3), salt(41, 0.3), silicon(42, 0.0), silicon(43, 0.1, strain=-0.06)]
 
 
@@ -42,7 +46,9 @@ def test_gain_is_the_change_of_the_entropy(entropy, mode):
 
 @pytest.mark.parametrize(("entropy", "mode"), KINDS)
 @pytest.mark.parametrize("species_blocks", [True, False])
-def test_gain_is_the_change_of_the_entropy_from_the_first_structure_on(entropy, mode, species_blocks):
+def test_gain_is_the_change_of_the_entropy_from_the_first_structure_on(
+    entropy, mode, species_blocks
+):
     """Also for an empty dataset, and for species that are new to it."""
     dataset = calibrated(entropy, mode, species_blocks=species_blocks)
     for atoms in (silicon(20, 0.2), silicon(21, 0.2), salt(20, 0.2), salt(21, 0.2)):
@@ -85,7 +91,9 @@ def test_order_and_batching_do_not_matter(entropy, mode):
     dataset.add(ADDED)
     other.add(iter(ADDED[::-1]))
     shuffled = [atoms[np.random.default_rng(0).permutation(len(atoms))] for atoms in CANDIDATES]
-    np.testing.assert_allclose(other.gain(shuffled), dataset.gain(CANDIDATES), rtol=1e-8, atol=1e-9)
+    np.testing.assert_allclose(
+        other.gain(shuffled), dataset.gain(CANDIDATES), rtol=1e-8, atol=1e-9
+    )
 
 
 @pytest.mark.parametrize(("entropy", "mode"), KINDS)
@@ -113,7 +121,9 @@ def test_loading_rebuilds_the_fingerprints_that_were_used(tmp_path):
 
 def test_loading_refuses_other_features(tmp_path):
     EntropyDataset("paper").save(tmp_path / "dataset.npz")
-    with pytest.raises(SelectionError, match=r"other features \(cutoff_A: stored 5.0, given 4.0\)"):
+    with pytest.raises(
+        SelectionError, match=r"other features \(cutoff_A: stored 5.0, given 4.0\)"
+    ):
         EntropyDataset.load(
             tmp_path / "dataset.npz", features=GaussianOverlap(FingerprintConfig(cutoff_A=4.0))
         )
@@ -126,7 +136,9 @@ def test_loading_refuses_another_schema(tmp_path):
         arrays = {name: archive[name] for name in archive.files}
     header = json.loads(str(arrays.pop("header"))) | {"schema": 99}
     np.savez(path, header=np.array(json.dumps(header)), **arrays)
-    with pytest.raises(SelectionError, match="schema 99, but this version of Entrove reads schema 1"):
+    with pytest.raises(
+        SelectionError, match="schema 99, but this version of Entrove reads schema 1"
+    ):
         EntropyDataset.load(path)
 
 
@@ -163,7 +175,10 @@ def test_a_failed_save_keeps_the_old_file(tmp_path, monkeypatch):
 
 def test_modes_never_share_statistics():
     """Per-atom and per-config datasets of the same structures hold different rows and calibrations."""
-    atoms, configurations = calibrated("information", "per_atom"), calibrated("information", "per_config")
+    atoms, configurations = (
+        calibrated("information", "per_atom"),
+        calibrated("information", "per_config"),
+    )
     for dataset in (atoms, configurations):
         dataset.add(ADDED)
     assert atoms.moments[14].count == 8 * 6
@@ -176,7 +191,9 @@ def test_modes_never_share_statistics():
 def test_calibration_is_frozen_once_there_are_members():
     dataset = calibrated("information", "per_atom")
     dataset.add(ADDED[:1])
-    with pytest.raises(SelectionError, match="its calibration is frozen; calibrate before the first add"):
+    with pytest.raises(
+        SelectionError, match="its calibration is frozen; calibrate before the first add"
+    ):
         dataset.calibrate(REFERENCE)
 
 
@@ -200,7 +217,9 @@ def test_species_that_are_new_can_be_calibrated_later(mode):
 def test_a_calibration_that_fails_changes_nothing(bad):
     dataset = calibrated("information", "per_atom")
     before = dataset.gain(CANDIDATES)
-    with pytest.raises((SelectionError, StructureError), match=r"no structure to calibrate on|not finite"):
+    with pytest.raises(
+        (SelectionError, StructureError), match=r"no structure to calibrate on|not finite"
+    ):
         dataset.calibrate(bad)
     np.testing.assert_array_equal(dataset.gain(CANDIDATES), before)
 
@@ -234,7 +253,9 @@ def test_a_new_species_is_calibrated_when_it_is_added(caplog):
 
 
 def test_batching_does_not_decide_on_what_a_late_species_is_calibrated():
-    structures = [atoms for pair in zip(REFERENCE[:6], REFERENCE[12:18], strict=True) for atoms in pair]
+    structures = [
+        atoms for pair in zip(REFERENCE[:6], REFERENCE[12:18], strict=True) for atoms in pair
+    ]
     gains = []
     for batch_atoms in (1, 20, 2048):
         dataset = EntropyDataset("information", batch_atoms=batch_atoms)
@@ -253,7 +274,9 @@ def test_a_relaxed_cell_as_reference_still_gives_answers(rattle_A, mode, caplog)
     with caplog.at_level(logging.WARNING):
         dataset.calibrate([silicon(seed, rattle_A) for seed in range(4)])
     assert "one environment only for Si" in caplog.text
-    dataset.add([silicon(seed, 0.2, strain=strain) for seed, strain in enumerate([-0.08, 0.0, 0.08] * 20)])
+    dataset.add(
+        [silicon(seed, 0.2, strain=strain) for seed, strain in enumerate([-0.08, 0.0, 0.08] * 20)]
+    )
     perfect = [silicon(0, 0.0, strain=strain) for strain in (-0.1, 0.0, 0.1)]
     gains = dataset.gain(perfect)
     assert np.isfinite(gains).all()
@@ -296,7 +319,9 @@ def test_removing_a_look_alike_is_refused(entropy, mode):
     before = dataset.gain(CANDIDATES[:1])
     copies = [as_written(atoms) for atoms in members]
     assert all(atoms in dataset for atoms in copies)
-    with pytest.raises(SelectionError, match="of Si that were to be removed are not those that were added"):
+    with pytest.raises(
+        SelectionError, match="of Si that were to be removed are not those that were added"
+    ):
         dataset.remove(copies)
     np.testing.assert_array_equal(dataset.gain(CANDIDATES[:1]), before)
     dataset.remove(members)

@@ -39,7 +39,13 @@ def entropy_of(functional, structures):
     return value, features.pull_back(slope)
 
 
-KINDS = ["local", "information per_atom", "information per_config", "paper per_atom", "paper per_config"]
+KINDS = [
+    "local",
+    "information per_atom",
+    "information per_config",
+    "paper per_atom",
+    "paper per_config",
+]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -55,7 +61,9 @@ def test_forces_are_central_differences(kind):
         values, _ = entropy_of(functional, moved)
         expected = float(values[0] - values[1]) / (2 * STEP_A)
         scale = float(slopes.positions.abs().max())
-        assert float(slopes.positions[index, axis]) == pytest.approx(expected, rel=1e-4, abs=1e-5 * scale)
+        assert float(slopes.positions[index, axis]) == pytest.approx(
+            expected, rel=1e-4, abs=1e-5 * scale
+        )
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -76,7 +84,9 @@ def test_virial_is_the_strain_derivative(kind):
         values, _ = entropy_of(functional, strained)
         expected = float(values[0] - values[1]) / (2 * step)
         scale = float(slopes.strain.abs().max())
-        assert float(slopes.strain[0, row, column]) == pytest.approx(expected, rel=1e-4, abs=1e-5 * scale)
+        assert float(slopes.strain[0, row, column]) == pytest.approx(
+            expected, rel=1e-4, abs=1e-5 * scale
+        )
 
 
 @pytest.mark.parametrize("kind", KINDS)

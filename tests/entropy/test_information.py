@@ -27,13 +27,17 @@ def test_gain_is_the_slow_definition(mode, species):
     for system in range(batch.n_systems):
         for number in species:
             ref, stored = (
-                slow_reference.all_rows(*(part.numpy() for part in one.arguments[:3]), number, mode)
+                slow_reference.all_rows(
+                    *(part.numpy() for part in one.arguments[:3]), number, mode
+                )
                 for one in (reference, dataset)
             )
             parts = (part.numpy() for part in batch.arguments[:3])
             rows = slow_reference.rows_of_system(*parts, system=system, species=number, mode=mode)
             expected[system] += slow_reference.information_gain(
-                slow_reference.whiten(stored, ref, FLOOR), slow_reference.whiten(rows, ref, FLOOR), RIDGE
+                slow_reference.whiten(stored, ref, FLOOR),
+                slow_reference.whiten(rows, ref, FLOOR),
+                RIDGE,
             )
     np.testing.assert_allclose(gains.numpy(), expected, rtol=1e-9)
 
@@ -48,7 +52,9 @@ def test_gradient_is_the_central_difference(mode, species, empty):
     torch.testing.assert_close(value, functional.gains(*batch.arguments), rtol=1e-13, atol=0)
     atoms = [0, 6, 11, 20]
     expected = central_differences(functional, batch, atoms)
-    torch.testing.assert_close(gradient[atoms], expected, rtol=1e-5, atol=1e-6 * float(gradient.abs().max()))
+    torch.testing.assert_close(
+        gradient[atoms], expected, rtol=1e-5, atol=1e-6 * float(gradient.abs().max())
+    )
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -59,7 +65,9 @@ def test_a_batch_equals_its_systems_one_by_one(mode):
     for index in range(batch.n_systems):
         alone, slope = functional.value_and_gradient(*batch.system(index).arguments)
         torch.testing.assert_close(alone[0], value[index], rtol=1e-12, atol=1e-13)
-        torch.testing.assert_close(slope, gradient[batch.system_idx == index], rtol=1e-9, atol=1e-11)
+        torch.testing.assert_close(
+            slope, gradient[batch.system_idx == index], rtol=1e-9, atol=1e-11
+        )
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -68,7 +76,12 @@ def test_order_of_atoms_does_not_matter(mode):
     functional = information_gain(reference, reference, mode)
     value, gradient = functional.value_and_gradient(*batch.arguments)
     order = torch.randperm(len(batch.values), generator=torch.Generator().manual_seed(0))
-    shuffled = (batch.values[order], batch.numbers[order], batch.system_idx[order], batch.n_systems)
+    shuffled = (
+        batch.values[order],
+        batch.numbers[order],
+        batch.system_idx[order],
+        batch.n_systems,
+    )
     value_again, gradient_again = functional.value_and_gradient(*shuffled)
     torch.testing.assert_close(value_again, value, rtol=1e-12, atol=1e-13)
     torch.testing.assert_close(gradient_again, gradient[order], rtol=1e-9, atol=1e-11)
@@ -92,7 +105,9 @@ def test_gains_are_never_negative_and_diminish(mode, seed):
     )
     assert bool((gain_many >= 0).all())
     assert bool((gain_few >= gain_many).all())
-    assert float((gain_few - gain_many).min()) > 0  # strictly, since the extra rows span all features
+    assert (
+        float((gain_few - gain_many).min()) > 0
+    )  # strictly, since the extra rows span all features
 
 
 def test_gains_one_after_the_other_sum_to_the_log_determinant():
@@ -115,7 +130,9 @@ def test_padded_features_add_nothing():
 
     def widen(one):
         zeros = torch.zeros(len(one.values), 5, dtype=torch.float64)
-        return type(one)(torch.cat([one.values, zeros], 1), one.numbers, one.system_idx, one.n_systems)
+        return type(one)(
+            torch.cat([one.values, zeros], 1), one.numbers, one.system_idx, one.n_systems
+        )
 
     plain = information_gain(reference, reference, "per_atom")
     # The floor is relative to the root mean square over all features, so scale it with their number.
@@ -154,7 +171,9 @@ def test_float32_features_agree_to_their_own_precision():
     assert slope.dtype == torch.float32
     # Features of size 2 are rounded by 1e-7; whitened by scales down to 1e-2 and slopes of order 1.
     torch.testing.assert_close(single, value, rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(slope.double(), gradient, rtol=1e-3, atol=1e-3 * float(gradient.abs().max()))
+    torch.testing.assert_close(
+        slope.double(), gradient, rtol=1e-3, atol=1e-3 * float(gradient.abs().max())
+    )
 
 
 def test_inverse_root_is_one():

@@ -13,7 +13,9 @@ from entrove.entropy.local import LocalEntropy
 @pytest.mark.parametrize("species", [(14,), (11, 17)])
 def test_value_is_the_slow_definition(species):
     batch = random_batch(0, species=species)
-    entropy, _ = LocalEntropy(distance_floor=0.05, neighbour_power=6.0).value_and_gradient(*batch.arguments)
+    entropy, _ = LocalEntropy(distance_floor=0.05, neighbour_power=6.0).value_and_gradient(
+        *batch.arguments
+    )
     expected = [
         slow_reference.local_entropy(one.values.numpy(), one.numbers.numpy(), 0.05, 6.0)
         for one in (batch.system(index) for index in range(batch.n_systems))
@@ -57,7 +59,9 @@ def test_soft_minimum_lies_just_below_the_hard_one():
     distance = torch.cdist(batch.values, batch.values).fill_diagonal_(torch.inf).amin(1)
     hard = float((12 * distance).log().mean())
     power = 8.0
-    entropy, _ = LocalEntropy(distance_floor=1e-9, neighbour_power=power).value_and_gradient(*batch.arguments)
+    entropy, _ = LocalEntropy(distance_floor=1e-9, neighbour_power=power).value_and_gradient(
+        *batch.arguments
+    )
     assert hard - np.log(11) / power <= float(entropy) <= hard
 
 

@@ -8,7 +8,9 @@ from entrove.entropy.logdet import log_det_one_plus, log_det_one_plus_with_gradi
 
 
 def random_matrices(rows: int, features: int) -> torch.Tensor:
-    return torch.as_tensor(np.random.default_rng(rows * 100 + features).normal(size=(3, rows, features)))
+    return torch.as_tensor(
+        np.random.default_rng(rows * 100 + features).normal(size=(3, rows, features))
+    )
 
 
 @pytest.mark.parametrize(("rows", "features"), [(1, 5), (4, 5), (5, 5), (9, 5), (40, 5)])
@@ -55,7 +57,9 @@ def test_equal_rows_of_any_size_are_no_failure(rows, features, size, dtype):
     value, gradient = log_det_one_plus_with_gradient(W)
     # The determinant has n - 1 pivots of 1, each of which is rounded by eps n |w|^2, up to where Cholesky fails.
     atol = rows * min(1.0, torch.finfo(dtype).eps * rows * size**2)
-    assert float(value[0]) == pytest.approx(np.log(exact), rel=10 * torch.finfo(dtype).eps, abs=atol)
+    assert float(value[0]) == pytest.approx(
+        np.log(exact), rel=10 * torch.finfo(dtype).eps, abs=atol
+    )
     assert float(log_det_one_plus(W)[0]) == float(value[0])
     assert float(value[1]) == 0.0
     assert bool(torch.isfinite(gradient).all())

@@ -26,7 +26,9 @@ DEFINITIONS = [(mode, blocks) for mode in ("per_atom", "per_config") for blocks 
 
 def fingerprint_of_atom(atoms, centre: int) -> np.ndarray:
     """Eigenvalues of A_ij = f_i S_ij f_j over all images within the cutoff, largest first."""
-    heights = atoms.cell.volume / np.linalg.norm(np.cross(*atoms.cell.array[[[1, 2, 0], [2, 0, 1]]]), axis=1)
+    heights = atoms.cell.volume / np.linalg.norm(
+        np.cross(*atoms.cell.array[[[1, 2, 0], [2, 0, 1]]]), axis=1
+    )
     # Atoms lie within a cell or so of each other: one more shell of images than the cutoff asks for, and one more.
     shells = [range(-n, n + 1) for n in (np.ceil(CUTOFF_A / heights).astype(int) + 1)]
     translations = np.array(list(product(*shells))) @ atoms.cell.array
@@ -51,7 +53,9 @@ def entropy_by_hand(structures, mode: str, species_blocks: bool) -> float:
     """S_glob = sum over blocks of ln det Sigma."""
     total = 0.0
     for block in (("Na",), ("Cl",)) if species_blocks else (("Na", "Cl"),):
-        rows = np.concatenate([rows_of(one, np.isin(one.symbols, block), mode) for one in structures])
+        rows = np.concatenate(
+            [rows_of(one, np.isin(one.symbols, block), mode) for one in structures]
+        )
         mean = rows.mean(axis=0)
         sigma = rows.T @ rows / len(rows) - np.outer(mean, mean) + EPSILON * np.eye(LENGTH)
         sign, value = np.linalg.slogdet(sigma)
@@ -74,7 +78,9 @@ def slope_by_hand(mode: str, species_blocks: bool, change) -> float:
 @pytest.mark.parametrize(("mode", "species_blocks"), DEFINITIONS)
 def test_entropy_force_and_stress_of_the_paper(mode, species_blocks):
     """One block for all species is the paper's own definition; one for each is ours."""
-    dataset = EntropyDataset("paper", mode, features=FEATURES, epsilon=EPSILON, species_blocks=species_blocks)
+    dataset = EntropyDataset(
+        "paper", mode, features=FEATURES, epsilon=EPSILON, species_blocks=species_blocks
+    )
     dataset.add(MEMBERS)
     result = entropy_gradient(to_state([CONFIGURATION]), FEATURES, [dataset.functional()])
     known = entropy_by_hand(MEMBERS, mode, species_blocks)
@@ -93,7 +99,9 @@ def test_entropy_force_and_stress_of_the_paper(mode, species_blocks):
             atoms.positions[atom, axis] += step
 
         expected = slope_by_hand(mode, species_blocks, move)
-        assert float(result.positions[atom, axis]) == pytest.approx(expected, rel=1e-5, abs=1e-6 * scale)
+        assert float(result.positions[atom, axis]) == pytest.approx(
+            expected, rel=1e-5, abs=1e-6 * scale
+        )
     for row, column in ((0, 0), (1, 2)):
         strain = np.zeros((3, 3))
         strain[row, column] += 0.5
@@ -104,4 +112,6 @@ def test_entropy_force_and_stress_of_the_paper(mode, species_blocks):
 
         expected = slope_by_hand(mode, species_blocks, deform)
         scale = float(result.strain.abs().max())
-        assert float(result.strain[0, row, column]) == pytest.approx(expected, rel=1e-5, abs=1e-6 * scale)
+        assert float(result.strain[0, row, column]) == pytest.approx(
+            expected, rel=1e-5, abs=1e-6 * scale
+        )

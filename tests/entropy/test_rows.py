@@ -27,7 +27,9 @@ def test_unpad_undoes_pad_and_padding_is_zero(mode):
     for block in split_rows(*random_batch(2, species=(11, 17)).arguments, mode):
         padded = block.pad(block.values)
         assert torch.equal(block.unpad(padded), block.values)
-        assert float(padded.abs().sum()) == pytest.approx(float(block.values.abs().sum()), rel=1e-14)
+        assert float(padded.abs().sum()) == pytest.approx(
+            float(block.values.abs().sum()), rel=1e-14
+        )
         assert int(block.count.sum()) == len(block.values)
 
 
@@ -50,7 +52,11 @@ def test_atoms_of_a_system_need_not_be_neighbours():
     batch = random_batch(5, species=(11, 17))
     order = torch.randperm(len(batch.values), generator=torch.Generator().manual_seed(6))
     shuffled = split_rows(
-        batch.values[order], batch.numbers[order], batch.system_idx[order], batch.n_systems, "per_config"
+        batch.values[order],
+        batch.numbers[order],
+        batch.system_idx[order],
+        batch.n_systems,
+        "per_config",
     )
     for block, same in zip(split_rows(*batch.arguments, "per_config"), shuffled, strict=True):
         torch.testing.assert_close(block.values, same.values, rtol=1e-14, atol=1e-14)

@@ -63,14 +63,17 @@ def test_features_that_are_all_zero_have_scale_one():
 
 def test_an_unknown_species_is_named():
     whitening = Whitening.of(SpeciesMoments({14: Moments.of(reference_rows())}), FLOOR)
-    with pytest.raises(SelectionError, match=r"Cl has no calibration \(calibrated: Si\); call calibrate"):
+    with pytest.raises(
+        SelectionError, match=r"Cl has no calibration \(calibrated: Si\); call calibrate"
+    ):
         whitening[17]
 
 
 def test_known_species_stay_as_they_are():
     old = Whitening.of(SpeciesMoments({14: Moments.of(reference_rows())}), FLOOR)
     new = Whitening.of(
-        SpeciesMoments({14: Moments.of(2 * reference_rows()), 17: Moments.of(reference_rows())}), FLOOR
+        SpeciesMoments({14: Moments.of(2 * reference_rows()), 17: Moments.of(reference_rows())}),
+        FLOOR,
     )
     extended = old.extended(new)
     assert extended.species == (14, 17)

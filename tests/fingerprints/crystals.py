@@ -22,7 +22,10 @@ def rattled_slab(seed: int = 2) -> Atoms:
 
 def rattled_wire(seed: int = 3) -> Atoms:
     wire = Atoms(
-        "CSiC", positions=[[0, 0, 0], [0.4, 0.3, 1.8], [-0.5, 0.1, 3.5]], cell=[0, 0, 5.3], pbc=[0, 0, 1]
+        "CSiC",
+        positions=[[0, 0, 0], [0.4, 0.3, 1.8], [-0.5, 0.1, 3.5]],
+        cell=[0, 0, 5.3],
+        pbc=[0, 0, 1],
     )
     wire.rattle(0.1, seed=seed)
     return wire
@@ -39,7 +42,9 @@ ALL = [skewed_salt, skewed_silicon, rattled_slab, rattled_wire, rattled_molecule
 
 def deform(atoms: Atoms, seed: int) -> Atoms:
     rng = np.random.default_rng(seed)
-    atoms.set_cell(atoms.cell.array @ (np.eye(3) + rng.normal(scale=0.06, size=(3, 3))), scale_atoms=True)
+    atoms.set_cell(
+        atoms.cell.array @ (np.eye(3) + rng.normal(scale=0.06, size=(3, 3))), scale_atoms=True
+    )
     atoms.rattle(0.12, seed=seed)
     return atoms
 

@@ -23,7 +23,9 @@ def test_two_atoms_against_the_formula_by_hand():
     overlap = (2 * sizes[0] * sizes[1] / w) ** 1.5 * np.exp(-(d**2) / (2 * w))
     f = (1 - d**2 / cutoff**2) ** 2
     expected = np.linalg.eigvalsh([[1, f * overlap], [f * overlap, f * f]])[::-1]
-    values = entrove.fingerprint([Atoms("CSi", positions=[[0, 0, 0], [0, d, 0]])], cutoff_A=cutoff).values
+    values = entrove.fingerprint(
+        [Atoms("CSi", positions=[[0, 0, 0], [0, d, 0]])], cutoff_A=cutoff
+    ).values
     np.testing.assert_allclose(values[:, :2], [expected, expected], atol=1e-15)
     assert (values[:, 2:] == 0).all()
 
@@ -65,7 +67,9 @@ def test_float32_is_good_to_about_six_digits():
     g = np.random.default_rng(0).normal(size=50) * np.ones_like(exact.values)
     expected = exact.pull_back(g).positions
     # Close eigenvalues share their gradient in float32, so three digits remain.
-    assert np.linalg.norm(rough.pull_back(g).positions - expected) < 3e-3 * np.linalg.norm(expected)
+    assert np.linalg.norm(rough.pull_back(g).positions - expected) < 3e-3 * np.linalg.norm(
+        expected
+    )
 
 
 def test_widths_override_the_table():
@@ -81,7 +85,13 @@ def test_widths_override_the_table():
 def test_description_tells_maps_apart():
     describe = [
         GaussianOverlap(FingerprintConfig(**change)).describe()
-        for change in ({}, {"cutoff_A": 4.0}, {"length": 40}, {"orbitals": "sp"}, {"radii_A": {"Si": 1.2}})
+        for change in (
+            {},
+            {"cutoff_A": 4.0},
+            {"length": 40},
+            {"orbitals": "sp"},
+            {"radii_A": {"Si": 1.2}},
+        )
     ]
     assert all(describe.count(one) == 1 for one in describe)
     assert GaussianOverlap(FingerprintConfig(dtype="float32")).describe() == describe[0]
@@ -109,7 +119,9 @@ def test_structures_that_cannot_be_used():
         entrove.fingerprint([bulk("Si"), Atoms()])
     with pytest.raises(StructureError, match="one batch has one periodicity"):
         to_state([bulk("Si"), Atoms("Si")])
-    with pytest.raises(ConfigError, match=r"no Gaussian width is known for atomic numbers \[118\]"):
+    with pytest.raises(
+        ConfigError, match=r"no Gaussian width is known for atomic numbers \[118\]"
+    ):
         entrove.fingerprint([Atoms("Og")])
     with pytest.raises(ConfigError, match="gradient has shape"):
         entrove.fingerprint([bulk("Si")]).pull_back(np.ones((2, 49)))

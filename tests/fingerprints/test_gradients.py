@@ -60,7 +60,9 @@ def test_strain_pull_back_is_the_derivative(make, orbitals):
         deformed.positions = atoms.positions @ (np.eye(3) + strain)
         return weighted_sum(deformed, weights, orbitals)
 
-    numeric = [[difference(lambda h, r=r, c=c: strained(r, c, h)) for c in range(3)] for r in range(3)]
+    numeric = [
+        [difference(lambda h, r=r, c=c: strained(r, c, h)) for c in range(3)] for r in range(3)
+    ]
     np.testing.assert_allclose(ours, numeric, atol=TOLERANCE * abs(ours).max())
     np.testing.assert_array_equal(ours, ours.T)
 
@@ -68,5 +70,9 @@ def test_strain_pull_back_is_the_derivative(make, orbitals):
 @pytest.mark.parametrize("make", crystals.ALL)
 def test_forces_sum_to_zero(make):
     prints = fingerprint([make()])
-    positions = prints.pull_back(np.random.default_rng(2).normal(size=prints.values.shape)).positions
-    np.testing.assert_allclose(positions.sum(axis=0), 0, atol=1e-13 * len(positions) * abs(positions).max())
+    positions = prints.pull_back(
+        np.random.default_rng(2).normal(size=prints.values.shape)
+    ).positions
+    np.testing.assert_allclose(
+        positions.sum(axis=0), 0, atol=1e-13 * len(positions) * abs(positions).max()
+    )

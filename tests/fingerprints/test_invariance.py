@@ -31,11 +31,16 @@ def test_rotation_and_translation(make, orbitals):
     turned = atoms.copy()
     turned.set_cell(atoms.cell.array @ rotation.T)
     turned.positions = (atoms.positions + np.array([0.3, -7.1, 2.2])) @ rotation.T
-    (values, gradient), (new_values, new_gradient) = evaluate([atoms], orbitals), evaluate([turned], orbitals)
+    (values, gradient), (new_values, new_gradient) = (
+        evaluate([atoms], orbitals),
+        evaluate([turned], orbitals),
+    )
     np.testing.assert_allclose(new_values, values, atol=ATOL)
     # Eigenvectors of close eigenvalues lose digits, so gradients are good to fewer.
     np.testing.assert_allclose(new_gradient.positions, gradient.positions @ rotation.T, atol=1e-9)
-    np.testing.assert_allclose(new_gradient.strain[0], rotation @ gradient.strain[0] @ rotation.T, atol=1e-9)
+    np.testing.assert_allclose(
+        new_gradient.strain[0], rotation @ gradient.strain[0] @ rotation.T, atol=1e-9
+    )
 
 
 def test_order_of_atoms():
@@ -54,7 +59,9 @@ def test_choice_of_supercell(repeats):
     copies = int(np.prod(repeats))
     new_values, new_gradient = evaluate([atoms.repeat(repeats)], "s")
     np.testing.assert_allclose(new_values, np.tile(values, (copies, 1)), atol=ATOL)
-    np.testing.assert_allclose(new_gradient.positions, np.tile(gradient.positions, (copies, 1)), atol=1e-9)
+    np.testing.assert_allclose(
+        new_gradient.positions, np.tile(gradient.positions, (copies, 1)), atol=1e-9
+    )
     np.testing.assert_allclose(new_gradient.strain, copies * gradient.strain, atol=1e-9 * copies)
 
 
@@ -65,7 +72,9 @@ def test_choice_of_cell_vectors():
     np.testing.assert_allclose(evaluate([other], "s")[0], evaluate([atoms], "s")[0], atol=ATOL)
 
 
-@pytest.mark.parametrize("make", [crystals.skewed_salt, crystals.rattled_slab, crystals.rattled_wire])
+@pytest.mark.parametrize(
+    "make", [crystals.skewed_salt, crystals.rattled_slab, crystals.rattled_wire]
+)
 def test_images_far_outside_the_cell(make):
     atoms = make()
     far = atoms.copy()
@@ -86,17 +95,23 @@ def test_batches_equal_one_by_one(orbitals):
     np.testing.assert_allclose(values, np.concatenate([one[0] for one in alone]), atol=ATOL)
     positions = np.concatenate([one[1].positions for one in alone])
     np.testing.assert_allclose(gradient.positions, positions, atol=1e-9)
-    np.testing.assert_allclose(gradient.strain, np.concatenate([one[1].strain for one in alone]), atol=1e-9)
+    np.testing.assert_allclose(
+        gradient.strain, np.concatenate([one[1].strain for one in alone]), atol=1e-9
+    )
 
 
 def test_threads_and_memory_budget_change_nothing(monkeypatch):
     atoms = crystals.skewed_silicon().repeat((3, 2, 2))
     features = GaussianOverlap(FingerprintConfig())
     state = to_state([atoms])
-    g = torch.randn(len(atoms), 50, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    g = torch.randn(
+        len(atoms), 50, dtype=torch.float64, generator=torch.Generator().manual_seed(0)
+    )
     usual = features.evaluate(state).pull_back(g)
     values_only = features.evaluate(state, pull_back=False)
-    torch.testing.assert_close(values_only.values, features.evaluate(state).values, atol=ATOL, rtol=0)
+    torch.testing.assert_close(
+        values_only.values, features.evaluate(state).values, atol=ATOL, rtol=0
+    )
     with pytest.raises(RuntimeError, match="pull_back=False"):
         values_only.pull_back(g)
 

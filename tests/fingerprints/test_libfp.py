@@ -22,14 +22,19 @@ def reference(request):
 
 def atoms_of(reference) -> Atoms:
     return Atoms(
-        numbers=reference["numbers"], positions=reference["positions"], cell=reference["cell"], pbc=True
+        numbers=reference["numbers"],
+        positions=reference["positions"],
+        cell=reference["cell"],
+        pbc=True,
     )
 
 
 def test_values_and_derivatives_equal_libfp(reference):
     length = reference["values"].shape[1]
     ours = fingerprint([atoms_of(reference)], cutoff_A=float(reference["cutoff_A"]), length=length)
-    np.testing.assert_allclose(ours.values, reference["values"], atol=1e-10 * reference["values"].max())
+    np.testing.assert_allclose(
+        ours.values, reference["values"], atol=1e-10 * reference["values"].max()
+    )
 
     atom, feature = np.indices(ours.values.shape)
     gradient = ours.pull_back(np.cos(1 + 3 * atom + 7 * feature))

@@ -42,7 +42,9 @@ def test_neighbours_are_those_that_ase_finds(pbc, search, monkeypatch):
         for atoms in structures:
             # ASE needs a full cell; along directions that are not periodic any will do.
             cell = atoms.cell.array if atoms.pbc.any() else 100 * np.eye(3)
-            centre, other, vector = primitive_neighbor_list("ijD", atoms.pbc, cell, atoms.positions, CUTOFF_A)
+            centre, other, vector = primitive_neighbor_list(
+                "ijD", atoms.pbc, cell, atoms.positions, CUTOFF_A
+            )
             for index in range(len(atoms)):
                 first, count = int(found.first[atom + index]), int(found.count[atom + index])
                 ours = sorted_rows(
@@ -60,14 +62,18 @@ def test_two_atoms_at_one_place_are_named(limit, monkeypatch):
     monkeypatch.setattr(neighbours, "MAX_DENSE_PAIRS", limit)
     good = Atoms("Si2", positions=[[0, 0, 0], [2, 2, 2]], cell=[6, 6, 6], pbc=True)
     # The second atom sits on a periodic image of the fourth.
-    bad = Atoms("Si4", positions=[[0, 0, 0], [1, 1, 0], [3, 3, 3], [7, 1, 6]], cell=[6, 6, 6], pbc=True)
+    bad = Atoms(
+        "Si4", positions=[[0, 0, 0], [1, 1, 0], [3, 3, 3], [7, 1, 6]], cell=[6, 6, 6], pbc=True
+    )
     with pytest.raises(StructureError, match="atoms 1 and 3 of structure 1 are at one place"):
         find_neighbours(to_state([good, bad]), CUTOFF_A)
 
 
 def test_flat_cells_and_lost_atoms_are_refused():
     flat = Atoms("Si", cell=[[3, 0, 0], [0, 3, 0], [3, 3, 0]], pbc=True)
-    with pytest.raises(StructureError, match=r"structure 0, .* no volume along its periodic directions"):
+    with pytest.raises(
+        StructureError, match=r"structure 0, .* no volume along its periodic directions"
+    ):
         find_neighbours(to_state([flat]), CUTOFF_A)
     lost = Atoms("Si2", positions=[[0, 0, 0], [np.nan, 0, 0]], cell=[6, 6, 6], pbc=True)
     with pytest.raises(StructureError, match=r"atoms \[1\] are not finite"):

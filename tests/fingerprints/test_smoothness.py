@@ -15,10 +15,14 @@ def along_a_path(separations: np.ndarray, length: int):
     """An atom that leaves the sphere of a cluster: values and gradients at each separation."""
     values, gradients = [], []
     for separation in separations:
-        atoms = Atoms("Si4", positions=[[0, 0, 0], [1.9, 0.6, 0.2], [0.3, 2.1, -0.4], [separation, 0, 0]])
+        atoms = Atoms(
+            "Si4", positions=[[0, 0, 0], [1.9, 0.6, 0.2], [0.3, 2.1, -0.4], [separation, 0, 0]]
+        )
         prints = fingerprint([atoms], length=length)
         values.append(prints.values)
-        gradients.append(prints.pull_back(np.cos(np.arange(4 * length)).reshape(4, length)).positions)
+        gradients.append(
+            prints.pull_back(np.cos(np.arange(4 * length)).reshape(4, length)).positions
+        )
     return np.array(values), np.array(gradients)
 
 
@@ -38,13 +42,20 @@ def test_a_shorter_length_keeps_the_largest_eigenvalues(length):
     atoms = crystals.skewed_silicon()
     full = fingerprint([atoms], length=80).values
     assert (np.diff(full, axis=1) <= 0).all()
-    np.testing.assert_allclose(fingerprint([atoms], length=length).values, full[:, :length], atol=1e-13)
+    np.testing.assert_allclose(
+        fingerprint([atoms], length=length).values, full[:, :length], atol=1e-13
+    )
 
 
 @pytest.mark.parametrize("orbitals", ["s", "sp"])
 @pytest.mark.parametrize(
     "crystal",
-    [bulk("Si", cubic=True), bulk("Al", cubic=True), bulk("NaCl", "rocksalt", a=5.64, cubic=True), bulk("C")],
+    [
+        bulk("Si", cubic=True),
+        bulk("Al", cubic=True),
+        bulk("NaCl", "rocksalt", a=5.64, cubic=True),
+        bulk("C"),
+    ],
     ids=lambda atoms: str(atoms.symbols),
 )
 def test_perfect_cubic_crystals_have_no_force_and_an_isotropic_strain_gradient(crystal, orbitals):
@@ -60,8 +71,12 @@ def test_perfect_cubic_crystals_have_no_force_and_an_isotropic_strain_gradient(c
 
 
 def test_clusters_get_their_mean_and_others_their_own():
-    values = torch.tensor([[2.0, 1.0, 1.0 - 1e-12, 0.5, 0.0], [1.0, 0.5, 0.2, 0.0, 0.0]], dtype=torch.float64)
-    gradient = torch.tensor([[1.0, 2.0, 4.0, 5.0, 6.0], [1.0, 2.0, 3.0, 7.0, 9.0]], dtype=torch.float64)
+    values = torch.tensor(
+        [[2.0, 1.0, 1.0 - 1e-12, 0.5, 0.0], [1.0, 0.5, 0.2, 0.0, 0.0]], dtype=torch.float64
+    )
+    gradient = torch.tensor(
+        [[1.0, 2.0, 4.0, 5.0, 6.0], [1.0, 2.0, 3.0, 7.0, 9.0]], dtype=torch.float64
+    )
     averaged = average_over_clusters(gradient, values, torch.tensor([5, 3]))
     expected = [[1.0, 3.0, 3.0, 5.0, 6.0], [1.0, 2.0, 3.0, 7.0, 9.0]]
     np.testing.assert_allclose(averaged.numpy(), expected)
@@ -78,9 +93,13 @@ def test_nearly_perfect_crystals_have_nearly_no_force():
     np.testing.assert_allclose(forces, 0, atol=1e-6)
 
 
-NEARLY_PERFECT = pytest.mark.parametrize("rattle_A", [1e-11, 1e-10, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4])
+NEARLY_PERFECT = pytest.mark.parametrize(
+    "rattle_A", [1e-11, 1e-10, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4]
+)
 CRYSTALS = pytest.mark.parametrize(
-    "crystal", [bulk("Si", cubic=True), bulk("NaCl", "rocksalt", a=5.64, cubic=True)], ids=["Si", "NaCl"]
+    "crystal",
+    [bulk("Si", cubic=True), bulk("NaCl", "rocksalt", a=5.64, cubic=True)],
+    ids=["Si", "NaCl"],
 )
 
 

@@ -23,7 +23,9 @@ def _importable_calculators() -> Iterator[None]:
 def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AttemptExecutor]:
     """Two real Parsl workers that all tests share: starting them takes seconds."""
     # The blank checks that no command line is built without quotes.
-    with AttemptExecutor(LocalExecution(workers=2), tmp_path_factory.mktemp("parsl of all")) as executor:
+    with AttemptExecutor(
+        LocalExecution(workers=2), tmp_path_factory.mktemp("parsl of all")
+    ) as executor:
         yield executor
 
 
@@ -33,6 +35,8 @@ def misbehaving_config() -> Callable[..., LabellingConfig]:
 
     def make(*, settings: dict | None = None, **arguments: object) -> LabellingConfig:
         engine = {"name": "ase", "calculator": "misbehaving:Misbehaving", "arguments": arguments}
-        return LabellingConfig.model_validate({"engine": engine, "time_limit_s": 20} | (settings or {}))
+        return LabellingConfig.model_validate(
+            {"engine": engine, "time_limit_s": 20} | (settings or {})
+        )
 
     return make

@@ -102,7 +102,9 @@ def _attempts(folder: Path) -> set[str]:
 
 def _finished(folder: Path) -> set[str]:
     """Structures with a result on disk or a label in the cache."""
-    results = {path.parent.parent.name for path in folder.glob(f"work/*/*/attempt-*/{RESULT_FILE}")}
+    results = {
+        path.parent.parent.name for path in folder.glob(f"work/*/*/attempt-*/{RESULT_FILE}")
+    }
     return results | _labelled(folder)
 
 
@@ -113,7 +115,9 @@ def _labelled(folder: Path) -> set[str]:
     try:
         return {
             row[0]
-            for row in connection.execute("SELECT structure_hash FROM labels WHERE outcome = 'converged'")
+            for row in connection.execute(
+                "SELECT structure_hash FROM labels WHERE outcome = 'converged'"
+            )
         }
     except sqlite3.OperationalError:  # killed before the tables were made
         return set()

@@ -18,7 +18,10 @@ def make() -> Config:
     )
     folder = Path(os.environ["PARSL_OF_USER_FOLDER"])
     return Config(
-        executors=[executor], run_dir=str(folder / "runinfo"), strategy_period=1, initialize_logging=False
+        executors=[executor],
+        run_dir=str(folder / "runinfo"),
+        strategy_period=1,
+        initialize_logging=False,
     )
 
 

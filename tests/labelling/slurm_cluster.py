@@ -89,12 +89,16 @@ def running_cluster(folder: Path) -> Iterator[dict[str, str]]:
             with (folder / f"{command[0]}.out").open("wb") as output:
                 program = [_find(command[0]) or command[0], *command[1:]]
                 daemons.append(
-                    subprocess.Popen(program, stdout=output, stderr=output, env=os.environ | environment)
+                    subprocess.Popen(
+                        program, stdout=output, stderr=output, env=os.environ | environment
+                    )
                 )
             if command[0] == "munged":
                 _wait_until((folder / "munge.socket").exists, "munged", folder)
         _wait_until(
-            lambda: "idle" in run("sinfo", "-h", "-o", "%T", environment=environment), "the node", folder
+            lambda: "idle" in run("sinfo", "-h", "-o", "%T", environment=environment),
+            "the node",
+            folder,
         )
         yield environment
     finally:
@@ -107,7 +111,12 @@ def running_cluster(folder: Path) -> Iterator[dict[str, str]]:
 def run(*command: str, environment: dict[str, str]) -> str:
     """Output of one of Slurm's commands."""
     finished = subprocess.run(
-        command, capture_output=True, text=True, check=False, env=os.environ | environment, timeout=60
+        command,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | environment,
+        timeout=60,
     )
     return finished.stdout.strip()
 
@@ -116,7 +125,9 @@ def _wait_until(condition: Callable[[], bool], what: str, folder: Path) -> None:
     deadline = time.monotonic() + 90
     while not condition():
         if time.monotonic() > deadline:
-            logs = "\n".join(path.read_text(errors="replace")[-2000:] for path in folder.glob("*.log"))
+            logs = "\n".join(
+                path.read_text(errors="replace")[-2000:] for path in folder.glob("*.log")
+            )
             raise TimeoutError(f"Slurm: {what} did not come up within 90 s\n{logs}")
         time.sleep(0.2)
 

@@ -21,7 +21,9 @@ def salt(seed: int, repeat: int = 1) -> Atoms:
     return atoms
 
 
-def label_of(atoms: Atoms, level: LevelOfTheory = LEVEL, outcome: Outcome = Outcome.CONVERGED) -> Label:
+def label_of(
+    atoms: Atoms, level: LevelOfTheory = LEVEL, outcome: Outcome = Outcome.CONVERGED
+) -> Label:
     """A label whose force on each atom says which atom it is."""
     converged = outcome is Outcome.CONVERGED
     return Label(

@@ -6,7 +6,9 @@ from entrove.labelling.config import LabellingConfig
 
 
 def config(engine: dict, executor: dict | None = None) -> LabellingConfig:
-    return LabellingConfig.model_validate({"engine": engine, "executor": executor or {"name": "local"}})
+    return LabellingConfig.model_validate(
+        {"engine": engine, "executor": executor or {"name": "local"}}
+    )
 
 
 @pytest.fixture
@@ -54,7 +56,9 @@ def test_a_label_must_fit_into_its_job(espresso: dict, tmp_path, monkeypatch: py
     (tmp_path / "sbatch").touch(mode=0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     slurm = config(espresso, {"name": "slurm", "walltime": "02:00:00"})
-    with pytest.raises(LabelError, match=r"a label may take 10800 s .* but a job ends after 7200 s"):
+    with pytest.raises(
+        LabelError, match=r"a label may take 10800 s .* but a job ends after 7200 s"
+    ):
         check_executor(slurm)
     check_executor(slurm.model_copy(update={"longer_try_factor": 2.0}))
 
@@ -76,15 +80,25 @@ def test_a_graphics_card_must_be_there_only_when_labels_run_here(
     if executor == "slurm":
         check_engine(teacher, ["Si"])
     else:
-        with pytest.raises(ModelError, match="torch sees no CUDA device; use device='cpu' or 'auto'"):
+        with pytest.raises(
+            ModelError, match="torch sees no CUDA device; use device='cpu' or 'auto'"
+        ):
             check_engine(teacher, ["Si"])
 
 
 @pytest.mark.parametrize(
     ("calculator", "arguments", "message"),
     [
-        ("misbehaving:Misbehaving", {"delay": 1}, "cannot be made with arguments .* unexpected keyword"),
-        ("misbehaving:refuses_to_start", {}, "cannot be made with arguments {} .RuntimeError: no licence"),
+        (
+            "misbehaving:Misbehaving",
+            {"delay": 1},
+            "cannot be made with arguments .* unexpected keyword",
+        ),
+        (
+            "misbehaving:refuses_to_start",
+            {},
+            "cannot be made with arguments {} .RuntimeError: no licence",
+        ),
         ("cannot_be_imported:Calculator", {}, "cannot import .* .SyntaxError"),
     ],
 )

@@ -48,7 +48,8 @@ def test_two_campaigns_with_one_cache_compute_every_structure_once(tmp_path: Pat
     def start(name: str, first: int, last: int) -> subprocess.Popen:
         return subprocess.Popen(
             [sys.executable, "-c", _CAMPAIGN, str(tmp_path), name, str(first), str(last)],
-            env=os.environ | {"PYTHONPATH": os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])},
+            env=os.environ
+            | {"PYTHONPATH": os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])},
             stdout=subprocess.PIPE,
             text=True,
         )
@@ -58,7 +59,9 @@ def test_two_campaigns_with_one_cache_compute_every_structure_once(tmp_path: Pat
     assert [campaign.communicate(timeout=120)[0].strip() for campaign in campaigns] == ["10", "10"]
     computed = Counter((tmp_path / "log").read_text().split())
     assert computed == {content_hash(copper(seed)): 1 for seed in range(14)}
-    assert sqlite3.connect(tmp_path / "labels.db").execute("SELECT count(*) FROM claims").fetchone() == (0,)
+    assert sqlite3.connect(tmp_path / "labels.db").execute(
+        "SELECT count(*) FROM claims"
+    ).fetchone() == (0,)
 
 
 @pytest.fixture

@@ -35,11 +35,15 @@ def test_the_law_that_made_the_times_is_learnt():
     costs = []
     for _ in range(200):
         electrons, kpoints = int(rng.integers(8, 200)), int(rng.integers(1, 60))
-        costs.append((1, electrons, kpoints, law(electrons, kpoints) * float(np.exp(rng.normal(0, 0.2)))))
+        costs.append(
+            (1, electrons, kpoints, law(electrons, kpoints) * float(np.exp(rng.normal(0, 0.2))))
+        )
     model = CostModel(engine, costs)
     for atoms in SILICON:
         estimate = model.predict(atoms)
-        assert estimate.seconds == pytest.approx(law(engine.electrons(atoms), engine.kpoints(atoms)), rel=0.1)
+        assert estimate.seconds == pytest.approx(
+            law(engine.electrons(atoms), engine.kpoints(atoms)), rel=0.1
+        )
         assert 1.2 < estimate.factor < 1.3
 
 

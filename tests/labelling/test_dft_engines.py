@@ -77,7 +77,9 @@ def hand_counted_kpoints(atoms: Atoms, spacing_per_A: float) -> tuple[int, int, 
     """2 pi |a_j x a_k| / V is the length of a reciprocal vector; a spacing is at most `spacing_per_A`."""
     a, b, c = atoms.cell.array
     volume = abs(np.dot(a, np.cross(b, c)))
-    lengths = [2 * np.pi * np.linalg.norm(np.cross(*pair)) / volume for pair in ((b, c), (c, a), (a, b))]
+    lengths = [
+        2 * np.pi * np.linalg.norm(np.cross(*pair)) / volume for pair in ((b, c), (c, a), (a, b))
+    ]
     first, second, third = (int(np.ceil(length / spacing_per_A)) for length in lengths)
     return first, second, third
 
@@ -99,7 +101,9 @@ def test_gpaw_labels_equal_gpaw_called_directly(tmp_path: Path):
         txt=None,
     )
     # The same program from the same start: what differs is the order of floating-point sums.
-    assert end.energy_eV == pytest.approx(atoms.get_potential_energy(force_consistent=True), abs=1e-6)
+    assert end.energy_eV == pytest.approx(
+        atoms.get_potential_energy(force_consistent=True), abs=1e-6
+    )
     np.testing.assert_allclose(end.forces_eV_per_A, atoms.get_forces(), atol=1e-5)
     assert end.engine_version
     assert (tmp_path / "gpaw.txt").read_text().count("iter:") > 3
@@ -237,7 +241,9 @@ def test_espresso_says_when_it_did_not_converge(tmp_path: Path):
 @pytest.mark.slow
 @needs_espresso
 def test_every_rung_of_espresso_reaches_the_same_energy(tmp_path: Path):
-    energies = [attempt(ESPRESSO, tmp_path / str(rung), rung).energy_eV for rung in range(Espresso.rungs)]
+    energies = [
+        attempt(ESPRESSO, tmp_path / str(rung), rung).energy_eV for rung in range(Espresso.rungs)
+    ]
     # conv_thr is 1e-6 eV for the cell.
     assert np.ptp(energies) < 1e-4
 
@@ -255,7 +261,9 @@ def test_missing_programs_and_files_are_named_before_anything_runs(tmp_path: Pat
     with pytest.raises(LabelError, match=r"the program 'no_such_pw\.x' of command"):
         ESPRESSO.model_copy(update={"command": "no_such_pw.x"}).check_available()
     with pytest.raises(LabelError, match="the program 'no_such_mpirun' of command"):
-        ESPRESSO.model_copy(update={"command": "no_such_mpirun -np {cores} pw.x"}).check_available()
+        ESPRESSO.model_copy(
+            update={"command": "no_such_mpirun -np {cores} pw.x"}
+        ).check_available()
     with pytest.raises(LabelError, match=r"the program 'no_such_cp2k' of command"):
         Cp2k(command="no_such_cp2k -s").check_available()
     assert ESPRESSO.uncovered(["Si", "C"]) == ["C"]

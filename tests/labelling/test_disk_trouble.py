@@ -58,7 +58,9 @@ def test_a_full_disk_stops_labelling_and_room_lets_it_go_on(
     assert all(label.outcome is Outcome.CONVERGED for label in labels.values())
 
 
-def test_a_failure_on_a_full_disk_is_not_the_structures_fault(small_disk: Path, misbehaving_config):
+def test_a_failure_on_a_full_disk_is_not_the_structures_fault(
+    small_disk: Path, misbehaving_config
+):
     """The engine fails for a reason of its own while the disk is full: nothing is recorded."""
     folder = small_disk / "attempt-1"
     folder.mkdir()

@@ -26,7 +26,10 @@ ESPRESSO = {
         ({"cell": {}}, "'cell' cannot be given in input: it moves atoms"),
         ({"system": {"ecutwfc": 30}}, "the engine has a key of its own for it: cutoff_eV"),
         ({"system": {"nspin": 2}}, "give starting_magnetization"),
-        ({"system": {"starting_magnetization(1)": 0.5}}, "starting_magnetization is a key of the engine"),
+        (
+            {"system": {"starting_magnetization(1)": 0.5}},
+            "starting_magnetization is a key of the engine",
+        ),
         ({"system": {"ibrav": 2}}, "the structure decides"),
         ({"electrons": {"scf_must_converge": False}}, "what is not converged is no label"),
         ({"CONTROL": {"Calculation": "relax"}}, "in lower case"),
@@ -52,7 +55,9 @@ def test_espresso_keeps_to_the_structure_and_to_its_own_keys(given: dict, messag
 def test_vasp_keeps_to_the_structure_and_to_its_own_keys(given: dict, message: str):
     with pytest.raises(ValidationError, match=message):
         Vasp.model_validate({"potential_folder": "/potentials", "input": given})
-    Vasp.model_validate({"potential_folder": "/potentials", "input": {"ivdw": 12, "lreal": "Auto"}})
+    Vasp.model_validate(
+        {"potential_folder": "/potentials", "input": {"ivdw": 12, "lreal": "Auto"}}
+    )
 
 
 def test_spin_without_moments_and_moments_without_spin_are_refused():
@@ -76,6 +81,9 @@ def test_the_ladder_wins_over_the_mixing_of_the_user(tmp_path):
     for rung in range(Espresso.rungs):
         calculator = engine.calculator(bulk("Si"), tmp_path, rung)
         rungs.append(calculator.parameters["input_data"]["electrons"])
-    assert [rung["mixing_beta"] for rung in rungs] == [0.5, *(step["mixing_beta"] for step in LADDER[1:])]
+    assert [rung["mixing_beta"] for rung in rungs] == [
+        0.5,
+        *(step["mixing_beta"] for step in LADDER[1:]),
+    ]
     assert len({str(sorted(rung.items())) for rung in rungs}) == 3
     assert all(rung["mixing_fixed_ns"] == 3 for rung in rungs)

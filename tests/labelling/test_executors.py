@@ -13,7 +13,12 @@ from test_dft_engines import PSEUDOPOTENTIALS, needs_espresso
 
 from entrove.errors import LabelError
 from entrove.labelling.attempt import Attempt
-from entrove.labelling.config import LabellingConfig, LocalExecution, ParslExecution, SlurmExecution
+from entrove.labelling.config import (
+    LabellingConfig,
+    LocalExecution,
+    ParslExecution,
+    SlurmExecution,
+)
 from entrove.labelling.execution.executor import AttemptExecutor, count_workers, parsl_config
 from entrove.labelling.label import Outcome
 from entrove.labelling.labeller import Labeller
@@ -89,7 +94,11 @@ class _Recorder(AttemptExecutor):
 
 @pytest.mark.parametrize(("capacity", "expected"), [(2, 256), (200, 400), (300, 450)])
 def test_every_worker_of_a_large_cluster_has_a_label_and_another_one_waiting(
-    tmp_path: Path, misbehaving_config, monkeypatch: pytest.MonkeyPatch, capacity: int, expected: int
+    tmp_path: Path,
+    misbehaving_config,
+    monkeypatch: pytest.MonkeyPatch,
+    capacity: int,
+    expected: int,
 ):
     class NothingToHandOutError(Exception):
         pass
@@ -128,8 +137,13 @@ def test_a_parsl_configuration_of_the_users_own_labels(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, misbehaving_config
 ):
     monkeypatch.setenv("PARSL_OF_USER_FOLDER", str(tmp_path))
-    config = misbehaving_config(settings={"executor": {"name": "parsl", "config": "parsl_of_user:make"}})
-    with LabelCache(tmp_path / "labels.db") as cache, Labeller(config, cache, tmp_path / "work") as labeller:
+    config = misbehaving_config(
+        settings={"executor": {"name": "parsl", "config": "parsl_of_user:make"}}
+    )
+    with (
+        LabelCache(tmp_path / "labels.db") as cache,
+        Labeller(config, cache, tmp_path / "work") as labeller,
+    ):
         labels = dict(labeller.label([copper(0), copper(1)]))
     assert [label.outcome for label in labels.values()] == [Outcome.CONVERGED] * 2
     assert (tmp_path / "runinfo").is_dir()
@@ -167,7 +181,10 @@ def test_a_slurm_job_runs_espresso_under_mpirun(tmp_path: Path, cluster: dict[st
         atoms = bulk("Si", "diamond", a=5.4)
         atoms.rattle(0.05, rng=np.random.default_rng(seed))
         structures.append(atoms)
-    with LabelCache(tmp_path / "labels.db") as cache, Labeller(config, cache, tmp_path / "work") as labeller:
+    with (
+        LabelCache(tmp_path / "labels.db") as cache,
+        Labeller(config, cache, tmp_path / "work") as labeller,
+    ):
         labels = dict(labeller.label(structures))
     assert [label.cause for label in labels.values()] == [""] * 3
     outputs = [Path(label.folder, "espresso.pwo").read_text() for label in labels.values()]
@@ -178,7 +195,9 @@ def test_a_slurm_job_runs_espresso_under_mpirun(tmp_path: Path, cluster: dict[st
 @pytest.mark.slurm
 @pytest.mark.gpaw
 @pytest.mark.timeout(900)
-def test_slurm_labels_silicon_loses_a_job_to_scancel_and_carries_on(tmp_path: Path, cluster: dict[str, str]):
+def test_slurm_labels_silicon_loses_a_job_to_scancel_and_carries_on(
+    tmp_path: Path, cluster: dict[str, str]
+):
     config = LabellingConfig.model_validate(
         {
             "engine": {"name": "gpaw", "cutoff_eV": 200, "kpoint_spacing_per_A": 1.0},
@@ -198,7 +217,10 @@ def test_slurm_labels_silicon_loses_a_job_to_scancel_and_carries_on(tmp_path: Pa
         atoms = bulk("Si", "diamond", a=5.4)
         atoms.rattle(0.05, rng=np.random.default_rng(seed))
         structures.append(atoms)
-    with LabelCache(tmp_path / "labels.db") as cache, Labeller(config, cache, tmp_path / "work") as labeller:
+    with (
+        LabelCache(tmp_path / "labels.db") as cache,
+        Labeller(config, cache, tmp_path / "work") as labeller,
+    ):
         stream = labeller.label(structures)
         collected = [next(stream)]
         first_job = slurm_cluster.run("squeue", "-h", "-o", "%i", environment=cluster).split()

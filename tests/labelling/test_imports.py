@@ -49,7 +49,9 @@ def test_labels_of_a_file_become_labels_of_the_cache(tmp_path: Path, name: str):
         assert import_labels(tmp_path / name, LEVEL, cache).known == 3
         for atoms, stored in zip(structures, cache.labelled_structures(LEVEL), strict=True):
             # Extended XYZ keeps eight digits after the point.
-            assert stored.get_potential_energy() == pytest.approx(atoms.get_potential_energy(), abs=1e-7)
+            assert stored.get_potential_energy() == pytest.approx(
+                atoms.get_potential_energy(), abs=1e-7
+            )
             np.testing.assert_allclose(stored.get_stress(), atoms.get_stress(), atol=1e-7)
 
 

@@ -93,9 +93,7 @@ def test_a_quarantined_label_has_nothing_to_attach(tmp_path: Path):
 
 def test_campaigns_share_one_file_at_the_same_time(tmp_path: Path):
     path = tmp_path / "labels.db"
-    script = (
-        "import sys; from stored_labels import *; store_many(Path({path!r}), range({start}, {start} + 20))"
-    )
+    script = "import sys; from stored_labels import *; store_many(Path({path!r}), range({start}, {start} + 20))"
     writers = [
         subprocess.Popen([sys.executable, "-c", script.format(path=str(path), start=start)])
         for start in (0, 10, 20)
@@ -111,7 +109,9 @@ def test_a_locked_file_is_a_clear_error_and_works_afterwards(tmp_path: Path):
     with LabelCache(path, busy_timeout_s=0.1) as cache:
         locker = sqlite3.connect(path, isolation_level=None)
         locker.execute("BEGIN EXCLUSIVE")
-        with pytest.raises(LabelError, match="another process keeps it locked; wait for that process"):
+        with pytest.raises(
+            LabelError, match="another process keeps it locked; wait for that process"
+        ):
             cache.put(atoms, label_of(atoms), LEVEL)
         locker.execute("ROLLBACK")
         locker.close()
@@ -173,7 +173,9 @@ def test_a_full_disk_loses_nothing_that_was_stored(tmp_path: Path):
     """The limit on the size of files stands for the disk: SQLite gets the same kind of write error."""
     path = tmp_path / "labels.db"
     script = _FILL.format(path=str(path))
-    finished = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    finished = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
     stored, message = json.loads(finished.stdout)
     assert stored > 10
     assert "the disk" in message

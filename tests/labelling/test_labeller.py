@@ -39,14 +39,19 @@ def processes_of_labelling() -> list[psutil.Process]:
     return [child for child in psutil.Process().children(recursive=True) if child.is_running()]
 
 
-def test_labels_equal_the_calculator_come_cached_first_and_once_each(tmp_path: Path, misbehaving_config):
+def test_labels_equal_the_calculator_come_cached_first_and_once_each(
+    tmp_path: Path, misbehaving_config
+):
     log = tmp_path / "log"
     before = processes_of_labelling()
     config = misbehaving_config(log=str(log))
     structures = [copper(seed) for seed in range(6)]
     shuffled = structures[2][[2, 0, 3, 1]]
     shuffled.positions += [3.6, 0, 0]
-    with LabelCache(tmp_path / "labels.db") as cache, Labeller(config, cache, tmp_path / "work") as labeller:
+    with (
+        LabelCache(tmp_path / "labels.db") as cache,
+        Labeller(config, cache, tmp_path / "work") as labeller,
+    ):
         first = dict(labeller.label(structures[:3]))
         everything = list(labeller.label([*structures, shuffled]))
     assert sorted(first) == [0, 1, 2]
@@ -59,7 +64,9 @@ def test_labels_equal_the_calculator_come_cached_first_and_once_each(tmp_path: P
         direct = atoms.copy()
         direct.calc = EMT()
         # The same code on the same numbers: only the sum over neighbours can differ, in its last digits.
-        np.testing.assert_allclose(labels[index].energy_eV, direct.get_potential_energy(), atol=1e-10)
+        np.testing.assert_allclose(
+            labels[index].energy_eV, direct.get_potential_energy(), atol=1e-10
+        )
         np.testing.assert_allclose(labels[index].forces_eV_per_A, direct.get_forces(), atol=1e-10)
         labelled = labels[index].attach(atoms)
         np.testing.assert_allclose(labelled.get_stress(), direct.get_stress(), atol=1e-10)
@@ -166,7 +173,9 @@ def test_another_level_of_theory_is_refused_and_said_how_it_differs(
             pass
 
 
-def test_a_missing_engine_stops_labelling_and_says_what_to_do(tmp_path: Path, workers: AttemptExecutor):
+def test_a_missing_engine_stops_labelling_and_says_what_to_do(
+    tmp_path: Path, workers: AttemptExecutor
+):
     config = LabellingConfig.model_validate(
         {"engine": {"name": "ase", "calculator": "no_such_package:Calculator"}}
     )
@@ -198,7 +207,9 @@ def test_an_abandoned_label_is_finished_by_the_next_call(
     assert max(Counter(log.read_text().split()).values()) == 1
 
 
-def test_a_lost_worker_costs_nothing_but_time(tmp_path: Path, workers: AttemptExecutor, misbehaving_config):
+def test_a_lost_worker_costs_nothing_but_time(
+    tmp_path: Path, workers: AttemptExecutor, misbehaving_config
+):
     config = misbehaving_config(delay_s=1.0)
     structures = [copper(seed) for seed in range(4)]
     with (

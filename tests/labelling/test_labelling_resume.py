@@ -11,9 +11,12 @@ from entrove.labelling.store.cache import LabelCache
 
 
 @pytest.mark.parametrize(
-    ("kills", "labels"), [(1, 8), pytest.param(50, 220, marks=[pytest.mark.slow, pytest.mark.timeout(3000)])]
+    ("kills", "labels"),
+    [(1, 8), pytest.param(50, 220, marks=[pytest.mark.slow, pytest.mark.timeout(3000)])],
 )
-def test_killed_at_any_moment_and_resumed_equals_never_killed(tmp_path: Path, kills: int, labels: int):
+def test_killed_at_any_moment_and_resumed_equals_never_killed(
+    tmp_path: Path, kills: int, labels: int
+):
     report = kill_and_resume(tmp_path, kills=kills, labels=labels, seed=kills)
     assert report.kills_while_labelling > 0
     assert asdict(report) | {"kills": 0, "kills_while_labelling": 0} == {

@@ -15,7 +15,14 @@ from entrove.labelling.engines.vasp import Vasp
 from entrove.labelling.label import LEVEL_KEY
 from entrove.labelling.level_of_theory import LevelOfTheory, require_one_level
 
-ROAD = {"max_scf_steps", "command", "pseudopotential_folder", "potential_folder", "data_folder", "device"}
+ROAD = {
+    "max_scf_steps",
+    "command",
+    "pseudopotential_folder",
+    "potential_folder",
+    "data_folder",
+    "device",
+}
 """Settings that change how a result is reached, and not the result: folders, whose files are the same elsewhere."""
 
 OTHER_VALUE = {
@@ -63,7 +70,9 @@ def engines(folder: Path) -> list[Engine]:
         Gpaw(),
         Cp2k(data_folder=folder),
         Teacher(model="7net-0"),
-        Espresso(pseudopotential_folder=folder, pseudopotentials={"Si": "Si.upf"}, cutoff_eV=300.0),
+        Espresso(
+            pseudopotential_folder=folder, pseudopotentials={"Si": "Si.upf"}, cutoff_eV=300.0
+        ),
         Vasp(potential_folder=folder),
     ]
 
@@ -136,7 +145,8 @@ def test_the_content_of_a_teacher_file_counts_and_not_its_path(tmp_path: Path):
     for name in ("a.pth", "b.pth"):
         (tmp_path / name).write_bytes(b"weights")
     first, second = (
-        LevelOfTheory.of(Teacher(model=str(path))) for path in (tmp_path / "a.pth", tmp_path / "b.pth")
+        LevelOfTheory.of(Teacher(model=str(path)))
+        for path in (tmp_path / "a.pth", tmp_path / "b.pth")
     )
     assert first.settings.count("sha256") == 1
     (tmp_path / "a.pth").write_bytes(b"other weights")
@@ -156,6 +166,8 @@ def test_one_dataset_has_one_level():
     labelled = Atoms("Si", info={LEVEL_KEY: other.hash})
     require_one_level([labelled], other)
     for strangers in ([labelled], [Atoms("Si")]):
-        with pytest.raises(LabelError, match="labels of different levels of theory cannot be one dataset"):
+        with pytest.raises(
+            LabelError, match="labels of different levels of theory cannot be one dataset"
+        ):
             require_one_level(strangers, level)
     assert level.differences(other) == "cutoff_eV: 400.0 against 500.0"

@@ -35,7 +35,10 @@ NAN = float("nan")
         ),
         ({"stress_eV_per_A3": [[NAN] * 3] * 3}, "a stress is not a finite number"),
         ({"stress_eV_per_A3": [[0.0] * 3] * 2}, "the stress has shape (2, 3)"),
-        ({"stress_eV_per_A3": [[-9.0] * 3] * 3}, "a stress of 9 eV/A^3 is above the limit of 5 eV/A^3"),
+        (
+            {"stress_eV_per_A3": [[-9.0] * 3] * 3},
+            "a stress of 9 eV/A^3 is above the limit of 5 eV/A^3",
+        ),
     ],
 )
 def test_what_cannot_be_true_is_named(changes: dict, complaint: str):
@@ -48,7 +51,9 @@ def labels_and_predictions(count: int, seed: int) -> tuple[list[Atoms], list[Ato
     labelled, predicted = [], []
     for _ in range(count):
         sodium, chlorine = rng.integers(1, 9, 2)
-        atoms = Atoms(f"Na{sodium}Cl{chlorine}", positions=rng.uniform(0, 9, (sodium + chlorine, 3)))
+        atoms = Atoms(
+            f"Na{sodium}Cl{chlorine}", positions=rng.uniform(0, 9, (sodium + chlorine, 3))
+        )
         energy = rng.normal(-3.0, 0.5) * len(atoms)
         shift = 7.0 * sodium - 31.0 * chlorine + rng.normal(0, 0.02) * len(atoms)
         zero = np.zeros((len(atoms), 3))

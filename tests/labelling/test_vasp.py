@@ -85,7 +85,14 @@ def test_what_vasp_is_given(tmp_path: Path, potentials: Path, monkeypatch: pytes
     monkeypatch.setenv("VASP_PP_PATH", "")
     run(tmp_path / "first", potentials, "OUTCAR")
     incar = (tmp_path / "first" / "INCAR").read_text()
-    for line in ("ENCUT = 520.000000", "ISMEAR = -1", "ISYM = 0", "NSW = 0", "NELM = 100", "LREAL = .FALSE."):
+    for line in (
+        "ENCUT = 520.000000",
+        "ISMEAR = -1",
+        "ISYM = 0",
+        "NSW = 0",
+        "NELM = 100",
+        "LREAL = .FALSE.",
+    ):
         assert line in incar
     assert "ALGO" not in incar
     assert (tmp_path / "first" / "KPOINTS").read_text().split("\n")[2:4] == ["Gamma", "2 2 2"]
@@ -95,7 +102,9 @@ def test_what_vasp_is_given(tmp_path: Path, potentials: Path, monkeypatch: pytes
     assert "NELM = 300" in incar
 
 
-def test_moments_give_two_spin_channels(tmp_path: Path, potentials: Path, monkeypatch: pytest.MonkeyPatch):
+def test_moments_give_two_spin_channels(
+    tmp_path: Path, potentials: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setenv("VASP_PP_PATH", "")
     run(tmp_path / "run", potentials, "OUTCAR", magnetic_moments={"Na": 1.5})
     incar = (tmp_path / "run" / "INCAR").read_text()
@@ -113,7 +122,9 @@ def test_vasp_ends_normally_without_convergence_and_is_not_believed(
     assert end.cause == "VASP left its loop EDIFF was not reached (unconverged)"
 
 
-def test_a_truncated_output_is_a_crash(tmp_path: Path, potentials: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_truncated_output_is_a_crash(
+    tmp_path: Path, potentials: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setenv("VASP_PP_PATH", "")
     end = run(tmp_path / "run", potentials, "OUTCAR", "vasprun.truncated.xml")
     assert end.outcome is Outcome.CRASHED

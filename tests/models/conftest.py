@@ -22,7 +22,10 @@ def sevennet_in_float64() -> SevenNetModel:
     network = build_network("7net-0").double()
 
     def to_float64(module, inputs, graph):
-        return {name: value.double() if value.is_floating_point() else value for name, value in graph.items()}
+        return {
+            name: value.double() if value.is_floating_point() else value
+            for name, value in graph.items()
+        }
 
     # SevenNet's one-hot embedding is float32 whatever the weights are.
     network.onehot_idx_to_onehot.register_forward_hook(to_float64)
@@ -40,5 +43,13 @@ def mixed_structures() -> list[Atoms]:
     outside = cubic.copy()
     outside.positions += 3.0 * cubic.cell.array[0] - 2.0 * cubic.cell.array[2]
     salt = bulk("NaCl", "rocksalt", a=5.6)
-    structures = [primitive, cubic, compressed, left_handed, outside, salt, cubic.repeat((2, 1, 1))]
+    structures = [
+        primitive,
+        cubic,
+        compressed,
+        left_handed,
+        outside,
+        salt,
+        cubic.repeat((2, 1, 1)),
+    ]
     return [rattled(atoms, seed) for seed, atoms in enumerate(structures)]

@@ -63,7 +63,9 @@ def write_checkpoint(path: Path, model: dict, dtype: str = "float64") -> Path:
     structures = []
     for seed in range(4):
         atoms = rattled(bulk("SiC", "zincblende", a=4.36, cubic=True), seed)
-        atoms.calc = SinglePointCalculator(atoms, energy=0.0, forces=np.zeros((8, 3)), stress=np.zeros(6))
+        atoms.calc = SinglePointCalculator(
+            atoms, energy=0.0, forces=np.zeros((8, 3)), stress=np.zeros(6)
+        )
         structures.append(atoms)
     write(data_file, structures)
     transforms = [
@@ -80,7 +82,10 @@ def write_checkpoint(path: Path, model: dict, dtype: str = "float64") -> Path:
         "transforms": transforms,
         "seed": 1,
     }
-    description = {"_target_": "nequip.train.NequIPLightningModule", "model": model | {"model_dtype": dtype}}
+    description = {
+        "_target_": "nequip.train.NequIPLightningModule",
+        "model": model | {"model_dtype": dtype},
+    }
     info = {
         "versions": get_current_code_versions(),
         "data": data,

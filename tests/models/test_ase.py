@@ -28,7 +28,12 @@ class LennardJonesWithoutStress(LennardJones):
 
 def argon_for_torch_sim() -> LennardJonesModel:
     return LennardJonesModel(
-        sigma=3.4, epsilon=0.0104, cutoff=5.0, dtype=torch.float64, compute_forces=True, compute_stress=True
+        sigma=3.4,
+        epsilon=0.0104,
+        cutoff=5.0,
+        dtype=torch.float64,
+        compute_forces=True,
+        compute_stress=True,
     )
 
 
@@ -50,7 +55,9 @@ def test_the_door_for_calculators_gives_what_ase_gives(make, structures):
     for ours, atoms in zip(predict(from_calculator(make()), structures), structures, strict=True):
         theirs = atoms.copy()
         theirs.calc = make()
-        assert ours.get_potential_energy() == pytest.approx(theirs.get_potential_energy(), abs=1e-10)
+        assert ours.get_potential_energy() == pytest.approx(
+            theirs.get_potential_energy(), abs=1e-10
+        )
         np.testing.assert_allclose(ours.get_forces(), theirs.get_forces(), atol=1e-10)
         if atoms.pbc.all():
             np.testing.assert_allclose(ours.get_stress(), theirs.get_stress(), atol=1e-10)

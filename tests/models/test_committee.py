@@ -59,10 +59,14 @@ def test_its_calculator_agrees_with_its_batches(structures):
     committee = committee_of([from_calculator(lennard_jones(sigma)) for sigma in SIGMAS_A])
     for ours, atoms in zip(predict(committee, structures), structures, strict=True):
         atoms.calc = committee.calculator()
-        assert atoms.get_potential_energy() == pytest.approx(ours.get_potential_energy(), rel=1e-12)
+        assert atoms.get_potential_energy() == pytest.approx(
+            ours.get_potential_energy(), rel=1e-12
+        )
         np.testing.assert_allclose(atoms.get_forces(), ours.get_forces(), atol=1e-12)
         np.testing.assert_allclose(atoms.get_stress(), ours.get_stress(), atol=1e-12)
-        assert atoms.calc.results["energy_spread"] == pytest.approx(ours.info[ENERGY_SPREAD_KEY], rel=1e-10)
+        assert atoms.calc.results["energy_spread"] == pytest.approx(
+            ours.info[ENERGY_SPREAD_KEY], rel=1e-10
+        )
 
 
 def test_a_member_without_stress_leaves_the_committee_without(structures):

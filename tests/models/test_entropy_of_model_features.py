@@ -19,7 +19,9 @@ from entrove.models.sevennet.features import SevenNetFeatures
 from entrove.models.torch_settings import known_warnings_hushed
 from entrove.sampling.bias.entropy_gradient import entropy_gradient
 
-DEFINITIONS = [(kind, mode) for kind in ("information", "paper") for mode in ("per_atom", "per_config")]
+DEFINITIONS = [
+    (kind, mode) for kind in ("information", "paper") for mode in ("per_atom", "per_config")
+]
 
 
 def carbide(seed: int, amplitude_A: float = 0.1) -> Atoms:
@@ -38,7 +40,9 @@ def maps(sevennet, sevennet_in_float64, tmp_path_factory) -> dict[str, FeatureMa
     }
 
 
-def dataset_on(features: FeatureMap, entropy: str = "information", mode: str = "per_atom") -> EntropyDataset:
+def dataset_on(
+    features: FeatureMap, entropy: str = "information", mode: str = "per_atom"
+) -> EntropyDataset:
     dataset = EntropyDataset(entropy, mode, features=features)
     dataset.calibrate([carbide(seed) for seed in range(6)])
     dataset.add([carbide(seed, 0.2) for seed in range(10, 13)])
@@ -59,7 +63,9 @@ def test_forces_and_strain_are_central_differences(maps, name, entropy, mode):
         for sign in (1, -1):
             moved = atoms.copy()
             change(moved, sign * h)
-            ends.append(float(entropy_gradient(to_state([moved]), maps[name], [functional]).entropy[0]))
+            ends.append(
+                float(entropy_gradient(to_state([moved]), maps[name], [functional]).entropy[0])
+            )
         return (ends[0] - ends[1]) / (2 * h)
 
     def move(atoms, step):
@@ -71,9 +77,13 @@ def test_forces_and_strain_are_central_differences(maps, name, entropy, mode):
     # The truncation was seen to fall as h^2 down to 1e-9 (positions, 1e-5 A) and 5e-7 (strain, 1e-6); rounding
     # of S, some 1000 in size, is 2e-13 / h.
     along = float((slopes.positions * torch.from_numpy(direction)).sum())
-    assert along == pytest.approx(slope(move, 1e-5), rel=1e-5, abs=1e-6 * float(slopes.positions.norm()))
+    assert along == pytest.approx(
+        slope(move, 1e-5), rel=1e-5, abs=1e-6 * float(slopes.positions.norm())
+    )
     along = float((slopes.strain[0] * torch.from_numpy(strain)).sum())
-    assert along == pytest.approx(slope(deform, 1e-6), rel=1e-5, abs=2e-6 * float(slopes.strain.norm()))
+    assert along == pytest.approx(
+        slope(deform, 1e-6), rel=1e-5, abs=2e-6 * float(slopes.strain.norm())
+    )
 
 
 @pytest.mark.parametrize(("entropy", "mode"), DEFINITIONS)
@@ -81,7 +91,9 @@ def test_single_precision_gives_the_slopes_of_double(maps, entropy, mode):
     """A central difference of float32 features is noise; the same weights in float64 are the oracle."""
     atoms = carbide(30, 0.15)
     single, double = (
-        entropy_gradient(to_state([atoms]), features, [dataset_on(features, entropy, mode).functional()])
+        entropy_gradient(
+            to_state([atoms]), features, [dataset_on(features, entropy, mode).functional()]
+        )
         for features in (maps["sevennet"], maps["sevennet in float64"])
     )
     # Features of order 1 with noise of 1e-6, whitened by scales down to 1e-2 of their spread; 6e-6 was seen.

@@ -17,7 +17,11 @@ from trial_structures import rattled
 from entrove.errors import ModelError
 from entrove.models.loaded import LoadedModel
 from entrove.models.nequip import model as nequip_module
-from entrove.models.nequip.model import find_foundation_model, find_trainable_model, nequip_settings
+from entrove.models.nequip.model import (
+    find_foundation_model,
+    find_trainable_model,
+    nequip_settings,
+)
 from entrove.models.predict import predict
 from entrove.models.registry import load
 from entrove.models.torch_settings import known_warnings_hushed
@@ -65,15 +69,22 @@ def test_batches_equal_nequips_own_calculator(model, structures):
     # The network is float64 throughout: far below the tolerances.
     assert max(c.forces_difference_eV_per_A for c in report.comparisons) < 1e-10
     assert report.uncounted == ()
-    assert all([count.batched > 0 for count in one.neighbours] == [True] for one in report.comparisons)
+    assert all(
+        [count.batched > 0 for count in one.neighbours] == [True] for one in report.comparisons
+    )
     assert np.abs(predict(model, structures)[0].get_forces()).max() > 1e-3
 
 
 def test_a_batch_in_pieces_equals_the_whole(monkeypatch, model, structures):
-    many = [*structures, *(rattled(bulk("SiC", "zincblende", a=4.36, cubic=True), seed) for seed in range(3))]
+    many = [
+        *structures,
+        *(rattled(bulk("SiC", "zincblende", a=4.36, cubic=True), seed) for seed in range(3)),
+    ]
     whole = model.model(state_of(*many))
     sizes = []
-    watch = model.model.inner.register_forward_pre_hook(lambda _, given: sizes.append(given[0].n_systems))
+    watch = model.model.inner.register_forward_pre_hook(
+        lambda _, given: sizes.append(given[0].n_systems)
+    )
     monkeypatch.setattr(nequip_module, "pairs_that_fit", lambda device: 300)
     cut = model.model(state_of(*many))
     # About 52, 736 and three times 207 pairs: one that exceeds the limit is alone, and none is lost.
@@ -154,7 +165,9 @@ def test_sevennet_and_allegro_live_in_one_process(checkpoints, sevennet):
     before = predict(sevennet, [atoms])[0].get_potential_energy()
     predict(allegro, [atoms])
     assert predict(sevennet, [atoms])[0].get_potential_energy() == before
-    assert predict(load("7net-0", device="cpu"), [atoms])[0].get_potential_energy() == pytest.approx(before)
+    assert predict(load("7net-0", device="cpu"), [atoms])[
+        0
+    ].get_potential_energy() == pytest.approx(before)
 
 
 def test_a_foundation_model_says_how_to_get_it(monkeypatch, tmp_path):
@@ -169,10 +182,15 @@ def test_a_foundation_model_says_how_to_get_it(monkeypatch, tmp_path):
 
 def test_a_compiled_file_is_evaluated_and_a_package_trained(monkeypatch, tmp_path):
     monkeypatch.setenv("ENTROVE_MODELS", str(tmp_path))
-    compiled, package = tmp_path / "allegro-oam-l.nequip.pt2", tmp_path / "Allegro-OAM-L-0.1.nequip.zip"
+    compiled, package = (
+        tmp_path / "allegro-oam-l.nequip.pt2",
+        tmp_path / "Allegro-OAM-L-0.1.nequip.zip",
+    )
     compiled.touch()
     assert find_foundation_model("allegro-oam-l") == compiled
-    with pytest.raises(ModelError, match=r"package allegro-oam-l\*\.nequip\.zip must be in .* nequip\.net"):
+    with pytest.raises(
+        ModelError, match=r"package allegro-oam-l\*\.nequip\.zip must be in .* nequip\.net"
+    ):
         find_trainable_model("allegro-oam-l")
     with pytest.raises(ModelError, match="a compiled model cannot be trained, give the package"):
         find_trainable_model(compiled)
@@ -185,7 +203,9 @@ def test_which_of_two_versions_is_meant_is_not_guessed(monkeypatch, tmp_path):
     monkeypatch.setenv("ENTROVE_MODELS", str(tmp_path))
     for version in ("0.2", "0.10"):
         (tmp_path / f"Allegro-OAM-L-{version}.nequip.zip").touch()
-    with pytest.raises(ModelError, match=r"Allegro-OAM-L-0\.10\S* Allegro-OAM-L-0\.2\S* are all in"):
+    with pytest.raises(
+        ModelError, match=r"Allegro-OAM-L-0\.10\S* Allegro-OAM-L-0\.2\S* are all in"
+    ):
         load("allegro-oam-l")
     with pytest.raises(ModelError, match="leave out '@mpa'"):
         load("allegro-oam-l@mpa")
@@ -200,7 +220,9 @@ def test_a_file_that_is_no_model_is_refused(tmp_path, suffix):
 
 
 @pytest.mark.slow
-def test_package_and_compiled_file_equal_the_checkpoint(checkpoints, tmp_path, monkeypatch, structures):
+def test_package_and_compiled_file_equal_the_checkpoint(
+    checkpoints, tmp_path, monkeypatch, structures
+):
     """What a user does: fetch a package, compile it for batches, put it into ENTROVE_MODELS, load."""
     package = tmp_path / "Allegro-OAM-L-0.1.nequip.zip"
     run_nequip("nequip-package", "build", str(checkpoints["allegro"]), str(package))

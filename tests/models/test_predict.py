@@ -23,7 +23,9 @@ def test_order_info_and_input_are_kept(sevennet):
         np.testing.assert_array_equal(after.positions, before.positions)
         alone = predict(sevennet, [before])[0]
         # float32 sums in another order: 1e-6 of an energy of some 10 eV.
-        assert after.get_potential_energy() == pytest.approx(alone.get_potential_energy(), abs=2e-5)
+        assert after.get_potential_energy() == pytest.approx(
+            alone.get_potential_energy(), abs=2e-5
+        )
         np.testing.assert_allclose(after.get_forces(), alone.get_forces(), atol=1e-4)
 
 

@@ -9,7 +9,9 @@ from entrove.models.registry import NAMES, load
 
 
 def test_a_misspelt_name_gets_the_names_and_the_nearest():
-    with pytest.raises(ModelError, match=r"unknown model '7net0'\. Did you mean '7net-0'\?") as error:
+    with pytest.raises(
+        ModelError, match=r"unknown model '7net0'\. Did you mean '7net-0'\?"
+    ) as error:
         load("7net0")
     assert all(name in str(error.value) for name in NAMES)
 
@@ -48,7 +50,9 @@ def test_a_multi_fidelity_model_needs_a_fidelity_and_lists_them():
 
 def test_a_model_outside_the_wheel_is_not_downloaded_behind_the_users_back(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
-    constants = sys.modules.get("sevenn._const") or __import__("sevenn._const", fromlist=["_const"])
+    constants = sys.modules.get("sevenn._const") or __import__(
+        "sevenn._const", fromlist=["_const"]
+    )
     monkeypatch.setattr(constants, "SEVENNET_omat", constants._prefix + "/none/omat.pth")
     with pytest.raises(ModelError, match=r"fetch it once.*load_checkpoint\('7net-omat'\)"):
         load("7net-omat")

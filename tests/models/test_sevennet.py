@@ -24,8 +24,12 @@ STRESS_TOLERANCE_EV_PER_A3 = 2e-5
 def assert_same(ours: Atoms, theirs: Atoms) -> None:
     energy = ENERGY_TOLERANCE_EV_PER_ATOM * len(ours)
     assert ours.get_potential_energy() == pytest.approx(theirs.get_potential_energy(), abs=energy)
-    np.testing.assert_allclose(ours.get_forces(), theirs.get_forces(), atol=FORCE_TOLERANCE_EV_PER_A)
-    np.testing.assert_allclose(ours.get_stress(), theirs.get_stress(), atol=STRESS_TOLERANCE_EV_PER_A3)
+    np.testing.assert_allclose(
+        ours.get_forces(), theirs.get_forces(), atol=FORCE_TOLERANCE_EV_PER_A
+    )
+    np.testing.assert_allclose(
+        ours.get_stress(), theirs.get_stress(), atol=STRESS_TOLERANCE_EV_PER_A3
+    )
 
 
 def test_batch_equals_the_packages_own_calculator(sevennet, mixed_structures):
@@ -81,7 +85,12 @@ def test_a_batch_in_pieces_equals_the_whole(monkeypatch, sevennet_in_float64, mi
 def test_pieces_on_a_gpu_are_as_many_as_its_memory_asks_for(monkeypatch):
     monkeypatch.setattr(sevennet_module, "pairs_that_fit", lambda device: 1000)
     gpu = torch.device("cuda")
-    assert [sevennet_module.count_pieces(pairs, gpu) for pairs in (0, 1000, 1001, 5500)] == [0, 1, 2, 6]
+    assert [sevennet_module.count_pieces(pairs, gpu) for pairs in (0, 1000, 1001, 5500)] == [
+        0,
+        1,
+        2,
+        6,
+    ]
 
 
 def test_order_of_atoms_does_not_matter(sevennet):
@@ -117,7 +126,9 @@ def test_nan_is_seen_in_its_system_only(sevennet):
 
 
 def energy(model: SevenNetModel, atoms: Atoms) -> float:
-    return float(model(torch_sim.initialize_state([atoms], torch.device("cpu"), torch.float64))["energy"])
+    return float(
+        model(torch_sim.initialize_state([atoms], torch.device("cpu"), torch.float64))["energy"]
+    )
 
 
 def test_forces_are_minus_the_gradient(sevennet_in_float64):

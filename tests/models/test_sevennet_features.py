@@ -67,7 +67,9 @@ def test_rotated_crystals_have_the_same_features(features):
     rotated.rotate(37.0, (1.0, 2.0, 3.0), rotate_cell=True)
     values = features.evaluate(state_of(atoms)).values.numpy()
     # Features are of order 1 in float32, through five layers; 6e-6 was seen.
-    np.testing.assert_allclose(features.evaluate(state_of(rotated)).values.numpy(), values, atol=1e-4)
+    np.testing.assert_allclose(
+        features.evaluate(state_of(rotated)).values.numpy(), values, atol=1e-4
+    )
 
 
 def test_a_batch_is_its_systems(features):
@@ -76,7 +78,9 @@ def test_a_batch_is_its_systems(features):
         rattled(bulk("Si", "diamond", a=5.43, cubic=True), 4),
     ]
     together = features.evaluate(state_of(*structures))
-    gradient = torch.randn(together.values.shape, generator=torch.Generator().manual_seed(4)).double()
+    gradient = torch.randn(
+        together.values.shape, generator=torch.Generator().manual_seed(4)
+    ).double()
     pulled = together.pull_back(gradient)
     first = 0
     for index, atoms in enumerate(structures):
@@ -106,7 +110,9 @@ def test_pull_back_is_the_gradient(features_in_float64, name):
 
     def projected(changed: Atoms) -> float:
         return float(
-            (features_in_float64.evaluate(state_of(changed), pull_back=False).values * gradient).sum()
+            (
+                features_in_float64.evaluate(state_of(changed), pull_back=False).values * gradient
+            ).sum()
         )
 
     # In float64: the truncation was seen to fall as h^2, from 1e-2 at 1e-2 to 1e-8 at h = 1e-5; round-off
@@ -118,14 +124,18 @@ def test_pull_back_is_the_gradient(features_in_float64, name):
         moved.positions += sign * h * direction
         ends.append(projected(moved))
     slope = (ends[0] - ends[1]) / (2 * h)
-    assert float((pulled.positions * torch.from_numpy(direction)).sum()) == pytest.approx(slope, rel=2e-7)
+    assert float((pulled.positions * torch.from_numpy(direction)).sum()) == pytest.approx(
+        slope, rel=2e-7
+    )
     ends = []
     for sign in (1.0, -1.0):
         strained = atoms.copy()
         strained.set_cell(atoms.cell.array @ (np.eye(3) + sign * h * strain), scale_atoms=True)
         ends.append(projected(strained))
     slope = (ends[0] - ends[1]) / (2 * h)
-    assert float((pulled.strain[0] * torch.from_numpy(strain)).sum()) == pytest.approx(slope, rel=2e-7)
+    assert float((pulled.strain[0] * torch.from_numpy(strain)).sum()) == pytest.approx(
+        slope, rel=2e-7
+    )
 
 
 def test_pulling_back_twice_gives_the_same(features):
@@ -134,7 +144,9 @@ def test_pulling_back_twice_gives_the_same(features):
     first, second = evaluated.pull_back(gradient), evaluated.pull_back(gradient)
     torch.testing.assert_close(first.positions, second.positions)
     # Nothing outside pushes: the gradient of translations vanishes.
-    assert float(first.positions.sum(dim=0).abs().max()) < 1e-4 * float(first.positions.abs().max())
+    assert float(first.positions.sum(dim=0).abs().max()) < 1e-4 * float(
+        first.positions.abs().max()
+    )
 
 
 def test_values_alone_cannot_be_pulled_back(features):
@@ -145,11 +157,15 @@ def test_values_alone_cannot_be_pulled_back(features):
 
 def test_identity_tells_weights_apart(features, features_in_float64):
     assert features.describe() == features.describe()
-    assert features.describe()["weights_sha256"] != features_in_float64.describe()["weights_sha256"]
+    assert (
+        features.describe()["weights_sha256"] != features_in_float64.describe()["weights_sha256"]
+    )
 
 
 def test_a_calculator_has_no_features():
     from ase.calculators.emt import EMT
 
-    with pytest.raises(ModelError, match="EMT: this model gives no access to its per-atom features"):
+    with pytest.raises(
+        ModelError, match="EMT: this model gives no access to its per-atom features"
+    ):
         from_calculator(EMT()).features()

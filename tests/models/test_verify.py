@@ -67,13 +67,17 @@ class Broken(ModelInterface):
 
 def without_images(found: Neighbours) -> Neighbours:
     keep = (found.shifts == 0).all(dim=1)
-    return Neighbours(found.centre[keep], found.neighbour[keep], found.shifts[keep], found.vectors[keep])
+    return Neighbours(
+        found.centre[keep], found.neighbour[keep], found.shifts[keep], found.vectors[keep]
+    )
 
 
 def without_the_longest(found: Neighbours) -> Neighbours:
     length = found.vectors.norm(dim=1)
     keep = length < length.max() - 1e-3
-    return Neighbours(found.centre[keep], found.neighbour[keep], found.shifts[keep], found.vectors[keep])
+    return Neighbours(
+        found.centre[keep], found.neighbour[keep], found.shifts[keep], found.vectors[keep]
+    )
 
 
 def stress_with_the_sign_of_a_pressure(results, state):
@@ -102,7 +106,9 @@ def test_a_sound_model_passes_on_samples_and_probes(calculated_once, structures)
     # The samples, a primitive cell where images matter, and a supercell of the smaller sample.
     assert [comparison.atoms for comparison in report.comparisons] == [8, 2, 2, 8]
     assert report.uncounted == ()
-    assert all([count.batched > 0 for count in one.neighbours] == [True] for one in report.comparisons)
+    assert all(
+        [count.batched > 0 for count in one.neighbours] == [True] for one in report.comparisons
+    )
     assert "batches agree with its ASE calculator on 4 structures" in report.summary()
 
 
@@ -146,7 +152,9 @@ def test_tolerances_are_obeyed(calculated_once, structures):
     assert "allowed 1e-12" in report.summary()
 
 
-def test_every_member_of_a_committee_is_asked_for_its_neighbours(calculated_once, structures, tmp_path):
+def test_every_member_of_a_committee_is_asked_for_its_neighbours(
+    calculated_once, structures, tmp_path
+):
     # An Allegro with a cutoff of 4 A beside a SevenNet with 5 A: no one count is right for both.
     with nequip_settings(), known_warnings_hushed():
         checkpoint = write_checkpoint(tmp_path / "allegro.ckpt", ALLEGRO)
@@ -172,7 +180,9 @@ def test_it_says_what_could_not_be_compared():
     crystal = rattled(bulk("Ar", "fcc", a=5.3, cubic=True), 3)
     report = verify_batching(load("test_ase:argon_for_torch_sim"), [crystal])
     assert report.passed, report.summary()
-    assert "neighbours not compared: no count from test_ase:argon_for_torch_sim" in report.summary()
+    assert (
+        "neighbours not compared: no count from test_ase:argon_for_torch_sim" in report.summary()
+    )
     serial = verify_batching(load("ase.calculators.lj:LennardJones"), [crystal])
     assert "LennardJones: one structure at a time, no batches" in serial.summary()
 

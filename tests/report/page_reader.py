@@ -69,7 +69,9 @@ class Page(HTMLParser):
 
     def trace(self, figure: str, name: str, number: int = 0) -> dict[str, Any]:
         """Return a trace by its name; with several of one name, the `number`-th."""
-        return [trace for trace in self.figures[figure]["data"] if trace.get("name") == name][number]
+        return [trace for trace in self.figures[figure]["data"] if trace.get("name") == name][
+            number
+        ]
 
     def loads(self) -> list[str]:
         """List every address that an element could load or link to."""
@@ -84,5 +86,7 @@ class Page(HTMLParser):
 def numbers(values: Any) -> np.ndarray:
     """Decode an array of a Plotly figure, written as a list or as base64."""
     if isinstance(values, dict):
-        return np.frombuffer(base64.b64decode(values["bdata"]), dtype=DTYPES[values["dtype"]]).astype(float)
+        return np.frombuffer(
+            base64.b64decode(values["bdata"]), dtype=DTYPES[values["dtype"]]
+        ).astype(float)
     return np.array([np.nan if value is None else value for value in values], dtype=float)

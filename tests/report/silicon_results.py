@@ -57,7 +57,11 @@ def silicon_results(rounds: int = 2, structures_per_part: int = 2) -> CampaignRe
         pools=tuple(
             PoolRow(round_, pool, reserved, picked)
             for round_ in range(1, rounds + 1)
-            for pool, reserved, picked in (("anchors", 4, 3), ("entropy_md", 0, 6), ("ordered", 2, 3))
+            for pool, reserved, picked in (
+                ("anchors", 4, 3),
+                ("entropy_md", 0, 6),
+                ("ordered", 2, 3),
+            )
         ),
         next_gain_nats={1: 61.4, 2: 17.9},
         fingerprint_map=_map(rng, rounds),
@@ -83,9 +87,11 @@ def _parity(round_: int, per_part: int) -> Parity:
         phases=np.array([phase for phase, _ in parts]),
         kinds=np.array([kind for _, kind in parts]),
         reference_energy_eV_per_atom=energy,
-        predicted_energy_eV_per_atom=energy * (1 - softening) + rng.normal(0, 0.012 * shrink, count),
+        predicted_energy_eV_per_atom=energy * (1 - softening)
+        + rng.normal(0, 0.012 * shrink, count),
         reference_forces_eV_per_A=forces,
-        predicted_forces_eV_per_A=forces * (1 - softening) + rng.normal(0, 0.06 * shrink, forces.size),
+        predicted_forces_eV_per_A=forces * (1 - softening)
+        + rng.normal(0, 0.06 * shrink, forces.size),
         reference_stress_GPa=stress,
         predicted_stress_GPa=stress * (1 - softening) + rng.normal(0, 0.5 * shrink, stress.size),
         atom_counts=np.full(count, ATOMS),

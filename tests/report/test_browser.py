@@ -17,7 +17,9 @@ from test_page import EMPTY, HOSTILE, hostile_results
 from entrove.campaign.results.results import CampaignResults
 from entrove.report.page import render_report
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+BROWSER = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
 
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="needs chromium or google-chrome on PATH")
 
@@ -73,7 +75,14 @@ def look_at(results: CampaignResults, width: int, folder: Path) -> dict[str, Any
     (folder / "frame.html").write_text(FRAME.format(width=width))
     assert BROWSER is not None
     command = [
-        *(BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run"),
+        *(
+            BROWSER,
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--hide-scrollbars",
+            "--no-first-run",
+        ),
         *(
             "--disable-quic",
             "--disable-background-networking",
@@ -97,13 +106,17 @@ def demanding_results() -> CampaignResults:
     return dataclasses.replace(
         results,
         errors=tuple(
-            dataclasses.replace(row, phase=names.get(row.phase, row.phase)) for row in results.errors
+            dataclasses.replace(row, phase=names.get(row.phase, row.phase))
+            for row in results.errors
         ),
         labels=tuple(
-            dataclasses.replace(row, phase=names.get(row.phase, row.phase)) for row in results.labels
+            dataclasses.replace(row, phase=names.get(row.phase, row.phase))
+            for row in results.labels
         ),
         parity=tuple(
-            dataclasses.replace(each, phases=np.array([names.get(phase, phase) for phase in each.phases]))
+            dataclasses.replace(
+                each, phases=np.array([names.get(phase, phase) for phase in each.phases])
+            )
             for each in results.parity
         ),
     )
@@ -122,7 +135,9 @@ CASES = {
     [("finished", 375), ("finished", 1600), ("demanding", 375),
      ("large", 1280), ("empty", 375)],
 )  # fmt: skip
-def test_the_page_draws_without_failures_and_overlaps(case: str, width: int, tmp_path: Path) -> None:
+def test_the_page_draws_without_failures_and_overlaps(
+    case: str, width: int, tmp_path: Path
+) -> None:
     seen = look_at(CASES[case], width, tmp_path)
     assert seen["failures"] == []
     assert seen["overlaps"] == []

@@ -30,12 +30,26 @@ EMPTY = CampaignResults(
     config_yaml="",
 )
 
-HOSTILE = "</script><script>window.hacked=1</script><img src=x onerror='window.hacked=1'>&amp;{{7*7}}"
+HOSTILE = (
+    "</script><script>window.hacked=1</script><img src=x onerror='window.hacked=1'>&amp;{{7*7}}"
+)
 
 
 def hostile_results() -> CampaignResults:
     label = LabelRow(
-        "training", 1, HOSTILE, HOSTILE, HOSTILE, HOSTILE, 0.0, None, 1.0, "crashed", HOSTILE, 1.0, False
+        "training",
+        1,
+        HOSTILE,
+        HOSTILE,
+        HOSTILE,
+        HOSTILE,
+        0.0,
+        None,
+        1.0,
+        "crashed",
+        HOSTILE,
+        1.0,
+        False,
     )
     return dataclasses.replace(
         RESULTS,
@@ -46,14 +60,20 @@ def hostile_results() -> CampaignResults:
         foundation_model=HOSTILE,
         config_yaml=HOSTILE,
         errors=tuple(
-            dataclasses.replace(row, phase=row.phase.replace("diamond", HOSTILE)) for row in RESULTS.errors
+            dataclasses.replace(row, phase=row.phase.replace("diamond", HOSTILE))
+            for row in RESULTS.errors
         ),
         labels=(*RESULTS.labels, label),
-        stages=tuple(dataclasses.replace(row, stage=HOSTILE, summary=HOSTILE) for row in RESULTS.stages[:2]),
-        walkers=tuple(
-            dataclasses.replace(row, strength=HOSTILE, reasons=HOSTILE) for row in RESULTS.walkers[:2]
+        stages=tuple(
+            dataclasses.replace(row, stage=HOSTILE, summary=HOSTILE) for row in RESULTS.stages[:2]
         ),
-        fingerprint_map=FingerprintMap((MapPoint(0.0, 1.0, "seed", HOSTILE, 0, HOSTILE),), (0.5, 0.2)),
+        walkers=tuple(
+            dataclasses.replace(row, strength=HOSTILE, reasons=HOSTILE)
+            for row in RESULTS.walkers[:2]
+        ),
+        fingerprint_map=FingerprintMap(
+            (MapPoint(0.0, 1.0, "seed", HOSTILE, 0, HOSTILE),), (0.5, 0.2)
+        ),
     )
 
 
@@ -84,12 +104,18 @@ def test_error_plots_hold_every_error(page: Page) -> None:
     }
     parts = {("all", "all"): "all structures"}
     parts |= {
-        (phase, kind): f"{phase}, {kind.replace('hot_md', 'hot MD')}" for phase in PHASES for kind in KINDS
+        (phase, kind): f"{phase}, {kind.replace('hot_md', 'hot MD')}"
+        for phase in PHASES
+        for kind in KINDS
     }
     for quantity, column in columns.items():
         for (phase, kind), title in parts.items():
             trace = page.trace(f"{quantity}-per-round", title)
-            given = [getattr(row, column) for row in RESULTS.errors if (row.phase, row.kind) == (phase, kind)]
+            given = [
+                getattr(row, column)
+                for row in RESULTS.errors
+                if (row.phase, row.kind) == (phase, kind)
+            ]
             assert numbers(trace["y"]).tolist() == given
     untuned = page.trace("force-by-part", "untuned")
     given = [row.force_mae_meV_per_A for row in RESULTS.errors if row.round == 0]
@@ -116,7 +142,13 @@ def test_error_tables_hold_every_error(page: Page) -> None:
 def test_parity_plots_hold_every_point_of_its_phase(page: Page, place: int, round_: int) -> None:
     parity = RESULTS.parity[round_]
     for quantity, reference, predicted, repeats, scale in (
-        ("energy", parity.reference_energy_eV_per_atom, parity.predicted_energy_eV_per_atom, 1, 1000.0),
+        (
+            "energy",
+            parity.reference_energy_eV_per_atom,
+            parity.predicted_energy_eV_per_atom,
+            1,
+            1000.0,
+        ),
         ("force", parity.reference_forces_eV_per_A, parity.predicted_forces_eV_per_A, 24, 1000.0),
         ("stress", parity.reference_stress_GPa, parity.predicted_stress_GPa, 6, 1.0),
     ):
@@ -140,7 +172,11 @@ def test_gain_plot_holds_every_gain_once_and_falls_within_a_round(page: Page) ->
     assert [place for place, _ in bars] == list(range(1, 25))
     for round_ in (1, 2):
         drawn = [gain for _, gain in bars[12 * (round_ - 1) : 12 * round_]]
-        given = [label.gain_nats for label in RESULTS.labels if label.gain_nats and label.round == round_]
+        given = [
+            label.gain_nats
+            for label in RESULTS.labels
+            if label.gain_nats and label.round == round_
+        ]
         assert drawn == sorted(given, reverse=True)
     [table] = page.tables["Information gain of the labels"]
     assert [row[2] for row in table[1:]] == ["61.4", "17.9"]
@@ -149,7 +185,12 @@ def test_gain_plot_holds_every_gain_once_and_falls_within_a_round(page: Page) ->
 def test_places_by_pool_are_those_of_the_selection(page: Page) -> None:
     [places] = page.tables["Places by pool"]
     assert [tuple(row) for row in places[1:]] == [
-        (str(row.round), row.pool.replace("entropy_md", "entropy MD"), str(row.reserved), str(row.picked))
+        (
+            str(row.round),
+            row.pool.replace("entropy_md", "entropy MD"),
+            str(row.reserved),
+            str(row.picked),
+        )
         for row in RESULTS.pools
     ]
 
@@ -226,7 +267,11 @@ def test_any_part_may_be_missing(field: str) -> None:
 def test_an_empty_campaign_says_what_is_missing() -> None:
     page = Page(render_report(EMPTY))
     assert page.figures == {}
-    for words in ("Not finished", "Not there yet: validation errors", "Nothing has been labelled yet"):
+    for words in (
+        "Not finished",
+        "Not there yet: validation errors",
+        "Nothing has been labelled yet",
+    ):
         assert words in page.visible
 
 
@@ -243,7 +288,10 @@ def test_before_the_first_round_only_the_untuned_model_is_shown() -> None:
     page = Page(render_report(results))
     assert "no tuned model yet" in page.visible
     assert "Only one model has been validated so far" in page.visible
-    assert "Not there yet: errors of a tuned model, information gains, the fingerprint map" in page.visible
+    assert (
+        "Not there yet: errors of a tuned model, information gains, the fingerprint map"
+        in page.visible
+    )
 
 
 def test_nan_is_shown_as_missing() -> None:
@@ -252,12 +300,16 @@ def test_nan_is_shown_as_missing() -> None:
         RESULTS,
         errors=tuple(dataclasses.replace(row, force_mae_meV_per_A=nan) for row in RESULTS.errors),
         labels=tuple(
-            dataclasses.replace(label, gain_nats=nan if label.gain_nats else None, engine_seconds=nan)
+            dataclasses.replace(
+                label, gain_nats=nan if label.gain_nats else None, engine_seconds=nan
+            )
             for label in RESULTS.labels
         ),
         stages=tuple(dataclasses.replace(stage, seconds=nan) for stage in RESULTS.stages),
         parity=tuple(
-            dataclasses.replace(parity, predicted_forces_eV_per_A=parity.predicted_forces_eV_per_A * nan)
+            dataclasses.replace(
+                parity, predicted_forces_eV_per_A=parity.predicted_forces_eV_per_A * nan
+            )
             for parity in RESULTS.parity
         ),
         next_gain_nats={1: nan},
@@ -266,7 +318,9 @@ def test_nan_is_shown_as_missing() -> None:
     assert "nan" not in page.visible.lower().split()
     assert numbers(page.trace("energy-per-round", "all structures")["y"]).size == 3
     assert np.isnan(numbers(page.trace("force-per-round", "all structures")["y"])).all()
-    assert [trace["name"] for trace in page.figures["parity-force-0"]["data"] if "name" in trace] == []
+    assert [
+        trace["name"] for trace in page.figures["parity-force-0"]["data"] if "name" in trace
+    ] == []
 
 
 def test_large_parity_sets_stay_light_and_keep_the_largest_errors() -> None:
@@ -292,7 +346,9 @@ def test_the_same_results_give_the_same_file(tmp_path: Path) -> None:
 
 def test_a_report_that_cannot_be_written_says_so(tmp_path: Path) -> None:
     (tmp_path / "report.html").mkdir()
-    with pytest.raises(CampaignError, match=r"report\.html: the report cannot be written \(Is a directory\)"):
+    with pytest.raises(
+        CampaignError, match=r"report\.html: the report cannot be written \(Is a directory\)"
+    ):
         write_report(EMPTY, tmp_path / "report.html")
     with pytest.raises(CampaignError, match="No such file or directory"):
         write_report(EMPTY, tmp_path / "missing" / "report.html")
@@ -304,9 +360,12 @@ def test_a_long_phase_name_leaves_room_for_the_kind() -> None:
     results = dataclasses.replace(
         RESULTS,
         errors=tuple(
-            dataclasses.replace(row, phase=row.phase.replace("diamond", long)) for row in RESULTS.errors
+            dataclasses.replace(row, phase=row.phase.replace("diamond", long))
+            for row in RESULTS.errors
         ),
     )
     ticks = Page(render_report(results)).figures["force-by-part"]["layout"]["yaxis"]["ticktext"]
-    assert [tick for tick in ticks if tick.endswith((", strain", ", shear", ", hot MD"))] == ticks[1:]
+    assert [tick for tick in ticks if tick.endswith((", strain", ", shear", ", hot MD"))] == ticks[
+        1:
+    ]
     assert max(map(len, ticks)) <= 26

@@ -23,7 +23,11 @@ def test_tables_are_not_broken_in_a_narrow_terminal(width: int) -> None:
     total = [row for row in RESULTS.errors if row.phase == "all"]
     words = next(line for line in lines if line.strip().startswith("round 2")).split()
     assert [float(word) for word in words[2:]] == pytest.approx(
-        [total[-1].energy_mae_meV_per_atom, total[-1].force_mae_meV_per_A, total[-1].stress_mae_meV_per_A3],
+        [
+            total[-1].energy_mae_meV_per_atom,
+            total[-1].force_mae_meV_per_A,
+            total[-1].stress_mae_meV_per_A3,
+        ],
         abs=0.06,
     )
     assert "  validation labels   2 min 08 s" in lines
@@ -32,7 +36,9 @@ def test_tables_are_not_broken_in_a_narrow_terminal(width: int) -> None:
 
 def test_failures_are_listed_up_to_a_few() -> None:
     failed = next(label for label in RESULTS.labels if label.outcome == "not converged")
-    text = summary_text(dataclasses.replace(RESULTS, labels=(failed,) * (MOST_QUARANTINED + 3)), 200)
+    text = summary_text(
+        dataclasses.replace(RESULTS, labels=(failed,) * (MOST_QUARANTINED + 3)), 200
+    )
     assert text.count(failed.cause) == MOST_QUARANTINED
     assert "and 3 more; see the report" in text
 
@@ -45,6 +51,8 @@ def test_an_empty_campaign_has_a_status() -> None:
 
 
 def test_square_brackets_are_not_markup() -> None:
-    text = summary_text(dataclasses.replace(RESULTS, name="[red]silicon[/red]", verdict="[link=x]y[/]"), 120)
+    text = summary_text(
+        dataclasses.replace(RESULTS, name="[red]silicon[/red]", verdict="[link=x]y[/]"), 120
+    )
     assert "[red]silicon[/red]: finished" in text
     assert "[link=x]y[/]" in text

@@ -50,7 +50,9 @@ def test_a_model_that_became_worse_is_called_worse() -> None:
 
 
 def test_round_ten_comes_after_round_two() -> None:
-    shuffled = [row for row in reversed(silicon_results(rounds=11).errors) if row.round in (0, 2, 10)]
+    shuffled = [
+        row for row in reversed(silicon_results(rounds=11).errors) if row.round in (0, 2, 10)
+    ]
     changes = error_changes(shuffled)
     last = next(row for row in shuffled if (row.round, row.phase) == (10, "all"))
     assert changes[0].tuned == last.energy_mae_meV_per_atom
@@ -59,11 +61,15 @@ def test_round_ten_comes_after_round_two() -> None:
 def test_sums_agree_with_the_rows() -> None:
     assert sum(each.count for each in label_spending(RESULTS.labels)) == len(RESULTS.labels)
     paid = sum(label.engine_seconds for label in RESULTS.labels if not label.from_cache)
-    assert sum(each.engine_seconds for each in label_spending(RESULTS.labels)) == pytest.approx(paid)
+    assert sum(each.engine_seconds for each in label_spending(RESULTS.labels)) == pytest.approx(
+        paid
+    )
     assert sum(stage_totals(RESULTS.stages).values()) == pytest.approx(
         sum(stage.seconds for stage in RESULTS.stages)
     )
-    assert [each.nats_per_label for each in gains_by_round(RESULTS)] == pytest.approx([61.4 / 12, 17.9 / 12])
+    assert [each.nats_per_label for each in gains_by_round(RESULTS)] == pytest.approx(
+        [61.4 / 12, 17.9 / 12]
+    )
     assert what_is_missing(RESULTS) == []
 
 

@@ -18,7 +18,11 @@ def lennard_jones(
 ) -> LennardJonesModel:
     """Argon. The well may be made deeper, for stiffer and hotter crystals."""
     return LennardJonesModel(
-        sigma=ARGON_SIGMA_A, epsilon=epsilon_eV, cutoff=2.2 * ARGON_SIGMA_A, compute_stress=True, dtype=dtype
+        sigma=ARGON_SIGMA_A,
+        epsilon=epsilon_eV,
+        cutoff=2.2 * ARGON_SIGMA_A,
+        compute_stress=True,
+        dtype=dtype,
     )
 
 
@@ -79,11 +83,18 @@ class Springs(ModelInterface):
 
 
 def argon(
-    a_A: float = 5.3, *, rattle_A: float = 0.0, skew: float = 0.0, seed: int = 0, symbol: str = "Ar"
+    a_A: float = 5.3,
+    *,
+    rattle_A: float = 0.0,
+    skew: float = 0.0,
+    seed: int = 0,
+    symbol: str = "Ar",
 ) -> Atoms:
     """Cubic fcc cell of 4 atoms, rattled and strained at random."""
     atoms = bulk(symbol, "fcc", a=a_A, cubic=True)
     rng = np.random.default_rng(seed)
     atoms.positions += rattle_A * rng.normal(size=(len(atoms), 3))
-    atoms.set_cell(atoms.cell.array @ (np.eye(3) + skew * rng.normal(size=(3, 3))), scale_atoms=True)
+    atoms.set_cell(
+        atoms.cell.array @ (np.eye(3) + skew * rng.normal(size=(3, 3))), scale_atoms=True
+    )
     return atoms

@@ -34,7 +34,9 @@ def base():
 
 
 def biased(base, functionals, kappas, **options):
-    return EntropyBias(base, FEATURES, functionals, torch.tensor(kappas, dtype=torch.float64), **options)
+    return EntropyBias(
+        base, FEATURES, functionals, torch.tensor(kappas, dtype=torch.float64), **options
+    )
 
 
 def strained(atoms: Atoms, strain: np.ndarray) -> Atoms:
@@ -113,7 +115,9 @@ def test_each_system_has_its_own_entropy_and_strength(base):
         alone = single(gather_batch([structure], single))
         rows = slice(first, first + len(structure))
         first += len(structure)
-        torch.testing.assert_close(together["forces"][rows], alone["forces"], rtol=1e-9, atol=1e-11)
+        torch.testing.assert_close(
+            together["forces"][rows], alone["forces"], rtol=1e-9, atol=1e-11
+        )
         for key in ("energy", "stress", "entropy", "entropy_slope"):
             torch.testing.assert_close(
                 together[key][row], alone[key][0], rtol=1e-9, atol=1e-11, equal_nan=True, msg=key
@@ -124,7 +128,9 @@ def test_the_bound_holds_for_every_atom_and_keeps_force_and_stress_together(base
     atoms = [argon(5.1, rattle_A=0.2, seed=1), argon(5.1, rattle_A=0.2, seed=2)]
     bound = torch.tensor([0.01, torch.inf], dtype=torch.float64)
     free = biased(base, [ENTROPIES["information"]] * 2, [0.5, 0.5])
-    model = biased(base, [ENTROPIES["information"]] * 2, [0.5, 0.5], largest_bias_force_eV_per_A=bound)
+    model = biased(
+        base, [ENTROPIES["information"]] * 2, [0.5, 0.5], largest_bias_force_eV_per_A=bound
+    )
     state = gather_batch(atoms, model)
     result, unbounded = model(state), free(state)
     bias = result["forces"] - result["base_forces"]
@@ -160,7 +166,9 @@ def test_the_bound_on_the_virial_holds_and_keeps_force_and_stress_together(base)
 
 def test_a_system_that_is_not_finite_does_not_take_the_others_down(base):
     model = biased(base, [ENTROPIES["paper"]] * 2, [0.5, 0.5])
-    state = gather_batch([argon(5.1, rattle_A=0.2, seed=1), argon(5.1, rattle_A=0.2, seed=2)], model)
+    state = gather_batch(
+        [argon(5.1, rattle_A=0.2, seed=1), argon(5.1, rattle_A=0.2, seed=2)], model
+    )
     good = model(state)
     state.positions[5] = torch.nan
     result = model(state)
@@ -199,7 +207,9 @@ def test_a_molecule_without_a_cell_has_finite_results(base):
         model = biased(base, [ENTROPIES["paper"]], [kappa])
         slope = model._slope(gather_batch([atoms], model))
         assert bool(slope.positions.isfinite().all())
-        stressed = EntropyBias(IdealGas(), FEATURES, [ENTROPIES["paper"]], torch.tensor([kappa]).double())
+        stressed = EntropyBias(
+            IdealGas(), FEATURES, [ENTROPIES["paper"]], torch.tensor([kappa]).double()
+        )
         result = stressed(gather_batch([atoms], stressed))
         for key in ("energy", "forces", "stress"):
             assert bool(result[key].isfinite().all()), key
@@ -241,7 +251,10 @@ def test_features_on_another_device_than_the_model(where):
     dataset = dataset_of("information", "per_atom")
     features = GaussianOverlap(FEATURES.config, device=where)
     atoms = [argon(5.1, rattle_A=0.2, seed=seed) for seed in range(3)]
-    functionals, kappas = [dataset.functional(), None, LocalEntropy()], torch.tensor([0.3, 0.0, 0.1]).double()
+    functionals, kappas = (
+        [dataset.functional(), None, LocalEntropy()],
+        torch.tensor([0.3, 0.0, 0.1]).double(),
+    )
     results = []
     for base_device, map_ in ((other, features), ("cpu", FEATURES)):
         model = EntropyBias(
@@ -290,7 +303,9 @@ def total_energies(model, atoms, timestep_fs, duration_fs):
 
 def test_batched_nve_conserves_the_biased_energy():
     # Smooth up to the second derivative at its cutoff; a truncated Lennard-Jones well jumps there.
-    base = SoftSphereModel(sigma=4.6, epsilon=3.0, alpha=3.0, compute_stress=True, dtype=torch.float64)
+    base = SoftSphereModel(
+        sigma=4.6, epsilon=3.0, alpha=3.0, compute_stress=True, dtype=torch.float64
+    )
     atoms = [argon(5.1, rattle_A=0.1, seed=seed) for seed in range(4)]
     functionals = [ENTROPIES["information"], ENTROPIES["paper"], ENTROPIES["local"], None]
     model = biased(base, functionals, [0.01, 0.5, 0.005, 0.0])

@@ -35,7 +35,11 @@ SHAPES = {
 @pytest.mark.parametrize("symbols", ["Ar4", "ArNeAr2"])
 @pytest.mark.parametrize(
     ("entropy", "mode"),
-    [(entropy, mode) for entropy in ("information", "paper") for mode in ("per_atom", "per_config")]
+    [
+        (entropy, mode)
+        for entropy in ("information", "paper")
+        for mode in ("per_atom", "per_config")
+    ]
     + [("local", "per_atom")],
 )
 def test_both_doors_agree(entropy, mode, shape, symbols):
@@ -44,7 +48,9 @@ def test_both_doors_agree(entropy, mode, shape, symbols):
     atoms.symbols, atoms.pbc = symbols, SHAPES[shape]
     if entropy == "local":
         functional = LocalEntropy()
-        calculator = EntropyCalculator(ase_lennard_jones(), functional, kappa_eV=0.7, features=FEATURES)
+        calculator = EntropyCalculator(
+            ase_lennard_jones(), functional, kappa_eV=0.7, features=FEATURES
+        )
         model = EntropyBias(base, FEATURES, [functional], torch.tensor([0.7], dtype=torch.float64))
     else:
         dataset = dataset_of(entropy, mode)
@@ -74,7 +80,9 @@ QUESTIONS = {
 }
 
 
-@pytest.mark.parametrize("order", [list(QUESTIONS), list(QUESTIONS)[::-1], ["stress", "energy", "forces"]])
+@pytest.mark.parametrize(
+    "order", [list(QUESTIONS), list(QUESTIONS)[::-1], ["stress", "energy", "forces"]]
+)
 def test_no_order_of_questions_gets_an_unbiased_or_an_old_value(order):
     dataset = dataset_of("information", "per_atom")
     base = ase_lennard_jones()
@@ -118,7 +126,9 @@ CHANGES = {
 @pytest.mark.parametrize("with_atoms", [True, False])
 def test_no_change_is_missed_with_or_without_atoms(change, with_atoms):
     atoms = argon(5.1, rattle_A=0.2, seed=1)
-    calc = EntropyCalculator(ase_lennard_jones(), dataset_of("information", "per_atom"), kappa_eV=0.7)
+    calc = EntropyCalculator(
+        ase_lennard_jones(), dataset_of("information", "per_atom"), kappa_eV=0.7
+    )
     asked = atoms if with_atoms else None
     before = calc.get_potential_energy(atoms)
     assert calc.get_potential_energy(asked) == before

@@ -49,5 +49,7 @@ def test_a_structure_without_provenance_is_refused():
 def test_an_unknown_kind_is_refused():
     atoms = FULL.to_atoms()
     atoms.info["entrove_kind"] = "melt"
-    with pytest.raises(StructureError, match="entrove_kind='melt' is unknown; allowed are md, relaxed"):
+    with pytest.raises(
+        StructureError, match="entrove_kind='melt' is unknown; allowed are md, relaxed"
+    ):
         Candidate.from_atoms(atoms)

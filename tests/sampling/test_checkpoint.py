@@ -33,7 +33,9 @@ def go_on(path: Path) -> torch.Tensor:
     return state.md.positions
 
 
-def test_walkers_from_another_kind_of_device_go_on_the_same_way_each_time(walkers, tmp_path, caplog):
+def test_walkers_from_another_kind_of_device_go_on_the_same_way_each_time(
+    walkers, tmp_path, caplog
+):
     path = tmp_path / "walkers.pt"
     save_walkers(path, replace(walkers, rng_state=ON_CUDA))
     with caplog.at_level(logging.WARNING):
@@ -41,7 +43,10 @@ def test_walkers_from_another_kind_of_device_go_on_the_same_way_each_time(walker
     assert "on another kind of device than cpu: their noise goes on from a new seed" in caplog.text
     assert torch.equal(go_on(path), first)
     # Another stream, and another place in it, get another seed.
-    for other in (replace(walkers, rng_state=ON_CUDA.flip(0)), replace(walkers, rng_state=ON_CUDA, step=4)):
+    for other in (
+        replace(walkers, rng_state=ON_CUDA.flip(0)),
+        replace(walkers, rng_state=ON_CUDA, step=4),
+    ):
         save_walkers(path, other)
         assert not torch.equal(go_on(path), first)
 

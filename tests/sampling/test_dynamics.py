@@ -53,7 +53,9 @@ def assert_variance(values, expected):
 
 def test_nvt_temperature_has_the_canonical_mean_and_variance_for_each_system():
     model, atoms, copies = IdealGas(), 5, 300
-    gas = Atoms("Ar5", positions=np.random.default_rng(0).random((atoms, 3)) * 9, cell=[9, 9, 9], pbc=True)
+    gas = Atoms(
+        "Ar5", positions=np.random.default_rng(0).random((atoms, 3)) * 9, cell=[9, 9, 9], pbc=True
+    )
     temperatures = torch.tensor([100.0, 1000.0]).repeat(copies)
     dynamics, state = start(
         model, [gas] * (2 * copies), temperatures, 0.0, timestep_fs=2.0, friction_per_fs=0.1
@@ -69,7 +71,9 @@ def test_nvt_temperature_has_the_canonical_mean_and_variance_for_each_system():
 def test_nvt_friction_is_a_rate_in_inverse_femtoseconds():
     model, friction, steps = IdealGas(), 0.02, 25
     gas = Atoms("ArXeNe", positions=[[0, 0, 0], [4, 0, 0], [0, 4, 0]], cell=[9, 9, 9], pbc=True)
-    dynamics, state = start(model, [gas] * 2000, 300.0, 0.0, timestep_fs=2.0, friction_per_fs=friction)
+    dynamics, state = start(
+        model, [gas] * 2000, 300.0, 0.0, timestep_fs=2.0, friction_per_fs=friction
+    )
     before = state.velocities.clone()
     variance = (before.square().reshape(-1, 3, 3)).mean(dim=(0, 2))
     for _ in range(steps):
@@ -94,7 +98,12 @@ def test_nvt_temperature_of_a_lennard_jones_crystal():
 @pytest.mark.parametrize("symbols", ["Ar6", "ArXeNeArXeNe"])
 def test_npt_volume_of_an_ideal_gas_is_gamma_distributed(symbols):
     model, atoms, copies = IdealGas(), 6, 150
-    gas = Atoms(symbols, positions=np.random.default_rng(0).random((atoms, 3)) * 9, cell=[9, 9, 9], pbc=True)
+    gas = Atoms(
+        symbols,
+        positions=np.random.default_rng(0).random((atoms, 3)) * 9,
+        cell=[9, 9, 9],
+        pbc=True,
+    )
     kT = 300.0 * BOLTZMANN_EV_PER_K
     pressures = [atoms * kT / volume * EV_PER_A3_IN_GPA for volume in (700.0, 1000.0)]
     dynamics, state = start(
@@ -121,7 +130,12 @@ def test_npt_friction_of_the_atoms_is_a_rate_in_inverse_femtoseconds():
     model, friction, steps = IdealGas(), 0.02, 25
     gas = Atoms("Xe3", positions=[[0, 0, 0], [4, 0, 0], [0, 4, 0]], cell=[90, 90, 90], pbc=True)
     # A cell that hardly moves, so that the velocities feel the thermostat alone.
-    settings = {"timestep_fs": 2.0, "friction_per_fs": friction, "ensemble": "npt", "barostat_time_fs": 1e5}
+    settings = {
+        "timestep_fs": 2.0,
+        "friction_per_fs": friction,
+        "ensemble": "npt",
+        "barostat_time_fs": 1e5,
+    }
     dynamics, state = start(model, [gas] * 2000, 300.0, 0.0, **settings)
     before = state.velocities.clone()
     for _ in range(steps):

@@ -8,7 +8,12 @@ from cheap_models import IdealGas, argon, lennard_jones
 from entrove.sampling.batch import gather_batch
 from entrove.sampling.config import GuardSettings
 from entrove.sampling.walkers.dynamics import Dynamics, kinetic_temperature_K
-from entrove.sampling.walkers.guards import GuardReason, Reference, find_violations, shortest_bond_ratio
+from entrove.sampling.walkers.guards import (
+    GuardReason,
+    Reference,
+    find_violations,
+    shortest_bond_ratio,
+)
 
 LIMITS = GuardSettings()
 
@@ -20,7 +25,9 @@ def healthy():
     state = gather_batch([argon(5.3, rattle_A=0.05, seed=seed) for seed in range(3)], model)
     state.rng = torch.Generator().manual_seed(0)
     temperature = torch.full((3,), 50.0, dtype=torch.float64)
-    dynamics = Dynamics(temperature, torch.zeros_like(temperature), timestep_fs=1.0, friction_per_fs=0.01)
+    dynamics = Dynamics(
+        temperature, torch.zeros_like(temperature), timestep_fs=1.0, friction_per_fs=0.01
+    )
     return dynamics.start(state, model), Reference(temperature, torch.det(state.cell))
 
 
@@ -76,7 +83,9 @@ def inflate(md):
         (inflate, GuardReason.VOLUME),
     ],
 )
-def test_a_spoilt_system_is_found_with_its_reason_and_the_others_are_left_alone(healthy, spoil, reason):
+def test_a_spoilt_system_is_found_with_its_reason_and_the_others_are_left_alone(
+    healthy, spoil, reason
+):
     md, reference = healthy
     assert find_violations(md, reference, LIMITS) == []
     spoil(md)
@@ -105,7 +114,9 @@ def test_shortest_bond_is_over_the_sum_of_covalent_radii():
     model = lennard_jones()
     near, far = argon(2.9), argon(6.5)
     ratio = shortest_bond_ratio(gather_batch([near, far], model))
-    assert float(ratio[0]) == pytest.approx(2.9 / 2**0.5 / (2 * 1.06))  # Cordero et al. (2008): Ar 1.06 A
+    assert float(ratio[0]) == pytest.approx(
+        2.9 / 2**0.5 / (2 * 1.06)
+    )  # Cordero et al. (2008): Ar 1.06 A
     assert ratio[1] == torch.inf
 
 
@@ -114,7 +125,9 @@ def test_few_hot_atoms_are_not_mistaken_for_an_explosion():
     model, systems, looks = IdealGas(), 4000, 25
     pair = Atoms("Ar2", positions=[[0, 0, 0], [4, 4, 4]], cell=[9, 9, 9], pbc=True)
     temperature = torch.full((systems,), 300.0, dtype=torch.float64)
-    dynamics = Dynamics(temperature, torch.zeros_like(temperature), timestep_fs=1.0, friction_per_fs=0.01)
+    dynamics = Dynamics(
+        temperature, torch.zeros_like(temperature), timestep_fs=1.0, friction_per_fs=0.01
+    )
     state = gather_batch([pair] * systems, model)
     state.rng = torch.Generator().manual_seed(0)
     md = dynamics.start(state, model)
@@ -122,7 +135,9 @@ def test_few_hot_atoms_are_not_mistaken_for_an_explosion():
     width = (md.masses * dynamics.kT_eV[md.system_idx]).sqrt()[:, None]
     found, unallowed = [], 0
     for _ in range(looks):
-        md.momenta = width * torch.randn(md.momenta.shape, dtype=torch.float64, generator=state.rng)
+        md.momenta = width * torch.randn(
+            md.momenta.shape, dtype=torch.float64, generator=state.rng
+        )
         found += find_violations(md, reference, LIMITS, distances=False)
         hot = kinetic_temperature_K(md) > 300.0 * LIMITS.largest_temperature_ratio
         unallowed += int(hot.sum())

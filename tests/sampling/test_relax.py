@@ -11,7 +11,9 @@ from entrove.sampling.walkers.grid import Start, plan_walkers
 from entrove.sampling.walkers.run import init_walkers
 from entrove.units import gpa_to_ev_per_a3
 
-TIGHT = RelaxationSettings(force_tolerance_eV_per_A=1e-4, stress_tolerance_GPa=1e-3, largest_steps=800)
+TIGHT = RelaxationSettings(
+    force_tolerance_eV_per_A=1e-4, stress_tolerance_GPa=1e-3, largest_steps=800
+)
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +61,9 @@ def test_the_given_structures_are_not_moved(model):
 
 
 def test_running_out_of_steps_is_said(model):
-    hurried = RelaxationSettings(force_tolerance_eV_per_A=1e-4, stress_tolerance_GPa=1e-3, largest_steps=3)
+    hurried = RelaxationSettings(
+        force_tolerance_eV_per_A=1e-4, stress_tolerance_GPa=1e-3, largest_steps=3
+    )
     result = relax_at_pressure(model, [argon(5.3, rattle_A=0.1)], [0.0], hurried)[0]
     assert not result.converged
     assert result.outcome is RelaxationOutcome.STEPS_EXHAUSTED
@@ -88,7 +92,9 @@ def test_a_left_handed_cell_relaxes_like_its_right_handed_twin(model):
 
 
 def test_single_precision_models_are_relaxed_in_double():
-    result = relax_at_pressure(lennard_jones(epsilon_eV=0.03, dtype=torch.float32), [argon(5.2)], [1.0])[0]
+    result = relax_at_pressure(
+        lennard_jones(epsilon_eV=0.03, dtype=torch.float32), [argon(5.2)], [1.0]
+    )[0]
     assert result.converged
 
 
@@ -105,7 +111,9 @@ def test_wrong_input_is_refused(model):
 
 def test_a_model_without_stress_is_refused_with_the_way_round():
     springs = Springs(edge=1)
-    with pytest.raises(ModelError, match=r"relaxation at a pressure needs the stress.*\(Springs\)"):
+    with pytest.raises(
+        ModelError, match=r"relaxation at a pressure needs the stress.*\(Springs\)"
+    ):
         relax_at_pressure(springs, [springs.atoms], [0.0])
     config = SamplingConfig(ensemble="npt", biases=(BiasSettings(entropy="none"),))
     walkers, structures = plan_walkers([Start("springs", 0.0, springs.atoms)], [300.0], config)

@@ -15,7 +15,8 @@ def walker(index, kappa_eV=None, fraction=None, entropy="information"):
 
 def strengths(scale=2.0):
     start = Strengths.start(
-        [walker(0, kappa_eV=5.0), walker(1, fraction=0.5), walker(2, entropy="none")], torch.device("cpu")
+        [walker(0, kappa_eV=5.0), walker(1, fraction=0.5), walker(2, entropy="none")],
+        torch.device("cpu"),
     )
     return start.with_force_scale(torch.full((3,), scale, dtype=torch.float64))
 
@@ -96,7 +97,10 @@ def test_the_bound_on_the_virial_is_that_of_thermal_forces_of_unlike_signs():
         ({"entropy": "none", "kappas_eV": [1.0]}, "takes neither kappas_eV nor fractions"),
         ({"entropy": "paper"}, "needs a strength"),
         ({"entropy": "paper", "kappas_eV": [-1.0]}, "greater than 0"),
-        ({"entropy": "none", "mode": "per_config"}, "mode 'per_config' has no meaning for entropy 'none'"),
+        (
+            {"entropy": "none", "mode": "per_config"},
+            "mode 'per_config' has no meaning for entropy 'none'",
+        ),
         (
             {"entropy": "local", "mode": "per_config", "fractions": [0.3]},
             "no meaning for entropy 'local', which is of the atoms of one cell; remove mode",
@@ -113,4 +117,7 @@ def test_settings_that_do_not_fit_each_other_are_refused():
         SamplingConfig(snapshot_every=30, chunk_steps=100)
     with pytest.raises(ValidationError, match="too short for adaptive strengths"):
         SamplingConfig(thermalise_steps=5)
-    assert SamplingConfig(thermalise_steps=0, biases=(BiasSettings(entropy="none"),)).thermalise_steps == 0
+    assert (
+        SamplingConfig(thermalise_steps=0, biases=(BiasSettings(entropy="none"),)).thermalise_steps
+        == 0
+    )

@@ -43,11 +43,15 @@ def test_a_trajectory_is_read_back_with_its_numbers(tmp_path):
     assert last.get_potential_energy() == pytest.approx(float(state.md.base_energy[1]))
     np.testing.assert_allclose(last.get_forces(), state.md.base_forces[4:], atol=1e-12)
     # ASE reads the momenta in its own units; the temperature agrees to the constants of 2014 and 2018.
-    assert last.get_temperature() == pytest.approx(float(kinetic_temperature_K(state.md)[1]), rel=1e-4)
+    assert last.get_temperature() == pytest.approx(
+        float(kinetic_temperature_K(state.md)[1]), rel=1e-4
+    )
 
 
 @pytest.mark.parametrize("ensemble", ["nvt", "npt"])
-def test_an_exploration_records_every_frame_once_and_moves_as_if_it_recorded_none(tmp_path, ensemble):
+def test_an_exploration_records_every_frame_once_and_moves_as_if_it_recorded_none(
+    tmp_path, ensemble
+):
     model = lennard_jones()
     config = SamplingConfig(
         ensemble=ensemble,

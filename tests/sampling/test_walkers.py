@@ -69,7 +69,11 @@ def assert_same(one, other):
     assert one.step == other.step
     assert one.restarts == other.restarts
     assert torch.equal(one.rng_state, other.rng_state)
-    for first, second in ((one.md, other.md), (one.relaxed, other.relaxed), (one.healthy, other.healthy)):
+    for first, second in (
+        (one.md, other.md),
+        (one.relaxed, other.relaxed),
+        (one.healthy, other.healthy),
+    ):
         assert type(first) is type(second)
         for name, value in first.attributes.items():
             pairs = value.items() if isinstance(value, dict) else [(name, value)]
@@ -89,7 +93,9 @@ def test_the_grid_has_every_combination_once():
     walkers, structures = plan_walkers(STARTS, [300.0, 1000.0, 3000.0], CONFIG)
     assert len(walkers) == len(structures) == 2 * 3 * 3
     assert [walker.index for walker in walkers] == list(range(18))
-    keys = {(one.phase, one.pressure_GPa, one.temperature_K, one.entropy, one.mode) for one in walkers}
+    keys = {
+        (one.phase, one.pressure_GPa, one.temperature_K, one.entropy, one.mode) for one in walkers
+    }
     assert len(keys) == 18
     for walker, structure in zip(walkers, structures, strict=True):
         assert structure.get_volume() == pytest.approx(5.3**3 if walker.phase == "fcc" else 5.0**3)
@@ -153,7 +159,11 @@ def test_snapshots_say_where_they_come_from(model, functionals):
         walker = state.walkers[one.walker]
         assert (one.pool, one.kind, one.phase) == ("entropy_md", "md", walker.phase)
         assert (one.pressure_GPa, one.temperature_K) == (walker.pressure_GPa, walker.temperature_K)
-        assert (one.entropy, one.mode, one.bias_fraction) == (walker.entropy, walker.mode, walker.fraction)
+        assert (one.entropy, one.mode, one.bias_fraction) == (
+            walker.entropy,
+            walker.mode,
+            walker.fraction,
+        )
         assert (one.kappa_eV > 0) == walker.biased
     fixed = {one.kappa_eV for one in snapshots if one.entropy == "paper"}
     assert fixed == {0.5}
@@ -162,14 +172,20 @@ def test_snapshots_say_where_they_come_from(model, functionals):
 def on_springs(edge, replicas, temperature_K=300.0, **settings):
     """Walkers on harmonic springs with silicon's frequencies, at the default thermalisation."""
     springs = Springs(edge)
-    config = SamplingConfig(**{"biases": (BiasSettings(entropy="none"),), "replicas": replicas} | settings)
-    walkers, structures = plan_walkers([Start("springs", 0.0, springs.atoms)], [temperature_K], config)
+    config = SamplingConfig(
+        **{"biases": (BiasSettings(entropy="none"),), "replicas": replicas} | settings
+    )
+    walkers, structures = plan_walkers(
+        [Start("springs", 0.0, springs.atoms)], [temperature_K], config
+    )
     return springs, config, init_walkers(walkers, structures, springs, config, 0)
 
 
 def thermal_force_of(springs, temperature_K):
     """Rms force on an atom by the hypervirial theorem, <F^2> = kT <laplacian U> = 3 kT mean stiffness."""
-    return math.sqrt(3 * BOLTZMANN_EV_PER_K * temperature_K * float(springs.stiffness_eV_per_A2.mean()))
+    return math.sqrt(
+        3 * BOLTZMANN_EV_PER_K * temperature_K * float(springs.stiffness_eV_per_A2.mean())
+    )
 
 
 def test_walkers_are_at_their_temperature_and_thermal_force_after_the_default_thermalisation():
@@ -201,18 +217,30 @@ def test_the_first_heat_of_few_atoms_is_no_reason_for_a_restart():
     springs, config, state = on_springs(edge=1, replicas=1500)
     ordinary = 300.0 * (config.guards.largest_temperature_ratio + 6 * math.sqrt(2 / 3))
     assert float(kinetic_temperature_K(state.md).max()) > ordinary
-    assert thermalise(state, springs, config.model_copy(update={"thermalise_steps": 20})).restarts == ()
+    assert (
+        thermalise(state, springs, config.model_copy(update={"thermalise_steps": 20})).restarts
+        == ()
+    )
 
 
 @pytest.mark.parametrize(("has_snapshot", "heat"), [(True, 1.0), (False, 2.0)])
-def test_restarts_are_hot_from_the_relaxed_phase_and_as_warm_as_ever_from_a_snapshot(has_snapshot, heat):
+def test_restarts_are_hot_from_the_relaxed_phase_and_as_warm_as_ever_from_a_snapshot(
+    has_snapshot, heat
+):
     springs, config, state = on_springs(edge=2, replicas=400)
     state.md.momenta[:] = torch.nan
     state = dataclasses.replace(state, spent=torch.full_like(state.spent, not has_snapshot))
     seen = []
-    one_step = config.model_copy(update={"chunk_steps": 1, "snapshot_every": 1, "trajectory_every": 1})
+    one_step = config.model_copy(
+        update={"chunk_steps": 1, "snapshot_every": 1, "trajectory_every": 1}
+    )
     ended, _ = run_chunk(
-        state, springs, None, {}, one_step, on_frame=lambda *now: seen.append(kinetic_temperature_K(now[2]))
+        state,
+        springs,
+        None,
+        {},
+        one_step,
+        on_frame=lambda *now: seen.append(kinetic_temperature_K(now[2])),
     )
     source = RestartedFrom.SNAPSHOT if has_snapshot else RestartedFrom.RELAXED_PHASE
     assert {one.restarted_from for one in ended.restarts} == {source}
@@ -256,7 +284,10 @@ def test_a_cell_whose_atoms_feel_no_bias_is_not_pressed_by_it(functionals, baros
     """One atom per cell: |dS/dr| is rounding, while dS/dstrain is not; kappa must not follow the rounding."""
     config = NPT.model_copy(
         update={
-            "biases": (BiasSettings(entropy="information", fractions=(0.5,)), BiasSettings(entropy="none")),
+            "biases": (
+                BiasSettings(entropy="information", fractions=(0.5,)),
+                BiasSettings(entropy="none"),
+            ),
             "barostat": barostat,
         }
     )
@@ -267,7 +298,9 @@ def test_a_cell_whose_atoms_feel_no_bias_is_not_pressed_by_it(functionals, baros
     stresses = []
 
     def look(step, walkers, md):
-        stresses.append((md.stress[0] - model(plain_state(md, torch.float64))["stress"][0]).abs().max())
+        stresses.append(
+            (md.stress[0] - model(plain_state(md, torch.float64))["stress"][0]).abs().max()
+        )
 
     watched = config.model_copy(update={"trajectory_every": 1})
     state, _ = run_chunk(state, model, FEATURES, functionals, watched, on_frame=look)
@@ -284,7 +317,9 @@ def test_an_adaptive_walker_must_be_thermalised_first(model, functionals):
 def test_a_missing_functional_is_named(model, functionals):
     state = thermalise(begin(model), model, CONFIG)
     incomplete = {("information", "per_atom"): functionals["information", "per_atom"]}
-    with pytest.raises(ConfigError, match="by paper/per_config, but only information/per_atom is given"):
+    with pytest.raises(
+        ConfigError, match="by paper/per_config, but only information/per_atom is given"
+    ):
         run_chunk(state, model, FEATURES, incomplete, CONFIG)
 
 
@@ -366,7 +401,9 @@ def test_restarts_escalate_from_snapshot_to_relaxed_phase_to_the_end(violent_run
             assert restarts[3].restarted_from is RestartedFrom.NOWHERE
             assert not [step for step in snapshots if step > restarts[3].step]
     ended = {walker.index for walker in state.ended}
-    assert ended == {one.walker for one in state.restarts if one.restarted_from is RestartedFrom.NOWHERE}
+    assert ended == {
+        one.walker for one in state.restarts if one.restarted_from is RestartedFrom.NOWHERE
+    }
     assert state.md.n_systems == len(state.rows) == len(state.walkers) - len(ended)
 
 
@@ -407,7 +444,9 @@ def test_the_summary_counts_restarts_by_reason(violent_run):
     summaries = summarise_restarts(state.walkers, state.restarts)
     assert len(summaries) == len(state.walkers)
     assert sum(sum(one.by_reason.values()) for one in summaries) == len(state.restarts)
-    ends = {one.walker.index: one.ended_at_step for one in summaries if one.ended_at_step is not None}
+    ends = {
+        one.walker.index: one.ended_at_step for one in summaries if one.ended_at_step is not None
+    }
     nowhere = [one for one in state.restarts if one.restarted_from is RestartedFrom.NOWHERE]
     assert ends == {one.walker: one.step for one in nowhere}
     text = format_restarts(summaries)

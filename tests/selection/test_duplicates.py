@@ -56,7 +56,10 @@ def test_the_second_of_two_near_duplicates_is_rejected_with_its_reason():
     assert rejection.filter == Filter.NEAR_DUPLICATE
     assert rejection.index in (0, 5)
     assert "differs by" in rejection.detail
-    assert len(select_greedily(pool, dataset_for(pool), 6, SelectionConfig(duplicate_tolerance=0.0))) == 6
+    assert (
+        len(select_greedily(pool, dataset_for(pool), 6, SelectionConfig(duplicate_tolerance=0.0)))
+        == 6
+    )
 
 
 def test_a_rotated_copy_is_a_near_duplicate_and_an_image_an_exact_one():

@@ -14,7 +14,9 @@ POOL = [silicon(seed, rattle_A=0.01 * seed) for seed in range(1, 21)]
 
 def mean_features(structures) -> np.ndarray:
     features = GaussianOverlap()
-    return np.stack([features.evaluate(to_state([a])).values.numpy().mean(axis=0) for a in structures])
+    return np.stack(
+        [features.evaluate(to_state([a])).values.numpy().mean(axis=0) for a in structures]
+    )
 
 
 @pytest.mark.parametrize("given", [None, [silicon(90, 0.3), silicon(91, 0.3)]])
@@ -28,7 +30,9 @@ def test_each_pick_is_the_farthest(given):
         assert distances[index] == pytest.approx(distance, rel=1e-9)
         # The mean of the pool is only where to start.
         anchors = (
-            points[[index]] if given is None and step == 0 else np.concatenate([anchors, points[[index]]])
+            points[[index]]
+            if given is None and step == 0
+            else np.concatenate([anchors, points[[index]]])
         )
 
 

@@ -171,7 +171,9 @@ def test_float32_pools_know_what_perfect_crystals_add(size):
         double.size, {14: PoolBlock(double.blocks[14].rows.float(), double.blocks[14].first)}
     )
     # What float32 keeps of the rows, in exact arithmetic: only the arithmetic is under test.
-    kept = FeaturePool(double.size, {14: PoolBlock(single.blocks[14].rows.double(), double.blocks[14].first)})
+    kept = FeaturePool(
+        double.size, {14: PoolBlock(single.blocks[14].rows.double(), double.blocks[14].first)}
+    )
     grown, exact = dataset_for(single), dataset_for(kept)
     for dataset in (grown, exact):
         dataset.include(0)
@@ -189,7 +191,8 @@ def perfect_and_rattled(size: float, dtype: torch.dtype) -> FeaturePool:
     rng = np.random.default_rng(3)
     strains = np.linspace(-1.0, 1.0, 8)
     perfect = [
-        strain * size * (np.ones(5) + 0.1 * rng.normal(size=5)) + np.zeros((6, 5)) for strain in strains
+        strain * size * (np.ones(5) + 0.1 * rng.normal(size=5)) + np.zeros((6, 5))
+        for strain in strains
     ]
     rattled = [rng.normal(size=(6, 5)) * rng.uniform(0.5, 2.0) for _ in range(12)]
     rows = torch.as_tensor(np.concatenate(perfect + rattled), dtype=dtype)
@@ -214,7 +217,9 @@ def test_paper_entropy_is_plain_greedy():
 
     picks: list[int] = []
     for _ in range(8):
-        picks.append(max((c for c in range(40) if c not in picks), key=lambda c: entropy([*picks, c])))
+        picks.append(
+            max((c for c in range(40) if c not in picks), key=lambda c: entropy([*picks, c]))
+        )
     selection = select_greedily(pool, dataset_for(pool, PAPER), 8, NO_FILTERS)
     assert selection.indices.tolist() == picks
     start = 5 * np.log(PAPER.epsilon)

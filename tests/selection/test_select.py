@@ -64,7 +64,9 @@ def test_cheap_labels_are_preferred_per_second():
     config = SelectionConfig(rank_by="gain_per_second")
     dear = set(range(20, 40))
     cost = {id(atoms): 1000.0 if index in dear else 1.0 for index, atoms in enumerate(POOL)}
-    selection = entrove.select(POOL, 5, given=labelled(), config=config, cost_s=lambda atoms: cost[id(atoms)])
+    selection = entrove.select(
+        POOL, 5, given=labelled(), config=config, cost_s=lambda atoms: cost[id(atoms)]
+    )
     assert not dear & set(selection.indices.tolist())
     assert set(entrove.select(POOL, 5, given=labelled()).indices.tolist()) <= dear
 
@@ -76,7 +78,9 @@ def test_float32_storage_picks_the_same_first_structures():
 
 
 def test_count_above_the_pool_is_refused():
-    with pytest.raises(SelectionError, match="count=41 but only 40 candidates are left; lower count"):
+    with pytest.raises(
+        SelectionError, match="count=41 but only 40 candidates are left; lower count"
+    ):
         entrove.select(POOL, 41)
 
 

@@ -74,12 +74,18 @@ def test_torchsim_model_agrees_with_the_calculator(bundle):
     calculator = entrove.load_model(bundle, device="cpu")
     # The network is single precision on both sides; sums over eight atoms differ in the seventh digit.
     np.testing.assert_allclose(results["forces"], calculator.get_forces(atoms), atol=1e-6)
-    assert float(results["energy"][0]) == pytest.approx(calculator.get_potential_energy(atoms), abs=1e-5)
+    assert float(results["energy"][0]) == pytest.approx(
+        calculator.get_potential_energy(atoms), abs=1e-5
+    )
 
 
 def test_what_is_written_is_what_is_read(bundle):
     read = read_bundle(bundle)
-    assert (read.species, read.metrics, read.accepted) == (("Si",), {"force_mae_meV_per_A": 12.5}, True)
+    assert (read.species, read.metrics, read.accepted) == (
+        ("Si",),
+        {"force_mae_meV_per_A": 12.5},
+        True,
+    )
     assert read.reference_shifts_eV == {"Si": -0.5}
     assert read.weights[0].seed == 5
 
@@ -146,7 +152,9 @@ def test_torn_file_and_other_folders_are_refused(bundle, tmp_path, small_checkpo
 def test_members_of_a_committee_must_belong_together(small_checkpoint, tmp_path):
     with pytest.raises(ModelError, match="differ in training_set_hash"):
         write(
-            tmp_path / "model", trained(small_checkpoint), trained(small_checkpoint, training_set_hash="4567")
+            tmp_path / "model",
+            trained(small_checkpoint),
+            trained(small_checkpoint, training_set_hash="4567"),
         )
     with pytest.raises(ModelError, match="at least one trained model"):
         write(tmp_path / "model")
@@ -167,7 +175,9 @@ def test_loading_needs_no_package_beyond_sevennet(bundle):
         "from ase.build import bulk\n"
         f"print(entrove.load_model({str(bundle)!r}, device='cpu').get_potential_energy(bulk('Si')))\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     expected = entrove.load_model(bundle, device="cpu").get_potential_energy(bulk("Si"))
     assert float(done.stdout.split()[-1]) == pytest.approx(expected, abs=1e-6)

@@ -70,9 +70,13 @@ def test_samples_carry_house_units(small_checkpoint, labelled_silicon):
     predicted = evaluate(problem.trainee, problem.training, batch_size=8)[0]
     for index, atoms in enumerate(labelled_silicon):
         # One sum in float32 against the same sum in another order: a few units in the seventh digit.
-        np.testing.assert_allclose(predicted.stress_eV_per_A3[index], calculator.get_stress(atoms), atol=1e-6)
         np.testing.assert_allclose(
-            predicted.forces_eV_per_A[2 * index : 2 * index + 2], calculator.get_forces(atoms), atol=1e-6
+            predicted.stress_eV_per_A3[index], calculator.get_stress(atoms), atol=1e-6
+        )
+        np.testing.assert_allclose(
+            predicted.forces_eV_per_A[2 * index : 2 * index + 2],
+            calculator.get_forces(atoms),
+            atol=1e-6,
         )
         shifted = calculator.get_potential_energy(atoms) - 5.0 * len(atoms)
         assert float(predicted.energy_eV[index]) == pytest.approx(shifted, abs=1e-5)
@@ -129,7 +133,12 @@ def test_gradient_is_clipped(small_checkpoint, labelled_silicon):
 
 def test_watched_loss_stops_and_picks_the_best_epoch(small_checkpoint, labelled_silicon):
     problem = problem_on(
-        small_checkpoint, labelled_silicon, watched=2, epochs=200, learning_rate=0.1, stop_patience=3
+        small_checkpoint,
+        labelled_silicon,
+        watched=2,
+        epochs=200,
+        learning_rate=0.1,
+        stop_patience=3,
     )
     state = init_fit(problem)
     while not is_finished(state, problem.config):

@@ -36,7 +36,12 @@ def small_allegro(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_tuned_package_has_the_shift_and_fits_better(small_allegro, labelled_silicon, tmp_path):
     epochs = []
     model = fine_tune_any(
-        labelled_silicon, small_allegro, tmp_path / "run", CONFIG, device="cpu", on_epoch=epochs.append
+        labelled_silicon,
+        small_allegro,
+        tmp_path / "run",
+        CONFIG,
+        device="cpu",
+        on_epoch=epochs.append,
     )
     assert [epoch.number for epoch in epochs] == [1, 2, 3]
     assert model.framework == "nequip"
@@ -51,7 +56,8 @@ def test_tuned_package_has_the_shift_and_fits_better(small_allegro, labelled_sil
     for atoms in labelled_silicon:
         for name, calculator in (("tuned", tuned), ("untuned", untuned)):
             errors[name].append(
-                (calculator.get_potential_energy(atoms) - atoms.get_potential_energy()) / len(atoms)
+                (calculator.get_potential_energy(atoms) - atoms.get_potential_energy())
+                / len(atoms)
             )
     shift = model.reference_shifts_eV["Si"]
     # Least squares with one species: the shift takes the mean error of the untuned model away.
@@ -89,12 +95,16 @@ def test_a_compiled_file_of_another_model_is_found_out(small_allegro, labelled_s
         other = write_checkpoint(tmp_path / "other.ckpt", ALLEGRO | {"seed": 2})
     ours, theirs = load(str(small_allegro), device="cpu"), load(str(other), device="cpu")
     require_same_predictions(ours, load(str(small_allegro), device="cpu"), labelled_silicon[:2])
-    with pytest.raises(ModelError, match=r"are different models: energies differ by .*compile this package"):
+    with pytest.raises(
+        ModelError, match=r"are different models: energies differ by .*compile this package"
+    ):
         require_same_predictions(ours, theirs, labelled_silicon[:2])
 
 
 def test_head_noise_is_refused_before_there_are_labels():
-    with pytest.raises(ValidationError, match=r"head_noise=0.1 is for framework sevennet; remove it"):
+    with pytest.raises(
+        ValidationError, match=r"head_noise=0.1 is for framework sevennet; remove it"
+    ):
         TrainingConfig(framework="nequip", committee_size=2, head_noise=0.1)
 
 
@@ -126,7 +136,10 @@ def test_every_setting_reaches_the_configuration_of_nequip(tmp_path):
         "factor": 0.25,
         "patience": 7,
     }
-    weights = {term["name"]: (term["coeff"], term["metric"]["delta"]) for term in module["loss"]["metrics"]}
+    weights = {
+        term["name"]: (term["coeff"], term["metric"]["delta"])
+        for term in module["loss"]["metrics"]
+    }
     loss = config.loss
     assert weights == {
         "energy": (loss.energy_weight, loss.energy_delta_eV_per_atom),
@@ -137,5 +150,8 @@ def test_every_setting_reaches_the_configuration_of_nequip(tmp_path):
         {"modifier": "modify_PerTypeScaleShift", "shifts": {"Si": -107.5}}
     ]
     without = settings(job, tmp_path, ["Si"], 6.0, {}, watched=False, with_stress=False)
-    assert [term["name"] for term in without["training_module"]["loss"]["metrics"]] == ["energy", "forces"]
+    assert [term["name"] for term in without["training_module"]["loss"]["metrics"]] == [
+        "energy",
+        "forces",
+    ]
     assert without["data"]["val_file_path"] == without["data"]["train_file_path"]

@@ -20,13 +20,17 @@ def test_a_constant_per_species_is_removed_exactly():
         with_energy(formula, energy + sum(shift[symbol] for symbol in Atoms(formula).symbols))
         for formula, energy in predicted.items()
     ]
-    assert fit_reference_shifts(labels, list(predicted.values())) == pytest.approx(shift, abs=1e-12)
+    assert fit_reference_shifts(labels, list(predicted.values())) == pytest.approx(
+        shift, abs=1e-12
+    )
 
 
 def test_one_stoichiometry_gives_the_solution_of_least_norm():
     # Only s_Na + s_Cl = 3 is known; the shortest (s_Na, s_Cl) on that line is (1.5, 1.5).
     labels = [with_energy("NaCl", 3.0), with_energy("Na4Cl4", 12.0)]
-    assert fit_reference_shifts(labels, [0.0, 0.0]) == pytest.approx({"Na": 1.5, "Cl": 1.5}, abs=1e-12)
+    assert fit_reference_shifts(labels, [0.0, 0.0]) == pytest.approx(
+        {"Na": 1.5, "Cl": 1.5}, abs=1e-12
+    )
 
 
 def test_large_cells_count_no_more_than_small_ones():
@@ -37,11 +41,15 @@ def test_large_cells_count_no_more_than_small_ones():
 
 def test_residual_is_orthogonal_to_the_compositions():
     rng = np.random.default_rng(3)
-    labels = [with_energy(formula, rng.normal()) for formula in ("Na2", "NaCl", "Cl3", "Na2Cl", "NaCl4")]
+    labels = [
+        with_energy(formula, rng.normal()) for formula in ("Na2", "NaCl", "Cl3", "Na2Cl", "NaCl4")
+    ]
     predicted = rng.normal(size=len(labels))
     shifts = fit_reference_shifts(labels, predicted.tolist())
     sizes = np.array([len(atoms) for atoms in labels])
-    counts = np.array([[atoms.symbols.count(s) for s in shifts] for atoms in labels]) / sizes[:, None]
+    counts = (
+        np.array([[atoms.symbols.count(s) for s in shifts] for atoms in labels]) / sizes[:, None]
+    )
     errors = np.array([atoms.get_potential_energy() for atoms in labels]) - predicted
     residual = errors / sizes - counts @ np.array(list(shifts.values()))
     np.testing.assert_allclose(counts.T @ residual, 0.0, atol=1e-12)
@@ -50,7 +58,9 @@ def test_residual_is_orthogonal_to_the_compositions():
 def test_bad_input_is_named():
     with pytest.raises(ModelError, match="got 1 labels and 2 predictions"):
         fit_reference_shifts([with_energy("Si", 1.0)], [0.0, 0.0])
-    with pytest.raises(ModelError, match="structure 1: its labelled or predicted energy is not finite"):
+    with pytest.raises(
+        ModelError, match="structure 1: its labelled or predicted energy is not finite"
+    ):
         fit_reference_shifts([with_energy("Si", 1.0), with_energy("Si", np.nan)], [0.0, 0.0])
     with pytest.raises(ModelError, match="at least one label"):
         fit_reference_shifts([], [])
@@ -67,7 +77,8 @@ def test_shifted_checkpoint_predicts_shifted_energies(small_checkpoint, tmp_path
     trainee.shift_reference_energies({"Si": -107.25, "Cl": 2.0})
     trainee.save(tmp_path / "shifted.pth", {}, epoch=0)
     before, after = (
-        load(str(path), device="cpu").calculator() for path in (small_checkpoint, tmp_path / "shifted.pth")
+        load(str(path), device="cpu").calculator()
+        for path in (small_checkpoint, tmp_path / "shifted.pth")
     )
     silicon, salt = bulk("Si"), bulk("NaCl", "rocksalt", a=5.6)
     for atoms, expected in ((silicon, -214.5), (salt, 2.0)):

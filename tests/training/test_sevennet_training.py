@@ -40,7 +40,13 @@ def uninterrupted(small_checkpoint, labelled_silicon, tmp_path_factory):
     epochs = []
     folder = tmp_path_factory.mktemp("uninterrupted")
     model = fine_tune(
-        labelled_silicon, small_checkpoint, folder, CONFIG, seed=SEED, device="cpu", on_epoch=epochs.append
+        labelled_silicon,
+        small_checkpoint,
+        folder,
+        CONFIG,
+        seed=SEED,
+        device="cpu",
+        on_epoch=epochs.append,
     )
     return model, epochs
 
@@ -57,15 +63,21 @@ def test_every_epoch_is_reported(uninterrupted):
 def test_finished_run_returns_at_once(uninterrupted, small_checkpoint, labelled_silicon):
     model, _ = uninterrupted
     before = model.checkpoint.stat().st_mtime_ns
-    again = fine_tune(labelled_silicon, small_checkpoint, model.folder, CONFIG, seed=SEED, device="cpu")
+    again = fine_tune(
+        labelled_silicon, small_checkpoint, model.folder, CONFIG, seed=SEED, device="cpu"
+    )
     assert again == model
     assert model.checkpoint.stat().st_mtime_ns == before
 
 
 def test_folder_of_another_run_is_refused(uninterrupted, small_checkpoint, labelled_silicon):
     model, _ = uninterrupted
-    with pytest.raises(ModelError, match=r"holds another training run \(it differs in seed, labels_hash\)"):
-        fine_tune(labelled_silicon[1:], small_checkpoint, model.folder, CONFIG, seed=9, device="cpu")
+    with pytest.raises(
+        ModelError, match=r"holds another training run \(it differs in seed, labels_hash\)"
+    ):
+        fine_tune(
+            labelled_silicon[1:], small_checkpoint, model.folder, CONFIG, seed=9, device="cpu"
+        )
 
 
 def test_a_run_that_an_earlier_version_began_is_the_same_run(
@@ -79,16 +91,23 @@ def test_a_run_that_an_earlier_version_began_is_the_same_run(
     del found["config"]["schedule"], found["modal"]
     path.write_text(json.dumps(found | {"base_hash": f"{found['base']} of sevenn 0.12.9"}))
     assert (
-        fine_tune(labelled_silicon, small_checkpoint, model.folder, CONFIG, seed=SEED, device="cpu") == model
+        fine_tune(
+            labelled_silicon, small_checkpoint, model.folder, CONFIG, seed=SEED, device="cpu"
+        )
+        == model
     )
     assert path.read_text() == kept
     path.write_text(json.dumps(found | {"base_hash": "0"}))
     with pytest.raises(ModelError, match=r"it differs in base_hash"):
-        fine_tune(labelled_silicon, small_checkpoint, model.folder, CONFIG, seed=SEED, device="cpu")
+        fine_tune(
+            labelled_silicon, small_checkpoint, model.folder, CONFIG, seed=SEED, device="cpu"
+        )
     path.write_text(kept)
 
 
-def test_killed_and_resumed_equals_uninterrupted(uninterrupted, small_checkpoint, labelled_silicon, tmp_path):
+def test_killed_and_resumed_equals_uninterrupted(
+    uninterrupted, small_checkpoint, labelled_silicon, tmp_path
+):
     """Kill -9 after the second epoch: the same call then ends with bitwise the same weights."""
     model, _ = uninterrupted
     folder = tmp_path / "killed"
@@ -105,7 +124,13 @@ def test_killed_and_resumed_equals_uninterrupted(uninterrupted, small_checkpoint
         handle.write('{"number": 3, "epo')
     epochs = []
     resumed = fine_tune(
-        labelled_silicon, small_checkpoint, folder, CONFIG, seed=SEED, device="cpu", on_epoch=epochs.append
+        labelled_silicon,
+        small_checkpoint,
+        folder,
+        CONFIG,
+        seed=SEED,
+        device="cpu",
+        on_epoch=epochs.append,
     )
     assert_equal_weights(resumed.checkpoint, model.checkpoint)
     assert resumed.training_loss == model.training_loss
@@ -145,7 +170,9 @@ def test_error_in_the_worker_arrives_as_it_is(small_checkpoint, labelled_silicon
     germanium = attach_results(
         germanium, label.get_potential_energy(), label.get_forces(), label.get_stress()
     )
-    with pytest.raises(ModelError, match=r"^\S*small.pth does not know Ge; choose a model that covers them$"):
+    with pytest.raises(
+        ModelError, match=r"^\S*small.pth does not know Ge; choose a model that covers them$"
+    ):
         fine_tune([*labelled_silicon, germanium], small_checkpoint, tmp_path, CONFIG, device="cpu")
 
 
@@ -160,13 +187,18 @@ def test_no_labels_is_an_error(small_checkpoint, labelled_silicon, tmp_path):
         fine_tune([], small_checkpoint, tmp_path, CONFIG)
     with pytest.raises(ModelError, match="structure 1 of 2 has no label"):
         fine_tune(
-            [labelled_silicon[0], copy_structure(labelled_silicon[1])], small_checkpoint, tmp_path, CONFIG
+            [labelled_silicon[0], copy_structure(labelled_silicon[1])],
+            small_checkpoint,
+            tmp_path,
+            CONFIG,
         )
 
 
 def test_progress_file_is_json_lines(uninterrupted):
     model, epochs = uninterrupted
-    lines = [json.loads(line) for line in (model.folder / "progress.jsonl").read_text().splitlines()]
+    lines = [
+        json.loads(line) for line in (model.folder / "progress.jsonl").read_text().splitlines()
+    ]
     assert [line["training_loss"] for line in lines] == [epoch.training_loss for epoch in epochs]
     assert all(line["seconds"] > 0 for line in lines)
     assert os.listdir(model.folder).count("model.pth") == 1
@@ -175,6 +207,10 @@ def test_progress_file_is_json_lines(uninterrupted):
 def test_constraints_do_not_hide_forces(labelled_silicon: list[Atoms]):
     """A fixed atom's label is still its full force."""
     label = labelled_silicon[0]
-    fixed = attach_results(label, label.get_potential_energy(), label.get_forces(), label.get_stress())
+    fixed = attach_results(
+        label, label.get_potential_energy(), label.get_forces(), label.get_stress()
+    )
     fixed.set_constraint(FixAtoms([0]))
-    assert torch.equal(targets_of(fixed).forces_eV_per_A, targets_of(labelled_silicon[0]).forces_eV_per_A)
+    assert torch.equal(
+        targets_of(fixed).forces_eV_per_A, targets_of(labelled_silicon[0]).forces_eV_per_A
+    )

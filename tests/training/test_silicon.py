@@ -21,7 +21,9 @@ DATA = Path(__file__).parent / "data"
 @pytest.fixture(scope="module")
 def silicon():
     """24 labels to train on and 12 to test with."""
-    train, test = (read(DATA / f"silicon-pbe-{split}.xyz.gz", index=":") for split in ("train", "test"))
+    train, test = (
+        read(DATA / f"silicon-pbe-{split}.xyz.gz", index=":") for split in ("train", "test")
+    )
     return train, test
 
 
@@ -47,7 +49,10 @@ def test_one_real_fine_tuning_improves_unseen_forces(silicon, tmp_path):
     # Another zero of energy: the labels' code counts 3 eV per atom more.
     moved = [
         attach_results(
-            atoms, atoms.get_potential_energy() + 3.0 * len(atoms), atoms.get_forces(), atoms.get_stress()
+            atoms,
+            atoms.get_potential_energy() + 3.0 * len(atoms),
+            atoms.get_forces(),
+            atoms.get_stress(),
         )
         for atoms in labels
     ]
@@ -63,7 +68,9 @@ def test_one_real_fine_tuning_improves_unseen_forces(silicon, tmp_path):
 @pytest.mark.slow
 def test_defaults_on_twelve_labels_are_accepted_and_halve_the_errors(silicon, tmp_path):
     train, test = silicon
-    model = fine_tune(train[::2], "7net-0", tmp_path, TrainingConfig(), seed=1, device="cpu", threads=2)
+    model = fine_tune(
+        train[::2], "7net-0", tmp_path, TrainingConfig(), seed=1, device="cpu", threads=2
+    )
     untuned = errors_by_kind(test, predict(load("7net-0", device="cpu"), test))
     tuned = errors_by_kind(test, predict(load(str(model.checkpoint), device="cpu"), test))
     verdict = compare(untuned, tuned)

@@ -10,7 +10,9 @@ NAN = float("nan")
 
 
 def table(energy: float, force: float, stress: float, plain_energy: float = 0.0) -> ErrorTable:
-    row = ErrorRow(ALL, ALL, 10, 80, plain_energy, plain_energy, energy, energy, force, force, stress, stress)
+    row = ErrorRow(
+        ALL, ALL, 10, 80, plain_energy, plain_energy, energy, energy, force, force, stress, stress
+    )
     return ErrorTable((row,))
 
 

@@ -14,7 +14,8 @@ def copper():
     """Copper at EMT's own lattice constant, free of stress."""
     sides = np.linspace(3.55, 3.63, 41)
     stress = [
-        in_cell(bulk("Cu", a=a), bulk("Cu", a=a).cell.array, EMT(), None).get_stress()[0] for a in sides
+        in_cell(bulk("Cu", a=a), bulk("Cu", a=a).cell.array, EMT(), None).get_stress()[0]
+        for a in sides
     ]
     return bulk("Cu", a=float(np.interp(0.0, stress, sides)), cubic=True)
 
@@ -39,9 +40,13 @@ def test_cubic_symmetry_and_energy_derivatives(copper):
                 deformation[1, 2] += amount / 2
                 deformation[2, 1] += amount / 2
             energies.append(
-                in_cell(copper, copper.cell.array @ deformation, EMT(), None).get_potential_energy()
+                in_cell(
+                    copper, copper.cell.array @ deformation, EMT(), None
+                ).get_potential_energy()
             )
-        curvature = (energies[0] - 2 * energies[1] + energies[2]) / step**2 / copper.get_volume() / GPa
+        curvature = (
+            (energies[0] - 2 * energies[1] + energies[2]) / step**2 / copper.get_volume() / GPa
+        )
         # Both differences are of second order: (step)^2 times a ratio of fourth to second derivatives.
         assert curvature == pytest.approx(expected, rel=0.01)
     assert constants.is_stable
@@ -52,7 +57,10 @@ def test_pair_potential_obeys_cauchy():
     """Central forces on a Bravais lattice without stress: C12 = C44 (Born and Huang, 1954)."""
     lj = LennardJones(sigma=2.5, epsilon=0.2, rc=8.0, smooth=True)
     sides = np.linspace(3.75, 4.0, 101)
-    stress = [in_cell(bulk("Ar", a=a), bulk("Ar", a=a).cell.array, lj, None).get_stress()[0] for a in sides]
+    stress = [
+        in_cell(bulk("Ar", a=a), bulk("Ar", a=a).cell.array, lj, None).get_stress()[0]
+        for a in sides
+    ]
     crystal = bulk("Ar", a=float(np.interp(0.0, stress, sides)))
     C = elastic_constants(crystal, lj, strain=0.002).matrix_GPa
     assert C[0, 1] == pytest.approx(C[3, 3], rel=0.01)

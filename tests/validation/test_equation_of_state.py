@@ -8,7 +8,9 @@ from entrove.errors import ModelError
 from entrove.validation.equation_of_state import equation_of_state, fit_birch_murnaghan
 
 
-def birch_murnaghan(volume: np.ndarray, energy_0: float, volume_0: float, modulus: float, derivative: float):
+def birch_murnaghan(
+    volume: np.ndarray, energy_0: float, volume_0: float, modulus: float, derivative: float
+):
     """Birch, Phys. Rev. 71, 809 (1947), in its usual integrated form."""
     x = (volume_0 / volume) ** (2.0 / 3.0)
     return energy_0 + 9.0 * volume_0 * modulus / 16.0 * (

@@ -12,7 +12,10 @@ KINDS = [("diamond", "strain"), ("diamond", "md"), ("beta-tin", "md"), ("diamond
 
 def labelled(rng: np.random.Generator, atoms: Atoms) -> Atoms:
     return attach_results(
-        atoms, rng.normal(scale=5), rng.normal(size=(len(atoms), 3)), rng.normal(scale=0.01, size=6)
+        atoms,
+        rng.normal(scale=5),
+        rng.normal(size=(len(atoms), 3)),
+        rng.normal(scale=0.01, size=6),
     )
 
 
@@ -95,15 +98,24 @@ def test_another_zero_of_energy_changes_only_the_plain_energy_error(pair):
     moved = [
         attach_results(
             atoms,
-            atoms.get_potential_energy() + atoms.symbols.count("Si") * 3.0 - atoms.symbols.count("C") * 7.0,
+            atoms.get_potential_energy()
+            + atoms.symbols.count("Si") * 3.0
+            - atoms.symbols.count("C") * 7.0,
             atoms.get_forces(),
             atoms.get_stress(),
         )
         for atoms in predicted
     ]
-    before, after = errors_by_kind(reference, predicted).total, errors_by_kind(reference, moved).total
-    assert after.energy_centred_mae_meV_per_atom == pytest.approx(before.energy_centred_mae_meV_per_atom)
-    assert after.energy_centred_rmse_meV_per_atom == pytest.approx(before.energy_centred_rmse_meV_per_atom)
+    before, after = (
+        errors_by_kind(reference, predicted).total,
+        errors_by_kind(reference, moved).total,
+    )
+    assert after.energy_centred_mae_meV_per_atom == pytest.approx(
+        before.energy_centred_mae_meV_per_atom
+    )
+    assert after.energy_centred_rmse_meV_per_atom == pytest.approx(
+        before.energy_centred_rmse_meV_per_atom
+    )
     assert after.force_mae_meV_per_A == before.force_mae_meV_per_A
     assert abs(after.energy_mae_meV_per_atom - before.energy_mae_meV_per_atom) > 100
 

@@ -35,7 +35,9 @@ def test_copper_is_stable_and_has_the_right_highest_mode():
 def test_primitive_and_conventional_cell_agree():
     """The same crystal, forces within 5 A in both supercells: the same highest mode, folded or not."""
     primitive = phonons(bulk("Cu", a=3.61), EMT(), supercell=(4, 4, 4), mesh=(4, 4, 4))
-    conventional = phonons(bulk("Cu", a=3.61, cubic=True), EMT(), supercell=(2, 2, 2), mesh=(4, 4, 4))
+    conventional = phonons(
+        bulk("Cu", a=3.61, cubic=True), EMT(), supercell=(2, 2, 2), mesh=(4, 4, 4)
+    )
     assert conventional.frequencies_THz.shape[1] == 12
     # The meshes hold different points of the zone: both sample L, where the highest mode is.
     assert conventional.highest_THz == pytest.approx(primitive.highest_THz, rel=0.01)

@@ -23,7 +23,8 @@ def test_a_leak_is_found_even_when_reordered_and_moved_by_a_lattice_vector(struc
     disguised.positions[3] += disguised.cell[0]
     disguised.info["note"] = "looks new"
     with pytest.raises(
-        StructureError, match=r"1 of 2 validation structures .* \(training 1 = validation 0\); remove them"
+        StructureError,
+        match=r"1 of 2 validation structures .* \(training 1 = validation 0\); remove them",
     ):
         check_disjoint(structures[:3], [disguised, structures[3]])
 

@@ -63,7 +63,8 @@ def test_noise_falls_with_the_square_of_the_timestep(crystals):
 
 def test_equal_seeds_give_equal_trajectories(crystals):
     one, two, other = (
-        nve_stability(crystals[:1], argon(), temperature_K=20.0, steps=20, seed=seed)[0] for seed in (1, 1, 2)
+        nve_stability(crystals[:1], argon(), temperature_K=20.0, steps=20, seed=seed)[0]
+        for seed in (1, 1, 2)
     )
     assert one == two
     assert one != other
@@ -71,9 +72,9 @@ def test_equal_seeds_give_equal_trajectories(crystals):
 
 def test_repulsion_that_is_missing_is_called_unstable(crystals):
     """With forces turned round, atoms fall into each other."""
-    report = nve_stability(crystals[:1], PumpedModel(-1.0), temperature_K=100.0, steps=200, timestep_fs=20.0)[
-        0
-    ]
+    report = nve_stability(
+        crystals[:1], PumpedModel(-1.0), temperature_K=100.0, steps=200, timestep_fs=20.0
+    )[0]
     assert not report.stable
     assert (
         "came as close as" in report.reason

@@ -9,7 +9,11 @@ from entrove.structures import read_structures, write_structures
 
 def read_candidates(path: Path) -> list[Candidate]:
     """Read candidates; an empty file holds none."""
-    return [Candidate.from_atoms(atoms) for atoms in read_structures(path)] if path.stat().st_size else []
+    return (
+        [Candidate.from_atoms(atoms) for atoms in read_structures(path)]
+        if path.stat().st_size
+        else []
+    )
 
 
 def write_candidates(path: Path, candidates: Sequence[Candidate]) -> None:

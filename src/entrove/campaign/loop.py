@@ -85,7 +85,10 @@ class _Loop:
         if record is not None and record.payload.get("reason") != reason:
             self._ledger.forget([(number, FINISH)])
         self.runner.run(
-            number, FINISH, "writing the model bundle", lambda: finish(self.campaign, self._ledger, reason)
+            number,
+            FINISH,
+            "writing the model bundle",
+            lambda: finish(self.campaign, self._ledger, reason),
         )
 
     def _try_validation_again(self) -> None:
@@ -112,7 +115,12 @@ class _Loop:
             "comparing batched and single evaluations",
             lambda: prepare.verify(campaign, self.models),
         )
-        run(0, "relax", "relaxing each phase at each pressure", lambda: prepare.relax(campaign, self.models))
+        run(
+            0,
+            "relax",
+            "relaxing each phase at each pressure",
+            lambda: prepare.relax(campaign, self.models),
+        )
         run(
             0,
             "anchors",
@@ -188,11 +196,15 @@ class _Loop:
             "train",
             "tuning the foundation model to all labels",
             lambda: self._train(number),
-            total=self.campaign.config.training.epochs * self.campaign.config.training.committee_size,
+            total=self.campaign.config.training.epochs
+            * self.campaign.config.training.committee_size,
             unit="epochs",
         )
         validated = run(
-            number, "validate", "the tuned model on the validation set", lambda: self._validate(number)
+            number,
+            "validate",
+            "the tuned model on the validation set",
+            lambda: self._validate(number),
         )
         if self._is_labelled(number + 1):
             return None

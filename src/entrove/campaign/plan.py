@@ -75,9 +75,17 @@ def make_plan(campaign: CheckedCampaign) -> Plan:
 def _hold_out_size(campaign: CheckedCampaign) -> int:
     """Structures of the hold-out; those that turn out to be copies of others are counted too."""
     settings, pressures = campaign.config.sampling.hold_out, campaign.config.regime.pressures_GPa
-    starts = [Start(seed.phase, pressure, seed.atoms) for seed in campaign.seeds for pressure in pressures]
+    starts = [
+        Start(seed.phase, pressure, seed.atoms)
+        for seed in campaign.seeds
+        for pressure in pressures
+    ]
     deformed = deform(
-        starts, settings.volume_strains, settings.shears, "validation", planes=settings.shear_planes
+        starts,
+        settings.volume_strains,
+        settings.shears,
+        "validation",
+        planes=settings.shear_planes,
     )
     return len(deformed) + len(starts) * (settings.md_snapshots if settings.md_steps else 0)
 
@@ -93,5 +101,7 @@ def _row(
     model: CostModel,
     executor: AnyExecution,
 ) -> PlanRow:
-    budget = model.budget(structures, workers=executor.capacity, cores_per_worker=executor.cores_per_worker)
+    budget = model.budget(
+        structures, workers=executor.capacity, cores_per_worker=executor.cores_per_worker
+    )
     return PlanRow(what, budget.labels, budget.core_hours, budget.wall_hours, budget.disk_MB)

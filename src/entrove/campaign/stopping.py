@@ -11,7 +11,11 @@ def budget_spent(stopping: StoppingConfig, labels_spent: int) -> str | None:
 
 
 def stop_before_labels(
-    stopping: StoppingConfig, rounds_done: int, labels_spent: int, next_gain_nats: float, next_labels: int
+    stopping: StoppingConfig,
+    rounds_done: int,
+    labels_spent: int,
+    next_gain_nats: float,
+    next_labels: int,
 ) -> str | None:
     """Say why no more labels should be bought, or None to go on.
 

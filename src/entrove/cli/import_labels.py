@@ -14,7 +14,12 @@ from entrove.labelling.store.imports import import_labels
 
 
 def import_files(
-    config_path: Path, files: Sequence[Path], folder: Path | None, *, same_level: bool, console: Console
+    config_path: Path,
+    files: Sequence[Path],
+    folder: Path | None,
+    *,
+    same_level: bool,
+    console: Console,
 ) -> None:
     """Put the labels of files into the campaign's cache, at the level of theory of its configuration.
 
@@ -23,7 +28,9 @@ def import_files(
     config, _ = read_campaign(config_path)
     level = LevelOfTheory.of(config.labelling.engine)
     if not same_level:
-        settings = "\n".join(f"  {key}: {value}" for key, value in level.describe()["settings"].items())
+        settings = "\n".join(
+            f"  {key}: {value}" for key, value in level.describe()["settings"].items()
+        )
         raise ConfigError(
             f"labels of two levels of theory cannot be one dataset. {config_path} labels with engine "
             f"{level.engine} and\n{settings}\nGive --same-level if the files were computed with exactly these "
@@ -41,5 +48,8 @@ def import_files(
             )
             for index, problem in report.refused:
                 console.print(
-                    f"  structure {index}: {problem}", highlight=False, markup=False, soft_wrap=True
+                    f"  structure {index}: {problem}",
+                    highlight=False,
+                    markup=False,
+                    soft_wrap=True,
                 )

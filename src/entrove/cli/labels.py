@@ -40,7 +40,9 @@ def list_labels(folder: Path, *, retry: bool, console: Console) -> None:
     failed = [state for state in states if state.outcome is not Outcome.CONVERGED]
     for state in failed:
         console.print(
-            f"{state.structure_hash[:10]} in quarantine: {state.folder}", highlight=False, soft_wrap=True
+            f"{state.structure_hash[:10]} in quarantine: {state.folder}",
+            highlight=False,
+            soft_wrap=True,
         )
     seconds = sum(state.engine_seconds for state in states)
     console.print(

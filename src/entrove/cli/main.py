@@ -27,7 +27,9 @@ class _Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as error:
-            _complain("stopped; what is finished is kept, and the same command continues from here")
+            _complain(
+                "stopped; what is finished is kept, and the same command continues from here"
+            )
             raise typer.Exit(130) from error
 
 
@@ -55,7 +57,10 @@ def _print_version(wanted: bool) -> bool:
 @app.callback()
 def main(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version.")
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Show the version."
+        ),
     ] = False,
 ) -> None:
     """Entropy-driven training data for machine-learned interatomic potentials, and the potentials."""
@@ -65,7 +70,8 @@ def main(
 def init_command(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder to create.")],
     seeds: Annotated[
-        list[Path] | None, typer.Argument(metavar="[SEED]...", help="Structure files, one a phase.")
+        list[Path] | None,
+        typer.Argument(metavar="[SEED]...", help="Structure files, one a phase."),
     ] = None,
 ) -> None:
     """Write a commented configuration to start from, with your seed crystals or with silicon."""
@@ -79,9 +85,12 @@ def init_command(
 def run_command(
     config: ConfigPath,
     folder: Annotated[
-        Path | None, typer.Option("--folder", help="Folder of the campaign, instead of the configuration's.")
+        Path | None,
+        typer.Option("--folder", help="Folder of the campaign, instead of the configuration's."),
     ] = None,
-    check: Annotated[bool, typer.Option("--check", help="Check the configuration and stop.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Check the configuration and stop.")
+    ] = False,
 ) -> None:
     """Start a campaign, or continue it after an interruption: the same command does both."""
     _check_text(config)
@@ -117,7 +126,8 @@ def labels_command(
     retry: Annotated[
         bool,
         typer.Option(
-            "--retry", help="Release the quarantined labels, so that the next run tries them again."
+            "--retry",
+            help="Release the quarantined labels, so that the next run tries them again.",
         ),
     ] = False,
 ) -> None:
@@ -132,7 +142,8 @@ def labels_command(
 def import_command(
     config: ConfigPath,
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILE...", help="Extended XYZ files or ASE databases with labels.")
+        list[Path],
+        typer.Argument(metavar="FILE...", help="Extended XYZ files or ASE databases with labels."),
     ],
     same_level: Annotated[
         bool,
@@ -142,7 +153,8 @@ def import_command(
         ),
     ] = False,
     folder: Annotated[
-        Path | None, typer.Option("--folder", help="Folder of the campaign, instead of the configuration's.")
+        Path | None,
+        typer.Option("--folder", help="Folder of the campaign, instead of the configuration's."),
     ] = None,
 ) -> None:
     """Take over labels that were computed elsewhere, so that the campaign never pays for them."""

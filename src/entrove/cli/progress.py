@@ -57,7 +57,12 @@ class _Stage:
     """The stage that is running, and how far it is."""
 
     def __init__(
-        self, title: str, total: int | None, unit: str, clock: Callable[[], float], description: str = ""
+        self,
+        title: str,
+        total: int | None,
+        unit: str,
+        clock: Callable[[], float],
+        description: str = "",
     ):
         self.title, self.total, self.unit, self.clock = title, total, unit, clock
         self.description = description
@@ -76,7 +81,9 @@ class _Stage:
 
     @property
     def count(self) -> str:
-        return f"{self.done}/{self.total} {self.unit}" if self.total else f"{self.done} {self.unit}"
+        return (
+            f"{self.done}/{self.total} {self.unit}" if self.total else f"{self.done} {self.unit}"
+        )
 
     def measure(self) -> tuple[str, str]:
         """Rate, and time left; empty when they cannot be known yet."""
@@ -105,7 +112,9 @@ class PlainProgress:
     def _print(self, line: str) -> None:
         self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
-    def stage_started(self, round: int, stage: str, description: str, total: int | None, unit: str) -> None:
+    def stage_started(
+        self, round: int, stage: str, description: str, total: int | None, unit: str
+    ) -> None:
         """Print what begins."""
         self._stage = _Stage(stage_title(round, stage), total, unit, self._clock)
         self._last = self._clock()
@@ -171,7 +180,9 @@ class LiveProgress:
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic):
         self._console, self._clock = console, clock
         columns: list[ProgressColumn] = [SpinnerColumn()]
-        room = console.width - 3  # the spinner, a blank, and the last cell, after which some terminals wrap
+        room = (
+            console.width - 3
+        )  # the spinner, a blank, and the last cell, after which some terminals wrap
         if console.width >= 72:
             bar = max(8, min(30, console.width - 84))
             columns.append(BarColumn(bar_width=bar))
@@ -193,7 +204,9 @@ class LiveProgress:
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
-    def stage_started(self, round: int, stage: str, description: str, total: int | None, unit: str) -> None:
+    def stage_started(
+        self, round: int, stage: str, description: str, total: int | None, unit: str
+    ) -> None:
         """Show the new stage on the live line."""
         self._stage = _Stage(stage_title(round, stage), total, unit, self._clock, description)
         self._progress.reset(self._task, total=total, stage=self._stage, visible=True)

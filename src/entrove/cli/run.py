@@ -8,7 +8,9 @@ from entrove.campaign.configuration.check import check_campaign
 from entrove.cli.progress import open_progress
 
 
-def run_campaign(config_path: Path, folder: Path | None, *, check_only: bool, console: Console) -> None:
+def run_campaign(
+    config_path: Path, folder: Path | None, *, check_only: bool, console: Console
+) -> None:
     """Run a campaign to its end and write the report; see `entrove.campaign.loop.run_campaign`."""
     campaign = check_campaign(config_path, folder)
     if check_only:
@@ -20,7 +22,9 @@ def run_campaign(config_path: Path, folder: Path | None, *, check_only: bool, co
     from entrove.report.status import status as render_status
 
     workspace = campaign.workspace
-    console.print(f"campaign '{campaign.config.name}' in {workspace.folder}", highlight=False, soft_wrap=True)
+    console.print(
+        f"campaign '{campaign.config.name}' in {workspace.folder}", highlight=False, soft_wrap=True
+    )
     with open_progress(console) as progress:
         run_loop(campaign, progress)
     results = read_results(workspace.folder, figures=True)

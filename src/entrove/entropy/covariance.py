@@ -48,7 +48,10 @@ class Spectrum:
     def to(self, device: torch.device) -> "Spectrum":
         """The same on another device."""
         return Spectrum(
-            self.count, self.mean.to(device), self.eigenvalues.to(device), self.eigenvectors.to(device)
+            self.count,
+            self.mean.to(device),
+            self.eigenvalues.to(device),
+            self.eigenvectors.to(device),
         )
 
     def log_det(self, epsilon: float) -> float:
@@ -56,7 +59,10 @@ class Spectrum:
         return float((self.eigenvalues / max(self.count, 1) + epsilon).log().sum())
 
     def update(
-        self, y: Float[Tensor, "systems rows features"], count: Int[Tensor, " systems"], epsilon: float
+        self,
+        y: Float[Tensor, "systems rows features"],
+        count: Int[Tensor, " systems"],
+        epsilon: float,
     ) -> "Update":
         """Write Sigma' of every system by its U, from rows y = (x - mu) V; y beyond `count` is zero."""
         added = count.to(torch.float64)
@@ -76,7 +82,10 @@ class Spectrum:
         )
 
     def gain(
-        self, y: Float[Tensor, "systems rows features"], count: Int[Tensor, " systems"], epsilon: float
+        self,
+        y: Float[Tensor, "systems rows features"],
+        count: Int[Tensor, " systems"],
+        epsilon: float,
     ) -> Float[Tensor, " systems"]:
         """ln det Sigma' - ln det Sigma of every system; zero for systems without rows."""
         update = self.update(y, count, epsilon)
@@ -130,7 +139,8 @@ class CovarianceEntropy:
         self._mode: Mode = mode
         self._species_blocks = species_blocks
         self._spectra: dict[tuple[int, torch.device], Spectrum] = {
-            (number, torch.device("cpu")): Spectrum.of(moments[number]) for number in moments.species
+            (number, torch.device("cpu")): Spectrum.of(moments[number])
+            for number in moments.species
         }
         self._log_dets = {
             number: spectrum.log_det(epsilon) for (number, _), spectrum in self._spectra.items()
@@ -182,7 +192,12 @@ class CovarianceEntropy:
         self, values: Tensor, numbers: Tensor, system_idx: Tensor, n_systems: int
     ) -> list[SpeciesRows]:
         return split_rows(
-            values.detach(), numbers, system_idx, n_systems, self._mode, species_blocks=self._species_blocks
+            values.detach(),
+            numbers,
+            system_idx,
+            n_systems,
+            self._mode,
+            species_blocks=self._species_blocks,
         )
 
     def _rotate(self, block: SpeciesRows, spectrum: Spectrum) -> Tensor:

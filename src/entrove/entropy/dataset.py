@@ -13,7 +13,12 @@ from pydantic import ValidationError
 
 from entrove.entropy.config import EntropyConfig, EntropyKind, Mode
 from entrove.entropy.covariance import CovarianceEntropy, total_gain
-from entrove.entropy.featurise import BATCH_ATOMS, FeatureBatch, evaluate_in_batches, fingerprints_from
+from entrove.entropy.featurise import (
+    BATCH_ATOMS,
+    FeatureBatch,
+    evaluate_in_batches,
+    fingerprints_from,
+)
 from entrove.entropy.functional import GainFunctional
 from entrove.entropy.information import InformationGain, total_information
 from entrove.entropy.moments import Moments, SpeciesMoments
@@ -67,7 +72,9 @@ class EntropyDataset:
                 species_blocks=species_blocks,
             )
         except ValidationError as error:
-            raise SelectionError(f"an entropy dataset cannot be made with these settings: {error}") from error
+            raise SelectionError(
+                f"an entropy dataset cannot be made with these settings: {error}"
+            ) from error
         self.features: FeatureMap = features if features is not None else GaussianOverlap()
         self.batch_atoms = batch_atoms
         self._moments = SpeciesMoments()
@@ -76,7 +83,9 @@ class EntropyDataset:
         self._functional: GainFunctional | None = None
 
     @classmethod
-    def from_config(cls, config: EntropyConfig, features: FeatureMap | None = None) -> "EntropyDataset":
+    def from_config(
+        cls, config: EntropyConfig, features: FeatureMap | None = None
+    ) -> "EntropyDataset":
         """Make an empty dataset; raises `SelectionError` for kinds that know no dataset."""
         return cls(
             config.kind,
@@ -195,7 +204,9 @@ class EntropyDataset:
         """
         difference = differences(self._header(), other._header())
         if difference:
-            raise SelectionError(f"datasets of different definitions cannot be merged ({difference})")
+            raise SelectionError(
+                f"datasets of different definitions cannot be merged ({difference})"
+            )
         if not self._whitening.agrees_with(other._whitening):
             raise SelectionError(
                 "datasets with different calibrations cannot be merged; calibrate both on the same structures"
@@ -256,7 +267,11 @@ class EntropyDataset:
         twin = EntropyDataset.from_config(self.config, self.features)
         twin.batch_atoms = self.batch_atoms
         # Moments and whitening are values that are replaced, never changed, so both may hold them.
-        twin._moments, twin._whitening, twin._members = self._moments, self._whitening, self._members.copy()
+        twin._moments, twin._whitening, twin._members = (
+            self._moments,
+            self._whitening,
+            self._members.copy(),
+        )
         return twin
 
     def save(self, path: str | Path) -> None:
@@ -327,7 +342,9 @@ class EntropyDataset:
 
     def raw_rows(self, batch: FeatureBatch) -> list[SpeciesRows]:
         """Rows of a batch before whitening."""
-        return split_rows(*batch.arguments, self.config.mode, species_blocks=self.config.species_blocks)
+        return split_rows(
+            *batch.arguments, self.config.mode, species_blocks=self.config.species_blocks
+        )
 
     def _header(self) -> dict[str, object]:
         return {"config": self.config.model_dump(), "features": as_json(self.features.describe())}
@@ -336,11 +353,15 @@ class EntropyDataset:
         return evaluate_in_batches(self.features, structures, self.batch_atoms)
 
     def _raw_moments(self, batches: Iterable[FeatureBatch]) -> SpeciesMoments:
-        return sum((SpeciesMoments.of(self.raw_rows(batch)) for batch in batches), SpeciesMoments())
+        return sum(
+            (SpeciesMoments.of(self.raw_rows(batch)) for batch in batches), SpeciesMoments()
+        )
 
     def _learned(self, known: Whitening, raw: SpeciesMoments) -> Whitening:
         if not raw.species:
-            raise SelectionError("there is no structure to calibrate on; give structures of an unbiased run")
+            raise SelectionError(
+                "there is no structure to calibrate on; give structures of an unbiased run"
+            )
         return known.learn(raw, self.config.scale_floor)
 
     def _uncalibrated(self, batch: FeatureBatch) -> set[int]:

@@ -40,7 +40,9 @@ class FeatureBatch:
 
     def name(self, system: int) -> str:
         """Position and formula of a structure, for messages."""
-        return f"structure {self.first + system} ({self.structures[system].get_chemical_formula()})"
+        return (
+            f"structure {self.first + system} ({self.structures[system].get_chemical_formula()})"
+        )
 
 
 def fingerprints_from(description: dict[str, Any]) -> GaussianOverlap:
@@ -77,7 +79,9 @@ def _cut(structures: Iterable[Atoms], batch_atoms: int) -> Iterator[list[Atoms]]
     atoms_in_batch = 0
     for atoms in structures:
         if len(atoms) == 0:
-            raise StructureError("a structure without atoms has no features; remove it from the list")
+            raise StructureError(
+                "a structure without atoms has no features; remove it from the list"
+            )
         other_kind = batch and bool((batch[0].pbc != atoms.pbc).any())
         if batch and (other_kind or atoms_in_batch + len(atoms) > batch_atoms):
             yield batch
@@ -90,7 +94,9 @@ def _cut(structures: Iterable[Atoms], batch_atoms: int) -> Iterator[list[Atoms]]
 
 def _evaluate(features: FeatureMap, structures: list[Atoms], first: int) -> FeatureBatch:
     sizes = torch.tensor([len(atoms) for atoms in structures])
-    numbers = torch.cat([torch.as_tensor(atoms.numbers, dtype=torch.int64) for atoms in structures])
+    numbers = torch.cat(
+        [torch.as_tensor(atoms.numbers, dtype=torch.int64) for atoms in structures]
+    )
     system_idx = torch.repeat_interleave(torch.arange(len(structures)), sizes)
     values = features.evaluate(to_state(structures), pull_back=False).values.detach().to("cpu")
     batch = FeatureBatch(first, structures, values, numbers, system_idx)

@@ -30,7 +30,9 @@ def regularised(moments: Moments, ridge: float) -> Float[Tensor, "features featu
     return M
 
 
-def inverse_root(M: Float[Tensor, "features features"], ridge: float) -> Float[Tensor, "features features"]:
+def inverse_root(
+    M: Float[Tensor, "features features"], ridge: float
+) -> Float[Tensor, "features features"]:
     """T with T T^T = M^-1, so that x M^-1 x^T = (x T)(x T)^T.
 
     Raises `SelectionError` when M is not finite.
@@ -114,7 +116,9 @@ class InformationGain:
         gradient = torch.zeros_like(values)
         for block in self._split(values, numbers, system_idx, n_systems):
             mean, root = self._frame(block.number, values.device)
-            log_det, slope = log_det_one_plus_with_gradient(block.pad((block.values - mean) @ root))
+            log_det, slope = log_det_one_plus_with_gradient(
+                block.pad((block.values - mean) @ root)
+            )
             gain += 0.5 * log_det
             block.spread(0.5 * block.unpad(slope) @ root.mT, gradient)
         return gain, gradient
@@ -137,7 +141,12 @@ class InformationGain:
         self, values: Tensor, numbers: Tensor, system_idx: Tensor, n_systems: int
     ) -> list[SpeciesRows]:
         return split_rows(
-            values.detach(), numbers, system_idx, n_systems, self._mode, species_blocks=self._species_blocks
+            values.detach(),
+            numbers,
+            system_idx,
+            n_systems,
+            self._mode,
+            species_blocks=self._species_blocks,
         )
 
     def _frame(self, number: int, device: torch.device) -> tuple[Tensor, Tensor]:

@@ -73,6 +73,8 @@ def _pairs(count: Int[Tensor, " systems"], slots: int) -> Tensor:
     return filled[:, :, None] & filled[:, None, :] & (slot[:, None] != slot[None, :])
 
 
-def _squared_distances(x: Float[Tensor, "systems slots features"]) -> Float[Tensor, "systems slots slots"]:
+def _squared_distances(
+    x: Float[Tensor, "systems slots features"],
+) -> Float[Tensor, "systems slots slots"]:
     squares = (x * x).sum(2)
     return (squares[:, :, None] + squares[:, None, :] - 2.0 * (x @ x.mT)).clamp_min(0.0)

@@ -36,7 +36,9 @@ def log_det_one_plus_with_gradient(
     if failed is not None:
         left, s, right = torch.linalg.svd(W[failed].double(), full_matrices=False)
         value[failed] = s.square().log1p().sum(-1).to(value)
-        gradient[failed] = (2.0 * (left * (s / (1.0 + s.square()))[:, None, :]) @ right).to(gradient)
+        gradient[failed] = (2.0 * (left * (s / (1.0 + s.square()))[:, None, :]) @ right).to(
+            gradient
+        )
     return value, gradient
 
 

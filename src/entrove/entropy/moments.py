@@ -39,7 +39,9 @@ class Moments:
         return cls(len(rows), rows.sum(0), rows.mT @ rows)
 
     def __add__(self, other: "Moments") -> "Moments":
-        return Moments(self.count + other.count, self.total + other.total, self.outer + other.outer)
+        return Moments(
+            self.count + other.count, self.total + other.total, self.outer + other.outer
+        )
 
     def __sub__(self, other: "Moments") -> "Moments":
         """Take rows out again; the last row out leaves exact zeros.
@@ -53,7 +55,9 @@ class Moments:
             )
         if other.count == self.count:
             return Moments.empty(len(self.total))
-        return Moments(self.count - other.count, self.total - other.total, self.outer - other.outer)
+        return Moments(
+            self.count - other.count, self.total - other.total, self.outer - other.outer
+        )
 
     def mean(self) -> Float[Tensor, " features"]:
         """Mean of the rows; zero when there are none."""
@@ -88,7 +92,9 @@ class SpeciesMoments:
     @classmethod
     def of(cls, blocks: Iterable[SpeciesRows]) -> "SpeciesMoments":
         """Statistics of a batch that was split into species."""
-        return cls({block.number: Moments.of(block.values) for block in blocks if len(block.values)})
+        return cls(
+            {block.number: Moments.of(block.values) for block in blocks if len(block.values)}
+        )
 
     def __add__(self, other: "SpeciesMoments") -> "SpeciesMoments":
         result = dict(self._by_species)

@@ -45,7 +45,9 @@ class SpeciesRows:
         """Undo `pad`."""
         return padded[self.system_idx, self.slot]
 
-    def spread(self, gradient: Float[Tensor, "rows features"], out: Float[Tensor, "atoms features"]) -> None:
+    def spread(
+        self, gradient: Float[Tensor, "rows features"], out: Float[Tensor, "atoms features"]
+    ) -> None:
         """Write d/d(atom features) for a gradient with respect to the rows into `out`."""
         out[self.atom] = (gradient[self.row_of_atom] * self.weight[:, None]).to(out.dtype)
 
@@ -65,11 +67,15 @@ def split_rows(
     in its block. Without `species_blocks` all atoms form one block, with the key `SHARED`.
     """
     if species_blocks:
-        members = {n: torch.nonzero(numbers == n).squeeze(1) for n in torch.unique(numbers).tolist()}
+        members = {
+            n: torch.nonzero(numbers == n).squeeze(1) for n in torch.unique(numbers).tolist()
+        }
     else:
         members = {SHARED: torch.arange(len(numbers), device=values.device)}
     return [
-        _rows_of(number, atoms, values=values, system_idx=system_idx, n_systems=n_systems, mode=mode)
+        _rows_of(
+            number, atoms, values=values, system_idx=system_idx, n_systems=n_systems, mode=mode
+        )
         for number, atoms in members.items()
     ]
 

@@ -54,7 +54,9 @@ def read_archive(path: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray
             f"{path}: not an entropy dataset, or damaged ({error}); use a file written by EntropyDataset.save"
         ) from error
     if header.get("format") != FORMAT:
-        raise SelectionError(f"{path}: not an entropy dataset; use a file written by EntropyDataset.save")
+        raise SelectionError(
+            f"{path}: not an entropy dataset; use a file written by EntropyDataset.save"
+        )
     if header.get("schema") != SCHEMA:
         raise SelectionError(
             f"{path}: schema {header.get('schema')}, but this version of Entrove reads schema {SCHEMA}; "
@@ -70,5 +72,9 @@ def as_json(description: dict[str, object]) -> dict[str, Any]:
 
 def differences(stored: dict[str, Any], given: dict[str, Any]) -> str:
     """Name the entries in which two descriptions differ, for an error message."""
-    keys = [key for key in sorted(stored.keys() | given.keys()) if stored.get(key) != given.get(key)]
-    return "; ".join(f"{key}: stored {stored.get(key)!r}, given {given.get(key)!r}" for key in keys)
+    keys = [
+        key for key in sorted(stored.keys() | given.keys()) if stored.get(key) != given.get(key)
+    ]
+    return "; ".join(
+        f"{key}: stored {stored.get(key)!r}, given {given.get(key)!r}" for key in keys
+    )

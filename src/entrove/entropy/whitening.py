@@ -73,7 +73,9 @@ class Scaling:
                 DEGENERATE_SPREAD * float(magnitude) or 1.0,
             )
             # All-zero features (an isolated atom under some feature map) have no size either.
-            uniform = DEGENERATE_SPREAD * magnitude if magnitude > 0 else torch.ones_like(magnitude)
+            uniform = (
+                DEGENERATE_SPREAD * magnitude if magnitude > 0 else torch.ones_like(magnitude)
+            )
             return cls(moments.mean(), uniform.expand_as(variance).clone())
         return cls(moments.mean(), (variance + (scale_floor * spread) ** 2).sqrt())
 
@@ -95,7 +97,9 @@ class Whitening:
     @classmethod
     def of(cls, moments: SpeciesMoments, scale_floor: float) -> "Whitening":
         """Scalings of all species in `moments`, which hold rows that are not whitened."""
-        return cls({n: Scaling.of(moments[n], scale_floor, species_label(n)) for n in moments.species})
+        return cls(
+            {n: Scaling.of(moments[n], scale_floor, species_label(n)) for n in moments.species}
+        )
 
     def __contains__(self, number: int) -> bool:
         return number in self._by_species

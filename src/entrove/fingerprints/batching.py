@@ -26,7 +26,10 @@ class Batch:
 
 
 def to_state(
-    structures: Sequence[Atoms], *, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float64
+    structures: Sequence[Atoms],
+    *,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype = torch.float64,
 ) -> SimState:
     """Join structures of one periodicity into a batch.
 
@@ -50,7 +53,9 @@ def to_state(
         # torch-sim stores cell vectors as columns, ASE as rows.
         cell=tensor(np.stack([atoms.cell.array.T for atoms in structures]), dtype),
         pbc=tensor(structures[0].pbc, torch.bool),
-        atomic_numbers=tensor(np.concatenate([atoms.numbers for atoms in structures]), torch.int64),
+        atomic_numbers=tensor(
+            np.concatenate([atoms.numbers for atoms in structures]), torch.int64
+        ),
         system_idx=tensor(np.repeat(np.arange(len(structures)), counts), torch.int64),
     )
 
@@ -75,9 +80,13 @@ def to_batches(
     for group in groups.values():
         for members in _split(group, first_atom, max_atoms):
             yield Batch(
-                state=to_state([structures[index] for index in members], device=device, dtype=dtype),
+                state=to_state(
+                    [structures[index] for index in members], device=device, dtype=dtype
+                ),
                 structures=np.array(members),
-                atoms=np.concatenate([np.arange(first_atom[i], first_atom[i + 1]) for i in members]),
+                atoms=np.concatenate(
+                    [np.arange(first_atom[i], first_atom[i + 1]) for i in members]
+                ),
             )
 
 

@@ -12,7 +12,9 @@ from entrove.settings import Settings
 class FingerprintConfig(Settings):
     """How the fingerprint of an atom is defined, and in which precision it is computed."""
 
-    cutoff_A: PositiveFloat = Field(default=5.0, description="Radius of an atom's sphere, in Angstrom.")
+    cutoff_A: PositiveFloat = Field(
+        default=5.0, description="Radius of an atom's sphere, in Angstrom."
+    )
     length: PositiveInt | Literal["auto"] = Field(
         default=50,
         description=(

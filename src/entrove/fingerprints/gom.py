@@ -38,7 +38,9 @@ class GaussianOverlap:
     A `FeatureMap`. Raises `ConfigError` when the length is still "auto" (see `resolve_length`).
     """
 
-    def __init__(self, config: FingerprintConfig | None = None, device: str | torch.device = "cpu"):
+    def __init__(
+        self, config: FingerprintConfig | None = None, device: str | torch.device = "cpu"
+    ):
         self.config = config or FingerprintConfig()
         if self.config.length == "auto":
             raise ConfigError(
@@ -48,7 +50,9 @@ class GaussianOverlap:
         self.length: int = self.config.length
         self.device = torch.device(device)
         self.dtype: torch.dtype = getattr(torch, self.config.dtype)
-        self._widths = torch.as_tensor(width_table(self.config.radii_A), dtype=self.dtype, device=self.device)
+        self._widths = torch.as_tensor(
+            width_table(self.config.radii_A), dtype=self.dtype, device=self.device
+        )
 
     def describe(self) -> dict[str, object]:
         """Identity of the fingerprint; precision is not part of it."""
@@ -77,9 +81,13 @@ class GaussianOverlap:
         same = bool((widths == widths[0]).all())
         if not same and bool(widths.isnan().any()):
             numbers = state.atomic_numbers[widths.isnan()].unique().tolist()
-            raise ConfigError(f"no Gaussian width is known for atomic numbers {numbers}; give radii_A")
+            raise ConfigError(
+                f"no Gaussian width is known for atomic numbers {numbers}; give radii_A"
+            )
         neighbours = find_neighbours(state, self.config.cutoff_A)
-        batch = _Batch(neighbours, widths, same, state.system_idx, state.n_systems, self.config, self.length)
+        batch = _Batch(
+            neighbours, widths, same, state.system_idx, state.n_systems, self.config, self.length
+        )
         tasks = _plan(neighbours.count, self.config.orbitals_per_atom, widths, pull_back)
         solved = map_over_threads(batch.solve, tasks, self.device)
         values = widths.new_zeros(len(widths), self.length)
@@ -189,7 +197,11 @@ class _Batch:
 
     def pull_back(
         self, gradient: Float[Tensor, "atoms features"], chunk: _Chunk, solution: _Solution
-    ) -> tuple[Int[Tensor, "spheres slots"], Float[Tensor, "spheres slots 3"], Float[Tensor, "spheres 3 3"]]:
+    ) -> tuple[
+        Int[Tensor, "spheres slots"],
+        Float[Tensor, "spheres slots 3"],
+        Float[Tensor, "spheres 3 3"],
+    ]:
         """Members of the chunk's spheres, dL/dr on each, and dL/d(strain) of each sphere."""
         if solution.kept is None:
             solution = self.solve(replace(chunk, keep=True))
@@ -210,7 +222,10 @@ class _Batch:
 
 
 def _plan(
-    count: Int[Tensor, " atoms"], orbitals_per_atom: int, like: Float[Tensor, " atoms"], pull_back: bool
+    count: Int[Tensor, " atoms"],
+    orbitals_per_atom: int,
+    like: Float[Tensor, " atoms"],
+    pull_back: bool,
 ) -> list[_Chunk]:
     """Sort atoms by sphere size, largest first, and cut them into chunks."""
     order = torch.argsort(count, descending=True, stable=True)
@@ -224,6 +239,8 @@ def _plan(
         filled += size
         if filled >= share or end == len(sizes):
             stored += 2 * filled
-            chunks.append(_Chunk(order[begin:end], sizes[begin:end], pull_back and stored <= STORED_BYTES))
+            chunks.append(
+                _Chunk(order[begin:end], sizes[begin:end], pull_back and stored <= STORED_BYTES)
+            )
             begin, filled = end, 0
     return chunks

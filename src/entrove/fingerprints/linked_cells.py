@@ -44,14 +44,19 @@ class PairSearch:
 
 
 def search_linked_cells(
-    positions: Float[Tensor, "atoms 3"], system: Int[Tensor, " atoms"], lattices: Lattices, cutoff_A: float
+    positions: Float[Tensor, "atoms 3"],
+    system: Int[Tensor, " atoms"],
+    lattices: Lattices,
+    cutoff_A: float,
 ) -> PairSearch:
     """Find every image closer than the cutoff to every atom, the atom itself excluded."""
     device = positions.device
     with claim_threads(device):
         grid = _Grid.build(positions, system, lattices, cutoff_A)
         atoms = torch.arange(len(positions), device=device)
-        pieces = 1 if positions.is_cuda else even_pieces(-(-len(atoms) // CENTRES_PER_PIECE), device)
+        pieces = (
+            1 if positions.is_cuda else even_pieces(-(-len(atoms) // CENTRES_PER_PIECE), device)
+        )
         found = map_over_threads(grid.search_around, atoms.chunk(pieces), device)
     return PairSearch(
         neighbour=torch.cat([piece.neighbour for piece in found]),
@@ -134,7 +139,10 @@ class _Grid:
         within += (self.first[near] - count.cumsum(0) + count).index_select(0, row)
         neighbour = self.order.index_select(0, within)
         displacement = torch.stack(
-            [self.wrapped[:, axis].take(neighbour).add_(origin[axis].take(row)) for axis in range(3)]
+            [
+                self.wrapped[:, axis].take(neighbour).add_(origin[axis].take(row))
+                for axis in range(3)
+            ]
         )
         distance2 = displacement.square().sum(dim=0)
         keep = torch.nonzero(distance2 < self.cutoff_A**2).flatten()
@@ -154,7 +162,9 @@ class _Grid:
     ) -> tuple[Int[Tensor, " visits"], Int[Tensor, "centres steps 3"], Int[Tensor, " visits"]]:
         """Bins that each of some atoms visits, the lattice vectors crossed on the way, and atoms in them."""
         system = self.system[centres]
-        steps = torch.cartesian_prod(*[torch.arange(-n, n + 1, device=system.device) for n in self.rings])
+        steps = torch.cartesian_prod(
+            *[torch.arange(-n, n + 1, device=system.device) for n in self.rings]
+        )
         shape = self.shape[system][:, None, :]
         visited = self.bin_of_atom[centres][:, None, :] + steps
         shift = torch.div(visited, shape, rounding_mode="floor")

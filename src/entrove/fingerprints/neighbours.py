@@ -57,10 +57,14 @@ def find_neighbours(state: SimState, cutoff_A: float) -> Neighbours:
     if dense_pairs > MAX_DENSE_PAIRS:
         found = search_linked_cells(positions, system, lattices, cutoff_A)
     else:
-        found = _search_all_pairs(positions, system, lattices, cutoff_A, rings=rings, largest=largest)
+        found = _search_all_pairs(
+            positions, system, lattices, cutoff_A, rings=rings, largest=largest
+        )
     if float(found.shortest2) <= COINCIDENCE_A**2:
         _refuse_coincident(found, system)
-    return Neighbours(found.neighbour, found.displacement, found.count, found.count.cumsum(0) - found.count)
+    return Neighbours(
+        found.neighbour, found.displacement, found.count, found.count.cumsum(0) - found.count
+    )
 
 
 def _lattices(state: SimState, cutoff_A: float) -> Lattices:
@@ -68,7 +72,9 @@ def _lattices(state: SimState, cutoff_A: float) -> Lattices:
     # One number tells whether all are finite.
     if not math.isfinite(float(state.positions.sum())):
         bad = torch.nonzero(~torch.isfinite(state.positions).all(dim=1)).flatten()[:5].tolist()
-        raise StructureError(f"positions of atoms {bad} are not finite numbers; discard this structure")
+        raise StructureError(
+            f"positions of atoms {bad} are not finite numbers; discard this structure"
+        )
     flags = torch.broadcast_to(state.pbc, (3,))
     periodic = flags.tolist()
     given = state.row_vector_cell.detach()
@@ -87,7 +93,9 @@ def _lattices(state: SimState, cutoff_A: float) -> Lattices:
     return Lattices(cell, inverse, reach, flags, tuple(largest_reach))
 
 
-def _complete_cell(cell: Float[Tensor, "systems 3 3"], periodic: list[bool]) -> Float[Tensor, "systems 3 3"]:
+def _complete_cell(
+    cell: Float[Tensor, "systems 3 3"], periodic: list[bool]
+) -> Float[Tensor, "systems 3 3"]:
     """Replace the vectors of directions that are not periodic by unit vectors normal to the others."""
     directions = [axis for axis in range(3) if periodic[axis]]
     if not directions:
@@ -120,7 +128,9 @@ def _search_all_pairs(
     translation = torch.matmul(_images(rings, positions.device).to(positions), lattices.cell)
     images = translation.shape[1]
     # |x + t|^2 = x^2 + t^2 + 2 x t is good enough to see who is near, and needs no array of all vectors.
-    distance2 = nearest.square().sum(dim=2)[:, :, None] + translation.square().sum(dim=2)[:, None, :]
+    distance2 = (
+        nearest.square().sum(dim=2)[:, :, None] + translation.square().sum(dim=2)[:, None, :]
+    )
     distance2.baddbmm_(nearest, translation.mT, alpha=2)
     per_atom = distance2.view(systems, largest, largest, images)
     per_atom.diagonal(dim1=1, dim2=2)[:, images // 2].fill_(torch.inf)

@@ -60,13 +60,19 @@ class Spheres:
         f = self.rest.square().mul_(self.is_real)
         if inverse_w.numel() == 1:
             # ln A = x_i . x_j / w + h_i + h_j with h = ln f - x^2 / 2w; ln 0 must stay a number.
-            h = f.clamp(min=torch.finfo(f.dtype).tiny).log_().addcmul_(norm2, inverse_w[:, 0], value=-0.5)
+            h = (
+                f.clamp(min=torch.finfo(f.dtype).tiny)
+                .log_()
+                .addcmul_(norm2, inverse_w[:, 0], value=-0.5)
+            )
             h = h.where(self.is_real, -1e30)[:, :, None]
             one = torch.ones_like(h)
             left = torch.cat([self.x * inverse_w, h, one], dim=2)
             return torch.bmm(left, torch.cat([self.x, one, h], dim=2).mT).exp_()
         # -D^2 / 2 = x_i . x_j - (x_i^2 + x_j^2) / 2
-        exponent = torch.baddbmm(norm2[:, :, None] + norm2[:, None, :], self.x, self.x.mT, beta=-0.5)
+        exponent = torch.baddbmm(
+            norm2[:, :, None] + norm2[:, None, :], self.x, self.x.mT, beta=-0.5
+        )
         overlap = exponent.mul_(inverse_w).exp_()
         ratio = (2 * self.width)[:, :, None] * self.width[:, None, :] * inverse_w
         return overlap.mul_(ratio.sqrt().mul_(ratio)).mul_(f[:, :, None]).mul_(f[:, None, :])
@@ -127,7 +133,9 @@ def _sp_matrix(
         matrix[:, :, a + 1, :, 0] = -row * difference[..., a] * overlap
         matrix[:, :, 0, :, a + 1] = column * difference[..., a] * overlap
         for b in range(3):
-            matrix[:, :, a + 1, :, b + 1] = -row * column * difference[..., a] * difference[..., b] * overlap
+            matrix[:, :, a + 1, :, b + 1] = (
+                -row * column * difference[..., a] * difference[..., b] * overlap
+            )
         matrix[:, :, a + 1, :, a + 1] += row * column / inverse_w * overlap
     return matrix.view(count, 4 * slots, 4 * slots)
 
@@ -149,7 +157,9 @@ def _sp_contraction(
     row = (math.sqrt(2) * spheres.width)[:, :, None] * inverse_w
     column = (math.sqrt(2) * spheres.width)[:, None, :] * inverse_w
     both = row * column
-    linear = column[..., None] * blocks[:, :, 0, :, 1:] - row[..., None] * blocks[:, :, 1:, :, 0].mT
+    linear = (
+        column[..., None] * blocks[:, :, 0, :, 1:] - row[..., None] * blocks[:, :, 1:, :, 0].mT
+    )
     pp = blocks[:, :, 1:, :, 1:].transpose(2, 3)
     bent = both[..., None] * torch.einsum("cijab,cijb->cija", pp + pp.mT, difference)
     trace = both / inverse_w * pp.diagonal(dim1=-2, dim2=-1).sum(dim=-1)

@@ -48,8 +48,12 @@ def width_table(radii_A: Mapping[str, float] | None = None) -> Float[np.ndarray,
     table[: len(DEFAULT_RADII_A)] = DEFAULT_RADII_A
     for symbol, radius in (radii_A or {}).items():
         if symbol not in atomic_numbers or symbol == "X":
-            raise ConfigError(f"radii_A: '{symbol}' is no chemical symbol; use symbols such as 'Si'")
+            raise ConfigError(
+                f"radii_A: '{symbol}' is no chemical symbol; use symbols such as 'Si'"
+            )
         if not (np.isfinite(radius) and radius > 0):
-            raise ConfigError(f"radii_A: the width of {symbol} is {radius}; it must be positive, in Angstrom")
+            raise ConfigError(
+                f"radii_A: the width of {symbol} is {radius}; it must be positive, in Angstrom"
+            )
         table[atomic_numbers[symbol]] = radius
     return table

@@ -40,7 +40,9 @@ class Attempt:
 
     def atoms(self) -> Atoms:
         """The structure, in canonical order."""
-        return Atoms(numbers=self.numbers, positions=self.positions_A, cell=self.cell_A, pbc=self.pbc)
+        return Atoms(
+            numbers=self.numbers, positions=self.positions_A, cell=self.cell_A, pbc=self.pbc
+        )
 
     def write(self) -> None:
         """Create the folder and store the request there."""
@@ -135,7 +137,9 @@ class AttemptFolder:
         except FileNotFoundError:
             return
         except OSError as error:
-            raise LabelError(f"{self.root}: cannot be removed ({error}); check the permissions") from error
+            raise LabelError(
+                f"{self.root}: cannot be removed ({error}); check the permissions"
+            ) from error
 
     def _folders(self) -> list[Path]:
         # By number, not by name: attempt-10 comes after attempt-9.

@@ -5,7 +5,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from entrove.errors import LabelError
-from entrove.labelling.config import LabellingConfig, LocalExecution, ParslExecution, SlurmExecution
+from entrove.labelling.config import (
+    LabellingConfig,
+    LocalExecution,
+    ParslExecution,
+    SlurmExecution,
+)
 from entrove.labelling.execution.executor import parsl_config
 
 

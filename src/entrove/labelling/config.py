@@ -16,7 +16,9 @@ class LocalExecution(Settings):
     """Worker processes on this machine."""
 
     name: Literal["local"] = "local"
-    workers: PositiveInt = Field(default=2, description="Labels that are computed at the same time.")
+    workers: PositiveInt = Field(
+        default=2, description="Labels that are computed at the same time."
+    )
     cores_per_worker: PositiveInt = Field(
         default=1, description="Threads of each engine process (OMP_NUM_THREADS)."
     )
@@ -36,7 +38,9 @@ class SlurmExecution(Settings):
     )
     account: str | None = Field(default=None, description="Account to charge.")
     walltime: str = Field(
-        default="24:00:00", description="Time limit of a job, hh:mm:ss.", pattern=r"^\d+:\d\d:\d\d$"
+        default="24:00:00",
+        description="Time limit of a job, hh:mm:ss.",
+        pattern=r"^\d+:\d\d:\d\d$",
     )
     nodes_per_job: PositiveInt = Field(default=1, description="Nodes of each job.")
     min_jobs: NonNegativeInt = Field(
@@ -47,7 +51,8 @@ class SlurmExecution(Settings):
         default=1, description="Labels computed at the same time on a node."
     )
     cores_per_worker: PositiveInt = Field(
-        default=1, description="Cores of each worker; also OMP_NUM_THREADS of engines that run inside it."
+        default=1,
+        description="Cores of each worker; also OMP_NUM_THREADS of engines that run inside it.",
     )
     prepare: str = Field(
         default="",
@@ -83,7 +88,8 @@ class ParslExecution(Settings):
 
     name: Literal["parsl"] = "parsl"
     config: str = Field(
-        description="Import path 'module:function' that returns a parsl.Config.", pattern=r"^[\w.]+:[\w.]+$"
+        description="Import path 'module:function' that returns a parsl.Config.",
+        pattern=r"^[\w.]+:[\w.]+$",
     )
     cores_per_worker: ClassVar[int] = 1
     """The configuration does not say, so costs are counted for one."""
@@ -91,15 +97,21 @@ class ParslExecution(Settings):
     """As `cores_per_worker`: see `AttemptExecutor.capacity` for what a running Parsl says."""
 
 
-AnyExecution = Annotated[LocalExecution | SlurmExecution | ParslExecution, Field(discriminator="name")]
+AnyExecution = Annotated[
+    LocalExecution | SlurmExecution | ParslExecution, Field(discriminator="name")
+]
 
 
 class LabellingConfig(Settings):
     """How candidates become labels."""
 
     engine: AnyEngine = Field(default_factory=Gpaw, description="What computes the labels.")
-    executor: AnyExecution = Field(default_factory=LocalExecution, description="Where engines run.")
-    time_limit_s: PositiveFloat = Field(default=3600.0, description="Time limit of a first attempt in s.")
+    executor: AnyExecution = Field(
+        default_factory=LocalExecution, description="Where engines run."
+    )
+    time_limit_s: PositiveFloat = Field(
+        default=3600.0, description="Time limit of a first attempt in s."
+    )
     longer_try_factor: float = Field(
         default=3.0,
         ge=1.0,
@@ -118,7 +130,9 @@ class LabellingConfig(Settings):
     keep_folders: Literal["all", "failed"] = Field(
         default="all", description="Whether the engine's files of good labels are kept too."
     )
-    sanity: SanityLimits = Field(default_factory=SanityLimits, description="What no label may exceed.")
+    sanity: SanityLimits = Field(
+        default_factory=SanityLimits, description="What no label may exceed."
+    )
     outliers: OutlierLimits = Field(
         default_factory=OutlierLimits, description="How far from the model's an energy may be."
     )

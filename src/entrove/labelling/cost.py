@@ -47,9 +47,9 @@ class CostModel:
         self._engine = engine
         mean = np.array([math.log(engine.reference_seconds), *_PRIOR_EXPONENTS])
         precision = np.diag(1.0 / np.square(_PRIOR_SPREAD))
-        features = np.array([_features(electrons, kpoints) for _, electrons, kpoints, _ in costs]).reshape(
-            -1, 3
-        )
+        features = np.array(
+            [_features(electrons, kpoints) for _, electrons, kpoints, _ in costs]
+        ).reshape(-1, 3)
         targets = np.log([seconds for *_, seconds in costs]) if costs else np.zeros(0)
         posterior = precision + features.T @ features / _NOISE**2
         self._covariance = np.linalg.inv(posterior)
@@ -62,7 +62,9 @@ class CostModel:
         spread = math.sqrt(_NOISE**2 + features @ self._covariance @ features)
         return CostEstimate(math.exp(features @ self._weights), math.exp(spread))
 
-    def budget(self, structures: Sequence[Atoms], *, workers: int = 1, cores_per_worker: int = 1) -> Budget:
+    def budget(
+        self, structures: Sequence[Atoms], *, workers: int = 1, cores_per_worker: int = 1
+    ) -> Budget:
         """Core hours, hours on the clock and disk space of labelling all of `structures`."""
         seconds = [self.predict(atoms).seconds for atoms in structures]
         # The last labels leave some workers idle: nothing finishes before its longest label.
@@ -76,4 +78,6 @@ class CostModel:
 
 
 def _features(electrons: int, kpoints: int) -> np.ndarray:
-    return np.array([1.0, math.log(max(electrons, 1)) - _REFERENCE, math.log(max(kpoints, 1)) - _REFERENCE])
+    return np.array(
+        [1.0, math.log(max(electrons, 1)) - _REFERENCE, math.log(max(kpoints, 1)) - _REFERENCE]
+    )

@@ -70,7 +70,9 @@ class Label:
                 labelled, energy=self.energy_eV, forces=self.forces_eV_per_A.copy()
             )
         else:
-            labelled = attach_results(atoms, self.energy_eV, self.forces_eV_per_A, self.stress_eV_per_A3)
+            labelled = attach_results(
+                atoms, self.energy_eV, self.forces_eV_per_A, self.stress_eV_per_A3
+            )
         labelled.info["entrove_structure_hash"] = self.structure_hash
         labelled.info[LEVEL_KEY] = self.level_of_theory
         labelled.info["entrove_engine"] = f"{self.engine} {self.engine_version}".strip()

@@ -69,7 +69,9 @@ class Labeller:
         self.work_folder = Path(work_folder).absolute()
         self.level = LevelOfTheory.of(config.engine)
         self._owns_executor = executor is None
-        self._executor = executor or AttemptExecutor(config.executor, self.work_folder / PARSL_FOLDER)
+        self._executor = executor or AttemptExecutor(
+            config.executor, self.work_folder / PARSL_FOLDER
+        )
         self._running: dict[str, _Job] = {}
         self._claimed: set[str] = set()
         self._last_heartbeat = time.monotonic()

@@ -21,7 +21,8 @@ class OutlierLimits(Settings):
     """When an energy is too far from the model's to be believed."""
 
     min_labels: PositiveInt = Field(
-        default=10, description="Fewer labels than this are not judged: there is no spread to compare with."
+        default=10,
+        description="Fewer labels than this are not judged: there is no spread to compare with.",
     )
     deviations: PositiveFloat = Field(
         default=10.0, description="An outlier is this many robust standard deviations away."
@@ -61,7 +62,9 @@ def find_energy_outliers(
     """
     limits = limits or OutlierLimits()
     if len(labelled) != len(predicted):
-        raise LabelError(f"{len(labelled)} labels but {len(predicted)} predictions; pass the same structures")
+        raise LabelError(
+            f"{len(labelled)} labels but {len(predicted)} predictions; pass the same structures"
+        )
     if len(labelled) < limits.min_labels:
         return []
     residuals = np.array(
@@ -82,11 +85,14 @@ def find_energy_outliers(
 
 def _composition(structures: Sequence[Atoms]) -> Int[np.ndarray, "structures elements"]:
     elements = sorted({int(number) for atoms in structures for number in atoms.numbers})
-    return np.array([[int((atoms.numbers == number).sum()) for number in elements] for atoms in structures])
+    return np.array(
+        [[int((atoms.numbers == number).sum()) for number in elements] for atoms in structures]
+    )
 
 
 def _fit_element_shifts(
-    residuals: Float[np.ndarray, " structures"], composition: Int[np.ndarray, "structures elements"]
+    residuals: Float[np.ndarray, " structures"],
+    composition: Int[np.ndarray, "structures elements"],
 ) -> Float[np.ndarray, " structures"]:
     # Per atom, or the largest cells would decide alone.
     sizes = composition.sum(axis=1)

@@ -10,7 +10,9 @@ from entrove.settings import Settings
 class SanityLimits(Settings):
     """Beyond these a label is rejected and quarantined, never trained on."""
 
-    max_force_eV_per_A: PositiveFloat = Field(default=100.0, description="Largest force on an atom in eV/A.")
+    max_force_eV_per_A: PositiveFloat = Field(
+        default=100.0, description="Largest force on an atom in eV/A."
+    )
     max_stress_eV_per_A3: PositiveFloat = Field(
         default=5.0, description="Largest stress component in eV/A^3 (1 eV/A^3 = 160.2 GPa)."
     )
@@ -23,7 +25,9 @@ def find_absurdity(end: AttemptEnd, atom_count: int, limits: SanityLimits) -> st
     forces = np.asarray(end.forces_eV_per_A, dtype=float)
     if forces.shape != (atom_count, 3):
         return f"forces have shape {forces.shape} for {atom_count} atoms"
-    absurdity = _find_large("force", "eV/A", np.linalg.norm(forces, axis=1), limits.max_force_eV_per_A)
+    absurdity = _find_large(
+        "force", "eV/A", np.linalg.norm(forces, axis=1), limits.max_force_eV_per_A
+    )
     if absurdity or end.stress_eV_per_A3 is None:
         return absurdity
     stress = np.asarray(end.stress_eV_per_A3, dtype=float)
@@ -37,5 +41,7 @@ def _find_large(what: str, unit: str, values: np.ndarray, limit: float) -> str:
         return f"a {what} is not a finite number"
     largest = float(values.max())
     return (
-        f"a {what} of {largest:.4g} {unit} is above the limit of {limit:g} {unit}" if largest > limit else ""
+        f"a {what} of {largest:.4g} {unit} is above the limit of {limit:g} {unit}"
+        if largest > limit
+        else ""
     )

@@ -47,7 +47,10 @@ class SerialModel(ModelInterface):
             forces.append(torch.as_tensor(atoms.get_forces(), dtype=self._dtype))
             if self._compute_stress:
                 stresses.append(torch.as_tensor(_stress(atoms), dtype=self._dtype))
-        results = {"energy": torch.tensor(energies, dtype=self._dtype), "forces": torch.cat(forces)}
+        results = {
+            "energy": torch.tensor(energies, dtype=self._dtype),
+            "forces": torch.cat(forces),
+        }
         if self._compute_stress:
             results["stress"] = torch.stack(stresses)
         return {name: value.to(state.positions.device) for name, value in results.items()}
@@ -86,7 +89,12 @@ def atoms_of(state: SimState) -> list[Atoms]:
     systems = state.system_idx.cpu().numpy()
     pbc = state.pbc.reshape(-1).cpu().numpy()
     return [
-        Atoms(numbers=numbers[systems == index], positions=positions[systems == index], cell=cell, pbc=pbc)
+        Atoms(
+            numbers=numbers[systems == index],
+            positions=positions[systems == index],
+            cell=cell,
+            pbc=pbc,
+        )
         for index, cell in enumerate(cells)
     ]
 
@@ -99,7 +107,8 @@ def from_calculator(calculator: Calculator, *, name: str | None = None) -> Loade
 def serial_model(make_calculator: Callable[[], Calculator], *, name: str) -> LoadedModel:
     """Build a model that loops over the systems with the calculator that `make_calculator` builds."""
     _log.warning(
-        "%s is an ASE calculator: systems are evaluated one after the other, a batch is not faster", name
+        "%s is an ASE calculator: systems are evaluated one after the other, a batch is not faster",
+        name,
     )
     return LoadedModel(
         name=name,
@@ -138,7 +147,11 @@ def load_import_path(path: str) -> LoadedModel:
 
 
 def from_torch_sim(
-    model: ModelInterface, *, name: str, species: frozenset[str] | None = None, cutoff_A: float | None = None
+    model: ModelInterface,
+    *,
+    name: str,
+    species: frozenset[str] | None = None,
+    cutoff_A: float | None = None,
 ) -> LoadedModel:
     """Use any torch-sim model; having no ASE calculator of its own, it is verified against batches of one."""
     return LoadedModel(

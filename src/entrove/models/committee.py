@@ -64,7 +64,9 @@ class CommitteeCalculator(Calculator):
         combined = combine([self._evaluate(member) for member in self.members])
         values = {name: value.numpy() for name, value in combined.items()}
         forces = {name: values[name] for name in ("forces", "forces_spread")}
-        self.results = {name: float(values[name][0]) for name in ("energy", "energy_spread")} | forces
+        self.results = {
+            name: float(values[name][0]) for name in ("energy", "energy_spread")
+        } | forces
         self.results["free_energy"] = self.results["energy"]
         if "stress" in values:
             self.results["stress"] = full_3x3_to_voigt_6_stress(values["stress"][0])
@@ -78,7 +80,9 @@ class CommitteeCalculator(Calculator):
             "forces": torch.as_tensor(atoms.get_forces(), dtype=torch.float64),
         }
         if "stress" in member.implemented_properties and atoms.pbc.any():
-            results["stress"] = torch.as_tensor(atoms.get_stress(voigt=False), dtype=torch.float64)[None]
+            results["stress"] = torch.as_tensor(
+                atoms.get_stress(voigt=False), dtype=torch.float64
+            )[None]
         return results
 
 
@@ -132,4 +136,6 @@ def _check_members(members: Sequence[ModelInterface]) -> None:
     places = {(str(member.device), str(member.dtype)) for member in members}
     if len(places) > 1:
         listed = ", ".join(" ".join(place) for place in sorted(places))
-        raise ModelError(f"the members of a committee live in different places ({listed}); load all in one")
+        raise ModelError(
+            f"the members of a committee live in different places ({listed}); load all in one"
+        )

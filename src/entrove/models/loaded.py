@@ -71,5 +71,7 @@ def resolve_device(device: str | torch.device) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     resolved = torch.device(device)
     if resolved.type == "cuda" and not torch.cuda.is_available():
-        raise ModelError(f"device={device} but torch sees no CUDA device; use device='cpu' or 'auto'")
+        raise ModelError(
+            f"device={device} but torch sees no CUDA device; use device='cpu' or 'auto'"
+        )
     return resolved

@@ -66,7 +66,9 @@ class NeighbourSearch:
         atoms_per_system = system_idx.bincount(minlength=len(cell))
         densest = float((atoms_per_system / torch.linalg.det(cell.detach()).abs()).max())
         if densest == math.inf:
-            raise StructureError("a cell has no volume: its vectors lie in one plane; repair the cell")
+            raise StructureError(
+                "a cell has no volume: its vectors lie in one plane; repair the cell"
+            )
         if bool(pbc.any()) and math.isfinite(densest):
             sphere = 4.0 / 3.0 * math.pi * self.cutoff_A**3
             self._room = max(self._room, 16 * math.ceil((1.25 * densest * sphere + 16) / 16))
@@ -86,7 +88,9 @@ class NeighbourSearch:
             except NeighborOverflowError:
                 self._room *= 2
                 _log.debug(
-                    "more than %d neighbours within %g A; room doubled", self._room // 2, self.cutoff_A
+                    "more than %d neighbours within %g A; room doubled",
+                    self._room // 2,
+                    self.cutoff_A,
                 )
             else:
                 break

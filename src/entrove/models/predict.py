@@ -43,12 +43,16 @@ def predict(
             raise StructureError(f"structure {index} has no atoms; remove it")
     model.check_species(structures)
     labelled: dict[int, Atoms] = {}
-    for batch in plan_batches(structures, model.cutoff_A, batch_size, pairs_that_fit(model.model.device)):
+    for batch in plan_batches(
+        structures, model.cutoff_A, batch_size, pairs_that_fit(model.model.device)
+    ):
         chosen = [structures[index] for index in batch]
         state = torch_sim.initialize_state(
             [copy_structure(atoms) for atoms in chosen], model.model.device, model.model.dtype
         )
-        results = {name: value.detach().cpu().double() for name, value in model.model(state).items()}
+        results = {
+            name: value.detach().cpu().double() for name, value in model.model(state).items()
+        }
         labelled |= zip(batch, _attach(chosen, results), strict=True)
     return [labelled[index] for index in range(len(structures))]
 
@@ -56,11 +60,16 @@ def predict(
 def _attach(structures: Sequence[Atoms], results: dict[str, Tensor]) -> Iterator[Atoms]:
     sizes = [len(atoms) for atoms in structures]
     per_atom = {
-        name: torch.split(results[name], sizes) for name in ("forces", "forces_spread") if name in results
+        name: torch.split(results[name], sizes)
+        for name in ("forces", "forces_spread")
+        if name in results
     }
     for row, atoms in enumerate(structures):
         labelled = atoms.copy()
-        properties = {"energy": float(results["energy"][row]), "forces": per_atom["forces"][row].numpy()}
+        properties = {
+            "energy": float(results["energy"][row]),
+            "forces": per_atom["forces"][row].numpy(),
+        }
         if "stress" in results:
             properties["stress"] = full_3x3_to_voigt_6_stress(results["stress"][row].numpy())
         labelled.calc = SinglePointCalculator(labelled, **properties)
@@ -88,7 +97,8 @@ def plan_batches(
     Structures of similar size share a batch. A structure that exceeds the bound on its own is a batch.
     """
     order = sorted(
-        range(len(structures)), key=lambda index: (tuple(structures[index].pbc), len(structures[index]))
+        range(len(structures)),
+        key=lambda index: (tuple(structures[index].pbc), len(structures[index])),
     )
     batch: list[int] = []
     pairs = 0.0

@@ -33,7 +33,9 @@ def load(name_or_path: str, *, device: str = "auto") -> LoadedModel:
     if base in SEVENNET_NAMES:
         from entrove.models.sevennet.model import load_sevennet, pretrained_checkpoint
 
-        return load_sevennet(base, checkpoint=pretrained_checkpoint(base), modal=modal, device=device)
+        return load_sevennet(
+            base, checkpoint=pretrained_checkpoint(base), modal=modal, device=device
+        )
     if Path(base).suffix == ".pth":
         from entrove.models.sevennet.model import load_sevennet
 
@@ -43,7 +45,9 @@ def load(name_or_path: str, *, device: str = "auto") -> LoadedModel:
         from entrove.models.nequip.model import find_foundation_model, load_nequip
 
         if modal is not None:
-            raise ModelError(f"{base} has a single fidelity but '{modal}' is asked for; leave out '@{modal}'")
+            raise ModelError(
+                f"{base} has a single fidelity but '{modal}' is asked for; leave out '@{modal}'"
+            )
         return load_nequip(find_foundation_model(base), name=base, device=device)
     if name_or_path.endswith((".nequip.pt2", ".nequip.zip", ".ckpt")):
         from entrove.models.nequip.model import load_nequip

@@ -13,7 +13,9 @@ def finish_results(state: SimState, results: dict[str, Tensor]) -> dict[str, Ten
     where a network divides by a small number.
     """
     # x * 0 is NaN for a non-finite x, and zero otherwise.
-    taint = torch.zeros(state.n_systems, dtype=state.positions.dtype, device=state.positions.device)
+    taint = torch.zeros(
+        state.n_systems, dtype=state.positions.dtype, device=state.positions.device
+    )
     taint = taint.index_add(0, state.system_idx, (state.positions.detach() * 0.0).sum(dim=1))
     has_volume = torch.linalg.det(state.cell.detach()) != 0
     stress = torch.where(has_volume[:, None, None], results["stress"], 0.0)

@@ -52,7 +52,9 @@ class Tolerances(Settings):
 
     energy_eV_per_atom: float = Field(default=1e-5, gt=0, description="Energy in eV/atom.")
     forces_eV_per_A: float = Field(default=1e-3, gt=0, description="Any force component in eV/A.")
-    stress_eV_per_A3: float = Field(default=1e-4, gt=0, description="Any stress component in eV/A^3.")
+    stress_eV_per_A3: float = Field(
+        default=1e-4, gt=0, description="Any stress component in eV/A^3."
+    )
 
 
 @runtime_checkable
@@ -96,7 +98,12 @@ class Comparison:
     def problems(self, tolerances: Tolerances) -> list[str]:
         """Say what exceeds the tolerances; an empty list when all is well."""
         measured = [
-            ("energy", self.energy_difference_eV_per_atom, tolerances.energy_eV_per_atom, "eV/atom"),
+            (
+                "energy",
+                self.energy_difference_eV_per_atom,
+                tolerances.energy_eV_per_atom,
+                "eV/atom",
+            ),
             ("forces", self.forces_difference_eV_per_A, tolerances.forces_eV_per_A, "eV/A"),
         ]
         if self.stress_difference_eV_per_A3 is not None:
@@ -144,13 +151,15 @@ class VerificationReport:
         ]
         if not lines:
             forces = max((c.forces_difference_eV_per_A for c in self.comparisons), default=0.0)
-            agreement = (
-                f"its ASE calculator on {len(self.comparisons)} structures (forces to {forces:.1g} eV/A)"
-            )
+            agreement = f"its ASE calculator on {len(self.comparisons)} structures (forces to {forces:.1g} eV/A)"
             if not self.batched:
-                return f"{self.model}: one structure at a time, no batches; agrees with {agreement}"
+                return (
+                    f"{self.model}: one structure at a time, no batches; agrees with {agreement}"
+                )
             uncounted = f"; neighbours not compared: no count from {', '.join(self.uncounted)}"
-            return f"{self.model}: batches agree with {agreement}" + (uncounted if self.uncounted else "")
+            return f"{self.model}: batches agree with {agreement}" + (
+                uncounted if self.uncounted else ""
+            )
         return "\n".join([f"{self.model}: batches disagree with its ASE calculator:", *lines])
 
 
@@ -169,12 +178,18 @@ def verify_batching(
     calculator = model.calculator()
     networks = [one for one in model.members or (model,) if one.batched]
     comparisons = tuple(
-        _compare(atoms, result, calculator, [count for one in networks for count in _count(one, atoms)])
+        _compare(
+            atoms, result, calculator, [count for one in networks for count in _count(one, atoms)]
+        )
         for atoms, result in zip(samples, batched, strict=True)
     )
     uncounted = tuple(one.name for one in networks if not _tells_neighbours(one))
     return VerificationReport(
-        model.name, tolerances or Tolerances(), comparisons, batched=model.batched, uncounted=uncounted
+        model.name,
+        tolerances or Tolerances(),
+        comparisons,
+        batched=model.batched,
+        uncounted=uncounted,
     )
 
 
@@ -205,7 +220,9 @@ def verified(
 
 def serial(model: LoadedModel) -> LoadedModel:
     """The same model behind its own ASE calculator, one structure at a time."""
-    return dataclasses.replace(model, model=SerialModel(model.calculator()), batched=False, members=())
+    return dataclasses.replace(
+        model, model=SerialModel(model.calculator()), batched=False, members=()
+    )
 
 
 def _probes(structures: Sequence[Atoms]) -> list[Atoms]:

@@ -17,7 +17,9 @@ def decimals_for(values: Iterable[float | None]) -> int:
     The largest number gets three significant digits and the smallest at least two, with at most
     three decimals, or five where all numbers are small.
     """
-    sizes = [abs(value) for value in values if value is not None and math.isfinite(value) and value]
+    sizes = [
+        abs(value) for value in values if value is not None and math.isfinite(value) and value
+    ]
     if not sizes:
         return 1
     for_largest = 2 - math.floor(math.log10(max(sizes)))

@@ -14,7 +14,13 @@ from entrove.errors import CampaignError
 from entrove.report import summary, tables
 from entrove.report.figures import errors, fingerprint_map, gains, parity, style
 from entrove.report.figures.style import Figure
-from entrove.report.formatting import format_count, format_duration, format_number, format_share, plain_words
+from entrove.report.formatting import (
+    format_count,
+    format_duration,
+    format_number,
+    format_share,
+    plain_words,
+)
 
 MOST_LABEL_ROWS = 1000
 MOST_WALKER_ROWS = 400

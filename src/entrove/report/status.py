@@ -42,7 +42,11 @@ def status(results: CampaignResults) -> Group:
 def summary_text(results: CampaignResults, width: int = 80) -> str:
     """Return the state of a campaign as plain text, for logs and pipes."""
     console = Console(
-        file=io.StringIO(), width=width, color_system=None, force_terminal=False, legacy_windows=False
+        file=io.StringIO(),
+        width=width,
+        color_system=None,
+        force_terminal=False,
+        legacy_windows=False,
     )
     console.print(status(results))
     stream = console.file
@@ -61,14 +65,19 @@ def _facts(results: CampaignResults) -> Table:
     grid.add_column(overflow="fold")
     rows = [("rounds", f"{results.rounds_done} of {results.rounds_planned} done")]
     for purpose, outcomes in outcomes_by_purpose(results.labels).items():
-        counts = ", ".join(f"{count} {plain_words(outcome)}" for outcome, count in outcomes.items())
+        counts = ", ".join(
+            f"{count} {plain_words(outcome)}" for outcome, count in outcomes.items()
+        )
         rows.append((f"{plain_words(purpose)} labels", counts))
     if not results.labels:
         rows.append(("labels", "none yet"))
     restarts = sum(row.restarts for row in results.walkers)
     if results.walkers:
         rows.append(
-            ("walkers", f"{format_count(len(results.walkers), 'run')}, {format_count(restarts, 'restart')}")
+            (
+                "walkers",
+                f"{format_count(len(results.walkers), 'run')}, {format_count(restarts, 'restart')}",
+            )
         )
     rows += [
         ("model", results.foundation_model),
@@ -94,7 +103,8 @@ def _errors(results: CampaignResults) -> RenderableType | None:
     heads = [(f"{quantity.title.lower()}\n{quantity.unit_ascii}", True) for quantity in QUANTITIES]
     table = _table([("model", False), *heads])
     columns = [
-        format_column([error_of(results.errors, key, quantity) for key in models]) for quantity in QUANTITIES
+        format_column([error_of(results.errors, key, quantity) for key in models])
+        for quantity in QUANTITIES
     ]
     for key, *errors in zip(models, *columns, strict=True):
         table.add_row(Text(key.title), *(Text(error) for error in errors))
@@ -125,7 +135,8 @@ def _quarantine(results: CampaignResults) -> Group | None:
         return None
     lines = [
         Text.assemble(
-            (f"{label.structure_hash[:10]} ", "dim"), f"{plain_words(label.outcome)}: {label.cause}"
+            (f"{label.structure_hash[:10]} ", "dim"),
+            f"{plain_words(label.outcome)}: {label.cause}",
         )
         for label in failed[:MOST_QUARANTINED]
     ]

@@ -133,7 +133,9 @@ def _is_unchanged(untuned: float, tuned: float) -> bool:
     return abs(tuned - untuned) <= 0.02 * abs(untuned)
 
 
-def error_changes(rows: Sequence[ErrorRow], phase: str = ALL, kind: str = ALL) -> tuple[ErrorChange, ...]:
+def error_changes(
+    rows: Sequence[ErrorRow], phase: str = ALL, kind: str = ALL
+) -> tuple[ErrorChange, ...]:
     """Compare the untuned model with the latest tuned one, for energy, force and stress."""
     models = models_in_order(rows)
     untuned = next((key for key in models if key.round == 0), None)
@@ -191,7 +193,9 @@ def label_spending(labels: Iterable[LabelRow]) -> list[LabelSpending]:
 
 
 def _seconds_paid(label: LabelRow) -> float:
-    return label.engine_seconds if is_number(label.engine_seconds) and not label.from_cache else 0.0
+    return (
+        label.engine_seconds if is_number(label.engine_seconds) and not label.from_cache else 0.0
+    )
 
 
 def outcomes_by_purpose(labels: Iterable[LabelRow]) -> dict[str, Counter[str]]:
@@ -214,7 +218,9 @@ class RoundGain:
     @property
     def nats_per_label(self) -> float | None:
         """What a label added on average."""
-        return None if self.added_nats is None or not self.labels else self.added_nats / self.labels
+        return (
+            None if self.added_nats is None or not self.labels else self.added_nats / self.labels
+        )
 
 
 def gains_by_round(results: CampaignResults) -> list[RoundGain]:
@@ -254,7 +260,10 @@ def what_is_missing(results: CampaignResults) -> list[str]:
         (bool(results.errors) and not tuned, "errors of a tuned model"),
         (not results.parity, "parity plots"),
         (not any(label.gain_nats is not None for label in results.labels), "information gains"),
-        (results.fingerprint_map is None or not results.fingerprint_map.points, "the fingerprint map"),
+        (
+            results.fingerprint_map is None or not results.fingerprint_map.points,
+            "the fingerprint map",
+        ),
         (not results.labels, "labels"),
         (not results.stages, "stage times"),
     )

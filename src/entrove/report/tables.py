@@ -3,7 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from entrove.campaign.results.results import CampaignResults, ErrorRow, LabelRow, PoolRow, WalkerRow
+from entrove.campaign.results.results import (
+    CampaignResults,
+    ErrorRow,
+    LabelRow,
+    PoolRow,
+    WalkerRow,
+)
 from entrove.report.formatting import (
     MISSING,
     format_column,
@@ -44,7 +50,9 @@ class Table:
 
 
 def _error_columns() -> tuple[Column, ...]:
-    return tuple(Column(f"{quantity.title} ({quantity.unit})", numeric=True) for quantity in QUANTITIES)
+    return tuple(
+        Column(f"{quantity.title} ({quantity.unit})", numeric=True) for quantity in QUANTITIES
+    )
 
 
 def _finite(value: float) -> float | None:
@@ -54,8 +62,12 @@ def _finite(value: float) -> float | None:
 def errors_by_round(rows: Sequence[ErrorRow]) -> Table:
     """List the total errors of each model."""
     models = models_in_order(rows)
-    columns = [format_column([error_of(rows, key, quantity) for key in models]) for quantity in QUANTITIES]
-    cells = [(key.title, key.model, *errors) for key, *errors in zip(models, *columns, strict=True)]
+    columns = [
+        format_column([error_of(rows, key, quantity) for key in models]) for quantity in QUANTITIES
+    ]
+    cells = [
+        (key.title, key.model, *errors) for key, *errors in zip(models, *columns, strict=True)
+    ]
     return Table((Column("Round"), Column("Model"), *_error_columns()), cells)
 
 
@@ -69,7 +81,12 @@ def errors_by_part(rows: Sequence[ErrorRow]) -> Table:
         (phase, plain_words(kind), str(sizes[phase, kind]), *changes)
         for (phase, kind), *changes in zip(parts, *columns, strict=True)
     ]
-    heads = (Column("Phase"), Column("Kind"), Column("Structures", numeric=True), *_error_columns())
+    heads = (
+        Column("Phase"),
+        Column("Kind"),
+        Column("Structures", numeric=True),
+        *_error_columns(),
+    )
     return Table(heads, cells if models else [])
 
 
@@ -84,7 +101,9 @@ def _change_column(rows: Sequence[ErrorRow], quantity: Quantity) -> list[str]:
 
 def every_error(rows: Sequence[ErrorRow]) -> Table:
     """List every error that was measured."""
-    columns = [format_column([_finite(quantity.of(row)) for row in rows]) for quantity in QUANTITIES]
+    columns = [
+        format_column([_finite(quantity.of(row)) for row in rows]) for quantity in QUANTITIES
+    ]
     cells = [
         (str(row.round), row.model, row.phase, plain_words(row.kind), str(row.structures), *errors)
         for row, *errors in zip(rows, *columns, strict=True)
@@ -104,7 +123,8 @@ def gains(results: CampaignResults) -> Table:
             str(each.labels),
             total,
             average,
-            ", ".join(f"{plain_words(pool)} {count}" for pool, count in each.pools.items()) or MISSING,
+            ", ".join(f"{plain_words(pool)} {count}" for pool, count in each.pools.items())
+            or MISSING,
         )
         for each, total, average in zip(rounds, added, per_label, strict=True)
     ]
@@ -120,7 +140,9 @@ def gains(results: CampaignResults) -> Table:
 
 def pools(rows: Sequence[PoolRow]) -> Table:
     """List the places of each round that were reserved for a pool, and how many of it were picked."""
-    cells = [(str(row.round), plain_words(row.pool), str(row.reserved), str(row.picked)) for row in rows]
+    cells = [
+        (str(row.round), plain_words(row.pool), str(row.reserved), str(row.picked)) for row in rows
+    ]
     heads = (
         Column("Round", numeric=True),
         Column("Pool"),

@@ -57,7 +57,9 @@ class Candidate:
             value = atoms.info.get(INFO_PREFIX + name)
             # Extended XYZ gives NumPy scalars, and reads a phase called "1" as an integer.
             found[name] = None if value is None else kind(value)
-        missing = [name for name in ("pool", "kind", "phase", "pressure_GPa") if found[name] is None]
+        missing = [
+            name for name in ("pool", "kind", "phase", "pressure_GPa") if found[name] is None
+        ]
         if missing:
             raise StructureError(
                 f"the structure {atoms.get_chemical_formula()} lacks the keys "
@@ -77,4 +79,8 @@ def _provenance_names() -> dict[str, type]:
     types: dict[str, type] = {"walker": int, "step": int}
     for name in ("pressure_GPa", "temperature_K", "kappa_eV", "bias_fraction"):
         types[name] = float
-    return {field.name: types.get(field.name, str) for field in fields(Candidate) if field.name != "atoms"}
+    return {
+        field.name: types.get(field.name, str)
+        for field in fields(Candidate)
+        if field.name != "atoms"
+    }

@@ -28,7 +28,8 @@ class BiasSettings(Settings):
         ),
     )
     kappas_eV: tuple[Positive, ...] = Field(
-        default=(), description="Fixed bias strengths in eV: energy = model energy - kappa * entropy."
+        default=(),
+        description="Fixed bias strengths in eV: energy = model energy - kappa * entropy.",
     )
     fractions: tuple[Positive, ...] = Field(
         default=(),
@@ -63,9 +64,13 @@ class AdaptiveSettings(Settings):
     """How an adaptive bias strength follows its fraction of the thermal force scale."""
 
     relaxation_steps: int = Field(
-        default=20, ge=1, description="Steps over which the running mean of the entropy gradient forgets."
+        default=20,
+        ge=1,
+        description="Steps over which the running mean of the entropy gradient forgets.",
     )
-    largest_kappa_eV: Positive = Field(default=200.0, description="Upper bound of an adaptive kappa, in eV.")
+    largest_kappa_eV: Positive = Field(
+        default=200.0, description="Upper bound of an adaptive kappa, in eV."
+    )
     largest_atom_ratio: Positive = Field(
         default=4.0,
         description=(
@@ -80,7 +85,10 @@ class GuardSettings(Settings):
     """Limits of the physical range; a walker that leaves it is restarted, with the reason recorded."""
 
     shortest_distance: float = Field(
-        default=0.6, gt=0, lt=1, description="Shortest distance over the sum of the two covalent radii."
+        default=0.6,
+        gt=0,
+        lt=1,
+        description="Shortest distance over the sum of the two covalent radii.",
     )
     largest_force_eV_per_A: Positive = Field(
         default=30.0, description="Largest force of the unbiased model on one atom, in eV/A."
@@ -94,7 +102,10 @@ class GuardSettings(Settings):
         ),
     )
     smallest_volume_ratio: float = Field(
-        default=0.6, gt=0, lt=1, description="Smallest volume over that of the walker's relaxed phase."
+        default=0.6,
+        gt=0,
+        lt=1,
+        description="Smallest volume over that of the walker's relaxed phase.",
     )
     largest_volume_ratio: float = Field(
         default=1.7, gt=1, description="Largest volume over that of the walker's relaxed phase."
@@ -129,7 +140,8 @@ class AnchorSettings(Settings):
         description="Volume of isotropically strained cells over that of the relaxed phase.",
     )
     shears: tuple[float, ...] = Field(
-        default=(0.03, 0.06), description="Engineering shear strains; each is applied to yz, xz and xy."
+        default=(0.03, 0.06),
+        description="Engineering shear strains; each is applied to yz, xz and xy.",
     )
     md_steps: int = Field(
         default=100,
@@ -148,10 +160,14 @@ class HoldOutSettings(Settings):
     )
     shears: tuple[float, ...] = Field(default=(0.05,), description="Engineering shear strains.")
     shear_planes: int = Field(
-        default=1, ge=1, le=3, description="In how many of the planes yz, xz and xy each shear is applied."
+        default=1,
+        ge=1,
+        le=3,
+        description="In how many of the planes yz, xz and xy each shear is applied.",
     )
     temperature_factor: Positive = Field(
-        default=1.0, description="Temperature of the hot MD over the highest temperature of the regime."
+        default=1.0,
+        description="Temperature of the hot MD over the highest temperature of the regime.",
     )
     md_steps: int = Field(
         default=200,
@@ -176,9 +192,15 @@ class OrderedSettings(Settings):
     group other than P1, and not as a copy.
     """
 
-    perturbed: int = Field(default=2, ge=0, description="Perturbed copies of each phase at each pressure.")
-    rattle_A: Positive = Field(default=0.25, description="Standard deviation of atomic displacements, in A.")
-    strain: Positive = Field(default=0.08, description="Standard deviation of the cell's random strain.")
+    perturbed: int = Field(
+        default=2, ge=0, description="Perturbed copies of each phase at each pressure."
+    )
+    rattle_A: Positive = Field(
+        default=0.25, description="Standard deviation of atomic displacements, in A."
+    )
+    strain: Positive = Field(
+        default=0.08, description="Standard deviation of the cell's random strain."
+    )
     random: int = Field(
         default=2,
         ge=0,
@@ -192,7 +214,9 @@ class OrderedSettings(Settings):
         ge=0,
         description="Energy per unit variance of same-species fingerprints, added to the model, in eV.",
     )
-    biased_steps: int = Field(default=100, ge=0, description="Relaxation steps under model plus variance.")
+    biased_steps: int = Field(
+        default=100, ge=0, description="Relaxation steps under model plus variance."
+    )
     largest_force_eV_per_A: Positive = Field(
         default=0.2,
         description="Cells whose largest force stays above this after relaxation are dropped, eV/A.",
@@ -209,11 +233,16 @@ class OrderedSettings(Settings):
 class SamplingConfig(Settings):
     """Exploration: the dynamics of the walkers, their biases, guards and pools."""
 
-    ensemble: Ensemble = Field(default="nvt", description="'nvt' (fixed cell) or 'npt' (at the pressure).")
-    barostat: Barostat = Field(
-        default="isotropic", description="What the cell may do in 'npt': one scale, or one for each axis."
+    ensemble: Ensemble = Field(
+        default="nvt", description="'nvt' (fixed cell) or 'npt' (at the pressure)."
     )
-    barostat_time_fs: Positive = Field(default=300.0, description="Period of the cell's oscillation, in fs.")
+    barostat: Barostat = Field(
+        default="isotropic",
+        description="What the cell may do in 'npt': one scale, or one for each axis.",
+    )
+    barostat_time_fs: Positive = Field(
+        default=300.0, description="Period of the cell's oscillation, in fs."
+    )
     timestep_fs: float = Field(default=1.0, gt=0, le=10, description="Time step in fs.")
     friction_per_fs: Positive = Field(default=0.01, description="Langevin friction in 1/fs.")
     thermalise_steps: int = Field(
@@ -224,17 +253,23 @@ class SamplingConfig(Settings):
             "relaxed phase."
         ),
     )
-    chunk_steps: int = Field(default=100, ge=1, description="Steps between admissions to the shared dataset.")
+    chunk_steps: int = Field(
+        default=100, ge=1, description="Steps between admissions to the shared dataset."
+    )
     chunks: int = Field(default=10, ge=1, description="Chunks in each round of the campaign.")
     snapshot_every: int = Field(
-        default=50, ge=1, description="Steps between snapshots, and the fewest from a restart to the next."
+        default=50,
+        ge=1,
+        description="Steps between snapshots, and the fewest from a restart to the next.",
     )
     trajectory_every: int | None = Field(
         default=None,
         ge=1,
         description="Steps between stored trajectory frames of every walker; null for none.",
     )
-    replicas: int = Field(default=1, ge=1, description="Walkers of each kind, with their own noise.")
+    replicas: int = Field(
+        default=1, ge=1, description="Walkers of each kind, with their own noise."
+    )
     biases: tuple[BiasSettings, ...] = Field(
         default=(
             BiasSettings(entropy="information", mode="per_atom", fractions=(0.3, 0.6)),
@@ -247,12 +282,16 @@ class SamplingConfig(Settings):
     adaptive: AdaptiveSettings = Field(
         default=AdaptiveSettings(), description="How adaptive bias strengths follow their target."
     )
-    guards: GuardSettings = Field(default=GuardSettings(), description="Limits of the physical range.")
+    guards: GuardSettings = Field(
+        default=GuardSettings(), description="Limits of the physical range."
+    )
     relaxation: RelaxationSettings = Field(
         default=RelaxationSettings(), description="Relaxation of each phase at each pressure."
     )
     anchors: AnchorSettings = Field(default=AnchorSettings(), description="Pool of anchors.")
-    ordered: OrderedSettings = Field(default=OrderedSettings(), description="Pool of ordered cells.")
+    ordered: OrderedSettings = Field(
+        default=OrderedSettings(), description="Pool of ordered cells."
+    )
     hold_out: HoldOutSettings = Field(default=HoldOutSettings(), description="Validation set.")
 
     @model_validator(mode="after")

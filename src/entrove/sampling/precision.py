@@ -39,7 +39,9 @@ class InDouble(ModelInterface):
         """Evaluate the base model in its own precision; return its floating results as float64."""
         results = self.base(plain_state(state, self.base.dtype), **kwargs)
         return {
-            key: value.to(torch.float64) if isinstance(value, Tensor) and value.is_floating_point() else value
+            key: value.to(torch.float64)
+            if isinstance(value, Tensor) and value.is_floating_point()
+            else value
             for key, value in results.items()
         }
 

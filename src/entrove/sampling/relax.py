@@ -97,7 +97,9 @@ def relax_at_pressure(
         if done:
             for row, ended in zip(done, state.pop(done), strict=True):
                 outcome = outcomes[row] or RelaxationOutcome.STEPS_EXHAUSTED
-                finished[waiting[row]] = _conclude(ended, outcome, step, pressures_GPa[waiting[row]])
+                finished[waiting[row]] = _conclude(
+                    ended, outcome, step, pressures_GPa[waiting[row]]
+                )
             waiting = [index for row, index in enumerate(waiting) if row not in done]
         if not waiting:
             break
@@ -129,7 +131,9 @@ def _start_fire(
     return state
 
 
-def _deviation(state: CellFireState) -> tuple[Float[Tensor, " systems"], Float[Tensor, " systems"]]:
+def _deviation(
+    state: CellFireState,
+) -> tuple[Float[Tensor, " systems"], Float[Tensor, " systems"]]:
     """Largest force in eV/A and largest component of stress + pressure in eV/A^3, of each system."""
     force = reduce_atoms(state.forces.norm(dim=1), state, reduce="amax")
     return force, (state.stress + state.pressure).abs().amax(dim=(1, 2))
@@ -148,7 +152,9 @@ def _judge(
         stress <= gpa_to_ev_per_a3(settings.stress_tolerance_GPa)
     )
     outcomes: list[RelaxationOutcome | None] = []
-    for is_finite, is_inside, is_converged in torch.stack([finite, inside, converged], dim=1).tolist():
+    for is_finite, is_inside, is_converged in torch.stack(
+        [finite, inside, converged], dim=1
+    ).tolist():
         if not is_finite:
             outcomes.append(RelaxationOutcome.NOT_FINITE)
         elif not is_inside:

@@ -62,7 +62,9 @@ class SelectionConfig(Settings):
     def _check_quotas(cls, quotas: dict[str, float]) -> dict[str, float]:
         total = sum(quotas.values())
         if total > 1 + 1e-9:
-            raise ValueError(f"the shares sum to {total:g}, at most 1 is allowed; lower some of them")
+            raise ValueError(
+                f"the shares sum to {total:g}, at most 1 is allowed; lower some of them"
+            )
         return quotas
 
     @model_validator(mode="after")

@@ -26,7 +26,9 @@ def reject_duplicates(pool: FeaturePool, known: Iterable[str]) -> list[Rejection
     rejections = []
     for index, digest in enumerate(pool.hashes):
         if digest in known:
-            rejections.append(Rejection(index, Filter.DUPLICATE, "the dataset holds this structure already"))
+            rejections.append(
+                Rejection(index, Filter.DUPLICATE, "the dataset holds this structure already")
+            )
         elif digest in first:
             detail = f"the same structure as candidate {first[digest]}"
             rejections.append(Rejection(index, Filter.DUPLICATE, detail))
@@ -48,10 +50,14 @@ class NearDuplicates:
     statistics and hashes only, so that of its members only equal structures are recognised.
     """
 
-    def __init__(self, pool: FeaturePool, tolerance: float, labelled: FeaturePool | None = None) -> None:
+    def __init__(
+        self, pool: FeaturePool, tolerance: float, labelled: FeaturePool | None = None
+    ) -> None:
         self._pool = pool
         self._tolerance = tolerance
-        self._spread = {n: _spread(block.rows) for n, block in pool.blocks.items()} if tolerance > 0 else {}
+        self._spread = (
+            {n: _spread(block.rows) for n, block in pool.blocks.items()} if tolerance > 0 else {}
+        )
         self._picks: dict[Composition, _Signatures] = {}
         self._labelled: dict[Composition, _Signatures] = {}
         if labelled is not None and tolerance > 0:
@@ -71,7 +77,9 @@ class NearDuplicates:
         if self._tolerance > 0:
             self._take(self._picks, self._pool, candidate)
 
-    def _nearest(self, tables: "dict[Composition, _Signatures]", candidate: int) -> tuple[int, float] | None:
+    def _nearest(
+        self, tables: "dict[Composition, _Signatures]", candidate: int
+    ) -> tuple[int, float] | None:
         table = tables.get(self._pool.composition(candidate))
         if self._tolerance == 0 or table is None:
             return None
@@ -84,9 +92,15 @@ class NearDuplicates:
         distances = (table.rows[close] - signature).square().mean(1).sqrt()
         nearest = int(distances.argmin())
         distance = float(distances[nearest])
-        return (table.candidates[int(close[nearest])], distance) if distance < self._tolerance else None
+        return (
+            (table.candidates[int(close[nearest])], distance)
+            if distance < self._tolerance
+            else None
+        )
 
-    def _take(self, tables: "dict[Composition, _Signatures]", pool: FeaturePool, index: int) -> None:
+    def _take(
+        self, tables: "dict[Composition, _Signatures]", pool: FeaturePool, index: int
+    ) -> None:
         composition = pool.composition(index)
         if all(number in self._spread for number, _ in composition):
             signature = self._signature(pool, index)

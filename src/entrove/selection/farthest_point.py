@@ -46,13 +46,17 @@ def select_farthest(
     rejected = reject_duplicates(candidates, known.hashes)
     species = sorted(candidates.blocks.keys() | known.blocks.keys())
     points = _points(candidates, species, features.length)
-    anchors = _points(known, species, features.length) if known.size else points.mean(0, keepdim=True)
+    anchors = (
+        _points(known, species, features.length) if known.size else points.mean(0, keepdim=True)
+    )
     open_ = torch.ones(candidates.size, dtype=torch.bool)
     open_[[rejection.index for rejection in rejected]] = False
     start = torch.cdist(points, anchors).amin(1)
     indices, distances = _walk(points, start, open_, count, start_counts=known.size > 0)
     for index in torch.nonzero(open_).squeeze(1).tolist():
-        rejected.append(Rejection(index, Filter.COUNT, "nearer to the picks than all that were picked"))
+        rejected.append(
+            Rejection(index, Filter.COUNT, "nearer to the picks than all that were picked")
+        )
     return Selection(
         indices=np.array(indices, dtype=np.int64),
         gains=np.array(distances, dtype=np.float64),
@@ -81,7 +85,9 @@ def _walk(
         distances.append(float(distance[farthest]))
         open_[farthest] = False
         to_pick = (points - points[farthest]).norm(dim=1)
-        distance = torch.minimum(distance, to_pick) if start_counts or len(indices) > 1 else to_pick
+        distance = (
+            torch.minimum(distance, to_pick) if start_counts or len(indices) > 1 else to_pick
+        )
     return indices, distances
 
 
@@ -90,7 +96,9 @@ def _collect(source: StructureSource, features: FeatureMap) -> FeaturePool:
     return builder.collect(evaluate_in_batches(features, source))
 
 
-def _points(pool: FeaturePool, species: list[int], length: int) -> Float[Tensor, "candidates width"]:
+def _points(
+    pool: FeaturePool, species: list[int], length: int
+) -> Float[Tensor, "candidates width"]:
     """Mean rows of all species of each configuration side by side; zero where a species is missing."""
     points = torch.zeros(pool.size, len(species), length, dtype=torch.float64)
     for place, number in enumerate(species):

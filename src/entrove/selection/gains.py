@@ -51,7 +51,9 @@ class GrowingDataset(Protocol):
         ...
 
 
-def growing_dataset(config: EntropyConfig, moments: SpeciesMoments, pool: FeaturePool) -> GrowingDataset:
+def growing_dataset(
+    config: EntropyConfig, moments: SpeciesMoments, pool: FeaturePool
+) -> GrowingDataset:
     """Continue a dataset with these statistics by candidates of this pool."""
     if config.kind == "information":
         return GrowingInformation(moments, pool, ridge=config.ridge)
@@ -85,7 +87,9 @@ class GrowingInformation:
         for number, block in self._blocks.items():
             for places, dtype in self._precisions(number, candidates):
                 root = self._root[number].to(dtype)
-                for piece, log_det in _map_pieces(partial(_log_det, block, root), block, candidates[places]):
+                for piece, log_det in _map_pieces(
+                    partial(_log_det, block, root), block, candidates[places]
+                ):
                     gains[places[piece.places]] += 0.5 * log_det
         return gains
 
@@ -96,7 +100,10 @@ class GrowingInformation:
         if number not in self._needs_double:
             return [(torch.arange(len(candidates)), torch.float64)]
         double = self._needs_double[number][candidates]
-        return [(double.nonzero().squeeze(1), torch.float64), ((~double).nonzero().squeeze(1), torch.float32)]
+        return [
+            (double.nonzero().squeeze(1), torch.float64),
+            ((~double).nonzero().squeeze(1), torch.float32),
+        ]
 
     def include(self, candidate: int) -> float:
         """Add a candidate and return its gain in nats."""
@@ -182,6 +189,8 @@ def _map_pieces(
 
 
 def _log_det(
-    block: PoolBlock, root: Float[Tensor, "features features"], candidates: Int[Tensor, " candidates"]
+    block: PoolBlock,
+    root: Float[Tensor, "features features"],
+    candidates: Int[Tensor, " candidates"],
 ) -> Float[Tensor, " candidates"]:
     return log_det_one_plus(block.gather(candidates).rows.to(root.dtype) @ root)

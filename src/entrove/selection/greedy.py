@@ -134,7 +134,9 @@ class _Run:
         """Reject the candidates that have a place but whose last known gain is too small."""
         has_place = ~self._full[self._pool_of]
         for candidate in np.flatnonzero(self._open & has_place & (self.gain < self._bar)).tolist():
-            detail = f"would add {self.gain[candidate]:.3g} nats or less, least gain is {self._bar:g}"
+            detail = (
+                f"would add {self.gain[candidate]:.3g} nats or less, least gain is {self._bar:g}"
+            )
             self.reject([Rejection(candidate, Filter.LEAST_GAIN, detail)])
 
     def release_places(self) -> bool:
@@ -154,7 +156,9 @@ class _Run:
             return False
         near = self._near.find_labelled(candidate)
         if near is not None:
-            detail = f"differs by {near[1]:.2g} from structure {near[0]} of those that are labelled"
+            detail = (
+                f"differs by {near[1]:.2g} from structure {near[0]} of those that are labelled"
+            )
             self.reject([Rejection(candidate, Filter.NEAR_DUPLICATE, detail)])
             return False
         self._gains.append(self.dataset.include(candidate))
@@ -171,7 +175,10 @@ class _Run:
             if self._full[self._pool_of[candidate]]:
                 reason, detail = Filter.QUOTA, f"no place was left for pool {pool!r}"
             else:
-                reason, detail = Filter.COUNT, f"outranked; last known gain {self.gain[candidate]:.3g} nats"
+                reason, detail = (
+                    Filter.COUNT,
+                    f"outranked; last known gain {self.gain[candidate]:.3g} nats",
+                )
             self.reject([Rejection(candidate, reason, detail)])
         return Selection(
             indices=np.array(self._picks, dtype=np.int64),

@@ -97,7 +97,9 @@ class FeaturePool:
         """Statistics of all rows, block by block in pieces, so that no second copy is made."""
         return SpeciesMoments(
             {
-                number: sum((Moments.of(piece) for piece in block.rows.split(2**16)), Moments.empty(width))
+                number: sum(
+                    (Moments.of(piece) for piece in block.rows.split(2**16)), Moments.empty(width)
+                )
                 for number, block in self.blocks.items()
                 for width in [block.rows.shape[1]]
             }
@@ -134,7 +136,9 @@ class PoolBuilder:
             first = torch.cat([torch.zeros(1, dtype=torch.int64), torch.cumsum(counts, 0)])
             # Popped block by block: at most one species is in memory twice.
             blocks[number] = PoolBlock(torch.cat(self._rows.pop(number)), first)
-        return FeaturePool(self._size, blocks, tuple(self._hashes), tuple(self._pools), tuple(self._costs_s))
+        return FeaturePool(
+            self._size, blocks, tuple(self._hashes), tuple(self._pools), tuple(self._costs_s)
+        )
 
     def _take(self, batch: FeatureBatch) -> None:
         new = len(batch.structures)

@@ -58,4 +58,6 @@ class Quotas:
     def report(self) -> tuple[QuotaUse, ...]:
         """Reserved and used places of every pool that has either."""
         pools = sorted(self._reserved.keys() | self._picked.keys())
-        return tuple(QuotaUse(pool, self._reserved.get(pool, 0), self._picked[pool]) for pool in pools)
+        return tuple(
+            QuotaUse(pool, self._reserved.get(pool, 0), self._picked[pool]) for pool in pools
+        )

@@ -74,7 +74,9 @@ def select(
         if config.duplicate_tolerance > 0:
             labelled = collect_pool(members, dataset, config)
     growing = growing_dataset(dataset.config, dataset.moments, candidates)
-    return select_greedily(candidates, growing, count, config, known=dataset.hashes, labelled=labelled)
+    return select_greedily(
+        candidates, growing, count, config, known=dataset.hashes, labelled=labelled
+    )
 
 
 def collect_pool(
@@ -89,7 +91,9 @@ def collect_pool(
     A dataset that has neither members nor a calibration is calibrated on the pool.
     """
     raw = dataset.config.kind == "information" and not dataset.whitening.species
-    builder = PoolBuilder(getattr(torch, config.storage), dataset.raw_rows if raw else dataset.rows, cost_s)
+    builder = PoolBuilder(
+        getattr(torch, config.storage), dataset.raw_rows if raw else dataset.rows, cost_s
+    )
     batches = evaluate_in_batches(dataset.features, pool, dataset.batch_atoms)
     candidates = builder.collect(batches)
     if raw and candidates.size:

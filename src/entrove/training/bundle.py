@@ -50,25 +50,33 @@ class Bundle(Settings):
     version: int = Field(description="Version of this file's form.")
     entrove_version: str = Field(description="Version of Entrove that wrote it.")
     created_utc: str = Field(description="When it was written.")
-    framework: Literal["sevennet", "nequip"] = Field(description="Code that the weights belong to.")
+    framework: Literal["sevennet", "nequip"] = Field(
+        description="Code that the weights belong to."
+    )
     foundation_model: str = Field(description="Model that was tuned.")
     modal: str | None = Field(default=None, description="Fidelity of a multi-fidelity model.")
     weights: tuple[Weights, ...] = Field(
         min_length=1, description="The potential, then other committee members."
     )
-    species: tuple[str, ...] = Field(min_length=1, description="Elements that the training labels hold.")
+    species: tuple[str, ...] = Field(
+        min_length=1, description="Elements that the training labels hold."
+    )
     reference_shifts_eV: dict[str, float] = Field(
         description="Energy in eV that was added to the foundation model per atom of each species; the "
         "weights contain it."
     )
     level_of_theory_hash: str = Field(description="Hash of the level of theory of the labels.")
     level_of_theory: str = Field(description="The level of theory in words.")
-    training_set_hash: str = Field(description="Hash of structures and energies of the training labels.")
+    training_set_hash: str = Field(
+        description="Hash of structures and energies of the training labels."
+    )
     training_labels: int = Field(ge=1, description="Number of training labels.")
     accepted: bool | None = Field(
         description="Better than its foundation model on validation labels; null: not compared."
     )
-    metrics: dict[str, float] = Field(description="Errors on validation labels; names carry the unit.")
+    metrics: dict[str, float] = Field(
+        description="Errors on validation labels; names carry the unit."
+    )
     regime: Regime = Field(description="Supported regime.")
 
 
@@ -91,7 +99,9 @@ def write_bundle(
     folder = Path(folder)
     _check_members(members)
     if folder.exists() and any(folder.iterdir()) and not (folder / FILE_NAME).is_file():
-        raise ModelError(f"{folder} holds files that are not a model bundle; choose another folder")
+        raise ModelError(
+            f"{folder} holds files that are not a model bundle; choose another folder"
+        )
     partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     (partial / "weights").mkdir(parents=True)
@@ -154,7 +164,11 @@ def read_bundle(folder: str | Path) -> Bundle:
 
 
 def load_model(
-    path: str | Path, *, device: str = "auto", kind: Literal["ase", "torchsim"] = "ase", member: int = 0
+    path: str | Path,
+    *,
+    device: str = "auto",
+    kind: Literal["ase", "torchsim"] = "ase",
+    member: int = 0,
 ) -> Calculator | ModelInterface:
     """Load a potential: an ASE calculator, or with `kind="torchsim"` a torch-sim model for batches.
 
@@ -172,7 +186,9 @@ def checkpoint_of(path: str | Path, *, member: int = 0) -> str:
     """A member's checkpoint as `entrove.models.registry.load` takes it: a path, with the fidelity if any."""
     bundle = read_bundle(path)
     if not 0 <= member < len(bundle.weights):
-        raise ModelError(f"{path} has {len(bundle.weights)} members; member={member} is not one of them")
+        raise ModelError(
+            f"{path} has {len(bundle.weights)} members; member={member} is not one of them"
+        )
     file = str(Path(path) / bundle.weights[member].file)
     return file if bundle.modal is None else f"{file}@{bundle.modal}"
 
@@ -202,9 +218,7 @@ def _explain_invalid(path: Path, error: ValidationError) -> str:
     problems: list[dict[str, Any]] = [dict(problem) for problem in error.errors()]
     first = problems[0]
     where = ".".join(str(part) for part in first["loc"]) or "the file"
-    return (
-        f"{path}: {where}: {first['msg']}; the bundle is damaged or was written by another version of Entrove"
-    )
+    return f"{path}: {where}: {first['msg']}; the bundle is damaged or was written by another version of Entrove"
 
 
 def _other_version(path: Path, version: int) -> str:

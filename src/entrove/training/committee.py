@@ -72,7 +72,9 @@ def read_committee(folder: Path) -> tuple[TrainedModel, ...]:
 
     Raises `ModelError` when there is no finished training.
     """
-    members = sorted(Path(folder).glob("member-*"), key=lambda path: int(path.name.rpartition("-")[2]))
+    members = sorted(
+        Path(folder).glob("member-*"), key=lambda path: int(path.name.rpartition("-")[2])
+    )
     return tuple(read_trained(member) for member in members or [Path(folder) / _name(0)])
 
 
@@ -80,7 +82,8 @@ def epochs_done(folder: Path, config: TrainingConfig) -> int:
     """Epochs that earlier calls of `train_committee` have run; a member that stopped early counts as whole."""
     members = [Path(folder) / _name(member) for member in range(config.committee_size)]
     return sum(
-        config.epochs if (member / "result.json").exists() else len(read_epochs(member)) for member in members
+        config.epochs if (member / "result.json").exists() else len(read_epochs(member))
+        for member in members
     )
 
 
@@ -88,7 +91,9 @@ def _name(member: int) -> str:
     return f"member-{member}"
 
 
-def _for_member(on_epoch: Callable[[int, Epoch], None] | None, member: int) -> Callable[[Epoch], None] | None:
+def _for_member(
+    on_epoch: Callable[[int, Epoch], None] | None, member: int
+) -> Callable[[Epoch], None] | None:
     if on_epoch is None:
         return None
     return lambda epoch: on_epoch(member, epoch)

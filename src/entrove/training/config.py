@@ -16,15 +16,21 @@ class LossConfig(Settings):
 
     energy_weight: float = Field(default=1.0, ge=0, description="Weight of the energy per atom.")
     force_weight: float = Field(default=1.0, ge=0, description="Weight of the force components.")
-    stress_weight: float = Field(default=100.0, ge=0, description="Weight of the stress components.")
+    stress_weight: float = Field(
+        default=100.0, ge=0, description="Weight of the stress components."
+    )
     energy_delta_eV_per_atom: float = Field(
-        default=0.01, gt=0, description="Energy error in eV/atom above which the loss grows linearly."
+        default=0.01,
+        gt=0,
+        description="Energy error in eV/atom above which the loss grows linearly.",
     )
     force_delta_eV_per_A: float = Field(
         default=0.01, gt=0, description="Force error in eV/A above which the loss grows linearly."
     )
     stress_delta_eV_per_A3: float = Field(
-        default=0.001, gt=0, description="Stress error in eV/A^3 above which the loss grows linearly."
+        default=0.001,
+        gt=0,
+        description="Stress error in eV/A^3 above which the loss grows linearly.",
     )
 
 
@@ -44,12 +50,16 @@ class TrainingConfig(Settings):
         "epoch, which suits few labels; plateau: multiply by plateau_factor when the watched loss has not "
         "improved for plateau_patience epochs.",
     )
-    plateau_factor: float = Field(default=0.5, gt=0, lt=1, description="Factor of the plateau schedule.")
+    plateau_factor: float = Field(
+        default=0.5, gt=0, lt=1, description="Factor of the plateau schedule."
+    )
     plateau_patience: int = Field(
         default=15, ge=1, description="Epochs without improvement before the factor."
     )
     gradient_clip: float = Field(
-        default=1.0, gt=0, description="Largest norm of the gradient; a longer one is scaled down to it."
+        default=1.0,
+        gt=0,
+        description="Largest norm of the gradient; a longer one is scaled down to it.",
     )
     ema_decay: float = Field(
         default=0.99,
@@ -76,7 +86,9 @@ class TrainingConfig(Settings):
         description="With fewer training labels than this, none is set aside: all epochs are run.",
     )
     stop_patience: int = Field(
-        default=30, ge=1, description="Epochs without improvement of the set-aside loss before training ends."
+        default=30,
+        ge=1,
+        description="Epochs without improvement of the set-aside loss before training ends.",
     )
     committee_size: int = Field(
         default=1,

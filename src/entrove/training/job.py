@@ -59,8 +59,12 @@ class Result(Settings):
     epochs_run: int = Field(description="Epochs that were run.")
     best_epoch: int = Field(description="Epoch whose averaged weights were kept.")
     training_loss: float = Field(description="Loss on the training labels in the last epoch.")
-    watched_loss: float | None = Field(description="Lowest loss on the set-aside labels, if there are any.")
-    reference_shifts_eV: dict[str, float] = Field(description="Energy added per atom of a species, in eV.")
+    watched_loss: float | None = Field(
+        description="Lowest loss on the set-aside labels, if there are any."
+    )
+    reference_shifts_eV: dict[str, float] = Field(
+        description="Energy added per atom of a species, in eV."
+    )
     seconds: float = Field(description="Wall time of all attempts, in seconds.")
 
 
@@ -159,5 +163,7 @@ def only_worker(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise ModelError(f"{folder}: another process trains here; wait for it or stop it") from error
+            raise ModelError(
+                f"{folder}: another process trains here; wait for it or stop it"
+            ) from error
         yield

@@ -91,7 +91,9 @@ def available_device(device: str) -> str:
     return device
 
 
-def _run_worker(module: str, folder: Path, threads: int, on_epoch: Callable[[Epoch], None] | None) -> None:
+def _run_worker(
+    module: str, folder: Path, threads: int, on_epoch: Callable[[Epoch], None] | None
+) -> None:
     environment = {
         **os.environ,
         "OMP_NUM_THREADS": str(threads),

@@ -21,7 +21,9 @@ def composition_matrix(structures: Sequence[Atoms], symbols: Sequence[str]) -> n
     ).reshape(len(structures), len(symbols))
 
 
-def fit_reference_shifts(structures: Sequence[Atoms], predicted_eV: Sequence[float]) -> dict[str, float]:
+def fit_reference_shifts(
+    structures: Sequence[Atoms], predicted_eV: Sequence[float]
+) -> dict[str, float]:
     """Fit the energy in eV that each atom of a species must gain to meet the labels.
 
     Least squares on the energy per atom, min over s of sum_i ((E_i - P_i - sum_a n_ia s_a) / N_i)^2,
@@ -41,7 +43,9 @@ def fit_reference_shifts(structures: Sequence[Atoms], predicted_eV: Sequence[flo
     difference = labels - np.asarray(predicted_eV, dtype=float)
     if not np.isfinite(difference).all():
         bad = int(np.flatnonzero(~np.isfinite(difference))[0])
-        raise ModelError(f"structure {bad}: its labelled or predicted energy is not finite; remove the label")
+        raise ModelError(
+            f"structure {bad}: its labelled or predicted energy is not finite; remove the label"
+        )
     symbols = species_of(structures)
     counts = composition_matrix(structures, symbols)
     sizes = counts.sum(axis=1)

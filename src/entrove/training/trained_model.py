@@ -37,5 +37,7 @@ class TrainedModel:
 
 def training_set_hash(structures: Sequence[Atoms]) -> str:
     """Hash structures and labelled energies (to 1e-6 eV); the order of the structures does not count."""
-    rows = sorted(f"{content_hash(atoms)} {atoms.get_potential_energy():.6f}" for atoms in structures)
+    rows = sorted(
+        f"{content_hash(atoms)} {atoms.get_potential_energy():.6f}" for atoms in structures
+    )
     return hashlib.sha256("\n".join(rows).encode()).hexdigest()[:32]

@@ -48,5 +48,12 @@ def fine_tune(
             f"framework nequip has no fidelities (modal={modal}) and no head_noise ({head_noise}); leave them out"
         )
     return nequip.fine_tune(
-        structures, base, folder, config, seed=seed, device=device, threads=threads, on_epoch=on_epoch
+        structures,
+        base,
+        folder,
+        config,
+        seed=seed,
+        device=device,
+        threads=threads,
+        on_epoch=on_epoch,
     )

@@ -41,12 +41,13 @@ def compare(untuned: ErrorTable, tuned: ErrorTable) -> Comparison:
     elif force > 1.0:
         accepted, verdict = False, "refused: its forces are worse than the untuned model's"
     elif product > 1.0:
-        accepted, verdict = False, "refused: it loses more on energy and stress than it wins on forces"
+        accepted, verdict = (
+            False,
+            "refused: it loses more on energy and stress than it wins on forces",
+        )
     else:
         accepted, verdict = True, "accepted"
-    reason = (
-        f"{verdict} (tuned over untuned error: forces {force:.2f}, energy {energy:.2f}, stress {stress:.2f})"
-    )
+    reason = f"{verdict} (tuned over untuned error: forces {force:.2f}, energy {energy:.2f}, stress {stress:.2f})"
     return Comparison(accepted, reason, energy, force, stress)
 
 

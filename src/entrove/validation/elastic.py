@@ -64,7 +64,9 @@ def elastic_constants(
             deformation[first, second] += sign * strain * half
             if first != second:
                 deformation[second, first] += sign * strain * half
-            cell = in_cell(atoms, atoms.cell.array @ deformation, calculator, force_tolerance_eV_per_A)
+            cell = in_cell(
+                atoms, atoms.cell.array @ deformation, calculator, force_tolerance_eV_per_A
+            )
             stresses.append(cell.get_stress())
         columns.append((stresses[0] - stresses[1]) / (2.0 * strain))
     matrix = np.array([[ev_per_a3_to_gpa(value) for value in column] for column in columns]).T

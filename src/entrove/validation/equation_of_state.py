@@ -52,7 +52,9 @@ def equation_of_state(
     return fit_birch_murnaghan(np.array(volumes), np.array(energies))
 
 
-def fit_birch_murnaghan(volumes_A3_per_atom: np.ndarray, energies_eV_per_atom: np.ndarray) -> EquationOfState:
+def fit_birch_murnaghan(
+    volumes_A3_per_atom: np.ndarray, energies_eV_per_atom: np.ndarray
+) -> EquationOfState:
     """Fit the four parameters of Birch-Murnaghan; raises `ModelError` when the lowest point is at an end."""
     lowest = int(np.argmin(energies_eV_per_atom))
     if lowest in (0, len(energies_eV_per_atom) - 1):

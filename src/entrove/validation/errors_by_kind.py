@@ -82,7 +82,9 @@ def errors_by_kind(reference: Sequence[Atoms], predicted: Sequence[Atoms]) -> Er
         )
     for index, (label, prediction) in enumerate(zip(reference, predicted, strict=True)):
         if content_hash(label) != content_hash(prediction):
-            raise StructureError(f"structure {index}: label and prediction are not of the same structure")
+            raise StructureError(
+                f"structure {index}: label and prediction are not of the same structure"
+            )
     differences = _differences(reference, predicted)
     phases = np.array([str(atoms.info.get("entrove_phase", "unknown")) for atoms in reference])
     kinds = np.array([str(atoms.info.get("entrove_kind", "unknown")) for atoms in reference])
@@ -92,7 +94,9 @@ def errors_by_kind(reference: Sequence[Atoms], predicted: Sequence[Atoms]) -> Er
     groups += [(phase, kind) for phase in _in_order(phases) for kind in _in_order(kinds)]
     rows = []
     for phase, kind in groups:
-        chosen = np.flatnonzero(((phases == phase) | (phase == ALL)) & ((kinds == kind) | (kind == ALL)))
+        chosen = np.flatnonzero(
+            ((phases == phase) | (phase == ALL)) & ((kinds == kind) | (kind == ALL))
+        )
         if len(chosen):
             rows.append(_row(phase, kind, chosen, differences))
     return ErrorTable(tuple(rows))
@@ -101,15 +105,20 @@ def errors_by_kind(reference: Sequence[Atoms], predicted: Sequence[Atoms]) -> Er
 def _differences(reference: Sequence[Atoms], predicted: Sequence[Atoms]) -> _Differences:
     energy, forces, stress = [], [], []
     for label, prediction in zip(reference, predicted, strict=True):
-        energy.append((prediction.get_potential_energy() - label.get_potential_energy()) / len(label))
+        energy.append(
+            (prediction.get_potential_energy() - label.get_potential_energy()) / len(label)
+        )
         forces.append(
-            prediction.get_forces(apply_constraint=False) - label.get_forces(apply_constraint=False)
+            prediction.get_forces(apply_constraint=False)
+            - label.get_forces(apply_constraint=False)
         )
         if label.pbc.all():
             stress.append(prediction.get_stress() - label.get_stress())
         else:
             stress.append(np.zeros(0))
-    return _Differences(np.array(energy), centre_by_composition(reference, np.array(energy)), forces, stress)
+    return _Differences(
+        np.array(energy), centre_by_composition(reference, np.array(energy)), forces, stress
+    )
 
 
 def centre_by_composition(structures: Sequence[Atoms], errors: np.ndarray) -> np.ndarray:

@@ -62,7 +62,10 @@ def phonons(
     forces = []
     for displaced in lattice.supercells_with_displacements:
         cell = Atoms(
-            displaced.symbols, cell=displaced.cell, scaled_positions=displaced.scaled_positions, pbc=True
+            displaced.symbols,
+            cell=displaced.cell,
+            scaled_positions=displaced.scaled_positions,
+            pbc=True,
         )
         cell.calc = calculator
         # What is left of the net force is noise of the model's precision; phonons must not see it.

@@ -89,7 +89,9 @@ def _kinetic_energies(state: torch_sim.SimState) -> np.ndarray:
     return energies.index_add(0, state.system_idx, per_atom).cpu().numpy()
 
 
-def _shortest_over_radii(state: torch_sim.SimState, structures: Sequence[Atoms]) -> list[tuple[float, float]]:
+def _shortest_over_radii(
+    state: torch_sim.SimState, structures: Sequence[Atoms]
+) -> list[tuple[float, float]]:
     """For each system the shortest distance in A, and the least ratio of a distance to the sum of radii."""
     from ase.neighborlist import neighbor_list
 
@@ -107,7 +109,9 @@ def _shortest_over_radii(state: torch_sim.SimState, structures: Sequence[Atoms])
             shortest.append((float("inf"), float("inf")))
             continue
         radii = covalent_radii[now.numbers]
-        shortest.append((float(distances.min()), float((distances / (radii[first] + radii[second])).min())))
+        shortest.append(
+            (float(distances.min()), float((distances / (radii[first] + radii[second])).min()))
+        )
     return shortest
 
 
@@ -116,10 +120,14 @@ def _judge(
 ) -> Stability:
     steps = len(times_ps) - 1
     temperature = float(np.nanmean(kinetic)) * 2.0 / (3.0 * max(1, atoms - 1) * BOLTZMANN_EV_PER_K)
-    shortest = float(np.nanmin(distances[:, 0])) if not np.isnan(distances[:, 0]).all() else float("nan")
+    shortest = (
+        float(np.nanmin(distances[:, 0])) if not np.isnan(distances[:, 0]).all() else float("nan")
+    )
     reason = ""
     if not np.isfinite(total).all():
-        reason = f"energy or positions are not finite after step {int(np.argmin(np.isfinite(total)))}"
+        reason = (
+            f"energy or positions are not finite after step {int(np.argmin(np.isfinite(total)))}"
+        )
     elif np.nanmin(distances[:, 1]) < SHORTEST_OVER_RADII:
         reason = f"two atoms came as close as {shortest:.2f} A"
     elif kinetic.max() > HOTTEST_OVER_START * kinetic[0]:

@@ -16,7 +16,10 @@ MOST_STEPS = 500
 
 
 def in_cell(
-    atoms: Atoms, cell_A: np.ndarray, calculator: Calculator, force_tolerance_eV_per_A: float | None
+    atoms: Atoms,
+    cell_A: np.ndarray,
+    calculator: Calculator,
+    force_tolerance_eV_per_A: float | None,
 ) -> Atoms:
     """A copy in the cell `cell_A` (rows are lattice vectors) with the calculator attached.
 
@@ -29,5 +32,7 @@ def in_cell(
         optimizer = FIRE(strained, logfile=os.devnull)
         if not optimizer.run(fmax=force_tolerance_eV_per_A, steps=MOST_STEPS):
             largest = float(np.linalg.norm(strained.get_forces(), axis=1).max())
-            logger.warning("positions not relaxed after %d steps: force %.4f eV/A", MOST_STEPS, largest)
+            logger.warning(
+                "positions not relaxed after %d steps: force %.4f eV/A", MOST_STEPS, largest
+            )
     return strained

@@ -40,7 +40,9 @@ def test_volume_strain_and_shear_do_what_they_say():
     atoms = argon(5.2, rattle_A=0.1)
     strained = strain_volume(atoms, 0.92)
     assert strained.get_volume() / atoms.get_volume() == pytest.approx(0.92, rel=1e-12)
-    np.testing.assert_allclose(strained.get_scaled_positions(), atoms.get_scaled_positions(), atol=1e-12)
+    np.testing.assert_allclose(
+        strained.get_scaled_positions(), atoms.get_scaled_positions(), atol=1e-12
+    )
     sheared = shear(atoms, 0.06, (0, 1))
     deformation = np.linalg.solve(atoms.cell.array, sheared.cell.array)
     expected = np.eye(3)
@@ -50,7 +52,10 @@ def test_volume_strain_and_shear_do_what_they_say():
 
 def test_anchors_are_complete_and_without_copies(model):
     anchors = generate_anchors(STARTS, [20.0, 40.0], model, CONFIG, 0)
-    counts = {kind: sum(one.kind == kind for one in anchors) for kind in ("relaxed", "strain", "shear", "md")}
+    counts = {
+        kind: sum(one.kind == kind for one in anchors)
+        for kind in ("relaxed", "strain", "shear", "md")
+    }
     assert counts == {"relaxed": 2, "strain": 4, "shear": 6, "md": 2 * 2 * 2}
     assert {one.pool for one in anchors} == {"anchors"}
     assert len({content_hash(one.atoms) for one in anchors}) == len(anchors)
@@ -60,7 +65,9 @@ def test_anchors_are_complete_and_without_copies(model):
 def test_a_strained_cell_that_equals_another_pressure_comes_once(model):
     compressed = strain_volume(argon(5.3), 0.9)
     starts = [Start("fcc", 0.0, argon(5.3)), Start("fcc", 0.7, compressed)]
-    quiet = CONFIG.model_copy(update={"anchors": CONFIG.anchors.model_copy(update={"md_steps": 0})})
+    quiet = CONFIG.model_copy(
+        update={"anchors": CONFIG.anchors.model_copy(update={"md_steps": 0})}
+    )
     anchors = generate_anchors(starts, [20.0], model, quiet, 0)
     same = [one for one in anchors if is_copy(one.atoms, compressed)]
     assert len(same) == 1
@@ -79,10 +86,14 @@ def test_copies_are_recognised_through_float_noise_and_translation_alone():
 
 def test_the_hold_out_shares_no_structure_with_the_anchors(model):
     anchors = generate_anchors(STARTS, [20.0, 40.0], model, CONFIG, 0)
-    held_out = generate_hold_out(STARTS, [20.0, 40.0], [one.atoms for one in anchors], model, CONFIG, 1)
+    held_out = generate_hold_out(
+        STARTS, [20.0, 40.0], [one.atoms for one in anchors], model, CONFIG, 1
+    )
     assert {one.kind for one in held_out} == {"strain", "shear", "hot_md"}
     assert {one.pool for one in held_out} == {"validation"}
-    assert not {content_hash(one.atoms) for one in anchors} & {content_hash(one.atoms) for one in held_out}
+    assert not {content_hash(one.atoms) for one in anchors} & {
+        content_hash(one.atoms) for one in held_out
+    }
     assert {one.temperature_K for one in held_out if one.kind == "hot_md"} == {40.0}
     volumes = sorted(one.atoms.get_volume() for one in held_out if one.kind == "strain")
     expected = sorted(ratio * a**3 for ratio in (0.92, 1.08) for a in (5.3, 5.2))
@@ -116,7 +127,10 @@ def explore_three_chunks(model, *, learn):
     dataset.add([argon(5.3)])
     config = CONFIG.model_copy(
         update={
-            "biases": (BiasSettings(entropy="paper", kappas_eV=(0.2,)), BiasSettings(entropy="none")),
+            "biases": (
+                BiasSettings(entropy="paper", kappas_eV=(0.2,)),
+                BiasSettings(entropy="none"),
+            ),
             "thermalise_steps": 5,
             "chunk_steps": 10,
             "snapshot_every": 5,
@@ -158,10 +172,18 @@ def test_snapshots_of_plain_md_hold_the_potential_energy_of_their_temperature():
     start = Start("springs", 0.0, springs.atoms)
     settings = many.anchors
     found = run_plain_md(
-        [start], [300.0], springs, many, 0, steps=settings.md_steps, snapshots=settings.md_snapshots
+        [start],
+        [300.0],
+        springs,
+        many,
+        0,
+        steps=settings.md_steps,
+        snapshots=settings.md_snapshots,
     )
     assert len(found) == 60 * settings.md_snapshots
-    apart = springs.displacements(torch.as_tensor(np.array([one.atoms.positions for one in found])))
+    apart = springs.displacements(
+        torch.as_tensor(np.array([one.atoms.positions for one in found]))
+    )
     energy = (springs.stiffness_eV_per_A2[:, None] * apart.square()).sum(dim=(1, 2)) / 2
     # 120 snapshots of 81 modes: 1.4 % is one standard error of independent ones; 1/27 of the heat is missing
     # at first, because the momenta sum to zero.

@@ -46,7 +46,9 @@ def test_order_is_the_negative_variance_of_each_species():
     order, gradient = FingerprintOrder().value_and_gradient(values, numbers, system, 2)
     for row in range(2):
         own = [values[(system == row) & (numbers == n)].numpy() for n in (11, 17)]
-        expected = -sum(((x - x.mean(axis=0)) ** 2).sum() for x in own) / int((system == row).sum())
+        expected = -sum(((x - x.mean(axis=0)) ** 2).sum() for x in own) / int(
+            (system == row).sum()
+        )
         assert float(order[row]) == pytest.approx(expected, rel=1e-12)
     h = 1e-6
     for atom, feature in ((0, 0), (3, 2), (6, 4)):
@@ -55,7 +57,9 @@ def test_order_is_the_negative_variance_of_each_species():
         up = FingerprintOrder().value_and_gradient(moved, numbers, system, 2)[0].sum()
         moved[atom, feature] -= 2 * h
         down = FingerprintOrder().value_and_gradient(moved, numbers, system, 2)[0].sum()
-        assert float(gradient[atom, feature]) == pytest.approx(float(up - down) / (2 * h), rel=1e-6, abs=1e-9)
+        assert float(gradient[atom, feature]) == pytest.approx(
+            float(up - down) / (2 * h), rel=1e-6, abs=1e-9
+        )
 
 
 def test_a_perfect_crystal_has_full_order_and_feels_no_force_from_it():
@@ -70,7 +74,9 @@ def test_the_variance_term_orders_what_the_model_alone_leaves_disordered():
     flat = lennard_jones(epsilon_eV=1e-9)
     model = OrderingModel(flat, FEATURES, 5.0)
     rattled = argon(5.2, rattle_A=0.3, seed=3)
-    settings = RelaxationSettings(force_tolerance_eV_per_A=1e-5, stress_tolerance_GPa=1e-4, largest_steps=60)
+    settings = RelaxationSettings(
+        force_tolerance_eV_per_A=1e-5, stress_tolerance_GPa=1e-4, largest_steps=60
+    )
     before = float(model(gather_batch([rattled], model))["entropy"][0])
     relaxed = relax_at_pressure(model, [rattled], [0.0], settings)[0].atoms
     after = float(model(gather_batch([relaxed], model))["entropy"][0])
@@ -101,7 +107,9 @@ def cells():
 def test_every_start_is_accounted_for_with_symmetry_and_reason(cells):
     """Lennard-Jones has two close packings: fcc, which is the seed, and hcp, which is kept once."""
     assert [one.candidate.kind for one in cells] == ["perturbed"] * 2 + ["random"] * 3
-    assert {(one.candidate.pool, one.candidate.pressure_GPa) for one in cells} == {("ordered", 1.0)}
+    assert {(one.candidate.pool, one.candidate.pressure_GPa) for one in cells} == {
+        ("ordered", 1.0)
+    }
     assert [one.space_group for one in cells if one.kept] == ["P6_3/mmc (194)"]
     copies = [one for one in cells if not one.kept]
     assert {one.space_group for one in copies} == {"Fm-3m (225)", "P6_3/mmc (194)"}
@@ -143,7 +151,9 @@ def test_a_cell_without_symmetry_is_not_ordered():
 
 
 def test_a_cell_that_is_not_at_its_pressure_is_dropped():
-    found = ordered_with(ANYTHING | {"largest_stress_deviation_GPa": 1e-3}, largest_steps=5, guards=LAX)
+    found = ordered_with(
+        ANYTHING | {"largest_stress_deviation_GPa": 1e-3}, largest_steps=5, guards=LAX
+    )
     assert all("stress off its pressure by" in str(one.dropped_because) for one in found)
 
 
@@ -208,7 +218,9 @@ def test_random_crystals_are_shared_out_by_composition_and_pressure():
     drawn = share_out(phases, 5, np.random.default_rng(0))
     counts = Counter((one.phase[:2], one.pressure_GPa) for one in drawn)
     assert counts == {(symbol, pressure): 5 for symbol in ("Ar", "Ne") for pressure in (0.0, 10.0)}
-    of_phases = Counter((one.phase, one.pressure_GPa) for one in drawn if one.phase.startswith("Ar"))
+    of_phases = Counter(
+        (one.phase, one.pressure_GPa) for one in drawn if one.phase.startswith("Ar")
+    )
     assert len(of_phases) == 6
     assert max(of_phases.values()) == 2
 
@@ -216,13 +228,17 @@ def test_random_crystals_are_shared_out_by_composition_and_pressure():
 def test_the_same_seed_gives_the_same_pool(cells):
     again = generate_ordered(STARTS, MODEL, FEATURES, CONFIG, 7)
     for one, other in zip(cells, again, strict=True):
-        np.testing.assert_array_equal(one.candidate.atoms.positions, other.candidate.atoms.positions)
+        np.testing.assert_array_equal(
+            one.candidate.atoms.positions, other.candidate.atoms.positions
+        )
         assert one.dropped_because == other.dropped_because
 
 
 def test_nothing_asked_for_gives_nothing():
     config = CONFIG.model_copy(update={"ordered": OrderedSettings(perturbed=0, random=0)})
-    assert generate_ordered([Start("fcc", 0.0, argon())], lennard_jones(), FEATURES, config, 0) == []
+    assert (
+        generate_ordered([Start("fcc", 0.0, argon())], lennard_jones(), FEATURES, config, 0) == []
+    )
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -250,7 +266,12 @@ def test_perturbation_moves_atoms_and_cell_and_not_the_original():
         (bulk("Si", "diamond", a=5.43, cubic=True), "Fd-3m (227)"),
         (bulk("NaCl", "rocksalt", a=5.64), "Fm-3m (225)"),
         (
-            Atoms("Ar2", scaled_positions=[[0, 0, 0], [0.1, 0.3, 0.4]], cell=[4, 5, 6, 70, 80, 95], pbc=True),
+            Atoms(
+                "Ar2",
+                scaled_positions=[[0, 0, 0], [0.1, 0.3, 0.4]],
+                cell=[4, 5, 6, 70, 80, 95],
+                pbc=True,
+            ),
             "P-1 (2)",
         ),
     ],

@@ -76,12 +76,12 @@ def _check_quotas(config_path: Path, config: CampaignConfig) -> None:
         if name in config.pools:
             continue
         if name == "ordered":
-            remedy = (
-                "this pool is switched off by sampling.ordered; set perturbed or random there, or remove it."
-            )
+            remedy = "this pool is switched off by sampling.ordered; set perturbed or random there, or remove it."
         else:
             near = difflib.get_close_matches(name, config.pools, n=1)
-            remedy = f"no such pool; did you mean '{near[0]}'?" if near else "no such pool; remove it."
+            remedy = (
+                f"no such pool; did you mean '{near[0]}'?" if near else "no such pool; remove it."
+            )
         raise problem_at(
             config_path,
             ("selection", "quotas", name),
@@ -113,7 +113,9 @@ def _read_seed(config_path: Path, config: CampaignConfig, index: int) -> Seed:
         )
     if max(atoms.cell.lengths()) > LONGEST_REASONABLE_CELL_A:
         raise problem_at(
-            config_path, key_path, f"{path}: a cell edge of {max(atoms.cell.lengths()):.0f} A; is it in A?"
+            config_path,
+            key_path,
+            f"{path}: a cell edge of {max(atoms.cell.lengths()):.0f} A; is it in A?",
         )
     return Seed(seed.phase, atoms)
 

@@ -9,7 +9,14 @@ from entrove.campaign.configuration.config import CampaignConfig
 from entrove.campaign.configuration.config_file import KeyPath, problem_at
 from entrove.errors import EntroveError, ModelError
 from entrove.models.loaded import LoadedModel
-from entrove.models.registry import ALLEGRO_NAMES, FILE_SUFFIXES, NAMES, SEVENNET_NAMES, load, split_modal
+from entrove.models.registry import (
+    ALLEGRO_NAMES,
+    FILE_SUFFIXES,
+    NAMES,
+    SEVENNET_NAMES,
+    load,
+    split_modal,
+)
 
 
 def check_tuned_model(
@@ -56,7 +63,9 @@ def check_tuned_model(
     return name, model
 
 
-def check_explorer(config_path: Path, config: CampaignConfig, seeds: Sequence[Atoms]) -> LoadedModel | None:
+def check_explorer(
+    config_path: Path, config: CampaignConfig, seeds: Sequence[Atoms]
+) -> LoadedModel | None:
     """Load the model, or the committee, that explores in the place of the tuned one; None if none is given.
 
     Raises `ConfigError` when it cannot be loaded, or cannot evaluate the seeds with their stress.
@@ -111,7 +120,11 @@ def framework_of(name: str) -> str | None:
 
 
 def _load_explorer(
-    config_path: Path, key_path: KeyPath, given: str, config: CampaignConfig, seeds: Sequence[Atoms]
+    config_path: Path,
+    key_path: KeyPath,
+    given: str,
+    config: CampaignConfig,
+    seeds: Sequence[Atoms],
 ) -> LoadedModel:
     try:
         name = resolve_model(config_path, given)

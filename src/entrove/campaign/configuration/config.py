@@ -27,16 +27,21 @@ class SeedConfig(Settings):
         description="Name of the phase: letters, digits and ._+- only.",
     )
     file: str = Field(
-        min_length=1, description="Structure file that ASE can read, relative to this configuration."
+        min_length=1,
+        description="Structure file that ASE can read, relative to this configuration.",
     )
-    index: int = Field(default=0, description="Which structure of the file, counted from 0; -1 is the last.")
+    index: int = Field(
+        default=0, description="Which structure of the file, counted from 0; -1 is the last."
+    )
 
 
 class RegimeConfig(Settings):
     """Where the potential will be used: every pressure is combined with every temperature."""
 
     pressures_GPa: tuple[Pressure, ...] = Field(
-        default=(0.0,), min_length=1, description="Pressures in GPa; each phase is relaxed at each of them."
+        default=(0.0,),
+        min_length=1,
+        description="Pressures in GPa; each phase is relaxed at each of them.",
     )
     temperatures_K: tuple[Temperature, ...] = Field(
         default=(300.0, 1000.0), min_length=1, description="Temperatures of the walkers in K."
@@ -85,7 +90,9 @@ class ModelConfig(Settings):
 
     @field_validator("explore_with")
     @classmethod
-    def _committee_has_members(cls, given: str | tuple[str, ...] | None) -> str | tuple[str, ...] | None:
+    def _committee_has_members(
+        cls, given: str | tuple[str, ...] | None
+    ) -> str | tuple[str, ...] | None:
         if isinstance(given, tuple) and len(given) < 2:
             raise ValueError(
                 f"a committee needs at least two members, got {len(given)}; give one as plain text"
@@ -96,7 +103,9 @@ class ModelConfig(Settings):
 class StoppingConfig(Settings):
     """When the campaign has enough; the first condition that holds ends it."""
 
-    rounds: int = Field(default=5, ge=1, le=1000, description="Most rounds of explore, label, train.")
+    rounds: int = Field(
+        default=5, ge=1, le=1000, description="Most rounds of explore, label, train."
+    )
     labels: int | None = Field(
         default=None,
         ge=1,
@@ -130,8 +139,12 @@ class CampaignConfig(Settings):
         description="Folder of the campaign, relative to this configuration.",
     )
     random_seed: int = Field(default=1, ge=0, lt=2**31, description="Seed of everything random.")
-    seeds: tuple[SeedConfig, ...] = Field(min_length=1, description="Crystals to start from, one a phase.")
-    regime: RegimeConfig = Field(default=RegimeConfig(), description="Pressures and temperatures to cover.")
+    seeds: tuple[SeedConfig, ...] = Field(
+        min_length=1, description="Crystals to start from, one a phase."
+    )
+    regime: RegimeConfig = Field(
+        default=RegimeConfig(), description="Pressures and temperatures to cover."
+    )
     model: ModelConfig = Field(
         default=ModelConfig(), description="The model that is tuned, and the one that explores."
     )
@@ -142,12 +155,18 @@ class CampaignConfig(Settings):
         default=EntropyConfig(),
         description="The entropy that selects, and the parameters of those that bias.",
     )
-    sampling: SamplingConfig = Field(default=SamplingConfig(), description="Exploration by biased MD.")
+    sampling: SamplingConfig = Field(
+        default=SamplingConfig(), description="Exploration by biased MD."
+    )
     selection: SelectionConfig = Field(
         default=SelectionConfig(), description="Which candidates are worth a label."
     )
-    labelling: LabellingConfig = Field(default=LabellingConfig(), description="The engine that labels.")
-    training: TrainingConfig = Field(default=TrainingConfig(), description="How the potential is tuned.")
+    labelling: LabellingConfig = Field(
+        default=LabellingConfig(), description="The engine that labels."
+    )
+    training: TrainingConfig = Field(
+        default=TrainingConfig(), description="How the potential is tuned."
+    )
     stopping: StoppingConfig = Field(default=StoppingConfig(), description="When to stop.")
 
     @property

@@ -36,7 +36,9 @@ def _construct_mapping(loader: _UniqueKeyLoader, node: yaml.MappingNode) -> dict
     return yaml.SafeLoader.construct_mapping(loader, node, deep=True)
 
 
-_UniqueKeyLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _construct_mapping)
+_UniqueKeyLoader.add_constructor(
+    yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _construct_mapping
+)
 
 
 def read_config_file[Model: BaseModel](path: Path, model: type[Model]) -> Model:
@@ -51,7 +53,9 @@ def read_config_file[Model: BaseModel](path: Path, model: type[Model]) -> Model:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else "?"
-        raise ConfigError(f"{path}:{line}: not valid YAML: {error.problem}; mend this line") from error
+        raise ConfigError(
+            f"{path}:{line}: not valid YAML: {error.problem}; mend this line"
+        ) from error
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not valid YAML: {error}") from error
     if not isinstance(values, dict):
@@ -101,7 +105,9 @@ def _read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
-        raise ConfigError(f"{path}: no such file; 'entrove init FOLDER' writes one to start from") from error
+        raise ConfigError(
+            f"{path}: no such file; 'entrove init FOLDER' writes one to start from"
+        ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read ({error})") from error
 
@@ -142,9 +148,12 @@ def _in_plain_words(problem: Any, written: str | None, model: type[BaseModel]) -
             return f'text belongs here; put it in quotes: "{written}"'
         case "string_pattern_mismatch":
             fields = (
-                member.model_fields.get(str(location[-1])) for member in _models_at(model, location[:-1])
+                member.model_fields.get(str(location[-1]))
+                for member in _models_at(model, location[:-1])
             )
-            meanings = [field.description for field in fields if field is not None and field.description]
+            meanings = [
+                field.description for field in fields if field is not None and field.description
+            ]
             return f"this does not fit: {meanings[0]}" if meanings else problem["msg"]
         case "invalid_key":
             return "a key must be a plain word"

@@ -29,7 +29,9 @@ def write_reference_page(model: type[BaseModel]) -> str:
         for name, field in section.model_fields.items():
             cells = (f"`{name}`", _type_text(field), _default_text(field), field.description or "")
             lines.append(
-                "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+                "| "
+                + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells)
+                + " |"
             )
         lines.append("")
     return "\n".join(lines).rstrip() + "\n"
@@ -50,7 +52,9 @@ def _yaml_lines(model: type[BaseModel], given: dict[str, Any], indent: int) -> I
             yield f"{pad}# {line}"
         if section is not None and not isinstance(given.get(name), list | tuple):
             inner = list(_yaml_lines(section, given.get(name, {}), indent + 1))
-            is_all_comment = all(line.lstrip().startswith("#") or not line.strip() for line in inner)
+            is_all_comment = all(
+                line.lstrip().startswith("#") or not line.strip() for line in inner
+            )
             yield f"{pad}# {name}:" if is_all_comment else f"{pad}{name}:"
             yield from inner
         elif name in given:
@@ -90,7 +94,9 @@ def _section_model(field: FieldInfo, value: Any) -> type[BaseModel] | None:
     return members[0]
 
 
-def _sections(model: type[BaseModel], path: tuple[str, ...]) -> Iterator[tuple[str, type[BaseModel]]]:
+def _sections(
+    model: type[BaseModel], path: tuple[str, ...]
+) -> Iterator[tuple[str, type[BaseModel]]]:
     yield ".".join(path), model
     for name, field in model.model_fields.items():
         members = list(dict.fromkeys(nested_models(field.annotation)))
@@ -137,14 +143,23 @@ def _annotation_text(annotation: Any) -> str:
         return "section"
     if isinstance(annotation, type) and issubclass(annotation, Enum):
         return " or ".join(f"`{member.value}`" for member in annotation)
-    names = {int: "whole number", float: "number", str: "text", bool: "true or false", typing.Any: "anything"}
+    names = {
+        int: "whole number",
+        float: "number",
+        str: "text",
+        bool: "true or false",
+        typing.Any: "anything",
+    }
     return names.get(annotation, getattr(annotation, "__name__", str(annotation)))
 
 
 def _default_text(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
-    if _section_model(field, None) is not None and field.get_default(call_default_factory=True) is not None:
+    if (
+        _section_model(field, None) is not None
+        and field.get_default(call_default_factory=True) is not None
+    ):
         return "see below"
     return f"`{_default_yaml(field)}`"
 

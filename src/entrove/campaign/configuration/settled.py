@@ -10,9 +10,7 @@ from entrove.campaign.configuration.config import CampaignConfig
 from entrove.campaign.configuration.config_file import format_key_path
 from entrove.errors import CampaignError
 
-_HEADER = (
-    "# The configuration of this campaign with every key resolved, written by entrove; edit your own file.\n"
-)
+_HEADER = "# The configuration of this campaign with every key resolved, written by entrove; edit your own file.\n"
 
 FREE_TO_CHANGE = (
     ("stopping",),
@@ -82,7 +80,9 @@ def read_settled(path: Path) -> CampaignConfig:
         ) from error
 
 
-def _differences(found: Any, wanted: Any, at: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
+def _differences(
+    found: Any, wanted: Any, at: tuple[str | int, ...] = ()
+) -> list[tuple[str | int, ...]]:
     if isinstance(found, dict) and isinstance(wanted, dict):
         return [
             different

@@ -51,7 +51,8 @@ def write_starting_point(folder: Path, seed_files: list[Path]) -> Path:
         "labelling": {"engine": {"name": "gpaw"}},
     }
     target.write_text(
-        _HEADER.format(name=target.name) + write_commented_yaml(CampaignConfig, given), encoding="utf-8"
+        _HEADER.format(name=target.name) + write_commented_yaml(CampaignConfig, given),
+        encoding="utf-8",
     )
     return target
 

@@ -60,10 +60,14 @@ class Ledger:
         self.path = path
         with self._connection() as connection:
             connection.executescript(_CREATE)
-            row = connection.execute("SELECT value FROM meta WHERE key = 'schema_version'").fetchone()
+            row = connection.execute(
+                "SELECT value FROM meta WHERE key = 'schema_version'"
+            ).fetchone()
             if row is None:
                 created = datetime.now(UTC).isoformat(timespec="seconds")
-                connection.execute("INSERT INTO meta VALUES ('schema_version', ?)", (str(SCHEMA_VERSION),))
+                connection.execute(
+                    "INSERT INTO meta VALUES ('schema_version', ?)", (str(SCHEMA_VERSION),)
+                )
                 connection.execute("INSERT INTO meta VALUES ('created_utc', ?)", (created,))
             elif int(row[0]) != SCHEMA_VERSION:
                 raise CampaignError(
@@ -90,19 +94,20 @@ class Ledger:
     def created_utc(self) -> str:
         """When the campaign began, in ISO 8601."""
         with self._connection() as connection:
-            return connection.execute("SELECT value FROM meta WHERE key = 'created_utc'").fetchone()[0]
+            return connection.execute(
+                "SELECT value FROM meta WHERE key = 'created_utc'"
+            ).fetchone()[0]
 
     def find(self, round: int, stage: str) -> StageRecord | None:
         """Return the record of a finished stage, or None."""
         return next(
-            (record for record in self.stages() if (record.round, record.stage) == (round, stage)), None
+            (record for record in self.stages() if (record.round, record.stage) == (round, stage)),
+            None,
         )
 
     def stages(self) -> list[StageRecord]:
         """Return every finished stage, oldest first."""
-        query = (
-            "SELECT round, stage, finished_utc, seconds, summary, payload FROM stages ORDER BY finished_utc"
-        )
+        query = "SELECT round, stage, finished_utc, seconds, summary, payload FROM stages ORDER BY finished_utc"
         with self._connection() as connection:
             rows = connection.execute(query).fetchall()
         return [StageRecord(*row[:5], payload=json.loads(row[5])) for row in rows]
@@ -140,4 +145,6 @@ class Ledger:
     def enter_interruption(self, round: int, stage: str, seconds: float) -> None:
         """Remember the time spent in a stage that was stopped before its end."""
         with self._connection() as connection:
-            connection.execute("INSERT INTO interruptions VALUES (?, ?, ?)", (round, stage, seconds))
+            connection.execute(
+                "INSERT INTO interruptions VALUES (?, ?, ?)", (round, stage, seconds)
+            )

@@ -7,7 +7,9 @@ from typing import Protocol, runtime_checkable
 class ProgressListener(Protocol):
     """Receives the progress of a campaign; the command line draws it."""
 
-    def stage_started(self, round: int, stage: str, description: str, total: int | None, unit: str) -> None:
+    def stage_started(
+        self, round: int, stage: str, description: str, total: int | None, unit: str
+    ) -> None:
         """Say that a stage begins; `total` is its amount of work in `unit`, None when unknown."""
 
     def advanced(self, done: int, total: int | None = None, note: str = "") -> None:
@@ -26,7 +28,9 @@ class ProgressListener(Protocol):
 class Silence:
     """A listener that says nothing, for use as a library."""
 
-    def stage_started(self, round: int, stage: str, description: str, total: int | None, unit: str) -> None:
+    def stage_started(
+        self, round: int, stage: str, description: str, total: int | None, unit: str
+    ) -> None:
         """Say nothing."""
 
     def advanced(self, done: int, total: int | None = None, note: str = "") -> None:

@@ -50,7 +50,10 @@ def best_round(stages: Sequence[StageRecord]) -> int:
     for record in sorted(stages, key=lambda one: one.round):
         if record.stage != "validate" or not record.payload.get("accepted"):
             continue
-        if best is None or compare(error_table(best.payload), error_table(record.payload)).accepted:
+        if (
+            best is None
+            or compare(error_table(best.payload), error_table(record.payload)).accepted
+        ):
             best = record
     return 0 if best is None else best.round
 

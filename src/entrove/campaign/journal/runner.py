@@ -48,7 +48,9 @@ class StageRunner:
         if record is not None:
             self.listener.stage_skipped(round, stage, record.summary)
             return record
-        self.ledger.forget((one.round, one.stage) for one in self.ledger.stages() if one.stage == FINISH)
+        self.ledger.forget(
+            (one.round, one.stage) for one in self.ledger.stages() if one.stage == FINISH
+        )
         logger.info("round %d, %s: %s", round, stage, description)
         self.listener.stage_started(round, stage, description, total, unit)
         started = time.monotonic()
@@ -58,7 +60,9 @@ class StageRunner:
             logger.info("round %d, %s: interrupted by %s", round, stage, type(error).__name__)
             self.ledger.enter_interruption(round, stage, time.monotonic() - started)
             raise
-        record = self.ledger.enter(round, stage, time.monotonic() - started, outcome.summary, outcome.payload)
+        record = self.ledger.enter(
+            round, stage, time.monotonic() - started, outcome.summary, outcome.payload
+        )
         logger.info("round %d, %s: %s (%.1f s)", round, stage, record.summary, record.seconds)
         self.listener.stage_finished(round, stage, record.seconds, record.summary)
         return record

@@ -30,8 +30,12 @@ def open_labels(folder: Path) -> CampaignLabels:
     """
     workspace = Workspace(Path(folder).resolve())
     if not workspace.config.is_file() or not workspace.ledger.is_file():
-        raise CampaignError(f"{folder}: holds no campaign; give the folder that 'entrove run' filled")
-    config = CampaignConfig.model_validate(yaml.safe_load(workspace.config.read_text(encoding="utf-8")))
+        raise CampaignError(
+            f"{folder}: holds no campaign; give the folder that 'entrove run' filled"
+        )
+    config = CampaignConfig.model_validate(
+        yaml.safe_load(workspace.config.read_text(encoding="utf-8"))
+    )
     validation = _hashes(workspace.folder / "round-00" / "hold_out.xyz")
     picked = {
         structure_hash

@@ -44,7 +44,9 @@ def read_results(folder: Path, *, figures: bool = False) -> CampaignResults:
         )
     config = read_settled(workspace.config)
     stages = Ledger(workspace.ledger).stages()
-    level = read_level(workspace.label_work) if (workspace.label_work / LEVEL_FILE).is_file() else None
+    level = (
+        read_level(workspace.label_work) if (workspace.label_work / LEVEL_FILE).is_file() else None
+    )
     rounds_done = max((record.round for record in stages if record.stage == "validate"), default=0)
     return CampaignResults(
         folder=workspace.folder,
@@ -63,13 +65,18 @@ def read_results(folder: Path, *, figures: bool = False) -> CampaignResults:
         errors=tuple(_errors(stages, config)),
         labels=tuple(label_rows(stages)),
         stages=tuple(
-            StageTime(record.round, record.stage, record.seconds, record.summary) for record in stages
+            StageTime(record.round, record.stage, record.seconds, record.summary)
+            for record in stages
         ),
         parity=tuple(_parity(stages, workspace, config)) if figures else (),
-        walkers=tuple(WalkerRow(**row) for record in stages for row in record.payload.get("walkers", ())),
+        walkers=tuple(
+            WalkerRow(**row) for record in stages for row in record.payload.get("walkers", ())
+        ),
         pools=tuple(row for record in stages for row in _pools(record)),
         next_gain_nats={
-            record.round: record.payload["gain_nats"] for record in stages if record.stage == "select"
+            record.round: record.payload["gain_nats"]
+            for record in stages
+            if record.stage == "select"
         },
         fingerprint_map=_map(stages, workspace, config) if figures else None,
         best_round=best_round(stages),
@@ -117,8 +124,14 @@ def _verdict(stages: Sequence[StageRecord], is_running: bool) -> str:
     if finish is not None:
         return finish.summary
     last = stages[-1] if stages else None
-    where = f"last finished: round {last.round}, {last.stage}" if last else "nothing is finished yet"
-    return f"running now; {where}" if is_running else f"stopped; {where}; the same 'entrove run' continues"
+    where = (
+        f"last finished: round {last.round}, {last.stage}" if last else "nothing is finished yet"
+    )
+    return (
+        f"running now; {where}"
+        if is_running
+        else f"stopped; {where}; the same 'entrove run' continues"
+    )
 
 
 def _finish_of(stages: Sequence[StageRecord]) -> StageRecord | None:
@@ -135,7 +148,9 @@ def _errors(stages: Sequence[StageRecord], config: CampaignConfig) -> list[Error
     ]
 
 
-def _parity(stages: Sequence[StageRecord], workspace: Workspace, config: CampaignConfig) -> list[Parity]:
+def _parity(
+    stages: Sequence[StageRecord], workspace: Workspace, config: CampaignConfig
+) -> list[Parity]:
     rounds = [record.round for record in stages if record.stage == "validate"]
     if not rounds:
         return []
@@ -151,7 +166,9 @@ def _parity(stages: Sequence[StageRecord], workspace: Workspace, config: Campaig
     ]
 
 
-def _compare(reference: Sequence[Atoms], predicted: Sequence[Atoms], round: int, model: str) -> Parity:
+def _compare(
+    reference: Sequence[Atoms], predicted: Sequence[Atoms], round: int, model: str
+) -> Parity:
     sizes = np.array([len(atoms) for atoms in reference])
     energy = np.array([atoms.get_potential_energy() for atoms in reference]) / sizes
     error = np.array([atoms.get_potential_energy() for atoms in predicted]) / sizes - energy
@@ -163,10 +180,16 @@ def _compare(reference: Sequence[Atoms], predicted: Sequence[Atoms], round: int,
         kinds=np.array([str(atoms.info["entrove_kind"]) for atoms in reference]),
         reference_energy_eV_per_atom=energy,
         predicted_energy_eV_per_atom=energy + centre_by_composition(reference, error),
-        reference_forces_eV_per_A=np.concatenate([atoms.get_forces().ravel() for atoms in reference]),
-        predicted_forces_eV_per_A=np.concatenate([atoms.get_forces().ravel() for atoms in predicted]),
-        reference_stress_GPa=np.concatenate([atoms.get_stress() for atoms in reference]) * EV_PER_A3_IN_GPA,
-        predicted_stress_GPa=np.concatenate([atoms.get_stress() for atoms in predicted]) * EV_PER_A3_IN_GPA,
+        reference_forces_eV_per_A=np.concatenate(
+            [atoms.get_forces().ravel() for atoms in reference]
+        ),
+        predicted_forces_eV_per_A=np.concatenate(
+            [atoms.get_forces().ravel() for atoms in predicted]
+        ),
+        reference_stress_GPa=np.concatenate([atoms.get_stress() for atoms in reference])
+        * EV_PER_A3_IN_GPA,
+        predicted_stress_GPa=np.concatenate([atoms.get_stress() for atoms in predicted])
+        * EV_PER_A3_IN_GPA,
         atom_counts=sizes,
     )
 
@@ -181,7 +204,9 @@ def _map(
         ("seed", 0, read_structures(workspace.in_round(0, "relaxed.xyz")))
     ]
     for round in sorted({number for number, stage in done if stage == "select"}):
-        groups.append(("walker", round, read_structures(workspace.in_round(round, "candidates.xyz"))))
+        groups.append(
+            ("walker", round, read_structures(workspace.in_round(round, "candidates.xyz")))
+        )
         selected = workspace.in_round(round, "selected.xyz")
         if selected.stat().st_size:
             groups.append(("selected", round, read_structures(selected)))

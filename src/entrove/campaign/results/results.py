@@ -60,13 +60,19 @@ class Parity:
     model: str
     phases: np.ndarray  # (structures,) of str
     kinds: np.ndarray  # (structures,) of str
-    reference_energy_eV_per_atom: np.ndarray  # (structures,), relative to the mean of the reference
+    reference_energy_eV_per_atom: (
+        np.ndarray
+    )  # (structures,), relative to the mean of the reference
     predicted_energy_eV_per_atom: np.ndarray  # (structures,), relative to the same mean
     reference_forces_eV_per_A: np.ndarray  # (components,)
     predicted_forces_eV_per_A: np.ndarray
-    reference_stress_GPa: np.ndarray  # (components,), 6 or 9 for each structure, structure after structure
+    reference_stress_GPa: (
+        np.ndarray
+    )  # (components,), 6 or 9 for each structure, structure after structure
     predicted_stress_GPa: np.ndarray
-    atom_counts: np.ndarray | None = None  # (structures,) of int: force components follow in this order
+    atom_counts: np.ndarray | None = (
+        None  # (structures,) of int: force components follow in this order
+    )
 
 
 @dataclass(frozen=True)
@@ -135,6 +141,8 @@ class CampaignResults:
     parity: tuple[Parity, ...] = ()
     walkers: tuple[WalkerRow, ...] = ()
     pools: tuple[PoolRow, ...] = ()
-    next_gain_nats: dict[int, float] = field(default_factory=dict)  # round -> what its labels added
+    next_gain_nats: dict[int, float] = field(
+        default_factory=dict
+    )  # round -> what its labels added
     fingerprint_map: FingerprintMap | None = None
     best_round: int = 0  # of the best accepted model; 0 when none is

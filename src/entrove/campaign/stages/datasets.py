@@ -32,7 +32,8 @@ class SharedDataset:
         }
         self._fixed: dict[View, Entropy] = {
             view: LocalEntropy(
-                distance_floor=config.entropy.distance_floor, neighbour_power=config.entropy.neighbour_power
+                distance_floor=config.entropy.distance_floor,
+                neighbour_power=config.entropy.neighbour_power,
             )
             for view in sorted(wanted)
             if view[0] == "local"

@@ -60,14 +60,18 @@ def explore(
     if walkers_file.exists():
         exploration = _read_exploration(walkers_file, candidates_file, model.device)
         _take_in(dataset, [exploration.candidates[index] for index in exploration.admitted])
-        listener.resumed(sampling.thermalise_steps + exploration.chunks_done(sampling) * sampling.chunk_steps)
+        listener.resumed(
+            sampling.thermalise_steps + exploration.chunks_done(sampling) * sampling.chunk_steps
+        )
     else:
         walkers, structures = plan_walkers(
             read_starts(campaign, round), config.regime.temperatures_K, sampling
         )
         rng = np.random.default_rng([config.random_seed, round])
         exploration = begin(walkers, structures, model, sampling, rng, on_step=report_from(0))
-    admissions = math.ceil(config.selection.admissions_per_label * config.selection.count / sampling.chunks)
+    admissions = math.ceil(
+        config.selection.admissions_per_label * config.selection.count / sampling.chunks
+    )
 
     def admit(snapshots: Sequence[Candidate]) -> list[int]:
         chosen = pick_new(dataset, snapshots, admissions, config.selection)
@@ -75,7 +79,9 @@ def explore(
         return chosen
 
     recorder = (
-        TrajectoryRecorder(files.in_round(round, "trajectories")) if sampling.trajectory_every else None
+        TrajectoryRecorder(files.in_round(round, "trajectories"))
+        if sampling.trajectory_every
+        else None
     )
     while exploration.chunks_done(sampling) < sampling.chunks and exploration.walkers.rows:
         done = sampling.thermalise_steps + exploration.chunks_done(sampling) * sampling.chunk_steps
@@ -112,13 +118,18 @@ def order(campaign: CheckedCampaign, models: CampaignModels, round: int) -> Stag
         np.random.default_rng([config.random_seed, round, ORDERED_STREAM]),
     )
     kept = [cell for cell in cells if cell.kept]
-    write_candidates(campaign.workspace.in_round(round, "ordered.xyz"), [cell.candidate for cell in kept])
+    write_candidates(
+        campaign.workspace.in_round(round, "ordered.xyz"), [cell.candidate for cell in kept]
+    )
     groups = Counter(cell.space_group for cell in kept)
     dropped = Counter(cell.dropped_because for cell in cells if not cell.kept)
     found = ", ".join(f"{count} x {group}" for group, count in groups.most_common())
     return StageOutcome(
         f"{len(kept)} of {len(cells)} cells kept" + (f": {found}" if found else ""),
-        {"space_groups": groups, "dropped": {str(reason): count for reason, count in dropped.items()}},
+        {
+            "space_groups": groups,
+            "dropped": {str(reason): count for reason, count in dropped.items()},
+        },
     )
 
 
@@ -129,7 +140,11 @@ def select(campaign: CheckedCampaign, round: int) -> StageOutcome:
     known = _hashes_spent(campaign, round)
     pool = [
         *read_candidates(files.in_round(round, "candidates.xyz")),
-        *(read_candidates(files.in_round(round, "ordered.xyz")) if wants_ordered(campaign) else []),
+        *(
+            read_candidates(files.in_round(round, "ordered.xyz"))
+            if wants_ordered(campaign)
+            else []
+        ),
         *read_candidates(files.in_round(0, "anchors.xyz")),
     ]
     pool = [candidate for candidate in pool if content_hash(candidate.atoms) not in known]
@@ -153,7 +168,9 @@ def select(campaign: CheckedCampaign, round: int) -> StageOutcome:
         config=settings,
         cost_s=_cost(campaign) if settings.rank_by == "gain_per_second" else None,
     )
-    write_candidates(files.in_round(round, "selected.xyz"), [pool[index] for index in selection.indices])
+    write_candidates(
+        files.in_round(round, "selected.xyz"), [pool[index] for index in selection.indices]
+    )
     gain = float(selection.gains.sum())
     quotas = {use.pool or "any": use.picked for use in selection.quotas}
     reserved = {use.pool or "any": use.reserved for use in selection.quotas}
@@ -171,7 +188,11 @@ def select(campaign: CheckedCampaign, round: int) -> StageOutcome:
 
 
 def _control_arm(
-    campaign: CheckedCampaign, round: int, pool: list[Candidate], count: int, dataset: EntropyDataset
+    campaign: CheckedCampaign,
+    round: int,
+    pool: list[Candidate],
+    count: int,
+    dataset: EntropyDataset,
 ) -> list[Candidate]:
     """What a control arm would label; their order, and the gains that the report shows, come after."""
     if campaign.config.selection.method == "random":
@@ -179,7 +200,10 @@ def _control_arm(
         chosen = rng.permutation(len(pool))[:count]
     else:
         chosen = select_farthest(
-            [one.atoms for one in pool], count, _training_labels(campaign), features=dataset.features
+            [one.atoms for one in pool],
+            count,
+            _training_labels(campaign),
+            features=dataset.features,
         ).indices
     return [pool[index] for index in chosen]
 
@@ -230,7 +254,10 @@ def _hashes_spent(campaign: CheckedCampaign, round: int) -> set[str]:
     files = campaign.workspace
     spent = {content_hash(atoms) for atoms in read_structures(files.in_round(0, "hold_out.xyz"))}
     for earlier in range(1, round):
-        spent |= {content_hash(one.atoms) for one in read_candidates(files.in_round(earlier, "selected.xyz"))}
+        spent |= {
+            content_hash(one.atoms)
+            for one in read_candidates(files.in_round(earlier, "selected.xyz"))
+        }
     return spent
 
 
@@ -241,7 +268,9 @@ def _cost(campaign: CheckedCampaign) -> Callable[[Atoms], float]:
     return lambda atoms: model.predict(atoms).seconds
 
 
-def _write_exploration(exploration: Exploration, walkers_file: Path, candidates_file: Path) -> None:
+def _write_exploration(
+    exploration: Exploration, walkers_file: Path, candidates_file: Path
+) -> None:
     # Candidates first: those of a chunk that the walkers' file does not know yet are dropped on reading.
     admitted = set(exploration.admitted)
     structures = [candidate.to_atoms() for candidate in exploration.candidates]
@@ -251,12 +280,16 @@ def _write_exploration(exploration: Exploration, walkers_file: Path, candidates_
     save_walkers(walkers_file, exploration.walkers)
 
 
-def _read_exploration(walkers_file: Path, candidates_file: Path, device: torch.device) -> Exploration:
+def _read_exploration(
+    walkers_file: Path, candidates_file: Path, device: torch.device
+) -> Exploration:
     walkers = load_walkers(walkers_file, device)
     structures = read_structures(candidates_file) if candidates_file.stat().st_size else []
     structures = [atoms for atoms in structures if atoms.info["entrove_step"] <= walkers.step]
     admitted = tuple(index for index, atoms in enumerate(structures) if atoms.info[ADMITTED])
-    return Exploration(walkers, tuple(Candidate.from_atoms(atoms) for atoms in structures), admitted)
+    return Exploration(
+        walkers, tuple(Candidate.from_atoms(atoms) for atoms in structures), admitted
+    )
 
 
 def _outcome(exploration: Exploration, round: int) -> StageOutcome:
@@ -277,10 +310,14 @@ def _outcome(exploration: Exploration, round: int) -> StageOutcome:
     ]
     restarts = sum(one.restarts for one in summaries)
     ended = sum(one.ended_at_step is not None for one in summaries)
-    summary = f"{len(exploration.candidates)} snapshots of {len(summaries)} walkers, {restarts} restarts"
+    summary = (
+        f"{len(exploration.candidates)} snapshots of {len(summaries)} walkers, {restarts} restarts"
+    )
     summary += f", {ended} ended for good" if ended else ""
     return StageOutcome(summary, {"walkers": rows})
 
 
 def _in_words(counts: dict[str, int]) -> str:
-    return ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items() if count)
+    return ", ".join(
+        f"{count} {name.replace('_', ' ')}" for name, count in counts.items() if count
+    )

@@ -47,10 +47,15 @@ def finish(campaign: CheckedCampaign, ledger: Ledger, reason: str) -> StageOutco
         ),
         modal=split_modal(campaign.model_name)[1],
     )
-    accepted = [one.round for one in stages if one.stage == "validate" and one.payload.get("accepted")]
+    accepted = [
+        one.round for one in stages if one.stage == "validate" and one.payload.get("accepted")
+    ]
     better = (
-        f", better on the validation set than that of round {max(accepted)}" if best < max(accepted) else ""
+        f", better on the validation set than that of round {max(accepted)}"
+        if best < max(accepted)
+        else ""
     )
     return StageOutcome(
-        f"{reason}; the model is that of round {best}{better}", {"reason": reason, "best_round": best}
+        f"{reason}; the model is that of round {best}{better}",
+        {"reason": reason, "best_round": best},
     )

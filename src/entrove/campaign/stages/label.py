@@ -107,7 +107,9 @@ def label_requests(
         label = ends[index]
         # In a cache of its own a campaign finds only what was imported (no attempt was made), and what it
         # paid for itself before an interruption.
-        from_cache = label.attempts == 0 or (config.cache is not None and label.started_utc < created_utc)
+        from_cache = label.attempts == 0 or (
+            config.cache is not None and label.started_utc < created_utc
+        )
         rows.append(_row(request, label, round, from_cache))
         if label.converged:
             structures.append(_with_provenance(request, label, round))
@@ -128,7 +130,9 @@ def released_requests(campaign: CheckedCampaign, stages: Sequence[StageRecord]) 
         for record in stages
         if record.stage == "label"
     ]
-    candidates = [one for path in asked for one in read_candidates(path) if content_hash(one.atoms) in failed]
+    candidates = [
+        one for path in asked for one in read_candidates(path) if content_hash(one.atoms) in failed
+    ]
     level = LevelOfTheory.of(campaign.config.labelling.engine)
     with LabelCache(cache_path(campaign)) as cache:
         labels = [cache.get(one.atoms, level) for one in candidates]
@@ -163,10 +167,14 @@ def outcome_of(labelled: LabelledSet) -> StageOutcome:
 
 
 def _in_words(causes: dict[str, str]) -> str:
-    return "; ".join(f"{structure_hash[:10]} ({cause})" for structure_hash, cause in causes.items())
+    return "; ".join(
+        f"{structure_hash[:10]} ({cause})" for structure_hash, cause in causes.items()
+    )
 
 
-def _outliers(labelled: Sequence[Atoms], judge: LoadedModel, limits: OutlierLimits) -> dict[str, str]:
+def _outliers(
+    labelled: Sequence[Atoms], judge: LoadedModel, limits: OutlierLimits
+) -> dict[str, str]:
     """Content hash and cause of every outlier.
 
     Judged until none is left: a run that was killed between two rejections then ends with the same set.
@@ -193,10 +201,17 @@ def _remember_own(cache: LabelCache, files: Workspace, engine: Engine) -> None:
     level = LevelOfTheory.of(engine)
     for path in (files.validation, files.dataset):
         for atoms in read_structures(path) if path.exists() and path.stat().st_size else ():
-            if atoms.info["entrove_level_of_theory"] == level.hash and cache.get(atoms, level) is None:
+            if (
+                atoms.info["entrove_level_of_theory"] == level.hash
+                and cache.get(atoms, level) is None
+            ):
                 label = _label_of(atoms, level)
                 cache.put(
-                    atoms, label, level, electrons=engine.electrons(atoms), kpoints=engine.kpoints(atoms)
+                    atoms,
+                    label,
+                    level,
+                    electrons=engine.electrons(atoms),
+                    kpoints=engine.kpoints(atoms),
                 )
 
 

@@ -44,7 +44,9 @@ class CampaignModels:
         self._explorer, of_explorer = verified(self._explorer, seeds, on_mismatch=on_mismatch)
         return report, of_explorer
 
-    def verify_tuned(self, round: int, seeds: Sequence[Atoms], on_mismatch: OnMismatch) -> VerificationReport:
+    def verify_tuned(
+        self, round: int, seeds: Sequence[Atoms], on_mismatch: OnMismatch
+    ) -> VerificationReport:
         """Check the batches of the model that was tuned in a round."""
         self._tuned[round], report = verified(self.tuned(round), seeds, on_mismatch=on_mismatch)
         return report
@@ -58,7 +60,9 @@ class CampaignModels:
             _, modal = split_modal(self._campaign.model_name)
             name = f"{checkpoint}@{modal}" if modal else str(checkpoint)
             loaded = load(name, device=self._campaign.config.model.device)
-            self._tuned[round] = _trusted(loaded, batched=self._batched and not self._failed(round))
+            self._tuned[round] = _trusted(
+                loaded, batched=self._batched and not self._failed(round)
+            )
         return self._tuned[round]
 
     def _failed(self, round: int) -> bool:
@@ -83,7 +87,9 @@ class CampaignModels:
 
     def explores_with_another(self, round: int) -> bool:
         """Whether this round explores with another model than the round before it."""
-        return self._explorer is None and self.best_round(before=round) != self.best_round(before=round - 1)
+        return self._explorer is None and self.best_round(before=round) != self.best_round(
+            before=round - 1
+        )
 
 
 def _trusted(model: LoadedModel, *, batched: bool) -> LoadedModel:

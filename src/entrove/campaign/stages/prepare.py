@@ -55,7 +55,9 @@ def relax(campaign: CheckedCampaign, models: CampaignModels) -> StageOutcome:
     Raises `CampaignError` when nothing converges.
     """
     config = campaign.config
-    pairs = [(seed, pressure) for seed in campaign.seeds for pressure in config.regime.pressures_GPa]
+    pairs = [
+        (seed, pressure) for seed in campaign.seeds for pressure in config.regime.pressures_GPa
+    ]
     model = models.exploring(0)
     relaxations = relax_at_pressure(
         model.model,
@@ -66,7 +68,9 @@ def relax(campaign: CheckedCampaign, models: CampaignModels) -> StageOutcome:
     relaxed, failures = [], []
     for (seed, pressure), relaxation in zip(pairs, relaxations, strict=True):
         if relaxation.converged:
-            relaxed.append(Candidate(relaxation.atoms, "anchors", "relaxed", seed.phase, pressure).to_atoms())
+            relaxed.append(
+                Candidate(relaxation.atoms, "anchors", "relaxed", seed.phase, pressure).to_atoms()
+            )
         else:
             failures.append(f"{seed.phase} at {pressure:g} GPa ({relaxation.outcome})")
     if not relaxed:
@@ -112,7 +116,9 @@ def read_starts(campaign: CheckedCampaign, round: int = 0) -> list[Start]:
     """The phases as last relaxed, in this round or before it."""
     files = campaign.workspace
     relaxed_in = max(
-        number for number in range(round + 1) if number == 0 or files.in_round(number, "relaxed.xyz").exists()
+        number
+        for number in range(round + 1)
+        if number == 0 or files.in_round(number, "relaxed.xyz").exists()
     )
     candidates = read_candidates(files.in_round(relaxed_in, "relaxed.xyz"))
     return [Start(one.phase, one.pressure_GPa, one.atoms) for one in candidates]

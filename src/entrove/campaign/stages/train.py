@@ -50,7 +50,9 @@ def train(
     epochs, members = config.training.epochs, config.training.committee_size
 
     def report(member: int, epoch: Epoch) -> None:
-        listener.advanced(member * epochs + epoch.number, epochs * members, f"loss {epoch.training_loss:.3g}")
+        listener.advanced(
+            member * epochs + epoch.number, epochs * members, f"loss {epoch.training_loss:.3g}"
+        )
 
     own_folder = _own_folder(folder, labels)
     if done := epochs_done(own_folder, config.training):
@@ -84,7 +86,9 @@ def _own_folder(folder: Path, labels: Sequence[Atoms]) -> Path:
 def training_outcome(members: Sequence[TrainedModel], campaign_folder: Path) -> StageOutcome:
     """Say how a training went, and where the potential is, relative to the campaign's folder."""
     trained = members[0]
-    shifts = ", ".join(f"{symbol} {shift:+.3f} eV" for symbol, shift in trained.reference_shifts_eV.items())
+    shifts = ", ".join(
+        f"{symbol} {shift:+.3f} eV" for symbol, shift in trained.reference_shifts_eV.items()
+    )
     committee = f", committee of {len(members)}" if len(members) > 1 else ""
     epochs = "1 epoch" if trained.epochs_run == 1 else f"{trained.epochs_run} epochs"
     return StageOutcome(
@@ -122,6 +126,10 @@ def outcome_of(
         comparison = compare(untuned, validated.table)
         payload |= {"accepted": comparison.accepted, "reason": comparison.reason}
         summary += f"; {comparison.reason}"
-        if comparison.accepted and best is not None and not compare(best[1], validated.table).accepted:
+        if (
+            comparison.accepted
+            and best is not None
+            and not compare(best[1], validated.table).accepted
+        ):
             summary += f", but the model of round {best[0]} stays the best"
     return StageOutcome(summary, payload)

@@ -10,7 +10,12 @@ from ase.calculators.calculator import SCFError
 from pydantic import Field, JsonValue, PrivateAttr
 
 from entrove.errors import LabelError
-from entrove.labelling.engines.base import Computation, Engine, NotConvergedError, evaluate_calculator
+from entrove.labelling.engines.base import (
+    Computation,
+    Engine,
+    NotConvergedError,
+    evaluate_calculator,
+)
 
 
 class AseCalculator(Engine):
@@ -25,7 +30,8 @@ class AseCalculator(Engine):
 
     name: Literal["ase"] = "ase"
     calculator: str = Field(
-        description="Import path 'module:function' of what makes the calculator.", pattern=r"^[\w.]+:[\w.]+$"
+        description="Import path 'module:function' of what makes the calculator.",
+        pattern=r"^[\w.]+:[\w.]+$",
     )
     arguments: dict[str, JsonValue] = Field(
         default_factory=dict,
@@ -51,7 +57,11 @@ class AseCalculator(Engine):
 
     def uncovered(self, species: Iterable[str]) -> list[str]:
         """Those that `species` of the configuration does not list."""
-        return [] if self.species is None else [symbol for symbol in species if symbol not in self.species]
+        return (
+            []
+            if self.species is None
+            else [symbol for symbol in species if symbol not in self.species]
+        )
 
     def version(self) -> str:
         """Version of the package that the calculator comes from, where it says one."""
@@ -93,7 +103,9 @@ class AseCalculator(Engine):
             found: Any = importlib.import_module(module_name)
             for part in attribute.split("."):
                 found = getattr(found, part)
-        except Exception as error:  # a module that is imported for the first time can raise anything
+        except (
+            Exception
+        ) as error:  # a module that is imported for the first time can raise anything
             raise LabelError(
                 f"engine ase: cannot import '{self.calculator}' ({type(error).__name__}: {error}); install its "
                 "package or put it on PYTHONPATH, and write 'module:function'"

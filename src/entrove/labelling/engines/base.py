@@ -108,7 +108,9 @@ class Engine(Settings, ABC):
     def electrons(self, atoms: Atoms) -> int:
         """Electrons outside the noble-gas cores, which the cost of a label scales with."""
         cores = np.array([0, *NOBLE_GASES])
-        return int(sum(number - cores[np.searchsorted(cores, number) - 1] for number in atoms.numbers))
+        return int(
+            sum(number - cores[np.searchsorted(cores, number) - 1] for number in atoms.numbers)
+        )
 
     def kpoints(self, atoms: Atoms) -> int:  # noqa: ARG002
         """Number of k-points that the cost of a label scales with."""

@@ -11,7 +11,12 @@ from ase.units import kB
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from entrove.errors import LabelError
-from entrove.labelling.engines.base import Computation, Engine, NotConvergedError, evaluate_calculator
+from entrove.labelling.engines.base import (
+    Computation,
+    Engine,
+    NotConvergedError,
+    evaluate_calculator,
+)
 from entrove.labelling.engines.external import check_command, fill_command, hash_file
 from entrove.labelling.engines.kpoints import kpoint_grid
 
@@ -49,21 +54,30 @@ class Cp2k(Engine):
     pseudopotential: str = Field(
         default="auto", description="Name of the pseudopotential; 'auto' is GTH-<functional>."
     )
-    potential_file: str = Field(default="POTENTIAL", description="File of CP2K's data folder that holds it.")
+    potential_file: str = Field(
+        default="POTENTIAL", description="File of CP2K's data folder that holds it."
+    )
     data_folder: Path | None = Field(
         default=None,
         description="CP2K's data folder (CP2K_DATA_DIR): its basis and potential file are read from there and count by "
         "their content. Nothing means: the one that CP2K was built with, and the files count by their names.",
     )
-    cutoff_eV: PositiveFloat = Field(default=5442.0, description="Cutoff of the density grid in eV (400 Ry).")
+    cutoff_eV: PositiveFloat = Field(
+        default=5442.0, description="Cutoff of the density grid in eV (400 Ry)."
+    )
     relative_cutoff_eV: PositiveFloat = Field(
         default=816.0, description="Cutoff of the grid that a Gaussian is mapped to in eV (60 Ry)."
     )
     kpoint_spacing_per_A: PositiveFloat = Field(
-        default=0.35, description="Largest distance between k-points in 1/A, the factor 2 pi included."
+        default=0.35,
+        description="Largest distance between k-points in 1/A, the factor 2 pi included.",
     )
-    smearing_eV: PositiveFloat = Field(default=0.1, description="Width of the Fermi-Dirac occupation in eV.")
-    added_orbitals: PositiveInt = Field(default=20, description="Empty orbitals that the smearing can fill.")
+    smearing_eV: PositiveFloat = Field(
+        default=0.1, description="Width of the Fermi-Dirac occupation in eV."
+    )
+    added_orbitals: PositiveInt = Field(
+        default=20, description="Empty orbitals that the smearing can fill."
+    )
     density_convergence: PositiveFloat = Field(default=1e-6, description="EPS_SCF of CP2K.")
     max_scf_steps: PositiveInt = Field(
         default=100,
@@ -77,7 +91,9 @@ class Cp2k(Engine):
 
     def theory(self) -> dict[str, object]:
         """All settings but how CP2K is started; files of `data_folder` by their content."""
-        settings = self.model_dump(mode="json", exclude={"command", "max_scf_steps", "data_folder"})
+        settings = self.model_dump(
+            mode="json", exclude={"command", "max_scf_steps", "data_folder"}
+        )
         if self.data_folder is not None:
             for key in ("basis_set_file", "potential_file"):
                 settings[key] += f" {hash_file(self.name, self.data_folder / settings[key])}"

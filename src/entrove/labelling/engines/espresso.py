@@ -25,7 +25,12 @@ OUTPUT_FILE = "espresso.pwo"
 LADDER: tuple[dict[str, Any], ...] = (
     {},
     {"mixing_beta": 0.3, "mixing_ndim": 12},
-    {"mixing_beta": 0.1, "mixing_mode": "local-TF", "diagonalization": "cg", "startingwfc": "random"},
+    {
+        "mixing_beta": 0.1,
+        "mixing_mode": "local-TF",
+        "diagonalization": "cg",
+        "startingwfc": "random",
+    },
 )
 """Less mixing, then the slower and safer solver from random bands."""
 
@@ -41,7 +46,8 @@ REFUSED: dict[str, dict[str, str]] = {
     },
     "system": {
         **dict.fromkeys(
-            ("ibrav", "nat", "ntyp", "a", "b", "c", "cosab", "cosac", "cosbc"), "the structure decides"
+            ("ibrav", "nat", "ntyp", "a", "b", "c", "cosab", "cosac", "cosbc"),
+            "the structure decides",
         ),
         "ecutwfc": _OWN_KEY + "cutoff_eV",
         "ecutrho": _OWN_KEY + "density_cutoff_eV",
@@ -65,7 +71,12 @@ class Espresso(Engine):
     """Density-functional theory with Quantum ESPRESSO (plane waves, pseudopotentials)."""
 
     rungs: ClassVar[int] = len(LADDER)
-    scratch: ClassVar[tuple[str, ...]] = ("pwscf.wfc*", "pwscf.mix*", "pwscf.restart*", "pwscf.save/wfc*")
+    scratch: ClassVar[tuple[str, ...]] = (
+        "pwscf.wfc*",
+        "pwscf.mix*",
+        "pwscf.restart*",
+        "pwscf.save/wfc*",
+    )
 
     name: Literal["espresso"] = "espresso"
     command: str = Field(
@@ -75,14 +86,20 @@ class Espresso(Engine):
     )
     pseudopotential_folder: Path = Field(description="Folder with the pseudopotential files.")
     pseudopotentials: dict[str, str] = Field(description="File name per chemical symbol.")
-    cutoff_eV: PositiveFloat = Field(description="Cutoff of the wave functions in eV (1 Ry = 13.606 eV).")
+    cutoff_eV: PositiveFloat = Field(
+        description="Cutoff of the wave functions in eV (1 Ry = 13.606 eV)."
+    )
     density_cutoff_eV: PositiveFloat | None = Field(
-        default=None, description="Cutoff of the density in eV; nothing means four times cutoff_eV."
+        default=None,
+        description="Cutoff of the density in eV; nothing means four times cutoff_eV.",
     )
     kpoint_spacing_per_A: PositiveFloat = Field(
-        default=0.35, description="Largest distance between k-points in 1/A, the factor 2 pi included."
+        default=0.35,
+        description="Largest distance between k-points in 1/A, the factor 2 pi included.",
     )
-    smearing_eV: PositiveFloat = Field(default=0.1, description="Width of the Fermi-Dirac occupation in eV.")
+    smearing_eV: PositiveFloat = Field(
+        default=0.1, description="Width of the Fermi-Dirac occupation in eV."
+    )
     energy_convergence_eV: PositiveFloat = Field(
         default=1e-6, description="Estimated energy error at self-consistency in eV for the cell."
     )
@@ -171,12 +188,15 @@ class Espresso(Engine):
         output = folder / OUTPUT_FILE
         try:
             computation = evaluate_calculator(
-                self.calculator(atoms, folder, rung), with_moments(atoms, self.starting_magnetization)
+                self.calculator(atoms, folder, rung),
+                with_moments(atoms, self.starting_magnetization),
             )
         except Exception as error:
             # pw.x that stops unconverged also fails as a program, or leaves no forces to read.
             _require_convergence(output, error)
-            raise RuntimeError(_read_complaint(output) or f"{type(error).__name__}: {error}") from error
+            raise RuntimeError(
+                _read_complaint(output) or f"{type(error).__name__}: {error}"
+            ) from error
         _require_convergence(output)
         return computation
 
@@ -230,7 +250,9 @@ class Espresso(Engine):
 
 def _require_convergence(output: Path, error: BaseException | None = None) -> None:
     text = output.read_text(errors="replace") if output.exists() else ""
-    complaint = next((line.strip() for line in text.splitlines() if "convergence NOT achieved" in line), "")
+    complaint = next(
+        (line.strip() for line in text.splitlines() if "convergence NOT achieved" in line), ""
+    )
     if complaint:
         raise NotConvergedError(complaint) from error
     if error is None and "convergence has been achieved" not in text:

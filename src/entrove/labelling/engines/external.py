@@ -28,7 +28,9 @@ def fill_command(command: str) -> str:
 def check_command(engine: str, command: str, program: str) -> None:
     """Raise `LabelError` when the first word of the command, or `program` itself, cannot be run."""
     words = shlex.split(fill_command(command))
-    needed = [word for word in words[:1] if word != program] + [word for word in words if program in word][:1]
+    needed = [word for word in words[:1] if word != program] + [
+        word for word in words if program in word
+    ][:1]
     for word in needed:
         if shutil.which(word) is None:
             raise LabelError(
@@ -56,4 +58,6 @@ def hash_file(engine: str, path: Path) -> str:
             content = gzip.decompress(content)
         return hashlib.sha256(content).hexdigest()[:16]
     except OSError as error:
-        raise LabelError(f"engine {engine}: cannot read {path} ({error.strerror}); check the path") from error
+        raise LabelError(
+            f"engine {engine}: cannot read {path} ({error.strerror}); check the path"
+        ) from error

@@ -49,18 +49,22 @@ class Gpaw(Engine):
     )
     cutoff_eV: PositiveFloat = Field(default=400.0, description="Plane-wave cutoff in eV.")
     kpoint_spacing_per_A: PositiveFloat = Field(
-        default=0.35, description="Largest distance between k-points in 1/A, the factor 2 pi included."
+        default=0.35,
+        description="Largest distance between k-points in 1/A, the factor 2 pi included.",
     )
     gamma_centred: bool = Field(
         default=False, description="Shift even k-point grids so that they hold Gamma."
     )
-    smearing_eV: PositiveFloat = Field(default=0.1, description="Width of the Fermi-Dirac occupation in eV.")
+    smearing_eV: PositiveFloat = Field(
+        default=0.1, description="Width of the Fermi-Dirac occupation in eV."
+    )
     energy_convergence_eV: PositiveFloat = Field(
         default=1e-4,
         description="Largest change of the energy in the last steps, in eV per valence electron.",
     )
     density_convergence: PositiveFloat = Field(
-        default=1e-4, description="Largest change of the density, in electrons per valence electron."
+        default=1e-4,
+        description="Largest change of the density, in electrons per valence electron.",
     )
     spin_polarised: bool = Field(
         default=False, description="Compute two spin channels, starting from `magnetic_moments`."
@@ -71,7 +75,8 @@ class Gpaw(Engine):
         "that starts without any stays non-magnetic.",
     )
     setups: str | dict[str, str] = Field(
-        default="paw", description="PAW datasets: one name for all elements, or a name per chemical symbol."
+        default="paw",
+        description="PAW datasets: one name for all elements, or a name per chemical symbol.",
     )
     dataset_hashes: dict[str, str] = Field(
         default_factory=dict,
@@ -157,7 +162,9 @@ class Gpaw(Engine):
             return evaluate_calculator(calculator, with_moments(atoms, self.magnetic_moments))
         except KohnShamConvergenceError as error:
             steps = self._steps(rung)
-            raise NotConvergedError(f"no self-consistency after {steps} steps ({error})") from error
+            raise NotConvergedError(
+                f"no self-consistency after {steps} steps ({error})"
+            ) from error
 
     def calculator(self, atoms: Atoms, text_file: Path | None = None, rung: int = 0) -> Any:
         """The ASE calculator for `atoms`: the k-point grid depends on their cell."""
@@ -166,9 +173,15 @@ class Gpaw(Engine):
         return GPAW(
             mode=PW(self.cutoff_eV),
             xc=self.functional,
-            kpts={"size": kpoint_grid(atoms, self.kpoint_spacing_per_A), "gamma": self.gamma_centred or None},
+            kpts={
+                "size": kpoint_grid(atoms, self.kpoint_spacing_per_A),
+                "gamma": self.gamma_centred or None,
+            },
             occupations=FermiDirac(self.smearing_eV),
-            convergence={"energy": self.energy_convergence_eV, "density": self.density_convergence},
+            convergence={
+                "energy": self.energy_convergence_eV,
+                "density": self.density_convergence,
+            },
             symmetry={"point_group": False},
             spinpol=self.spin_polarised,
             setups=self.setups,

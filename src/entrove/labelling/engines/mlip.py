@@ -18,7 +18,9 @@ class Teacher(Engine):
     labels_per_process: ClassVar[int] = 100_000
 
     name: Literal["mlip"] = "mlip"
-    model: str = Field(description="Name or path of the model, as under the key `model` of the campaign.")
+    model: str = Field(
+        description="Name or path of the model, as under the key `model` of the campaign."
+    )
     device: Literal["cpu", "cuda", "auto"] = Field(
         default="cpu", description="Where it runs: 'cpu', 'cuda' or 'auto'."
     )
@@ -33,14 +35,20 @@ class Teacher(Engine):
         """The model: by name, or by the content of its file or folder."""
         # A multi-fidelity model takes its fidelity after an at sign.
         name, at, fidelity = self.model.partition("@")
-        identity = f"sha256:{_hash_files(Path(name))}{at}{fidelity}" if Path(name).exists() else self.model
+        identity = (
+            f"sha256:{_hash_files(Path(name))}{at}{fidelity}"
+            if Path(name).exists()
+            else self.model
+        )
         return {"name": self.name, "model": identity}
 
     def resolved_against(self, folder: Path) -> Engine:
         """The same teacher; a model that is a file in `folder` by its full path."""
         name, at, fidelity = self.model.partition("@")
         path = folder / name
-        return self.model_copy(update={"model": f"{path}{at}{fidelity}"}) if path.exists() else self
+        return (
+            self.model_copy(update={"model": f"{path}{at}{fidelity}"}) if path.exists() else self
+        )
 
     def check_available(self) -> None:
         """Raise `EntroveError` when the model cannot be loaded, or the device is not there."""

@@ -12,7 +12,9 @@ from entrove.labelling.engines.gpaw import Gpaw
 from entrove.labelling.engines.mlip import Teacher
 from entrove.labelling.engines.vasp import Vasp
 
-AnyEngine = Annotated[Gpaw | Espresso | Vasp | Cp2k | AseCalculator | Teacher, Field(discriminator="name")]
+AnyEngine = Annotated[
+    Gpaw | Espresso | Vasp | Cp2k | AseCalculator | Teacher, Field(discriminator="name")
+]
 """The engine of a configuration; its key `name` says which."""
 
 _ADAPTER: TypeAdapter[Engine] = TypeAdapter(AnyEngine)

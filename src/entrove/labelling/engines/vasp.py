@@ -30,9 +30,12 @@ LADDER: tuple[dict[str, Any], ...] = (
 _OWN_KEY = "the engine has a key of its own for it: "
 REFUSED = {
     **dict.fromkeys(
-        ("nsw", "ibrion", "isif"), "a label is one self-consistent calculation of the structure as it is"
+        ("nsw", "ibrion", "isif"),
+        "a label is one self-consistent calculation of the structure as it is",
     ),
-    **dict.fromkeys(("kpts", "gamma", "kspacing", "kgamma", "reciprocal"), _OWN_KEY + "kpoint_spacing_per_A"),
+    **dict.fromkeys(
+        ("kpts", "gamma", "kspacing", "kgamma", "reciprocal"), _OWN_KEY + "kpoint_spacing_per_A"
+    ),
     **dict.fromkeys(("xc", "pp"), _OWN_KEY + "functional"),
     **dict.fromkeys(("ispin", "magmom"), "give magnetic_moments, which sets both"),
     "encut": _OWN_KEY + "cutoff_eV",
@@ -74,7 +77,8 @@ class Vasp(Engine):
         default="PBE", description="Exchange-correlation functional, by ASE's name for it."
     )
     setups: dict[str, str] = Field(
-        default_factory=dict, description="Suffix of the potential per chemical symbol, such as {Na: _pv}."
+        default_factory=dict,
+        description="Suffix of the potential per chemical symbol, such as {Na: _pv}.",
     )
     potential_hashes: dict[str, str] = Field(
         default_factory=dict,
@@ -82,11 +86,18 @@ class Vasp(Engine):
     )
     cutoff_eV: PositiveFloat = Field(default=520.0, description="Plane-wave cutoff in eV (ENCUT).")
     kpoint_spacing_per_A: PositiveFloat = Field(
-        default=0.35, description="Largest distance between k-points in 1/A, the factor 2 pi included."
+        default=0.35,
+        description="Largest distance between k-points in 1/A, the factor 2 pi included.",
     )
-    gamma_centred: bool = Field(default=True, description="Shift even k-point grids so that they hold Gamma.")
-    smearing_eV: PositiveFloat = Field(default=0.1, description="Width of the Fermi-Dirac occupation in eV.")
-    energy_convergence_eV: PositiveFloat = Field(default=1e-6, description="EDIFF in eV for the cell.")
+    gamma_centred: bool = Field(
+        default=True, description="Shift even k-point grids so that they hold Gamma."
+    )
+    smearing_eV: PositiveFloat = Field(
+        default=0.1, description="Width of the Fermi-Dirac occupation in eV."
+    )
+    energy_convergence_eV: PositiveFloat = Field(
+        default=1e-6, description="EDIFF in eV for the cell."
+    )
     magnetic_moments: dict[str, float] = Field(
         default_factory=dict,
         description="Initial magnetic moment per chemical symbol in Bohr magnetons, such as {Fe: 2.2}; with any, "
@@ -103,7 +114,9 @@ class Vasp(Engine):
 
     @field_validator("input")
     @classmethod
-    def _input_leaves_the_calculation_alone(cls, settings: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    def _input_leaves_the_calculation_alone(
+        cls, settings: dict[str, JsonValue]
+    ) -> dict[str, JsonValue]:
         refuse_keys(settings, REFUSED, "input")
         return settings
 
@@ -114,14 +127,18 @@ class Vasp(Engine):
 
     def theory(self) -> dict[str, object]:
         """All settings but how VASP is started; POTCARs by the content of their files, once it is bound to species."""
-        settings = self.model_dump(mode="json", exclude={"command", "potential_folder", "max_scf_steps"})
+        settings = self.model_dump(
+            mode="json", exclude={"command", "potential_folder", "max_scf_steps"}
+        )
         unset = {name for name in ("potential_hashes", "magnetic_moments") if not settings[name]}
         return {name: value for name, value in settings.items() if name not in unset}
 
     def bound_to(self, species: Iterable[str]) -> "Vasp":
         """The same engine with the content of its POTCARs in `potential_hashes`."""
         hashes = {
-            symbol: hash_file(self.name, self._potcar(symbol) or self._potential_library() / symbol)
+            symbol: hash_file(
+                self.name, self._potcar(symbol) or self._potential_library() / symbol
+            )
             for symbol in species
         }
         return self.model_copy(update={"potential_hashes": hashes})
@@ -163,7 +180,9 @@ class Vasp(Engine):
         calculator = self.calculator(atoms, folder, rung)
         os.environ["VASP_PP_PATH"] = str(self.potential_folder.absolute())
         try:
-            computation = evaluate_calculator(calculator, with_moments(atoms, self.magnetic_moments))
+            computation = evaluate_calculator(
+                calculator, with_moments(atoms, self.magnetic_moments)
+            )
         except Exception as error:
             _require_convergence(folder / "OUTCAR", error)
             raise
@@ -196,7 +215,10 @@ class Vasp(Engine):
         settings.update(self.input)
         settings.update(LADDER[rung])
         return AseVasp(
-            directory=str(folder), command=fill_command(self.command), setups=self.setups or None, **settings
+            directory=str(folder),
+            command=fill_command(self.command),
+            setups=self.setups or None,
+            **settings,
         )
 
     def _potcar(self, symbol: str) -> Path | None:

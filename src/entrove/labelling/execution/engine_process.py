@@ -96,7 +96,9 @@ def _run_in_folder(engine: Engine, version: str, folder: Path) -> AttemptEnd:
         try:
             end.write(folder)
         except OSError as error:
-            return AttemptEnd(Outcome.CRASHED, trouble=f"{folder}: the result cannot be written ({error})")
+            return AttemptEnd(
+                Outcome.CRASHED, trouble=f"{folder}: the result cannot be written ({error})"
+            )
         finally:
             os.chdir("/")  # the folder may be removed, or its disk taken away
     return end

@@ -56,7 +56,10 @@ class AttemptExecutor:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ):
         self.stop()
 
@@ -81,7 +84,9 @@ class AttemptExecutor:
         self._log = _open_log(self._run_folder / LOG_FILE)
         try:
             self._kernel = DataFlowKernel(config)
-        except Exception as error:  # Parsl raises a bare Exception when its interchange does not answer
+        except (
+            Exception
+        ) as error:  # Parsl raises a bare Exception when its interchange does not answer
             self._close_log()
             raise LabelError(
                 f"Parsl cannot start in {self._run_folder}: {error}; see its parsl.log there"
@@ -144,7 +149,9 @@ def count_workers(config: "Config") -> int:
     """Workers of a Parsl configuration when all its jobs run, as far as it says how many there are."""
     counted = 0
     for executor in config.executors:
-        per_node = getattr(executor, "max_workers_per_node", None) or getattr(executor, "max_threads", 1)
+        per_node = getattr(executor, "max_workers_per_node", None) or getattr(
+            executor, "max_threads", 1
+        )
         provider = getattr(executor, "provider", None)
         nodes = provider.max_blocks * provider.nodes_per_block if provider is not None else 1
         counted += int(per_node) * nodes if math.isfinite(per_node) else 0
@@ -199,7 +206,9 @@ def _slurm_executor(execution: SlurmExecution, run_folder: Path) -> Any:
             "give the campaign a folder without blanks"
         )
     environment = _worker_environment(execution.cores_per_worker)
-    exports = [f"export {name}={value}" for name, value in (environment | _MPI_INSIDE_A_PILOT_JOB).items()]
+    exports = [
+        f"export {name}={value}" for name, value in (environment | _MPI_INSIDE_A_PILOT_JOB).items()
+    ]
     return HighThroughputExecutor(
         label=LABEL,
         address=execution.address,

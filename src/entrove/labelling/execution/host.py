@@ -12,6 +12,8 @@ def describe_host() -> str:
     model = platform.processor() or "unknown processor"
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
-        names = (line for line in cpuinfo.read_text().splitlines() if line.startswith("model name"))
+        names = (
+            line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")
+        )
         model = next(names, model).rpartition(":")[2].strip()
     return f"{platform.machine()}, {model}, {os.cpu_count()} processors"

@@ -68,7 +68,9 @@ class EngineProcess:
 
     def stop(self) -> None:
         """End the process, whatever it is doing, and all that it started."""
-        kill_process_tree(self._process.pid, grace_s=2.0 if _has_children(self._process.pid) else 0.0)
+        kill_process_tree(
+            self._process.pid, grace_s=2.0 if _has_children(self._process.pid) else 0.0
+        )
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:
                 with contextlib.suppress(BrokenPipeError):
@@ -104,7 +106,9 @@ def run_attempt(attempt: Attempt) -> AttemptEnd:
     try:
         attempt.write()
     except OSError as error:
-        return AttemptEnd(Outcome.CRASHED, trouble=f"{attempt.folder}: cannot be written ({error})")
+        return AttemptEnd(
+            Outcome.CRASHED, trouble=f"{attempt.folder}: cannot be written ({error})"
+        )
     process, trouble = _engine_process(attempt)
     if trouble:
         return AttemptEnd(Outcome.CRASHED, trouble=trouble)
@@ -130,7 +134,9 @@ def run_attempt(attempt: Attempt) -> AttemptEnd:
     return end if end.outcome is Outcome.CONVERGED else _store_failure(attempt, end)
 
 
-def _explain_silence(attempt: Attempt, process: EngineProcess, *, answered: bool) -> tuple[Outcome, str]:
+def _explain_silence(
+    attempt: Attempt, process: EngineProcess, *, answered: bool
+) -> tuple[Outcome, str]:
     if answered:
         return Outcome.CRASHED, "the engine process answered but left no result file"
     if process.alive:
@@ -147,7 +153,9 @@ def _store_failure(attempt: Attempt, end: AttemptEnd) -> AttemptEnd:
         end.write(attempt.folder)
     except OSError as error:
         (Path(attempt.folder) / RESULT_FILE).unlink(missing_ok=True)
-        return AttemptEnd(Outcome.CRASHED, trouble=f"{attempt.folder}: cannot be written ({error.strerror})")
+        return AttemptEnd(
+            Outcome.CRASHED, trouble=f"{attempt.folder}: cannot be written ({error.strerror})"
+        )
     finally:
         with contextlib.suppress(OSError):
             (Path(attempt.folder) / f".probe.{os.getpid()}").unlink(missing_ok=True)

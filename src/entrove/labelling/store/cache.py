@@ -65,17 +65,29 @@ class LabelCache:
         """The label of this structure at this level, in the atom order of `atoms`, or None."""
         return self.get_by_hash(content_hash(atoms), atoms, level)
 
-    def get_by_hash(self, structure_hash: str, atoms: Atoms, level: LevelOfTheory | str) -> Label | None:
+    def get_by_hash(
+        self, structure_hash: str, atoms: Atoms, level: LevelOfTheory | str
+    ) -> Label | None:
         """As `get`, for a caller who knows the content hash of `atoms` already."""
         with self._errors():
             row = self._connection.execute(
                 f"SELECT {_LABEL_COLUMNS} FROM labels WHERE structure_hash = ? AND level_hash = ?",
                 (structure_hash, _hash_of(level)),
             ).fetchone()
-        return None if row is None else _label_from_row(row).reordered(np.argsort(canonical_order(atoms)))
+        return (
+            None
+            if row is None
+            else _label_from_row(row).reordered(np.argsort(canonical_order(atoms)))
+        )
 
     def put(
-        self, atoms: Atoms, label: Label, level: LevelOfTheory, *, electrons: int = 0, kpoints: int = 1
+        self,
+        atoms: Atoms,
+        label: Label,
+        level: LevelOfTheory,
+        *,
+        electrons: int = 0,
+        kpoints: int = 1,
     ) -> None:
         """Store a label whose forces are in the order of `atoms`, in one transaction, which ends this process's claim.
 
@@ -155,7 +167,9 @@ class LabelCache:
             )
 
     def states(
-        self, level: LevelOfTheory | str | None = None, structure_hashes: Iterable[str] | None = None
+        self,
+        level: LevelOfTheory | str | None = None,
+        structure_hashes: Iterable[str] | None = None,
     ) -> list[LabelState]:
         """The state of every label, oldest first; of one level or of some structures only."""
         wanted = None if structure_hashes is None else set(structure_hashes)
@@ -184,7 +198,9 @@ class LabelCache:
     def levels(self) -> list[LevelOfTheory]:
         """Every level of theory that a label was ever stored at."""
         with self._errors():
-            rows = self._connection.execute("SELECT engine, settings FROM levels ORDER BY rowid").fetchall()
+            rows = self._connection.execute(
+                "SELECT engine, settings FROM levels ORDER BY rowid"
+            ).fetchall()
         return [LevelOfTheory(*row) for row in rows]
 
     def labelled_structures(self, level: LevelOfTheory | str) -> Iterator[Atoms]:

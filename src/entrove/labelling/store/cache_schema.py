@@ -11,7 +11,18 @@ SCHEMA_VERSION = 1
 APPLICATION_ID = 0x454E5452
 """Marks the file as Entrove's ('ENTR'), in SQLite's own header."""
 
-NETWORK_FILESYSTEMS = ("nfs", "nfs4", "lustre", "gpfs", "beegfs", "cifs", "smb3", "ceph", "afs", "fuse.sshfs")
+NETWORK_FILESYSTEMS = (
+    "nfs",
+    "nfs4",
+    "lustre",
+    "gpfs",
+    "beegfs",
+    "cifs",
+    "smb3",
+    "ceph",
+    "afs",
+    "fuse.sshfs",
+)
 
 _SCHEMA = (
     "CREATE TABLE levels (hash TEXT PRIMARY KEY, engine TEXT NOT NULL, settings TEXT NOT NULL)",
@@ -50,7 +61,9 @@ def open_database(path: Path, busy_timeout_s: float) -> sqlite3.Connection:
         path.parent.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(path, timeout=busy_timeout_s, isolation_level=None)
         # Write-ahead logging needs shared memory, which network file systems do not have.
-        connection.execute(f"PRAGMA journal_mode = {'DELETE' if network_filesystem(path) else 'WAL'}")
+        connection.execute(
+            f"PRAGMA journal_mode = {'DELETE' if network_filesystem(path) else 'WAL'}"
+        )
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
         _create_or_check(path, connection)
@@ -125,5 +138,7 @@ def explain_database_error(path: Path, error: Exception) -> str:
         "not a database": "it is no label cache; move it away or give another path under labelling: cache",
         "malformed": "it is damaged; move it away: labels whose folders were kept are collected again",
     }
-    remedy = next((words for key, words in remedies.items() if key in text), "check the file and its disk")
+    remedy = next(
+        (words for key, words in remedies.items() if key in text), "check the file and its disk"
+    )
     return f"label cache {path}: {text}: {remedy}"

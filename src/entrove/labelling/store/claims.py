@@ -47,7 +47,8 @@ def take(connection: sqlite3.Connection, structure_hash: str, level_hash: str) -
 def renew(connection: sqlite3.Connection) -> None:
     """Let the heart of every claim of this process beat."""
     connection.execute(
-        "UPDATE claims SET heartbeat = ? WHERE host = ? AND pid = ?", (time.time(), *_this_process())
+        "UPDATE claims SET heartbeat = ? WHERE host = ? AND pid = ?",
+        (time.time(), *_this_process()),
     )
 
 

@@ -71,7 +71,10 @@ def _read_label(atoms: Atoms, level: LevelOfTheory) -> tuple[AttemptEnd, str]:
     )
     stranger = str(atoms.info.get(LEVEL_KEY, level.hash))
     if stranger != level.hash:
-        return end, f"it says itself that its level of theory is {stranger}, and this one is {level.hash}"
+        return (
+            end,
+            f"it says itself that its level of theory is {stranger}, and this one is {level.hash}",
+        )
     missing = [name for name, value in (("energy", energy), ("forces", forces)) if value is None]
     if stress is None and atoms.pbc.all():
         missing.append("stress")
@@ -83,7 +86,9 @@ def _full_stress(stress: np.ndarray) -> list[list[float]]:
     return (array if array.shape == (3, 3) else voigt_6_to_full_3x3_stress(array)).tolist()
 
 
-def _to_label(structure_hash: str, level: LevelOfTheory, end: AttemptEnd, path: Path, index: int) -> Label:
+def _to_label(
+    structure_hash: str, level: LevelOfTheory, end: AttemptEnd, path: Path, index: int
+) -> Label:
     return Label(
         structure_hash=structure_hash,
         level_of_theory=level.hash,

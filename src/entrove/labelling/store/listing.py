@@ -56,7 +56,8 @@ def release_quarantined(
     failed = [
         state
         for state in list_states(work_folder, cache, named or ())
-        if state.outcome is not Outcome.CONVERGED and (named is None or state.structure_hash in named)
+        if state.outcome is not Outcome.CONVERGED
+        and (named is None or state.structure_hash in named)
     ]
     for state in failed:
         # The folder first: were the process killed in between, the label would still be listed.

@@ -57,7 +57,9 @@ class NequIPFeatures:
             data = self._model.graph(state)
             centre, neighbour = data[key.EDGE_INDEX_KEY]
             shifts = data[key.EDGE_CELL_SHIFT_KEY]
-            offsets = torch.einsum("ps,psc->pc", shifts, state.row_vector_cell[state.system_idx[centre]])
+            offsets = torch.einsum(
+                "ps,psc->pc", shifts, state.row_vector_cell[state.system_idx[centre]]
+            )
             vectors = state.positions[neighbour] + offsets - state.positions[centre]
             vectors = vectors.detach().requires_grad_(pull_back)
             data[key.EDGE_VECTORS_KEY] = vectors

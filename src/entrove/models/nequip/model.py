@@ -96,9 +96,13 @@ class NequIPModel(ModelInterface):
         state = state.to(device=self._device, dtype=self._dtype)
         with default_dtype(torch.float64):
             outputs = [self.inner(piece) for piece in self._cut(state)]
-        results = {name: torch.cat([one[name] for one in outputs]).to(self._dtype) for name in outputs[0]}
+        results = {
+            name: torch.cat([one[name] for one in outputs]).to(self._dtype) for name in outputs[0]
+        }
         if "stress" not in results:
-            results["stress"] = torch.zeros(state.n_systems, 3, 3, dtype=self._dtype, device=self._device)
+            results["stress"] = torch.zeros(
+                state.n_systems, 3, 3, dtype=self._dtype, device=self._device
+            )
         return finish_results(state, results)
 
     def _cut(self, state: SimState) -> list[SimState]:
@@ -215,7 +219,9 @@ def _find_file(name: str, suffix: str) -> Path | None:
     folder = os.environ.get(MODELS_FOLDER_VARIABLE)
     if not folder:
         return None
-    found = sorted(path for path in Path(folder).glob(f"*{suffix}") if path.name.lower().startswith(name))
+    found = sorted(
+        path for path in Path(folder).glob(f"*{suffix}") if path.name.lower().startswith(name)
+    )
     if len(found) > 1:
         # The names do not tell which version or device is meant.
         raise ModelError(
@@ -227,7 +233,11 @@ def _find_file(name: str, suffix: str) -> Path | None:
 
 def _models_folder() -> str:
     folder = os.environ.get(MODELS_FOLDER_VARIABLE)
-    return f"{folder} ({MODELS_FOLDER_VARIABLE})" if folder else f"a folder named by {MODELS_FOLDER_VARIABLE}"
+    return (
+        f"{folder} ({MODELS_FOLDER_VARIABLE})"
+        if folder
+        else f"a folder named by {MODELS_FOLDER_VARIABLE}"
+    )
 
 
 @contextmanager
@@ -327,7 +337,9 @@ def _register_neighbour_search() -> None:
         data[key.EDGE_CELL_SHIFT_KEY] = found.shifts.to(cell.dtype)
         return data
 
-    lists.register_neighborlist_backend(NEIGHBOUR_BACKEND, add_neighbours, supports_cuda=True, overwrite=True)
+    lists.register_neighborlist_backend(
+        NEIGHBOUR_BACKEND, add_neighbours, supports_cuda=True, overwrite=True
+    )
 
 
 def _features(model: NequIPModel, name: str) -> ModelFeatureMap:

@@ -73,7 +73,9 @@ def _trunk(network: Any) -> Any:
     names = list(modules)
     before = OrderedDict((name, modules[name]) for name in names[: names.index(READOUT)])
     sequential = require("sevenn.nn.sequential", extra="sevennet")
-    trunk = sequential.AtomGraphSequential(before, cutoff=network.cutoff, type_map=network.type_map)
+    trunk = sequential.AtomGraphSequential(
+        before, cutoff=network.cutoff, type_map=network.type_map
+    )
     return trunk.eval()
 
 

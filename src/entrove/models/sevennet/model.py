@@ -98,7 +98,9 @@ class SevenNetModel(ModelInterface):
             key.BATCH: state.system_idx,
         }
         if self.modal_index is not None:
-            graph[key.MODAL_TYPE] = torch.full((state.n_systems,), self.modal_index, device=self._device)
+            graph[key.MODAL_TYPE] = torch.full(
+                (state.n_systems,), self.modal_index, device=self._device
+            )
         return graph
 
     def _cut(
@@ -137,7 +139,9 @@ class SevenNetModel(ModelInterface):
         """Atomic energies, forces, and SevenNet's own stress of a graph."""
         key = require("sevenn._keys", extra="sevennet")
         output = self.network(graph)
-        found = (output[name].detach() for name in (key.ATOMIC_ENERGY, key.PRED_FORCE, key.PRED_STRESS))
+        found = (
+            output[name].detach() for name in (key.ATOMIC_ENERGY, key.PRED_FORCE, key.PRED_STRESS)
+        )
         energies, forces, stress = (values.to(self._dtype) for values in found)
         return energies.reshape(-1), forces, stress
 
@@ -186,7 +190,9 @@ def load_sevennet(
         cutoff_A=model.search.cutoff_A,
         batched=True,
         make_calculator=functools.partial(build_calculator, checkpoint, modal, resolved),
-        make_features=functools.partial(_features, model, name if modal is None else f"{name}@{modal}"),
+        make_features=functools.partial(
+            _features, model, name if modal is None else f"{name}@{modal}"
+        ),
     )
 
 
@@ -228,7 +234,9 @@ def pretrained_checkpoint(name: str) -> Path:
     )
 
 
-def build_calculator(checkpoint: str | Path, modal: str | None, device: torch.device) -> Calculator:
+def build_calculator(
+    checkpoint: str | Path, modal: str | None, device: torch.device
+) -> Calculator:
     """Build SevenNet's own ASE calculator, with a network of its own."""
     with default_dtype(torch.float32), known_warnings_hushed():
         module = require("sevenn.calculator", extra="sevennet")
@@ -252,8 +260,12 @@ def _features(model: SevenNetModel, name: str) -> ModelFeatureMap:
 def _check_modal(name: str, network: Any, modal: str | None) -> None:
     known = sorted(network.modal_map or {})
     if known and modal not in known:
-        given = "no fidelity is given" if modal is None else f"'{modal}' is not one of its fidelities"
+        given = (
+            "no fidelity is given" if modal is None else f"'{modal}' is not one of its fidelities"
+        )
         choices = ", ".join(f"{name}@{choice}" for choice in known)
         raise ModelError(f"{name} is a multi-fidelity model and {given}; use one of: {choices}")
     if not known and modal is not None:
-        raise ModelError(f"{name} has a single fidelity but '{modal}' is asked for; leave out '@{modal}'")
+        raise ModelError(
+            f"{name} has a single fidelity but '{modal}' is asked for; leave out '@{modal}'"
+        )

@@ -4,7 +4,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from entrove.campaign.results.results import ErrorRow
-from entrove.report.figures.style import INK, MUTED, Figure, Style, axis, layout, part_title, plot_text
+from entrove.report.figures.style import (
+    INK,
+    MUTED,
+    Figure,
+    Style,
+    axis,
+    layout,
+    part_title,
+    plot_text,
+)
 from entrove.report.summary import (
     ALL,
     QUANTITIES,
@@ -25,7 +34,10 @@ def errors_per_round(rows: Sequence[ErrorRow], phases: Mapping[str, Style]) -> l
 
 
 def _per_round(
-    rows: Sequence[ErrorRow], models: Sequence[ModelKey], quantity: Quantity, phases: Mapping[str, Style]
+    rows: Sequence[ErrorRow],
+    models: Sequence[ModelKey],
+    quantity: Quantity,
+    phases: Mapping[str, Style],
 ) -> Figure:
     data: list[dict[str, Any]] = []
     # The total comes last so that it lies on top.
@@ -42,7 +54,10 @@ def _per_round(
                 "name": title,
                 "x": list(range(len(models))),
                 "y": values,
-                "text": [f"{title}, {plot_text(model.title)} ({plot_text(model.model)})" for model in models],
+                "text": [
+                    f"{title}, {plot_text(model.title)} ({plot_text(model.model)})"
+                    for model in models
+                ],
                 "hovertemplate": f"%{{text}}<br>%{{y:.4g}} {quantity.unit}<extra></extra>",
                 "line": {"color": colour, "width": 3 if is_total else 1.2},
                 "marker": {
@@ -58,7 +73,9 @@ def _per_round(
     x = axis(
         "round",
         tickvals=ticks,
-        ticktext=["untuned" if models[tick].round == 0 else str(models[tick].round) for tick in ticks],
+        ticktext=[
+            "untuned" if models[tick].round == 0 else str(models[tick].round) for tick in ticks
+        ],
         range=[-0.35, max(len(models) - 1, 1) + 0.35],
         zeroline=False,
     )

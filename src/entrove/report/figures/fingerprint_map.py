@@ -33,13 +33,17 @@ def draw_map(
             members = [point for point in points if (point.group, point.phase) == (group, phase)]
             if group == "walker" and len(members) > most_points // max(len(phases), 1):
                 keep = (
-                    np.linspace(0, len(members) - 1, most_points // max(len(phases), 1)).round().astype(int)
+                    np.linspace(0, len(members) - 1, most_points // max(len(phases), 1))
+                    .round()
+                    .astype(int)
                 )
                 members = [members[index] for index in keep]
             if members:
                 data.append(_trace(group, phase, members, look, phases.get(phase)))
     shares = [
-        plot_text(f" ({format_share(fraction, 1.0)} of the variance)") if is_number(fraction) else ""
+        plot_text(f" ({format_share(fraction, 1.0)} of the variance)")
+        if is_number(fraction)
+        else ""
         for fraction in space.explained_variance
     ]
     return Figure(

@@ -12,17 +12,25 @@ MOST_ROUND_NAMES = 6
 
 def gain_per_label(labels: Sequence[LabelRow], pools: Mapping[str, Style]) -> Figure | None:
     """Draw the gain of each label as a bar: by round, and within a round from the largest down."""
-    rows = [label for label in labels if label.gain_nats is not None and is_number(label.gain_nats)]
+    rows = [
+        label for label in labels if label.gain_nats is not None and is_number(label.gain_nats)
+    ]
     if not rows:
         return None
     rows.sort(key=lambda label: (label.round, -(label.gain_nats or 0.0)))
     data = []
     for pool, style in pools.items():
-        members = [(number, label) for number, label in enumerate(rows, start=1) if label.pool == pool]
+        members = [
+            (number, label) for number, label in enumerate(rows, start=1) if label.pool == pool
+        ]
         if members:
             data.append(_bars(members, style))
     rounds = [label.round for label in rows]
-    starts = [number for number, round_ in enumerate(rounds) if number == 0 or rounds[number - 1] != round_]
+    starts = [
+        number
+        for number, round_ in enumerate(rounds)
+        if number == 0 or rounds[number - 1] != round_
+    ]
     return Figure(
         "gain-per-label",
         "",

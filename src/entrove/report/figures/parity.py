@@ -61,11 +61,15 @@ def parity_panels(
     panels: dict[str, list[ParityPanel]] = {title: [] for title in models}
     for number in range(3 if models else 0):
         same_quantity = [quantities[number] for quantities in points.values()]
-        values = np.concatenate([part for each in same_quantity for part in (each.reference, each.predicted)])
+        values = np.concatenate(
+            [part for each in same_quantity for part in (each.reference, each.predicted)]
+        )
         errors = np.concatenate([each.residuals for each in same_quantity])
         span = _padded(values)
         error_span = (
-            [-1.0, 1.0] if not errors.any() else [-1.1 * np.abs(errors).max(), 1.1 * np.abs(errors).max()]
+            [-1.0, 1.0]
+            if not errors.any()
+            else [-1.1 * np.abs(errors).max(), 1.1 * np.abs(errors).max()]
         )
         for place, (title, quantities) in enumerate(points.items()):
             name = f"parity-{quantities[number].name}-{place}"
@@ -154,15 +158,28 @@ def _panel(
         if rows.size:
             data += _markers(points, rows, str(phase), phases.get(phase))
     x = axis(f"reference ({points.unit})", range=span, anchor="y2", nticks=5, zeroline=False)
-    y = axis(f"predicted ({points.unit})", range=span, domain=[0.38, 1.0], nticks=6, zeroline=False)
-    y2 = axis(f"error ({points.error_unit})", range=error_span, domain=[0.0, 0.3], nticks=6, zeroline=False)
+    y = axis(
+        f"predicted ({points.unit})", range=span, domain=[0.38, 1.0], nticks=6, zeroline=False
+    )
+    y2 = axis(
+        f"error ({points.error_unit})",
+        range=error_span,
+        domain=[0.0, 0.3],
+        nticks=6,
+        zeroline=False,
+    )
     return ParityPanel(
         Figure(
             name,
             points.title,
             f"{points.title}: prediction against reference, with the error below",
             data,
-            layout({**x, "automargin": "height"}, y, yaxis2=y2, margin={"l": 64, "r": 14, "t": 10, "b": 48}),
+            layout(
+                {**x, "automargin": "height"},
+                y,
+                yaxis2=y2,
+                margin={"l": 64, "r": 14, "t": 10, "b": 48},
+            ),
             470,
         ),
         len(points.reference),
@@ -179,15 +196,26 @@ def _caption(points: _Points) -> str:
     return f"MAE {mae}, RMSE {rmse} {points.error_unit}"
 
 
-def _markers(points: _Points, rows: np.ndarray, phase: str, style: Style | None) -> list[dict[str, Any]]:
+def _markers(
+    points: _Points, rows: np.ndarray, phase: str, style: Style | None
+) -> list[dict[str, Any]]:
     marker = {
         "color": INK if style is None else style.colour,
         "symbol": "circle" if style is None else style.symbol,
         "size": 7 if len(rows) < 60 else 5,
         "opacity": 0.85 if len(rows) < 60 else 0.5,
     }
-    text = [plot_text(", ".join(word for word in (phase, str(kind)) if word)) for kind in points.kinds[rows]]
-    common = {"type": "scatter", "mode": "markers", "name": plot_text(phase), "marker": marker, "text": text}
+    text = [
+        plot_text(", ".join(word for word in (phase, str(kind)) if word))
+        for kind in points.kinds[rows]
+    ]
+    common = {
+        "type": "scatter",
+        "mode": "markers",
+        "name": plot_text(phase),
+        "marker": marker,
+        "text": text,
+    }
     hover = f"%{{text}}<br>reference %{{x:.4g}} {points.unit}<br>"
     return [
         {

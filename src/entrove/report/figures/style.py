@@ -14,13 +14,24 @@ from entrove.report.formatting import plain_words, shorten
 from entrove.report.summary import ALL
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#B58900", "#56B4E9", "#7A5195", "#8A8F98")
-DARK_PALETTE = ("#4FA8DE", "#F08A3C", "#2FC79B", "#E3A3C6", "#E3B93C", "#9AD4F5", "#B08CCB", "#A9AFB8")
+DARK_PALETTE = (
+    "#4FA8DE",
+    "#F08A3C",
+    "#2FC79B",
+    "#E3A3C6",
+    "#E3B93C",
+    "#9AD4F5",
+    "#B08CCB",
+    "#A9AFB8",
+)
 SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "triangle-down", "star", "x")
 
 INK, DARK_INK = "#1F252B", "#E8EAED"
 MUTED, DARK_MUTED = "#69737D", "#9AA4AE"
 
-DARK_COLOURS = dict(zip((*PALETTE, INK, MUTED), (*DARK_PALETTE, DARK_INK, DARK_MUTED), strict=True))
+DARK_COLOURS = dict(
+    zip((*PALETTE, INK, MUTED), (*DARK_PALETTE, DARK_INK, DARK_MUTED), strict=True)
+)
 """What each colour becomes on a dark page."""
 
 
@@ -91,4 +102,11 @@ def axis(title: str, **settings: Any) -> dict[str, Any]:
 def layout(x: dict[str, Any], y: dict[str, Any], **settings: Any) -> dict[str, Any]:
     """Describe a plot without legend and title: the page has them outside of the plot."""
     margin = {"l": 56, "r": 14, "t": 10, "b": 48}
-    return {"xaxis": x, "yaxis": y, "margin": margin, "showlegend": False, "hovermode": "closest", **settings}
+    return {
+        "xaxis": x,
+        "yaxis": y,
+        "margin": margin,
+        "showlegend": False,
+        "hovermode": "closest",
+        **settings,
+    }

@@ -88,7 +88,9 @@ class EntropyCalculator(Calculator):
         changes = list(super().check_state(atoms, tol=tol))
         return changes if self._is_up_to_date() else [*changes, "bias"]
 
-    def get_property(self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True) -> Any:
+    def get_property(
+        self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True
+    ) -> Any:
         """Give a result for these atoms, or for those of the last calculation.
 
         Raises `StructureError` when there were none yet.
@@ -117,7 +119,11 @@ class EntropyCalculator(Calculator):
         assert self.atoms is not None
         self.results = {}
         now = self._now()
-        if self._seen is not None and self._seen.base is now.base and not self._seen.has_parameters_of(now):
+        if (
+            self._seen is not None
+            and self._seen.base is now.base
+            and not self._seen.has_parameters_of(now)
+        ):
             self.base.reset()  # not every calculator of ASE forgets its results when it is set
         energy = _number(self.base.get_potential_energy(self.atoms))
         forces = np.array(self.base.get_forces(self.atoms), dtype=float)
@@ -141,8 +147,15 @@ class EntropyCalculator(Calculator):
 
     def _now(self) -> "_Seen":
         # A dataset gives the same functional until it changes.
-        functional = self.dataset.functional() if isinstance(self.dataset, EntropyDataset) else self.dataset
-        return _Seen(self.kappa_eV, functional, self.base, dict(getattr(self.base, "parameters", None) or {}))
+        functional = (
+            self.dataset.functional() if isinstance(self.dataset, EntropyDataset) else self.dataset
+        )
+        return _Seen(
+            self.kappa_eV,
+            functional,
+            self.base,
+            dict(getattr(self.base, "parameters", None) or {}),
+        )
 
     def _is_up_to_date(self) -> bool:
         return self._seen is not None and self._seen.equals(self._now())
@@ -216,7 +229,9 @@ def _features_for(entropy: EntropyDataset | Entropy, given: FeatureMap | None) -
         return entropy.features
     features = given if given is not None else getattr(entropy, "features", None)
     if features is None:
-        raise ConfigError("an entropy needs a feature map; pass features=, for example GaussianOverlap()")
+        raise ConfigError(
+            "an entropy needs a feature map; pass features=, for example GaussianOverlap()"
+        )
     require_same_features(features, entropy)
     return features
 

@@ -44,7 +44,9 @@ def entropy_gradient(
     """
     result = EntropyGradient.nothing(state)
     finite = reduce_atoms(state.positions.abs().amax(dim=1), state, reduce="amax").isfinite()
-    wanted = torch.tensor([functional is not None for functional in functionals], device=state.device)
+    wanted = torch.tensor(
+        [functional is not None for functional in functionals], device=state.device
+    )
     chosen = finite & wanted & state.cell.isfinite().all(dim=2).all(dim=1)
     if not bool(chosen.any()):
         return result

@@ -19,7 +19,11 @@ from entrove.entropy.functional import Entropy
 from entrove.errors import ConfigError
 from entrove.features import FeatureMap
 from entrove.sampling.batch import reduce_atoms
-from entrove.sampling.bias.calculator import EntropyCalculator, check_strength, require_same_features
+from entrove.sampling.bias.calculator import (
+    EntropyCalculator,
+    check_strength,
+    require_same_features,
+)
 from entrove.sampling.bias.entropy_gradient import EntropyGradient, entropy_gradient
 from entrove.sampling.precision import in_double, plain_state
 
@@ -59,7 +63,9 @@ class EntropyBias(ModelInterface):
                 "give one of each for every system"
             )
         if features is None and any(functional is not None for functional in functionals):
-            raise ConfigError("an entropy needs a feature map; pass features=, for example GaussianOverlap")
+            raise ConfigError(
+                "an entropy needs a feature map; pass features=, for example GaussianOverlap"
+            )
         for functional in {id(one): one for one in functionals}.values():
             require_same_features(features, functional)
         self.base = in_double(base)
@@ -75,7 +81,11 @@ class EntropyBias(ModelInterface):
 
     @classmethod
     def for_dataset(
-        cls, base: ModelInterface, dataset: EntropyDataset, kappa_eV: float | Sequence[float], systems: int
+        cls,
+        base: ModelInterface,
+        dataset: EntropyDataset,
+        kappa_eV: float | Sequence[float],
+        systems: int,
     ) -> "EntropyBias":
         """Bias each of `systems` systems against the dataset as it is now, with the dataset's own features.
 
@@ -102,7 +112,9 @@ class EntropyBias(ModelInterface):
         base = self.base(plain_state(state, torch.float64), **kwargs)
         slope = self._slope(state)
         length = slope.positions.norm(dim=1)
-        kappa = self._bounded(reduce_atoms(length, state, reduce="amax"), slope.strain.norm(dim=(1, 2)))
+        kappa = self._bounded(
+            reduce_atoms(length, state, reduce="amax"), slope.strain.norm(dim=(1, 2))
+        )
         results = dict(base)
         results["base_energy"] = base["energy"]
         results["base_forces"] = base["forces"]
@@ -114,14 +126,17 @@ class EntropyBias(ModelInterface):
         if "stress" in base:
             # Molecules have no volume, and no stress to bias.
             volume = state.volume.abs()
-            density = torch.where((kappa > 0) & (volume > 0), kappa / volume.clamp_min(1e-300), 0.0)
+            density = torch.where(
+                (kappa > 0) & (volume > 0), kappa / volume.clamp_min(1e-300), 0.0
+            )
             results["stress"] = base["stress"] - density[:, None, None] * slope.strain
         return results
 
     def _slope(self, state: SimState) -> EntropyGradient:
         active = (self.kappa_eV > 0).tolist()
         functionals = [
-            functional if on else None for functional, on in zip(self.functionals, active, strict=True)
+            functional if on else None
+            for functional, on in zip(self.functionals, active, strict=True)
         ]
         if self.features is None or not any(functional is not None for functional in functionals):
             return EntropyGradient.nothing(state)
@@ -140,5 +155,7 @@ class EntropyBias(ModelInterface):
             (self.largest_bias_virial_eV, strain),
         ):
             if bound is not None:
-                kappa = torch.where(slope > 0, torch.minimum(kappa, bound / slope.clamp_min(1e-300)), kappa)
+                kappa = torch.where(
+                    slope > 0, torch.minimum(kappa, bound / slope.clamp_min(1e-300)), kappa
+                )
         return kappa

@@ -31,7 +31,10 @@ class FingerprintOrder:
         ones = torch.ones_like(group, dtype=values.dtype)
         sizes = torch.zeros(int(group.max()) + 1, dtype=values.dtype, device=values.device)
         sizes = sizes.index_add(0, group, ones)
-        means = values.new_zeros(len(sizes), values.shape[1]).index_add(0, group, values) / sizes[:, None]
+        means = (
+            values.new_zeros(len(sizes), values.shape[1]).index_add(0, group, values)
+            / sizes[:, None]
+        )
         away = values - means[group]
         atoms = values.new_zeros(n_systems).index_add(0, system_idx, ones)
         total = values.new_zeros(n_systems).index_add(0, system_idx, away.square().sum(dim=1))
@@ -57,4 +60,6 @@ class OrderingModel(ModelInterface):
         """Evaluate base and variance together; see `EntropyBias` for the keys."""
         systems = state.cell.shape[0]
         weights = torch.full((systems,), self.weight_eV, dtype=torch.float64, device=self.device)
-        return EntropyBias(self.base, self.features, [self.order] * systems, weights)(state, **kwargs)
+        return EntropyBias(self.base, self.features, [self.order] * systems, weights)(
+            state, **kwargs
+        )

@@ -23,7 +23,9 @@ def generate_anchors(
 ) -> list[Candidate]:
     """Make the anchors of every phase at every pressure; no structure comes twice, whatever its pressure."""
     settings = config.anchors
-    relaxed = [Candidate(one.atoms, "anchors", "relaxed", one.phase, one.pressure_GPa) for one in starts]
+    relaxed = [
+        Candidate(one.atoms, "anchors", "relaxed", one.phase, one.pressure_GPa) for one in starts
+    ]
     deformed = deform(starts, settings.volume_strains, settings.shears, "anchors")
     thermal = run_plain_md(
         starts,

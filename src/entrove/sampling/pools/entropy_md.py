@@ -47,7 +47,9 @@ def begin(
 ) -> Exploration:
     """Place the walkers and thermalise them without bias."""
     return Exploration(
-        thermalise(init_walkers(walkers, structures, model, config, rng), model, config, on_step=on_step)
+        thermalise(
+            init_walkers(walkers, structures, model, config, rng), model, config, on_step=on_step
+        )
     )
 
 
@@ -68,7 +70,13 @@ def advance(
     that `trajectory_every` asks for.
     """
     walkers, snapshots = run_chunk(
-        exploration.walkers, model, features, functionals, config, on_step=on_step, on_frame=recorder
+        exploration.walkers,
+        model,
+        features,
+        functionals,
+        config,
+        on_step=on_step,
+        on_frame=recorder,
     )
     if recorder is not None:
         recorder.write_chunk(exploration.chunks_done(config))

@@ -29,7 +29,11 @@ def generate_hold_out(
     """
     settings = config.hold_out
     deformed = deform(
-        starts, settings.volume_strains, settings.shears, "validation", planes=settings.shear_planes
+        starts,
+        settings.volume_strains,
+        settings.shears,
+        "validation",
+        planes=settings.shear_planes,
     )
     hottest = [settings.temperature_factor * max(temperatures_K)]
     hot = run_plain_md(

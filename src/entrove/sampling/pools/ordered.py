@@ -83,7 +83,10 @@ def generate_ordered(
         return []
     relaxed = _relax_twice(origins, model, features, config)
     seeds = relax_at_pressure(
-        model, [one.atoms for one in starts], [one.pressure_GPa for one in starts], config.relaxation
+        model,
+        [one.atoms for one in starts],
+        [one.pressure_GPa for one in starts],
+        config.relaxation,
     )
     known = [_Crystal.of(one) for one in seeds]
     cells = []
@@ -95,7 +98,9 @@ def generate_ordered(
             known.append(crystal)
         cells.append(
             OrderedCell(
-                candidate=Candidate(result.atoms, "ordered", kind, start.phase, start.pressure_GPa),
+                candidate=Candidate(
+                    result.atoms, "ordered", kind, start.phase, start.pressure_GPa
+                ),
                 space_group=crystal.space_group,
                 enthalpy_eV_per_atom=result.enthalpy_eV / len(result.atoms),
                 largest_force_eV_per_A=result.largest_force_eV_per_A,
@@ -131,9 +136,15 @@ def _relax_twice(
     rough = config.relaxation.model_copy(update={"largest_steps": settings.biased_steps})
     results = [
         replace(one, energy_eV=float("nan"))
-        for one in relax_at_pressure(ordering, [origin.atoms for origin in origins], pressures, rough)
+        for one in relax_at_pressure(
+            ordering, [origin.atoms for origin in origins], pressures, rough
+        )
     ]
-    going_on = [index for index, one in enumerate(results) if one.outcome is not RelaxationOutcome.NOT_FINITE]
+    going_on = [
+        index
+        for index, one in enumerate(results)
+        if one.outcome is not RelaxationOutcome.NOT_FINITE
+    ]
     relaxed = relax_at_pressure(
         model,
         [results[index].atoms for index in going_on],
@@ -176,7 +187,12 @@ def place_at_random(atoms: Atoms, rng: np.random.Generator) -> Atoms:
         apart = trials[:, None, None] - placed[None, :, None] + images
         room = np.linalg.norm(apart @ crystal.cell.array, axis=-1).min(axis=(1, 2), initial=np.inf)
         placed = np.vstack([placed, trials[room.argmax()]])
-    return Atoms(numbers=rng.permutation(atoms.numbers), scaled_positions=placed, cell=crystal.cell, pbc=True)
+    return Atoms(
+        numbers=rng.permutation(atoms.numbers),
+        scaled_positions=placed,
+        cell=crystal.cell,
+        pbc=True,
+    )
 
 
 @dataclass(frozen=True)
@@ -214,7 +230,11 @@ def find_space_group(atoms: Atoms) -> str:
     """
     if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell.array).all()):
         return "unknown"
-    crystal = (atoms.cell.array.tolist(), atoms.get_scaled_positions().tolist(), atoms.numbers.tolist())
+    crystal = (
+        atoms.cell.array.tolist(),
+        atoms.get_scaled_positions().tolist(),
+        atoms.numbers.tolist(),
+    )
     with warnings.catch_warnings():
         # spglib 2.7 announces with every call that it will raise where it now returns None; both are met here.
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -245,7 +265,9 @@ def _why_not(
         return f"stress off its pressure by {stress:.3g} GPa, above {limit:g} ({result.outcome})"
     ratio = float(shortest_bond_ratio(gather_batch([result.atoms], model))[0])
     if not ratio >= guards.shortest_distance:
-        return f"shortest bond {ratio:.2f} of the covalent radii, below {guards.shortest_distance:g}"
+        return (
+            f"shortest bond {ratio:.2f} of the covalent radii, below {guards.shortest_distance:g}"
+        )
     growth = result.atoms.get_volume() / start.atoms.get_volume()
     if not guards.smallest_volume_ratio <= growth <= guards.largest_volume_ratio:
         how = "fell apart" if growth > 1 else "collapsed"

@@ -57,7 +57,9 @@ def deform(
     return candidates
 
 
-def without_copies(candidates: Sequence[Candidate], known: Sequence[Atoms] = ()) -> list[Candidate]:
+def without_copies(
+    candidates: Sequence[Candidate], known: Sequence[Atoms] = ()
+) -> list[Candidate]:
     """Drop candidates that copy an earlier one, or one of `known`.
 
     A phase compressed to 0.92 of its volume and the same phase relaxed at 10 GPa can be one structure;
@@ -80,7 +82,9 @@ def is_copy(one: Atoms, other: Atoms) -> bool:
     if len(one) != len(other) or (one.numbers != other.numbers).any():
         return False
     lengths = one.cell.lengths()
-    if (np.linalg.norm(one.cell.array - other.cell.array, axis=1) > SAME_LENGTH_FRACTION * lengths).any():
+    if (
+        np.linalg.norm(one.cell.array - other.cell.array, axis=1) > SAME_LENGTH_FRACTION * lengths
+    ).any():
         return False
     shift = one.get_scaled_positions(wrap=False) - other.get_scaled_positions(wrap=False)
     shift = (shift - np.round(shift)) @ one.cell.array

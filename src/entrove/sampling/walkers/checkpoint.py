@@ -25,7 +25,8 @@ logger = logging.getLogger(__name__)
 SCHEMA = 1
 
 _STATES: dict[str, type[SimState]] = {
-    one.__name__: one for one in (SimState, MDState, NPTLangevinIsotropicState, NPTLangevinAnisotropicState)
+    one.__name__: one
+    for one in (SimState, MDState, NPTLangevinIsotropicState, NPTLangevinAnisotropicState)
 }
 
 

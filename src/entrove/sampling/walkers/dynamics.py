@@ -62,7 +62,9 @@ class Dynamics:
 
     def __getitem__(self, rows: Tensor) -> "Dynamics":
         """Return the dynamics of some of the systems."""
-        return replace(self, temperature_K=self.temperature_K[rows], pressure_GPa=self.pressure_GPa[rows])
+        return replace(
+            self, temperature_K=self.temperature_K[rows], pressure_GPa=self.pressure_GPa[rows]
+        )
 
     @property
     def kT_eV(self) -> Float[Tensor, " systems"]:
@@ -81,7 +83,9 @@ class Dynamics:
     def _pressure_eV_per_A3(self) -> Float[Tensor, " systems"]:
         return self.pressure_GPa * gpa_to_ev_per_a3(1.0)
 
-    def start(self, state: SimState, model: ModelInterface, *, at_minimum: bool = False) -> MDState:
+    def start(
+        self, state: SimState, model: ModelInterface, *, at_minimum: bool = False
+    ) -> MDState:
         """Evaluate the model, draw Maxwell-Boltzmann momenta from `state.rng`, and return an MD state.
 
         `at_minimum` says that the structures are relaxed: their momenta are hotter, see `HEAT_AT_MINIMUM`.
@@ -99,7 +103,11 @@ class Dynamics:
         total_mass = torch.zeros_like(counts).index_add_(0, state.system_idx, state.masses)
         barostat_time = self.barostat_time_fs * INTERNAL_TIME_PER_FS
         cell_mass = (counts + 1) * self.kT_eV * barostat_time**2
-        init = npt_langevin_isotropic_init if self.barostat == "isotropic" else npt_langevin_anisotropic_init
+        init = (
+            npt_langevin_isotropic_init
+            if self.barostat == "isotropic"
+            else npt_langevin_anisotropic_init
+        )
         return init(
             state,
             model,
@@ -113,7 +121,9 @@ class Dynamics:
     def step(self, state: MDState, model: ModelInterface) -> MDState:
         """Advance every system by one time step; the state is changed in place and returned."""
         if self.ensemble == "nvt":
-            return nvt_langevin_step(state, model, dt=self._dt, kT=self.kT_eV, gamma=self._friction)
+            return nvt_langevin_step(
+                state, model, dt=self._dt, kT=self.kT_eV, gamma=self._friction
+            )
         if self.barostat == "isotropic":
             assert isinstance(state, NPTLangevinIsotropicState)
             pressure = self._pressure_eV_per_A3
@@ -126,7 +136,9 @@ class Dynamics:
             state, model, dt=self._dt, kT=self.kT_eV, external_pressure=pressure
         )
 
-    def fresh_momenta(self, state: MDState, *, at_minimum: bool = False) -> Float[Tensor, "atoms 3"]:
+    def fresh_momenta(
+        self, state: MDState, *, at_minimum: bool = False
+    ) -> Float[Tensor, "atoms 3"]:
         """Draw Maxwell-Boltzmann momenta for every system from `state.rng`, at rest as a whole.
 
         They are hotter for systems `at_minimum`, as in `start`.

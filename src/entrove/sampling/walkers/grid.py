@@ -42,7 +42,11 @@ class Walker:
         """Entropy, mode and strength for people."""
         if not self.biased:
             return "unbiased"
-        strength = f"kappa {self.kappa_eV:g} eV" if self.fraction is None else f"fraction {self.fraction:g}"
+        strength = (
+            f"kappa {self.kappa_eV:g} eV"
+            if self.fraction is None
+            else f"fraction {self.fraction:g}"
+        )
         return f"{self.entropy}, {self.mode.replace('_', ' ')}, {strength}"
 
 
@@ -54,7 +58,9 @@ def plan_walkers(
     Raises `ConfigError` when there is no start or no temperature, or when a temperature is not positive.
     """
     if not starts:
-        raise ConfigError("no relaxed phase to start walkers from; check the seeds and their relaxation")
+        raise ConfigError(
+            "no relaxed phase to start walkers from; check the seeds and their relaxation"
+        )
     if not temperatures_K or min(temperatures_K) <= 0:
         raise ConfigError(
             f"temperatures_K={list(temperatures_K)} is not allowed; give at least one, each above 0 K"

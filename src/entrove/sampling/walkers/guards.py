@@ -69,7 +69,9 @@ def find_violations(
     for row, column in enumerate(failed.T.tolist()):
         if any(column):
             check = checks[column.index(True)]
-            violations.append(Violation(row, check.reason, float(check.value[row]), float(check.limit[row])))
+            violations.append(
+                Violation(row, check.reason, float(check.value[row]), float(check.limit[row]))
+            )
     return violations
 
 
@@ -83,7 +85,9 @@ class _Check:
     failed: Bool[Tensor, " systems"]
 
 
-def _checks(state: MDState, reference: Reference, limits: GuardSettings, *, distances: bool) -> list[_Check]:
+def _checks(
+    state: MDState, reference: Reference, limits: GuardSettings, *, distances: bool
+) -> list[_Check]:
     base = state.base_forces if state.has_extras("base_forces") else state.forces
     force = reduce_atoms(base.norm(dim=1), state, reduce="amax")
     volume = torch.det(state.cell).abs() / reference.volume_A3
@@ -96,8 +100,12 @@ def _checks(state: MDState, reference: Reference, limits: GuardSettings, *, dist
     hottest = reference.temperature_K * (limits.largest_temperature_ratio + fluctuation)
     checks = [_Check(GuardReason.NOT_FINITE, total, torch.full_like(total, torch.inf), ~finite)]
 
-    def add(reason: GuardReason, value: Tensor, limit: Tensor | float, *, below: bool = False) -> None:
-        limits_of_all = torch.as_tensor(limit, dtype=value.dtype, device=value.device).expand_as(value)
+    def add(
+        reason: GuardReason, value: Tensor, limit: Tensor | float, *, below: bool = False
+    ) -> None:
+        limits_of_all = torch.as_tensor(limit, dtype=value.dtype, device=value.device).expand_as(
+            value
+        )
         failed = value < limits_of_all if below else value > limits_of_all
         checks.append(_Check(reason, value, limits_of_all, failed))
 
@@ -109,7 +117,9 @@ def _checks(state: MDState, reference: Reference, limits: GuardSettings, *, dist
     return checks
 
 
-def _bonds_of_finite(state: SimState, finite: Bool[Tensor, " systems"]) -> Float[Tensor, " systems"]:
+def _bonds_of_finite(
+    state: SimState, finite: Bool[Tensor, " systems"]
+) -> Float[Tensor, " systems"]:
     """Shortest bond ratios of the systems whose numbers can be trusted; `inf` for the others."""
     if bool(finite.all()):
         return shortest_bond_ratio(plain_state(state, torch.float64))
@@ -130,5 +140,7 @@ def shortest_bond_ratio(state: SimState) -> Float[Tensor, " systems"]:
     ]
     pairs = NeighbourSearch(float(2 * radii.max()))(state)
     ratio = pairs.vectors.norm(dim=1) / (radii[pairs.centre] + radii[pairs.neighbour])
-    shortest = torch.full((state.cell.shape[0],), torch.inf, dtype=state.dtype, device=state.device)
+    shortest = torch.full(
+        (state.cell.shape[0],), torch.inf, dtype=state.dtype, device=state.device
+    )
     return shortest.scatter_reduce(0, state.system_idx[pairs.centre], ratio, reduce="amin")

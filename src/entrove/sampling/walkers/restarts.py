@@ -54,7 +54,9 @@ class RestartSummary:
     by_reason: dict[GuardReason, int]
 
 
-def summarise_restarts(walkers: Sequence[Walker], restarts: Sequence[Restart]) -> list[RestartSummary]:
+def summarise_restarts(
+    walkers: Sequence[Walker], restarts: Sequence[Restart]
+) -> list[RestartSummary]:
     """Count the restarts of every walker, those without any included."""
     summaries = []
     for walker in walkers:
@@ -110,7 +112,9 @@ def restore_systems(
     if isinstance(md, NPTLangevinIsotropicState | NPTLangevinAnisotropicState):
         moving = cast("NPTLangevinIsotropicState", md)
         at_rest = rows.reshape(-1, *([1] * (moving.cell_positions.ndim - 1)))
-        moving.reference_cell = torch.where(rows[:, None, None], source.cell, moving.reference_cell)
+        moving.reference_cell = torch.where(
+            rows[:, None, None], source.cell, moving.reference_cell
+        )
         moving.cell_positions = torch.where(at_rest, 0.0, moving.cell_positions)
         moving.cell_velocities = torch.where(at_rest, 0.0, moving.cell_velocities)
     evaluate_systems(md, rows, model)

@@ -64,7 +64,9 @@ def init_walkers(
     start = gather_batch(structures, model, needs_volume=config.ensemble == "npt")
     relaxed = start.clone()
     start.rng = torch.Generator(device=start.device).manual_seed(seed)
-    bias = EntropyBias(model, None, [None] * len(walkers), torch.zeros(len(walkers), dtype=torch.float64))
+    bias = EntropyBias(
+        model, None, [None] * len(walkers), torch.zeros(len(walkers), dtype=torch.float64)
+    )
     dynamics = dynamics_of(walkers, config, start.device)
     md = dynamics.start(start, bias, at_minimum=starts_hot(config))
     rng_state = md.rng.get_state()
@@ -86,7 +88,11 @@ def init_walkers(
 
 
 def thermalise(
-    state: WalkersState, model: ModelInterface, config: SamplingConfig, *, on_step: Progress | None = None
+    state: WalkersState,
+    model: ModelInterface,
+    config: SamplingConfig,
+    *,
+    on_step: Progress | None = None,
 ) -> WalkersState:
     """Run `thermalise_steps` without bias, and measure the thermal force scale in their second half."""
     run = Stepper(state, model, None, None, config)
@@ -137,7 +143,11 @@ def run_chunk(
         run.advance(look_closely=at_snapshot)
         if at_snapshot:
             snapshots += run.take_snapshots(pool, kind)
-        if on_frame is not None and config.trajectory_every and run.step % config.trajectory_every == 0:
+        if (
+            on_frame is not None
+            and config.trajectory_every
+            and run.step % config.trajectory_every == 0
+        ):
             on_frame(run.step, run.walkers, run.md)
         if on_step is not None:
             on_step(done, config.chunk_steps)

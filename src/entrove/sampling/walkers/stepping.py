@@ -18,7 +18,12 @@ from entrove.sampling.config import SamplingConfig
 from entrove.sampling.walkers.dynamics import HEAT_AT_MINIMUM, Dynamics
 from entrove.sampling.walkers.grid import Walker
 from entrove.sampling.walkers.guards import Reference, Violation, find_violations
-from entrove.sampling.walkers.restarts import Restart, RestartedFrom, evaluate_systems, restore_systems
+from entrove.sampling.walkers.restarts import (
+    Restart,
+    RestartedFrom,
+    evaluate_systems,
+    restore_systems,
+)
 from entrove.sampling.walkers.state import NEVER, WalkersState
 
 logger = logging.getLogger(__name__)
@@ -54,8 +59,13 @@ class Stepper:
         self.md.rng = torch.Generator(device=self.md.device)
         self.md.rng.set_state(state.rng_state)
         self.dynamics = dynamics_of(self.walkers, config, self.md.device)
-        self.reference = Reference(self.dynamics.temperature_K, torch.det(state.relaxed.cell).abs())
-        entropies = [None if functionals is None else functional_of(one, functionals) for one in self.walkers]
+        self.reference = Reference(
+            self.dynamics.temperature_K, torch.det(state.relaxed.cell).abs()
+        )
+        entropies = [
+            None if functionals is None else functional_of(one, functionals)
+            for one in self.walkers
+        ]
         self.bias = EntropyBias(model, features, entropies, self.strengths.kappa_eV)
         self._set_strengths()
         # The entropies have changed since the last evaluation: the first half step needs new forces.
@@ -83,10 +93,18 @@ class Stepper:
         settled = [walker.index not in just_restarted for walker in self.walkers]
         ready = torch.tensor(settled, device=self.md.device) & (self.quiet_until <= self.step)
         of_atoms = ready[self.md.system_idx]
-        self.healthy.positions = torch.where(of_atoms[:, None], self.md.positions, self.healthy.positions)
+        self.healthy.positions = torch.where(
+            of_atoms[:, None], self.md.positions, self.healthy.positions
+        )
         self.healthy.cell = torch.where(ready[:, None, None], self.md.cell, self.healthy.cell)
         self.spent &= ~ready
-        rows = zip(self.walkers, self.md.to_atoms(), ready.tolist(), self.md.kappa_eV.tolist(), strict=True)
+        rows = zip(
+            self.walkers,
+            self.md.to_atoms(),
+            ready.tolist(),
+            self.md.kappa_eV.tolist(),
+            strict=True,
+        )
         snapshots = []
         for walker, atoms, is_ready, kappa in rows:
             if is_ready:
@@ -124,7 +142,9 @@ class Stepper:
             spent=self.spent,
             quiet_until=self.quiet_until,
             restarts=tuple(self.restarts),
-            rows=tuple(row for row, on in zip(self.before.rows, alive.tolist(), strict=True) if on),
+            rows=tuple(
+                row for row, on in zip(self.before.rows, alive.tolist(), strict=True) if on
+            ),
         )
         # A batch cannot be empty: when every walker was ended, the last one stays and `rows` is empty.
         if bool(alive.all()) or not state.rows:
@@ -171,7 +191,9 @@ class Stepper:
             (to_relaxed, self.before.relaxed, from_minimum),
         ):
             if bool(rows.any()):
-                restore_systems(self.md, rows, source, self.dynamics, self.bias, at_minimum=at_minimum)
+                restore_systems(
+                    self.md, rows, source, self.dynamics, self.bias, at_minimum=at_minimum
+                )
 
     def _where_to(self, row: int) -> RestartedFrom:
         earlier = sum(restart.walker == self.walkers[row].index for restart in self.restarts)
@@ -183,9 +205,13 @@ class Stepper:
         """Write a restart down, and keep the walker quiet for as long as its new place needs."""
         walker = self.walkers[violation.row]
         self.restarts.append(
-            Restart(walker.index, self.step, violation.reason, violation.value, violation.limit, target)
+            Restart(
+                walker.index, self.step, violation.reason, violation.value, violation.limit, target
+            )
         )
-        logger.info("walker %d, step %d: %s; on from %s", walker.index, self.step, violation.reason, target)
+        logger.info(
+            "walker %d, step %d: %s; on from %s", walker.index, self.step, violation.reason, target
+        )
         if target is RestartedFrom.RELAXED_PHASE:
             self.quiet_until[violation.row] = self.step + self.config.thermalise_steps
         elif target is RestartedFrom.NOWHERE:
@@ -198,7 +224,9 @@ def starts_hot(config: SamplingConfig) -> bool:
     return config.thermalise_steps > 0
 
 
-def dynamics_of(walkers: Sequence[Walker], config: SamplingConfig, device: torch.device) -> Dynamics:
+def dynamics_of(
+    walkers: Sequence[Walker], config: SamplingConfig, device: torch.device
+) -> Dynamics:
     """Put the conditions of each walker into one batch."""
 
     def column(values: list[float]) -> Float[Tensor, " systems"]:

@@ -113,7 +113,9 @@ class Strengths:
         square = slope.square()
         weight = 1.0 / settings.relaxation_steps
         mean = torch.where(
-            self.slope_square.isfinite(), (1 - weight) * self.slope_square + weight * square, square
+            self.slope_square.isfinite(),
+            (1 - weight) * self.slope_square + weight * square,
+            square,
         )
         mean = torch.where(seen, mean, self.slope_square)
         target = self.fraction * self.force_scale_eV_per_A / mean.sqrt()

@@ -20,12 +20,16 @@ class ReportEpochs(lightning.Callback):
         self.watched = watched
         self.start = 0.0
 
-    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def on_train_start(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> None:
         """Drop lines of epochs that a resumed run will do again."""
         del pl_module
         self.start = time.monotonic() - keep_epochs(self.folder, trainer.current_epoch)
 
-    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def on_train_epoch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> None:
         """Report the epoch; raises `ModelError` when the loss is no longer finite."""
         metrics = trainer.callback_metrics
         # The module enters this into the metrics only after the callbacks have run.

@@ -75,7 +75,11 @@ def _base_model(base: str) -> dict[str, Any]:
 
 
 def _loader(batch_size: int, *, shuffle: bool) -> dict[str, Any]:
-    return {"_target_": "torch.utils.data.DataLoader", "batch_size": batch_size, "shuffle": shuffle}
+    return {
+        "_target_": "torch.utils.data.DataLoader",
+        "batch_size": batch_size,
+        "shuffle": shuffle,
+    }
 
 
 def _loss(config: TrainingConfig, with_stress: bool) -> dict[str, Any]:

@@ -100,7 +100,9 @@ def fine_tune(
         threads=threads,
         seed=seed,
         labels_hash=training_set_hash(structures),
-        config=config.model_copy(update={"committee_size": 1, "head_noise": 0.0, "framework": "nequip"}),
+        config=config.model_copy(
+            update={"committee_size": 1, "head_noise": 0.0, "framework": "nequip"}
+        ),
     )
     return run_job(
         "entrove.training.nequip.worker",

@@ -19,7 +19,14 @@ from entrove.errors import ModelError
 from entrove.models.nequip.model import NequIPModel, load_nequip
 from entrove.models.predict import predict
 from entrove.structures import read_structures, write_structures
-from entrove.training.job import Job, Result, only_worker, progress_seconds, read_epochs, write_json
+from entrove.training.job import (
+    Job,
+    Result,
+    only_worker,
+    progress_seconds,
+    read_epochs,
+    write_json,
+)
 from entrove.training.nequip.settings import settings
 from entrove.training.reference_energies import fit_reference_shifts
 from entrove.training.split import split_for_stopping
@@ -55,7 +62,9 @@ def run_job(folder: Path) -> Result:
         return result
 
 
-def _write_settings(folder: Path, job: Job, structures: Sequence[Atoms], watched: bool) -> dict[str, float]:
+def _write_settings(
+    folder: Path, job: Job, structures: Sequence[Atoms], watched: bool
+) -> dict[str, float]:
     """Write NequIP's configuration; return what it adds to the energy per species."""
     base = load_nequip(job.base, device="cpu")
     base.check_species(structures)
@@ -73,7 +82,9 @@ def _write_settings(folder: Path, job: Job, structures: Sequence[Atoms], watched
         network.cutoff_A,
         {symbol: old[symbol] + shift for symbol, shift in shifts.items()},
         watched=watched,
-        with_stress=all("stress" in atoms.calc.results for atoms in structures if atoms.calc is not None),
+        with_stress=all(
+            "stress" in atoms.calc.results for atoms in structures if atoms.calc is not None
+        ),
     )
     (folder / "nequip.yaml").write_text(yaml.safe_dump(configuration, sort_keys=False))
     return shifts
@@ -85,13 +96,17 @@ def energies_per_species(module: torch.nn.Module, type_names: Sequence[str]) -> 
     Raises `ModelError` when the model has no such layer, or several.
     """
     # By name: a packaged model brings classes of its own.
-    layers: list[Any] = [part for part in module.modules() if type(part).__name__ == "PerTypeScaleShift"]
+    layers: list[Any] = [
+        part for part in module.modules() if type(part).__name__ == "PerTypeScaleShift"
+    ]
     if len(layers) != 1:
         raise ModelError(
             f"this model has {len(layers)} layers of energies per species, tuning needs one; "
             "set refit_reference_energies: false, or take another model"
         )
-    values = layers[0].shifts.detach().double().reshape(-1).tolist() if layers[0].has_shifts else [0.0]
+    values = (
+        layers[0].shifts.detach().double().reshape(-1).tolist() if layers[0].has_shifts else [0.0]
+    )
     if len(values) == 1:
         values = values * len(type_names)
     return dict(zip(type_names, values, strict=True))

@@ -65,7 +65,9 @@ def init_fit(problem: Problem) -> FitState:
     optimizer = torch.optim.Adam(trainable_weights(module).values(), lr=config.learning_rate)
     return FitState(
         optimizer=optimizer,
-        plateau=ReduceLROnPlateau(optimizer, factor=config.plateau_factor, patience=config.plateau_patience),
+        plateau=ReduceLROnPlateau(
+            optimizer, factor=config.plateau_factor, patience=config.plateau_patience
+        ),
         average=copy_weights(module),
         best=copy_weights(module),
     )
@@ -99,7 +101,9 @@ def run_epoch(problem: Problem, state: FitState) -> Epoch:
         update_average(state.average, trainee.module, done, config.ema_decay)
     training_loss = sum(losses) / count
     watched_loss = _mean_watched_loss(problem, state.average) if problem.watched else None
-    record = Epoch(number, config.epochs, training_loss, watched_loss, _learning_rate(state.optimizer))
+    record = Epoch(
+        number, config.epochs, training_loss, watched_loss, _learning_rate(state.optimizer)
+    )
     if config.schedule == "plateau":
         state.plateau.step(training_loss if watched_loss is None else watched_loss)
     _remember_best(state, record)
@@ -122,7 +126,9 @@ def cosine_rate(step: int, steps: int, highest: float) -> float:
     return highest * 0.5 * (1.0 + math.cos(math.pi * (step - warm_up) / max(1, steps - warm_up)))
 
 
-def evaluate(trainee: SevenNetTrainee, samples: Sequence[Sample], batch_size: int) -> list[Targets]:
+def evaluate(
+    trainee: SevenNetTrainee, samples: Sequence[Sample], batch_size: int
+) -> list[Targets]:
     """Predictions without gradients of the weights, batch by batch, detached."""
     trainee.module.eval()
     results = []
@@ -160,7 +166,9 @@ def restore_state(path: Path, state: FitState, trainee: SevenNetTrainee) -> None
     """Put a saved state back; `state` must come from `init_fit` with the same model and settings."""
     content = torch.load(path, map_location=trainee.device, weights_only=True)
     if content.get("version") != STATE_VERSION:
-        raise ModelError(f"{path}: training state of another version of Entrove; delete it to train anew")
+        raise ModelError(
+            f"{path}: training state of another version of Entrove; delete it to train anew"
+        )
     trainee.module.load_state_dict(content["weights"], strict=False)
     state.average, state.best = content["average"], content["best"]
     state.best_epoch, state.best_loss = content["best_epoch"], content["best_loss"]
@@ -175,7 +183,9 @@ def _take_step(problem: Problem, optimizer: torch.optim.Adam, samples: Sequence[
     optimizer.zero_grad()
     loss = _loss(problem, trainee.predict(samples), samples)
     loss.backward()
-    torch.nn.utils.clip_grad_norm_(trainable_weights(trainee.module).values(), problem.config.gradient_clip)
+    torch.nn.utils.clip_grad_norm_(
+        trainable_weights(trainee.module).values(), problem.config.gradient_clip
+    )
     optimizer.step()
     return float(loss.detach())
 
@@ -183,7 +193,10 @@ def _take_step(problem: Problem, optimizer: torch.optim.Adam, samples: Sequence[
 def _loss(problem: Problem, predicted: Targets, samples: Sequence[Sample]) -> Float[Tensor, ""]:
     device = problem.trainee.device
     return huber_sum(
-        predicted, stack_targets(samples, device), atom_counts(samples, device), problem.config.loss
+        predicted,
+        stack_targets(samples, device),
+        atom_counts(samples, device),
+        problem.config.loss,
     )
 
 
@@ -201,7 +214,9 @@ def _mean_watched_loss(problem: Problem, weights: dict[str, Tensor]) -> float:
 def _remember_best(state: FitState, record: Epoch) -> None:
     """Without watched labels the last epoch counts as the best: the training loss cannot judge."""
     if record.watched_loss is None or record.watched_loss < state.best_loss:
-        state.best_loss = record.training_loss if record.watched_loss is None else record.watched_loss
+        state.best_loss = (
+            record.training_loss if record.watched_loss is None else record.watched_loss
+        )
         state.best_epoch = record.number
         state.best = {name: weight.clone() for name, weight in state.average.items()}
 

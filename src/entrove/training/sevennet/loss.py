@@ -20,13 +20,18 @@ class Targets:
 
 
 def huber_sum(
-    predicted: Targets, reference: Targets, atom_counts: Int[Tensor, " systems"], config: LossConfig
+    predicted: Targets,
+    reference: Targets,
+    atom_counts: Int[Tensor, " systems"],
+    config: LossConfig,
 ) -> Float[Tensor, ""]:
     """Weighted sum of mean Huber losses, see `LossConfig`; each mean is over the batch's components."""
     known = ~torch.isnan(reference.stress_eV_per_A3)
     counts = atom_counts.to(predicted.energy_eV.dtype)
     total = config.energy_weight * huber_loss(
-        predicted.energy_eV / counts, reference.energy_eV / counts, delta=config.energy_delta_eV_per_atom
+        predicted.energy_eV / counts,
+        reference.energy_eV / counts,
+        delta=config.energy_delta_eV_per_atom,
     )
     total = total + config.force_weight * huber_loss(
         predicted.forces_eV_per_A, reference.forces_eV_per_A, delta=config.force_delta_eV_per_A

@@ -97,10 +97,15 @@ class SevenNetTrainee:
     def save(self, path: Path, weights: Mapping[str, Tensor], epoch: int) -> None:
         """Write a checkpoint that SevenNet's own loaders read; `path` is replaced in one step."""
         sevenn = require("sevenn", extra="sevennet")
-        state = {name: tensor.detach().cpu().clone() for name, tensor in self.module.state_dict().items()}
+        state = {
+            name: tensor.detach().cpu().clone()
+            for name, tensor in self.module.state_dict().items()
+        }
         state.update({name: tensor.detach().cpu().clone() for name, tensor in weights.items()})
         config = dict(self.config)
-        config.update(version=sevenn.__version__, shift=_by_atomic_number(state[SHIFT_WEIGHT], config))
+        config.update(
+            version=sevenn.__version__, shift=_by_atomic_number(state[SHIFT_WEIGHT], config)
+        )
         checkpoint = {
             "model_state_dict": state,
             "optimizer_state_dict": {},
@@ -135,7 +140,9 @@ def load_trainee(base: str, device: torch.device, modal: str | None = None) -> S
         )
     module.set_is_batch_data(True)
     module.to(device)
-    return SevenNetTrainee(module=module, config=config, modal=modal if modals else None, device=device)
+    return SevenNetTrainee(
+        module=module, config=config, modal=modal if modals else None, device=device
+    )
 
 
 def check_species(trainee: SevenNetTrainee, base: str, structures: Sequence[Atoms]) -> None:
@@ -143,7 +150,9 @@ def check_species(trainee: SevenNetTrainee, base: str, structures: Sequence[Atom
     known = trainee.config["_type_map"]
     unknown = [symbol for symbol in species_of(structures) if atomic_numbers[symbol] not in known]
     if unknown:
-        raise ModelError(f"{base} does not know {', '.join(unknown)}; choose a model that covers them")
+        raise ModelError(
+            f"{base} does not know {', '.join(unknown)}; choose a model that covers them"
+        )
 
 
 def atom_counts(samples: Sequence[Sample], device: torch.device) -> Int[Tensor, " systems"]:
@@ -170,7 +179,9 @@ def targets_of(atoms: Atoms) -> Targets:
         energy = atoms.get_potential_energy()
         forces = atoms.get_forces(apply_constraint=False)
     except (RuntimeError, PropertyNotImplementedError) as error:
-        raise ModelError(f"a training structure of {len(atoms)} atoms has no label ({error})") from error
+        raise ModelError(
+            f"a training structure of {len(atoms)} atoms has no label ({error})"
+        ) from error
     stress = np.full(6, np.nan)
     if atoms.pbc.all() and atoms.calc is not None and "stress" in atoms.calc.results:
         stress = atoms.get_stress(apply_constraint=False)

@@ -42,7 +42,9 @@ def fine_tune(
     path = Path(base)
     packaged = not path.is_file()
     if packaged and str(base) not in SEVENNET_NAMES:
-        raise ModelError(f"{base}: no such file, and no packaged model ({', '.join(SEVENNET_NAMES)})")
+        raise ModelError(
+            f"{base}: no such file, and no packaged model ({', '.join(SEVENNET_NAMES)})"
+        )
     job = Job(
         base=str(base) if packaged else str(path.resolve()),
         base_hash=hash_of_file(pretrained_checkpoint(str(base)) if packaged else path),
@@ -55,4 +57,6 @@ def fine_tune(
         # What only a committee reads must not make a finished member look like another run.
         config=config.model_copy(update={"committee_size": 1, "head_noise": 0.0}),
     )
-    return run_job("entrove.training.sevennet.worker", structures, Path(folder).resolve(), job, on_epoch)
+    return run_job(
+        "entrove.training.sevennet.worker", structures, Path(folder).resolve(), job, on_epoch
+    )

@@ -20,7 +20,9 @@ def copy_weights(module: torch.nn.Module) -> dict[str, Tensor]:
     return {name: weight.detach().clone() for name, weight in trainable_weights(module).items()}
 
 
-def update_average(average: dict[str, Tensor], module: torch.nn.Module, step: int, decay: float) -> None:
+def update_average(
+    average: dict[str, Tensor], module: torch.nn.Module, step: int, decay: float
+) -> None:
     """average <- d average + (1 - d) weights, d = min(decay, (1 + step) / (10 + step)); in place."""
     share = 1.0 - min(decay, (1.0 + step) / (10.0 + step))
     with torch.no_grad():

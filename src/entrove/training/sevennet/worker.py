@@ -45,7 +45,9 @@ def run_job(folder: Path) -> Result:
             trainee.perturb_head(job.head_noise, job.seed)
         shifts: dict[str, float] = {}
         if job.config.refit_reference_energies:
-            shifts = fit_reference_shifts(structures, _energies(trainee, samples, job.config.batch_size))
+            shifts = fit_reference_shifts(
+                structures, _energies(trainee, samples, job.config.batch_size)
+            )
             trainee.shift_reference_energies(shifts)
         trained, watched = split_for_stopping(structures, job.config, job.seed)
         problem = Problem(
