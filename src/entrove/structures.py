@@ -6,7 +6,6 @@ Voigt order).
 """
 
 import hashlib
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from entrove.errors import StructureError
+from entrove.files import replacing
 
 StructureSource = Atoms | Iterable[Atoms] | str | Path
 """One structure, any collection or stream of them, or the path of a file that ASE reads."""
@@ -69,14 +69,18 @@ def _round_length(length_A: np.ndarray) -> np.ndarray:
     return np.floor(length_A / HASH_RESOLUTION_A + 0.6180339887498949).astype(np.int64)
 
 
-def read_structures(path: str | Path) -> list[Atoms]:
+def read_structures(path: str | Path, *, may_be_empty: bool = False) -> list[Atoms]:
     """Read every structure of a file that ASE understands.
 
-    Raises `StructureError` when the file is missing, unreadable or empty.
+    With `may_be_empty` a file that is missing or has no content holds no structure, as the files of a
+    campaign do before anything was found. Raises `StructureError` when the file is missing, unreadable
+    or empty.
     """
     from ase.io import read
 
     path = Path(path)
+    if may_be_empty and not (path.is_file() and path.stat().st_size):
+        return []
     if not path.is_file():
         raise StructureError(
             f"{path}: no such file; check the path (it is relative to the config)"
@@ -134,15 +138,8 @@ def write_structures(path: str | Path, structures: Sequence[Atoms]) -> None:
     """Write extended XYZ, replacing `path` in one step: a reader sees the old file or the new."""
     from ase.io import write
 
-    path = Path(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        write(partial, list(structures), format="extxyz")
-        with partial.open("rb") as handle:
-            os.fsync(handle.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with replacing(path) as unfinished:
+        write(unfinished, list(structures), format="extxyz")
 
 
 def species_of(structures: Sequence[Atoms]) -> list[str]:
