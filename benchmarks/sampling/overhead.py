@@ -20,8 +20,8 @@ import torch
 from provenance import write_result
 from silicon import bench_features, dataset, diamond
 
-from entrove.campaign.candidate_files import write_candidates
 from entrove.models.registry import load
+from entrove.sampling.candidates import write_candidates
 from entrove.sampling.config import BiasSettings, SamplingConfig
 from entrove.sampling.pools.entropy_md import advance, begin
 from entrove.sampling.walkers.checkpoint import save_walkers

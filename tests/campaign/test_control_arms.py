@@ -7,13 +7,12 @@ import pytest
 from ase.build import bulk
 from pydantic import ValidationError
 
-from entrove.campaign.candidate_files import read_candidates, write_candidates
 from entrove.campaign.configuration.check import CheckedCampaign
 from entrove.campaign.configuration.config import CampaignConfig
 from entrove.campaign.stages import explore
 from entrove.campaign.workspace import Workspace
 from entrove.models.registry import load
-from entrove.sampling.candidates import Candidate
+from entrove.sampling.candidates import Candidate, read_candidates, write_candidates
 from entrove.selection.config import SelectionConfig
 from entrove.selection.farthest_point import select_farthest
 

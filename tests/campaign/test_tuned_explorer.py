@@ -8,7 +8,6 @@ import pytest
 import torch_sim
 from ase.build import bulk
 
-from entrove.campaign.candidate_files import write_candidates
 from entrove.campaign.configuration.check import CheckedCampaign, Seed
 from entrove.campaign.configuration.config import CampaignConfig
 from entrove.campaign.journal.ledger import Ledger
@@ -18,7 +17,7 @@ from entrove.campaign.workspace import Workspace
 from entrove.errors import ModelError
 from entrove.models.registry import load
 from entrove.models.sevennet.model import SevenNetModel, pretrained_checkpoint
-from entrove.sampling.candidates import Candidate
+from entrove.sampling.candidates import Candidate, write_candidates
 from entrove.structures import read_structures
 from entrove.units import EV_PER_A3_IN_GPA
 

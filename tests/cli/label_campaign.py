@@ -6,7 +6,6 @@ import numpy as np
 from ase import Atoms
 from ase.build import bulk
 
-from entrove.campaign.candidate_files import write_candidates
 from entrove.campaign.configuration.config import CampaignConfig
 from entrove.campaign.configuration.settled import settle_config
 from entrove.campaign.journal.ledger import Ledger
@@ -15,7 +14,7 @@ from entrove.labelling.attempt import AttemptEnd, AttemptFolder
 from entrove.labelling.label import Label, Outcome
 from entrove.labelling.labeller import Labeller
 from entrove.labelling.store.cache import LabelCache
-from entrove.sampling.candidates import Candidate
+from entrove.sampling.candidates import Candidate, write_candidates
 from entrove.structures import content_hash
 
 

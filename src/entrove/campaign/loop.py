@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 import torch
 from ase import Atoms
 
-from entrove.campaign.candidate_files import read_candidates
 from entrove.campaign.configuration.check import CheckedCampaign
 from entrove.campaign.configuration.settled import settle_config
 from entrove.campaign.journal.ledger import Ledger, StageRecord
@@ -22,6 +21,7 @@ from entrove.campaign.stages.label import EarlierLabels, LabelledSet, Request
 from entrove.campaign.stages.models import CampaignModels
 from entrove.campaign.stopping import budget_spent, stop_after_validation, stop_before_labels
 from entrove.campaign.workspace import Workspace
+from entrove.sampling.candidates import read_candidates
 from entrove.structures import content_hash, read_structures, write_structures
 from entrove.threads import usable_threads
 

@@ -1,17 +1,18 @@
 """A candidate: a structure that a pool proposes for labelling, and where it comes from."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 from ase import Atoms
 
 from entrove.errors import StructureError
-from entrove.structures import copy_structure
+from entrove.provenance import PREFIX
+from entrove.structures import copy_structure, read_structures, write_structures
 
 Pool = Literal["entropy_md", "ordered", "anchors", "random_md", "validation"]
 Kind = Literal["md", "relaxed", "strain", "shear", "perturbed", "random", "hot_md"]
-
-INFO_PREFIX = "entrove_"
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Candidate:
         for name in _provenance_names():
             value = getattr(self, name)
             if value is not None:
-                atoms.info[INFO_PREFIX + name] = value
+                atoms.info[PREFIX + name] = value
         return atoms
 
     @classmethod
@@ -54,7 +55,7 @@ class Candidate:
         """
         found: dict[str, Any] = {}
         for name, kind in _provenance_names().items():
-            value = atoms.info.get(INFO_PREFIX + name)
+            value = atoms.info.get(PREFIX + name)
             # Extended XYZ gives NumPy scalars, and reads a phase called "1" as an integer.
             found[name] = None if value is None else kind(value)
         missing = [
@@ -63,15 +64,29 @@ class Candidate:
         if missing:
             raise StructureError(
                 f"the structure {atoms.get_chemical_formula()} lacks the keys "
-                f"{', '.join(INFO_PREFIX + name for name in missing)}; "
+                f"{', '.join(PREFIX + name for name in missing)}; "
                 "it was not written by Candidate.to_atoms"
             )
         for name, allowed in (("pool", get_args(Pool)), ("kind", get_args(Kind))):
             if found[name] not in allowed:
                 raise StructureError(
-                    f"{INFO_PREFIX}{name}={found[name]!r} is unknown; allowed are {', '.join(allowed)}"
+                    f"{PREFIX}{name}={found[name]!r} is unknown; allowed are {', '.join(allowed)}"
                 )
         return cls(atoms=copy_structure(atoms), **found)
+
+
+def read_candidates(path: str | Path) -> list[Candidate]:
+    """Read the candidates of an extended XYZ file; a file without content holds none.
+
+    Raises `StructureError` when there is no such file, or when a structure lacks its provenance.
+    """
+    structures = read_structures(path, may_be_empty=Path(path).is_file())
+    return [Candidate.from_atoms(atoms) for atoms in structures]
+
+
+def write_candidates(path: str | Path, candidates: Sequence[Candidate]) -> None:
+    """Write candidates as extended XYZ, replacing `path` in one step."""
+    write_structures(path, [candidate.to_atoms() for candidate in candidates])
 
 
 def _provenance_names() -> dict[str, type]:

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import yaml
 
-from entrove.campaign.candidate_files import read_candidates
 from entrove.campaign.configuration.config import CampaignConfig
 from entrove.campaign.workspace import Workspace
 from entrove.errors import CampaignError
 from entrove.labelling.store.cache import LabelCache
+from entrove.sampling.candidates import read_candidates
 from entrove.structures import content_hash
 
 

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from ase import Atoms
 
-from entrove.campaign.candidate_files import read_candidates, write_candidates
 from entrove.campaign.configuration.check import CheckedCampaign
 from entrove.campaign.journal.progress import ProgressListener
 from entrove.campaign.journal.runner import StageOutcome
@@ -23,7 +22,7 @@ from entrove.fingerprints.lengths import resolve_length
 from entrove.labelling.cost import CostModel
 from entrove.labelling.level_of_theory import LevelOfTheory
 from entrove.labelling.store.cache import LabelCache
-from entrove.sampling.candidates import Candidate
+from entrove.sampling.candidates import Candidate, read_candidates, write_candidates
 from entrove.sampling.pools.entropy_md import Exploration, advance, begin
 from entrove.sampling.pools.ordered import generate_ordered
 from entrove.sampling.walkers.checkpoint import load_walkers, save_walkers

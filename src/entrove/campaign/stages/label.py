@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from entrove.campaign.candidate_files import read_candidates
 from entrove.campaign.configuration.check import CheckedCampaign
 from entrove.campaign.journal.ledger import StageRecord
 from entrove.campaign.journal.progress import ProgressListener
@@ -24,7 +23,7 @@ from entrove.labelling.outliers import OutlierLimits, find_energy_outliers
 from entrove.labelling.store.cache import LabelCache
 from entrove.models.loaded import LoadedModel
 from entrove.models.predict import predict
-from entrove.sampling.candidates import Candidate
+from entrove.sampling.candidates import Candidate, read_candidates
 from entrove.structures import content_hash, read_structures
 
 

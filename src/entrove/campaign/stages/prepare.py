@@ -6,7 +6,6 @@ from collections.abc import Sequence
 import numpy as np
 from ase import Atoms
 
-from entrove.campaign.candidate_files import read_candidates, write_candidates
 from entrove.campaign.configuration.check import CheckedCampaign
 from entrove.campaign.journal.progress import ProgressListener
 from entrove.campaign.journal.runner import StageOutcome
@@ -14,7 +13,7 @@ from entrove.campaign.stages.label import LabelledSet
 from entrove.campaign.stages.models import CampaignModels
 from entrove.errors import CampaignError
 from entrove.models.verify import VerificationReport
-from entrove.sampling.candidates import Candidate
+from entrove.sampling.candidates import Candidate, read_candidates, write_candidates
 from entrove.sampling.pools.anchors import generate_anchors
 from entrove.sampling.pools.hold_out import generate_hold_out
 from entrove.sampling.relax import relax_at_pressure
