@@ -26,8 +26,8 @@ from entrove.campaign.stages import train as learn
 from entrove.campaign.workspace import Workspace
 from entrove.labelling import labeller
 from entrove.labelling.attempt import Attempt, AttemptEnd
-from entrove.labelling.engines.union import engine_from_json
-from entrove.labelling.execution.engine_process import run_attempt
+from entrove.labelling.engines.registry import engine_from_json
+from entrove.labelling.execution.engine_process import run_engine
 from entrove.models.ase import from_calculator
 from entrove.structures import content_hash, read_structures, write_structures
 from entrove.training.config import TrainingConfig
@@ -146,7 +146,7 @@ class Bench:
         self.on_attempt(name)
         self.paid.append(name)
         attempt.write()
-        end = run_attempt(engine_from_json(attempt.engine), "1", attempt)
+        end = run_engine(engine_from_json(attempt.engine), "1", attempt)
         end.write(attempt.folder)
         future: Future[AttemptEnd] = Future()
         future.set_result(end)

@@ -11,8 +11,8 @@ from entrove.campaign.configuration.settled import settle_config
 from entrove.campaign.journal.ledger import Ledger
 from entrove.campaign.workspace import Workspace
 from entrove.labelling.attempt import AttemptEnd, AttemptFolder
-from entrove.labelling.label import Label, Outcome
 from entrove.labelling.labeller import Labeller
+from entrove.labelling.labels import Label, Outcome
 from entrove.labelling.store.cache import LabelCache
 from entrove.sampling.candidates import Candidate, write_candidates
 from entrove.structures import content_hash

@@ -9,7 +9,7 @@ from rich.console import Console
 from entrove.campaign.journal.lock import hold_campaign
 from entrove.cli.labels import list_labels
 from entrove.errors import CampaignError
-from entrove.labelling.label import Outcome
+from entrove.labelling.labels import Outcome
 from entrove.labelling.store.cache import LabelCache
 from entrove.structures import content_hash
 

@@ -6,7 +6,7 @@ import numpy as np
 from ase import Atoms
 from ase.build import bulk
 
-from entrove.labelling.label import Label, Outcome
+from entrove.labelling.labels import Label, Outcome
 from entrove.labelling.level_of_theory import LevelOfTheory
 from entrove.labelling.store.cache import LabelCache
 from entrove.structures import content_hash

@@ -23,7 +23,7 @@ from entrove.labelling.engines.cp2k import Cp2k
 from entrove.labelling.engines.espresso import Espresso
 from entrove.labelling.engines.gpaw import Gpaw
 from entrove.labelling.execution import worker
-from entrove.labelling.label import Outcome
+from entrove.labelling.labels import Outcome
 
 PSEUDOPOTENTIALS = Path("/usr/share/espresso/pseudo")
 needs_espresso = pytest.mark.skipif(

@@ -12,8 +12,8 @@ from entrove.errors import LabelError
 from entrove.labelling.attempt import Attempt, AttemptEnd, AttemptFolder, describe_atoms
 from entrove.labelling.execution import worker
 from entrove.labelling.execution.executor import AttemptExecutor
-from entrove.labelling.label import Outcome
 from entrove.labelling.labeller import Labeller
+from entrove.labelling.labels import Outcome
 from entrove.labelling.store.cache import LabelCache
 from entrove.structures import canonical_order, content_hash
 

@@ -20,8 +20,8 @@ from entrove.labelling.config import (
     SlurmExecution,
 )
 from entrove.labelling.execution.executor import AttemptExecutor, count_workers, parsl_config
-from entrove.labelling.label import Outcome
 from entrove.labelling.labeller import Labeller
+from entrove.labelling.labels import Outcome
 from entrove.labelling.store.cache import LabelCache
 
 NO_SLURM = slurm_cluster.why_not()

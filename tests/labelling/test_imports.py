@@ -10,10 +10,10 @@ from ase.io import write
 
 from entrove.errors import LabelError
 from entrove.labelling.engines.ase import AseCalculator
-from entrove.labelling.label import LEVEL_KEY
 from entrove.labelling.level_of_theory import LevelOfTheory
 from entrove.labelling.store.cache import LabelCache
 from entrove.labelling.store.imports import import_labels
+from entrove.provenance import LEVEL_OF_THEORY
 
 LEVEL = LevelOfTheory.of(AseCalculator(calculator="ase.calculators.emt:EMT"))
 
@@ -59,7 +59,7 @@ def test_structures_without_a_usable_label_are_refused_one_by_one(tmp_path: Path
     good, bare, absurd, stranger, unstressed = labelled_copper(5)
     bare.calc = None
     absurd.calc.results["forces"] = absurd.calc.results["forces"] + 1e6
-    stranger.info[LEVEL_KEY] = "0123456789abcdef"
+    stranger.info[LEVEL_OF_THEORY] = "0123456789abcdef"
     del unstressed.calc.results["stress"]
     write(tmp_path / "mixed.xyz", [good, bare, absurd, stranger, unstressed], format="extxyz")
     with LabelCache(tmp_path / "cache.db") as cache:

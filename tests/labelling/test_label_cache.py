@@ -12,7 +12,7 @@ from ase.build import bulk
 from stored_labels import LEVEL, OTHER_LEVEL, label_of, salt
 
 from entrove.errors import LabelError
-from entrove.labelling.label import Outcome
+from entrove.labelling.labels import Outcome
 from entrove.labelling.store.cache import LabelCache
 from entrove.structures import content_hash
 

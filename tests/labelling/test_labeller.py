@@ -17,8 +17,8 @@ from misbehaving import FIVE_WAYS, copper, wish_of
 from entrove.errors import LabelError
 from entrove.labelling.config import LabellingConfig
 from entrove.labelling.execution.executor import AttemptExecutor
-from entrove.labelling.label import Outcome
 from entrove.labelling.labeller import Labeller
+from entrove.labelling.labels import Outcome
 from entrove.labelling.store.cache import LabelCache
 from entrove.labelling.store.listing import list_states, release_quarantined, unfinished_structures
 from entrove.structures import content_hash

@@ -10,10 +10,10 @@ from entrove.labelling.engines.cp2k import Cp2k
 from entrove.labelling.engines.espresso import Espresso
 from entrove.labelling.engines.gpaw import Gpaw
 from entrove.labelling.engines.mlip import Teacher
-from entrove.labelling.engines.union import engine_from_json
+from entrove.labelling.engines.registry import engine_from_json
 from entrove.labelling.engines.vasp import Vasp
-from entrove.labelling.label import LEVEL_KEY
 from entrove.labelling.level_of_theory import LevelOfTheory, require_one_level
+from entrove.provenance import LEVEL_OF_THEORY
 
 ROAD = {
     "max_scf_steps",
@@ -163,7 +163,7 @@ def test_engines_survive_the_trip_to_the_worker(tmp_path: Path):
 
 def test_one_dataset_has_one_level():
     level, other = LevelOfTheory.of(Gpaw()), LevelOfTheory.of(Gpaw(cutoff_eV=500.0))
-    labelled = Atoms("Si", info={LEVEL_KEY: other.hash})
+    labelled = Atoms("Si", info={LEVEL_OF_THEORY: other.hash})
     require_one_level([labelled], other)
     for strangers in ([labelled], [Atoms("Si")]):
         with pytest.raises(

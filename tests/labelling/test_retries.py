@@ -1,7 +1,7 @@
 import pytest
 
 from entrove.labelling.attempt import AttemptEnd
-from entrove.labelling.label import Outcome
+from entrove.labelling.labels import Outcome
 from entrove.labelling.retries import NextAttempt, plan_next_attempt
 
 GOOD, NO, CRASH, SLOW, BAD = (

@@ -6,7 +6,7 @@ from ase import Atoms
 
 from entrove.errors import LabelError
 from entrove.labelling.attempt import AttemptEnd
-from entrove.labelling.label import Outcome
+from entrove.labelling.labels import Outcome
 from entrove.labelling.outliers import OutlierLimits, find_energy_outliers
 from entrove.labelling.sanity import SanityLimits, find_absurdity
 from entrove.structures import attach_results

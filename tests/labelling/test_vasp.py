@@ -15,7 +15,7 @@ from entrove.errors import LabelError
 from entrove.labelling.attempt import Attempt, AttemptEnd, describe_atoms
 from entrove.labelling.engines.vasp import Vasp
 from entrove.labelling.execution.engine_process import run_attempt
-from entrove.labelling.label import Outcome
+from entrove.labelling.labels import Outcome
 
 STORED = Path(__file__).parent / "vasp_outputs"
 

@@ -29,7 +29,7 @@ def import_files(
     level = LevelOfTheory.of(config.labelling.engine)
     if not same_level:
         settings = "\n".join(
-            f"  {key}: {value}" for key, value in level.describe()["settings"].items()
+            f"  {key}: {value}" for key, value in level.settings_dict().items()
         )
         raise ConfigError(
             f"labels of two levels of theory cannot be one dataset. {config_path} labels with engine "

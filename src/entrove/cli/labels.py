@@ -8,7 +8,7 @@ from rich.table import Table
 from entrove.campaign.journal.lock import hold_campaign
 from entrove.campaign.results.labels import CampaignLabels, open_labels
 from entrove.cli.progress import format_duration
-from entrove.labelling.label import Outcome
+from entrove.labelling.labels import Outcome
 from entrove.labelling.store.listing import list_states, release_quarantined, unfinished_structures
 
 

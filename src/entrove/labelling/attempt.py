@@ -14,7 +14,7 @@ import numpy as np
 from ase import Atoms
 
 from entrove.errors import LabelError
-from entrove.labelling.label import Outcome
+from entrove.labelling.labels import Outcome
 
 REQUEST_FILE = "attempt.json"
 RESULT_FILE = "result.json"

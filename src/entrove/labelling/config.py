@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from entrove.labelling.engines.gpaw import Gpaw
-from entrove.labelling.engines.union import AnyEngine
+from entrove.labelling.engines.registry import AnyEngine
 from entrove.labelling.outliers import OutlierLimits
 from entrove.labelling.sanity import SanityLimits
 from entrove.settings import Settings

@@ -1,7 +1,6 @@
 """Structures in, labels out: from the cache, from finished work found on disk, or from the engine."""
 
 import contextlib
-import json
 import logging
 import time
 from collections.abc import Iterator, Sequence
@@ -17,8 +16,8 @@ from entrove.errors import LabelError
 from entrove.labelling.attempt import Attempt, AttemptEnd, AttemptFolder, describe_atoms
 from entrove.labelling.config import LabellingConfig
 from entrove.labelling.execution.executor import AttemptExecutor, worker_was_lost
-from entrove.labelling.label import Label, Outcome
-from entrove.labelling.level_of_theory import LEVEL_FILE, LevelOfTheory
+from entrove.labelling.labels import Label, Outcome
+from entrove.labelling.level_of_theory import LevelOfTheory, claim_folder
 from entrove.labelling.retries import NextAttempt, plan_next_attempt
 from entrove.labelling.sanity import find_absurdity
 from entrove.labelling.store.cache import LabelCache
@@ -80,7 +79,7 @@ class Labeller:
     def __enter__(self) -> "Labeller":
         try:
             self.work_folder.mkdir(parents=True, exist_ok=True)
-            _claim_level(self.work_folder, self.level)
+            claim_folder(self.work_folder, self.level)
         except OSError as error:
             raise LabelError(
                 f"{self.work_folder}: cannot be written ({error}); check permissions and free space"
@@ -269,19 +268,3 @@ class Labeller:
         self._claimed.discard(job.structure_hash)
         if label.converged and self.config.keep_folders == "failed":
             job.folder.remove()
-
-
-def _claim_level(work_folder: Path, level: LevelOfTheory) -> None:
-    """Write the level of theory into the folder, or compare with the one that is there."""
-    path = work_folder / LEVEL_FILE
-    if not path.exists():
-        partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps({"engine": level.engine, "settings": level.settings}))
-        partial.replace(path)
-        return
-    owner = LevelOfTheory(**json.loads(path.read_text()))
-    if owner.hash != level.hash:
-        raise LabelError(
-            f"{work_folder}: its labels have another level of theory than the configuration "
-            f"({owner.differences(level)}); restore those settings, or start a new campaign folder"
-        )

@@ -4,13 +4,15 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ase import Atoms
 
+from entrove import provenance
 from entrove.errors import LabelError
+from entrove.files import replace_text
 from entrove.labelling.engines.base import Engine
-from entrove.labelling.label import LEVEL_KEY
 
 LEVEL_FILE = "level_of_theory.json"
 """File of a labels' work folder that says at which level they are."""
@@ -33,9 +35,21 @@ class LevelOfTheory:
         """16 hexadecimal digits."""
         return hashlib.sha256(f"{self.engine}\n{self.settings}".encode()).hexdigest()[:16]
 
-    def describe(self) -> dict[str, Any]:
-        """Engine and settings as JSON values."""
-        return {"engine": self.engine, "settings": json.loads(self.settings)}
+    def settings_dict(self) -> dict[str, Any]:
+        """The settings as JSON values."""
+        return json.loads(self.settings)
+
+    def describe(self) -> str:
+        """Engine and settings as text for people: 'gpaw, functional PBE, cutoff_eV 300.0'.
+
+        Settings that are off or empty are left out.
+        """
+        shown = [
+            f"{key} {_describe_setting(value)}"
+            for key, value in self.settings_dict().items()
+            if key != "name" and value not in (None, False, "", [], {})
+        ]
+        return ", ".join([self.engine, *shown])
 
     def differences(self, other: "LevelOfTheory") -> str:
         """What distinguishes two levels, in words: 'cutoff_eV: 300 against 400'."""
@@ -45,9 +59,45 @@ class LevelOfTheory:
         return "; ".join(f"{key}: {mine.get(key)} against {theirs.get(key)}" for key in keys)
 
 
+def _describe_setting(value: object) -> str:
+    """Write a setting without the punctuation of Python."""
+    if isinstance(value, dict):
+        return " ".join(f"{key} {_describe_setting(inner)}" for key, inner in value.items())
+    return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def read_level(work_folder: str | Path) -> LevelOfTheory:
+    """The level of theory of the labels in a work folder. Raises `LabelError` when there is none."""
+    path = Path(work_folder) / LEVEL_FILE
+    if not path.is_file():
+        raise LabelError(
+            f"{work_folder}: nothing was labelled here yet (no {LEVEL_FILE}); run the campaign first"
+        )
+    return LevelOfTheory(**json.loads(path.read_text()))
+
+
+def claim_folder(work_folder: Path, level: LevelOfTheory) -> None:
+    """Note the level of theory in a work folder; every later caller must have the same.
+
+    Raises `LabelError` when the folder belongs to another level, and says what differs.
+    """
+    path = work_folder / LEVEL_FILE
+    if not path.exists():
+        replace_text(path, json.dumps({"engine": level.engine, "settings": level.settings}))
+        return
+    owner = read_level(work_folder)
+    if owner.hash != level.hash:
+        raise LabelError(
+            f"{work_folder}: its labels have another level of theory than the configuration "
+            f"({owner.differences(level)}); restore those settings, or start a new campaign folder"
+        )
+
+
 def require_one_level(labelled: Iterable[Atoms], level: LevelOfTheory) -> None:
     """Raise `LabelError` unless every labelled structure says that it has this level of theory."""
-    strangers = {str(atoms.info.get(LEVEL_KEY)) for atoms in labelled} - {level.hash}
+    strangers = {str(atoms.info.get(provenance.LEVEL_OF_THEORY)) for atoms in labelled} - {
+        level.hash
+    }
     if strangers:
         raise LabelError(
             f"labels of different levels of theory cannot be one dataset: {', '.join(sorted(strangers))} "

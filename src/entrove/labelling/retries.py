@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from entrove.labelling.attempt import AttemptEnd
-from entrove.labelling.label import Outcome
+from entrove.labelling.labels import Outcome
 
 
 @dataclass(frozen=True)

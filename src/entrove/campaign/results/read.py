@@ -24,8 +24,7 @@ from entrove.campaign.results.results import (
 )
 from entrove.campaign.workspace import Workspace
 from entrove.errors import CampaignError
-from entrove.labelling.level_of_theory import LEVEL_FILE, LevelOfTheory
-from entrove.labelling.store.listing import read_level
+from entrove.labelling.level_of_theory import LEVEL_FILE, read_level
 from entrove.structures import read_structures
 from entrove.units import EV_PER_A3_IN_GPA
 from entrove.validation.errors_by_kind import centre_by_composition
@@ -56,7 +55,7 @@ def read_results(folder: Path, *, figures: bool = False) -> CampaignResults:
         verdict=_verdict(stages, is_held(workspace.folder)),
         rounds_done=rounds_done,
         rounds_planned=config.stopping.rounds,
-        level_of_theory=describe_level(level)
+        level_of_theory=level.describe()
         if level
         else f"{config.labelling.engine.kind}, nothing labelled yet",
         level_of_theory_hash=level.hash if level else "",
@@ -81,24 +80,6 @@ def read_results(folder: Path, *, figures: bool = False) -> CampaignResults:
         fingerprint_map=_map(stages, workspace, config) if figures else None,
         best_round=best_round(stages),
     )
-
-
-def describe_level(level: LevelOfTheory) -> str:
-    """Write a level of theory for people, settings and all."""
-    settings = level.describe()["settings"]
-    shown = [
-        f"{key} {_in_words(value)}"
-        for key, value in settings.items()
-        if key != "name" and value not in (None, False, "", [], {})
-    ]
-    return ", ".join([level.engine, *shown])
-
-
-def _in_words(value: object) -> str:
-    """Write a setting without the punctuation of Python."""
-    if isinstance(value, dict):
-        return " ".join(f"{key} {_in_words(one)}" for key, one in value.items())
-    return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _model_title(round: int, config: CampaignConfig) -> str:

@@ -6,7 +6,6 @@ from entrove.campaign.configuration.check import CheckedCampaign
 from entrove.campaign.journal.ledger import Ledger
 from entrove.campaign.journal.records import best_round, error_table
 from entrove.campaign.journal.runner import StageOutcome
-from entrove.campaign.results.read import describe_level
 from entrove.labelling.level_of_theory import LevelOfTheory
 from entrove.models.registry import split_modal
 from entrove.structures import read_structures, species_of
@@ -33,7 +32,7 @@ def finish(campaign: CheckedCampaign, ledger: Ledger, reason: str) -> StageOutco
         [replace(member, accepted=True) for member in members],
         species=species_of(read_structures(members[0].folder / "labels.xyz")),
         level_of_theory_hash=level.hash,
-        level_of_theory=describe_level(level),
+        level_of_theory=level.describe(),
         metrics={
             "energy_centred_mae_meV_per_atom": total.energy_centred_mae_meV_per_atom,
             "energy_mae_meV_per_atom": total.energy_mae_meV_per_atom,

@@ -3,9 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 from ase import Atoms
 
 from entrove.campaign.configuration.check import CheckedCampaign
@@ -16,8 +14,8 @@ from entrove.campaign.journal.runner import StageOutcome
 from entrove.campaign.results.results import LabelRow
 from entrove.campaign.workspace import Workspace
 from entrove.labelling.engines.base import Engine
-from entrove.labelling.label import Label, Outcome
 from entrove.labelling.labeller import Labeller
+from entrove.labelling.labels import Label, Outcome
 from entrove.labelling.level_of_theory import LevelOfTheory, require_one_level
 from entrove.labelling.outliers import OutlierLimits, find_energy_outliers
 from entrove.labelling.store.cache import LabelCache
@@ -204,7 +202,7 @@ def _remember_own(cache: LabelCache, files: Workspace, engine: Engine) -> None:
                 atoms.info["entrove_level_of_theory"] == level.hash
                 and cache.get(atoms, level) is None
             ):
-                label = _label_of(atoms, level)
+                label = Label.from_atoms(atoms)
                 cache.put(
                     atoms,
                     label,
@@ -212,23 +210,6 @@ def _remember_own(cache: LabelCache, files: Workspace, engine: Engine) -> None:
                     electrons=engine.electrons(atoms),
                     kpoints=engine.kpoints(atoms),
                 )
-
-
-def _label_of(atoms: Atoms, level: LevelOfTheory) -> Label:
-    """Read a label back from a structure that carries it."""
-    info: dict[str, Any] = atoms.info
-    engine, _, version = str(info.get("entrove_engine", "")).partition(" ")
-    return Label(
-        structure_hash=content_hash(atoms),
-        level_of_theory=level.hash,
-        outcome=Outcome.CONVERGED,
-        energy_eV=float(atoms.get_potential_energy()),
-        forces_eV_per_A=np.asarray(atoms.get_forces(), dtype=float),
-        stress_eV_per_A3=np.asarray(atoms.get_stress(voigt=False), dtype=float),
-        engine_seconds=float(info.get("entrove_engine_seconds", 0.0)),
-        engine=engine,
-        engine_version=version,
-    )
 
 
 def _with_provenance(request: Request, label: Label, round: int) -> Atoms:

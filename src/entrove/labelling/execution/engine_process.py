@@ -22,9 +22,9 @@ from typing import TextIO
 from entrove.errors import EntroveError
 from entrove.labelling.attempt import LOG_FILE, Attempt, AttemptEnd
 from entrove.labelling.engines.base import Engine, NotConvergedError
-from entrove.labelling.engines.union import engine_from_json
+from entrove.labelling.engines.registry import engine_from_json
 from entrove.labelling.execution.host import describe_host
-from entrove.labelling.label import Outcome
+from entrove.labelling.labels import Outcome
 
 _SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux's prctl
 
@@ -57,7 +57,7 @@ def main() -> None:
         _answer(answers, {"trouble": end.trouble} if end.trouble else {})
 
 
-def run_attempt(engine: Engine, version: str, attempt: Attempt) -> AttemptEnd:
+def run_engine(engine: Engine, version: str, attempt: Attempt) -> AttemptEnd:
     """Run the engine once, here and now, and say how it ended."""
     folder = Path(attempt.folder)
     started = datetime.now(UTC).isoformat(timespec="seconds")
@@ -89,7 +89,7 @@ def run_attempt(engine: Engine, version: str, attempt: Attempt) -> AttemptEnd:
 def _run_in_folder(engine: Engine, version: str, folder: Path) -> AttemptEnd:
     with _log_to(folder / LOG_FILE):
         os.chdir(folder)
-        end = run_attempt(engine, version, Attempt.read(folder))
+        end = run_engine(engine, version, Attempt.read(folder))
         for pattern in engine.scratch:
             for path in folder.glob(pattern):
                 path.unlink()

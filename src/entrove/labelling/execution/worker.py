@@ -15,7 +15,7 @@ from typing import IO
 from entrove.labelling.attempt import LOG_FILE, RESULT_FILE, Attempt, AttemptEnd
 from entrove.labelling.execution.host import describe_host
 from entrove.labelling.execution.process_tree import kill_process_tree
-from entrove.labelling.label import Outcome
+from entrove.labelling.labels import Outcome
 
 START_LIMIT_S = 600.0
 """Time an engine process may take to import its engine or to load its model."""

@@ -12,7 +12,7 @@ import numpy as np
 from ase import Atoms
 
 from entrove.errors import LabelError
-from entrove.labelling.label import Label, Outcome
+from entrove.labelling.labels import Label, Outcome
 from entrove.labelling.level_of_theory import LevelOfTheory
 from entrove.labelling.store import claims
 from entrove.labelling.store.cache_schema import explain_database_error, open_database

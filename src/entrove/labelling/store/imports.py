@@ -8,9 +8,10 @@ import numpy as np
 from ase import Atoms
 from ase.stress import voigt_6_to_full_3x3_stress
 
+from entrove import provenance
 from entrove.errors import LabelError
 from entrove.labelling.attempt import AttemptEnd
-from entrove.labelling.label import LEVEL_KEY, Label, Outcome
+from entrove.labelling.labels import Label, Outcome
 from entrove.labelling.level_of_theory import LevelOfTheory
 from entrove.labelling.sanity import SanityLimits, find_absurdity
 from entrove.labelling.store.cache import LabelCache
@@ -69,7 +70,7 @@ def _read_label(atoms: Atoms, level: LevelOfTheory) -> tuple[AttemptEnd, str]:
         forces_eV_per_A=None if forces is None else np.asarray(forces, dtype=float).tolist(),
         stress_eV_per_A3=None if stress is None else _full_stress(stress),
     )
-    stranger = str(atoms.info.get(LEVEL_KEY, level.hash))
+    stranger = str(atoms.info.get(provenance.LEVEL_OF_THEORY, level.hash))
     if stranger != level.hash:
         return (
             end,

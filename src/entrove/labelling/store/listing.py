@@ -1,25 +1,13 @@
 """What happened to the labels of a campaign folder, and how to try quarantined ones again."""
 
-import json
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from entrove.errors import LabelError
 from entrove.labelling.attempt import AttemptFolder
-from entrove.labelling.label import Outcome
-from entrove.labelling.level_of_theory import LEVEL_FILE, LevelOfTheory
+from entrove.labelling.labels import Outcome
+from entrove.labelling.level_of_theory import read_level
 from entrove.labelling.store.cache import LabelCache, LabelState
-
-
-def read_level(work_folder: str | Path) -> LevelOfTheory:
-    """The level of theory of the labels in a work folder. Raises `LabelError` when there is none."""
-    path = Path(work_folder) / LEVEL_FILE
-    if not path.is_file():
-        raise LabelError(
-            f"{work_folder}: nothing was labelled here yet (no {LEVEL_FILE}); run the campaign first"
-        )
-    return LevelOfTheory(**json.loads(path.read_text()))
 
 
 def list_states(

@@ -8,11 +8,9 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from jaxtyping import Float
 
+from entrove import provenance
 from entrove.errors import LabelError
-from entrove.structures import attach_results
-
-LEVEL_KEY = "entrove_level_of_theory"
-"""Where a labelled structure carries the hash of its level of theory, in `info`."""
+from entrove.structures import attach_results, content_hash
 
 
 class Outcome(StrEnum):
@@ -73,11 +71,44 @@ class Label:
             labelled = attach_results(
                 atoms, self.energy_eV, self.forces_eV_per_A, self.stress_eV_per_A3
             )
-        labelled.info["entrove_structure_hash"] = self.structure_hash
-        labelled.info[LEVEL_KEY] = self.level_of_theory
-        labelled.info["entrove_engine"] = f"{self.engine} {self.engine_version}".strip()
-        labelled.info["entrove_engine_seconds"] = round(self.engine_seconds, 3)
+        labelled.info[provenance.STRUCTURE_HASH] = self.structure_hash
+        labelled.info[provenance.LEVEL_OF_THEORY] = self.level_of_theory
+        labelled.info[provenance.ENGINE] = f"{self.engine} {self.engine_version}".strip()
+        labelled.info[provenance.ENGINE_SECONDS] = round(self.engine_seconds, 3)
         return labelled
+
+    @classmethod
+    def from_atoms(cls, atoms: Atoms) -> "Label":
+        """Read back the label that `attach` gave to `atoms`.
+
+        Raises `LabelError` when `atoms` carry no energy, no forces or no level of theory.
+        """
+        results = getattr(atoms.calc, "results", {})
+        found = {**results, provenance.LEVEL_OF_THEORY: atoms.info.get(provenance.LEVEL_OF_THEORY)}
+        missing = [
+            key
+            for key in ("energy", "forces", provenance.LEVEL_OF_THEORY)
+            if found.get(key) is None
+        ]
+        if missing:
+            raise LabelError(
+                f"{atoms.get_chemical_formula()}: carries no label, it has no {' and no '.join(missing)}; "
+                "pass a structure from `Label.attach`, or from a file that such structures were written to"
+            )
+        engine, _, version = str(atoms.info.get(provenance.ENGINE, "")).partition(" ")
+        return cls(
+            structure_hash=content_hash(atoms),
+            level_of_theory=str(atoms.info[provenance.LEVEL_OF_THEORY]),
+            outcome=Outcome.CONVERGED,
+            energy_eV=float(atoms.get_potential_energy()),
+            forces_eV_per_A=np.asarray(atoms.get_forces(), dtype=float),
+            stress_eV_per_A3=np.asarray(atoms.get_stress(voigt=False), dtype=float)
+            if "stress" in results
+            else None,
+            engine_seconds=float(atoms.info.get(provenance.ENGINE_SECONDS, 0.0)),
+            engine=engine,
+            engine_version=version,
+        )
 
     def reordered(self, order: np.ndarray) -> "Label":
         """The same label for the atoms `[atoms[i] for i in order]`."""
