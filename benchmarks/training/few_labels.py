@@ -23,7 +23,7 @@ from typing import Any
 from ase import Atoms
 from ase.io import read
 
-from entrove.models.predict import predict
+from entrove.models.prediction import predict
 from entrove.models.registry import load
 from entrove.training.config import LossConfig, TrainingConfig
 from entrove.training.sevennet.tuning import fine_tune

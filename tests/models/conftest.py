@@ -8,7 +8,8 @@ from trial_structures import rattled
 
 from entrove.models.loaded import LoadedModel
 from entrove.models.registry import load
-from entrove.models.sevennet.model import SevenNetModel, build_network
+from entrove.models.sevennet.loading import build_network
+from entrove.models.sevennet.model import SevenNetModel
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from trial_structures import rattled
 
 from entrove.errors import ModelError
 from entrove.models.ase import OneByOneCalculator, atoms_of, from_calculator
-from entrove.models.predict import predict
+from entrove.models.prediction import predict
 from entrove.models.registry import load
 
 

@@ -10,7 +10,8 @@ from trial_structures import rattled
 from entrove.errors import ModelError
 from entrove.models.ase import from_calculator
 from entrove.models.committee import Committee, committee_of, spread
-from entrove.models.predict import ENERGY_SPREAD_KEY, FORCES_SPREAD_KEY, predict
+from entrove.models.prediction import predict
+from entrove.provenance import ENERGY_SPREAD, FORCES_SPREAD
 
 SIGMAS_A = (2.3, 2.4, 2.5)
 
@@ -38,10 +39,10 @@ def test_mean_and_spread_equal_those_of_numpy(structures):
         assert ours.get_potential_energy() == pytest.approx(np.mean(energies), rel=1e-12)
         np.testing.assert_allclose(ours.get_forces(), np.mean(forces, axis=0), atol=1e-12)
         np.testing.assert_allclose(ours.get_stress(), np.mean(stresses, axis=0), atol=1e-12)
-        assert ours.info[ENERGY_SPREAD_KEY] == pytest.approx(np.std(energies), rel=1e-10)
+        assert ours.info[ENERGY_SPREAD] == pytest.approx(np.std(energies), rel=1e-10)
         deviations = np.linalg.norm(np.array(forces) - np.mean(forces, axis=0), axis=2)
         np.testing.assert_allclose(
-            ours.arrays[FORCES_SPREAD_KEY], np.sqrt(np.mean(deviations**2, axis=0)), rtol=1e-10
+            ours.arrays[FORCES_SPREAD], np.sqrt(np.mean(deviations**2, axis=0)), rtol=1e-10
         )
 
 
@@ -52,7 +53,7 @@ def test_opposite_forces_of_equal_length_disagree():
 
 def test_equal_members_agree(structures):
     committee = committee_of([from_calculator(lennard_jones(2.4)) for _ in range(2)])
-    assert all(atoms.info[ENERGY_SPREAD_KEY] == 0.0 for atoms in predict(committee, structures))
+    assert all(atoms.info[ENERGY_SPREAD] == 0.0 for atoms in predict(committee, structures))
 
 
 def test_its_calculator_agrees_with_its_batches(structures):
@@ -65,7 +66,7 @@ def test_its_calculator_agrees_with_its_batches(structures):
         np.testing.assert_allclose(atoms.get_forces(), ours.get_forces(), atol=1e-12)
         np.testing.assert_allclose(atoms.get_stress(), ours.get_stress(), atol=1e-12)
         assert atoms.calc.results["energy_spread"] == pytest.approx(
-            ours.info[ENERGY_SPREAD_KEY], rel=1e-10
+            ours.info[ENERGY_SPREAD], rel=1e-10
         )
 
 

@@ -13,7 +13,7 @@ from entrove.entropy.dataset import EntropyDataset
 from entrove.errors import SelectionError
 from entrove.features import FeatureMap
 from entrove.fingerprints.batching import to_state
-from entrove.models.nequip.model import nequip_settings
+from entrove.models.nequip.loading import nequip_settings
 from entrove.models.registry import load
 from entrove.models.sevennet.features import SevenNetFeatures
 from entrove.models.torch_settings import known_warnings_hushed

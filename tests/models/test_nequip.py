@@ -17,12 +17,9 @@ from trial_structures import rattled
 from entrove.errors import ModelError
 from entrove.models.loaded import LoadedModel
 from entrove.models.nequip import model as nequip_module
-from entrove.models.nequip.model import (
-    find_foundation_model,
-    find_trainable_model,
-    nequip_settings,
-)
-from entrove.models.predict import predict
+from entrove.models.nequip.files import find_foundation_model, find_trainable_model
+from entrove.models.nequip.loading import nequip_settings
+from entrove.models.prediction import predict
 from entrove.models.registry import load
 from entrove.models.torch_settings import known_warnings_hushed
 from entrove.models.verify import verify_batching

@@ -5,7 +5,7 @@ from ase.build import bulk, molecule
 from trial_structures import rattled
 
 from entrove.errors import StructureError
-from entrove.models.predict import plan_batches, predict
+from entrove.models.prediction import plan_batches, predict
 
 
 def test_order_info_and_input_are_kept(sevennet):

@@ -8,7 +8,7 @@ from ase import Atoms
 from ase.build import bulk, molecule
 from trial_structures import rattled
 
-from entrove.models.predict import predict
+from entrove.models.prediction import predict
 from entrove.models.registry import load
 from entrove.models.sevennet import model as sevennet_module
 from entrove.models.sevennet.model import SevenNetModel

@@ -15,7 +15,7 @@ from entrove.errors import ModelError
 from entrove.models import verify
 from entrove.models.committee import committee_of
 from entrove.models.neighbours import Neighbours
-from entrove.models.nequip.model import nequip_settings
+from entrove.models.nequip.loading import nequip_settings
 from entrove.models.registry import load
 from entrove.models.torch_settings import known_warnings_hushed
 from entrove.models.verify import Tolerances, verified, verify_batching

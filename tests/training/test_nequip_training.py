@@ -9,7 +9,7 @@ from ase import Atoms
 from pydantic import ValidationError
 
 from entrove.errors import ModelError
-from entrove.models.nequip.model import nequip_settings
+from entrove.models.nequip.loading import nequip_settings
 from entrove.models.registry import load
 from entrove.structures import attach_results
 from entrove.training.config import TrainingConfig

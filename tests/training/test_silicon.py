@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from ase.io import read
 
-from entrove.models.predict import predict
+from entrove.models.prediction import predict
 from entrove.models.registry import load
 from entrove.structures import attach_results
 from entrove.training.config import TrainingConfig

@@ -1,4 +1,4 @@
-"""Any ASE calculator as a model, one system after the other; and any batched model as an ASE calculator."""
+"""Any ASE calculator as a model, and any batched model as an ASE calculator."""
 
 import importlib
 import logging
@@ -100,7 +100,7 @@ def atoms_of(state: SimState) -> list[Atoms]:
 
 
 def from_calculator(calculator: Calculator, *, name: str | None = None) -> LoadedModel:
-    """Use an ASE calculator of one's own as a model; it is shared, not copied."""
+    """Use an ASE calculator as a model; it is shared, not copied, and its batches are loops."""
     return serial_model(lambda: calculator, name=name or type(calculator).__name__)
 
 
@@ -132,8 +132,9 @@ def load_import_path(path: str) -> LoadedModel:
         made = factory()
     except Exception as error:  # foreign code can raise anything
         raise ModelError(
-            f"{path}: cannot build this calculator ({type(error).__name__}: {error}); give 'module:factory' "
-            "that needs no arguments, and put the folder of a module of your own on PYTHONPATH"
+            f"{path}: cannot build this calculator ({type(error).__name__}: {error}); "
+            "give 'module:factory' that needs no arguments, and put the folder of a module of your own "
+            "on PYTHONPATH"
         ) from error
     if isinstance(made, LoadedModel):
         return made
@@ -142,7 +143,8 @@ def load_import_path(path: str) -> LoadedModel:
     if isinstance(made, Calculator):
         return serial_model(lambda: made, name=path)
     raise ModelError(
-        f"{path} gives {type(made).__name__}; an ASE calculator, a torch-sim model or a LoadedModel is needed"
+        f"{path} gives {type(made).__name__}; "
+        "an ASE calculator, a torch-sim model or a LoadedModel is needed"
     )
 
 
@@ -153,7 +155,7 @@ def from_torch_sim(
     species: frozenset[str] | None = None,
     cutoff_A: float | None = None,
 ) -> LoadedModel:
-    """Use any torch-sim model; having no ASE calculator of its own, it is verified against batches of one."""
+    """Use any torch-sim model; without a calculator of its own, it is verified by batches of one."""
     return LoadedModel(
         name=name,
         model=model,
@@ -172,6 +174,6 @@ def _stress(atoms: Atoms) -> np.ndarray:
     except PropertyNotImplementedError as error:
         name = type(atoms.calc).__name__
         raise ModelError(
-            f"{name} lists stress but gave none for {atoms.get_chemical_formula()} with pbc={atoms.pbc}; "
-            "use cells that are periodic in all directions, or another calculator"
+            f"{name} lists stress but gave none for {atoms.get_chemical_formula()} with "
+            f"pbc={atoms.pbc}; use cells that are periodic in all directions, or another calculator"
         ) from error

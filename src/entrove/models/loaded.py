@@ -1,4 +1,4 @@
-"""What the rest of Entrove holds in its hands when it holds a model."""
+"""A loaded model: how it evaluates batches, its own ASE calculator, and what it says about itself."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,9 +19,9 @@ class LoadedModel:
 
     `model` takes a torch-sim `SimState` and returns energy (systems,) in eV, forces (atoms, 3) in
     eV/A and stress (systems, 3, 3) in eV/A^3 with ASE's sign (positive = tensile). `species` holds
-    chemical symbols, None when the model cannot say. `cutoff_A` is the radius of its neighbour list,
-    None when it has none of its own. `batched` is False when `model` walks over the systems one by one.
-    `members` are the models of a committee.
+    the chemical symbols that it was trained for, None when the model cannot say. `cutoff_A` is the
+    radius of its neighbour list, None when it has none of its own. `batched` is False when `model`
+    evaluates the systems of a batch one by one. `members` are the models of a committee.
     """
 
     name: str
@@ -40,7 +40,7 @@ class LoadedModel:
     def features(self) -> ModelFeatureMap:
         """Build the map from atoms to the model's own last-layer features.
 
-        Raises `ModelError` when the model keeps them to itself.
+        Raises `ModelError` when the model gives no access to them.
         """
         if self.make_features is None:
             raise ModelError(

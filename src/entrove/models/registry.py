@@ -1,28 +1,45 @@
-"""Models by name, file or import path."""
+"""Models by name, file or import path.
+
+Each framework is one entry of `FRAMEWORKS`, which its folder defines; everything else here follows
+from the entries.
+"""
 
 import difflib
 from pathlib import Path
 
 from entrove.errors import ModelError
+from entrove.models.ase import load_import_path
+from entrove.models.frameworks import Framework
 from entrove.models.loaded import LoadedModel
+from entrove.models.nequip.loading import NEQUIP
+from entrove.models.sevennet.loading import SEVENNET
 
-SEVENNET_NAMES = ("7net-0", "7net-l3i5", "7net-mf-0", "7net-mf-ompa", "7net-omat", "7net-omni")
-ALLEGRO_NAMES = ("allegro-oam-l",)
-NAMES = SEVENNET_NAMES + ALLEGRO_NAMES
+FRAMEWORKS: tuple[Framework, ...] = (
+    SEVENNET,
+    NEQUIP,
+)
+
+NAMES = tuple(name for framework in FRAMEWORKS for name in framework.models)
 """Names that `load` knows beside files and import paths."""
 
-FILE_SUFFIXES = (".pth", ".ckpt", ".nequip.zip", ".nequip.pt2")
-"""Files that `load` knows."""
+FILE_SUFFIXES = tuple(suffix for framework in FRAMEWORKS for suffix in framework.suffixes)
+"""Endings of the files that `load` knows."""
 
 
 def load(name_or_path: str, *, device: str = "auto") -> LoadedModel:
-    """Load a model for batched evaluation.
+    """Load a model that evaluates batches of structures.
 
-    `name_or_path` is a name of `NAMES`, the path of a SevenNet checkpoint (`*.pth`), of a
-    NequIP or Allegro model (`*.nequip.pt2`, `*.nequip.zip`, `*.ckpt`), or
-    "module:factory", which is called without arguments and gives an ASE calculator or a torch-sim model. A
-    multi-fidelity model takes its fidelity after an at sign: `7net-mf-ompa@mpa`. `device` is "auto",
-    "cpu" or "cuda". torch's default dtype is left as it was. Raises `ModelError` for anything else.
+    Arguments:
+        name_or_path: a name of `NAMES`, the path of a model file (see `FILE_SUFFIXES`), or
+            "module:factory", which is called without arguments and gives an ASE calculator or a
+            torch-sim model. A multi-fidelity model takes its fidelity after an at sign:
+            `7net-mf-ompa@mpa`.
+        device: "auto" (CUDA where there is a device), "cpu" or "cuda".
+
+    Returns a `LoadedModel`. torch's default dtype is left as it was, and nothing is downloaded.
+
+    Raises `ModelError` for an unknown name, a missing or unreadable file and a fidelity that does
+    not fit, and `EntroveError` with the install command when the model's package is missing.
     """
     if Path(name_or_path).is_dir():
         raise ModelError(
@@ -30,34 +47,18 @@ def load(name_or_path: str, *, device: str = "auto") -> LoadedModel:
             "here give a model's name or file"
         )
     base, modal = split_modal(name_or_path)
-    if base in SEVENNET_NAMES:
-        from entrove.models.sevennet.model import load_sevennet, pretrained_checkpoint
-
-        return load_sevennet(
-            base, checkpoint=pretrained_checkpoint(base), modal=modal, device=device
+    framework = framework_of(base)
+    if framework is None:
+        if ":" in name_or_path:
+            return load_import_path(name_or_path)
+        raise ModelError(_unknown(name_or_path))
+    if base not in framework.models and not Path(base).is_file():
+        raise ModelError(f"{base}: no such model file; check the path")
+    if modal is not None and not framework.has_fidelities:
+        raise ModelError(
+            f"{base} has a single fidelity but '{modal}' is asked for; leave out '@{modal}'"
         )
-    if Path(base).suffix == ".pth":
-        from entrove.models.sevennet.model import load_sevennet
-
-        path = _existing(base)
-        return load_sevennet(path.name, checkpoint=path, modal=modal, device=device)
-    if base in ALLEGRO_NAMES:
-        from entrove.models.nequip.model import find_foundation_model, load_nequip
-
-        if modal is not None:
-            raise ModelError(
-                f"{base} has a single fidelity but '{modal}' is asked for; leave out '@{modal}'"
-            )
-        return load_nequip(find_foundation_model(base), name=base, device=device)
-    if name_or_path.endswith((".nequip.pt2", ".nequip.zip", ".ckpt")):
-        from entrove.models.nequip.model import load_nequip
-
-        return load_nequip(_existing(name_or_path), device=device)
-    if ":" in name_or_path:
-        from entrove.models.ase import load_import_path
-
-        return load_import_path(name_or_path)
-    raise ModelError(_unknown(name_or_path))
+    return framework.load(base, modal=modal, device=device)
 
 
 def split_modal(name_or_path: str) -> tuple[str, str | None]:
@@ -72,10 +73,21 @@ def split_modal(name_or_path: str) -> tuple[str, str | None]:
     return base, modal
 
 
-def _existing(path: str) -> Path:
-    if not Path(path).is_file():
-        raise ModelError(f"{path}: no such model file; check the path")
-    return Path(path)
+def framework_of(base: str) -> Framework | None:
+    """Find the framework of a name or path without fidelity; None for import paths and the unknown.
+
+    >>> framework_of("tuned.pth").name, framework_of("module:factory")
+    ('sevennet', None)
+    """
+    return next((framework for framework in FRAMEWORKS if framework.evaluates(base)), None)
+
+
+def explain_untrainable(base: str) -> str:
+    """Say why a model that no framework trains cannot be tuned, and which kinds of models can."""
+    framework = framework_of(base)
+    reason = f"{framework.untrainable_because}; " if framework else ""
+    kinds = ", and ".join(known.trainable_kinds for known in FRAMEWORKS if known.trainable)
+    return f"{base} cannot be tuned: {reason}only {kinds} can"
 
 
 def _unknown(name: str) -> str:
@@ -83,5 +95,6 @@ def _unknown(name: str) -> str:
     hint = f" Did you mean '{near[0]}'?" if near else ""
     return (
         f"unknown model '{name}'.{hint} Known names: {', '.join(NAMES)}; or give a file "
-        f"({', '.join('*' + suffix for suffix in FILE_SUFFIXES)}), or 'module:factory' of an ASE calculator"
+        f"({', '.join('*' + suffix for suffix in FILE_SUFFIXES)}), "
+        "or 'module:factory' of an ASE calculator"
     )

@@ -1,4 +1,4 @@
-"""Keep third-party packages from changing torch for everybody, and hush what we have checked."""
+"""Keep third-party packages from changing torch for others, and silence warnings known to be harmless."""
 
 import warnings
 from collections.abc import Iterator
@@ -32,6 +32,6 @@ def known_warnings_hushed() -> Iterator[None]:
         warnings.filterwarnings("ignore", "Found `per_type_energy_s", UserWarning)
         # SevenNet's advice to install a CUDA accelerator.
         warnings.filterwarnings("ignore", "No tensor product accelerator is enabled", UserWarning)
-        # spglib asks for a process-wide switch that is not ours to turn.
+        # spglib asks for a process-wide setting, which belongs to the application.
         warnings.filterwarnings("ignore", "Set OLD_ERROR_HANDLING to false", DeprecationWarning)
         yield

@@ -26,7 +26,7 @@ from torch_sim.state import SimState
 from entrove.errors import ModelError
 from entrove.models.ase import SerialModel
 from entrove.models.loaded import LoadedModel
-from entrove.models.predict import predict
+from entrove.models.prediction import predict
 from entrove.models.torch_settings import known_warnings_hushed
 from entrove.settings import Settings
 from entrove.structures import copy_structure
@@ -68,7 +68,7 @@ class CountsNeighbours(Protocol):
 
 @dataclass(frozen=True)
 class NeighbourCount:
-    """Directed pairs that a model sees in a structure of a batch; the fewest and the most that ASE sees."""
+    """Directed pairs that a model sees in a structure of a batch, and ASE's fewest and most."""
 
     model: str
     batched: int
@@ -83,9 +83,10 @@ class NeighbourCount:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One structure: largest differences, batched minus single, and the neighbours of each model that tells.
+    """One structure: largest differences, batched minus single, and its numbers of neighbours.
 
-    A committee has a count for each member, because members have cutoffs of their own.
+    There is one number for each model that tells it; the members of a committee have cutoffs of
+    their own.
     """
 
     formula: str
@@ -127,8 +128,8 @@ class Comparison:
 class VerificationReport:
     """What was compared, structure by structure.
 
-    `batched` is False for a model that evaluates one structure at a time anyway. `uncounted` names the
-    models, members of a committee one by one, whose neighbours could not be compared with ASE's.
+    `batched` is False for a model that evaluates one structure at a time anyway. `uncounted` names
+    the models, or members of a committee, whose neighbours could not be compared with ASE's.
     """
 
     model: str
@@ -151,7 +152,10 @@ class VerificationReport:
         ]
         if not lines:
             forces = max((c.forces_difference_eV_per_A for c in self.comparisons), default=0.0)
-            agreement = f"its ASE calculator on {len(self.comparisons)} structures (forces to {forces:.1g} eV/A)"
+            agreement = (
+                f"its ASE calculator on {len(self.comparisons)} structures "
+                f"(forces to {forces:.1g} eV/A)"
+            )
             if not self.batched:
                 return (
                     f"{self.model}: one structure at a time, no batches; agrees with {agreement}"
@@ -169,21 +173,24 @@ def verify_batching(
     """Compare `structures`, and probes made of them, in one batch and one by one.
 
     The probes are the smallest crystal's primitive cell, where an atom is its own neighbour through
-    images, and a big supercell, so that sizes are mixed in the batch. Compared are energy, forces, stress
-    and, for models that tell them and have one cutoff, the number of neighbours against ASE's neighbour
-    list. Raises `ModelError` for an element that the model does not know.
+    images, and a big supercell, so that sizes are mixed in the batch. Compared are energy, forces,
+    stress and, for models that tell them and have one cutoff, the number of neighbours against ASE's
+    neighbour list. Raises `ModelError` for an element that the model does not know.
     """
     samples = [copy_structure(atoms) for atoms in structures] + _probes(structures)
     batched = predict(model, samples)
     calculator = model.calculator()
-    networks = [one for one in model.members or (model,) if one.batched]
+    members = [member for member in model.members or (model,) if member.batched]
     comparisons = tuple(
         _compare(
-            atoms, result, calculator, [count for one in networks for count in _count(one, atoms)]
+            atoms,
+            result,
+            calculator,
+            [count for member in members for count in _count(member, atoms)],
         )
         for atoms, result in zip(samples, batched, strict=True)
     )
-    uncounted = tuple(one.name for one in networks if not _tells_neighbours(one))
+    uncounted = tuple(member.name for member in members if not _tells_neighbours(member))
     return VerificationReport(
         model.name,
         tolerances or Tolerances(),
@@ -202,8 +209,12 @@ def verified(
 ) -> tuple[LoadedModel, VerificationReport]:
     """Return a model that may be trusted in batches, and the report.
 
-    On a mismatch, "stop" raises `ModelError` with the differences, and "fall_back" returns the model's own
-    ASE calculator, one structure at a time, and logs that it does.
+    Arguments:
+        model: the model to check.
+        structures: what it will be used for, such as the seeds of a campaign; probes are added.
+        on_mismatch: "stop" raises `ModelError` with the differences; "fall_back" returns the model's
+            own ASE calculator, one structure at a time, and logs that it does.
+        tolerances: largest differences that pass; by default those of `Tolerances`.
     """
     report = verify_batching(model, structures, tolerances)
     if report.passed:
@@ -211,15 +222,15 @@ def verified(
         return model, report
     if on_mismatch == "stop":
         raise ModelError(
-            f"{report.summary()}\nDo not use these batches; set the model's verify_batching to 'fall_back' "
-            "to evaluate one structure at a time, or update the model's package"
+            f"{report.summary()}\nDo not use these batches; set the model's verify_batching to "
+            "'fall_back' to evaluate one structure at a time, or update the model's package"
         )
     _log.warning("%s\nFalling back to its ASE calculator", report.summary())
     return serial(model), report
 
 
 def serial(model: LoadedModel) -> LoadedModel:
-    """The same model behind its own ASE calculator, one structure at a time."""
+    """Return the same model evaluated by its own ASE calculator, one structure at a time."""
     return dataclasses.replace(
         model, model=SerialModel(model.calculator()), batched=False, members=()
     )
@@ -260,7 +271,7 @@ def _tells_neighbours(model: LoadedModel) -> bool:
 
 
 def _count(model: LoadedModel, atoms: Atoms) -> list[NeighbourCount]:
-    """Count the neighbours of a structure in a batch of two copies; an empty list if the model tells none."""
+    """Count the neighbours of a structure in a batch of two copies; empty if the model tells none."""
     batched = model.model
     if model.cutoff_A is None or not isinstance(batched, CountsNeighbours):
         return []

@@ -9,14 +9,7 @@ from entrove.campaign.configuration.config import CampaignConfig
 from entrove.campaign.configuration.config_file import KeyPath, problem_at
 from entrove.errors import EntroveError, ModelError
 from entrove.models.loaded import LoadedModel
-from entrove.models.registry import (
-    ALLEGRO_NAMES,
-    FILE_SUFFIXES,
-    NAMES,
-    SEVENNET_NAMES,
-    load,
-    split_modal,
-)
+from entrove.models.registry import FILE_SUFFIXES, NAMES, framework_of, load, split_modal
 
 
 def check_tuned_model(
@@ -30,7 +23,9 @@ def check_tuned_model(
     given = config.model.name
     try:
         name = resolve_model(config_path, given)
-        framework = framework_of(name)
+        base, _ = split_modal(name)
+        known = framework_of(base)
+        framework = known.name if known is not None and known.trains(base) else None
         if framework not in (None, config.training.framework):
             raise problem_at(
                 config_path,
@@ -39,7 +34,7 @@ def check_tuned_model(
                 f"set training.framework to '{framework}'",
             )
         if framework == "nequip":
-            from entrove.models.nequip.model import find_trainable_model
+            from entrove.models.nequip.files import find_trainable_model
 
             find_trainable_model(split_modal(name)[0])  # before minutes are spent on loading
     except ModelError as error:
@@ -111,14 +106,6 @@ def resolve_model(config_path: Path, given: str) -> str:
     return given
 
 
-def framework_of(name: str) -> str | None:
-    """Name the training framework of a model that `resolve_model` gave; None when none can train it."""
-    base, _ = split_modal(name)
-    if base in SEVENNET_NAMES or base.endswith(".pth"):
-        return "sevennet"
-    return "nequip" if base in ALLEGRO_NAMES or base.endswith((".nequip.zip", ".ckpt")) else None
-
-
 def _load_explorer(
     config_path: Path,
     key_path: KeyPath,
@@ -155,7 +142,7 @@ def _load(
 
 def _try_on(model: LoadedModel, seeds: Sequence[Atoms]) -> None:
     """Evaluate the seeds with a model that does not say which elements it knows."""
-    from entrove.models.predict import predict
+    from entrove.models.prediction import predict
 
     for atoms in seeds:
         try:

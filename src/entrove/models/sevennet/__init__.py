@@ -1,0 +1,10 @@
+"""SevenNet: batches, features and loading.
+
+Read in this order:
+
+    model.py      the network as a torch-sim model for batches
+    features.py   its last layer as per-atom features
+    loading.py    names, files, fidelities; the entry `SEVENNET` of the registry
+
+How SevenNet models are tuned is in `entrove.training.sevennet`.
+"""

@@ -9,8 +9,10 @@ from ase import Atoms
 from entrove._optional import require
 from entrove.errors import ModelError
 from entrove.models.loaded import LoadedModel
-from entrove.models.nequip.model import NequIPModel, find_trainable_model, load_nequip
-from entrove.models.predict import predict
+from entrove.models.nequip.files import find_trainable_model
+from entrove.models.nequip.loading import load_nequip
+from entrove.models.nequip.model import NequIPModel
+from entrove.models.prediction import predict
 from entrove.structures import copy_structure
 from entrove.training.config import TrainingConfig
 from entrove.training.job import Epoch, Job
@@ -37,18 +39,16 @@ def check_trainable(
     Raises `ModelError` where `fine_tune` would, and when `evaluated` was compiled from another model than
     the package that would be trained: then `structures`, slightly rattled, get other energies or forces.
     """
-    from entrove.training.nequip.worker import energies_per_species
-
     assert isinstance(evaluated.model, NequIPModel)
     trained = evaluated
     if evaluated.model.network.compiled:
         path = find_trainable_model(base)
-        trained = load_nequip(path, device=device)
+        trained = load_nequip(str(path), device=device)
         trained.check_species(structures)
         require_same_predictions(evaluated, trained, structures)
     if config.refit_reference_energies:
         assert isinstance(trained.model, NequIPModel)
-        energies_per_species(trained.model.network.module, trained.model.network.type_names)
+        trained.model.network.energies_per_species()
 
 
 def require_same_predictions(

@@ -8,16 +8,15 @@ process, which is why this one does nothing else.
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 import yaml
 from ase import Atoms
 
 from entrove._optional import require
-from entrove.errors import ModelError
-from entrove.models.nequip.model import NequIPModel, load_nequip
-from entrove.models.predict import predict
+from entrove.models.nequip.loading import load_nequip
+from entrove.models.nequip.model import NequIPModel
+from entrove.models.prediction import predict
 from entrove.structures import read_structures, write_structures
 from entrove.training.job import (
     Job,
@@ -70,7 +69,7 @@ def _write_settings(
     base.check_species(structures)
     assert isinstance(base.model, NequIPModel)
     network = base.model.network
-    old = energies_per_species(network.module, network.type_names)
+    old = network.energies_per_species()
     shifts: dict[str, float] = {}
     if job.config.refit_reference_energies:
         predicted = [atoms.get_potential_energy() for atoms in predict(base, structures)]
@@ -88,28 +87,6 @@ def _write_settings(
     )
     (folder / "nequip.yaml").write_text(yaml.safe_dump(configuration, sort_keys=False))
     return shifts
-
-
-def energies_per_species(module: torch.nn.Module, type_names: Sequence[str]) -> dict[str, float]:
-    """Energy in eV that the model adds per atom of each species.
-
-    Raises `ModelError` when the model has no such layer, or several.
-    """
-    # By name: a packaged model brings classes of its own.
-    layers: list[Any] = [
-        part for part in module.modules() if type(part).__name__ == "PerTypeScaleShift"
-    ]
-    if len(layers) != 1:
-        raise ModelError(
-            f"this model has {len(layers)} layers of energies per species, tuning needs one; "
-            "set refit_reference_energies: false, or take another model"
-        )
-    values = (
-        layers[0].shifts.detach().double().reshape(-1).tolist() if layers[0].has_shifts else [0.0]
-    )
-    if len(values) == 1:
-        values = values * len(type_names)
-    return dict(zip(type_names, values, strict=True))
 
 
 def _train(folder: Path) -> None:

@@ -7,8 +7,7 @@ from ase import Atoms
 
 from entrove._optional import require
 from entrove.errors import ModelError
-from entrove.models.registry import SEVENNET_NAMES
-from entrove.models.sevennet.model import pretrained_checkpoint
+from entrove.models.sevennet.loading import SEVENNET, pretrained_checkpoint
 from entrove.training.config import TrainingConfig
 from entrove.training.job import Epoch, Job
 from entrove.training.launch import available_device, check_labels, hash_of_file, run_job
@@ -41,9 +40,9 @@ def fine_tune(
     check_labels(structures)
     path = Path(base)
     packaged = not path.is_file()
-    if packaged and str(base) not in SEVENNET_NAMES:
+    if packaged and str(base) not in SEVENNET.models:
         raise ModelError(
-            f"{base}: no such file, and no packaged model ({', '.join(SEVENNET_NAMES)})"
+            f"{base}: no such file, and no packaged model ({', '.join(SEVENNET.models)})"
         )
     job = Job(
         base=str(base) if packaged else str(path.resolve()),

@@ -1,6 +1,5 @@
 """Energy, forces and stress of a list of structures, in batches that fit into memory."""
 
-import math
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -10,31 +9,35 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.stress import full_3x3_to_voigt_6_stress
 from torch import Tensor
 
+from entrove import provenance
 from entrove.errors import StructureError
+from entrove.models.batches import expected_pairs, pairs_that_fit
 from entrove.models.loaded import LoadedModel
 from entrove.structures import copy_structure
 
 DEFAULT_BATCH_SIZE = 64
-BYTES_PER_PAIR = 300_000
-"""Measured peak memory per neighbour pair: 130 kB with SevenNet-0, 300 kB with SevenNet-l3i5."""
-
-PAIRS_ON_CPU = 10_000
-"""Neighbour pairs of one batch on the CPU, about 3 GB; larger batches are no faster there."""
-
-ENERGY_SPREAD_KEY = "entrove_energy_spread_eV"
-FORCES_SPREAD_KEY = "entrove_forces_spread_eV_per_A"
 
 
 def predict(
     model: LoadedModel, structures: Sequence[Atoms], *, batch_size: int = DEFAULT_BATCH_SIZE
 ) -> list[Atoms]:
-    """Return copies of `structures`, in their order, with the model's energy, forces and stress attached.
+    """Evaluate structures with a model.
 
-    A batch holds at most `batch_size` structures, and fewer when they are large or dense, so that memory is
-    bounded whatever the list. Structures of different periodicity may be mixed. Info and arrays are kept.
-    A committee's spread is put into `info[ENERGY_SPREAD_KEY]` (eV) and `arrays[FORCES_SPREAD_KEY]` (eV/A).
-    Raises `ModelError` for an element that the model does not know and `StructureError` for a structure
-    without atoms.
+    A batch holds at most `batch_size` structures, and fewer when they are large or dense, so that
+    memory is bounded however long the list is. Structures of different periodicity may be mixed.
+
+    Arguments:
+        model: a model from `entrove.models.load`, or a committee.
+        structures: any number of structures; they are not changed.
+        batch_size: most structures of one batch.
+
+    Returns copies of `structures` in their order, with info and arrays kept, and with energy (eV),
+    forces (atoms, 3) (eV/A) and stress (6,) (eV/A^3, ASE's order and sign) in their ASE calculator.
+    A committee adds the spread of its members: `info["entrove_energy_spread_eV"]` and
+    `arrays["entrove_forces_spread_eV_per_A"]`.
+
+    Raises `ModelError` for an element that the model does not know, `StructureError` for a structure
+    without atoms, and `ValueError` for a `batch_size` below one.
     """
     if batch_size < 1:
         raise ValueError(f"batch_size={batch_size}; it must be at least 1")
@@ -74,19 +77,9 @@ def _attach(structures: Sequence[Atoms], results: dict[str, Tensor]) -> Iterator
             properties["stress"] = full_3x3_to_voigt_6_stress(results["stress"][row].numpy())
         labelled.calc = SinglePointCalculator(labelled, **properties)
         if "energy_spread" in results:
-            labelled.info[ENERGY_SPREAD_KEY] = float(results["energy_spread"][row])
-            labelled.arrays[FORCES_SPREAD_KEY] = per_atom["forces_spread"][row].numpy()
+            labelled.info[provenance.ENERGY_SPREAD] = float(results["energy_spread"][row])
+            labelled.arrays[provenance.FORCES_SPREAD] = per_atom["forces_spread"][row].numpy()
         yield labelled
-
-
-def pairs_that_fit(device: torch.device) -> int:
-    """Count the neighbour pairs of a batch that may be in memory at once."""
-    if device.type != "cuda":
-        return PAIRS_ON_CPU
-    free_bytes, _total = torch.cuda.mem_get_info(device)
-    # What torch keeps for later tensors is taken to the driver, and free to us.
-    free_bytes += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    return max(PAIRS_ON_CPU, free_bytes // (2 * BYTES_PER_PAIR))
 
 
 def plan_batches(
@@ -119,10 +112,3 @@ def _expected_pairs(atoms: Atoms, cutoff_A: float | None) -> float:
         return float(len(atoms))
     return expected_pairs(len(atoms), atoms.cell.volume, atoms.pbc.tolist(), cutoff_A)
 
-
-def expected_pairs(atoms: int, volume_A3: float, pbc: Sequence[bool], cutoff_A: float) -> float:
-    """Estimate the directed neighbour pairs of a structure from its density."""
-    # Without a volume to go by: the density of close-packed small atoms, no more pairs than there are.
-    density = atoms / volume_A3 if all(pbc) and volume_A3 > 0.0 else 0.2
-    per_atom = density * 4.0 / 3.0 * math.pi * cutoff_A**3
-    return atoms * (per_atom if any(pbc) else min(per_atom, float(atoms)))

@@ -1,0 +1,58 @@
+"""What the rest of Entrove knows of a framework, that is, of a code of machine-learned potentials."""
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from entrove._optional import require
+from entrove.models.loaded import LoadedModel
+
+
+@runtime_checkable
+class Loader(Protocol):
+    """Loads a model of one framework."""
+
+    def __call__(self, base: str, *, modal: str | None, device: str) -> LoadedModel:
+        """Load `base`, a name of `Framework.models` or the path of a file that exists.
+
+        `modal` is a fidelity, None for a model that has only one; `device` is auto, cpu or cuda.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Framework:
+    """One framework: its models and files, how they are loaded, and which of them can be tuned.
+
+    `package` is what must be importable and `extra` the extra of Entrove that installs it. `models`
+    are the names that users type, `suffixes` the endings of the files that it evaluates. With
+    `has_fidelities`, a model may hold several fidelities, one of which is chosen as "model@fidelity".
+
+    `trainable` lists those of `models` and `suffixes` that can be tuned, and `trainable_kinds` says
+    the same in a sentence; `untrainable_because` is why the others cannot. How a framework trains
+    is known to `entrove.training.trainers` only.
+    """
+
+    name: str
+    package: str
+    extra: str
+    models: tuple[str, ...]
+    suffixes: tuple[str, ...]
+    load: Loader
+    has_fidelities: bool = False
+    trainable: tuple[str, ...] = ()
+    trainable_kinds: str = ""
+    untrainable_because: str = ""
+
+    def evaluates(self, base: str) -> bool:
+        """Whether `base`, a name or path without fidelity, belongs to this framework."""
+        return base in self.models or base.endswith(self.suffixes)
+
+    def trains(self, base: str) -> bool:
+        """Whether `base` is of a kind that this framework can tune."""
+        return base in self.trainable or base.endswith(
+            tuple(suffix for suffix in self.suffixes if suffix in self.trainable)
+        )
+
+    def require_installed(self) -> None:
+        """Raise `EntroveError` with the command that installs it when its package is missing."""
+        require(self.package, extra=self.extra)
