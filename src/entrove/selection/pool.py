@@ -9,14 +9,12 @@ from ase import Atoms
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from entrove.entropy.featurise import FeatureBatch
+from entrove.entropy.batches import FeatureBatch
 from entrove.entropy.moments import Moments, SpeciesMoments
 from entrove.entropy.rows import SpeciesRows
 from entrove.errors import SelectionError
+from entrove.provenance import POOL
 from entrove.structures import content_hash
-
-POOL_KEY = "entrove_pool"
-"""Key in `atoms.info` that names the pool of a candidate."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +151,7 @@ class PoolBuilder:
                 self._rows[number].append(block.values.to(self.dtype))
         for atoms in batch.structures:
             self._hashes.append(content_hash(atoms))
-            self._pools.append(str(atoms.info.get(POOL_KEY, "")))
+            self._pools.append(str(atoms.info.get(POOL, "")))
             if self.cost_s is not None:
                 self._costs_s.append(_positive(self.cost_s(atoms), atoms))
         self._size += new

@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from torch_sim.integrators.npt import NPTLangevinAnisotropicState, NPTLangevinIs
 from torch_sim.state import SimState
 
 from entrove.errors import CampaignError
+from entrove.files import replacing
 from entrove.sampling.walkers.grid import Walker
 from entrove.sampling.walkers.guards import GuardReason
 from entrove.sampling.walkers.restarts import Restart, RestartedFrom
@@ -32,16 +32,9 @@ _STATES: dict[str, type[SimState]] = {
 
 def save_walkers(path: str | Path, state: WalkersState) -> None:
     """Write a state, replacing `path` in one step."""
-    path = Path(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as handle:
-            torch.save(_to_plain(state), handle)
-            handle.flush()
-            os.fsync(handle.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    # Into a handle: given a path, torch would write the name of the unfinished file into the archive.
+    with replacing(path) as unfinished, unfinished.open("wb") as handle:
+        torch.save(_to_plain(state), handle)
 
 
 def load_walkers(path: str | Path, device: str | torch.device = "cpu") -> WalkersState:

@@ -1,6 +1,5 @@
 """Trajectories of the walkers as ASE `.traj` files: compact, and read by `ase.io.read` and `ase gui`."""
 
-import os
 from pathlib import Path
 
 from ase import Atoms
@@ -8,6 +7,8 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 from torch_sim.integrators.md import MDState
 
+from entrove.files import replacing
+from entrove.provenance import KAPPA, STEP, WALKER
 from entrove.sampling.walkers.grid import Walker
 
 
@@ -31,9 +32,9 @@ class TrajectoryRecorder:
             # ASE counts momenta in its own unit of time, which is torch-sim's: sqrt(amu A^2 / eV).
             atoms.set_momenta(md.momenta[rows].cpu().numpy())
             atoms.info |= {
-                "entrove_step": step,
-                "entrove_walker": walker.index,
-                "entrove_kappa_eV": kappas[row],
+                STEP: step,
+                WALKER: walker.index,
+                KAPPA: kappas[row],
             }
             forces = md.base_forces[rows].cpu().numpy()
             atoms.calc = SinglePointCalculator(atoms, energy=energies[row], forces=forces)
@@ -49,9 +50,8 @@ class TrajectoryRecorder:
             folder = self.folder / f"walker-{index:04d}"
             folder.mkdir(parents=True, exist_ok=True)
             path = folder / f"chunk-{chunk:04d}.traj"
-            partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-            write(partial, frames, format="traj")
-            partial.replace(path)
+            with replacing(path) as unfinished:
+                write(unfinished, frames, format="traj")
             paths.append(path)
         self._frames = {}
         return paths
