@@ -75,8 +75,8 @@ def ours(model, walker_count, atoms):
     walkers, structures = plan_walkers(starts, [1000.0], config)
     state = init_walkers(walkers, structures, model, config, 0)
     features = bench_features(str(model.device))
-    functionals = {("paper", "per_atom"): dataset("paper", features).functional()}
-    return Stepper(state, model, features, functionals, config)
+    biases = {("paper", "per_atom"): dataset("paper", features).bias()}
+    return Stepper(state, model, biases, config)
 
 
 def theirs(calculator, walker_count, atom_count):

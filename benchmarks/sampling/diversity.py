@@ -98,8 +98,8 @@ def explore(
     walkers, structures = plan_walkers([start], temperatures_K, config)
     exploration = begin(walkers, structures, model, config, seed)
     for _ in range(config.chunks):
-        functionals = {key: dataset.functional() for key, dataset in datasets.items()}
-        exploration = advance(exploration, model, features(), functionals, config, admit)
+        biases = {key: dataset.bias() for key, dataset in datasets.items()}
+        exploration = advance(exploration, model, biases, config, admit)
     return [one.atoms for one in exploration.candidates]
 
 

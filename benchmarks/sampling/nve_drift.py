@@ -19,7 +19,7 @@ from torch_sim.units import MetalUnits
 
 from entrove.models.registry import load
 from entrove.sampling.batch import gather_batch, reduce_atoms
-from entrove.sampling.bias.model import EntropyBias
+from entrove.sampling.bias.entropy_bias import EntropyBias
 from entrove.units import BOLTZMANN_EV_PER_K
 
 ARMS = ("unbiased", "information", "paper")
@@ -34,18 +34,16 @@ def rms_force(forces: torch.Tensor, state) -> torch.Tensor:
 
 def biased_model(base, state, runs) -> EntropyBias:
     """The arms side by side, each with its entropy and its frozen strength."""
-    entropies = {name: dataset(name, FEATURES).functional() for name in ("information", "paper")}
-    functionals = [entropies.get(arm) for arm, _ in runs]
-    probe = EntropyBias(
-        base, FEATURES, functionals, torch.full((len(runs),), 1e-6, dtype=torch.float64)
-    )
+    of_arm = {name: dataset(name, FEATURES).bias() for name in ("information", "paper")}
+    biases = [of_arm.get(arm) for arm, _ in runs]
+    probe = EntropyBias(base, biases, torch.full((len(runs),), 1e-6, dtype=torch.float64))
     first = probe(state)
     adapted = FRACTION * rms_force(first["base_forces"], state) / first["entropy_slope"]
     kappa = [
         {"unbiased": 0.0, "information": float(adapted[row]), "paper": PAPER_KAPPA_EV}[arm]
         for row, (arm, _) in enumerate(runs)
     ]
-    return EntropyBias(base, FEATURES, functionals, torch.tensor(kappa, dtype=torch.float64))
+    return EntropyBias(base, biases, torch.tensor(kappa, dtype=torch.float64))
 
 
 def main():

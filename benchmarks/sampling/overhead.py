@@ -58,9 +58,9 @@ def now(device: torch.device) -> float:
 
 def step_ratios(exploration, model, features, config) -> tuple[np.ndarray, np.ndarray]:
     """Seconds of biased and unbiased steps of the same walkers, in turns."""
-    functionals = {KEY: dataset("information", features).functional()}
-    biased = Stepper(exploration.walkers, model, features, functionals, config)
-    unbiased = Stepper(exploration.walkers, model, None, None, config)
+    biases = {KEY: dataset("information", features).bias()}
+    biased = Stepper(exploration.walkers, model, biases, config)
+    unbiased = Stepper(exploration.walkers, model, None, config)
     seconds = {biased: [], unbiased: []}
     for turn in range(ROUNDS + 1):
         order = (biased, unbiased) if turn % 2 else (unbiased, biased)
@@ -85,8 +85,7 @@ def model_share(exploration, model, features, config, clock) -> tuple[float, flo
     start = now(model.device)
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(CHUNKS):
-            functionals = {KEY: known.functional()}
-            exploration = advance(exploration, model, features, functionals, config, admit)
+            exploration = advance(exploration, model, {KEY: known.bias()}, config, admit)
             write_candidates(Path(folder) / "candidates.xyz", exploration.candidates)
             save_walkers(Path(folder) / "walkers.pt", exploration.walkers)
     return now(model.device) - start, clock.seconds

@@ -18,6 +18,7 @@ from provenance import write_result
 from torch_sim.models.lennard_jones import LennardJonesModel
 
 from entrove.entropy.dataset import EntropyDataset
+from entrove.entropy.functional import Bias
 from entrove.entropy.local import LocalEntropy
 from entrove.fingerprints.config import FingerprintConfig
 from entrove.fingerprints.gom import GaussianOverlap
@@ -27,7 +28,7 @@ from entrove.sampling.config import BiasSettings, SamplingConfig
 from entrove.sampling.precision import in_double
 from entrove.sampling.relax import relax_at_pressure
 from entrove.sampling.walkers.grid import Start, plan_walkers
-from entrove.sampling.walkers.restarts import format_restarts, summarise_restarts
+from entrove.sampling.walkers.restarts import summarise_restarts
 from entrove.sampling.walkers.run import init_walkers, run_chunk, thermalise
 
 BIASES = (
@@ -73,9 +74,9 @@ def main(name: str) -> None:
         dataset.add([relaxed.atoms])
     handed_on = []
     for _ in range(config.chunks):
-        functionals = {key: dataset.functional() for key, dataset in datasets.items()}
-        functionals["local", "per_atom"] = LocalEntropy()
-        state, snapshots = run_chunk(state, model, features, functionals, config)
+        biases = {key: dataset.bias() for key, dataset in datasets.items()}
+        biases["local", "per_atom"] = Bias(features, LocalEntropy())
+        state, snapshots = run_chunk(state, model, biases, config)
         handed_on += snapshots
         for dataset in datasets.values():
             dataset.add([one.atoms for one in snapshots[::16]])
@@ -99,10 +100,10 @@ def report(name, model, config, state, handed_on, walkers, relaxed_volume) -> No
         unphysical += bool(ratio.min(initial=np.inf) < config.guards.shortest_distance)
     unphysical += largest_force > config.guards.largest_force_eV_per_A * (1 + 1e-4)
     summaries = summarise_restarts(state.walkers, state.restarts)
-    print(format_restarts(summaries))
     reasons: dict[str, int] = {}
-    for one in summaries:
-        for reason, count in one.by_reason.items():
+    for summary in summaries:
+        print(summary)
+        for reason, count in summary.by_reason.items():
             reasons[str(reason)] = reasons.get(str(reason), 0) + count
     write_result(
         f"unphysical_{name}",

@@ -30,8 +30,8 @@ from ase import Atoms
 from ase.build import bulk
 
 from entrove import __version__
+from entrove.entropy.batches import evaluate_in_batches
 from entrove.entropy.config import EntropyConfig
-from entrove.entropy.featurise import evaluate_in_batches
 from entrove.entropy.moments import SpeciesMoments
 from entrove.entropy.whitening import Whitening
 from entrove.fingerprints.config import FingerprintConfig

@@ -26,6 +26,7 @@ from ase.build import bulk
 
 from entrove import __version__
 from entrove.entropy.dataset import EntropyDataset
+from entrove.features import AtomFeatures
 from entrove.fingerprints.batching import to_state
 from entrove.fingerprints.gom import GaussianOverlap
 
@@ -45,9 +46,8 @@ def rms_slope(dataset: EntropyDataset, structures: list[Atoms]) -> float:
     """Root mean square over atoms of |dS/dr| in 1/A, which kappa turns into a force."""
     state = to_state(structures)
     features = FEATURES.evaluate(state)
-    _, gradient = dataset.functional().value_and_gradient(
-        features.values, state.atomic_numbers, state.system_idx, len(structures)
-    )
+    entropy = dataset.bias().entropy
+    _, gradient = entropy.value_and_gradient(AtomFeatures.of_state(features.values, state))
     return float(features.pull_back(gradient).positions.square().sum(1).mean().sqrt())
 
 

@@ -23,8 +23,8 @@ from typing import Any
 from entrove._version import __version__
 
 _PUBLIC = {
-    "EntropyBias": "entrove.sampling.bias.model",
-    "EntropyCalculator": "entrove.sampling.bias.model",
+    "EntropyBias": "entrove.sampling.bias.entropy_bias",
+    "EntropyCalculator": "entrove.sampling.bias.calculator",
     "EntropyDataset": "entrove.entropy.dataset",
     "EntroveError": "entrove.errors",
     "fingerprint": "entrove.fingerprints.fingerprint",

@@ -1,18 +1,73 @@
-"""What every kind of per-atom features offers: values, and the pull-back of a gradient.
+"""Per-atom features of a batch: values, the atoms they belong to, and the pull-back of a gradient.
 
-Entropies are functions of features only. They see this protocol and nothing else, so Gaussian
-overlap fingerprints and the last layer of a foundation model are interchangeable.
+Entropies are functions of `AtomFeatures` and of nothing else. Where these come from is the business of
+a `FeatureMap`, so Gaussian overlap fingerprints and the last layer of a foundation model are
+interchangeable: a map evaluates a batch to `Features`, whose `values` go into `AtomFeatures` and whose
+`pull_back` turns a gradient with respect to the values into one with respect to the structure.
 """
 
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from jaxtyping import Float
+import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch_sim.state import SimState
 
+from entrove.errors import ConfigError
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
+class AtomFeatures:
+    """Features of the atoms of a batch of systems: what every entropy and selection takes.
+
+    values
+        One row per atom, float32 or float64, on any device, detached from any graph.
+    numbers
+        Atomic number of each atom.
+    system_idx
+        The system of each atom, counted from 0. Atoms of one system need not be next to each other.
+    n_systems
+        Number of systems; a system without atoms counts, too.
+
+    Raises `ConfigError` when the three arrays do not have one entry per atom.
+    """
+
+    values: Float[Tensor, "atoms features"]
+    numbers: Int[Tensor, " atoms"]
+    system_idx: Int[Tensor, " atoms"]
+    n_systems: int
+
+    def __post_init__(self) -> None:
+        counts = (len(self.values), len(self.numbers), len(self.system_idx))
+        if len(set(counts)) > 1:
+            raise ConfigError(
+                f"features of {counts[0]} atoms, but {counts[1]} atomic numbers and {counts[2]} "
+                "system indices; give one of each for every atom"
+            )
+
+    @classmethod
+    def of_state(cls, values: Float[Tensor, "atoms features"], state: SimState) -> "AtomFeatures":
+        """Features of the atoms of a state, in its order, on the device of the features."""
+        return cls(
+            values,
+            state.atomic_numbers.to(values.device, torch.int64),
+            state.system_idx.to(values.device),
+            state.cell.shape[0],
+        )
+
+    def of_systems(self, chosen: Bool[Tensor, " systems"]) -> "AtomFeatures":
+        """The atoms of some of the systems, which are counted anew in their order."""
+        of_atoms = chosen[self.system_idx]
+        return AtomFeatures(
+            self.values[of_atoms],
+            self.numbers[of_atoms],
+            (chosen.cumsum(0) - 1)[self.system_idx[of_atoms]],
+            int(chosen.sum()),
+        )
+
+
+@dataclass(frozen=True, eq=False)
 class PullBack:
     """Derivatives of a scalar L (any unit u) with respect to the structure.
 

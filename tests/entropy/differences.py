@@ -1,5 +1,7 @@
 """Central differences of an entropy with respect to features."""
 
+from dataclasses import replace
+
 import torch
 
 STEP = 1e-5
@@ -15,6 +17,6 @@ def central_differences(functional, batch, atoms):
             for sign in (1, -1):
                 moved = batch.values.clone()
                 moved[atom, feature] += sign * STEP
-                ends.append(functional.value_and_gradient(moved, *batch.arguments[1:])[0].sum())
+                ends.append(functional.value_and_gradient(replace(batch, values=moved))[0].sum())
             gradient[row, feature] = (ends[0] - ends[1]) / (2 * STEP)
     return gradient

@@ -361,12 +361,12 @@ def test_membership_is_by_content():
     assert silicon(1) not in dataset
 
 
-def test_a_functional_is_a_snapshot():
+def test_a_bias_is_a_snapshot():
     dataset = calibrated("information", "per_atom")
-    before = dataset.functional()
+    before = dataset.bias()
     dataset.add(ADDED)
-    assert dataset.functional() is not before
-    assert dataset.functional() is dataset.functional()
+    assert dataset.bias().entropy is not before.entropy
+    assert dataset.bias().entropy is dataset.bias().entropy
 
 
 def test_mixed_periodicity_keeps_the_order():

@@ -9,6 +9,7 @@ from structures_of_test import salt, silicon
 
 from entrove.entropy.dataset import EntropyDataset
 from entrove.entropy.local import LocalEntropy
+from entrove.features import AtomFeatures
 from entrove.fingerprints.batching import to_state
 from entrove.fingerprints.gom import GaussianOverlap
 
@@ -27,15 +28,13 @@ def functional_of(kind, with_silicon=False):
     dataset.add([salt(seed, 0.15) for seed in range(10, 13)])
     if with_silicon:
         dataset.add([silicon(seed, 0.1) for seed in range(30, 34)])
-    return dataset.functional()
+    return dataset.bias().entropy
 
 
 def entropy_of(functional, structures):
     state = to_state(structures)
     features = FEATURES.evaluate(state)
-    value, slope = functional.value_and_gradient(
-        features.values, state.atomic_numbers, state.system_idx, len(structures)
-    )
+    value, slope = functional.value_and_gradient(AtomFeatures.of_state(features.values, state))
     return value, features.pull_back(slope)
 
 

@@ -1,11 +1,22 @@
 """Information gain: its definition, and the laws that make greedy selection safe."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import slow_reference
 import torch
 from differences import central_differences
-from feature_batches import FLOOR, information_gain, random_batch, raw_moments, whitened_moments
+from feature_batches import (
+    FLOOR,
+    arrays_of,
+    information_gain,
+    random_batch,
+    raw_moments,
+    reordered,
+    system_of,
+    whitened_moments,
+)
 
 from entrove.entropy.information import inverse_root, total_information
 from entrove.entropy.moments import Moments, SpeciesMoments
@@ -22,18 +33,17 @@ SPECIES = [(14,), (11, 17)]
 def test_gain_is_the_slow_definition(mode, species):
     reference, dataset = random_batch(0, species=species), random_batch(1, species=species)
     batch = random_batch(2, sizes=(3, 9, 2, 8), species=species)
-    gains = information_gain(dataset, reference, mode).gains(*batch.arguments)
+    gains = information_gain(dataset, reference, mode).gains(batch)
     expected = np.zeros(batch.n_systems)
     for system in range(batch.n_systems):
         for number in species:
             ref, stored = (
-                slow_reference.all_rows(
-                    *(part.numpy() for part in one.arguments[:3]), number, mode
-                )
-                for one in (reference, dataset)
+                slow_reference.all_rows(*arrays_of(known), number, mode)
+                for known in (reference, dataset)
             )
-            parts = (part.numpy() for part in batch.arguments[:3])
-            rows = slow_reference.rows_of_system(*parts, system=system, species=number, mode=mode)
+            rows = slow_reference.rows_of_system(
+                *arrays_of(batch), system=system, species=number, mode=mode
+            )
             expected[system] += slow_reference.information_gain(
                 slow_reference.whiten(stored, ref, FLOOR),
                 slow_reference.whiten(rows, ref, FLOOR),
@@ -48,8 +58,8 @@ def test_gain_is_the_slow_definition(mode, species):
 def test_gradient_is_the_central_difference(mode, species, empty):
     batch, reference = random_batch(3, species=species), random_batch(4, species=species)
     functional = information_gain(None if empty else reference, reference, mode)
-    value, gradient = functional.value_and_gradient(*batch.arguments)
-    torch.testing.assert_close(value, functional.gains(*batch.arguments), rtol=1e-13, atol=0)
+    value, gradient = functional.value_and_gradient(batch)
+    torch.testing.assert_close(value, functional.gains(batch), rtol=1e-13, atol=0)
     atoms = [0, 6, 11, 20]
     expected = central_differences(functional, batch, atoms)
     torch.testing.assert_close(
@@ -61,9 +71,9 @@ def test_gradient_is_the_central_difference(mode, species, empty):
 def test_a_batch_equals_its_systems_one_by_one(mode):
     reference, batch = random_batch(5, species=(11, 17)), random_batch(6, species=(11, 17))
     functional = information_gain(reference, reference, mode)
-    value, gradient = functional.value_and_gradient(*batch.arguments)
+    value, gradient = functional.value_and_gradient(batch)
     for index in range(batch.n_systems):
-        alone, slope = functional.value_and_gradient(*batch.system(index).arguments)
+        alone, slope = functional.value_and_gradient(system_of(batch, index))
         torch.testing.assert_close(alone[0], value[index], rtol=1e-12, atol=1e-13)
         torch.testing.assert_close(
             slope, gradient[batch.system_idx == index], rtol=1e-9, atol=1e-11
@@ -74,15 +84,9 @@ def test_a_batch_equals_its_systems_one_by_one(mode):
 def test_order_of_atoms_does_not_matter(mode):
     reference, batch = random_batch(7, species=(11, 17)), random_batch(8, species=(11, 17))
     functional = information_gain(reference, reference, mode)
-    value, gradient = functional.value_and_gradient(*batch.arguments)
+    value, gradient = functional.value_and_gradient(batch)
     order = torch.randperm(len(batch.values), generator=torch.Generator().manual_seed(0))
-    shuffled = (
-        batch.values[order],
-        batch.numbers[order],
-        batch.system_idx[order],
-        batch.n_systems,
-    )
-    value_again, gradient_again = functional.value_and_gradient(*shuffled)
+    value_again, gradient_again = functional.value_and_gradient(reordered(batch, order))
     torch.testing.assert_close(value_again, value, rtol=1e-12, atol=1e-13)
     torch.testing.assert_close(gradient_again, gradient[order], rtol=1e-9, atol=1e-11)
 
@@ -100,7 +104,7 @@ def test_gains_are_never_negative_and_diminish(mode, seed):
     many = few + whitened_moments(extra, whitening, mode)
     functional = type(information_gain(None, reference, mode))
     gain_few, gain_many = (
-        functional(moments, whitening, ridge=RIDGE, mode=mode).gains(*batch.arguments)
+        functional(moments, whitening, ridge=RIDGE, mode=mode).gains(batch)
         for moments in (few, many)
     )
     assert bool((gain_many >= 0).all())
@@ -116,33 +120,29 @@ def test_gains_one_after_the_other_sum_to_the_log_determinant():
     moments, total = whitened_moments(reference, whitening, "per_atom"), 0.0
     start = total_information(moments, RIDGE)
     for index in range(batch.n_systems):
-        one = batch.system(index)
+        added = system_of(batch, index)
         functional = type(information_gain(None, reference, "per_atom"))(
             moments, whitening, ridge=RIDGE, mode="per_atom"
         )
-        total += float(functional.gains(*one.arguments))
-        moments = moments + whitened_moments(one, whitening, "per_atom")
+        total += float(functional.gains(added))
+        moments = moments + whitened_moments(added, whitening, "per_atom")
     assert total == pytest.approx(total_information(moments, RIDGE) - start, rel=1e-12)
 
 
 def test_padded_features_add_nothing():
     reference, batch = random_batch(11), random_batch(12)
 
-    def widen(one):
-        zeros = torch.zeros(len(one.values), 5, dtype=torch.float64)
-        return type(one)(
-            torch.cat([one.values, zeros], 1), one.numbers, one.system_idx, one.n_systems
-        )
+    def widen(narrow):
+        zeros = torch.zeros(len(narrow.values), 5, dtype=torch.float64)
+        return replace(narrow, values=torch.cat([narrow.values, zeros], 1))
 
     plain = information_gain(reference, reference, "per_atom")
     # The floor is relative to the root mean square over all features, so scale it with their number.
     whitening = Whitening.of(raw_moments(widen(reference), "per_atom"), FLOOR * np.sqrt(11 / 6))
     moments = whitened_moments(widen(reference), whitening, "per_atom")
     padded = type(plain)(moments, whitening, ridge=RIDGE, mode="per_atom")
-    torch.testing.assert_close(
-        padded.gains(*widen(batch).arguments), plain.gains(*batch.arguments), rtol=1e-12, atol=0
-    )
-    assert bool((padded.value_and_gradient(*widen(batch).arguments)[1][:, 6:] == 0).all())
+    torch.testing.assert_close(padded.gains(widen(batch)), plain.gains(batch), rtol=1e-12, atol=0)
+    assert bool((padded.value_and_gradient(widen(batch))[1][:, 6:] == 0).all())
 
 
 def test_the_force_on_what_is_new_does_not_die():
@@ -150,7 +150,7 @@ def test_the_force_on_what_is_new_does_not_die():
     reference, batch = random_batch(13, sizes=(40,)), random_batch(14, sizes=(8,))
     seen = reference.values.clone()
     whitening = Whitening.of(raw_moments(reference, "per_atom"), FLOOR)
-    flat = type(reference)(seen, reference.numbers, reference.system_idx, 1)
+    flat = replace(reference, values=seen)
     flat.values[:, 0] = seen[:, 0].mean()  # nothing along the first feature
     slopes = []
     for copies in (10, 1000):
@@ -159,15 +159,15 @@ def test_the_force_on_what_is_new_does_not_die():
         functional = type(information_gain(None, reference, "per_atom"))(
             many, whitening, ridge=RIDGE, mode="per_atom"
         )
-        slopes.append(functional.value_and_gradient(*batch.arguments)[1][:, 0].norm())
+        slopes.append(functional.value_and_gradient(batch)[1][:, 0].norm())
     assert float(slopes[1] / slopes[0]) > 0.5
 
 
 def test_float32_features_agree_to_their_own_precision():
     reference, batch = random_batch(15), random_batch(16)
     functional = information_gain(reference, reference, "per_atom")
-    value, gradient = functional.value_and_gradient(*batch.arguments)
-    single, slope = functional.value_and_gradient(batch.values.float(), *batch.arguments[1:])
+    value, gradient = functional.value_and_gradient(batch)
+    single, slope = functional.value_and_gradient(replace(batch, values=batch.values.float()))
     assert slope.dtype == torch.float32
     # Features of size 2 are rounded by 1e-7; whitened by scales down to 1e-2 and slopes of order 1.
     torch.testing.assert_close(single, value, rtol=1e-4, atol=1e-4)
@@ -210,4 +210,4 @@ def test_statistics_that_are_not_finite_are_refused():
 def test_a_species_without_calibration_is_refused():
     functional = information_gain(None, random_batch(18), "per_atom")
     with pytest.raises(SelectionError, match="Cl has no calibration"):
-        functional.gains(*random_batch(19, species=(17,)).arguments)
+        functional.gains(random_batch(19, species=(17,)))

@@ -82,7 +82,7 @@ def test_entropy_force_and_stress_of_the_paper(mode, species_blocks):
         "paper", mode, features=FEATURES, epsilon=EPSILON, species_blocks=species_blocks
     )
     dataset.add(MEMBERS)
-    result = entropy_gradient(to_state([CONFIGURATION]), FEATURES, [dataset.functional()])
+    result = entropy_gradient(to_state([CONFIGURATION]), [dataset.bias()])
     known = entropy_by_hand(MEMBERS, mode, species_blocks)
     grown = entropy_by_hand([*MEMBERS, CONFIGURATION], mode, species_blocks)
     # Of the order of -100; the condition number of Sigma is 1e3.

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from feature_batches import random_batch
+from feature_batches import random_batch, reordered
 
 from entrove.entropy.rows import SHARED, split_rows
 
@@ -14,7 +14,7 @@ def test_spread_is_the_adjoint_of_split(mode, species_blocks):
     generator = torch.Generator().manual_seed(1)
     gradient = torch.zeros_like(batch.values)
     through_rows = 0.0
-    for block in split_rows(*batch.arguments, mode, species_blocks=species_blocks):
+    for block in split_rows(batch, mode, species_blocks=species_blocks):
         weights = torch.rand(block.values.shape, generator=generator, dtype=torch.float64)
         through_rows += float((weights * block.values).sum())
         block.spread(weights, gradient)
@@ -24,7 +24,7 @@ def test_spread_is_the_adjoint_of_split(mode, species_blocks):
 
 @pytest.mark.parametrize("mode", ["per_atom", "per_config"])
 def test_unpad_undoes_pad_and_padding_is_zero(mode):
-    for block in split_rows(*random_batch(2, species=(11, 17)).arguments, mode):
+    for block in split_rows(random_batch(2, species=(11, 17)), mode):
         padded = block.pad(block.values)
         assert torch.equal(block.unpad(padded), block.values)
         assert float(padded.abs().sum()) == pytest.approx(
@@ -35,7 +35,7 @@ def test_unpad_undoes_pad_and_padding_is_zero(mode):
 
 def test_rows_of_a_configuration_are_the_means_of_its_species():
     batch = random_batch(3, sizes=(3, 5), species=(11, 17))
-    for block in split_rows(*batch.arguments, "per_config"):
+    for block in split_rows(batch, "per_config"):
         for row, system in zip(block.values, block.system_idx, strict=True):
             members = (batch.system_idx == system) & (batch.numbers == block.number)
             torch.testing.assert_close(row, batch.values[members].mean(0), rtol=1e-14, atol=1e-14)
@@ -43,7 +43,7 @@ def test_rows_of_a_configuration_are_the_means_of_its_species():
 
 def test_shared_block_holds_all_atoms():
     batch = random_batch(4, species=(11, 17))
-    (block,) = split_rows(*batch.arguments, "per_atom", species_blocks=False)
+    (block,) = split_rows(batch, "per_atom", species_blocks=False)
     assert block.number == SHARED
     assert len(block.values) == len(batch.values)
 
@@ -51,12 +51,6 @@ def test_shared_block_holds_all_atoms():
 def test_atoms_of_a_system_need_not_be_neighbours():
     batch = random_batch(5, species=(11, 17))
     order = torch.randperm(len(batch.values), generator=torch.Generator().manual_seed(6))
-    shuffled = split_rows(
-        batch.values[order],
-        batch.numbers[order],
-        batch.system_idx[order],
-        batch.n_systems,
-        "per_config",
-    )
-    for block, same in zip(split_rows(*batch.arguments, "per_config"), shuffled, strict=True):
+    shuffled = split_rows(reordered(batch, order), "per_config")
+    for block, same in zip(split_rows(batch, "per_config"), shuffled, strict=True):
         torch.testing.assert_close(block.values, same.values, rtol=1e-14, atol=1e-14)

@@ -52,8 +52,8 @@ def dataset_on(
 @pytest.mark.parametrize("name", ["sevennet in float64", "allegro"])
 @pytest.mark.parametrize(("entropy", "mode"), DEFINITIONS)
 def test_forces_and_strain_are_central_differences(maps, name, entropy, mode):
-    functional, atoms = dataset_on(maps[name], entropy, mode).functional(), carbide(30, 0.15)
-    slopes = entropy_gradient(to_state([atoms]), maps[name], [functional])
+    bias, atoms = dataset_on(maps[name], entropy, mode).bias(), carbide(30, 0.15)
+    slopes = entropy_gradient(to_state([atoms]), [bias])
     generator = np.random.default_rng(0)
     direction, strain = generator.normal(size=atoms.positions.shape), generator.normal(size=(3, 3))
     strain = (strain + strain.T) / 2
@@ -63,9 +63,7 @@ def test_forces_and_strain_are_central_differences(maps, name, entropy, mode):
         for sign in (1, -1):
             moved = atoms.copy()
             change(moved, sign * h)
-            ends.append(
-                float(entropy_gradient(to_state([moved]), maps[name], [functional]).entropy[0])
-            )
+            ends.append(float(entropy_gradient(to_state([moved]), [bias]).entropy[0]))
         return (ends[0] - ends[1]) / (2 * h)
 
     def move(atoms, step):
@@ -91,9 +89,7 @@ def test_single_precision_gives_the_slopes_of_double(maps, entropy, mode):
     """A central difference of float32 features is noise; the same weights in float64 are the oracle."""
     atoms = carbide(30, 0.15)
     single, double = (
-        entropy_gradient(
-            to_state([atoms]), features, [dataset_on(features, entropy, mode).functional()]
-        )
+        entropy_gradient(to_state([atoms]), [dataset_on(features, entropy, mode).bias()])
         for features in (maps["sevennet"], maps["sevennet in float64"])
     )
     # Features of order 1 with noise of 1e-6, whitened by scales down to 1e-2 of their spread; 6e-6 was seen.

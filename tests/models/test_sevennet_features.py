@@ -9,7 +9,6 @@ from trial_structures import rattled
 from entrove.errors import ModelError
 from entrove.features import FeatureMap, Features
 from entrove.models.ase import from_calculator
-from entrove.models.edge_features import ModelFeatureMap
 from entrove.models.sevennet.features import SevenNetFeatures
 from entrove.models.sevennet.model import SevenNetModel
 
@@ -19,7 +18,7 @@ def state_of(*structures: Atoms):
 
 
 @pytest.fixture(scope="module")
-def features(sevennet) -> ModelFeatureMap:
+def features(sevennet) -> FeatureMap:
     return sevennet.features()
 
 

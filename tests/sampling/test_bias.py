@@ -12,19 +12,21 @@ from torch_sim.models.lennard_jones import LennardJonesModel
 from torch_sim.models.soft_sphere import SoftSphereModel
 from torch_sim.units import MetalUnits
 
+from entrove.entropy.functional import Bias
 from entrove.entropy.local import LocalEntropy
 from entrove.errors import ConfigError, StructureError
 from entrove.fingerprints.config import FingerprintConfig
 from entrove.fingerprints.gom import GaussianOverlap
 from entrove.sampling.batch import gather_batch, reduce_atoms
-from entrove.sampling.bias.model import EntropyBias, EntropyCalculator
+from entrove.sampling.bias.calculator import EntropyCalculator
+from entrove.sampling.bias.entropy_bias import EntropyBias
 from entrove.units import BOLTZMANN_EV_PER_K
 
-ENTROPIES = {
-    "information": dataset_of("information", "per_atom").functional(),
-    "information of means": dataset_of("information", "per_config").functional(),
-    "paper": dataset_of("paper", "per_atom").functional(),
-    "local": LocalEntropy(),
+BIASES = {
+    "information": dataset_of("information", "per_atom").bias(),
+    "information of means": dataset_of("information", "per_config").bias(),
+    "paper": dataset_of("paper", "per_atom").bias(),
+    "local": Bias(FEATURES, LocalEntropy()),
 }
 
 
@@ -33,10 +35,8 @@ def base():
     return lennard_jones(epsilon_eV=0.05)
 
 
-def biased(base, functionals, kappas, **options):
-    return EntropyBias(
-        base, FEATURES, functionals, torch.tensor(kappas, dtype=torch.float64), **options
-    )
+def biased(base, biases, kappas, **options):
+    return EntropyBias(base, biases, torch.tensor(kappas, dtype=torch.float64), **options)
 
 
 def strained(atoms: Atoms, strain: np.ndarray) -> Atoms:
@@ -45,10 +45,10 @@ def strained(atoms: Atoms, strain: np.ndarray) -> Atoms:
     return moved
 
 
-@pytest.mark.parametrize("name", ENTROPIES)
+@pytest.mark.parametrize("name", BIASES)
 def test_forces_and_stress_are_derivatives_of_the_biased_energy(base, name):
     atoms = argon(5.1, rattle_A=0.2, skew=0.05, seed=1)
-    model = biased(base, [ENTROPIES[name]], [0.3])
+    model = biased(base, [BIASES[name]], [0.3])
     result = model(gather_batch([atoms], model))
 
     def energy(structure):
@@ -76,7 +76,7 @@ def test_forces_and_stress_are_derivatives_of_the_biased_energy(base, name):
 
 def test_energy_is_base_minus_kappa_times_entropy(base):
     atoms = [argon(5.1, rattle_A=0.2, seed=seed) for seed in range(3)]
-    model = biased(base, [ENTROPIES["paper"]] * 3, [0.1, 0.5, 2.0])
+    model = biased(base, [BIASES["paper"]] * 3, [0.1, 0.5, 2.0])
     result = model(gather_batch(atoms, model))
     plain = base(gather_batch(atoms, base))
     torch.testing.assert_close(result["base_energy"], plain["energy"], rtol=0, atol=0)
@@ -86,10 +86,10 @@ def test_energy_is_base_minus_kappa_times_entropy(base):
     torch.testing.assert_close(result["energy"], expected, rtol=1e-14, atol=0)
 
 
-@pytest.mark.parametrize("functional", [None, ENTROPIES["information"]])
-def test_without_strength_the_model_is_the_base_to_the_last_bit(base, functional):
+@pytest.mark.parametrize("bias", [None, BIASES["information"]])
+def test_without_strength_the_model_is_the_base_to_the_last_bit(base, bias):
     atoms = [argon(5.1, rattle_A=0.2, seed=seed) for seed in range(2)]
-    model = biased(base, [functional] * 2, [0.0, 0.0])
+    model = biased(base, [bias] * 2, [0.0, 0.0])
     result, plain = model(gather_batch(atoms, model)), base(gather_batch(atoms, base))
     for key in ("energy", "forces", "stress"):
         assert torch.equal(result[key], plain[key])
@@ -105,13 +105,13 @@ def test_each_system_has_its_own_entropy_and_strength(base):
         argon(),
     ]
     atoms[1].rattle(0.1, seed=5)
-    functionals = [ENTROPIES["paper"], ENTROPIES["local"], None, ENTROPIES["paper"]]
+    biases = [BIASES["paper"], BIASES["local"], None, BIASES["paper"]]
     kappas = [0.5, 0.1, 0.0, 1.0]
-    model = biased(base, functionals, kappas)
+    model = biased(base, biases, kappas)
     together = model(gather_batch(atoms, model))
     first = 0
     for row, structure in enumerate(atoms):
-        single = biased(base, functionals[row : row + 1], kappas[row : row + 1])
+        single = biased(base, biases[row : row + 1], kappas[row : row + 1])
         alone = single(gather_batch([structure], single))
         rows = slice(first, first + len(structure))
         first += len(structure)
@@ -127,9 +127,9 @@ def test_each_system_has_its_own_entropy_and_strength(base):
 def test_the_bound_holds_for_every_atom_and_keeps_force_and_stress_together(base):
     atoms = [argon(5.1, rattle_A=0.2, seed=1), argon(5.1, rattle_A=0.2, seed=2)]
     bound = torch.tensor([0.01, torch.inf], dtype=torch.float64)
-    free = biased(base, [ENTROPIES["information"]] * 2, [0.5, 0.5])
+    free = biased(base, [BIASES["information"]] * 2, [0.5, 0.5])
     model = biased(
-        base, [ENTROPIES["information"]] * 2, [0.5, 0.5], largest_bias_force_eV_per_A=bound
+        base, [BIASES["information"]] * 2, [0.5, 0.5], largest_bias_force_eV_per_A=bound
     )
     state = gather_batch(atoms, model)
     result, unbounded = model(state), free(state)
@@ -148,8 +148,8 @@ def test_the_bound_holds_for_every_atom_and_keeps_force_and_stress_together(base
 def test_the_bound_on_the_virial_holds_and_keeps_force_and_stress_together(base):
     atoms = [argon(5.1, rattle_A=0.2, seed=1), argon(5.1, rattle_A=0.2, seed=2)]
     bound = torch.tensor([0.05, 1e6], dtype=torch.float64)
-    free = biased(base, [ENTROPIES["information"]] * 2, [0.5, 0.5])
-    model = biased(base, [ENTROPIES["information"]] * 2, [0.5, 0.5], largest_bias_virial_eV=bound)
+    free = biased(base, [BIASES["information"]] * 2, [0.5, 0.5])
+    model = biased(base, [BIASES["information"]] * 2, [0.5, 0.5], largest_bias_virial_eV=bound)
     state = gather_batch(atoms, model)
     result, unbounded, plain = model(state), free(state), base(state)
     virial = (result["stress"] - plain["stress"]) * state.volume[:, None, None]
@@ -165,7 +165,7 @@ def test_the_bound_on_the_virial_holds_and_keeps_force_and_stress_together(base)
 
 
 def test_a_system_that_is_not_finite_does_not_take_the_others_down(base):
-    model = biased(base, [ENTROPIES["paper"]] * 2, [0.5, 0.5])
+    model = biased(base, [BIASES["paper"]] * 2, [0.5, 0.5])
     state = gather_batch(
         [argon(5.1, rattle_A=0.2, seed=1), argon(5.1, rattle_A=0.2, seed=2)], model
     )
@@ -179,7 +179,7 @@ def test_a_system_that_is_not_finite_does_not_take_the_others_down(base):
 @pytest.mark.parametrize("broken", ["coincident", "flat"])
 def test_a_system_without_features_does_not_take_the_others_down(base, broken):
     """What has no features has no bias, and an energy by which the guards end it."""
-    model = biased(base, [ENTROPIES["paper"], None, ENTROPIES["paper"]], [0.5, 0.0, 0.5])
+    model = biased(base, [BIASES["paper"], None, BIASES["paper"]], [0.5, 0.0, 0.5])
     state = gather_batch([argon(5.1, rattle_A=0.2, seed=seed) for seed in range(3)], model)
     good = model(state)
     if broken == "coincident":
@@ -196,7 +196,7 @@ def test_a_system_without_features_does_not_take_the_others_down(base, broken):
         result = model(state)
         torch.testing.assert_close(result["forces"][:8], good["forces"][:8], rtol=1e-9, atol=1e-11)
         assert result["energy"].isnan().tolist() == [False, False, True]
-    alone = biased(base, [ENTROPIES["paper"]], [0.5])
+    alone = biased(base, [BIASES["paper"]], [0.5])
     assert alone._slope(state[2]).entropy.isnan().all()
 
 
@@ -204,12 +204,10 @@ def test_a_molecule_without_a_cell_has_finite_results(base):
     atoms = argon(5.1, rattle_A=0.2, seed=1)
     atoms.pbc, atoms.cell = False, None
     for kappa in (0.0, 0.5):
-        model = biased(base, [ENTROPIES["paper"]], [kappa])
+        model = biased(base, [BIASES["paper"]], [kappa])
         slope = model._slope(gather_batch([atoms], model))
         assert bool(slope.positions.isfinite().all())
-        stressed = EntropyBias(
-            IdealGas(), FEATURES, [ENTROPIES["paper"]], torch.tensor([kappa]).double()
-        )
+        stressed = biased(IdealGas(), [BIASES["paper"]], [kappa])
         result = stressed(gather_batch([atoms], stressed))
         for key in ("energy", "forces", "stress"):
             assert bool(result[key].isfinite().all()), key
@@ -220,26 +218,24 @@ def test_for_dataset_is_the_dataset_with_its_own_features(base):
     atoms = [argon(5.1, rattle_A=0.2, seed=seed) for seed in range(2)]
     for kappa in (0.3, [0.3, 0.0]):
         model = EntropyBias.for_dataset(base, dataset, kappa, systems=2)
-        expected = biased(base, [dataset.functional()] * 2, [0.3, 0.3] if kappa == 0.3 else kappa)
+        expected = biased(base, [dataset.bias()] * 2, [0.3, 0.3] if kappa == 0.3 else kappa)
         state = gather_batch(atoms, model)
         for key in ("energy", "forces", "stress"):
             assert torch.equal(model(state)[key], expected(state)[key])
-    with pytest.raises(ConfigError, match="2 functionals but 1 strengths"):
+    with pytest.raises(ConfigError, match="2 biases but 1 strengths"):
         EntropyBias.for_dataset(base, dataset, [0.3], systems=2)
     with pytest.raises(ConfigError, match="give a finite strength of zero or more"):
         EntropyBias.for_dataset(base, dataset, -0.3, systems=2)
 
 
 @pytest.mark.parametrize("entropy", ["information", "paper"])
-def test_features_of_another_kind_are_refused(base, entropy):
+def test_features_of_another_kind_are_refused(entropy):
     dataset = dataset_of(entropy, "per_atom")
     other = GaussianOverlap(FingerprintConfig(cutoff_A=3.5, length=24))
-    with pytest.raises(ConfigError, match=r"other features \(cutoff_A: stored 5.0, given 3.5\)"):
-        EntropyBias(base, other, [None, dataset.functional()], torch.ones(2, dtype=torch.float64))
-    with pytest.raises(ConfigError, match=r"other features \(cutoff_A"):
-        EntropyCalculator(EMT(), dataset, features=other)
-    same = GaussianOverlap(FEATURES.config)
-    EntropyBias(base, same, [dataset.functional()], torch.ones(1, dtype=torch.float64))
+    for source in (dataset, dataset.bias()):
+        with pytest.raises(ConfigError, match=r"features \(cutoff_A: stored 5.0, given 3.5\)"):
+            EntropyCalculator(EMT(), source, features=other)
+        EntropyCalculator(EMT(), source, features=GaussianOverlap(FEATURES.config))
 
 
 @pytest.mark.gpu
@@ -251,10 +247,6 @@ def test_features_on_another_device_than_the_model(where):
     dataset = dataset_of("information", "per_atom")
     features = GaussianOverlap(FEATURES.config, device=where)
     atoms = [argon(5.1, rattle_A=0.2, seed=seed) for seed in range(3)]
-    functionals, kappas = (
-        [dataset.functional(), None, LocalEntropy()],
-        torch.tensor([0.3, 0.0, 0.1]).double(),
-    )
     results = []
     for base_device, map_ in ((other, features), ("cpu", FEATURES)):
         model = EntropyBias(
@@ -266,9 +258,8 @@ def test_features_on_another_device_than_the_model(where):
                 dtype=torch.float64,
                 device=torch.device(base_device),
             ),
-            map_,
-            functionals,
-            kappas,
+            [Bias(map_, dataset.bias().entropy), None, Bias(map_, LocalEntropy())],
+            torch.tensor([0.3, 0.0, 0.1]).double(),
         )
         results.append(model(gather_batch(atoms, model)))
     for key in ("energy", "forces", "stress"):
@@ -276,12 +267,10 @@ def test_features_on_another_device_than_the_model(where):
 
 
 def test_wrong_shapes_are_refused(base):
-    with pytest.raises(ConfigError, match="1 functionals but 2 strengths"):
+    with pytest.raises(ConfigError, match="1 biases but 2 strengths"):
         biased(base, [None], [0.0, 1.0])
-    with pytest.raises(ConfigError, match="an entropy needs a feature map"):
-        EntropyBias(base, None, [LocalEntropy()], torch.ones(1, dtype=torch.float64))
     model = biased(base, [None], [0.0])
-    with pytest.raises(ConfigError, match="a batch of 2 systems but 1 functionals"):
+    with pytest.raises(ConfigError, match="a batch of 2 systems but 1 biases"):
         model(gather_batch([argon(), argon()], model))
 
 
@@ -307,8 +296,8 @@ def test_batched_nve_conserves_the_biased_energy():
         sigma=4.6, epsilon=3.0, alpha=3.0, compute_stress=True, dtype=torch.float64
     )
     atoms = [argon(5.1, rattle_A=0.1, seed=seed) for seed in range(4)]
-    functionals = [ENTROPIES["information"], ENTROPIES["paper"], ENTROPIES["local"], None]
-    model = biased(base, functionals, [0.01, 0.5, 0.005, 0.0])
+    biases = [BIASES["information"], BIASES["paper"], BIASES["local"], None]
+    model = biased(base, biases, [0.01, 0.5, 0.005, 0.0])
     coarse = total_energies(model, atoms, 1.0, 100.0)
     fine = total_energies(model, atoms, 0.5, 100.0)
     # Velocity Verlet is of second order: half the step, a quarter of the fluctuation.

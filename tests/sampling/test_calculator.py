@@ -1,4 +1,4 @@
-"""The biased energy as an ASE calculator: it equals the torch-sim door, and no question gets an old value."""
+"""The biased energy as an ASE calculator: it equals the torch-sim model, and no question gets an old value."""
 
 import numpy as np
 import pytest
@@ -12,10 +12,12 @@ from ase.md.verlet import VelocityVerlet
 from cheap_models import ARGON_SIGMA_A, argon, lennard_jones
 
 from entrove.entropy.dataset import EntropyDataset
+from entrove.entropy.functional import Bias
 from entrove.entropy.local import LocalEntropy
 from entrove.errors import ConfigError, StructureError
 from entrove.sampling.batch import gather_batch
-from entrove.sampling.bias.model import EntropyBias, EntropyCalculator
+from entrove.sampling.bias.calculator import EntropyCalculator
+from entrove.sampling.bias.entropy_bias import EntropyBias
 
 
 def ase_lennard_jones() -> LennardJones:
@@ -42,16 +44,16 @@ SHAPES = {
     ]
     + [("local", "per_atom")],
 )
-def test_both_doors_agree(entropy, mode, shape, symbols):
+def test_calculator_and_batched_model_agree(entropy, mode, shape, symbols):
     base = lennard_jones(epsilon_eV=0.05)
     atoms = argon(5.1, rattle_A=0.2, skew=0.05, seed=1)
     atoms.symbols, atoms.pbc = symbols, SHAPES[shape]
     if entropy == "local":
-        functional = LocalEntropy()
         calculator = EntropyCalculator(
-            ase_lennard_jones(), functional, kappa_eV=0.7, features=FEATURES
+            ase_lennard_jones(), LocalEntropy(), kappa_eV=0.7, features=FEATURES
         )
-        model = EntropyBias(base, FEATURES, [functional], torch.tensor([0.7], dtype=torch.float64))
+        bias = Bias(FEATURES, LocalEntropy())
+        model = EntropyBias(base, [bias], torch.tensor([0.7], dtype=torch.float64))
     else:
         dataset = dataset_of(entropy, mode)
         neon = argon(5.3, rattle_A=0.2, seed=40)
@@ -116,7 +118,7 @@ CHANGES = {
     "kappa": lambda calc: setattr(calc, "kappa_eV", 1.9),
     "members": lambda calc: calc.dataset.add([argon(5.2, rattle_A=0.3, seed=77)]),
     "dataset": lambda calc: setattr(calc, "dataset", dataset_of("paper", "per_atom")),
-    "entropy": lambda calc: setattr(calc, "dataset", dataset_of("paper", "per_atom").functional()),
+    "entropy": lambda calc: setattr(calc, "dataset", dataset_of("paper", "per_atom").bias()),
     "parameters": lambda calc: calc.base.set(epsilon=0.08),
     "base": lambda calc: setattr(calc, "base", LennardJones(sigma=3.0, epsilon=0.05, rc=7.0)),
 }
@@ -150,7 +152,7 @@ def test_an_entropy_without_a_dataset_needs_features():
         EntropyCalculator(EMT(), LocalEntropy())
 
 
-def test_the_ase_door_refuses_atoms_at_one_place():
+def test_the_calculator_refuses_atoms_at_one_place():
     atoms = argon(5.1)
     atoms.positions[1] = atoms.positions[0] + (5e-5, 0.0, 0.0)
     atoms.calc = EntropyCalculator(ase_lennard_jones(), dataset_of("paper", "per_atom"))

@@ -29,7 +29,7 @@ def walkers() -> WalkersState:
 
 
 def go_on(path: Path) -> torch.Tensor:
-    state, _ = run_chunk(load_walkers(path), lennard_jones(), None, {}, CONFIG)
+    state, _ = run_chunk(load_walkers(path), lennard_jones(), {}, CONFIG)
     return state.md.positions
 
 
@@ -57,5 +57,5 @@ def test_walkers_of_the_same_kind_of_device_keep_every_bit(walkers, tmp_path, ca
     with caplog.at_level(logging.WARNING):
         assert torch.equal(load_walkers(path).rng_state, walkers.rng_state)
     assert not caplog.text
-    expected, _ = run_chunk(walkers, lennard_jones(), None, {}, CONFIG)
+    expected, _ = run_chunk(walkers, lennard_jones(), {}, CONFIG)
     assert torch.equal(go_on(path), expected.md.positions)

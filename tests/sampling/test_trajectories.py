@@ -4,6 +4,7 @@ import torch
 from ase.io import read
 from cheap_models import argon, lennard_jones
 
+from entrove.entropy.functional import Bias
 from entrove.entropy.local import LocalEntropy
 from entrove.fingerprints.config import FingerprintConfig
 from entrove.fingerprints.gom import GaussianOverlap
@@ -28,7 +29,7 @@ def test_a_trajectory_is_read_back_with_its_numbers(tmp_path):
     state = init_walkers(walkers, structures, model, config, 0)
     recorder = TrajectoryRecorder(tmp_path)
     for chunk in range(2):
-        state, snapshots = run_chunk(state, model, None, {}, config, on_frame=recorder)
+        state, snapshots = run_chunk(state, model, {}, config, on_frame=recorder)
         paths = recorder.write_chunk(chunk)
     assert [path.relative_to(tmp_path).as_posix() for path in paths] == [
         "walker-0000/chunk-0001.traj",
@@ -62,14 +63,14 @@ def test_an_exploration_records_every_frame_once_and_moves_as_if_it_recorded_non
         biases=(BiasSettings(entropy="local", kappas_eV=(0.001,)), BiasSettings(entropy="none")),
     )
     features = GaussianOverlap(FingerprintConfig(cutoff_A=5.0, length=24))
-    functionals = {("local", "per_atom"): LocalEntropy()}
+    biases = {("local", "per_atom"): Bias(features, LocalEntropy())}
     walkers, structures = plan_walkers([Start("fcc", 0.0, argon(5.3))], [20.0], config)
     ends = []
     for recorder in (TrajectoryRecorder(tmp_path), None):
         exploration = begin(walkers, structures, model, config, 0)
         for _ in range(2):
             exploration = advance(
-                exploration, model, features, functionals, config, lambda _: [], recorder=recorder
+                exploration, model, biases, config, lambda _: [], recorder=recorder
             )
         ends.append(exploration.walkers.md)
     assert torch.equal(ends[0].positions, ends[1].positions)

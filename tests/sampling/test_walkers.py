@@ -20,7 +20,7 @@ from entrove.sampling.walkers.checkpoint import load_walkers, save_walkers
 from entrove.sampling.walkers.dynamics import kinetic_temperature_K
 from entrove.sampling.walkers.grid import Start, plan_walkers
 from entrove.sampling.walkers.guards import GuardReason, shortest_bond_ratio
-from entrove.sampling.walkers.restarts import RestartedFrom, format_restarts, summarise_restarts
+from entrove.sampling.walkers.restarts import RestartedFrom, summarise_restarts
 from entrove.sampling.walkers.run import init_walkers, run_chunk, thermalise
 from entrove.units import BOLTZMANN_EV_PER_K, gpa_to_ev_per_a3
 
@@ -47,14 +47,14 @@ def model():
 
 
 @pytest.fixture(scope="module")
-def functionals():
+def biases():
     members = [argon(5.2, rattle_A=0.25, seed=seed) for seed in range(20, 24)]
     found = {}
     for entropy, mode in (("information", "per_atom"), ("paper", "per_config")):
         dataset = EntropyDataset(entropy, mode, features=FEATURES)
         dataset.calibrate(members)
         dataset.add(members)
-        found[entropy, mode] = dataset.functional()
+        found[entropy, mode] = dataset.bias()
     return found
 
 
@@ -114,11 +114,11 @@ def test_wrong_grids_are_refused(model):
 
 
 @pytest.mark.parametrize("config", [CONFIG, NPT, PER_AXIS], ids=["nvt", "npt", "npt per axis"])
-def test_stopped_and_restored_equals_never_stopped(model, functionals, config, tmp_path):
+def test_stopped_and_restored_equals_never_stopped(model, biases, config, tmp_path):
     never = thermalise(begin(model, config), model, config)
     all_snapshots = []
     for _ in range(2):
-        never, snapshots = run_chunk(never, model, FEATURES, functionals, config)
+        never, snapshots = run_chunk(never, model, biases, config)
         all_snapshots += snapshots
 
     stopped = begin(model, config)
@@ -129,7 +129,7 @@ def test_stopped_and_restored_equals_never_stopped(model, functionals, config, t
         if turn == 0:
             stopped = thermalise(stopped, model, config)
         else:
-            stopped, snapshots = run_chunk(stopped, model, FEATURES, functionals, config)
+            stopped, snapshots = run_chunk(stopped, model, biases, config)
             stopped_snapshots += snapshots
     assert_same(never, stopped)
     assert len(all_snapshots) == len(stopped_snapshots) == 4 * 12
@@ -138,10 +138,10 @@ def test_stopped_and_restored_equals_never_stopped(model, functionals, config, t
         assert dataclasses.replace(first, atoms=second.atoms) == second
 
 
-def test_a_chunk_leaves_its_state_alone(model, functionals):
+def test_a_chunk_leaves_its_state_alone(model, biases):
     state = thermalise(begin(model), model, CONFIG)
-    once, _ = run_chunk(state, model, FEATURES, functionals, CONFIG)
-    again, _ = run_chunk(state, model, FEATURES, functionals, CONFIG)
+    once, _ = run_chunk(state, model, biases, CONFIG)
+    again, _ = run_chunk(state, model, biases, CONFIG)
     assert_same(once, again)
     assert state.step == CONFIG.thermalise_steps
 
@@ -151,9 +151,9 @@ def test_another_seed_is_another_run(model):
     assert not torch.equal(one.md.momenta, other.md.momenta)
 
 
-def test_snapshots_say_where_they_come_from(model, functionals):
+def test_snapshots_say_where_they_come_from(model, biases):
     state = thermalise(begin(model), model, CONFIG)
-    state, snapshots = run_chunk(state, model, FEATURES, functionals, CONFIG)
+    state, snapshots = run_chunk(state, model, biases, CONFIG)
     assert [one.step for one in snapshots] == [30] * 12 + [40] * 12
     for one in snapshots:
         walker = state.walkers[one.walker]
@@ -201,7 +201,7 @@ def test_walkers_are_at_their_temperature_and_thermal_force_after_the_default_th
         squares.append(float(md.base_forces.square().sum(dim=1).mean()))
 
     one_look = config.model_copy(update={"chunk_steps": 50, "trajectory_every": 1})
-    state, _ = run_chunk(state, springs, None, {}, one_look, on_frame=look)
+    state, _ = run_chunk(state, springs, {}, one_look, on_frame=look)
     assert state.restarts == ()
     # 60 walkers of 192 modes: the heat that they were given is good to 1.3 % (sqrt(2) of a canonical draw's),
     # the stiff modes, which make the force, to about 2 %. 1/64 of it is missing, since the first momenta
@@ -237,7 +237,6 @@ def test_restarts_are_hot_from_the_relaxed_phase_and_as_warm_as_ever_from_a_snap
     ended, _ = run_chunk(
         state,
         springs,
-        None,
         {},
         one_step,
         on_frame=lambda *now: seen.append(kinetic_temperature_K(now[2])),
@@ -248,7 +247,7 @@ def test_restarts_are_hot_from_the_relaxed_phase_and_as_warm_as_ever_from_a_snap
     assert float(seen[0].mean()) == pytest.approx(heat * 300.0 * 7 / 8, rel=0.05)
 
 
-def test_adaptive_bias_force_is_its_fraction_of_the_thermal_force(functionals):
+def test_adaptive_bias_force_is_its_fraction_of_the_thermal_force():
     """On springs, whose thermal force is known without any run."""
     features = GaussianOverlap(FingerprintConfig(cutoff_A=5.0, length=24))
     biases = (BiasSettings(entropy="information", fractions=(0.2, 0.6)),)
@@ -264,8 +263,7 @@ def test_adaptive_bias_force_is_its_fraction_of_the_thermal_force(functionals):
     run_chunk(
         state,
         springs,
-        features,
-        {("information", "per_atom"): dataset.functional()},
+        {("information", "per_atom"): dataset.bias()},
         config.model_copy(update={"trajectory_every": 1}),
         on_frame=lambda step, walkers, md: squares.append(
             (md.forces - md.base_forces).square().sum(dim=1).reshape(-1, 8).mean(dim=1)
@@ -280,7 +278,7 @@ def test_adaptive_bias_force_is_its_fraction_of_the_thermal_force(functionals):
 
 
 @pytest.mark.parametrize("barostat", ["isotropic", "anisotropic"])
-def test_a_cell_whose_atoms_feel_no_bias_is_not_pressed_by_it(functionals, barostat):
+def test_a_cell_whose_atoms_feel_no_bias_is_not_pressed_by_it(biases, barostat):
     """One atom per cell: |dS/dr| is rounding, while dS/dstrain is not; kappa must not follow the rounding."""
     config = NPT.model_copy(
         update={
@@ -303,31 +301,31 @@ def test_a_cell_whose_atoms_feel_no_bias_is_not_pressed_by_it(functionals, baros
         )
 
     watched = config.model_copy(update={"trajectory_every": 1})
-    state, _ = run_chunk(state, model, FEATURES, functionals, watched, on_frame=look)
+    state, _ = run_chunk(state, model, biases, watched, on_frame=look)
     assert state.restarts == ()
     # 1e-6 eV of looking over 37 A^3, times a slope of a few.
     assert float(torch.stack(stresses).max()) < gpa_to_ev_per_a3(1e-3)
 
 
-def test_an_adaptive_walker_must_be_thermalised_first(model, functionals):
+def test_an_adaptive_walker_must_be_thermalised_first(model, biases):
     with pytest.raises(ConfigError, match="call thermalise"):
-        run_chunk(begin(model), model, FEATURES, functionals, CONFIG)
+        run_chunk(begin(model), model, biases, CONFIG)
 
 
-def test_a_missing_functional_is_named(model, functionals):
+def test_a_missing_bias_is_named(model, biases):
     state = thermalise(begin(model), model, CONFIG)
-    incomplete = {("information", "per_atom"): functionals["information", "per_atom"]}
+    incomplete = {("information", "per_atom"): biases["information", "per_atom"]}
     with pytest.raises(
         ConfigError, match="by paper/per_config, but only information/per_atom is given"
     ):
-        run_chunk(state, model, FEATURES, incomplete, CONFIG)
+        run_chunk(state, model, incomplete, CONFIG)
 
 
-def test_an_unbiased_run_needs_no_features(model):
+def test_an_unbiased_run_needs_no_bias(model):
     config = CONFIG.model_copy(update={"biases": (BiasSettings(entropy="none"),)})
     state = begin(model, config)
     state = thermalise(state, model, config)
-    _, snapshots = run_chunk(state, model, None, {}, config)
+    _, snapshots = run_chunk(state, model, {}, config)
     assert {one.kappa_eV for one in snapshots} == {0.0}
 
 
@@ -348,11 +346,11 @@ VIOLENT = CONFIG.model_copy(
 
 
 @pytest.fixture(scope="module")
-def violent_run(model, functionals):
+def violent_run(model, biases):
     state = thermalise(begin(model, VIOLENT), model, VIOLENT)
     handed_on = []
     for _ in range(3):
-        state, snapshots = run_chunk(state, model, FEATURES, functionals, VIOLENT)
+        state, snapshots = run_chunk(state, model, biases, VIOLENT)
         handed_on += snapshots
     return state, handed_on
 
@@ -419,23 +417,23 @@ def test_after_a_restart_comes_a_time_without_snapshots(violent_run):
             assert not [step for step in snapshots if step in quiet]
 
 
-def test_a_rewound_cell_is_no_snapshot_and_does_not_reset_the_escalation(model, functionals):
+def test_a_rewound_cell_is_no_snapshot_and_does_not_reset_the_escalation(model, biases):
     """A walker that fails four steps before each snapshot never counts as healthy in between."""
     state = thermalise(begin(model), model, CONFIG)
     config = CONFIG.model_copy(update={"chunk_steps": 10})
-    state, _ = run_chunk(state, model, FEATURES, functionals, config)
+    state, _ = run_chunk(state, model, biases, config)
     short = CONFIG.model_copy(update={"chunk_steps": 5, "snapshot_every": 5})
     for expected in (RestartedFrom.SNAPSHOT, RestartedFrom.RELAXED_PHASE):
         state.md.momenta[state.md.system_idx == 3] = torch.nan
         healthy = state.healthy.positions.clone()
-        state, snapshots = run_chunk(state, model, FEATURES, functionals, short)
+        state, snapshots = run_chunk(state, model, biases, short)
         assert {one.walker for one in snapshots} == set(range(12)) - {3}
         moved = (state.healthy.positions != healthy).any(dim=1)
         assert sorted(set(state.md.system_idx[moved].tolist())) == sorted(set(range(12)) - {3})
         assert state.restarts[-1].restarted_from is expected
     # Left in peace it is sampled again, once it has been thermalised.
     for _ in range(5):
-        state, snapshots = run_chunk(state, model, FEATURES, functionals, short)
+        state, snapshots = run_chunk(state, model, biases, short)
     assert 3 in {one.walker for one in snapshots}
 
 
@@ -449,13 +447,10 @@ def test_the_summary_counts_restarts_by_reason(violent_run):
     }
     nowhere = [one for one in state.restarts if one.restarted_from is RestartedFrom.NOWHERE]
     assert ends == {one.walker: one.step for one in nowhere}
-    text = format_restarts(summaries)
-    assert len(text.splitlines()) == len(state.walkers) + 1
-    assert str(GuardReason.TEMPERATURE) in text
-    assert "ended at step" in text
+    assert any(GuardReason.TEMPERATURE in one.by_reason for one in summaries)
 
 
-def test_a_run_whose_walkers_were_all_ended_goes_on_quietly(model, functionals, caplog):
+def test_a_run_whose_walkers_were_all_ended_goes_on_quietly(model, biases, caplog):
     config = VIOLENT.model_copy(
         update={
             "biases": (BiasSettings(entropy="paper", mode="per_config", kappas_eV=(400.0,)),),
@@ -465,7 +460,7 @@ def test_a_run_whose_walkers_were_all_ended_goes_on_quietly(model, functionals, 
     )
     state = begin(model, config)
     for _ in range(4):
-        state, snapshots = run_chunk(state, model, FEATURES, functionals, config)
+        state, snapshots = run_chunk(state, model, biases, config)
     assert state.rows == ()
     assert snapshots == []
     assert "every walker was ended" in caplog.text
@@ -474,14 +469,14 @@ def test_a_run_whose_walkers_were_all_ended_goes_on_quietly(model, functionals, 
 @pytest.mark.parametrize("config", [CONFIG, NPT, PER_AXIS], ids=["nvt", "npt", "npt per axis"])
 def test_a_restart_leaves_every_bit_of_the_others(model, config):
     """Restoring one system changes it alone, and gives it the forces of its new place."""
-    from entrove.sampling.bias.model import EntropyBias
+    from entrove.sampling.bias.entropy_bias import EntropyBias
     from entrove.sampling.walkers.restarts import restore_systems
     from entrove.sampling.walkers.stepping import dynamics_of
 
     state = begin(model, config)
     md, dynamics = state.md, dynamics_of(state.walkers, config, state.md.device)
     md.rng = torch.Generator().manual_seed(1)
-    bias = EntropyBias(model, None, [None] * 12, torch.zeros(12, dtype=torch.float64))
+    bias = EntropyBias.unbiased(model, 12)
     for _ in range(5):
         md = dynamics.step(md, bias)
     before = md.clone()

@@ -1,62 +1,35 @@
-"""Structures, streamed, to batches of per-atom features."""
+"""Structures, one at a time from a list, a stream or a file, to batches of per-atom features."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from ase import Atoms
-from jaxtyping import Float, Int
-from torch import Tensor
 
-from entrove.errors import SelectionError, StructureError
-from entrove.features import FeatureMap
+from entrove.errors import StructureError
+from entrove.features import AtomFeatures, FeatureMap
 from entrove.fingerprints.batching import to_state
-from entrove.fingerprints.config import FingerprintConfig
-from entrove.fingerprints.gom import GaussianOverlap
 from entrove.structures import StructureSource, iterate_structures
 
 BATCH_ATOMS = 2048
 """Atoms whose features are evaluated at once, by default."""
 
 
-@dataclass(frozen=True)
-class FeatureBatch:
-    """Features of the atoms of a few structures, in the order of the structures.
+@dataclass(frozen=True, eq=False)
+class FeatureBatch(AtomFeatures):
+    """Features of the atoms of a few structures, which are the systems, and these structures.
 
     `first` is the position of the first of them in the list or stream that they came from.
     """
 
-    first: int
     structures: list[Atoms]
-    values: Float[Tensor, "atoms features"]
-    numbers: Int[Tensor, " atoms"]
-    system_idx: Int[Tensor, " atoms"]
-
-    @property
-    def arguments(self) -> tuple[Tensor, Tensor, Tensor, int]:
-        """What an `Entropy` takes."""
-        return self.values, self.numbers, self.system_idx, len(self.structures)
+    first: int
 
     def name(self, system: int) -> str:
         """Position and formula of a structure, for messages."""
         return (
             f"structure {self.first + system} ({self.structures[system].get_chemical_formula()})"
         )
-
-
-def fingerprints_from(description: dict[str, Any]) -> GaussianOverlap:
-    """Rebuild Gaussian overlap fingerprints from what they said of themselves.
-
-    Raises `SelectionError` for features of another kind.
-    """
-    if description.get("kind") != "gaussian_overlap":
-        raise SelectionError(
-            f"the dataset was made with features of kind {description.get('kind')!r}, which its file "
-            "does not contain; pass the feature map as features=..."
-        )
-    settings = {key: description[key] for key in ("cutoff_A", "length", "orbitals")}
-    return GaussianOverlap(FingerprintConfig(radii_A=description["radii_A"] or None, **settings))
 
 
 def evaluate_in_batches(
@@ -99,7 +72,7 @@ def _evaluate(features: FeatureMap, structures: list[Atoms], first: int) -> Feat
     )
     system_idx = torch.repeat_interleave(torch.arange(len(structures)), sizes)
     values = features.evaluate(to_state(structures), pull_back=False).values.detach().to("cpu")
-    batch = FeatureBatch(first, structures, values, numbers, system_idx)
+    batch = FeatureBatch(values, numbers, system_idx, len(structures), structures, first)
     finite = torch.isfinite(values).all(1)
     if not bool(finite.all()):
         raise StructureError(

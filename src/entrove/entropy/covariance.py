@@ -26,7 +26,7 @@ from entrove.entropy.config import Mode
 from entrove.entropy.logdet import log_det_one_plus, log_det_one_plus_with_gradient
 from entrove.entropy.moments import Moments, SpeciesMoments
 from entrove.entropy.rows import SpeciesRows, split_rows
-from entrove.features import FeatureMap
+from entrove.features import AtomFeatures
 
 
 @dataclass(frozen=True)
@@ -121,8 +121,7 @@ class CovarianceEntropy:
     """S_glob(D + c) of each configuration c of a batch, and its gradient, with D frozen.
 
     The sum runs over the species of D and of c. `gains` gives S_glob(D + c) - S_glob(D), where a
-    species that is new to D counts from Sigma = eps 1. `features` is the map that the rows came from, where it
-    is known.
+    species that is new to D counts from Sigma = eps 1.
     """
 
     def __init__(
@@ -132,9 +131,7 @@ class CovarianceEntropy:
         epsilon: float,
         mode: Mode,
         species_blocks: bool = True,
-        features: FeatureMap | None = None,
     ) -> None:
-        self.features = features
         self._epsilon = epsilon
         self._mode: Mode = mode
         self._species_blocks = species_blocks
@@ -147,21 +144,17 @@ class CovarianceEntropy:
         }
 
     def value_and_gradient(
-        self,
-        values: Float[Tensor, "atoms features"],
-        numbers: Int[Tensor, " atoms"],
-        system_idx: Int[Tensor, " atoms"],
-        n_systems: int,
+        self, batch: AtomFeatures
     ) -> tuple[Float[Tensor, " systems"], Float[Tensor, "atoms features"]]:
         """S_glob(D + c) of every system c, and its gradient with respect to the features of c."""
-        gradient = torch.zeros_like(values)
-        blocks = self._split(values, numbers, system_idx, n_systems)
+        gradient = torch.zeros_like(batch.values)
+        blocks = self._split(batch)
         absent = set(self._log_dets) - {block.number for block in blocks}
         entropy = torch.full(
-            (n_systems,),
+            (batch.n_systems,),
             sum(self._log_dets[number] for number in absent),
             dtype=torch.float64,
-            device=values.device,
+            device=batch.values.device,
         )
         for block in blocks:
             spectrum = self._spectrum(block)
@@ -174,31 +167,16 @@ class CovarianceEntropy:
             block.spread(block.unpad(slope) @ spectrum.eigenvectors.mT, gradient)
         return entropy, gradient
 
-    def gains(
-        self,
-        values: Float[Tensor, "atoms features"],
-        numbers: Int[Tensor, " atoms"],
-        system_idx: Int[Tensor, " atoms"],
-        n_systems: int,
-    ) -> Float[Tensor, " systems"]:
+    def gains(self, batch: AtomFeatures) -> Float[Tensor, " systems"]:
         """S_glob(D + c) - S_glob(D) of every system c; negative where c lowers the entropy."""
-        gain = torch.zeros(n_systems, dtype=torch.float64, device=values.device)
-        for block in self._split(values, numbers, system_idx, n_systems):
+        gain = torch.zeros(batch.n_systems, dtype=torch.float64, device=batch.values.device)
+        for block in self._split(batch):
             spectrum = self._spectrum(block)
             gain += spectrum.gain(self._rotate(block, spectrum), block.count, self._epsilon)
         return gain
 
-    def _split(
-        self, values: Tensor, numbers: Tensor, system_idx: Tensor, n_systems: int
-    ) -> list[SpeciesRows]:
-        return split_rows(
-            values.detach(),
-            numbers,
-            system_idx,
-            n_systems,
-            self._mode,
-            species_blocks=self._species_blocks,
-        )
+    def _split(self, batch: AtomFeatures) -> list[SpeciesRows]:
+        return split_rows(batch, self._mode, species_blocks=self._species_blocks)
 
     def _rotate(self, block: SpeciesRows, spectrum: Spectrum) -> Tensor:
         return block.pad((block.values - spectrum.mean) @ spectrum.eigenvectors)

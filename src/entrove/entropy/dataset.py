@@ -11,20 +11,22 @@ import torch
 from ase import Atoms
 from pydantic import ValidationError
 
+from entrove.entropy.batches import BATCH_ATOMS, FeatureBatch, evaluate_in_batches
 from entrove.entropy.config import EntropyConfig, EntropyKind, Mode
 from entrove.entropy.covariance import CovarianceEntropy, total_gain
-from entrove.entropy.featurise import (
-    BATCH_ATOMS,
-    FeatureBatch,
-    evaluate_in_batches,
-    fingerprints_from,
-)
-from entrove.entropy.functional import GainFunctional
+from entrove.entropy.functional import Bias, GainFunctional
 from entrove.entropy.information import InformationGain, total_information
 from entrove.entropy.moments import Moments, SpeciesMoments
 from entrove.entropy.rows import SHARED, SpeciesRows, split_rows
-from entrove.entropy.storage import as_json, differences, read_archive, write_archive
-from entrove.entropy.whitening import Scaling, Whitening, species_label
+from entrove.entropy.storage import (
+    StoredDataset,
+    as_json,
+    differences,
+    fingerprints_from,
+    read_dataset,
+    write_dataset,
+)
+from entrove.entropy.whitening import Whitening, species_label
 from entrove.errors import SelectionError
 from entrove.features import FeatureMap
 from entrove.fingerprints.gom import GaussianOverlap
@@ -221,15 +223,23 @@ class EntropyDataset:
 
         Raises `SelectionError` for a species without calibration ("information").
         """
-        functional = self.functional()
+        functional = self._frozen()
         gains = []
         for batch in self._evaluate(structures):
             self._refuse_uncalibrated(batch)
-            gains.append(functional.gains(*batch.arguments).numpy())
+            gains.append(functional.gains(batch).numpy())
         return np.concatenate(gains) if gains else np.zeros(0)
 
-    def functional(self) -> GainFunctional:
-        """A frozen snapshot for the bias: later additions do not change it."""
+    def bias(self) -> Bias:
+        """What drives walkers away from the dataset as it is now; later additions do not change it.
+
+        It holds the dataset's features and its entropy, whose `value_and_gradient` and `gains` take
+        `AtomFeatures`.
+        """
+        return Bias(self.features, self._frozen())
+
+    def _frozen(self) -> GainFunctional:
+        """The entropy with the present statistics; made once and kept until they change."""
         if self._functional is None:
             config = self.config
             self._functional = (
@@ -239,7 +249,6 @@ class EntropyDataset:
                     ridge=config.ridge,
                     mode=config.mode,
                     species_blocks=config.species_blocks,
-                    features=self.features,
                 )
                 if config.kind == "information"
                 else CovarianceEntropy(
@@ -247,7 +256,6 @@ class EntropyDataset:
                     epsilon=config.epsilon,
                     mode=config.mode,
                     species_blocks=config.species_blocks,
-                    features=self.features,
                 )
             )
         return self._functional
@@ -275,25 +283,17 @@ class EntropyDataset:
         return twin
 
     def save(self, path: str | Path) -> None:
-        """Write the dataset to one file, in one step."""
-        arrays: dict[str, np.ndarray] = {
-            "hashes": np.array(list(self._members), dtype="S32"),
-            "hash_counts": np.array(list(self._members.values()), dtype=np.int64),
-        }
-        for number in self._moments.species:
-            moments = self._moments[number]
-            arrays[f"count_{number}"] = np.array(moments.count)
-            arrays[f"total_{number}"] = moments.total.numpy()
-            arrays[f"outer_{number}"] = moments.outer.numpy()
-        for number in self._whitening.species:
-            arrays[f"mean_{number}"] = self._whitening[number].mean.numpy()
-            arrays[f"scale_{number}"] = self._whitening[number].scale.numpy()
-        header = {
-            "species": list(self._moments.species),
-            "calibrated": list(self._whitening.species),
-            **self._header(),
-        }
-        write_archive(path, header, arrays)
+        """Write the dataset to one file, replacing `path` in one step."""
+        write_dataset(
+            path,
+            StoredDataset(
+                self.config,
+                as_json(self.features.describe()),
+                self._moments,
+                self._whitening,
+                self._members,
+            ),
+        )
 
     @classmethod
     def load(cls, path: str | Path, features: FeatureMap | None = None) -> "EntropyDataset":
@@ -303,31 +303,18 @@ class EntropyDataset:
         overlap fingerprints are rebuilt from the file when it is left out. Raises `SelectionError` when
         features differ, or when the file is damaged or of another schema.
         """
-        header, arrays = read_archive(path)
+        stored = read_dataset(path)
         if features is None:
-            features = fingerprints_from(header["features"])
-        dataset = cls.from_config(EntropyConfig.model_validate(header["config"]), features)
-        difference = differences(header["features"], as_json(dataset.features.describe()))
+            features = fingerprints_from(stored.features)
+        difference = differences(stored.features, as_json(features.describe()))
         if difference:
             raise SelectionError(
                 f"{path}: the dataset was made with other features ({difference}); "
                 "load it with the feature map that it was made with"
             )
-
-        def tensor(name: str) -> torch.Tensor:
-            return torch.from_numpy(arrays[name])
-
-        dataset._moments = SpeciesMoments(
-            {
-                n: Moments(int(arrays[f"count_{n}"]), tensor(f"total_{n}"), tensor(f"outer_{n}"))
-                for n in header["species"]
-            }
-        )
-        dataset._whitening = Whitening(
-            {n: Scaling(tensor(f"mean_{n}"), tensor(f"scale_{n}")) for n in header["calibrated"]}
-        )
-        hashes = [digest.decode() for digest in arrays["hashes"].tolist()]
-        dataset._members = Counter(dict(zip(hashes, arrays["hash_counts"].tolist(), strict=True)))
+        dataset = cls.from_config(stored.config, features)
+        dataset._moments, dataset._whitening = stored.moments, stored.whitening
+        dataset._members = stored.members
         return dataset
 
     def rows(self, batch: FeatureBatch) -> list[SpeciesRows]:
@@ -342,9 +329,7 @@ class EntropyDataset:
 
     def raw_rows(self, batch: FeatureBatch) -> list[SpeciesRows]:
         """Rows of a batch before whitening."""
-        return split_rows(
-            *batch.arguments, self.config.mode, species_blocks=self.config.species_blocks
-        )
+        return split_rows(batch, self.config.mode, species_blocks=self.config.species_blocks)
 
     def _header(self) -> dict[str, object]:
         return {"config": self.config.model_dump(), "features": as_json(self.features.describe())}

@@ -1,9 +1,12 @@
-"""What the bias of a walker, and the selection, ask of an entropy."""
+"""What every entropy offers, and `Bias`: an entropy together with the features it is a function of."""
 
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
+
+from entrove.features import AtomFeatures, FeatureMap
 
 
 @runtime_checkable
@@ -15,16 +18,11 @@ class Entropy(Protocol):
     """
 
     def value_and_gradient(
-        self,
-        values: Float[Tensor, "atoms features"],
-        numbers: Int[Tensor, " atoms"],
-        system_idx: Int[Tensor, " atoms"],
-        n_systems: int,
+        self, batch: AtomFeatures
     ) -> tuple[Float[Tensor, " systems"], Float[Tensor, "atoms features"]]:
         """S of every system and dS/d(features) of every atom.
 
-        `values` may be float32 or float64, on any device; the arithmetic is float64 and the gradient
-        comes back in the type of `values`. Atoms of one system need not be next to each other.
+        The arithmetic is float64, and the gradient comes back in the type of `batch.values`.
         """
         ...
 
@@ -33,12 +31,20 @@ class Entropy(Protocol):
 class GainFunctional(Entropy, Protocol):
     """An entropy that knows a dataset, and so what each configuration would add to it."""
 
-    def gains(
-        self,
-        values: Float[Tensor, "atoms features"],
-        numbers: Int[Tensor, " atoms"],
-        system_idx: Int[Tensor, " atoms"],
-        n_systems: int,
-    ) -> Float[Tensor, " systems"]:
+    def gains(self, batch: AtomFeatures) -> Float[Tensor, " systems"]:
         """Gain in nats of adding each configuration on its own; no gradient is formed."""
         ...
+
+
+@dataclass(frozen=True)
+class Bias:
+    """What a system is biased by: an entropy, and the feature map that it is a function of.
+
+    `EntropyDataset.bias()` makes it from what the dataset knows, so the two always belong together. Only
+    an entropy without a dataset is combined with features by hand::
+
+        Bias(GaussianOverlap(), LocalEntropy())
+    """
+
+    features: FeatureMap
+    entropy: Entropy

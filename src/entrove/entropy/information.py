@@ -11,7 +11,7 @@ Ref: Krause, Singh & Guestrin, JMLR 9, 235 (2008); MacKay, Neural Comput. 4, 590
 """
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from entrove.entropy.config import Mode
@@ -20,7 +20,7 @@ from entrove.entropy.moments import Moments, SpeciesMoments
 from entrove.entropy.rows import SpeciesRows, split_rows
 from entrove.entropy.whitening import Whitening
 from entrove.errors import SelectionError
-from entrove.features import FeatureMap
+from entrove.features import AtomFeatures
 
 
 def regularised(moments: Moments, ridge: float) -> Float[Tensor, "features features"]:
@@ -79,8 +79,7 @@ class InformationGain:
 
     `moments` are those of whitened rows. Mean, scale and M^-1/2 are folded into one matrix per
     species, so that a step costs one product per atom and one small factorisation per
-    configuration. `features` is the map that the rows came from, where it is known. Raises `SelectionError`
-    for a species that the whitening does not know.
+    configuration. Raises `SelectionError` for a species that the whitening does not know.
     """
 
     def __init__(
@@ -91,9 +90,7 @@ class InformationGain:
         ridge: float,
         mode: Mode,
         species_blocks: bool = True,
-        features: FeatureMap | None = None,
     ) -> None:
-        self.features = features
         self._whitening = whitening
         self._mode: Mode = mode
         self._species_blocks = species_blocks
@@ -105,17 +102,13 @@ class InformationGain:
             self._frames[number, torch.device("cpu")] = (scaling.mean, root)
 
     def value_and_gradient(
-        self,
-        values: Float[Tensor, "atoms features"],
-        numbers: Int[Tensor, " atoms"],
-        system_idx: Int[Tensor, " atoms"],
-        n_systems: int,
+        self, batch: AtomFeatures
     ) -> tuple[Float[Tensor, " systems"], Float[Tensor, "atoms features"]]:
         """Gain of every system in nats, and its gradient with respect to the raw features."""
-        gain = torch.zeros(n_systems, dtype=torch.float64, device=values.device)
-        gradient = torch.zeros_like(values)
-        for block in self._split(values, numbers, system_idx, n_systems):
-            mean, root = self._frame(block.number, values.device)
+        gain = torch.zeros(batch.n_systems, dtype=torch.float64, device=batch.values.device)
+        gradient = torch.zeros_like(batch.values)
+        for block in self._split(batch):
+            mean, root = self._frame(block.number, block.values.device)
             log_det, slope = log_det_one_plus_with_gradient(
                 block.pad((block.values - mean) @ root)
             )
@@ -123,31 +116,16 @@ class InformationGain:
             block.spread(0.5 * block.unpad(slope) @ root.mT, gradient)
         return gain, gradient
 
-    def gains(
-        self,
-        values: Float[Tensor, "atoms features"],
-        numbers: Int[Tensor, " atoms"],
-        system_idx: Int[Tensor, " atoms"],
-        n_systems: int,
-    ) -> Float[Tensor, " systems"]:
+    def gains(self, batch: AtomFeatures) -> Float[Tensor, " systems"]:
         """Gain of every system in nats."""
-        gain = torch.zeros(n_systems, dtype=torch.float64, device=values.device)
-        for block in self._split(values, numbers, system_idx, n_systems):
-            mean, root = self._frame(block.number, values.device)
+        gain = torch.zeros(batch.n_systems, dtype=torch.float64, device=batch.values.device)
+        for block in self._split(batch):
+            mean, root = self._frame(block.number, block.values.device)
             gain += 0.5 * log_det_one_plus(block.pad((block.values - mean) @ root))
         return gain
 
-    def _split(
-        self, values: Tensor, numbers: Tensor, system_idx: Tensor, n_systems: int
-    ) -> list[SpeciesRows]:
-        return split_rows(
-            values.detach(),
-            numbers,
-            system_idx,
-            n_systems,
-            self._mode,
-            species_blocks=self._species_blocks,
-        )
+    def _split(self, batch: AtomFeatures) -> list[SpeciesRows]:
+        return split_rows(batch, self._mode, species_blocks=self._species_blocks)
 
     def _frame(self, number: int, device: torch.device) -> tuple[Tensor, Tensor]:
         key = (number, device)

@@ -21,6 +21,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from entrove.entropy.rows import split_rows
+from entrove.features import AtomFeatures
 
 
 class LocalEntropy:
@@ -34,17 +35,13 @@ class LocalEntropy:
         self._power = neighbour_power
 
     def value_and_gradient(
-        self,
-        values: Float[Tensor, "atoms features"],
-        numbers: Int[Tensor, " atoms"],
-        system_idx: Int[Tensor, " atoms"],
-        n_systems: int,
+        self, batch: AtomFeatures
     ) -> tuple[Float[Tensor, " systems"], Float[Tensor, "atoms features"]]:
         """S_loc of every system, and its gradient with respect to the features."""
-        entropy = torch.zeros(n_systems, dtype=torch.float64, device=values.device)
-        gradient = torch.zeros_like(values)
-        atoms = torch.bincount(system_idx, minlength=n_systems).to(torch.float64)
-        for block in split_rows(values.detach(), numbers, system_idx, n_systems, "per_atom"):
+        entropy = torch.zeros(batch.n_systems, dtype=torch.float64, device=batch.values.device)
+        gradient = torch.zeros_like(batch.values)
+        atoms = torch.bincount(batch.system_idx, minlength=batch.n_systems).to(torch.float64)
+        for block in split_rows(batch, "per_atom"):
             x = block.pad(block.values)
             # Relative to one of the atoms, so that rounding acts on differences, not on the features.
             x = x - x[:, :1]

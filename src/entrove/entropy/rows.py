@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from entrove.entropy.config import Mode
+from entrove.features import AtomFeatures
 
 SHARED = 0
 """Key of the one block that all species share when `species_blocks` is false."""
@@ -53,48 +54,32 @@ class SpeciesRows:
 
 
 def split_rows(
-    values: Float[Tensor, "atoms features"],
-    numbers: Int[Tensor, " atoms"],
-    system_idx: Int[Tensor, " atoms"],
-    n_systems: int,
-    mode: Mode,
-    *,
-    species_blocks: bool = True,
+    batch: AtomFeatures, mode: Mode, *, species_blocks: bool = True
 ) -> list[SpeciesRows]:
     """Split a batch into the rows of each species, in float64.
 
     The order of the species is that of their atomic numbers; systems without a species have no row
     in its block. Without `species_blocks` all atoms form one block, with the key `SHARED`.
     """
-    if species_blocks:
-        members = {
-            n: torch.nonzero(numbers == n).squeeze(1) for n in torch.unique(numbers).tolist()
-        }
-    else:
-        members = {SHARED: torch.arange(len(numbers), device=values.device)}
+    if not species_blocks:
+        everyone = torch.arange(len(batch.numbers), device=batch.values.device)
+        return [_rows_of(SHARED, everyone, batch, mode)]
+    numbers: list[int] = torch.unique(batch.numbers).tolist()
     return [
-        _rows_of(
-            number, atoms, values=values, system_idx=system_idx, n_systems=n_systems, mode=mode
-        )
-        for number, atoms in members.items()
+        _rows_of(number, torch.nonzero(batch.numbers == number).squeeze(1), batch, mode)
+        for number in numbers
     ]
 
 
 def _rows_of(
-    number: int,
-    members: Int[Tensor, " members"],
-    *,
-    values: Float[Tensor, "atoms features"],
-    system_idx: Int[Tensor, " atoms"],
-    n_systems: int,
-    mode: Mode,
+    number: int, members: Int[Tensor, " members"], batch: AtomFeatures, mode: Mode
 ) -> SpeciesRows:
-    order = torch.argsort(system_idx[members], stable=True)
+    order = torch.argsort(batch.system_idx[members], stable=True)
     atom = members[order]
-    system = system_idx[atom]
-    count = torch.bincount(system, minlength=n_systems)
-    features = values[atom].to(torch.float64)
-    positions = torch.arange(len(atom), device=values.device)
+    system = batch.system_idx[atom]
+    count = torch.bincount(system, minlength=batch.n_systems)
+    features = batch.values.detach()[atom].to(torch.float64)
+    positions = torch.arange(len(atom), device=features.device)
     if mode == "per_atom":
         first = torch.cumsum(count, 0) - count
         return SpeciesRows(

@@ -1,11 +1,6 @@
-"""The shape of a model's own per-atom features, gradients included.
-
-It is the shape of the fingerprints' feature map, so that every entropy runs on either; the two folders
-do not import each other.
-"""
+"""A model's own per-atom features, with their gradient through the edge vectors of its graph."""
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -13,15 +8,8 @@ from torch import Tensor
 from torch_sim.state import SimState
 
 from entrove.errors import ModelError
+from entrove.features import PullBack
 from entrove.models.neighbours import Neighbours
-
-
-@dataclass(frozen=True)
-class FeaturePullBack:
-    """Gradient of a scalar L: dL/dr (1/A) and dL/d(symmetric strain), both per unit of L."""
-
-    positions: Float[Tensor, "atoms 3"]
-    strain: Float[Tensor, "systems 3 3"]
 
 
 @dataclass(frozen=True)
@@ -41,7 +29,7 @@ class EdgeFeatures:
         """Per-atom features in the order of the state's atoms, detached, float64."""
         return self.output.detach().to(self.vectors.dtype)
 
-    def pull_back(self, gradient: Float[Tensor, "atoms features"]) -> FeaturePullBack:
+    def pull_back(self, gradient: Float[Tensor, "atoms features"]) -> PullBack:
         """Turn dL/dvalues into dL/dr and dL/d(strain), by one backward pass; may be called repeatedly.
 
         Edge vectors v = r_j + S h - r_i carry everything: dL/dr_k is the sum of dL/dv over edges that end
@@ -61,36 +49,4 @@ class EdgeFeatures:
         outer = self.vectors.detach()[:, :, None] * edges[:, None, :]
         strain = torch.zeros(self.state.n_systems, 3, 3, dtype=edges.dtype, device=edges.device)
         strain = strain.index_add(0, self.state.system_idx[self.neighbours.centre], outer)
-        return FeaturePullBack(positions, (strain + strain.mT) / 2)
-
-
-@runtime_checkable
-class ModelFeatures(Protocol):
-    """Features of one batch, ready to pull gradients back."""
-
-    @property
-    def values(self) -> Float[Tensor, "atoms features"]:
-        """Per-atom features in the order of the state's atoms, detached."""
-        ...
-
-    def pull_back(self, gradient: Float[Tensor, "atoms features"]) -> FeaturePullBack:
-        """Turn dL/dvalues into dL/dr and dL/d(strain)."""
-        ...
-
-
-@runtime_checkable
-class ModelFeatureMap(Protocol):
-    """Turns a batch of atoms into per-atom features of fixed length."""
-
-    @property
-    def length(self) -> int:
-        """Number of features per atom."""
-        ...
-
-    def evaluate(self, state: SimState, *, pull_back: bool = True) -> ModelFeatures:
-        """Compute the features of every atom; with `pull_back=False` only the values are wanted."""
-        ...
-
-    def describe(self) -> dict[str, object]:
-        """Identity of the features, JSON-able; two maps with equal identity give equal features."""
-        ...
+        return PullBack(positions, (strain + strain.mT) / 2)

@@ -9,7 +9,7 @@ from ase.calculators.calculator import Calculator
 from torch_sim.models.interface import ModelInterface
 
 from entrove.errors import ModelError
-from entrove.models.edge_features import ModelFeatureMap
+from entrove.features import FeatureMap
 from entrove.structures import species_of
 
 
@@ -30,14 +30,14 @@ class LoadedModel:
     cutoff_A: float | None
     batched: bool
     make_calculator: Callable[[], Calculator]
-    make_features: Callable[[], ModelFeatureMap] | None = None
+    make_features: Callable[[], FeatureMap] | None = None
     members: tuple["LoadedModel", ...] = ()
 
     def calculator(self) -> Calculator:
         """Build the model's own ASE calculator, which shares no batching code with `model`."""
         return self.make_calculator()
 
-    def features(self) -> ModelFeatureMap:
+    def features(self) -> FeatureMap:
         """Build the map from atoms to the model's own last-layer features.
 
         Raises `ModelError` when the model gives no access to them.

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from entrove.entropy.featurise import evaluate_in_batches
+from entrove.entropy.batches import evaluate_in_batches
 from entrove.entropy.rows import split_rows
 from entrove.errors import SelectionError
 from entrove.features import FeatureMap
@@ -92,7 +92,7 @@ def _walk(
 
 
 def _collect(source: StructureSource, features: FeatureMap) -> FeaturePool:
-    builder = PoolBuilder(torch.float64, lambda batch: split_rows(*batch.arguments, "per_config"))
+    builder = PoolBuilder(torch.float64, lambda batch: split_rows(batch, "per_config"))
     return builder.collect(evaluate_in_batches(features, source))
 
 

@@ -6,9 +6,9 @@ from typing import Literal
 import torch
 from ase import Atoms
 
+from entrove.entropy.batches import evaluate_in_batches
 from entrove.entropy.config import Mode
 from entrove.entropy.dataset import EntropyDataset
-from entrove.entropy.featurise import evaluate_in_batches
 from entrove.errors import SelectionError
 from entrove.features import FeatureMap
 from entrove.selection.config import SelectionConfig

@@ -147,8 +147,8 @@ def explore_three_chunks(model, *, learn):
 
     for chunk in range(3):
         assert exploration.chunks_done(config) == chunk
-        functionals = {("paper", "per_atom"): dataset.functional()}
-        exploration = advance(exploration, model, features, functionals, config, admit)
+        biases = {("paper", "per_atom"): dataset.bias()}
+        exploration = advance(exploration, model, biases, config, admit)
     return exploration
 
 

@@ -1,5 +1,6 @@
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from cheap_models import ARGON_SIGMA_A, argon, lennard_jones
 
+from entrove.features import AtomFeatures
 from entrove.fingerprints.config import FingerprintConfig
 from entrove.fingerprints.gom import GaussianOverlap
 from entrove.sampling.batch import gather_batch
@@ -43,7 +45,8 @@ def test_order_is_the_negative_variance_of_each_species():
     values = torch.tensor(np.random.default_rng(0).normal(size=(7, 5)))
     numbers = torch.tensor([11, 17, 11, 17, 11, 11, 17])
     system = torch.tensor([0, 0, 0, 0, 1, 1, 1])
-    order, gradient = FingerprintOrder().value_and_gradient(values, numbers, system, 2)
+    batch = AtomFeatures(values, numbers, system, 2)
+    order, gradient = FingerprintOrder().value_and_gradient(batch)
     for row in range(2):
         own = [values[(system == row) & (numbers == n)].numpy() for n in (11, 17)]
         expected = -sum(((x - x.mean(axis=0)) ** 2).sum() for x in own) / int(
@@ -54,9 +57,9 @@ def test_order_is_the_negative_variance_of_each_species():
     for atom, feature in ((0, 0), (3, 2), (6, 4)):
         moved = values.clone()
         moved[atom, feature] += h
-        up = FingerprintOrder().value_and_gradient(moved, numbers, system, 2)[0].sum()
+        up = FingerprintOrder().value_and_gradient(replace(batch, values=moved))[0].sum()
         moved[atom, feature] -= 2 * h
-        down = FingerprintOrder().value_and_gradient(moved, numbers, system, 2)[0].sum()
+        down = FingerprintOrder().value_and_gradient(replace(batch, values=moved))[0].sum()
         assert float(gradient[atom, feature]) == pytest.approx(
             float(up - down) / (2 * h), rel=1e-6, abs=1e-9
         )

@@ -7,7 +7,7 @@ from ase import Atoms
 
 from entrove.campaign.configuration.config import CampaignConfig
 from entrove.entropy.dataset import EntropyDataset
-from entrove.entropy.functional import Entropy
+from entrove.entropy.functional import Bias
 from entrove.entropy.local import LocalEntropy
 from entrove.features import FeatureMap
 
@@ -30,13 +30,12 @@ class SharedDataset:
             for view in sorted(wanted)
             if view[0] in ("information", "paper")
         }
-        self._fixed: dict[View, Entropy] = {
-            view: LocalEntropy(
-                distance_floor=config.entropy.distance_floor,
-                neighbour_power=config.entropy.neighbour_power,
-            )
-            for view in sorted(wanted)
-            if view[0] == "local"
+        local = LocalEntropy(
+            distance_floor=config.entropy.distance_floor,
+            neighbour_power=config.entropy.neighbour_power,
+        )
+        self._fixed = {
+            view: Bias(features, local) for view in sorted(wanted) if view[0] == "local"
         }
 
     @property
@@ -55,9 +54,9 @@ class SharedDataset:
             for view in self._views.values():
                 view.add(structures)
 
-    def functionals(self) -> dict[View, Entropy]:
+    def biases(self) -> dict[View, Bias]:
         """What biases the walkers now, for every entropy and mode of the grid."""
-        return {view: dataset.functional() for view, dataset in self._views.items()} | self._fixed
+        return {view: dataset.bias() for view, dataset in self._views.items()} | self._fixed
 
 
 def _with_view(config: CampaignConfig, view: View):

@@ -14,8 +14,8 @@ from ase.data import chemical_symbols
 
 from entrove._optional import require
 from entrove.errors import ModelError
+from entrove.features import FeatureMap
 from entrove.models.ase import OneByOneCalculator
-from entrove.models.edge_features import ModelFeatureMap
 from entrove.models.frameworks import Framework
 from entrove.models.loaded import LoadedModel, resolve_device
 from entrove.models.neighbours import NeighbourSearch
@@ -50,7 +50,7 @@ def load_nequip(base: str, *, modal: str | None = None, device: str = "auto") ->
         model = NequIPModel(network, resolved)
     # Cutoffs that differ by pair of species cannot be compared with one radius.
     uniform = network.metadata.get("per_edge_type_cutoff") is None
-    make_features: Callable[[], ModelFeatureMap] | None = None
+    make_features: Callable[[], FeatureMap] | None = None
     if not network.compiled:
         make_features = functools.partial(NequIPFeatures, model, name=name)
     return LoadedModel(

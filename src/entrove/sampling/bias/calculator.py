@@ -11,10 +11,11 @@ from ase.calculators.calculator import Calculator, PropertyNotImplementedError, 
 from torch_sim.io import atoms_to_state
 
 from entrove.entropy.dataset import EntropyDataset
-from entrove.entropy.functional import Entropy
+from entrove.entropy.functional import Bias, Entropy
 from entrove.entropy.storage import as_json, differences
 from entrove.errors import ConfigError, ModelError, StructureError
 from entrove.features import FeatureMap
+from entrove.sampling.bias.entropy_bias import check_strength
 from entrove.sampling.bias.entropy_gradient import entropy_gradient
 
 VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
@@ -48,7 +49,7 @@ class EntropyCalculator(Calculator):
     def __init__(
         self,
         base: Calculator,
-        dataset: EntropyDataset | Entropy,
+        dataset: EntropyDataset | Bias | Entropy,
         kappa_eV: float = 1.0,
         *,
         features: FeatureMap | None = None,
@@ -62,13 +63,13 @@ class EntropyCalculator(Calculator):
         self.kappa_eV = kappa_eV
 
     @property
-    def dataset(self) -> EntropyDataset | Entropy:
+    def dataset(self) -> EntropyDataset | Bias | Entropy:
         """What the bias drives away from."""
         return self._dataset
 
     @dataset.setter
-    def dataset(self, value: EntropyDataset | Entropy) -> None:
-        self._features = _features_for(value, self._given_features)
+    def dataset(self, value: EntropyDataset | Bias | Entropy) -> None:
+        bias_of(value, self._given_features)  # raises where the two cannot be used together
         self._dataset = value
         self.results = {}
 
@@ -128,7 +129,7 @@ class EntropyCalculator(Calculator):
         energy = _number(self.base.get_potential_energy(self.atoms))
         forces = np.array(self.base.get_forces(self.atoms), dtype=float)
         state = atoms_to_state([self.atoms], device=torch.device("cpu"), dtype=torch.float64)
-        slope = entropy_gradient(state, self._features, [now.functional])
+        slope = entropy_gradient(state, [now.bias])
         entropy = float(slope.entropy[0])
         self.results = {
             "energy": energy - self.kappa_eV * entropy,
@@ -146,13 +147,10 @@ class EntropyCalculator(Calculator):
         self._seen = now
 
     def _now(self) -> "_Seen":
-        # A dataset gives the same functional until it changes.
-        functional = (
-            self.dataset.functional() if isinstance(self.dataset, EntropyDataset) else self.dataset
-        )
+        # A dataset gives the same entropy until it changes.
         return _Seen(
             self.kappa_eV,
-            functional,
+            bias_of(self.dataset, self._given_features),
             self.base,
             dict(getattr(self.base, "parameters", None) or {}),
         )
@@ -180,14 +178,14 @@ class _Seen:
     """What a result depends on, beside the atoms."""
 
     kappa_eV: float
-    functional: Entropy
+    bias: Bias
     base: Calculator
     parameters: Mapping[str, Any]
 
     def equals(self, other: "_Seen") -> bool:
         return (
             self.kappa_eV == other.kappa_eV
-            and self.functional is other.functional
+            and self.bias.entropy is other.bias.entropy
             and self.base is other.base
             and self.has_parameters_of(other)
         )
@@ -203,37 +201,27 @@ def _is_same(one: Any, other: Any) -> bool:
     return one is other or (isinstance(one, bool | int | float | str) and one == other)
 
 
-def check_strength(kappa_eV: float) -> None:
-    """Raise `ConfigError` for a strength that is negative or not finite."""
-    if not (np.isfinite(kappa_eV) and kappa_eV >= 0):
-        raise ConfigError(
-            f"kappa_eV={kappa_eV} is not allowed; give a finite strength of zero or more, in eV"
-        )
+def bias_of(source: EntropyDataset | Bias | Entropy, features: FeatureMap | None) -> Bias:
+    """What a user gave, as a `Bias`; the one place where features and an entropy may not fit.
 
-
-def require_same_features(features: FeatureMap | None, functional: Entropy | None) -> None:
-    """Raise `ConfigError` when an entropy knows its feature map, and it is another one than `features`."""
-    own = getattr(functional, "features", None)
-    if own is None or own is features or features is None:
-        return
-    difference = differences(as_json(own.describe()), as_json(features.describe()))
-    if difference:
-        raise ConfigError(
-            f"the entropy was made with other features ({difference}); use those of its dataset, dataset.features"
-        )
-
-
-def _features_for(entropy: EntropyDataset | Entropy, given: FeatureMap | None) -> FeatureMap:
-    if isinstance(entropy, EntropyDataset):
-        require_same_features(given, entropy.functional())
-        return entropy.features
-    features = given if given is not None else getattr(entropy, "features", None)
-    if features is None:
-        raise ConfigError(
-            "an entropy needs a feature map; pass features=, for example GaussianOverlap()"
-        )
-    require_same_features(features, entropy)
-    return features
+    Raises `ConfigError` when an entropy comes without features, or when features are given beside a
+    dataset or a bias that has other ones.
+    """
+    bias = source.bias() if isinstance(source, EntropyDataset) else source
+    if not isinstance(bias, Bias):
+        if features is None:
+            raise ConfigError(
+                "an entropy needs a feature map; pass features=, for example GaussianOverlap()"
+            )
+        return Bias(features, bias)
+    if features is not None and features is not bias.features:
+        difference = differences(as_json(bias.features.describe()), as_json(features.describe()))
+        if difference:
+            raise ConfigError(
+                f"the entropy was made with other features ({difference}); "
+                "leave features out, a dataset brings its own"
+            )
+    return bias
 
 
 def _number(value: float | None) -> float:

@@ -1,10 +1,9 @@
-"""Model plus entropy bias, E = E_base - kappa S, for batches and for ASE.
+"""A model plus the entropy bias, E = E_base - kappa S, for batches.
 
 Forces and stress carry the bias: F = F_base + kappa dS/dr, stress = stress_base - (kappa / V) dS/dstrain.
-Both doors always compute everything together and keep the parts (`base_energy`, `entropy`) apart, so
-that no order of questions can mix biased with unbiased values.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,25 +14,17 @@ from torch_sim.models.interface import ModelInterface
 from torch_sim.state import SimState
 
 from entrove.entropy.dataset import EntropyDataset
-from entrove.entropy.functional import Entropy
+from entrove.entropy.functional import Bias
 from entrove.errors import ConfigError
-from entrove.features import FeatureMap
 from entrove.sampling.batch import reduce_atoms
-from entrove.sampling.bias.calculator import (
-    EntropyCalculator,
-    check_strength,
-    require_same_features,
-)
 from entrove.sampling.bias.entropy_gradient import EntropyGradient, entropy_gradient
 from entrove.sampling.precision import in_double, plain_state
-
-__all__ = ["EntropyBias", "EntropyCalculator"]
 
 
 class EntropyBias(ModelInterface):
     """A torch-sim model with E = E_base - kappa S for each system of a batch.
 
-    `functionals` and `kappa_eV` hold one entry for each system, in the order of the batch; None, or a
+    `biases` and `kappa_eV` hold one entry for each system, in the order of the batch; None, or a
     kappa of zero, leaves a system unbiased and costs nothing. `largest_bias_force_eV_per_A` bounds the
     bias force on each atom, and `largest_bias_virial_eV` the bias on the cell, kappa |dS/dstrain| in the
     Frobenius norm (bias stress times volume), where given: kappa of that system is scaled down until
@@ -50,27 +41,19 @@ class EntropyBias(ModelInterface):
     def __init__(
         self,
         base: ModelInterface,
-        features: FeatureMap | None,
-        functionals: Sequence[Entropy | None],
+        biases: Sequence[Bias | None],
         kappa_eV: Float[Tensor, " systems"],
         largest_bias_force_eV_per_A: Float[Tensor, " systems"] | None = None,
         largest_bias_virial_eV: Float[Tensor, " systems"] | None = None,
     ) -> None:
         super().__init__()
-        if len(functionals) != len(kappa_eV):
+        if len(biases) != len(kappa_eV):
             raise ConfigError(
-                f"{len(functionals)} functionals but {len(kappa_eV)} strengths; "
+                f"{len(biases)} biases but {len(kappa_eV)} strengths; "
                 "give one of each for every system"
             )
-        if features is None and any(functional is not None for functional in functionals):
-            raise ConfigError(
-                "an entropy needs a feature map; pass features=, for example GaussianOverlap"
-            )
-        for functional in {id(one): one for one in functionals}.values():
-            require_same_features(features, functional)
         self.base = in_double(base)
-        self.features = features
-        self.functionals = tuple(functionals)
+        self.biases = tuple(biases)
         self.kappa_eV = kappa_eV.to(device=base.device, dtype=torch.float64)
         self.largest_bias_force_eV_per_A = largest_bias_force_eV_per_A
         self.largest_bias_virial_eV = largest_bias_virial_eV
@@ -95,18 +78,22 @@ class EntropyBias(ModelInterface):
         strengths = [kappa_eV] * systems if isinstance(kappa_eV, int | float) else list(kappa_eV)
         for strength in strengths:
             check_strength(strength)
-        kappa = torch.tensor(strengths, dtype=torch.float64)
-        return cls(base, dataset.features, [dataset.functional()] * systems, kappa)
+        return cls(base, [dataset.bias()] * systems, torch.tensor(strengths, dtype=torch.float64))
+
+    @classmethod
+    def unbiased(cls, base: ModelInterface, systems: int) -> "EntropyBias":
+        """The base alone, with the results of a biased model."""
+        return cls(base, [None] * systems, torch.zeros(systems, dtype=torch.float64))
 
     def forward(self, state: SimState, **kwargs: Any) -> dict[str, Tensor]:
         """Evaluate base and bias together.
 
-        Raises `ConfigError` when the batch does not have one system for each functional.
+        Raises `ConfigError` when the batch does not have one system for each bias.
         """
         systems = state.cell.shape[0]
-        if systems != len(self.functionals):
+        if systems != len(self.biases):
             raise ConfigError(
-                f"a batch of {systems} systems but {len(self.functionals)} functionals; "
+                f"a batch of {systems} systems but {len(self.biases)} biases; "
                 "give one for every system"
             )
         base = self.base(plain_state(state, torch.float64), **kwargs)
@@ -134,21 +121,19 @@ class EntropyBias(ModelInterface):
 
     def _slope(self, state: SimState) -> EntropyGradient:
         active = (self.kappa_eV > 0).tolist()
-        functionals = [
-            functional if on else None
-            for functional, on in zip(self.functionals, active, strict=True)
+        biases = [
+            bias if is_active else None
+            for bias, is_active in zip(self.biases, active, strict=True)
         ]
-        if self.features is None or not any(functional is not None for functional in functionals):
+        if all(bias is None for bias in biases):
             return EntropyGradient.nothing(state)
-        return entropy_gradient(
-            plain_state(state, torch.float64), self.features, functionals, leave_out_broken=True
-        )
+        return entropy_gradient(plain_state(state, torch.float64), biases, leave_out_broken=True)
 
     def _bounded(
         self, longest: Float[Tensor, " systems"], strain: Float[Tensor, " systems"]
     ) -> Float[Tensor, " systems"]:
         """Scale kappa down so that kappa * longest |dS/dr| and kappa * |dS/dstrain| stay within bounds."""
-        biased = torch.tensor([one is not None for one in self.functionals], device=self.device)
+        biased = torch.tensor([bias is not None for bias in self.biases], device=self.device)
         kappa = torch.where(biased, self.kappa_eV, 0.0)
         for bound, slope in (
             (self.largest_bias_force_eV_per_A, longest),
@@ -159,3 +144,11 @@ class EntropyBias(ModelInterface):
                     slope > 0, torch.minimum(kappa, bound / slope.clamp_min(1e-300)), kappa
                 )
         return kappa
+
+
+def check_strength(kappa_eV: float) -> None:
+    """Raise `ConfigError` for a strength that is negative or not finite."""
+    if not (math.isfinite(kappa_eV) and kappa_eV >= 0):
+        raise ConfigError(
+            f"kappa_eV={kappa_eV} is not allowed; give a finite strength of zero or more, in eV"
+        )

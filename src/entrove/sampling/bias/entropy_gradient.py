@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch_sim.state import SimState
 
-from entrove.entropy.functional import Entropy
+from entrove.entropy.functional import Bias, Entropy
 from entrove.errors import StructureError
-from entrove.features import FeatureMap, Features
+from entrove.features import AtomFeatures, FeatureMap, Features
 from entrove.sampling.batch import pick_systems, reduce_atoms
 
 
@@ -30,26 +30,37 @@ class EntropyGradient:
 
 
 def entropy_gradient(
-    state: SimState,
-    features: FeatureMap,
-    functionals: Sequence[Entropy | None],
-    *,
-    leave_out_broken: bool = False,
+    state: SimState, biases: Sequence[Bias | None], *, leave_out_broken: bool = False
 ) -> EntropyGradient:
-    """Evaluate each system's own entropy; the features of all systems are computed together.
+    """Evaluate each system's own entropy.
 
-    Systems without a functional, or with positions that are not finite, are left out. So are, with
-    `leave_out_broken`, systems that have no features (two atoms at one place, a cell without volume); otherwise
-    the feature map's `StructureError` ends the evaluation.
+    The features of all systems that share a feature map are computed together, and so are the entropies
+    of all systems that share an entropy. Systems without a bias, or with positions that are not finite,
+    are left out. So are, with `leave_out_broken`, systems that have no features (two atoms at one place,
+    a cell without volume); otherwise the feature map's `StructureError` ends the evaluation.
     """
     result = EntropyGradient.nothing(state)
     finite = reduce_atoms(state.positions.abs().amax(dim=1), state, reduce="amax").isfinite()
-    wanted = torch.tensor(
-        [functional is not None for functional in functionals], device=state.device
-    )
-    chosen = finite & wanted & state.cell.isfinite().all(dim=2).all(dim=1)
+    finite &= state.cell.isfinite().all(dim=2).all(dim=1)
+    maps = {id(bias.features): bias.features for bias in biases if bias is not None}
+    for features in maps.values():
+        uses_map = [bias is not None and bias.features is features for bias in biases]
+        chosen = finite & torch.tensor(uses_map, device=state.device)
+        _add_gradient(result, state, biases, chosen, features, leave_out_broken)
+    return result
+
+
+def _add_gradient(
+    result: EntropyGradient,
+    state: SimState,
+    biases: Sequence[Bias | None],
+    chosen: Bool[Tensor, " systems"],
+    features: FeatureMap,
+    leave_out_broken: bool,
+) -> None:
+    """Fill in the chosen systems, which share a feature map."""
     if not bool(chosen.any()):
-        return result
+        return
     try:
         part, evaluated = _evaluate(state, features, chosen)
     except StructureError:
@@ -57,22 +68,18 @@ def entropy_gradient(
             raise
         chosen = chosen & _has_features(state, features, chosen)
         if not bool(chosen.any()):
-            return result
+            return
         part, evaluated = _evaluate(state, features, chosen)
     rows = chosen.nonzero().squeeze(1)
-    # The features may live on another device than the state.
-    device = evaluated.values.device
     entropy, gradient = _contract(
-        evaluated.values,
-        part.atomic_numbers.to(device, torch.int64),
-        part.system_idx.to(device),
-        [functional for row in rows.tolist() if (functional := functionals[row]) is not None],
+        AtomFeatures.of_state(evaluated.values, part),
+        [bias.entropy for row in rows.tolist() if (bias := biases[row]) is not None],
     )
     pulled = evaluated.pull_back(gradient)
+    # The features may live on another device than the state.
     result.entropy[rows] = entropy.to(result.entropy)
     result.positions[chosen[state.system_idx]] = pulled.positions.to(result.positions)
     result.strain[rows] = pulled.strain.to(result.strain)
-    return result
 
 
 def _evaluate(
@@ -99,21 +106,14 @@ def _has_features(
 
 
 def _contract(
-    values: Float[Tensor, "atoms features"],
-    numbers: Int[Tensor, " atoms"],
-    system_idx: Int[Tensor, " atoms"],
-    functionals: Sequence[Entropy],
+    batch: AtomFeatures, entropies: Sequence[Entropy]
 ) -> tuple[Float[Tensor, " systems"], Float[Tensor, "atoms features"]]:
-    """Evaluate each distinct functional once, on all systems that use it."""
-    entropy = values.new_zeros(len(functionals), dtype=torch.float64)
-    gradient = torch.zeros_like(values)
-    for functional in {id(one): one for one in functionals}.values():
-        members = torch.tensor([one is functional for one in functionals], device=values.device)
-        of_atoms = members[system_idx]
-        renumbered = (members.cumsum(0) - 1)[system_idx[of_atoms]]
-        value, slope = functional.value_and_gradient(
-            values[of_atoms], numbers[of_atoms], renumbered, int(members.sum())
-        )
-        entropy[members] = value.to(entropy)
-        gradient[of_atoms] = slope.to(gradient)
-    return entropy, gradient
+    """Evaluate each distinct entropy once, on all systems that use it."""
+    value = batch.values.new_zeros(len(entropies), dtype=torch.float64)
+    gradient = torch.zeros_like(batch.values)
+    for entropy in {id(entropy): entropy for entropy in entropies}.values():
+        members = torch.tensor([other is entropy for other in entropies], device=value.device)
+        own_value, own_gradient = entropy.value_and_gradient(batch.of_systems(members))
+        value[members] = own_value.to(value)
+        gradient[members[batch.system_idx]] = own_gradient.to(gradient)
+    return value, gradient

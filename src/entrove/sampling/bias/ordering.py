@@ -7,27 +7,25 @@ Penalising their variance pulls a disordered cell towards order.
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 from torch_sim.models.interface import ModelInterface
 from torch_sim.state import SimState
 
-from entrove.features import FeatureMap
-from entrove.sampling.bias.model import EntropyBias
+from entrove.entropy.functional import Bias
+from entrove.features import AtomFeatures, FeatureMap
+from entrove.sampling.bias.entropy_bias import EntropyBias
 
 
 class FingerprintOrder:
     """S = -(1/N) sum_i |x_i - mean over the species of i|^2, an `Entropy`: 0 in full order, else negative."""
 
     def value_and_gradient(
-        self,
-        values: Float[Tensor, "atoms features"],
-        numbers: Int[Tensor, " atoms"],
-        system_idx: Int[Tensor, " atoms"],
-        n_systems: int,
+        self, batch: AtomFeatures
     ) -> tuple[Float[Tensor, " systems"], Float[Tensor, "atoms features"]]:
         """S of every system and dS/d(features) of every atom; dimensionless."""
-        _, group = torch.unique(system_idx * 1000 + numbers, return_inverse=True)
+        values, system_idx = batch.values, batch.system_idx
+        _, group = torch.unique(system_idx * 1000 + batch.numbers, return_inverse=True)
         ones = torch.ones_like(group, dtype=values.dtype)
         sizes = torch.zeros(int(group.max()) + 1, dtype=values.dtype, device=values.device)
         sizes = sizes.index_add(0, group, ones)
@@ -36,8 +34,10 @@ class FingerprintOrder:
             / sizes[:, None]
         )
         away = values - means[group]
-        atoms = values.new_zeros(n_systems).index_add(0, system_idx, ones)
-        total = values.new_zeros(n_systems).index_add(0, system_idx, away.square().sum(dim=1))
+        atoms = values.new_zeros(batch.n_systems).index_add(0, system_idx, ones)
+        total = values.new_zeros(batch.n_systems).index_add(
+            0, system_idx, away.square().sum(dim=1)
+        )
         # The mean moves with its members, but the deviations from it sum to zero.
         return (-total / atoms).double(), -2 * away / atoms[system_idx, None]
 
@@ -48,9 +48,8 @@ class OrderingModel(ModelInterface):
     def __init__(self, base: ModelInterface, features: FeatureMap, weight_eV: float) -> None:
         super().__init__()
         self.base = base
-        self.features = features
+        self.bias = Bias(features, FingerprintOrder())
         self.weight_eV = weight_eV
-        self.order = FingerprintOrder()
         self._device = base.device
         self._dtype = torch.float64
         self._compute_stress = base.compute_stress
@@ -60,6 +59,4 @@ class OrderingModel(ModelInterface):
         """Evaluate base and variance together; see `EntropyBias` for the keys."""
         systems = state.cell.shape[0]
         weights = torch.full((systems,), self.weight_eV, dtype=torch.float64, device=self.device)
-        return EntropyBias(self.base, self.features, [self.order] * systems, weights)(
-            state, **kwargs
-        )
+        return EntropyBias(self.base, [self.bias] * systems, weights)(state, **kwargs)

@@ -13,13 +13,12 @@ import numpy as np
 from ase import Atoms
 from torch_sim.models.interface import ModelInterface
 
-from entrove.features import FeatureMap
 from entrove.sampling.candidates import Candidate
 from entrove.sampling.config import SamplingConfig
 from entrove.sampling.walkers.grid import Walker
 from entrove.sampling.walkers.run import init_walkers, run_chunk, thermalise
 from entrove.sampling.walkers.state import WalkersState
-from entrove.sampling.walkers.stepping import Functionals
+from entrove.sampling.walkers.stepping import Biases
 from entrove.sampling.walkers.trajectories import TrajectoryRecorder
 
 
@@ -56,15 +55,14 @@ def begin(
 def advance(
     exploration: Exploration,
     model: ModelInterface,
-    features: FeatureMap,
-    functionals: Functionals,
+    biases: Biases,
     config: SamplingConfig,
     admit: Callable[[Sequence[Candidate]], Sequence[int]],
     *,
     on_step: Callable[[int, int], None] | None = None,
     recorder: TrajectoryRecorder | None = None,
 ) -> Exploration:
-    """Run one chunk under the entropies as they are, then ask `admit` which snapshots join the dataset.
+    """Run one chunk under the biases as they are, then ask `admit` which snapshots join the dataset.
 
     `admit` gets the snapshots of all walkers and returns indices into them. A `recorder` keeps the frames
     that `trajectory_every` asks for.
@@ -72,8 +70,7 @@ def advance(
     walkers, snapshots = run_chunk(
         exploration.walkers,
         model,
-        features,
-        functionals,
+        biases,
         config,
         on_step=on_step,
         on_frame=recorder,

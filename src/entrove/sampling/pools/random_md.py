@@ -49,7 +49,5 @@ def run_plain_md(
 
     state = init_walkers(walkers, structures, model, plain, rng)
     state = thermalise(state, model, plain, on_step=report_from(0))
-    _, found = run_chunk(
-        state, model, None, {}, plain, pool=pool, kind=kind, on_step=report_from(first)
-    )
+    _, found = run_chunk(state, model, {}, plain, pool=pool, kind=kind, on_step=report_from(first))
     return found

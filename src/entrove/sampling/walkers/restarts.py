@@ -74,21 +74,6 @@ def summarise_restarts(
     return summaries
 
 
-def format_restarts(summaries: Sequence[RestartSummary]) -> str:
-    """Write the table of restarts per walker as text, one line for each walker."""
-    lines = ["walker  phase         P/GPa    T/K  entropy      mode        restarts  reasons"]
-    for summary in summaries:
-        walker = summary.walker
-        reasons = ", ".join(f"{count}x {reason}" for reason, count in summary.by_reason.items())
-        if summary.ended_at_step is not None:
-            reasons += f"; ended at step {summary.ended_at_step}"
-        lines.append(
-            f"{walker.index:6d}  {walker.phase:<12.12s} {walker.pressure_GPa:6g} {walker.temperature_K:6g}  "
-            f"{walker.entropy:<11s}  {walker.mode:<10s}  {summary.restarts:8d}  {reasons or '-'}"
-        )
-    return "\n".join(lines)
-
-
 def restore_systems(
     md: MDState,
     rows: Bool[Tensor, " systems"],

@@ -19,14 +19,13 @@ from torch_sim.integrators.md import MDState
 from torch_sim.models.interface import ModelInterface
 
 from entrove.errors import ConfigError
-from entrove.features import FeatureMap
 from entrove.sampling.batch import gather_batch, reduce_atoms, require_stress
-from entrove.sampling.bias.model import EntropyBias
+from entrove.sampling.bias.entropy_bias import EntropyBias
 from entrove.sampling.candidates import Candidate, Kind, Pool
 from entrove.sampling.config import SamplingConfig
 from entrove.sampling.walkers.grid import Walker
 from entrove.sampling.walkers.state import WalkersState
-from entrove.sampling.walkers.stepping import Functionals, Stepper, dynamics_of, starts_hot
+from entrove.sampling.walkers.stepping import Biases, Stepper, dynamics_of, starts_hot
 from entrove.sampling.walkers.strength import Strengths
 
 logger = logging.getLogger(__name__)
@@ -64,11 +63,9 @@ def init_walkers(
     start = gather_batch(structures, model, needs_volume=config.ensemble == "npt")
     relaxed = start.clone()
     start.rng = torch.Generator(device=start.device).manual_seed(seed)
-    bias = EntropyBias(
-        model, None, [None] * len(walkers), torch.zeros(len(walkers), dtype=torch.float64)
-    )
     dynamics = dynamics_of(walkers, config, start.device)
-    md = dynamics.start(start, bias, at_minimum=starts_hot(config))
+    unbiased = EntropyBias.unbiased(model, len(walkers))
+    md = dynamics.start(start, unbiased, at_minimum=starts_hot(config))
     rng_state = md.rng.get_state()
     md.rng = None
     count = len(walkers)
@@ -95,7 +92,7 @@ def thermalise(
     on_step: Progress | None = None,
 ) -> WalkersState:
     """Run `thermalise_steps` without bias, and measure the thermal force scale in their second half."""
-    run = Stepper(state, model, None, None, config)
+    run = Stepper(state, model, None, config)
     sum_of_squares = torch.zeros(len(state.rows), dtype=torch.float64, device=state.md.device)
     first = config.thermalise_steps // 2
     for done in range(config.thermalise_steps):
@@ -114,8 +111,7 @@ def thermalise(
 def run_chunk(
     state: WalkersState,
     model: ModelInterface,
-    features: FeatureMap | None,
-    functionals: Functionals,
+    biases: Biases,
     config: SamplingConfig,
     *,
     pool: Pool = "entropy_md",
@@ -125,9 +121,9 @@ def run_chunk(
 ) -> tuple[WalkersState, list[Candidate]]:
     """Run `chunk_steps` of every walker under its bias; return the new state and the healthy snapshots.
 
-    `functionals` holds the entropies as they are now, one for each (entropy, mode) of the grid; they
-    stay as they are for the whole chunk. `on_frame` is called every `trajectory_every` steps. Raises
-    `ConfigError` when a functional is missing, or an adaptive walker was never thermalised.
+    `biases` holds the entropies as they are now, one for each (entropy, mode) of the grid; they stay as
+    they are for the whole chunk. `on_frame` is called every `trajectory_every` steps. Raises
+    `ConfigError` when a bias is missing, or an adaptive walker was never thermalised.
     """
     if not state.rows:
         logger.warning("every walker was ended by its guards; nothing is sampled")
@@ -136,7 +132,7 @@ def run_chunk(
         raise ConfigError(
             "an adaptive bias strength has no thermal force scale yet; call thermalise() before run_chunk()"
         )
-    run = Stepper(state, model, features, functionals, config)
+    run = Stepper(state, model, biases, config)
     snapshots: list[Candidate] = []
     for done in range(1, config.chunk_steps + 1):
         at_snapshot = done % config.snapshot_every == 0

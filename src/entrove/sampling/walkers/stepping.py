@@ -9,10 +9,9 @@ from jaxtyping import Float
 from torch import Tensor
 from torch_sim.models.interface import ModelInterface
 
-from entrove.entropy.functional import Entropy
+from entrove.entropy.functional import Bias
 from entrove.errors import ConfigError
-from entrove.features import FeatureMap
-from entrove.sampling.bias.model import EntropyBias
+from entrove.sampling.bias.entropy_bias import EntropyBias
 from entrove.sampling.candidates import Candidate, Kind, Pool
 from entrove.sampling.config import SamplingConfig
 from entrove.sampling.walkers.dynamics import HEAT_AT_MINIMUM, Dynamics
@@ -28,22 +27,21 @@ from entrove.sampling.walkers.state import NEVER, WalkersState
 
 logger = logging.getLogger(__name__)
 
-Functionals = Mapping[tuple[str, str], Entropy]
-"""The entropies that walkers are biased by, for each (entropy, mode) of the grid."""
+Biases = Mapping[tuple[str, str], Bias]
+"""What walkers are biased by, for each (entropy, mode) of the grid."""
 
 
 class Stepper:
     """Starts from a copy of a state, moves it, and ends as a new state.
 
-    With `functionals=None` nothing is biased. Raises `ConfigError` when a walker lacks its functional.
+    With `biases=None` nothing is biased. Raises `ConfigError` when a walker lacks its bias.
     """
 
     def __init__(
         self,
         state: WalkersState,
         model: ModelInterface,
-        features: FeatureMap | None,
-        functionals: Functionals | None,
+        biases: Biases | None,
         config: SamplingConfig,
     ) -> None:
         self.before = state
@@ -62,11 +60,10 @@ class Stepper:
         self.reference = Reference(
             self.dynamics.temperature_K, torch.det(state.relaxed.cell).abs()
         )
-        entropies = [
-            None if functionals is None else functional_of(one, functionals)
-            for one in self.walkers
+        own_biases = [
+            None if biases is None else bias_of(walker, biases) for walker in self.walkers
         ]
-        self.bias = EntropyBias(model, features, entropies, self.strengths.kappa_eV)
+        self.bias = EntropyBias(model, own_biases, self.strengths.kappa_eV)
         self._set_strengths()
         # The entropies have changed since the last evaluation: the first half step needs new forces.
         evaluate_systems(self.md, torch.ones_like(self.spent), self.bias)
@@ -243,15 +240,15 @@ def dynamics_of(
     )
 
 
-def functional_of(walker: Walker, functionals: Functionals) -> Entropy | None:
-    """Find the entropy of a walker, None for unbiased ones; raises `ConfigError` when it is missing."""
+def bias_of(walker: Walker, biases: Biases) -> Bias | None:
+    """Find the bias of a walker, None for unbiased ones; raises `ConfigError` when it is missing."""
     if not walker.biased:
         return None
     try:
-        return functionals[walker.entropy, walker.mode]
+        return biases[walker.entropy, walker.mode]
     except KeyError:
-        known = ", ".join("/".join(key) for key in functionals)
+        known = ", ".join("/".join(key) for key in biases)
         raise ConfigError(
-            f"walker {walker.index} is biased by {walker.entropy}/{walker.mode}, but only {known} is given; "
-            "pass a functional for every entropy and mode of the grid"
+            f"walker {walker.index} is biased by {walker.entropy}/{walker.mode}, but only {known} "
+            "is given; pass a bias for every entropy and mode of the grid"
         ) from None
