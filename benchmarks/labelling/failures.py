@@ -2,8 +2,8 @@
 
 The engine is the misbehaving calculator of the tests: a real calculator (EMT) that crashes with a
 segmentation fault, hangs and ignores SIGTERM, says that it did not converge, returns garbage, or
-returns NaN. Hypothesis: all other labels are done and right, and every failure is quarantined with its
-own cause.
+returns NaN. Hypothesis: all other labels are done and right, and every failure is quarantined with
+its own cause.
 
     OMP_NUM_THREADS=1 python benchmarks/labelling/failures.py
 """
@@ -44,10 +44,10 @@ EXPECTED = {
 
 
 def main() -> None:
-    wishes = [FIVE_WAYS[index % len(FIVE_WAYS)] for index in range(FAILURES)]
-    wishes += ["fine"] * (LABELS - FAILURES)
-    random.Random(SEED).shuffle(wishes)
-    structures = [copper(seed, wish) for seed, wish in enumerate(wishes)]
+    behaviours = [FIVE_WAYS[index % len(FIVE_WAYS)] for index in range(FAILURES)]
+    behaviours += ["fine"] * (LABELS - FAILURES)
+    random.Random(SEED).shuffle(behaviours)
+    structures = [copper(seed, behaviour) for seed, behaviour in enumerate(behaviours)]
     config = LabellingConfig.model_validate(
         {
             "engine": {"name": "ase", "calculator": "misbehaving:Misbehaving"},
@@ -65,11 +65,11 @@ def main() -> None:
             labels = dict(labeller.label(structures))
         wall_s = time.perf_counter() - start
     wrong_cause, largest_error = [], 0.0
-    for index, wish in enumerate(wishes):
-        outcome, cause = EXPECTED[wish]
+    for index, behaviour in enumerate(behaviours):
+        outcome, cause = EXPECTED[behaviour]
         if labels[index].outcome.value != outcome or cause not in labels[index].cause:
-            wrong_cause.append(f"{wish}: {labels[index].outcome} ({labels[index].cause})")
-        if wish == "fine" and labels[index].energy_eV is not None:
+            wrong_cause.append(f"{behaviour}: {labels[index].outcome} ({labels[index].cause})")
+        if behaviour == "fine" and labels[index].energy_eV is not None:
             direct = structures[index].copy()
             direct.calc = EMT()
             largest_error = max(
@@ -77,7 +77,7 @@ def main() -> None:
             )
     numbers = {
         "labels": len(labels),
-        "asked_for": dict(Counter(wishes)),
+        "asked_for": dict(Counter(behaviours)),
         "outcomes": dict(Counter(label.outcome.value for label in labels.values())),
         "wrong_outcome_or_cause": wrong_cause,
         "largest_energy_error_eV": largest_error,

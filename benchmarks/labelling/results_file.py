@@ -7,7 +7,7 @@ import subprocess
 from importlib.metadata import version
 from pathlib import Path
 
-from entrove.labelling.execution.host import describe_host
+from entrove.labelling.attempt import describe_host
 
 FOLDER = Path(__file__).parent / "results"
 

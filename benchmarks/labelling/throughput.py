@@ -3,10 +3,10 @@
 `gpaw`: 24 labels of 8-atom silicon. Hypothesis: the time on the clock, the start of the workers
 included, is at most 1.05 times the sum of engine times divided by the number of workers.
 
-`teacher`: 1,000 labels of 8-atom silicon by SevenNet-0 (or another model). Hypothesis: labelling costs
-at most 50 ms per label beyond the engine, as time of a worker: (time on the clock x workers - sum of
-engine times) / labels, the start of the workers included. `emt` is the same with an engine that takes
-milliseconds, so that nothing hides behind the engine.
+`teacher`: 1,000 labels of 8-atom silicon by SevenNet-0 (or another model). Hypothesis: labelling
+costs at most 50 ms per label beyond the engine, as time of a worker: (time on the clock x workers
+- sum of engine times) / labels, the start of the workers included. `emt` is the same with an
+engine that takes milliseconds, so that nothing hides behind the engine.
 
     OMP_NUM_THREADS=1 python benchmarks/labelling/throughput.py gpaw
 """

@@ -31,7 +31,7 @@ def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AttemptExecuto
 
 @pytest.fixture
 def misbehaving_config() -> Callable[..., LabellingConfig]:
-    """A configuration whose engine is the misbehaving calculator; keywords are the calculator's."""
+    """A configuration with the misbehaving calculator; keywords are the calculator's."""
 
     def make(*, settings: dict | None = None, **arguments: object) -> LabellingConfig:
         engine = {"name": "ase", "calculator": "misbehaving:Misbehaving", "arguments": arguments}

@@ -1,7 +1,8 @@
 """Kill a labelling process at random moments, start it again, and look at what it did.
 
 The campaign is a process of its own that labels copper with the misbehaving calculator. Between
-two lives everything that is finished on disk is noted: what the next life computes must be disjoint.
+two starts everything that is finished on disk is noted: nothing of it may be computed after the
+next start.
 """
 
 import os
@@ -31,10 +32,12 @@ from entrove.labelling.config import LabellingConfig
 from entrove.labelling.labeller import Labeller
 
 folder, count, delay_s = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
-engine = {"name": "ase", "calculator": "misbehaving:Misbehaving", "arguments": {"delay_s": delay_s}}
+arguments = {"delay_s": delay_s}
+engine = {"name": "ase", "calculator": "misbehaving:Misbehaving", "arguments": arguments}
+config = LabellingConfig.model_validate({"engine": engine})
 with (
     LabelCache(folder / "labels.db") as cache,
-    Labeller(LabellingConfig.model_validate({"engine": engine}), cache, folder / "work") as labeller,
+    Labeller(config, cache, folder / "work") as labeller,
 ):
     for _ in labeller.label([copper(seed) for seed in range(count)]):
         pass
@@ -68,7 +71,7 @@ def kill_and_resume(folder: Path, *, kills: int, labels: int, seed: int) -> Kill
             report.kills += 1
             report.kills_while_labelling += campaign.wait() == -signal.SIGKILL
         elif campaign.wait() != 0:
-            report.damaged.append(f"the last life ended with exit code {campaign.returncode}")
+            report.damaged.append(f"the last start ended with exit code {campaign.returncode}")
         new_attempts = _attempts(folder) - attempts_before
         report.repeated += sorted({attempt.split("/")[0] for attempt in new_attempts} & finished)
         report.damaged += _check_database(folder / "labels.db")

@@ -1,7 +1,7 @@
-"""A calculator that computes copper well (EMT), and fails on purpose for structures that ask for it.
+"""A calculator that computes copper well (EMT), and fails on purpose for marked structures.
 
-The worker's process imports it by path, as it would a user's own. The wish travels in the cell: the
-third digit after the point of its z length counts `WAYS_TO_FAIL`.
+The worker's process imports it by path, as it would a user's own. What it is
+to do is marked in the cell: the third digit after the point of its z length counts `WAYS_TO_FAIL`.
 """
 
 import os
@@ -21,25 +21,29 @@ FIVE_WAYS = ("crash", "hang", "not_converged", "garbage", "nan")
 WAYS_TO_FAIL = ("fine", *FIVE_WAYS, "exit", "exception", "wrong_shape")
 
 
-def copper(seed: int, wish: str = "fine") -> Atoms:
-    """Four copper atoms, displaced; `wish` says what the calculator does with them."""
+def copper(seed: int, behaviour: str = "fine") -> Atoms:
+    """Four copper atoms, displaced; `behaviour` says what the calculator does with them."""
     atoms = bulk("Cu", cubic=True)
-    cell = np.diag([3.6, 3.6, 3.6 + 1e-3 * WAYS_TO_FAIL.index(wish)])
+    cell = np.diag([3.6, 3.6, 3.6 + 1e-3 * WAYS_TO_FAIL.index(behaviour)])
     atoms.set_cell(cell, scale_atoms=True)
     atoms.rattle(0.05, rng=np.random.default_rng(seed))
     return atoms
 
 
-def wish_of(atoms: Atoms) -> str:
+def behaviour_of(atoms: Atoms) -> str:
     return WAYS_TO_FAIL[round((atoms.cell[2, 2] - 3.6) * 1e3)]
 
 
 class Misbehaving(EMT):
-    """`heals_at`: the attempt from which on nothing fails. `log`: a file that gets a line per calculation."""
+    """EMT that misbehaves as it is told.
 
-    def __init__(self, heals_at: int = 1000, log: str | None = None, delay_s: float = 0.0):
+    `works_from`: the attempt from which on nothing fails. `log`: a file that gets a line per
+    calculation.
+    """
+
+    def __init__(self, works_from: int = 1000, log: str | None = None, delay_s: float = 0.0):
         super().__init__()
-        self.heals_at = heals_at
+        self.works_from = works_from
         self.log = log
         self.delay_s = delay_s
 
@@ -48,14 +52,14 @@ class Misbehaving(EMT):
         if self.delay_s:
             time.sleep(self.delay_s)
         attempt = int(Path.cwd().name.rpartition("-")[2])
-        if attempt < self.heals_at:
-            self.fail(wish_of(atoms))
+        if attempt < self.works_from:
+            self.fail(behaviour_of(atoms))
         if self.log:
             with Path(self.log).open("a") as handle:
                 handle.write(f"{Path.cwd().parent.name}\n")
 
-    def fail(self, wish: str) -> None:
-        match wish:
+    def fail(self, behaviour: str) -> None:
+        match behaviour:
             case "crash":
                 os.kill(os.getpid(), signal.SIGSEGV)
             case "exit":

@@ -50,7 +50,7 @@ def why_not() -> str:
 
 @contextmanager
 def running_cluster(folder: Path) -> Iterator[dict[str, str]]:
-    """Start munged, slurmctld and slurmd; yield the environment in which sbatch finds them; stop them."""
+    """Start munged, slurmctld and slurmd; yield the environment for sbatch; stop them."""
     for name in ("state", "spool"):
         (folder / name).mkdir(parents=True)
     folder.chmod(0o755)

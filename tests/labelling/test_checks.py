@@ -76,14 +76,14 @@ def test_a_graphics_card_must_be_there_only_when_labels_run_here(
     import torch
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    teacher = config({"name": "mlip", "model": "7net-0", "device": "cuda"}, {"name": executor})
+    labelling = config({"name": "mlip", "model": "7net-0", "device": "cuda"}, {"name": executor})
     if executor == "slurm":
-        check_engine(teacher, ["Si"])
+        check_engine(labelling, ["Si"])
     else:
         with pytest.raises(
             ModelError, match="torch sees no CUDA device; use device='cpu' or 'auto'"
         ):
-            check_engine(teacher, ["Si"])
+            check_engine(labelling, ["Si"])
 
 
 @pytest.mark.parametrize(

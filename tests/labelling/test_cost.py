@@ -25,7 +25,7 @@ def test_without_labels_the_guess_is_the_reference_and_is_said_to_be_rough():
 
 
 def test_the_law_that_made_the_times_is_learnt():
-    """Times with 20 % scatter around 3e-3 electrons^2 kpoints^0.8: predictions within 10 % afterwards."""
+    """Times with 20 % scatter around 3e-3 electrons^2 kpoints^0.8 are predicted within 10 %."""
     engine = Gpaw(kpoint_spacing_per_A=0.35)
     rng = np.random.default_rng(0)
 

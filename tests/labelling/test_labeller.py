@@ -12,7 +12,7 @@ import numpy as np
 import psutil
 import pytest
 from ase.calculators.emt import EMT
-from misbehaving import FIVE_WAYS, copper, wish_of
+from misbehaving import FIVE_WAYS, behaviour_of, copper
 
 from entrove.errors import LabelError
 from entrove.labelling.config import LabellingConfig
@@ -29,7 +29,10 @@ EXPECTED = {
     "not_converged": (Outcome.NOT_CONVERGED, "120 steps were not enough"),
     "garbage": (Outcome.REJECTED, "is above the limit of 100 eV/A"),
     "nan": (Outcome.REJECTED, "the energy is nan"),
-    "exit": (Outcome.CRASHED, "exit code 1; its last words: fatal: this program calls exit"),
+    "exit": (
+        Outcome.CRASHED,
+        "exit code 1; the last line it printed: fatal: this program calls exit",
+    ),
     "exception": (Outcome.CRASHED, "RuntimeError: internal error in routine cdiaghg"),
     "wrong_shape": (Outcome.REJECTED, "forces have shape (3, 3) for 4 atoms"),
 }
@@ -63,7 +66,7 @@ def test_labels_equal_the_calculator_come_cached_first_and_once_each(
     for index, atoms in enumerate([*structures, shuffled]):
         direct = atoms.copy()
         direct.calc = EMT()
-        # The same code on the same numbers: only the sum over neighbours can differ, in its last digits.
+        # The same code on the same numbers: only the sum over neighbours can differ.
         np.testing.assert_allclose(
             labels[index].energy_eV, direct.get_potential_energy(), atol=1e-10
         )
@@ -110,8 +113,8 @@ def test_every_failure_is_quarantined_with_its_cause_and_nothing_else_is_harmed(
     tmp_path: Path, workers: AttemptExecutor, misbehaving_config
 ):
     config = misbehaving_config(settings={"time_limit_s": 1.5, "longer_try_factor": 1.0})
-    wishes = ["fine", *EXPECTED, "fine", "fine"]
-    structures = [copper(seed, wish) for seed, wish in enumerate(wishes)]
+    behaviours = ["fine", *EXPECTED, "fine", "fine"]
+    structures = [copper(seed, behaviour) for seed, behaviour in enumerate(behaviours)]
     with (
         LabelCache(tmp_path / "labels.db") as cache,
         Labeller(config, cache, tmp_path / "work", workers) as labeller,
@@ -121,26 +124,26 @@ def test_every_failure_is_quarantined_with_its_cause_and_nothing_else_is_harmed(
         again = dict(labeller.label(structures))
         states = list_states(tmp_path / "work", cache)
     assert len(labels) == len(again) == len(states) == len(structures)
-    for index, wish in enumerate(wishes):
+    for index, behaviour in enumerate(behaviours):
         label = labels[index]
         assert again[index].cause == label.cause
         assert Path(label.folder).is_dir()
-        if wish == "fine":
+        if behaviour == "fine":
             assert label.outcome is Outcome.CONVERGED
         else:
-            outcome, cause = EXPECTED[wish]
+            outcome, cause = EXPECTED[behaviour]
             assert label.outcome is outcome
             assert cause in label.cause
             with pytest.raises(LabelError, match="no label to attach"):
                 label.attach(structures[index])
-    assert labels[wishes.index("hang")].attempts == 2
+    assert labels[behaviours.index("hang")].attempts == 2
 
 
-def test_a_ladder_heals_and_release_starts_from_its_foot(
+def test_a_retry_may_succeed_and_release_starts_on_the_first_rung(
     tmp_path: Path, workers: AttemptExecutor, misbehaving_config
 ):
     structures = [copper(0, "crash"), copper(1, "not_converged")]
-    config = misbehaving_config(heals_at=2)
+    config = misbehaving_config(works_from=2)
     with (
         LabelCache(tmp_path / "labels.db") as cache,
         Labeller(config, cache, tmp_path / "work", workers) as labeller,
@@ -242,16 +245,19 @@ from entrove.labelling.labeller import Labeller
 # A shell without job control starts what runs in its background with Ctrl-C ignored.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 folder = Path(sys.argv[1])
-config = LabellingConfig.model_validate(
-    {"engine": {"name": "ase", "calculator": "misbehaving:Misbehaving", "arguments": {"delay_s": 60.0}}}
-)
-with LabelCache(folder / "labels.db") as cache, Labeller(config, cache, folder / "work") as labeller:
+arguments = {"delay_s": 60.0}
+engine = {"name": "ase", "calculator": "misbehaving:Misbehaving", "arguments": arguments}
+config = LabellingConfig.model_validate({"engine": engine})
+with (
+    LabelCache(folder / "labels.db") as cache,
+    Labeller(config, cache, folder / "work") as labeller,
+):
     list(labeller.label([copper(seed) for seed in range(4)]))
 """
 
 
-@pytest.mark.parametrize("blow", [signal.SIGINT, signal.SIGKILL])
-def test_an_interrupted_campaign_leaves_no_process_behind(tmp_path: Path, blow: signal.Signals):
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
+def test_an_interrupted_campaign_leaves_no_process_behind(tmp_path: Path, sent: signal.Signals):
     campaign = subprocess.Popen(
         [sys.executable, "-c", _INTERRUPTED, str(tmp_path)],
         env=os.environ,
@@ -266,7 +272,7 @@ def test_an_interrupted_campaign_leaves_no_process_behind(tmp_path: Path, blow: 
             time.sleep(0.1)
         processes = psutil.Process(campaign.pid).children(recursive=True)
         assert any("engine_process" in " ".join(process.cmdline()) for process in processes)
-        campaign.send_signal(blow)
+        campaign.send_signal(sent)
         campaign.wait(timeout=60)
     finally:
         campaign.kill()
@@ -275,5 +281,5 @@ def test_an_interrupted_campaign_leaves_no_process_behind(tmp_path: Path, blow: 
     assert alive == []
 
 
-def test_wishes_survive_the_trip_to_the_worker():
-    assert [wish_of(copper(0, wish)) for wish in FIVE_WAYS] == list(FIVE_WAYS)
+def test_behaviours_survive_the_trip_to_the_worker():
+    assert [behaviour_of(copper(0, behaviour)) for behaviour in FIVE_WAYS] == list(FIVE_WAYS)

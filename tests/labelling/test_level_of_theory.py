@@ -9,13 +9,13 @@ from entrove.labelling.engines.base import Engine
 from entrove.labelling.engines.cp2k import Cp2k
 from entrove.labelling.engines.espresso import Espresso
 from entrove.labelling.engines.gpaw import Gpaw
-from entrove.labelling.engines.mlip import Teacher
+from entrove.labelling.engines.mlip import Mlip
 from entrove.labelling.engines.registry import engine_from_json
 from entrove.labelling.engines.vasp import Vasp
 from entrove.labelling.level_of_theory import LevelOfTheory, require_one_level
 from entrove.provenance import LEVEL_OF_THEORY
 
-ROAD = {
+NOT_THEORY = {
     "max_scf_steps",
     "command",
     "pseudopotential_folder",
@@ -23,7 +23,10 @@ ROAD = {
     "data_folder",
     "device",
 }
-"""Settings that change how a result is reached, and not the result: folders, whose files are the same elsewhere."""
+"""Settings that change how a result is reached, and not the result.
+
+Folders are among them: the same files may lie elsewhere.
+"""
 
 OTHER_VALUE = {
     "functional": "PW91",
@@ -69,7 +72,7 @@ def engines(folder: Path) -> list[Engine]:
     return [
         Gpaw(),
         Cp2k(data_folder=folder),
-        Teacher(model="7net-0"),
+        Mlip(model="7net-0"),
         Espresso(
             pseudopotential_folder=folder, pseudopotentials={"Si": "Si.upf"}, cutoff_eV=300.0
         ),
@@ -90,14 +93,14 @@ def change(engine: Engine, setting: str, folder: Path) -> Engine:
     return engine.model_copy(update={setting: other})
 
 
-def test_every_setting_is_either_theory_or_road(tmp_path: Path):
+def test_every_setting_is_theory_or_listed_as_not(tmp_path: Path):
     for engine in engines(tmp_path):
         level = LevelOfTheory.of(engine)
         for setting in type(engine).model_fields:
             if setting == "name":
                 continue
             changed = LevelOfTheory.of(change(engine, setting, tmp_path))
-            assert (changed.hash == level.hash) == (setting in ROAD), (engine.kind, setting)
+            assert (changed.hash == level.hash) == (setting in NOT_THEORY), (engine.kind, setting)
 
 
 @pytest.mark.parametrize(
@@ -141,17 +144,17 @@ def test_the_content_of_a_gpaw_dataset_counts_and_not_its_folder(
     assert LevelOfTheory.of(Gpaw().bound_to(["Si"])).hash != installed.hash
 
 
-def test_the_content_of_a_teacher_file_counts_and_not_its_path(tmp_path: Path):
+def test_the_content_of_a_model_file_counts_and_not_its_path(tmp_path: Path):
     for name in ("a.pth", "b.pth"):
         (tmp_path / name).write_bytes(b"weights")
     first, second = (
-        LevelOfTheory.of(Teacher(model=str(path)))
+        LevelOfTheory.of(Mlip(model=str(path)))
         for path in (tmp_path / "a.pth", tmp_path / "b.pth")
     )
     assert first.settings.count("sha256") == 1
     (tmp_path / "a.pth").write_bytes(b"other weights")
-    assert LevelOfTheory.of(Teacher(model=str(tmp_path / "a.pth"))).hash != first.hash
-    assert second.hash == LevelOfTheory.of(Teacher(model=str(tmp_path / "b.pth"))).hash
+    assert LevelOfTheory.of(Mlip(model=str(tmp_path / "a.pth"))).hash != first.hash
+    assert second.hash == LevelOfTheory.of(Mlip(model=str(tmp_path / "b.pth"))).hash
 
 
 def test_engines_survive_the_trip_to_the_worker(tmp_path: Path):

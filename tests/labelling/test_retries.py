@@ -1,6 +1,6 @@
 import pytest
 
-from entrove.labelling.attempt import AttemptEnd
+from entrove.labelling.attempt import AttemptResult
 from entrove.labelling.labels import Outcome
 from entrove.labelling.retries import NextAttempt, plan_next_attempt
 
@@ -13,8 +13,8 @@ GOOD, NO, CRASH, SLOW, BAD = (
 )
 
 
-def ends(*history: tuple[Outcome, int]) -> list[AttemptEnd]:
-    return [AttemptEnd(outcome, rung=rung) for outcome, rung in history]
+def ends(*history: tuple[Outcome, int]) -> list[AttemptResult]:
+    return [AttemptResult(outcome, rung=rung) for outcome, rung in history]
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,13 @@ import pytest
 from ase import Atoms
 
 from entrove.errors import LabelError
-from entrove.labelling.attempt import AttemptEnd
+from entrove.labelling.attempt import AttemptResult
 from entrove.labelling.labels import Outcome
 from entrove.labelling.outliers import OutlierLimits, find_energy_outliers
-from entrove.labelling.sanity import SanityLimits, find_absurdity
+from entrove.labelling.sanity import SanityLimits, find_implausible_value
 from entrove.structures import attach_results
 
-GOOD = AttemptEnd(
+GOOD = AttemptResult(
     Outcome.CONVERGED,
     energy_eV=-10.0,
     forces_eV_per_A=[[0.0, 0.0, 1.0], [0.0, 0.0, -1.0]],
@@ -42,11 +42,14 @@ NAN = float("nan")
     ],
 )
 def test_what_cannot_be_true_is_named(changes: dict, complaint: str):
-    assert find_absurdity(replace(GOOD, **changes), 2, SanityLimits()) == complaint
+    assert find_implausible_value(replace(GOOD, **changes), 2, SanityLimits()) == complaint
 
 
 def labels_and_predictions(count: int, seed: int) -> tuple[list[Atoms], list[Atoms]]:
-    """Salt of varying composition; labels differ from predictions by 7 and -31 eV per element and noise."""
+    """Salt of varying composition.
+
+    Labels differ from predictions by 7 and -31 eV per element, and noise.
+    """
     rng = np.random.default_rng(seed)
     labelled, predicted = [], []
     for _ in range(count):

@@ -21,20 +21,18 @@ def import_files(
     same_level: bool,
     console: Console,
 ) -> None:
-    """Put the labels of files into the campaign's cache, at the level of theory of its configuration.
+    """Put the labels of files into the campaign's cache, at its level of theory.
 
-    Raises `ConfigError` unless the user vouches, by `same_level`, that they have this level.
+    Raises `ConfigError` unless the user confirms, by `same_level`, that they have this level.
     """
     config, _ = read_campaign(config_path)
     level = LevelOfTheory.of(config.labelling.engine)
     if not same_level:
-        settings = "\n".join(
-            f"  {key}: {value}" for key, value in level.settings_dict().items()
-        )
+        settings = "\n".join(f"  {key}: {value}" for key, value in level.settings_dict().items())
         raise ConfigError(
-            f"labels of two levels of theory cannot be one dataset. {config_path} labels with engine "
-            f"{level.engine} and\n{settings}\nGive --same-level if the files were computed with exactly these "
-            "settings; otherwise let the campaign label the structures itself"
+            f"labels of two levels of theory cannot be one dataset. {config_path} labels with "
+            f"engine {level.engine} and\n{settings}\nGive --same-level if the files were computed "
+            "with exactly these settings; otherwise let the campaign label the structures itself"
         )
     workspace = Workspace((folder or config_path.parent / config.folder).resolve())
     with LabelCache(config.labelling.cache or workspace.label_cache) as cache:

@@ -13,9 +13,10 @@ from entrove.labelling.store.listing import list_states, release_quarantined, un
 
 
 def list_labels(folder: Path, *, retry: bool, console: Console) -> None:
-    """Print one line a label, and the folder of each in quarantine; with `retry`, release those first.
+    """Print one line per label, and the folder of each in quarantine.
 
-    Raises `CampaignError` when labels are to be released while the campaign runs.
+    With `retry` those are released first. Raises `CampaignError` when labels are to be released
+    while the campaign runs.
     """
     labels = open_labels(folder)
     with labels.cache:
@@ -46,7 +47,8 @@ def list_labels(folder: Path, *, retry: bool, console: Console) -> None:
         )
     seconds = sum(state.engine_seconds for state in states)
     console.print(
-        f"{len(states)} labels, {len(failed)} in quarantine, {format_duration(seconds)} of engine time",
+        f"{len(states)} labels, {len(failed)} in quarantine, {format_duration(seconds)} of "
+        "engine time",
         highlight=False,
     )
 

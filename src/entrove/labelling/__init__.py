@@ -1,0 +1,65 @@
+"""Labels: energy, forces and stress of structures, from an engine, each computed once and checked.
+
+Read in this order; each file imports only from those above it::
+
+    labels.py            Label and Outcome: what comes out
+    engines/             GPAW, Quantum ESPRESSO, VASP, CP2K, any ASE calculator, another model
+    level_of_theory.py   the settings of an engine that define energies, as one hash
+    attempt.py           one attempt at one label, as files of a folder
+    sanity.py            numbers that cannot be right
+    outliers.py          energies that disagree with a model
+    retries.py           what follows after an attempt that failed
+    cost.py              what labels will cost, learnt from those there are
+    config.py            the key `labelling` of a configuration
+    execution/           Parsl, its workers, and the processes in which engines run
+    store/               the label cache, labels from elsewhere, lists of labels
+    checks.py            what can be checked before anything runs
+    labeller.py          Labeller: puts all of this together and yields labels as they arrive
+    label_structures.py  label(): the same for a list of structures, without a campaign
+
+To label structures::
+
+    from entrove.labelling import label
+    from entrove.labelling.engines import Gpaw
+
+    labels = label(structures, Gpaw(cutoff_eV=400), folder="labels")
+    labelled = [
+        label.attach(atoms) for label, atoms in zip(labels, structures) if label.converged
+    ]
+"""
+
+import importlib
+from typing import Any
+
+_PUBLIC = {
+    "Label": "entrove.labelling.labels",
+    "LabelCache": "entrove.labelling.store.cache",
+    "Labeller": "entrove.labelling.labeller",
+    "LabellingConfig": "entrove.labelling.config",
+    "LevelOfTheory": "entrove.labelling.level_of_theory",
+    "Outcome": "entrove.labelling.labels",
+    "import_labels": "entrove.labelling.store.imports",
+    "label": "entrove.labelling.label_structures",
+}
+
+__all__ = [  # loaded on first use, below
+    "Label",
+    "LabelCache",
+    "Labeller",
+    "LabellingConfig",
+    "LevelOfTheory",
+    "Outcome",
+    "import_labels",
+    "label",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # Loaded on first use: a worker and an engine process start faster with what they need only.
+    if name in _PUBLIC:
+        return getattr(importlib.import_module(_PUBLIC[name]), name)
+    raise AttributeError(f"module 'entrove.labelling' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

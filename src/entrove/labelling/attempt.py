@@ -1,11 +1,13 @@
-"""One try at one label: what the engine is given, and how it ended, as files of the try's folder.
+"""One attempt at one label: what the engine is given and what came of it, as files of its folder.
 
-The atoms of an attempt are in canonical order, so that a result found in the folder later fits every
-structure of the same content hash.
+The atoms of an attempt are in canonical order, so that a result found in the folder later fits
+every structure of the same content hash.
 """
 
+import functools
 import json
 import os
+import platform
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,6 +16,7 @@ import numpy as np
 from ase import Atoms
 
 from entrove.errors import LabelError
+from entrove.files import replace_text
 from entrove.labelling.labels import Outcome
 
 REQUEST_FILE = "attempt.json"
@@ -25,6 +28,7 @@ LOG_FILE = "engine.log"
 class Attempt:
     """A request to one engine process: `engine` is the engine's settings as JSON.
 
+    `rung` is the rung of the engine's retry ladder (see `entrove.labelling.engines.base.Engine`).
     After `labels_per_process` requests the process is replaced by a fresh one.
     """
 
@@ -38,8 +42,33 @@ class Attempt:
     time_limit_s: float
     labels_per_process: int = 50
 
+    @classmethod
+    def of(
+        cls,
+        atoms: Atoms,
+        order: np.ndarray,
+        *,
+        folder: Path,
+        engine: str,
+        rung: int,
+        time_limit_s: float,
+        labels_per_process: int = 50,
+    ) -> "Attempt":
+        """The request to label `atoms`, taken in `order`."""
+        return cls(
+            folder=str(folder),
+            engine=engine,
+            numbers=atoms.numbers[order].tolist(),
+            positions_A=atoms.positions[order].tolist(),
+            cell_A=atoms.cell.array.tolist(),
+            pbc=atoms.pbc.tolist(),
+            rung=rung,
+            time_limit_s=time_limit_s,
+            labels_per_process=labels_per_process,
+        )
+
     def atoms(self) -> Atoms:
-        """The structure, in canonical order."""
+        """The structure, in the order of the attempt."""
         return Atoms(
             numbers=self.numbers, positions=self.positions_A, cell=self.cell_A, pbc=self.pbc
         )
@@ -48,6 +77,8 @@ class Attempt:
         """Create the folder and store the request there."""
         folder = Path(self.folder)
         folder.mkdir(parents=True, exist_ok=True)
+        # Not replaced in one step, which waits for the disk: only the engine process that is asked
+        # next reads it, and after a crash the next attempt has another folder.
         (folder / REQUEST_FILE).write_text(json.dumps(asdict(self)))
 
     @classmethod
@@ -57,8 +88,8 @@ class Attempt:
 
 
 @dataclass(frozen=True)
-class AttemptEnd:
-    """How an attempt ended. Energies in eV, lengths in Angstrom, forces in canonical atom order.
+class AttemptResult:
+    """What came of an attempt. Energies in eV, lengths in Angstrom, atoms in the attempt's order.
 
     `trouble` is set, and nothing else counts, when the machine failed and not the calculation: the
     disk is full, the folder cannot be written, the engine is not installed where the worker runs.
@@ -77,21 +108,12 @@ class AttemptEnd:
     trouble: str = ""
 
     def write(self, folder: str | Path) -> None:
-        """Store the end in one step: a reader sees all of it or nothing, also after a power cut."""
-        path = Path(folder) / RESULT_FILE
-        partial = path.with_name(f".{RESULT_FILE}.{os.getpid()}.partial")
-        try:
-            with partial.open("w") as handle:
-                handle.write(json.dumps(asdict(self)))
-                handle.flush()
-                os.fsync(handle.fileno())
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        """Store the result: a reader sees all of it or nothing, also after a power cut."""
+        replace_text(Path(folder) / RESULT_FILE, json.dumps(asdict(self)))
 
     @classmethod
-    def read(cls, folder: str | Path) -> "AttemptEnd | None":
-        """Read back what `write` stored; None when the attempt never ended."""
+    def read(cls, folder: str | Path) -> "AttemptResult | None":
+        """Read back what `write` stored; None when the attempt never finished."""
         try:
             text = (Path(folder) / RESULT_FILE).read_text()
         except FileNotFoundError:
@@ -111,20 +133,23 @@ class AttemptFolder:
         """The folder of a structure inside the labels' work folder."""
         return cls(work_folder / structure_hash[:2] / structure_hash)
 
-    def ends(self) -> list[tuple[Path, AttemptEnd]]:
-        """Folder and end of each finished attempt, first one first. Interrupted ones do not count."""
-        found = ((folder, AttemptEnd.read(folder)) for folder in self._folders())
-        return [(folder, end) for folder, end in found if end is not None]
+    def results(self) -> list[tuple[Path, AttemptResult]]:
+        """Folder and result of each attempt that finished, first one first."""
+        found = ((folder, AttemptResult.read(folder)) for folder in self._folders())
+        return [(folder, result) for folder, result in found if result is not None]
 
     def next_folder(self) -> Path:
-        """A folder that no attempt has used, not even an interrupted one whose engine may still run."""
+        """A folder that no attempt has used.
+
+        Not even an interrupted one: its engine may still run and write there.
+        """
         folders = self._folders()
         number = 1 + (_number(folders[-1]) if folders else 0)
         return self.root / f"attempt-{number}"
 
     def release(self) -> None:
-        """Set finished attempts aside, so that the next one starts at the foot of the ladder."""
-        for folder, _ in self.ends():
+        """Rename finished attempts, so that the next one starts on the first rung again."""
+        for folder, _ in self.results():
             number = 1
             while (aside := self.root / f"released-{number}-{folder.name}").exists():
                 number += 1
@@ -150,11 +175,14 @@ def _number(folder: Path) -> int:
     return int(folder.name.rpartition("-")[2])
 
 
-def describe_atoms(atoms: Atoms, order: np.ndarray) -> dict[str, list]:
-    """The fields of an `Attempt` that hold the structure, its atoms taken in `order`."""
-    return {
-        "numbers": atoms.numbers[order].tolist(),
-        "positions_A": atoms.positions[order].tolist(),
-        "cell_A": atoms.cell.array.tolist(),
-        "pbc": atoms.pbc.tolist(),
-    }
+@functools.cache
+def describe_host() -> str:
+    """Architecture, processor and its cores: 'x86_64, Xeon Gold 6230, 40 processors'."""
+    model = platform.processor() or "unknown processor"
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        names = (
+            line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")
+        )
+        model = next(names, model).rpartition(":")[2].strip()
+    return f"{platform.machine()}, {model}, {os.cpu_count()} processors"

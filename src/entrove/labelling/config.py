@@ -1,4 +1,4 @@
-"""Configuration of labelling: which engine, where it runs, how often and how long it may try."""
+"""Configuration of labelling: which engine, where it runs, how many attempts, how long each."""
 
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
@@ -30,7 +30,7 @@ class LocalExecution(Settings):
 
 
 class SlurmExecution(Settings):
-    """Worker processes inside Slurm jobs that Parsl submits, keeps fed and gives back."""
+    """Worker processes inside Slurm jobs, which Parsl submits as they are needed."""
 
     name: Literal["slurm"] = "slurm"
     partition: str | None = Field(
@@ -56,7 +56,8 @@ class SlurmExecution(Settings):
     )
     prepare: str = Field(
         default="",
-        description="Shell commands before a worker starts, such as 'module load quantum-espresso'.",
+        description="Shell commands before a worker starts, such as "
+        "'module load quantum-espresso'.",
     )
     scheduler_options: str = Field(
         default="", description="Lines put into the job script, such as '#SBATCH --qos=long'."
@@ -64,7 +65,8 @@ class SlurmExecution(Settings):
     poll_s: PositiveInt = Field(default=30, description="Seconds between two looks at the queue.")
     lost_after_s: PositiveInt = Field(
         default=120,
-        description="A job whose workers are silent for so many seconds is given up; labels start again.",
+        description="A job whose workers do not answer for so many seconds counts as lost; its "
+        "labels start again.",
     )
     address: str | None = Field(
         default=None,
@@ -92,9 +94,9 @@ class ParslExecution(Settings):
         pattern=r"^[\w.]+:[\w.]+$",
     )
     cores_per_worker: ClassVar[int] = 1
-    """The configuration does not say, so costs are counted for one."""
+    """The configuration does not say how many, so costs are counted for one core."""
     capacity: ClassVar[int] = 1
-    """As `cores_per_worker`: see `AttemptExecutor.capacity` for what a running Parsl says."""
+    """As `cores_per_worker`; `AttemptExecutor.capacity` has the number once Parsl runs."""
 
 
 AnyExecution = Annotated[
@@ -103,7 +105,13 @@ AnyExecution = Annotated[
 
 
 class LabellingConfig(Settings):
-    """How candidates become labels."""
+    """How candidates become labels.
+
+    Arguments, all with defaults: `engine` and `executor`; `time_limit_s` of a first attempt (s)
+    and `longer_try_factor` after a timeout; `max_attempts` at a structure; `cache`, the SQLite
+    file of the labels; `keep_folders`; `sanity` and `outliers`, the limits beyond which a label is
+    rejected.
+    """
 
     engine: AnyEngine = Field(default_factory=Gpaw, description="What computes the labels.")
     executor: AnyExecution = Field(
@@ -119,13 +127,13 @@ class LabellingConfig(Settings):
     )
     max_attempts: PositiveInt = Field(
         default=3,
-        description="Attempts at a structure before it is quarantined; the longer try after a first timeout is made in "
-        "any case.",
+        description="Attempts at a structure before it is quarantined; the longer try after a "
+        "first timeout is made in any case.",
     )
     cache: Path | None = Field(
         default=None,
-        description="SQLite file that remembers every label; give several campaigns one file and they share "
-        "labels. Nothing means: inside the campaign folder.",
+        description="SQLite file that remembers every label; give several campaigns one file and "
+        "they share labels. Nothing means: inside the campaign folder.",
     )
     keep_folders: Literal["all", "failed"] = Field(
         default="all", description="Whether the engine's files of good labels are kept too."

@@ -1,8 +1,10 @@
-"""What a label costs, learnt as labels arrive: log(seconds) is linear in log(electrons), log(k-points).
+"""What a label costs, learnt as labels arrive.
 
-A Gaussian prior (plane-wave DFT of small cells: cost grows with the 1.5th power of electrons and the
-0.7th of k-points) says something sensible before the first label; every label then counts as one
-observation. Ref.: Bishop, Pattern Recognition and Machine Learning (2006), eqs. 3.50 and 3.51.
+log(seconds) is linear in log(electrons) and log(k-points).
+
+A Gaussian prior (plane-wave DFT of small cells: cost grows with the 1.5th power of electrons and
+the 0.7th of k-points) says something sensible before the first label; every label then counts as
+one observation. Ref.: Bishop, Pattern Recognition and Machine Learning (2006), eqs. 3.50 and 3.51.
 """
 
 import math
@@ -24,7 +26,7 @@ _NOISE = 0.2
 
 @dataclass(frozen=True)
 class CostEstimate:
-    """Predicted engine time; two of three labels take between seconds / factor and seconds * factor."""
+    """Predicted engine time; two of three lie between seconds / factor and seconds * factor."""
 
     seconds: float
     factor: float
@@ -32,7 +34,7 @@ class CostEstimate:
 
 @dataclass(frozen=True)
 class Budget:
-    """What labelling some structures will take."""
+    """What labelling some structures will take: labels, core hours, hours on the clock, disk."""
 
     labels: int
     core_hours: float
@@ -41,7 +43,11 @@ class Budget:
 
 
 class CostModel:
-    """Seconds per label of one engine; `costs` are the rows of `LabelCache.costs`."""
+    """Seconds per label of one engine.
+
+    `costs` are the rows of `LabelCache.costs`: atoms, electrons, k-points and engine seconds of
+    each label.
+    """
 
     def __init__(self, engine: Engine, costs: Sequence[tuple[int, int, int, float]] = ()):
         self._engine = engine
@@ -65,7 +71,7 @@ class CostModel:
     def budget(
         self, structures: Sequence[Atoms], *, workers: int = 1, cores_per_worker: int = 1
     ) -> Budget:
-        """Core hours, hours on the clock and disk space of labelling all of `structures`."""
+        """What labelling all of `structures` takes with `workers` at the same time."""
         seconds = [self.predict(atoms).seconds for atoms in structures]
         # The last labels leave some workers idle: nothing finishes before its longest label.
         wall = max(sum(seconds) / workers, max(seconds, default=0.0))

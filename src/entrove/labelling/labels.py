@@ -1,4 +1,4 @@
-"""What labelling hands on: one `Label` per structure, whatever its end."""
+"""The result of labelling: one `Label` per structure, also where it failed."""
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -14,7 +14,7 @@ from entrove.structures import attach_results, content_hash
 
 
 class Outcome(StrEnum):
-    """How a label ended. Everything but CONVERGED is quarantined and never trained on."""
+    """What came of a label. All but CONVERGED are quarantined and never trained on."""
 
     CONVERGED = "converged"
     NOT_CONVERGED = "not converged"
@@ -27,9 +27,11 @@ class Outcome(StrEnum):
 class Label:
     """Energy, forces and stress of one structure, or why there are none, and where they came from.
 
-    Forces are in the atom order of the structure that was asked for; stress is (3, 3) in ASE's sign
-    (positive = tensile), and None for a structure that is not periodic in three dimensions. A
-    REJECTED label keeps the numbers for which it was rejected, where there are any.
+    `structure_hash` is the content hash (`entrove.structures.content_hash`), `level_of_theory` a
+    hash too. Forces are in the atom order of the structure that was asked for; stress is (3, 3) in
+    ASE's sign (positive = tensile), and None for a structure that is not periodic in three
+    dimensions. `cause` says why a label is not CONVERGED; a REJECTED one keeps its numbers, where
+    they have the right shape. `folder` holds the engine's files, unless they were deleted.
     """
 
     structure_hash: str
@@ -92,8 +94,9 @@ class Label:
         ]
         if missing:
             raise LabelError(
-                f"{atoms.get_chemical_formula()}: carries no label, it has no {' and no '.join(missing)}; "
-                "pass a structure from `Label.attach`, or from a file that such structures were written to"
+                f"{atoms.get_chemical_formula()}: carries no label, it has no "
+                f"{' and no '.join(missing)}; pass a structure from `Label.attach`, or from a "
+                "file that such structures were written to"
             )
         engine, _, version = str(atoms.info.get(provenance.ENGINE, "")).partition(" ")
         return cls(

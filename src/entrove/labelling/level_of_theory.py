@@ -1,4 +1,4 @@
-"""Which settings a label was computed with, as one hash: a dataset never mixes two."""
+"""Which settings a label was computed with, as one hash: a dataset never mixes two levels."""
 
 import hashlib
 import json
@@ -52,7 +52,7 @@ class LevelOfTheory:
         return ", ".join([self.engine, *shown])
 
     def differences(self, other: "LevelOfTheory") -> str:
-        """What distinguishes two levels, in words: 'cutoff_eV: 300 against 400'."""
+        """What differs between two levels, as text: 'cutoff_eV: 300 against 400'."""
         mine = {"engine": self.engine} | json.loads(self.settings)
         theirs = {"engine": other.engine} | json.loads(other.settings)
         keys = [key for key in mine | theirs if mine.get(key) != theirs.get(key)]
@@ -67,17 +67,18 @@ def _describe_setting(value: object) -> str:
 
 
 def read_level(work_folder: str | Path) -> LevelOfTheory:
-    """The level of theory of the labels in a work folder. Raises `LabelError` when there is none."""
+    """The level of theory that `claim_folder` wrote. Raises `LabelError` when there is none."""
     path = Path(work_folder) / LEVEL_FILE
     if not path.is_file():
         raise LabelError(
-            f"{work_folder}: nothing was labelled here yet (no {LEVEL_FILE}); run the campaign first"
+            f"{work_folder}: nothing was labelled here yet (no {LEVEL_FILE}); run the "
+            "campaign first"
         )
     return LevelOfTheory(**json.loads(path.read_text()))
 
 
 def claim_folder(work_folder: Path, level: LevelOfTheory) -> None:
-    """Note the level of theory in a work folder; every later caller must have the same.
+    """Write the level of theory into a work folder, or check that it is the one written there.
 
     Raises `LabelError` when the folder belongs to another level, and says what differs.
     """
@@ -95,12 +96,11 @@ def claim_folder(work_folder: Path, level: LevelOfTheory) -> None:
 
 def require_one_level(labelled: Iterable[Atoms], level: LevelOfTheory) -> None:
     """Raise `LabelError` unless every labelled structure says that it has this level of theory."""
-    strangers = {str(atoms.info.get(provenance.LEVEL_OF_THEORY)) for atoms in labelled} - {
-        level.hash
-    }
-    if strangers:
+    found = {str(atoms.info.get(provenance.LEVEL_OF_THEORY)) for atoms in labelled}
+    others = sorted(found - {level.hash})
+    if others:
         raise LabelError(
-            f"labels of different levels of theory cannot be one dataset: {', '.join(sorted(strangers))} "
-            f"beside {level.hash} ({level.settings}); label those structures again, "
-            "or start a campaign for each"
+            "labels of different levels of theory cannot be one dataset: "
+            f"{', '.join(others)} beside {level.hash} ({level.settings}); label those "
+            "structures again, or start a campaign for each"
         )

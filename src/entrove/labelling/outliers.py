@@ -1,4 +1,4 @@
-"""Labels whose energy is far outside what a model allows, judged robustly and together."""
+"""Labels whose energy disagrees with a model by far more than the other labels do."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class OutlierLimits(Settings):
 
 @dataclass(frozen=True)
 class Outlier:
-    """A label whose energy cannot be true; `index` counts the structures that were judged."""
+    """A label whose energy cannot be right; `index` counts the structures that were compared."""
 
     index: int
     deviation_eV_per_atom: float
@@ -42,10 +42,11 @@ class Outlier:
 
     @property
     def cause(self) -> str:
-        """Why the label is rejected, in words."""
+        """Why the label is rejected."""
         return (
-            f"the energy is {self.deviation_eV_per_atom:+.3g} eV/atom away from the model's, after the "
-            f"reference energies of the elements; at most {self.limit_eV_per_atom:.3g} is believed"
+            f"the energy is {self.deviation_eV_per_atom:+.3g} eV/atom away from the model's, "
+            "after the reference energies of the elements; at most "
+            f"{self.limit_eV_per_atom:.3g} eV/atom is allowed"
         )
 
 
@@ -54,11 +55,11 @@ def find_energy_outliers(
 ) -> list[Outlier]:
     """Labels whose energy does not fit the prediction up to one shift per chemical element.
 
-    Both lists carry energies, of the same structures in the same order. Levels of theory differ by a
-    reference energy per element, so the residuals E_label - E_model are fitted as a sum of element
-    shifts, minimising their absolute values (iteratively reweighted least squares): labels that are
-    wrong by any amount do not move that fit while they are the minority. The spread is the median
-    absolute deviation of what is left, per atom.
+    Both lists carry energies, of the same structures in the same order. Levels of theory differ by
+    a reference energy per element, so the residuals E_label - E_model are fitted as a sum of
+    element shifts, minimising their absolute values (iteratively reweighted least squares): labels
+    that are wrong by any amount do not move that fit while they are the minority. The spread is
+    the median absolute deviation of what is left, per atom.
     """
     limits = limits or OutlierLimits()
     if len(labelled) != len(predicted):

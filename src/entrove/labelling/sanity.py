@@ -1,9 +1,9 @@
-"""Labels that cannot be true: not finite, absurdly large, or far from what a model allows."""
+"""Labels that cannot be right: not finite, of the wrong shape, or far too large."""
 
 import numpy as np
 from pydantic import Field, PositiveFloat
 
-from entrove.labelling.attempt import AttemptEnd
+from entrove.labelling.attempt import AttemptResult
 from entrove.settings import Settings
 
 
@@ -18,18 +18,18 @@ class SanityLimits(Settings):
     )
 
 
-def find_absurdity(end: AttemptEnd, atom_count: int, limits: SanityLimits) -> str:
-    """Why a converged attempt cannot be believed; an empty string when nothing speaks against it."""
+def find_implausible_value(end: AttemptResult, atom_count: int, limits: SanityLimits) -> str:
+    """Why the numbers of a converged attempt cannot be right; an empty string when they can."""
     if end.energy_eV is None or not np.isfinite(end.energy_eV):
         return f"the energy is {end.energy_eV}"
     forces = np.asarray(end.forces_eV_per_A, dtype=float)
     if forces.shape != (atom_count, 3):
         return f"forces have shape {forces.shape} for {atom_count} atoms"
-    absurdity = _find_large(
+    too_large = _find_large(
         "force", "eV/A", np.linalg.norm(forces, axis=1), limits.max_force_eV_per_A
     )
-    if absurdity or end.stress_eV_per_A3 is None:
-        return absurdity
+    if too_large or end.stress_eV_per_A3 is None:
+        return too_large
     stress = np.asarray(end.stress_eV_per_A3, dtype=float)
     if stress.shape != (3, 3):
         return f"the stress has shape {stress.shape}"

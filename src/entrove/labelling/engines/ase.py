@@ -1,4 +1,4 @@
-"""Any ASE calculator, by the import path of the function that makes it."""
+"""Any ASE calculator, by the import path of its class or of a function that returns it."""
 
 import importlib
 from collections.abc import Callable, Iterable
@@ -21,8 +21,15 @@ from entrove.labelling.engines.base import (
 class AseCalculator(Engine):
     """A calculator of the user's own.
 
-    It tells that it did not converge by raising `ase.calculators.calculator.SCFError`, or by an
+    It says that it did not converge by raising `ase.calculators.calculator.SCFError`, or by an
     attribute `converged` that is False after the calculation.
+
+    Arguments: `calculator`, the import path 'module:function' of what makes it; `arguments` of
+    that function by name, which define the level of theory; `species`, the chemical symbols that
+    it knows (None means all).
+
+    >>> AseCalculator(calculator="ase.calculators.emt:EMT", species=["Cu", "Al"]).uncovered(["Si"])
+    ['Si']
     """
 
     reference_seconds: ClassVar[float] = 0.1
@@ -52,7 +59,7 @@ class AseCalculator(Engine):
         return {"name": self.name, "calculator": self.calculator, "arguments": self.arguments}
 
     def check_available(self) -> None:
-        """Raise `LabelError` when the calculator cannot be imported or made with these arguments."""
+        """Raise `LabelError` when the calculator cannot be made with these arguments."""
         self._make()
 
     def uncovered(self, species: Iterable[str]) -> list[str]:
@@ -64,7 +71,7 @@ class AseCalculator(Engine):
         )
 
     def version(self) -> str:
-        """Version of the package that the calculator comes from, where it says one."""
+        """Version of the package that the calculator comes from, if it has one."""
         package = importlib.import_module(self.calculator.partition(":")[0].partition(".")[0])
         return str(getattr(package, "__version__", ""))
 
@@ -75,8 +82,9 @@ class AseCalculator(Engine):
     def compute(self, atoms: Atoms, folder: Path, rung: int) -> Computation:  # noqa: ARG002
         """One calculation; a retry starts from a calculator without history."""
         calculator = self._made if rung == 0 and self._made is not None else self._make()
-        # Calculators keep results, some of them also those of a calculation that then failed: asked
-        # for the same structure again, such a one would hand them out. Only success is kept.
+        # Calculators keep results, some of them also those of a calculation that then failed, and
+        # return them when asked for the same structure again. Only one that succeeded is used
+        # again.
         self._made = None
         try:
             computation = evaluate_calculator(calculator, atoms)
@@ -91,7 +99,7 @@ class AseCalculator(Engine):
         factory = self._factory()
         try:
             return factory(**self.arguments)
-        except Exception as error:  # a calculator of anybody's can raise anything
+        except Exception as error:  # a user's own calculator can raise anything
             raise LabelError(
                 f"engine ase: '{self.calculator}' cannot be made with arguments {self.arguments} "
                 f"({type(error).__name__}: {error}); correct labelling: engine: arguments"
@@ -103,11 +111,10 @@ class AseCalculator(Engine):
             found: Any = importlib.import_module(module_name)
             for part in attribute.split("."):
                 found = getattr(found, part)
-        except (
-            Exception
-        ) as error:  # a module that is imported for the first time can raise anything
+        except Exception as error:  # a user's own module can raise anything
             raise LabelError(
-                f"engine ase: cannot import '{self.calculator}' ({type(error).__name__}: {error}); install its "
-                "package or put it on PYTHONPATH, and write 'module:function'"
+                f"engine ase: cannot import '{self.calculator}' ({type(error).__name__}: "
+                f"{error}); install its package or put it on PYTHONPATH, and write "
+                "'module:function'"
             ) from error
         return found

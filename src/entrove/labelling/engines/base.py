@@ -1,4 +1,4 @@
-"""What every engine gives: its level of theory, its ladder of retries, and one calculation."""
+"""What every engine offers: its level of theory, its retry ladder, and one calculation."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
@@ -19,7 +19,11 @@ NOBLE_GASES = (2, 10, 18, 36, 54, 86)
 
 @dataclass(frozen=True, eq=False)
 class Computation:
-    """What an engine says about a structure: energy (eV), forces (eV/A), stress (eV/A^3, ASE's sign)."""
+    """What an engine computed of a structure.
+
+    Forces are in the order of its atoms; stress has ASE's sign (positive = tensile), and is None
+    for a structure that is not periodic in three dimensions.
+    """
 
     energy_eV: float
     forces_eV_per_A: Float[np.ndarray, "atoms 3"]
@@ -33,17 +37,20 @@ class NotConvergedError(Exception):
 class Engine(Settings, ABC):
     """The settings of an engine and what it does with them.
 
-    An engine is a value: it travels as JSON to the process that runs it. `rung` counts the tries of
-    the retry ladder from 0; it may change how self-consistency is reached (mixing, solver, start
-    density, number of steps) and nothing that changes the result.
+    An engine is a value: it is sent as JSON to the process that runs it.
+
+    Its retry ladder is a list of ways to reach self-consistency, from the usual one to the most
+    robust one, each a `rung` counted from 0. A calculation that failed is repeated on the next
+    rung, which may change mixing, solver, initial density and number of steps, and nothing that
+    changes the result.
     """
 
     rungs: ClassVar[int] = 1
-    """How many different ways to convergence this engine knows."""
+    """Length of the retry ladder."""
     scratch: ClassVar[tuple[str, ...]] = ()
     """Glob patterns of large files that are deleted after each attempt."""
     reference_seconds: ClassVar[float] = 20.0
-    """Guess of the time of a label with 32 electrons and 32 k-points on one core, until one is measured."""
+    """Guess of the time of a label with 32 electrons and 32 k-points on one core, in s."""
     megabytes_per_label: ClassVar[float] = 0.2
     """Disk space that the folder of a label keeps."""
     labels_per_process: ClassVar[int] = 50
@@ -59,7 +66,11 @@ class Engine(Settings, ABC):
         """All settings that change energies, as JSON values: the level of theory is their hash."""
 
     def resolved_against(self, folder: Path) -> "Engine":
-        """The same engine with relative paths taken from `folder`: engines compute in folders of their own."""
+        """The same engine with relative paths taken from `folder`.
+
+        An engine runs in the folder of an attempt, where a path relative to the configuration file
+        would mean another file.
+        """
         return self.model_copy(
             update={name: folder / value for name, value in self if isinstance(value, Path)}
         )
@@ -67,7 +78,8 @@ class Engine(Settings, ABC):
     def bound_to(self, species: Iterable[str]) -> "Engine":  # noqa: ARG002
         """The same engine with the content of its data files for `species` in its level of theory.
 
-        For engines whose settings do not name these files one by one. Raises `LabelError` when one cannot be read.
+        `species` are chemical symbols. It matters for engines whose settings do not name these
+        files one by one. Raises `LabelError` when one cannot be read.
         """
         return self
 
@@ -76,7 +88,10 @@ class Engine(Settings, ABC):
         """Raise `EntroveError`, saying what to install or set, when the engine cannot run here."""
 
     def check_settings(self) -> None:
-        """Raise `EntroveError` for what is wrong wherever the engine runs; this machine may lack its program."""
+        """Raise `EntroveError` for settings that are wrong wherever the engine runs.
+
+        This machine may lack the engine's program: labels may be computed elsewhere.
+        """
         self.check_available()
 
     @abstractmethod
@@ -84,18 +99,19 @@ class Engine(Settings, ABC):
         """Those of `species` (chemical symbols) that the engine cannot compute."""
 
     def version(self) -> str:
-        """Version of what computes, where it is known before anything runs."""
+        """Version of the engine where it is known before it runs, else an empty string."""
         return ""
 
     def version_in(self, folder: Path) -> str:  # noqa: ARG002
-        """Version that the program wrote into its output in `folder`; empty when it says none there."""
+        """Version that the program wrote into its output in `folder`, else an empty string."""
         return ""
 
     @abstractmethod
     def compute(self, atoms: Atoms, folder: Path, rung: int) -> Computation:
         """Compute energy, forces and stress, with all files in `folder`, the current directory.
 
-        Raises `NotConvergedError` when the engine says so; anything else that is raised is a crash.
+        `rung` is the rung of the retry ladder. Raises `NotConvergedError` when the engine says so;
+        any other exception counts as a crash.
         """
 
     def covers(self, species: Iterable[str]) -> bool:
@@ -103,7 +119,7 @@ class Engine(Settings, ABC):
         return not self.uncovered(species)
 
     def warm_up(self) -> None:
-        """Do once per process what should not count as the time of a label: imports, loading a model."""
+        """Do what is needed once per process and is no label's time: imports, loading a model."""
 
     def electrons(self, atoms: Atoms) -> int:
         """Electrons outside the noble-gas cores, which the cost of a label scales with."""
@@ -118,7 +134,10 @@ class Engine(Settings, ABC):
 
 
 def with_moments(atoms: Atoms, moments: Mapping[str, float]) -> Atoms:
-    """A copy of `atoms` that starts from these magnetic moments (Bohr magnetons) by chemical symbol, else from 0."""
+    """A copy of `atoms` with initial magnetic moments (Bohr magnetons) by chemical symbol.
+
+    Elements that `moments` does not name start from 0.
+    """
     copy = atoms.copy()
     if moments:
         copy.set_initial_magnetic_moments([moments.get(symbol, 0.0) for symbol in atoms.symbols])
@@ -126,10 +145,11 @@ def with_moments(atoms: Atoms, moments: Mapping[str, float]) -> Atoms:
 
 
 def evaluate_calculator(calculator: Any, atoms: Atoms) -> Computation:
-    """Ask an ASE calculator (of any class: GPAW's is not ASE's) for energy, forces and a crystal's stress.
+    """Energy, forces and, of a crystal, stress from an ASE calculator.
 
-    The energy is the one that the forces are the derivative of: with smeared occupations the free
-    energy, not its extrapolation to zero temperature.
+    The calculator may be of any class: GPAW's is not derived from ASE's. The energy is the one
+    that the forces are the derivative of: with smeared occupations the free energy, not its
+    extrapolation to zero temperature.
     """
     atoms = atoms.copy()
     atoms.calc = calculator

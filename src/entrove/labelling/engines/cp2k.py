@@ -27,11 +27,18 @@ LADDER = (
     "&MIXING\n METHOD BROYDEN_MIXING\n ALPHA 0.05\n NBROYDEN 12\n&END MIXING",
     "&MIXING\n METHOD KERKER_MIXING\n ALPHA 0.02\n BETA 1.0\n&END MIXING",
 )
-"""Less and less of the new density in each step."""
+"""From rung to rung less of the new density is mixed in."""
 
 
 class Cp2k(Engine):
-    """Density-functional theory with CP2K (GTH pseudopotentials, diagonalisation, k-points)."""
+    """Density-functional theory with CP2K (GTH pseudopotentials, diagonalisation, k-points).
+
+    Arguments, all with defaults: `command` that starts the CP2K shell; `functional`, `basis_set`
+    and `pseudopotential` by CP2K's names, from `basis_set_file` and `potential_file` in
+    `data_folder`; `cutoff_eV` and `relative_cutoff_eV` of the grids (eV); `kpoint_spacing_per_A`
+    (1/A, with the factor 2 pi); `smearing_eV` (Fermi-Dirac, eV) over `added_orbitals` empty
+    orbitals; `density_convergence` (EPS_SCF); `max_scf_steps`.
+    """
 
     rungs: ClassVar[int] = len(LADDER)
     scratch: ClassVar[tuple[str, ...]] = ("*.wfn*", "*.kp*")
@@ -39,8 +46,8 @@ class Cp2k(Engine):
     name: Literal["cp2k"] = "cp2k"
     command: str = Field(
         default="cp2k.psmp -s",
-        description="Command that starts the CP2K shell; '{cores}' becomes the cores of the worker, as in "
-        "'mpirun -np {cores} cp2k.psmp -s'.",
+        description="Command that starts the CP2K shell; '{cores}' becomes the cores of the "
+        "worker, as in 'mpirun -np {cores} cp2k.psmp -s'.",
     )
     functional: str = Field(
         default="PBE", description="Exchange-correlation functional, by CP2K's name for it."
@@ -59,8 +66,9 @@ class Cp2k(Engine):
     )
     data_folder: Path | None = Field(
         default=None,
-        description="CP2K's data folder (CP2K_DATA_DIR): its basis and potential file are read from there and count by "
-        "their content. Nothing means: the one that CP2K was built with, and the files count by their names.",
+        description="CP2K's data folder (CP2K_DATA_DIR): its basis and potential file are read "
+        "from there and count by their content. Nothing means: the one that CP2K was built with, "
+        "and the files count by their names.",
     )
     cutoff_eV: PositiveFloat = Field(
         default=5442.0, description="Cutoff of the density grid in eV (400 Ry)."
@@ -81,7 +89,8 @@ class Cp2k(Engine):
     density_convergence: PositiveFloat = Field(default=1e-6, description="EPS_SCF of CP2K.")
     max_scf_steps: PositiveInt = Field(
         default=100,
-        description="Self-consistency steps of the first try; later tries get three times as many.",
+        description="Self-consistency steps of the first try; later tries get three times as "
+        "many.",
     )
 
     @property
@@ -109,11 +118,12 @@ class Cp2k(Engine):
         for name in (self.basis_set_file, self.potential_file):
             if self.data_folder is not None and not (self.data_folder / name).is_file():
                 raise LabelError(
-                    f"engine cp2k: no file {name} in {self.data_folder}; correct data_folder or the name"
+                    f"engine cp2k: no file {name} in {self.data_folder}; correct data_folder or "
+                    "the name"
                 )
 
     def uncovered(self, species: Iterable[str]) -> list[str]:  # noqa: ARG002
-        """None that could be told beforehand: CP2K finds its data by itself."""
+        """None: CP2K finds its data itself, so what is missing shows only when it runs."""
         return []
 
     def version(self) -> str:

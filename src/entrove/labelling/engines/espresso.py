@@ -32,7 +32,7 @@ LADDER: tuple[dict[str, Any], ...] = (
         "startingwfc": "random",
     },
 )
-"""Less mixing, then the slower and safer solver from random bands."""
+"""Less mixing, then the slower and more robust solver from random wave functions."""
 
 _OWN_KEY = "the engine has a key of its own for it: "
 REFUSED: dict[str, dict[str, str]] = {
@@ -61,14 +61,22 @@ REFUSED: dict[str, dict[str, str]] = {
         "scf_must_converge": "what is not converged is no label",
     },
 }
-"""Settings that move atoms, hide what happened, or contradict a key of the engine, and what to do instead."""
+"""Settings that move atoms, hide a failure, or contradict a key of the engine, and the remedy."""
 REFUSED_NAMELISTS: dict[str, str] = dict.fromkeys(
     ("ions", "cell"), "it moves atoms, and a label is of the structure as it is"
 )
 
 
 class Espresso(Engine):
-    """Density-functional theory with Quantum ESPRESSO (plane waves, pseudopotentials)."""
+    """Density-functional theory with Quantum ESPRESSO (plane waves, pseudopotentials).
+
+    Arguments: `pseudopotential_folder` and `pseudopotentials`, a file name per chemical symbol;
+    `cutoff_eV` of the wave functions (eV). With defaults: `command` that starts pw.x;
+    `density_cutoff_eV` (eV); `kpoint_spacing_per_A` (1/A, with the factor 2 pi); `smearing_eV`
+    (Fermi-Dirac, eV); `energy_convergence_eV` (eV per cell); `starting_magnetization` per chemical
+    symbol (fraction of the valence electrons); `input`, more settings per namelist;
+    `max_scf_steps`.
+    """
 
     rungs: ClassVar[int] = len(LADDER)
     scratch: ClassVar[tuple[str, ...]] = (
@@ -105,16 +113,19 @@ class Espresso(Engine):
     )
     starting_magnetization: dict[str, Annotated[float, Field(ge=-1.0, le=1.0)]] = Field(
         default_factory=dict,
-        description="Start of the magnetization per chemical symbol as pw.x takes it, in fractions of the valence "
-        "electrons between -1 and 1, such as {Fe: 0.5}; with any, two spin channels are computed.",
+        description="Start of the magnetization per chemical symbol as pw.x takes it, in "
+        "fractions of the valence electrons between -1 and 1, such as {Fe: 0.5}; with any, two "
+        "spin channels are computed.",
     )
     input: dict[str, dict[str, JsonValue]] = Field(
         default_factory=dict,
-        description="More settings per namelist, such as system: {tot_charge: 1}; part of the level of theory.",
+        description="More settings per namelist, such as system: {tot_charge: 1}; part of the "
+        "level of theory.",
     )
     max_scf_steps: PositiveInt = Field(
         default=100,
-        description="Self-consistency steps of the first try; later tries get three times as many.",
+        description="Self-consistency steps of the first try; later tries get three times as "
+        "many.",
     )
 
     @field_validator("input")
@@ -131,7 +142,8 @@ class Espresso(Engine):
             refuse_keys(values, REFUSED.get(namelist, {}), f"input: {namelist}")
             if any(key.startswith(("celldm", "starting_magnetization")) for key in values):
                 raise ValueError(
-                    "the structure decides celldm; starting_magnetization is a key of the engine, per chemical symbol"
+                    "the structure decides celldm; starting_magnetization is a key of the engine, "
+                    "per chemical symbol"
                 )
         return settings
 
@@ -163,8 +175,9 @@ class Espresso(Engine):
         for name in self.pseudopotentials.values():
             if not (self.pseudopotential_folder / name).is_file():
                 raise LabelError(
-                    f"engine espresso: no pseudopotential {name} in {self.pseudopotential_folder}; "
-                    "correct pseudopotential_folder or pseudopotentials"
+                    f"engine espresso: no pseudopotential {name} in "
+                    f"{self.pseudopotential_folder}; correct pseudopotential_folder or "
+                    "pseudopotentials"
                 )
 
     def uncovered(self, species: Iterable[str]) -> list[str]:
@@ -192,10 +205,10 @@ class Espresso(Engine):
                 with_moments(atoms, self.starting_magnetization),
             )
         except Exception as error:
-            # pw.x that stops unconverged also fails as a program, or leaves no forces to read.
+            # A pw.x that stops unconverged also fails as a program, or leaves no forces to read.
             _require_convergence(output, error)
             raise RuntimeError(
-                _read_complaint(output) or f"{type(error).__name__}: {error}"
+                _read_error(output) or f"{type(error).__name__}: {error}"
             ) from error
         _require_convergence(output)
         return computation
@@ -243,23 +256,23 @@ class Espresso(Engine):
             data["system"]["nspin"] = 2
         for namelist, settings in self.input.items():
             data[namelist] = data.get(namelist, {}) | settings
-        # Last, or the user's own mixing would make all rungs one.
+        # Last, or the user's own mixing would make all rungs the same.
         data["electrons"] |= LADDER[rung]
         return data
 
 
 def _require_convergence(output: Path, error: BaseException | None = None) -> None:
     text = output.read_text(errors="replace") if output.exists() else ""
-    complaint = next(
+    message = next(
         (line.strip() for line in text.splitlines() if "convergence NOT achieved" in line), ""
     )
-    if complaint:
-        raise NotConvergedError(complaint) from error
+    if message:
+        raise NotConvergedError(message) from error
     if error is None and "convergence has been achieved" not in text:
         raise NotConvergedError("pw.x does not say that convergence has been achieved")
 
 
-def _read_complaint(output: Path) -> str:
+def _read_error(output: Path) -> str:
     """What pw.x printed between its lines of percent signs before it stopped."""
     text = output.read_text(errors="replace") if output.exists() else ""
     lines = [line.strip() for line in text.partition("Error in routine")[2].splitlines()]

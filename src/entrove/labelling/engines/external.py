@@ -1,4 +1,4 @@
-"""What engines that run as programs of their own have in common: the command and the files."""
+"""What engines that are programs of their own have in common: the command and data files."""
 
 import gzip
 import hashlib
@@ -11,7 +11,7 @@ from pathlib import Path
 from entrove.errors import LabelError
 
 CORES_VARIABLE = "ENTROVE_CORES"
-"""Environment variable in which a worker says how many cores it has."""
+"""Environment variable in which an engine process finds its number of cores."""
 
 
 def fill_command(command: str) -> str:
@@ -26,7 +26,7 @@ def fill_command(command: str) -> str:
 
 
 def check_command(engine: str, command: str, program: str) -> None:
-    """Raise `LabelError` when the first word of the command, or `program` itself, cannot be run."""
+    """Raise `LabelError` when the first word of the command, or `program`, is not on PATH."""
     words = shlex.split(fill_command(command))
     needed = [word for word in words[:1] if word != program] + [
         word for word in words if program in word
@@ -34,13 +34,14 @@ def check_command(engine: str, command: str, program: str) -> None:
     for word in needed:
         if shutil.which(word) is None:
             raise LabelError(
-                f"engine {engine}: the program '{word}' of command '{command}' is not on PATH; install it, "
-                "load its module, or write its full path under labelling: engine: command"
+                f"engine {engine}: the program '{word}' of command '{command}' is not on PATH; "
+                "install it, load its module, or write its full path under labelling: engine: "
+                "command"
             )
 
 
 def refuse_keys(settings: Mapping[str, object], refused: Mapping[str, str], where: str) -> None:
-    """Raise `ValueError`, with the remedy, for the first of `settings` that Entrove has to decide itself."""
+    """Raise `ValueError`, with the remedy, for the first key that only Entrove may set."""
     for key in settings:
         remedy = refused.get(key.lower())
         if remedy is not None:

@@ -1,4 +1,4 @@
-"""GPAW in plane-wave mode, in the process of the worker."""
+"""GPAW in plane-wave mode, as a Python package in the engine process."""
 
 import hashlib
 from collections.abc import Iterable
@@ -34,11 +34,21 @@ LADDER: tuple[dict[str, Any], ...] = (
         "random": True,
     },
 )
-"""Each rung mixes less of the new density and solves more tightly; the last starts at random bands."""
+"""From rung to rung less of the new density is mixed in, and more solver iterations are made.
+
+The last one starts from random wave functions.
+"""
 
 
 class Gpaw(Engine):
-    """Density-functional theory with GPAW (plane waves, PAW, spin-paired unless said, no point group)."""
+    """Density-functional theory with GPAW (plane waves, PAW, no point group symmetry).
+
+    Arguments, all with defaults: `functional` by GPAW's name; `cutoff_eV` of the plane waves (eV);
+    `kpoint_spacing_per_A` (1/A, with the factor 2 pi); `gamma_centred`; `smearing_eV`
+    (Fermi-Dirac, eV); `energy_convergence_eV` (eV per valence electron) and `density_convergence`
+    (electrons per valence electron); `spin_polarised` with `magnetic_moments` per chemical symbol
+    (Bohr magnetons); `setups`, the names of the PAW datasets; `max_scf_steps`.
+    """
 
     rungs: ClassVar[int] = len(LADDER)
     scratch: ClassVar[tuple[str, ...]] = ("*.gpw",)
@@ -71,8 +81,8 @@ class Gpaw(Engine):
     )
     magnetic_moments: dict[str, float] = Field(
         default_factory=dict,
-        description="Initial magnetic moment per chemical symbol in Bohr magnetons, such as {Fe: 2.2}; a calculation "
-        "that starts without any stays non-magnetic.",
+        description="Initial magnetic moment per chemical symbol in Bohr magnetons, such as "
+        "{Fe: 2.2}; a calculation that starts without any stays non-magnetic.",
     )
     setups: str | dict[str, str] = Field(
         default="paw",
@@ -80,20 +90,21 @@ class Gpaw(Engine):
     )
     dataset_hashes: dict[str, str] = Field(
         default_factory=dict,
-        description="Content hash of the PAW dataset per chemical symbol; Entrove fills it in, part of the level of "
-        "theory.",
+        description="Content hash of the PAW dataset per chemical symbol; Entrove fills it in, "
+        "part of the level of theory.",
     )
     max_scf_steps: PositiveInt = Field(
         default=120,
-        description="Self-consistency steps of the first try; later tries get three times as many.",
+        description="Self-consistency steps of the first try; later tries get three times as "
+        "many.",
     )
 
     @model_validator(mode="after")
     def _spin_needs_moments(self) -> "Gpaw":
         if self.spin_polarised != any(self.magnetic_moments.values()):
             raise ValueError(
-                "spin_polarised and magnetic_moments belong together: give 'spin_polarised: true' and a moment that is "
-                "not zero, such as 'magnetic_moments: {Fe: 2.2}', or neither"
+                "spin_polarised and magnetic_moments belong together: give 'spin_polarised: true' "
+                "and a moment that is not zero, such as 'magnetic_moments: {Fe: 2.2}', or neither"
             )
         return self
 
@@ -103,7 +114,10 @@ class Gpaw(Engine):
         return self.name
 
     def theory(self) -> dict[str, object]:
-        """All settings but the number of steps; datasets by their content, once the engine is bound to species."""
+        """All settings but the number of steps.
+
+        PAW datasets count by their content, once the engine is bound to species.
+        """
         settings = self.model_dump(mode="json", exclude={"max_scf_steps"})
         unset = {name for name in ("dataset_hashes", "magnetic_moments") if not settings[name]}
         return {name: value for name, value in settings.items() if name not in unset}
@@ -116,7 +130,8 @@ class Gpaw(Engine):
                 _, content = _find_dataset(self._dataset(symbol))
             except FileNotFoundError as error:
                 raise LabelError(
-                    f"engine gpaw: no PAW dataset {self._dataset(symbol)}; see `setups`"
+                    f"engine gpaw: no PAW dataset {self._dataset(symbol)}; correct labelling: "
+                    "engine: setups, or install the dataset"
                 ) from error
             hashes[symbol] = hashlib.sha256(content).hexdigest()[:16]
         return self.model_copy(update={"dataset_hashes": hashes})
@@ -126,8 +141,8 @@ class Gpaw(Engine):
         gpaw = require("gpaw", extra="gpaw")
         if self.functional not in BUILT_IN_FUNCTIONALS and not gpaw.get_libraries().get("libxc"):
             raise LabelError(
-                f"engine gpaw: functional '{self.functional}' needs a GPAW that is built with libxc; "
-                f"this one has {', '.join(BUILT_IN_FUNCTIONALS)}"
+                f"engine gpaw: functional '{self.functional}' needs a GPAW that is built with "
+                f"libxc; this one has {', '.join(BUILT_IN_FUNCTIONALS)}"
             )
 
     def uncovered(self, species: Iterable[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Another machine-learned potential as the teacher."""
+"""Another machine-learned potential computes the labels."""
 
 import hashlib
 from collections.abc import Iterable
@@ -11,8 +11,12 @@ from pydantic import Field, PrivateAttr
 from entrove.labelling.engines.base import Computation, Engine, evaluate_calculator
 
 
-class Teacher(Engine):
-    """Labels from a model of `entrove.models`, by name or path."""
+class Mlip(Engine):
+    """Labels from a model of `entrove.models`, by name or path.
+
+    Arguments: `model`, the name or path of the model; `device`, where it runs: 'cpu', 'cuda' or
+    'auto'.
+    """
 
     reference_seconds: ClassVar[float] = 0.1
     labels_per_process: ClassVar[int] = 100_000
@@ -43,7 +47,7 @@ class Teacher(Engine):
         return {"name": self.name, "model": identity}
 
     def resolved_against(self, folder: Path) -> Engine:
-        """The same teacher; a model that is a file in `folder` by its full path."""
+        """The same engine; a model that is a file in `folder` by its full path."""
         name, at, fidelity = self.model.partition("@")
         path = folder / name
         return (
@@ -55,7 +59,10 @@ class Teacher(Engine):
         self._model = self._load(self.device)
 
     def check_settings(self) -> None:
-        """Raise `EntroveError` when the model cannot be loaded; the device counts only where the workers run."""
+        """Raise `EntroveError` when the model cannot be loaded.
+
+        The device must be there only where the workers run.
+        """
         self._model = self._load("cpu")
 
     def uncovered(self, species: Iterable[str]) -> list[str]:
@@ -73,15 +80,16 @@ class Teacher(Engine):
             self._model = self._load(self.device)
 
     def compute(self, atoms: Atoms, folder: Path, rung: int) -> Computation:  # noqa: ARG002
-        """One evaluation, of a batch of one: SevenNet's own calculator takes five seconds more to import."""
-        from entrove.models.predict import predict
+        """One evaluation."""
+        # As a batch of one: SevenNet's own calculator takes five seconds more to import.
+        from entrove.models.prediction import predict
 
         self.warm_up()
         (labelled,) = predict(self._model, [atoms])
         return evaluate_calculator(labelled.calc, atoms)
 
     def _load(self, device: str) -> Any:
-        # Torch and the model's framework: only where the teacher really runs.
+        # Loads torch and the framework of the model: only where it really runs.
         from entrove.models.registry import load
 
         return load(self.model, device=device)

@@ -1,4 +1,4 @@
-"""Every engine under one configuration key."""
+"""Every engine by its name: a new one is one more member of `AnyEngine`."""
 
 from typing import Annotated
 
@@ -9,11 +9,11 @@ from entrove.labelling.engines.base import Engine
 from entrove.labelling.engines.cp2k import Cp2k
 from entrove.labelling.engines.espresso import Espresso
 from entrove.labelling.engines.gpaw import Gpaw
-from entrove.labelling.engines.mlip import Teacher
+from entrove.labelling.engines.mlip import Mlip
 from entrove.labelling.engines.vasp import Vasp
 
 AnyEngine = Annotated[
-    Gpaw | Espresso | Vasp | Cp2k | AseCalculator | Teacher, Field(discriminator="name")
+    Gpaw | Espresso | Vasp | Cp2k | AseCalculator | Mlip, Field(discriminator="name")
 ]
 """The engine of a configuration; its key `name` says which."""
 

@@ -25,7 +25,7 @@ LADDER: tuple[dict[str, Any], ...] = (
     {"algo": "All"},
     {"algo": "Damped", "time": 0.2, "amix": 0.1, "bmix": 1e-4},
 )
-"""From the configured solver to the conjugate gradient and the damped one, which hardly ever fail."""
+"""The configured solver, then conjugate gradient, then damped dynamics, which rarely fail."""
 
 _OWN_KEY = "the engine has a key of its own for it: "
 REFUSED = {
@@ -47,11 +47,19 @@ REFUSED = {
     "directory": "each attempt has a folder of its own",
     "isym": "a displaced crystal must not become another calculation by its symmetry",
 }
-"""Settings that move atoms or contradict a key of the engine, and what to do instead."""
+"""Settings that move atoms or contradict a key of the engine, and the remedy."""
 
 
 class Vasp(Engine):
-    """Density-functional theory with VASP (plane waves, PAW)."""
+    """Density-functional theory with VASP (plane waves, PAW).
+
+    Arguments: `potential_folder`, which holds potpaw_PBE. With defaults: `command` that starts
+    VASP; `functional` by ASE's name; `setups`, a suffix of the potential per chemical symbol;
+    `cutoff_eV` (ENCUT, eV); `kpoint_spacing_per_A` (1/A, with the factor 2 pi); `gamma_centred`;
+    `smearing_eV` (Fermi-Dirac, eV); `energy_convergence_eV` (EDIFF, eV per cell);
+    `magnetic_moments` per chemical symbol (Bohr magnetons); `input`, more INCAR settings by ASE's
+    names; `max_scf_steps`.
+    """
 
     rungs: ClassVar[int] = len(LADDER)
     scratch: ClassVar[tuple[str, ...]] = (
@@ -82,7 +90,8 @@ class Vasp(Engine):
     )
     potential_hashes: dict[str, str] = Field(
         default_factory=dict,
-        description="Content hash of the POTCAR per chemical symbol; Entrove fills it in, part of the level of theory.",
+        description="Content hash of the POTCAR per chemical symbol; Entrove fills it in, part of "
+        "the level of theory.",
     )
     cutoff_eV: PositiveFloat = Field(default=520.0, description="Plane-wave cutoff in eV (ENCUT).")
     kpoint_spacing_per_A: PositiveFloat = Field(
@@ -100,16 +109,18 @@ class Vasp(Engine):
     )
     magnetic_moments: dict[str, float] = Field(
         default_factory=dict,
-        description="Initial magnetic moment per chemical symbol in Bohr magnetons, such as {Fe: 2.2}; with any, "
-        "two spin channels are computed.",
+        description="Initial magnetic moment per chemical symbol in Bohr magnetons, such as "
+        "{Fe: 2.2}; with any, two spin channels are computed.",
     )
     input: dict[str, JsonValue] = Field(
         default_factory=dict,
-        description="More INCAR settings by ASE's lower-case names; they define the level of theory.",
+        description="More INCAR settings by ASE's lower-case names; they define the level of "
+        "theory.",
     )
     max_scf_steps: PositiveInt = Field(
         default=100,
-        description="Self-consistency steps of the first try; later tries get three times as many.",
+        description="Self-consistency steps of the first try; later tries get three times as "
+        "many.",
     )
 
     @field_validator("input")
@@ -126,7 +137,10 @@ class Vasp(Engine):
         return self.name
 
     def theory(self) -> dict[str, object]:
-        """All settings but how VASP is started; POTCARs by the content of their files, once it is bound to species."""
+        """All settings but how VASP is started.
+
+        POTCARs count by the content of their files, once the engine is bound to species.
+        """
         settings = self.model_dump(
             mode="json", exclude={"command", "potential_folder", "max_scf_steps"}
         )
@@ -153,8 +167,8 @@ class Vasp(Engine):
         """Raise `LabelError` when the folder of the potentials is missing."""
         if not self._potential_library().is_dir():
             raise LabelError(
-                f"engine vasp: no folder {self._potential_library()}; potential_folder is the folder that "
-                "holds potpaw_PBE"
+                f"engine vasp: no folder {self._potential_library()}; potential_folder is the "
+                "folder that holds potpaw_PBE"
             )
 
     def uncovered(self, species: Iterable[str]) -> list[str]:
@@ -232,7 +246,8 @@ class Vasp(Engine):
 
 
 def _require_convergence(outcar: Path, error: BaseException | None = None) -> None:
-    """VASP ends normally without self-consistency: only its reason for leaving the loop tells."""
+    # VASP ends normally without self-consistency too: only its reason for leaving the loop
+    # differs.
     text = outcar.read_text(errors="replace") if outcar.exists() else ""
     reasons = re.findall(r"aborting loop (.*?)\s*-*$", text, flags=re.MULTILINE)
     if reasons and "EDIFF is reached" not in reasons[-1]:

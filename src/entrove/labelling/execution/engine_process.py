@@ -1,8 +1,8 @@
 """The program in which engines run: `python -m entrove.labelling.execution.engine_process`.
 
-A worker starts it, sends the engine's settings as one line of JSON, then one folder a line, and reads
-one line back for each. Whatever the engine does to its process (segmentation fault, exit, endless
-loop) ends this process and not the worker.
+A worker starts it, sends the engine's settings as one line of JSON, then one folder per line, and
+reads one line back for each. Whatever the engine does to its process (segmentation fault, exit,
+endless loop) ends this process and not the worker.
 """
 
 import contextlib
@@ -20,24 +20,24 @@ from pathlib import Path
 from typing import TextIO
 
 from entrove.errors import EntroveError
-from entrove.labelling.attempt import LOG_FILE, Attempt, AttemptEnd
+from entrove.labelling.attempt import LOG_FILE, Attempt, AttemptResult, describe_host
 from entrove.labelling.engines.base import Engine, NotConvergedError
 from entrove.labelling.engines.registry import engine_from_json
-from entrove.labelling.execution.host import describe_host
 from entrove.labelling.labels import Outcome
 
 _SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux's prctl
 
 
 def main() -> None:
-    """Answer requests until the worker closes the line."""
+    """Answer requests until the worker closes the pipe."""
     _die_with_parent()
     requests, answers = _take_standard_streams()
     settings = requests.readline()
     if not settings:
         return
     try:
-        # What an import makes stays: looking for garbage among it takes a seventh of the start of a torch model.
+        # What an import makes stays in memory: without this, garbage collection among it takes a
+        # seventh of the time in which a torch model starts.
         gc.disable()
         engine = engine_from_json(settings)
         engine.warm_up()
@@ -52,13 +52,13 @@ def main() -> None:
         return
     _answer(answers, {"version": version})
     for line in requests:
-        end = _run_in_folder(engine, version, Path(json.loads(line)))
-        # The folder's file is the truth; the line only says that it is there, or why it cannot be.
-        _answer(answers, {"trouble": end.trouble} if end.trouble else {})
+        result = _run_in_folder(engine, version, Path(json.loads(line)))
+        # The file in the folder counts; the answer only says that it is there, or why it is not.
+        _answer(answers, {"trouble": result.trouble} if result.trouble else {})
 
 
-def run_engine(engine: Engine, version: str, attempt: Attempt) -> AttemptEnd:
-    """Run the engine once, here and now, and say how it ended."""
+def run_engine(engine: Engine, version: str, attempt: Attempt) -> AttemptResult:
+    """Run the engine once, in this process, and say what came of it."""
     folder = Path(attempt.folder)
     started = datetime.now(UTC).isoformat(timespec="seconds")
     clock = time.perf_counter()
@@ -67,12 +67,12 @@ def run_engine(engine: Engine, version: str, attempt: Attempt) -> AttemptEnd:
         computation = engine.compute(attempt.atoms(), folder, attempt.rung)
     except NotConvergedError as error:
         outcome, cause = Outcome.NOT_CONVERGED, str(error)
-    except Exception as error:  # whatever a foreign code raises is the end of this attempt only
+    except Exception as error:  # whatever a foreign code raises fails this attempt only
         traceback.print_exc()
         outcome, cause = Outcome.CRASHED, f"{type(error).__name__}: {error}".strip()
     seconds = time.perf_counter() - clock
     stress = None if computation is None else computation.stress_eV_per_A3
-    return AttemptEnd(
+    return AttemptResult(
         outcome=outcome,
         cause=cause,
         energy_eV=None if computation is None else computation.energy_eV,
@@ -86,26 +86,26 @@ def run_engine(engine: Engine, version: str, attempt: Attempt) -> AttemptEnd:
     )
 
 
-def _run_in_folder(engine: Engine, version: str, folder: Path) -> AttemptEnd:
+def _run_in_folder(engine: Engine, version: str, folder: Path) -> AttemptResult:
     with _log_to(folder / LOG_FILE):
         os.chdir(folder)
-        end = run_engine(engine, version, Attempt.read(folder))
+        result = run_engine(engine, version, Attempt.read(folder))
         for pattern in engine.scratch:
             for path in folder.glob(pattern):
                 path.unlink()
         try:
-            end.write(folder)
+            result.write(folder)
         except OSError as error:
-            return AttemptEnd(
+            return AttemptResult(
                 Outcome.CRASHED, trouble=f"{folder}: the result cannot be written ({error})"
             )
         finally:
-            os.chdir("/")  # the folder may be removed, or its disk taken away
-    return end
+            os.chdir("/")  # the folder may be removed, or its disk unmounted
+    return result
 
 
 def _take_standard_streams() -> tuple[TextIO, TextIO]:
-    # Engines print to standard output and read standard input: both must not reach the worker's line.
+    # Engines print to standard output and read standard input: neither may be the worker's pipe.
     requests = os.fdopen(os.dup(0), "r")
     answers = os.fdopen(os.dup(1), "w")
     null = os.open(os.devnull, os.O_RDWR)
@@ -138,7 +138,8 @@ def _log_to(path: Path) -> Iterator[None]:
 
 
 def _die_with_parent() -> None:
-    # Only Linux can do this; elsewhere the closed line ends an idle process, and a busy one later.
+    # Only Linux can do this; elsewhere the closed pipe ends an idle process at once, and a busy
+    # one after its label.
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
 

@@ -8,9 +8,9 @@ import psutil
 def kill_process_tree(pid: int, *, grace_s: float = 0.0) -> None:
     """Kill `pid` and all its descendants, also those in process groups of their own.
 
-    With `grace_s` the tree is asked to end first, so that a launcher such as mpirun can take its
-    ranks down. Returns when all are gone, or after five seconds (a process in the middle of a disk
-    access cannot be killed earlier).
+    With `grace_s` (seconds) the tree is asked to end first, so that a launcher such as mpirun can
+    end its ranks. Returns when all are gone, or after five seconds: a process in the middle of a
+    disk access cannot be killed earlier.
     """
     try:
         root = psutil.Process(pid)

@@ -1,4 +1,8 @@
-"""What runs inside a Parsl worker: one engine process, kept between labels, killed when it must be."""
+"""What runs inside a Parsl worker: it starts an engine process and keeps to the time limit.
+
+The process is kept between labels, and killed when it hangs. Engines are not imported here: a
+worker starts faster without them.
+"""
 
 import contextlib
 import json
@@ -12,8 +16,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
-from entrove.labelling.attempt import LOG_FILE, RESULT_FILE, Attempt, AttemptEnd
-from entrove.labelling.execution.host import describe_host
+import psutil
+
+from entrove.labelling.attempt import (
+    LOG_FILE,
+    RESULT_FILE,
+    Attempt,
+    AttemptResult,
+    describe_host,
+)
 from entrove.labelling.execution.process_tree import kill_process_tree
 from entrove.labelling.labels import Outcome
 
@@ -23,7 +34,11 @@ FREE_BYTES_NEEDED = 65536
 
 
 class EngineProcess:
-    """The process in which an engine computes label after label."""
+    """A worker's side of a process in which an engine computes label after label.
+
+    `engine` is the engine's settings as JSON; after `labels` labels the process is to be replaced.
+    The other side is the program `entrove.labelling.execution.engine_process`.
+    """
 
     def __init__(self, engine: str, labels: int):
         self.engine = engine
@@ -56,13 +71,13 @@ class EngineProcess:
         return answer.get("trouble", "")
 
     def run(self, folder: str, time_limit_s: float) -> dict[str, str] | None:
-        """Compute the label of a folder; None when there was no answer in time or never will be."""
+        """Compute the label of a folder; None when no answer came within `time_limit_s`."""
         self.labels_left -= 1
         self._send(json.dumps(folder))
         return self._receive(time_limit_s)
 
     def describe_exit(self) -> str:
-        """How the process ended, in words."""
+        """Exit code or signal of the process, which has ended: 'killed by SIGSEGV'."""
         code = self._process.wait()
         return f"exit code {code}" if code >= 0 else f"killed by {signal.Signals(-code).name}"
 
@@ -101,26 +116,29 @@ _current: list[EngineProcess] = []
 """The engine process of this worker: Parsl workers keep nothing else between tasks."""
 
 
-def run_attempt(attempt: Attempt) -> AttemptEnd:
-    """Run one attempt under its time limit. Never raises for what an engine or a disk does."""
+def run_in_engine_process(attempt: Attempt) -> AttemptResult:
+    """Let an engine process run one attempt, within its time limit.
+
+    Never raises for what an engine or a disk does: that is part of the result.
+    """
     try:
         attempt.write()
     except OSError as error:
-        return AttemptEnd(
+        return AttemptResult(
             Outcome.CRASHED, trouble=f"{attempt.folder}: cannot be written ({error})"
         )
-    process, trouble = _engine_process(attempt)
+    process, trouble = _ready_process(attempt)
     if trouble:
-        return AttemptEnd(Outcome.CRASHED, trouble=trouble)
+        return AttemptResult(Outcome.CRASHED, trouble=trouble)
     started, clock = datetime.now(UTC), time.perf_counter()
     answer = process.run(attempt.folder, attempt.time_limit_s)
     if answer is not None and "trouble" in answer:
-        return AttemptEnd(Outcome.CRASHED, trouble=answer["trouble"])
+        return AttemptResult(Outcome.CRASHED, trouble=answer["trouble"])
     # The file counts, also when the process died after it had written it.
-    end = AttemptEnd.read(attempt.folder)
-    if end is None:
-        outcome, cause = _explain_silence(attempt, process, answered=answer is not None)
-        end = AttemptEnd(
+    result = AttemptResult.read(attempt.folder)
+    if result is None:
+        outcome, cause = _explain_missing_result(attempt, process, answered=answer is not None)
+        result = AttemptResult(
             outcome=outcome,
             cause=cause,
             rung=attempt.rung,
@@ -131,39 +149,43 @@ def run_attempt(attempt: Attempt) -> AttemptEnd:
         )
     if answer is None:
         _stop_current()
-    return end if end.outcome is Outcome.CONVERGED else _store_failure(attempt, end)
+    return result if result.outcome is Outcome.CONVERGED else _store_failure(attempt, result)
 
 
-def _explain_silence(
+def _explain_missing_result(
     attempt: Attempt, process: EngineProcess, *, answered: bool
 ) -> tuple[Outcome, str]:
     if answered:
         return Outcome.CRASHED, "the engine process answered but left no result file"
     if process.alive:
         return Outcome.TIMED_OUT, f"no result within {attempt.time_limit_s:g} s"
-    last_words = _last_line(Path(attempt.folder) / LOG_FILE)
-    said = f"; its last words: {last_words}" if last_words else ""
-    return Outcome.CRASHED, f"the engine process ended: {process.describe_exit()}{said}"
+    line = _last_line(Path(attempt.folder) / LOG_FILE)
+    printed = f"; the last line it printed: {line}" if line else ""
+    return Outcome.CRASHED, f"the engine process ended: {process.describe_exit()}{printed}"
 
 
-def _store_failure(attempt: Attempt, end: AttemptEnd) -> AttemptEnd:
-    """Keep a failure with its folder, unless the disk is to blame: that says nothing about the structure."""
+def _store_failure(attempt: Attempt, result: AttemptResult) -> AttemptResult:
+    """Write a failure into its folder, unless the disk is full, which may be what caused it.
+
+    Engines fail in many ways when they cannot write; only failures with room on the disk say
+    something about the structure.
+    """
     try:
         (Path(attempt.folder) / f".probe.{os.getpid()}").write_bytes(b"\0" * FREE_BYTES_NEEDED)
-        end.write(attempt.folder)
+        result.write(attempt.folder)
     except OSError as error:
         (Path(attempt.folder) / RESULT_FILE).unlink(missing_ok=True)
-        return AttemptEnd(
+        return AttemptResult(
             Outcome.CRASHED, trouble=f"{attempt.folder}: cannot be written ({error.strerror})"
         )
     finally:
         with contextlib.suppress(OSError):
             (Path(attempt.folder) / f".probe.{os.getpid()}").unlink(missing_ok=True)
-    return end
+    return result
 
 
-def _engine_process(attempt: Attempt) -> tuple[EngineProcess, str]:
-    # The engines themselves are not imported here: a worker starts faster without them.
+def _ready_process(attempt: Attempt) -> tuple[EngineProcess, str]:
+    """A running process of this engine, and why there is none ('' when there is)."""
     if _current:
         process = _current[0]
         if not (process.alive and process.engine == attempt.engine and process.labels_left > 0):
@@ -192,8 +214,6 @@ def _last_line(path: Path) -> str:
 
 
 def _has_children(pid: int) -> bool:
-    import psutil
-
     try:
         return bool(psutil.Process(pid).children())
     except psutil.NoSuchProcess:

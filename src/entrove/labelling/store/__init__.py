@@ -1,0 +1,28 @@
+"""Labels on disk: every one that was computed, so that none is computed twice.
+
+Read in this order::
+
+    claims.py        which process computes which label, so that campaigns can share a cache
+    cache_schema.py  the tables of the SQLite file, and what its errors mean
+    cache.py         LabelCache: labels by content hash and level of theory
+    imports.py       labels that were computed elsewhere
+    listing.py       the labels of a work folder, and how quarantined ones are released
+"""
+
+from entrove.labelling.store.cache import LabelCache, LabelState
+from entrove.labelling.store.imports import ImportReport, import_labels
+from entrove.labelling.store.listing import (
+    list_states,
+    release_quarantined,
+    unfinished_structures,
+)
+
+__all__ = [
+    "ImportReport",
+    "LabelCache",
+    "LabelState",
+    "import_labels",
+    "list_states",
+    "release_quarantined",
+    "unfinished_structures",
+]

@@ -26,7 +26,7 @@ _LABEL_COLUMNS = (
 
 @dataclass(frozen=True)
 class LabelState:
-    """One line of `entrove labels FOLDER`. `level_of_theory` is a hash."""
+    """A label without its numbers, as `entrove labels` lists it. `level_of_theory` is a hash."""
 
     structure_hash: str
     level_of_theory: str
@@ -40,11 +40,17 @@ class LabelState:
 
 
 class LabelCache:
-    """Every label that was ever paid for, by content hash of the structure and level of theory.
+    """Every label that was ever computed, by content hash of the structure and level of theory.
 
     Atoms are stored in canonical order, so a label is found for any order and any periodic images
-    of the same structure. All methods raise `LabelError` when the file is locked for longer than
-    `busy_timeout_s`, full, not writable, not a cache, or of a newer Entrove.
+    of the same structure. Where a level is asked for, its hash will do.
+
+    Args:
+        path: The SQLite file; it is created when it does not exist.
+        busy_timeout_s: How long to wait for another process that writes, in s.
+
+    All methods raise `LabelError` when the file is locked for longer than that, full, not
+    writable, not a cache, or of a newer Entrove.
     """
 
     def __init__(self, path: str | Path, *, busy_timeout_s: float = 30.0):
@@ -89,13 +95,15 @@ class LabelCache:
         electrons: int = 0,
         kpoints: int = 1,
     ) -> None:
-        """Store a label whose forces are in the order of `atoms`, in one transaction, which ends this process's claim.
+        """Store a label whose forces are in the order of `atoms`, in one transaction.
 
-        A converged label that is there already stays: whoever came first was paid.
+        It also ends this process's claim. A converged label that is there already stays.
+        `electrons` and `kpoints` are what its cost depends on, see `entrove.labelling.cost`.
         """
         if label.level_of_theory != level.hash:
             raise LabelError(
-                f"a label at level {label.level_of_theory} cannot be stored at {level.hash}; label it again"
+                f"a label at level {label.level_of_theory} cannot be stored at {level.hash}; "
+                "label it again"
             )
         order = canonical_order(atoms)
         label = label.reordered(order)
@@ -129,14 +137,15 @@ class LabelCache:
                 (level.hash, level.engine, level.settings),
             )
             connection.execute(
-                f"INSERT INTO labels ({names}) VALUES ({values}) ON CONFLICT DO UPDATE SET {updates}, "
-                f"finished_utc = CURRENT_TIMESTAMP WHERE labels.outcome != '{Outcome.CONVERGED}'",
+                f"INSERT INTO labels ({names}) VALUES ({values}) ON CONFLICT DO UPDATE SET "
+                f"{updates}, finished_utc = CURRENT_TIMESTAMP WHERE labels.outcome != "
+                f"'{Outcome.CONVERGED}'",
                 row,
             )
             claims.release(connection, label.structure_hash, label.level_of_theory)
 
     def claim(self, structure_hash: str, level: LevelOfTheory | str) -> bool:
-        """Say that this process computes a label; False when another process that is alive said so before.
+        """Claim a structure for this process; False when a process that is alive has claimed it.
 
         Look at the cache again afterwards: the other process may just have finished.
         """
@@ -144,21 +153,22 @@ class LabelCache:
             return claims.take(connection, structure_hash, _hash_of(level))
 
     def renew_claims(self) -> None:
-        """Say that this process still computes what it claimed; needed every `claims.HEARTBEAT_S`."""
+        """Keep the claims of this process; needed every `claims.HEARTBEAT_S` seconds."""
         with self._transaction(durable=False) as connection:
             claims.renew(connection)
 
     def release_claims(self, structure_hashes: Iterable[str], level: LevelOfTheory | str) -> None:
-        """Let others compute what this process claimed and does not compute any more."""
+        """End claims of this process, so that others may compute these structures."""
         with self._transaction(durable=False) as connection:
             for structure_hash in structure_hashes:
                 claims.release(connection, structure_hash, _hash_of(level))
 
     def reject(self, structure_hash: str, level: LevelOfTheory | str, cause: str) -> None:
-        """Quarantine a label that was believed until now."""
+        """Quarantine a label that had converged; `cause` says what is wrong with it."""
         with self._transaction() as connection:
             changed = connection.execute(
-                "UPDATE labels SET outcome = ?, cause = ? WHERE structure_hash = ? AND level_hash = ?",
+                "UPDATE labels SET outcome = ?, cause = ? WHERE structure_hash = ? AND "
+                "level_hash = ?",
                 (Outcome.REJECTED.value, cause, structure_hash, _hash_of(level)),
             ).rowcount
         if not changed:
@@ -175,8 +185,9 @@ class LabelCache:
         wanted = None if structure_hashes is None else set(structure_hashes)
         with self._errors():
             rows = self._connection.execute(
-                "SELECT structure_hash, level_hash, formula, outcome, cause, attempts, engine_seconds, "
-                "folder, finished_utc FROM labels WHERE level_hash = coalesce(?, level_hash) ORDER BY rowid",
+                "SELECT structure_hash, level_hash, formula, outcome, cause, attempts, "
+                "engine_seconds, folder, finished_utc FROM labels WHERE level_hash = coalesce(?, "
+                "level_hash) ORDER BY rowid",
                 (None if level is None else _hash_of(level),),
             ).fetchall()
         names = [field.name for field in fields(LabelState)]
@@ -204,7 +215,7 @@ class LabelCache:
         return [LevelOfTheory(*row) for row in rows]
 
     def labelled_structures(self, level: LevelOfTheory | str) -> Iterator[Atoms]:
-        """Every converged label of a level as `Atoms` with results, in the order they were stored."""
+        """Every converged label of a level as `Atoms` with results, in the order of storing."""
         with self._errors():
             rows = self._connection.execute(
                 f"SELECT structure, {_LABEL_COLUMNS} FROM labels "
@@ -226,7 +237,8 @@ class LabelCache:
     @contextmanager
     def _transaction(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
         with self._errors():
-            # Claims may be lost when the power fails, labels may not; waiting for the disk takes milliseconds.
+            # Claims may be lost when the power fails, labels may not; waiting for the disk takes
+            # milliseconds.
             self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             self._connection.execute("BEGIN IMMEDIATE")
             try:

@@ -1,4 +1,4 @@
-"""How the label cache lies on disk, and what SQLite's errors mean to a user."""
+"""The tables of the label cache, and what SQLite's errors mean to a user."""
 
 import os
 import sqlite3
@@ -54,6 +54,25 @@ CREATE TABLE labels (
 )
 
 
+_NOT_WRITABLE = "it cannot be written; check the permissions of the file and its folder"
+_MAKE_ROOM = "make room, then start again: finished labels are kept"
+_REMEDIES = {
+    "locked": "another process keeps it locked; wait for that process or stop it, then start "
+    "again",
+    "full": f"the disk is full; {_MAKE_ROOM}",
+    "No space": f"the disk is full; {_MAKE_ROOM}",
+    "disk I/O": f"the disk failed or is full; {_MAKE_ROOM}",
+    "readonly": _NOT_WRITABLE,
+    "read-only": _NOT_WRITABLE,
+    "Permission": _NOT_WRITABLE,
+    "unable to open": "it cannot be opened; check that its folder exists and can be written",
+    "not a database": "it is no label cache; move it away or give another path under "
+    "labelling: cache",
+    "malformed": "it is damaged; move it away: labels whose folders were kept are collected again",
+}
+"""What to do, by a part of the message of SQLite or of the operating system."""
+
+
 def open_database(path: Path, busy_timeout_s: float) -> sqlite3.Connection:
     """Open or create the cache. Raises `LabelError` when that cannot be done safely."""
     connection = None
@@ -98,7 +117,7 @@ def _create_or_check(path: Path, connection: sqlite3.Connection) -> None:
                 connection.execute(statement)
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        # Caches of the first Entrove have no such table, and it can be lost without loss.
+        # Caches of the first Entrove have no such table; claims end with their processes anyway.
         connection.execute(claims.TABLE)
         connection.execute("COMMIT")
     except BaseException:
@@ -108,7 +127,7 @@ def _create_or_check(path: Path, connection: sqlite3.Connection) -> None:
 
 
 def network_filesystem(path: Path) -> bool:
-    """Whether `path` lies on a file system of the network, as far as Linux tells."""
+    """Whether `path` lies on a network file system, as far as Linux tells."""
     mounts = Path("/proc/mounts")
     if not mounts.exists():
         return False
@@ -126,19 +145,7 @@ def network_filesystem(path: Path) -> bool:
 def explain_database_error(path: Path, error: Exception) -> str:
     """What happened to the cache and what to do about it."""
     text = str(error)
-    remedies = {
-        "locked": "another process keeps it locked; wait for that process or stop it, then start again",
-        "full": "the disk is full; make room, then start again: finished labels are kept",
-        "No space": "the disk is full; make room, then start again: finished labels are kept",
-        "disk I/O": "the disk failed or is full; make room, then start again: finished labels are kept",
-        "readonly": "it cannot be written; check the permissions of the file and its folder",
-        "read-only": "it cannot be written; check the permissions of the file and its folder",
-        "Permission": "it cannot be written; check the permissions of the file and its folder",
-        "unable to open": "it cannot be opened; check that its folder exists and can be written",
-        "not a database": "it is no label cache; move it away or give another path under labelling: cache",
-        "malformed": "it is damaged; move it away: labels whose folders were kept are collected again",
-    }
     remedy = next(
-        (words for key, words in remedies.items() if key in text), "check the file and its disk"
+        (remedy for key, remedy in _REMEDIES.items() if key in text), "check the file and its disk"
     )
     return f"label cache {path}: {text}: {remedy}"

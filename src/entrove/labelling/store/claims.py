@@ -1,8 +1,8 @@
-"""Who is computing what: campaigns that share a cache never compute the same structure at the same time.
+"""Who is computing what, so that campaigns that share a cache compute no structure twice.
 
-A claim is a row with the process that made it and the time of its last heartbeat. It ends with the label,
-with the process, or when its heartbeats stop: a machine that lost its power releases nothing. Every function
-here runs inside a transaction of the cache.
+A claim is a row with the process that made it and the time of its last heartbeat. It ends with the
+label, with the process, or when its heartbeats stop: a machine that lost its power releases
+nothing. Every function here runs inside a transaction of the cache.
 """
 
 import os
@@ -15,7 +15,10 @@ import psutil
 HEARTBEAT_S = 60.0
 """Time between two heartbeats of a process that labels."""
 EXPIRES_AFTER_S = 600.0
-"""A claim whose last heartbeat is older is nobody's; clocks of hosts that share a cache may differ by minutes."""
+"""A claim whose last heartbeat is older has ended.
+
+Long, because the clocks of hosts that share a cache may differ by minutes.
+"""
 
 TABLE = """
 CREATE TABLE IF NOT EXISTS claims (
@@ -45,7 +48,7 @@ def take(connection: sqlite3.Connection, structure_hash: str, level_hash: str) -
 
 
 def renew(connection: sqlite3.Connection) -> None:
-    """Let the heart of every claim of this process beat."""
+    """Write the time of a heartbeat into every claim of this process."""
     connection.execute(
         "UPDATE claims SET heartbeat = ? WHERE host = ? AND pid = ?",
         (time.time(), *_this_process()),
@@ -53,7 +56,7 @@ def renew(connection: sqlite3.Connection) -> None:
 
 
 def release(connection: sqlite3.Connection, structure_hash: str, level_hash: str) -> None:
-    """Give back a claim of this process."""
+    """End a claim of this process."""
     connection.execute(
         "DELETE FROM claims WHERE structure_hash = ? AND level_hash = ? AND host = ? AND pid = ?",
         (structure_hash, level_hash, *_this_process()),
@@ -72,7 +75,7 @@ def _is_held_by_another(host: str, pid: int, heartbeat: float) -> bool:
 
 def _is_alive(pid: int) -> bool:
     try:
-        # A killed process whose parent has not looked yet still has a pid.
+        # A killed process keeps its pid until its parent has asked for its exit code.
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False

@@ -1,4 +1,4 @@
-"""Labels that were computed elsewhere with the settings of this campaign: extended XYZ or an ASE database."""
+"""Labels from elsewhere, computed with the same settings: extended XYZ or an ASE database."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,17 +10,20 @@ from ase.stress import voigt_6_to_full_3x3_stress
 
 from entrove import provenance
 from entrove.errors import LabelError
-from entrove.labelling.attempt import AttemptEnd
+from entrove.labelling.attempt import AttemptResult
 from entrove.labelling.labels import Label, Outcome
 from entrove.labelling.level_of_theory import LevelOfTheory
-from entrove.labelling.sanity import SanityLimits, find_absurdity
+from entrove.labelling.sanity import SanityLimits, find_implausible_value
 from entrove.labelling.store.cache import LabelCache
 from entrove.structures import content_hash, read_structures
 
 
 @dataclass(frozen=True)
 class ImportReport:
-    """How many labels were stored, how many were there already, and what was refused and why."""
+    """How many labels were stored, and how many were there already.
+
+    `refused` has the index in the file and the reason of each structure that was left out.
+    """
 
     stored: int
     known: int
@@ -30,12 +33,13 @@ class ImportReport:
 def import_labels(
     path: str | Path, level: LevelOfTheory, cache: LabelCache, limits: SanityLimits | None = None
 ) -> ImportReport:
-    """Put the labelled structures of a file into the cache; the caller vouches that they have this level.
+    """Put the labelled structures of a file into the cache, as labels of this level of theory.
 
-    The energy that counts is `free_energy` where the file has one: it is what forces are the
-    derivative of. Structures without energy or forces, absurd ones, and those whose own
-    `info["entrove_level_of_theory"]` says another level are refused one by one.
-    Raises `LabelError` when the file holds no usable label at all.
+    That they were computed at this level is the caller's responsibility. The energy that counts is
+    `free_energy` where the file has one: it is what forces are the derivative of. Structures
+    without energy or forces, implausible ones, and those whose own
+    `info["entrove_level_of_theory"]` names another level are refused one by one. Raises
+    `LabelError` when the file holds no usable label at all.
     """
     structures = read_structures(path)
     stored, known, refused = 0, 0, []
@@ -45,41 +49,39 @@ def import_labels(
         if present is not None and present.converged:
             known += 1
             continue
-        end, problem = _read_label(atoms, level)
-        problem = problem or find_absurdity(end, len(atoms), limits or SanityLimits())
+        result, problem = _read_label(atoms, level)
+        problem = problem or find_implausible_value(result, len(atoms), limits or SanityLimits())
         if problem:
             refused.append((index, problem))
             continue
-        cache.put(atoms, _to_label(structure_hash, level, end, Path(path), index), level)
+        cache.put(atoms, _to_label(structure_hash, level, result, Path(path), index), level)
         stored += 1
     if not stored and not known:
         raise LabelError(
-            f"{path}: none of {len(structures)} structures has a usable label (first: {refused[0][1]}); "
-            "the file needs energy (eV) and forces (eV/A), and stress (eV/A^3) where there is a cell"
+            f"{path}: none of {len(structures)} structures has a usable label (first: "
+            f"{refused[0][1]}); the file needs energy (eV) and forces (eV/A), and stress (eV/A^3) "
+            "where there is a cell"
         )
     return ImportReport(stored, known, tuple(refused))
 
 
-def _read_label(atoms: Atoms, level: LevelOfTheory) -> tuple[AttemptEnd, str]:
+def _read_label(atoms: Atoms, level: LevelOfTheory) -> tuple[AttemptResult, str]:
     results = getattr(atoms.calc, "results", {})
     energy = results.get("free_energy", results.get("energy"))
     forces, stress = results.get("forces"), results.get("stress")
-    end = AttemptEnd(
+    result = AttemptResult(
         outcome=Outcome.CONVERGED,
         energy_eV=None if energy is None else float(energy),
         forces_eV_per_A=None if forces is None else np.asarray(forces, dtype=float).tolist(),
         stress_eV_per_A3=None if stress is None else _full_stress(stress),
     )
-    stranger = str(atoms.info.get(provenance.LEVEL_OF_THEORY, level.hash))
-    if stranger != level.hash:
-        return (
-            end,
-            f"it says itself that its level of theory is {stranger}, and this one is {level.hash}",
-        )
+    own_level = str(atoms.info.get(provenance.LEVEL_OF_THEORY, level.hash))
+    if own_level != level.hash:
+        return result, f"its own level of theory is {own_level}, and this one is {level.hash}"
     missing = [name for name, value in (("energy", energy), ("forces", forces)) if value is None]
     if stress is None and atoms.pbc.all():
         missing.append("stress")
-    return end, f"it has no {missing[0]}" if missing else ""
+    return result, f"it has no {missing[0]}" if missing else ""
 
 
 def _full_stress(stress: np.ndarray) -> list[list[float]]:
@@ -88,18 +90,18 @@ def _full_stress(stress: np.ndarray) -> list[list[float]]:
 
 
 def _to_label(
-    structure_hash: str, level: LevelOfTheory, end: AttemptEnd, path: Path, index: int
+    structure_hash: str, level: LevelOfTheory, result: AttemptResult, path: Path, index: int
 ) -> Label:
     return Label(
         structure_hash=structure_hash,
         level_of_theory=level.hash,
-        outcome=end.outcome,
+        outcome=result.outcome,
         folder=f"{path.absolute()}#{index}",
-        energy_eV=end.energy_eV,
-        forces_eV_per_A=np.array(end.forces_eV_per_A, dtype=float),
+        energy_eV=result.energy_eV,
+        forces_eV_per_A=np.array(result.forces_eV_per_A, dtype=float),
         stress_eV_per_A3=None
-        if end.stress_eV_per_A3 is None
-        else np.array(end.stress_eV_per_A3, dtype=float),
+        if result.stress_eV_per_A3 is None
+        else np.array(result.stress_eV_per_A3, dtype=float),
         attempts=0,
         engine=level.engine,
         engine_version=f"imported from {path.name}",

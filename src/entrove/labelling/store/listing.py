@@ -1,4 +1,4 @@
-"""What happened to the labels of a campaign folder, and how to try quarantined ones again."""
+"""List the labels of a work folder, and release quarantined ones to be tried again."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -15,9 +15,9 @@ def list_states(
 ) -> list[LabelState]:
     """State of every label that was computed in this folder, and of the structures that are named.
 
-    Naming them also shows labels that a shared cache brought from another campaign, and those whose
-    folders were not kept. What counts is the structure and not the path that the cache remembers: a
-    campaign may be moved, or be looked at through another path.
+    Naming them also shows labels that a shared cache brought from another campaign, and those
+    whose folders were not kept. What counts is the structure and not the path that the cache
+    remembers: a campaign may be moved, or be looked at through another path.
     """
     wanted = {*structure_hashes, *_structures_in(Path(work_folder))}
     states = cache.states(read_level(work_folder), wanted)
@@ -25,7 +25,10 @@ def list_states(
 
 
 def unfinished_structures(work_folder: str | Path, cache: LabelCache) -> list[str]:
-    """Content hashes of structures with attempts in this folder and no label yet: running or interrupted."""
+    """Content hashes of structures with attempts in this folder and no label yet.
+
+    They are being labelled now, or were when the campaign was interrupted.
+    """
     finished = {state.structure_hash for state in cache.states(read_level(work_folder))}
     return sorted(_structures_in(Path(work_folder), "attempt-*") - finished)
 
@@ -35,9 +38,9 @@ def release_quarantined(
 ) -> list[LabelState]:
     """Let quarantined labels be tried again from the start; return what was released.
 
-    All of this folder, or those of the structures that are named, wherever they were computed. Their
-    attempts stay in the folder under another name. The caller sees to it that no campaign labels in this
-    folder meanwhile.
+    All of this folder, or those of the structures that are named, wherever they were computed.
+    Their attempts stay in the folder under another name. No campaign may label in this folder
+    meanwhile, which the caller has to ensure.
     """
     level = read_level(work_folder)
     named = None if structure_hashes is None else set(structure_hashes)

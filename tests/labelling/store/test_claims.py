@@ -1,4 +1,4 @@
-"""Campaigns that share a cache never compute the same structure, and a dead one holds nothing up."""
+"""Campaigns that share a cache never compute the same structure, and none waits for a dead one."""
 
 import os
 import sqlite3
@@ -16,7 +16,7 @@ from entrove.labelling.store import claims
 from entrove.labelling.store.cache import LabelCache
 from entrove.structures import content_hash
 
-HERE = Path(__file__).parent
+HELPERS = Path(__file__).parents[1]
 
 _CAMPAIGN = """
 import sys
@@ -29,7 +29,8 @@ from entrove.labelling.labeller import Labeller
 folder, name, first, last = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 arguments = {"delay_s": 0.2, "log": str(folder / "log")}
 engine = {"name": "ase", "calculator": "misbehaving:Misbehaving", "arguments": arguments}
-config = LabellingConfig.model_validate({"engine": engine, "executor": {"name": "local", "workers": 1}})
+executor = {"name": "local", "workers": 1}
+config = LabellingConfig.model_validate({"engine": engine, "executor": executor})
 with LabelCache(folder / "labels.db") as cache, Labeller(config, cache, folder / name) as labeller:
     labels = dict(labeller.label([copper(seed) for seed in range(first, last)]))
 print(sum(label.converged for label in labels.values()))
@@ -49,13 +50,13 @@ def test_two_campaigns_with_one_cache_compute_every_structure_once(tmp_path: Pat
         return subprocess.Popen(
             [sys.executable, "-c", _CAMPAIGN, str(tmp_path), name, str(first), str(last)],
             env=os.environ
-            | {"PYTHONPATH": os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])},
+            | {"PYTHONPATH": os.pathsep.join([str(HELPERS), os.environ.get("PYTHONPATH", "")])},
             stdout=subprocess.PIPE,
             text=True,
         )
 
     # Six structures are wanted by both.
-    campaigns = [start("one", 0, 10), start("other", 4, 14)]
+    campaigns = [start("first", 0, 10), start("other", 4, 14)]
     assert [campaign.communicate(timeout=120)[0].strip() for campaign in campaigns] == ["10", "10"]
     computed = Counter((tmp_path / "log").read_text().split())
     assert computed == {content_hash(copper(seed)): 1 for seed in range(14)}
@@ -66,7 +67,7 @@ def test_two_campaigns_with_one_cache_compute_every_structure_once(tmp_path: Pat
 
 @pytest.fixture
 def holder(tmp_path: Path) -> Iterator[subprocess.Popen]:
-    """Another process that has claimed a structure and lives on."""
+    """Another process that has claimed a structure and is alive."""
     process = subprocess.Popen(
         [sys.executable, "-c", _HOLDER, str(tmp_path / "labels.db")],
         stdin=subprocess.PIPE,
@@ -89,7 +90,7 @@ def test_a_claim_holds_while_its_process_lives(tmp_path: Path, holder: subproces
     with LabelCache(tmp_path / "labels.db") as cache:
         assert not cache.claim("structure", "level")
         assert cache.claim("structure", "other level")
-        cache.release_claims(["structure"], "level")  # not this process's to give back
+        cache.release_claims(["structure"], "level")  # it is not this process's claim
         assert not cache.claim("structure", "level")
         holder.kill()  # a zombie: nobody has waited for it yet
         os.waitid(os.P_PID, holder.pid, os.WEXITED | os.WNOWAIT)

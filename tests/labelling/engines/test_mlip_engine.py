@@ -5,15 +5,15 @@ import pytest
 from ase.build import bulk
 from ase.stress import voigt_6_to_full_3x3_stress
 
-from entrove.labelling.engines.mlip import Teacher
+from entrove.labelling.engines.mlip import Mlip
 from entrove.models.registry import load
 
 
-def test_a_teacher_labels_as_the_model_of_its_own_package(tmp_path: Path):
-    """SevenNet's own calculator shares no batching with what the teacher runs; both compute in float32."""
+def test_an_engine_labels_as_the_model_of_its_own_package(tmp_path: Path):
+    """SevenNet's own calculator shares no batching with the engine; both compute in float32."""
     atoms = bulk("NaCl", "rocksalt", a=5.6, cubic=True)
     atoms.rattle(0.1, rng=np.random.default_rng(3))
-    label = Teacher(model="7net-0").compute(atoms, tmp_path, 0)
+    label = Mlip(model="7net-0").compute(atoms, tmp_path, 0)
     atoms.calc = load("7net-0", device="cpu").calculator()
     assert label.energy_eV == pytest.approx(atoms.get_potential_energy(), abs=1e-4)
     np.testing.assert_allclose(label.forces_eV_per_A, atoms.get_forces(), atol=1e-4)

@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
+from espresso_program import PSEUDOPOTENTIALS, needs_espresso
 from gpaw import GPAW as GPAW_PROGRAM
 from gpaw import PW, FermiDirac
 
 from entrove.errors import LabelError
-from entrove.labelling.attempt import Attempt, AttemptEnd, describe_atoms
+from entrove.labelling.attempt import Attempt, AttemptResult
 from entrove.labelling.engines.base import Engine
 from entrove.labelling.engines.cp2k import Cp2k
 from entrove.labelling.engines.espresso import Espresso
@@ -25,18 +26,15 @@ from entrove.labelling.engines.gpaw import Gpaw
 from entrove.labelling.execution import worker
 from entrove.labelling.labels import Outcome
 
-PSEUDOPOTENTIALS = Path("/usr/share/espresso/pseudo")
-needs_espresso = pytest.mark.skipif(
-    shutil.which("pw.x") is None or not (PSEUDOPOTENTIALS / "Si.pbe-rrkj.UPF").exists(),
-    reason="Quantum ESPRESSO with its example pseudopotentials is not installed "
-    "(Debian: quantum-espresso quantum-espresso-data)",
-)
 needs_cp2k = pytest.mark.skipif(
     shutil.which("cp2k.psmp") is None, reason="CP2K is not installed (Debian: cp2k cp2k-data)"
 )
 
 RYDBERG_eV, BOHR_A = 13.60569193, 0.52917721
-"""CODATA 2006, which Quantum ESPRESSO and the reader of its output use: later values move energies by 2e-5 eV."""
+"""CODATA 2006, which Quantum ESPRESSO and the reader of its output use.
+
+Later values move energies by 2e-5 eV.
+"""
 
 GPAW = Gpaw(cutoff_eV=250.0, kpoint_spacing_per_A=1.0)
 ESPRESSO = Espresso(
@@ -60,21 +58,22 @@ def _no_engine_left() -> Iterator[None]:
     worker._stop_current()
 
 
-def attempt(engine: Engine, folder: Path, rung: int = 0) -> AttemptEnd:
+def attempt(engine: Engine, folder: Path, rung: int = 0) -> AttemptResult:
     atoms = silicon()
-    return worker.run_attempt(
-        Attempt(
-            folder=str(folder),
+    return worker.run_in_engine_process(
+        Attempt.of(
+            atoms,
+            np.arange(len(atoms)),
+            folder=folder,
             engine=engine.model_dump_json(),
             rung=rung,
             time_limit_s=300.0,
-            **describe_atoms(atoms, np.arange(len(atoms))),
         )
     )
 
 
 def hand_counted_kpoints(atoms: Atoms, spacing_per_A: float) -> tuple[int, int, int]:
-    """2 pi |a_j x a_k| / V is the length of a reciprocal vector; a spacing is at most `spacing_per_A`."""
+    """2 pi |a_j x a_k| / V is the length of a reciprocal vector; no spacing exceeds the given."""
     a, b, c = atoms.cell.array
     volume = abs(np.dot(a, np.cross(b, c)))
     lengths = [
@@ -129,7 +128,7 @@ def test_gpaw_forces_are_derivatives_of_the_energy_that_is_stored(tmp_path: Path
 
 @pytest.mark.gpaw
 def test_gpaw_starts_from_the_moments_that_are_given(tmp_path: Path):
-    """A hydrogen atom: with its spin 1 eV (1.1 eV in PBE at convergence) below the spin-paired solution."""
+    """A hydrogen atom: its spin lowers the energy by 1 eV (1.1 eV in PBE at convergence)."""
     atoms = Atoms("H", cell=[4.0, 4.5, 5.0], pbc=True)
     paired = Gpaw(cutoff_eV=200.0, kpoint_spacing_per_A=2.0)
     polarised = paired.model_copy(update={"spin_polarised": True, "magnetic_moments": {"H": 1.0}})
@@ -279,7 +278,7 @@ def test_a_missing_pseudopotential_is_named(tmp_path: Path):
 @needs_cp2k
 @needs_espresso
 def test_cp2k_and_espresso_agree_on_forces(tmp_path: Path):
-    """Two codes, two basis sets, one functional: what is left is a coarse cutoff, some 0.05 eV/A."""
+    """Two codes, two basis sets, one functional: a coarse cutoff leaves some 0.05 eV/A."""
     CP2K.check_available()
     ours = attempt(CP2K, tmp_path / "cp2k")
     theirs = attempt(ESPRESSO, tmp_path / "espresso")

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import slurm_cluster
 from ase.build import bulk
+from espresso_program import PSEUDOPOTENTIALS, needs_espresso
 from misbehaving import copper
-from test_dft_engines import PSEUDOPOTENTIALS, needs_espresso
 
 from entrove.errors import LabelError
 from entrove.labelling.attempt import Attempt
@@ -19,7 +19,8 @@ from entrove.labelling.config import (
     ParslExecution,
     SlurmExecution,
 )
-from entrove.labelling.execution.executor import AttemptExecutor, count_workers, parsl_config
+from entrove.labelling.execution.executor import AttemptExecutor
+from entrove.labelling.execution.parsl_config import count_workers, parsl_config
 from entrove.labelling.labeller import Labeller
 from entrove.labelling.labels import Outcome
 from entrove.labelling.store.cache import LabelCache
@@ -76,7 +77,7 @@ def test_slurm_settings_reach_the_job(tmp_path: Path):
 
 
 class _Recorder(AttemptExecutor):
-    """Stands for workers that never finish: it counts what they are handed."""
+    """Stands for workers that never finish: it counts what they are given."""
 
     running = True
 
@@ -100,18 +101,18 @@ def test_every_worker_of_a_large_cluster_has_a_label_and_another_one_waiting(
     capacity: int,
     expected: int,
 ):
-    class NothingToHandOutError(Exception):
+    class StoppedError(Exception):
         pass
 
     def stop(*_: object) -> str:
-        raise NothingToHandOutError
+        raise StoppedError
 
     recorder = _Recorder(capacity, tmp_path)
-    monkeypatch.setattr(Labeller, "_wait_for_one", stop)
+    monkeypatch.setattr(Labeller, "_wait_for_attempt", stop)
     with (
         LabelCache(tmp_path / "labels.db") as cache,
         Labeller(misbehaving_config(), cache, tmp_path / "work", recorder) as labeller,
-        pytest.raises(NothingToHandOutError),
+        pytest.raises(StoppedError),
     ):
         next(labeller.label([copper(seed) for seed in range(450)]))
     assert recorder.submitted == expected
@@ -195,7 +196,7 @@ def test_a_slurm_job_runs_espresso_under_mpirun(tmp_path: Path, cluster: dict[st
 @pytest.mark.slurm
 @pytest.mark.gpaw
 @pytest.mark.timeout(900)
-def test_slurm_labels_silicon_loses_a_job_to_scancel_and_carries_on(
+def test_slurm_labels_silicon_loses_a_job_to_scancel_and_continues(
     tmp_path: Path, cluster: dict[str, str]
 ):
     config = LabellingConfig.model_validate(
@@ -231,7 +232,7 @@ def test_slurm_labels_silicon_loses_a_job_to_scancel_and_carries_on(
         assert second_job != first_job
     assert sorted(index for index, _ in collected) == list(range(5))
     assert all(label.outcome is Outcome.CONVERGED for _, label in collected)
-    # The labeller gives its jobs back.
+    # The labeller ends its jobs.
     deadline = time.monotonic() + 30
     while slurm_cluster.run("squeue", "-h", "-t", "running", "-o", "%i", environment=cluster):
         assert time.monotonic() < deadline

@@ -1,4 +1,4 @@
-"""A disk that is full or cannot be written stops labelling with a clear message, and nothing is lost."""
+"""A full or read-only disk stops labelling with a clear message, and nothing is lost."""
 
 import contextlib
 import subprocess
@@ -9,7 +9,7 @@ import pytest
 from misbehaving import copper
 
 from entrove.errors import LabelError
-from entrove.labelling.attempt import Attempt, AttemptEnd, AttemptFolder, describe_atoms
+from entrove.labelling.attempt import Attempt, AttemptFolder, AttemptResult
 from entrove.labelling.execution import worker
 from entrove.labelling.execution.executor import AttemptExecutor
 from entrove.labelling.labeller import Labeller
@@ -40,7 +40,7 @@ def fill_disk(ballast: Path) -> None:
             handle.write(b"0" * 4096)
 
 
-def test_a_full_disk_stops_labelling_and_room_lets_it_go_on(
+def test_a_full_disk_stops_labelling_and_with_room_it_continues(
     small_disk: Path, tmp_path: Path, workers: AttemptExecutor, misbehaving_config
 ):
     structures = [copper(seed) for seed in range(6)]
@@ -65,20 +65,21 @@ def test_a_failure_on_a_full_disk_is_not_the_structures_fault(
     folder = small_disk / "attempt-1"
     folder.mkdir()
     atoms = copper(0, "not_converged")
-    attempt = Attempt(
-        folder=str(folder),
+    attempt = Attempt.of(
+        atoms,
+        canonical_order(atoms),
+        folder=folder,
         engine=misbehaving_config().engine.model_dump_json(),
         rung=0,
         time_limit_s=60.0,
-        **describe_atoms(atoms, canonical_order(atoms)),
     )
     (small_disk / "ballast").write_bytes(b"0" * 470_000)
     try:
-        end = worker.run_attempt(attempt)
+        end = worker.run_in_engine_process(attempt)
     finally:
         worker._stop_current()
     assert "cannot be written" in end.trouble
-    assert AttemptEnd.read(folder) is None
+    assert AttemptResult.read(folder) is None
 
 
 def test_a_folder_that_cannot_be_made_is_a_clear_error(tmp_path: Path, misbehaving_config):

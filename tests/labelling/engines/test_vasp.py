@@ -1,7 +1,8 @@
-"""VASP's engine with stored outputs in VASP's formats: see vasp_outputs/README.md for what they are.
+"""VASP's engine with stored outputs in VASP's formats, see vasp_outputs/README.md.
 
 The command copies the stored files to where VASP would have written them, so everything but VASP
-itself is exercised: inputs, sorting of species, units, signs, and how it is told that it converged.
+itself is exercised: inputs, sorting of species, units, signs, and how it is told that it
+converged.
 """
 
 from pathlib import Path
@@ -12,9 +13,9 @@ from ase import Atoms
 from ase.units import GPa
 
 from entrove.errors import LabelError
-from entrove.labelling.attempt import Attempt, AttemptEnd, describe_atoms
+from entrove.labelling.attempt import Attempt, AttemptResult
 from entrove.labelling.engines.vasp import Vasp
-from entrove.labelling.execution.engine_process import run_attempt
+from entrove.labelling.execution.engine_process import run_engine
 from entrove.labelling.labels import Outcome
 
 STORED = Path(__file__).parent / "vasp_outputs"
@@ -42,8 +43,11 @@ def run(
     vasprun: str = "vasprun.xml",
     rung: int = 0,
     **settings: object,
-) -> AttemptEnd:
-    copies = f"cp '{STORED}/{outcar}' OUTCAR; cp '{STORED}/CONTCAR' .; cp '{STORED}/{vasprun}' vasprun.xml"
+) -> AttemptResult:
+    copies = (
+        f"cp '{STORED}/{outcar}' OUTCAR; cp '{STORED}/CONTCAR' .; "
+        f"cp '{STORED}/{vasprun}' vasprun.xml"
+    )
     engine = Vasp.model_validate(
         {
             "potential_folder": potentials,
@@ -55,14 +59,15 @@ def run(
     )
     folder.mkdir()
     atoms = salt()
-    attempt = Attempt(
-        folder=str(folder),
+    attempt = Attempt.of(
+        atoms,
+        np.arange(4),
+        folder=folder,
         engine=engine.model_dump_json(),
         rung=rung,
         time_limit_s=60.0,
-        **describe_atoms(atoms, np.arange(4)),
     )
-    return run_attempt(engine, "", attempt)
+    return run_engine(engine, "", attempt)
 
 
 def test_a_converged_run_is_read_in_our_order_units_and_signs(

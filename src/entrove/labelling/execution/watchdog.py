@@ -1,4 +1,4 @@
-"""Tie a command to the life of the campaign: `python -m entrove.labelling.execution.tether OWNER COMMAND...`.
+"""End a command when its campaign is gone: `python -m ...execution.watchdog OWNER COMMAND...`.
 
 Parsl's processes outlive a campaign that is killed with SIGKILL: its interchange for good, its
 workers for two minutes, each keeping a core busy with a label that nobody waits for. This program
@@ -10,14 +10,22 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 
 POLL_S = 0.2
+
+
+def with_watchdog(command: Sequence[str]) -> list[str]:
+    """The command that runs `command` and ends it when this process is gone."""
+    watchdog = [sys.executable, "-m", "entrove.labelling.execution.watchdog"]
+    return [*watchdog, str(os.getpid()), *command]
 
 
 def main(arguments: list[str]) -> int:
     """Run the command until it ends, the owner is gone, or SIGTERM; return its exit code."""
     owner, command = int(arguments[0]), arguments[1:]
-    # Ctrl-C in a terminal reaches the whole process group; only the campaign decides what it means.
+    # Ctrl-C in a terminal reaches the whole process group; only the campaign decides what it
+    # means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _raise_exit)
     process = subprocess.Popen(command, start_new_session=True)

@@ -68,7 +68,7 @@ def test_structures_without_a_usable_label_are_refused_one_by_one(tmp_path: Path
     assert [index for index, _ in report.refused] == [1, 2, 3, 4]
     assert "it has no energy" in report.refused[0][1]
     assert "is above the limit" in report.refused[1][1]
-    assert "it says itself that its level of theory is 0123456789abcdef" in report.refused[2][1]
+    assert "its own level of theory is 0123456789abcdef" in report.refused[2][1]
     assert "it has no stress" in report.refused[3][1]
 
 

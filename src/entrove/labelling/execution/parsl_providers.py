@@ -1,15 +1,17 @@
-"""Parsl's view of this machine: worker pools as child processes, ended together with the campaign."""
+"""Where Parsl starts its worker pools: as child processes on this machine, or as Slurm jobs."""
 
 import os
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from parsl.jobs.states import JobState, JobStatus
+from parsl.providers import SlurmProvider
 from parsl.providers.base import ExecutionProvider
 from parsl.utils import RepresentationMixin
+
+from entrove.labelling.execution.watchdog import with_watchdog
 
 
 class LocalProcesses(ExecutionProvider, RepresentationMixin):
@@ -23,7 +25,7 @@ class LocalProcesses(ExecutionProvider, RepresentationMixin):
         self.environment = environment
         self.nodes_per_block = 1
         self.init_blocks = 1
-        # Idle workers stay until the executor stops: taking them away and bringing them back costs seconds.
+        # Idle workers stay until the executor stops: stopping and starting them costs seconds.
         self.min_blocks = 1
         self.max_blocks = max_blocks
         self.parallelism = 1.0
@@ -48,7 +50,7 @@ class LocalProcesses(ExecutionProvider, RepresentationMixin):
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
             process = subprocess.Popen(
-                tethered(["/bin/sh", "-c", command]),
+                with_watchdog(["/bin/sh", "-c", command]),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -71,9 +73,23 @@ class LocalProcesses(ExecutionProvider, RepresentationMixin):
         return [True for _ in job_ids]
 
 
-def tethered(command: Sequence[str]) -> list[str]:
-    """The command that runs `command` and ends it when this process is gone."""
-    return [sys.executable, "-m", "entrove.labelling.execution.tether", str(os.getpid()), *command]
+class PolledSlurm(SlurmProvider):
+    """Slurm jobs whose state is asked for every `poll_s` seconds (Parsl itself: every minute)."""
+
+    def __init__(self, poll_s: int, **settings: Any):
+        super().__init__(**settings)
+        self.poll_s = poll_s
+
+    def __repr__(self) -> str:
+        return (
+            f"PolledSlurm(poll_s={self.poll_s}, partition={self.partition!r}, "
+            f"walltime={self.walltime!r})"
+        )
+
+    @property
+    def status_polling_interval(self) -> int:
+        """Seconds between two looks at the queue."""
+        return self.poll_s
 
 
 def _status_of(process: subprocess.Popen) -> JobStatus:

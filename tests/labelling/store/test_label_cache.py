@@ -28,7 +28,7 @@ def test_a_label_is_found_for_any_atom_order_and_any_periodic_image(tmp_path: Pa
             asked.positions += rng.integers(-40, 41, (len(atoms), 3)) @ atoms.cell.array
             found = cache.get(asked, LEVEL)
             assert found is not None
-            # Each force names its atom by the fractional coordinates; images differ by rounding only.
+            # Each force names its atom by its fractional coordinates; images differ by rounding.
             fractions = asked.get_scaled_positions(wrap=True)
             distance = found.forces_eV_per_A - fractions
             np.testing.assert_allclose(distance - np.round(distance), 0.0, atol=1e-10)
@@ -68,7 +68,7 @@ def test_levels_of_theory_do_not_see_each_other(tmp_path: Path):
             cache.put(atoms, label_of(atoms, LEVEL), OTHER_LEVEL)
 
 
-def test_a_paid_label_is_never_overwritten_but_a_failure_is(tmp_path: Path):
+def test_a_converged_label_is_never_overwritten_but_a_failure_is(tmp_path: Path):
     atoms = salt(0)
     with LabelCache(tmp_path / "labels.db") as cache:
         cache.put(atoms, label_of(atoms, outcome=Outcome.TIMED_OUT), LEVEL)
@@ -93,7 +93,9 @@ def test_a_quarantined_label_has_nothing_to_attach(tmp_path: Path):
 
 def test_campaigns_share_one_file_at_the_same_time(tmp_path: Path):
     path = tmp_path / "labels.db"
-    script = "import sys; from stored_labels import *; store_many(Path({path!r}), range({start}, {start} + 20))"
+    script = (
+        "from stored_labels import *; store_many(Path({path!r}), range({start}, {start} + 20))"
+    )
     writers = [
         subprocess.Popen([sys.executable, "-c", script.format(path=str(path), start=start)])
         for start in (0, 10, 20)
@@ -170,7 +172,7 @@ except LabelError as error:
 
 
 def test_a_full_disk_loses_nothing_that_was_stored(tmp_path: Path):
-    """The limit on the size of files stands for the disk: SQLite gets the same kind of write error."""
+    """The limit on the size of files stands for the disk: SQLite gets the same write error."""
     path = tmp_path / "labels.db"
     script = _FILL.format(path=str(path))
     finished = subprocess.run(

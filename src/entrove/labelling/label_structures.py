@@ -1,0 +1,75 @@
+"""Label a list of structures without a campaign."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from ase import Atoms
+
+from entrove.labelling.checks import check_engine, check_executor
+from entrove.labelling.config import LabellingConfig
+from entrove.labelling.engines.base import Engine
+from entrove.labelling.labeller import Labeller
+from entrove.labelling.labels import Label
+from entrove.labelling.store.cache import LabelCache
+from entrove.structures import species_of
+
+CACHE_FILE = "labels.sqlite"
+"""Name of the label cache in the work folder, where no other is given."""
+
+
+def label(
+    structures: Sequence[Atoms],
+    engine: LabellingConfig | Engine,
+    *,
+    folder: str | Path,
+    cache: str | Path | None = None,
+    species: Iterable[str] | None = None,
+) -> list[Label]:
+    """Label structures without a campaign.
+
+    What a call that was interrupted had finished is not computed again by the next one with the
+    same arguments: labels come from the cache, finished attempts from `folder`.
+
+    Args:
+        structures: What to label. Equal structures are computed once.
+        engine: The engine, run by two workers on this machine; or a configuration with everything
+            that a campaign has under its key `labelling`.
+        folder: Work folder, which keeps the engine's files. All labels in it have one level of
+            theory.
+        cache: SQLite file that remembers every label, and may be shared with campaigns; by default
+            the one that the configuration names, else `labels.sqlite` in `folder`.
+        species: Chemical symbols of everything that will ever have this level of theory; by
+        default
+            those of `structures`. GPAW's and VASP's data files of these elements are part of it.
+
+    Returns:
+        One label per structure, in their order: energies in eV, forces in eV/A, stress in eV/A^3.
+        Not all need be converged: look at `Label.outcome`, and use `Label.attach` for the others.
+
+    Raises:
+        LabelError: The engine or the executor cannot be used here, `folder` belongs to another
+            level of theory, or the machine fails while labelling (disk full, say).
+
+    >>> import tempfile
+    >>> from ase.build import bulk
+    >>> from entrove.labelling.engines.ase import AseCalculator
+    >>> copper = bulk("Cu", cubic=True)
+    >>> emt = AseCalculator(calculator="ase.calculators.emt:EMT")
+    >>> (found,) = label([copper], emt, folder=tempfile.mkdtemp())
+    >>> found.outcome.value, round(found.attach(copper).get_potential_energy(), 3)
+    ('converged', -0.023)
+    """
+    config = engine if isinstance(engine, LabellingConfig) else _with_engine(engine)
+    symbols = list(species_of(structures) if species is None else species)
+    config = config.resolved_against(Path.cwd())
+    check_executor(config)
+    check_engine(config, symbols)
+    config = config.model_copy(update={"engine": config.engine.bound_to(symbols)})
+    cache_path = cache or config.cache or Path(folder) / CACHE_FILE
+    with LabelCache(cache_path) as labels, Labeller(config, labels, folder) as labeller:
+        found = dict(labeller.label(structures))
+    return [found[index] for index in range(len(structures))]
+
+
+def _with_engine(engine: Engine) -> LabellingConfig:
+    return LabellingConfig.model_validate({"engine": engine})

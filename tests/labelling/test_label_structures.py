@@ -1,0 +1,100 @@
+"""`entrove.labelling.label`: structures in, labels out, without a campaign."""
+
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase.calculators.emt import EMT
+from misbehaving import copper
+from stored_labels import salt
+
+from entrove.errors import LabelError
+from entrove.labelling import LabelCache, LevelOfTheory, Outcome, label
+from entrove.labelling.engines import AseCalculator
+
+COUNTING = AseCalculator(calculator="misbehaving:Misbehaving")
+
+
+def counting(log: Path) -> AseCalculator:
+    """EMT that writes a line into `log` for each calculation."""
+    return COUNTING.model_copy(update={"arguments": {"log": str(log)}})
+
+
+def test_labels_come_in_the_order_of_the_structures_and_are_the_calculators(tmp_path: Path):
+    structures = [copper(seed) for seed in (3, 1, 2, 1)]
+    structures[3] = structures[3][::-1]
+    labels = label(structures, counting(tmp_path / "log"), folder=tmp_path / "labels")
+    assert len(labels) == 4
+    for atoms, found in zip(structures, labels, strict=True):
+        direct = atoms.copy()
+        direct.calc = EMT()
+        labelled = found.attach(atoms)
+        # The same code on the same numbers: only the sum over neighbours can differ.
+        assert labelled.get_potential_energy() == pytest.approx(
+            direct.get_potential_energy(), abs=1e-10
+        )
+        np.testing.assert_allclose(labelled.get_forces(), direct.get_forces(), atol=1e-10)
+        np.testing.assert_allclose(labelled.get_stress(), direct.get_stress(), atol=1e-10)
+    # The second and the last one are the same structure.
+    assert len((tmp_path / "log").read_text().split()) == 3
+
+
+def test_a_second_call_computes_only_what_is_new(tmp_path: Path):
+    log, cache = tmp_path / "log", tmp_path / "shared.sqlite"
+    engine = counting(log)
+    label([copper(0), copper(1)], engine, folder=tmp_path / "first", cache=cache)
+    again = label([copper(1), copper(2)], engine, folder=tmp_path / "second", cache=cache)
+    assert [found.converged for found in again] == [True, True]
+    assert max(Counter(log.read_text().split()).values()) == 1
+    with LabelCache(cache) as stored:
+        assert len(stored.states(LevelOfTheory.of(engine))) == 3
+    # Nothing is left to compute, so no worker is started.
+    label([copper(2)], engine, folder=tmp_path / "third", cache=cache)
+    assert not (tmp_path / "third" / "runinfo").exists()
+
+
+def test_a_configuration_may_be_given_and_a_failure_is_a_label(tmp_path: Path, misbehaving_config):
+    config = misbehaving_config(
+        settings={"cache": str(tmp_path / "own.sqlite"), "executor": {"name": "local"}}
+    )
+    fine, failed = label(
+        [copper(0), copper(1, "not_converged")], config, folder=tmp_path / "labels"
+    )
+    assert fine.converged
+    assert failed.outcome is Outcome.NOT_CONVERGED
+    assert "120 steps were not enough" in failed.cause
+    assert (tmp_path / "own.sqlite").is_file()
+    assert not (tmp_path / "labels" / "labels.sqlite").exists()
+
+
+def test_elements_that_the_engine_does_not_know_are_named_before_anything_runs(tmp_path: Path):
+    engine = AseCalculator(calculator="ase.calculators.emt:EMT", species=["Cu"])
+    with pytest.raises(LabelError, match="the engine 'ase' has no data for Na, Cl; choose"):
+        label([copper(0), salt(0)], engine, folder=tmp_path / "labels")
+    assert not (tmp_path / "labels").exists()
+
+
+@pytest.mark.gpaw
+def test_the_level_of_theory_is_that_of_all_elements_that_are_named(tmp_path: Path):
+    """A folder and its cache can be used for silicon first and for other elements later."""
+    from entrove.labelling.engines import Gpaw
+
+    engine = Gpaw(cutoff_eV=200.0)
+    label([], engine, folder=tmp_path / "labels", species=["Si", "C"])
+    label([], engine, folder=tmp_path / "labels", species=["C", "Si"])
+    with pytest.raises(LabelError, match=r"another level of theory .*dataset_hashes"):
+        label([], engine, folder=tmp_path / "labels", species=["Si"])
+
+
+def test_the_package_is_light_until_it_is_used():
+    script = (
+        "import sys, entrove.labelling; "
+        "print([name for name in ('ase', 'torch', 'parsl', 'pydantic') if name in sys.modules])"
+    )
+    finished = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert finished.stdout.strip() == "[]"
