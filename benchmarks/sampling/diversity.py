@@ -27,7 +27,7 @@ from entrove.sampling.pools.random_md import run_plain_md
 from entrove.sampling.relax import relax_at_pressure
 from entrove.sampling.walkers.grid import Start, plan_walkers
 from entrove.selection.farthest_point import select_farthest
-from entrove.selection.select import select
+from entrove.selection.from_structures import select
 
 HERE = Path(__file__).parent
 IMAGE = HERE.parents[1] / "docs/images/diversity.png"

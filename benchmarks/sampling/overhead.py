@@ -27,7 +27,7 @@ from entrove.sampling.pools.entropy_md import advance, begin
 from entrove.sampling.walkers.checkpoint import save_walkers
 from entrove.sampling.walkers.grid import Start, plan_walkers
 from entrove.sampling.walkers.stepping import Stepper
-from entrove.selection.select import select
+from entrove.selection.from_structures import select
 
 ROUNDS = 30
 CHUNKS, CHUNK_STEPS, SNAPSHOT_EVERY, ADMITTED = 2, 40, 20, 16

@@ -27,9 +27,9 @@ _PUBLIC = {
     "EntropyCalculator": "entrove.sampling.bias.calculator",
     "EntropyDataset": "entrove.entropy.dataset",
     "EntroveError": "entrove.errors",
-    "fingerprint": "entrove.fingerprints.fingerprint",
+    "fingerprint": "entrove.fingerprints.from_structures",
     "load_model": "entrove.training.bundle",
-    "select": "entrove.selection.select",
+    "select": "entrove.selection.from_structures",
 }
 
 __all__ = [  # loaded on first use, below

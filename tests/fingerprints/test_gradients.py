@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 
-from entrove.fingerprints.fingerprint import fingerprint
+from entrove.fingerprints.from_structures import fingerprint
 
 STEP = 2e-5
 # Fourth-order differences: rounding ~ 1e-16 * 50 / STEP ~ 2e-10; truncation grows where two eigenvalues nearly

@@ -11,7 +11,7 @@ from entrove import threads
 from entrove.fingerprints import gom
 from entrove.fingerprints.batching import to_state
 from entrove.fingerprints.config import FingerprintConfig
-from entrove.fingerprints.fingerprint import fingerprint
+from entrove.fingerprints.from_structures import fingerprint
 from entrove.fingerprints.gom import GaussianOverlap
 
 # Eigenvalues are of order one; sums of some hundred rounded terms.

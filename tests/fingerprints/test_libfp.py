@@ -8,7 +8,7 @@ from ase import Atoms
 
 from entrove.fingerprints.batching import to_state
 from entrove.fingerprints.config import FingerprintConfig
-from entrove.fingerprints.fingerprint import fingerprint
+from entrove.fingerprints.from_structures import fingerprint
 from entrove.fingerprints.gom import GaussianOverlap
 
 DATA = Path(__file__).parent / "data"

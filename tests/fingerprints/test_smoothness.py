@@ -7,7 +7,7 @@ import torch
 from ase import Atoms
 from ase.build import bulk
 
-from entrove.fingerprints.fingerprint import fingerprint
+from entrove.fingerprints.from_structures import fingerprint
 from entrove.fingerprints.spectrum import average_over_clusters
 
 

@@ -1,16 +1,45 @@
-"""How much a configuration adds: entropies of feature rows, their gradients, and the dataset's memory.
+"""How much a configuration adds: entropies of features, their gradients, and a growing dataset.
 
-The files in the order of the method::
+Read in this order:
 
-    rows         features of a batch -> rows per species (every atom, or the mean of a configuration)
-    moments      count, sum and sum of outer products of rows: all that a dataset remembers
-    whitening    frozen mean and scale per species, from an unbiased reference run
-    logdet       ln det(1 + W W^T) of many configurations at once, with its gradient
-    local        nearest-neighbour entropy of one configuration
-    covariance   the paper's ln det of the normalised covariance
-    information  the information gain, never negative and submodular
-    functional   what the bias of a walker asks of any of these
-    featurise    structures, streamed, -> batches of features
-    storage      the file of a dataset
-    dataset      EntropyDataset, the front door
+    config.py       settings
+    dataset.py      `EntropyDataset`: add, remove, gain, bias
+    functional.py   what every entropy offers; `Bias`: an entropy with its feature map
+    information.py  the information gain, never negative and submodular
+    covariance.py   the paper's ln det of the normalised covariance
+    local.py        nearest-neighbour entropy of one configuration, without a dataset
+
+What these are made of:
+
+    batches.py      structures, streamed, to batches of features
+    rows.py         features to rows per species: one per atom, or per configuration
+    moments.py      count, sum and sum of outer products of rows: all that a dataset remembers
+    whitening.py    frozen mean and scale per species, from an unbiased reference run
+    logdet.py       ln det(1 + W W^T) of many configurations at once, with its gradient
+    storage.py      the file of a dataset
 """
+
+import importlib
+from typing import Any
+
+_PUBLIC = {
+    "Bias": "entrove.entropy.functional",
+    "Entropy": "entrove.entropy.functional",
+    "EntropyConfig": "entrove.entropy.config",
+    "EntropyDataset": "entrove.entropy.dataset",
+    "LocalEntropy": "entrove.entropy.local",
+}
+
+__all__ = ["Bias", "Entropy", "EntropyConfig", "EntropyDataset", "LocalEntropy"]
+# loaded on first use, below
+
+
+def __getattr__(name: str) -> Any:
+    # Loaded on first use: torch takes seconds.
+    if name in _PUBLIC:
+        return getattr(importlib.import_module(_PUBLIC[name]), name)
+    raise AttributeError(f"module 'entrove.entropy' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

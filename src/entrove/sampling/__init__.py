@@ -1,0 +1,66 @@
+"""Where candidates come from: biased molecular dynamics, ordered cells, anchors, a hold-out.
+
+Read in this order:
+
+    config.py      settings
+    candidates.py  `Candidate`: a structure with its provenance, and files of candidates
+    bias/          a model plus the entropy bias, for batches and for ASE
+    walkers/       many biased trajectories in one batch: dynamics, guards, restarts, checkpoints
+    pools/         the pools of candidates that a campaign selects from
+    relax.py       positions and cell at a pressure, many structures at once
+
+Below them: batch.py (structures to one batch, sums over its systems) and precision.py (dynamics in
+double precision over models of any precision).
+"""
+
+import importlib
+from typing import Any
+
+_PUBLIC = {
+    "Candidate": "entrove.sampling.candidates",
+    "EntropyBias": "entrove.sampling.bias.entropy_bias",
+    "EntropyCalculator": "entrove.sampling.bias.calculator",
+    "Exploration": "entrove.sampling.pools.entropy_md",
+    "SamplingConfig": "entrove.sampling.config",
+    "Start": "entrove.sampling.walkers.grid",
+    "advance": "entrove.sampling.pools.entropy_md",
+    "begin": "entrove.sampling.pools.entropy_md",
+    "generate_anchors": "entrove.sampling.pools.anchors",
+    "generate_hold_out": "entrove.sampling.pools.hold_out",
+    "generate_ordered": "entrove.sampling.pools.ordered",
+    "plan_walkers": "entrove.sampling.walkers.grid",
+    "read_candidates": "entrove.sampling.candidates",
+    "relax_at_pressure": "entrove.sampling.relax",
+    "run_plain_md": "entrove.sampling.pools.random_md",
+    "write_candidates": "entrove.sampling.candidates",
+}
+
+__all__ = [  # loaded on first use, below
+    "Candidate",
+    "EntropyBias",
+    "EntropyCalculator",
+    "Exploration",
+    "SamplingConfig",
+    "Start",
+    "advance",
+    "begin",
+    "generate_anchors",
+    "generate_hold_out",
+    "generate_ordered",
+    "plan_walkers",
+    "read_candidates",
+    "relax_at_pressure",
+    "run_plain_md",
+    "write_candidates",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # Loaded on first use: torch takes seconds.
+    if name in _PUBLIC:
+        return getattr(importlib.import_module(_PUBLIC[name]), name)
+    raise AttributeError(f"module 'entrove.sampling' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,14 +1,37 @@
-"""Which candidates are worth a label: greedy selection against everything the dataset holds already.
+"""Which candidates are worth a label: greedy selection, given what the dataset holds already.
 
-The files in the order of the method::
+Read in this order:
 
-    config          settings
-    result          Selection, Rejection: what comes out
-    pool            candidates as feature rows, streamed in
-    gains           what candidates would add, many at once, while the dataset grows pick by pick
-    duplicates      equal structures by content, near-equal ones by features
-    quotas          places reserved for each pool
-    greedy          lazy greedy (information gain) and plain greedy (paper)
-    farthest_point  the control arm: farthest-point sampling
-    front_door      select()
+    config.py           settings
+    from_structures.py  `select`: structures in, a `Selection` out
+    result.py           `Selection`: picks, gains, and why the others were left out
+    greedy.py           lazy greedy (information gain) and plain greedy (paper)
+    gains.py            what many candidates would add, while the dataset grows
+    duplicates.py       equal structures by content, near-equal ones by features
+    quotas.py           places reserved for each pool
+    pool.py             candidates as feature rows, streamed
+    farthest_point.py   the control arm: farthest-point sampling
 """
+
+import importlib
+from typing import Any
+
+_PUBLIC = {
+    "Selection": "entrove.selection.result",
+    "SelectionConfig": "entrove.selection.config",
+    "select": "entrove.selection.from_structures",
+    "select_farthest": "entrove.selection.farthest_point",
+}
+
+__all__ = ["Selection", "SelectionConfig", "select", "select_farthest"]  # loaded on first use
+
+
+def __getattr__(name: str) -> Any:
+    # Loaded on first use: torch takes seconds.
+    if name in _PUBLIC:
+        return getattr(importlib.import_module(_PUBLIC[name]), name)
+    raise AttributeError(f"module 'entrove.selection' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

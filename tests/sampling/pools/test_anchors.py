@@ -1,14 +1,8 @@
 """Pool of anchors, the control arm, the hold-out, and the loop over chunks."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
 from cheap_models import Springs, argon, lennard_jones
 
 from entrove.entropy.dataset import EntropyDataset

@@ -1,18 +1,15 @@
-import sys
+"""Pool of ordered cells: what is kept, what is dropped and why, and the model that orders."""
+
 from collections import Counter
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from ase import Atoms
 from ase.build import bulk
-from torch_sim.models.lennard_jones import LennardJonesModel
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
 from cheap_models import ARGON_SIGMA_A, argon, lennard_jones
+from torch_sim.models.lennard_jones import LennardJonesModel
 
 from entrove.features import AtomFeatures
 from entrove.fingerprints.config import FingerprintConfig
