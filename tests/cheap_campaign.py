@@ -20,12 +20,11 @@ from entrove.campaign import loop
 from entrove.campaign.configuration.check import CheckedCampaign, Seed
 from entrove.campaign.configuration.config import CampaignConfig
 from entrove.campaign.journal.ledger import Ledger
+from entrove.campaign.journal.outcomes import Finished
 from entrove.campaign.journal.progress import ProgressListener, Silence
-from entrove.campaign.stages import models
-from entrove.campaign.stages import train as learn
 from entrove.campaign.workspace import Workspace
 from entrove.labelling import labeller
-from entrove.labelling.attempt import Attempt, AttemptEnd
+from entrove.labelling.attempt import Attempt, AttemptResult
 from entrove.labelling.engines.registry import engine_from_json
 from entrove.labelling.execution.engine_process import run_engine
 from entrove.models.ase import from_calculator
@@ -130,10 +129,10 @@ class Bench:
         loop.run_campaign(campaign, listener or Silence())
 
     def stages(self) -> set[tuple[int, str]]:
-        return {(record.round, record.stage) for record in Ledger(self.files.ledger).stages()}
+        return {(record.round, record.stage) for record in Ledger(self.files.ledger).records()}
 
     def verdict(self) -> str:
-        [end] = [one for one in Ledger(self.files.ledger).stages() if one.stage == "finish"]
+        [end] = Ledger(self.files.ledger).each(Finished).values()
         return end.summary
 
     def dataset(self) -> list[str]:
@@ -141,14 +140,14 @@ class Bench:
 
     # What stands in for Parsl and for training.
 
-    def submit(self, attempt: Attempt) -> "Future[AttemptEnd]":
+    def submit(self, attempt: Attempt) -> "Future[AttemptResult]":
         name = Path(attempt.folder).parent.name
         self.on_attempt(name)
         self.paid.append(name)
         attempt.write()
         end = run_engine(engine_from_json(attempt.engine), "1", attempt)
         end.write(attempt.folder)
-        future: Future[AttemptEnd] = Future()
+        future: Future[AttemptResult] = Future()
         future.set_result(end)
         return future
 
@@ -211,10 +210,9 @@ def make_bench(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     folder.mkdir(exist_ok=True)
     bench = Bench(folder)
     monkeypatch.setattr(labeller, "AttemptExecutor", lambda *_: _Here(bench))
-    monkeypatch.setattr(learn, "train_committee", bench.train_committee)
+    monkeypatch.setattr("entrove.campaign.stages.train.train_committee", bench.train_committee)
     monkeypatch.setattr(
-        models,
-        "load",
+        "entrove.campaign.stages.models.load",
         lambda path, **_: from_calculator(Scaled(float(Path(path).read_text())), name=path),
     )
     monkeypatch.setattr(Labels, "failing", set())

@@ -20,5 +20,6 @@ def require(module: str, *, extra: str) -> ModuleType:
         if error.name is None or not (module == error.name or module.startswith(error.name + ".")):
             raise
         raise EntroveError(
-            f"the package '{error.name}' is not installed; install it with: pip install 'entrove[{extra}]'"
+            f"the package '{error.name}' is not installed; install it with: pip install "
+            f"'entrove[{extra}]'"
         ) from error

@@ -11,8 +11,8 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """Give a path to write to; what is written there takes the place of `path` when the block ends.
 
     The content is on the disk before the name changes, so that not even a power cut leaves half a
-    file. When the block raises, `path` stays as it was and the unfinished file is removed. Its name
-    ends like that of `path`, because some writers tell the format from it.
+    file. When the block raises, `path` stays as it was and the unfinished file is removed. Its
+    name ends like that of `path`, because some writers tell the format from it.
 
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp())

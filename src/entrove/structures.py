@@ -72,10 +72,9 @@ def _round_length(length_A: np.ndarray) -> np.ndarray:
 def read_structures(path: str | Path, *, may_be_empty: bool = False) -> list[Atoms]:
     """Read every structure of a file that ASE understands.
 
-    With `may_be_empty` a file that is missing or has no content holds no structure, as the files of a
-    campaign do before anything was found. Raises `StructureError` when the file is missing, unreadable
-    or empty.
-    """
+    With `may_be_empty` a file that is missing or has no content holds no structure, as the files
+    of a campaign do before anything was found. Raises `StructureError` when the file is missing,
+    unreadable or empty."""
     from ase.io import read
 
     path = Path(path)

@@ -1,8 +1,8 @@
 """Spread independent pieces of work over the CPU threads that torch may use.
 
-LAPACK solves a batch of small matrices one after the other, and threads inside small tensors cost more
-than they gain. So pieces run side by side instead, each on one thread; torch and LAPACK release the GIL.
-"""
+LAPACK solves a batch of small matrices one after the other, and threads inside small tensors cost
+more than they gain. So pieces run side by side instead, each on one thread; torch and LAPACK
+release the GIL."""
 
 import functools
 import os
@@ -70,7 +70,8 @@ def _pool(threads: int) -> ThreadPoolExecutor:
     all_started = Barrier(threads + 1)
 
     def start() -> None:
-        # A thread takes over torch's last setting when it first asks for it, so ask before setting.
+        # A thread takes over torch's last setting when it first asks for it, so ask before
+        # setting.
         torch.get_num_threads()
         torch.set_num_threads(1)
         all_started.wait()

@@ -1,7 +1,7 @@
 """House units: eV, Angstrom, fs, K, eV/Angstrom^3; people write pressures in GPa.
 
-The values are CODATA 2018, rounded to double precision. Convert only where a foreign code is called.
-"""
+The values are CODATA 2018, rounded to double precision. Convert only where a foreign code is
+called."""
 
 EV_PER_A3_IN_GPA = 160.21766340000000
 """One eV/Angstrom^3 in GPa."""

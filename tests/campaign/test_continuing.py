@@ -1,4 +1,4 @@
-"""A campaign that is stopped, continued, given more or other labels: what was paid for is used, and only once."""
+"""A campaign that is stopped, continued, given more or other labels: what was computed is used, and only once."""
 
 import shutil
 import sqlite3
@@ -9,6 +9,7 @@ import pytest
 
 from cheap_campaign import SETTINGS, Bench, Labels, make_bench
 from entrove.campaign.journal.ledger import Ledger
+from entrove.campaign.journal.outcomes import Labelled, Selected, Stage
 from entrove.campaign.journal.progress import Silence
 from entrove.campaign.results.read import read_results
 from entrove.labelling.store.cache import LabelCache
@@ -63,7 +64,7 @@ class Watch(Silence):
         self.on_progress = on_progress
 
     def stage_started(
-        self, round: int, stage: str, description: str, total: int | None, unit: str
+        self, round_index: int, stage: str, description: str, total: int | None, unit: str
     ) -> None:
         self.stage = stage
 
@@ -141,10 +142,8 @@ def test_exploring_that_was_stopped_goes_on_after_its_last_chunk(tmp_path, monke
 def test_more_labels_continue_a_campaign_whose_budget_was_spent(fresh: Bench):
     fresh.run(stopping={"rounds": 9, "labels": COUNT})
     assert "the budget of 3 training labels is spent" in fresh.verdict()
-    assert (
-        2,
-        "explore",
-    ) not in fresh.stages()  # nothing is computed for labels that cannot be bought
+    # Nothing is computed for labels beyond the budget.
+    assert (2, "explore") not in fresh.stages()
     fresh.run(stopping={"rounds": 9, "labels": COUNT + 1})
     assert (
         "the budget of 4 training labels is spent; the model is that of round 2" in fresh.verdict()
@@ -156,10 +155,8 @@ def test_more_labels_continue_a_campaign_whose_budget_was_spent(fresh: Bench):
 def test_a_selection_that_an_earlier_version_left_empty_is_made_again(finished: Bench):
     finished.run(stopping={"rounds": 9, "least_gain_nats": 1e9})
     ledger = Ledger(finished.files.ledger)
-    ledger.forget([(2, "select"), (2, "finish")])
-    ledger.enter(
-        2, "select", 0.1, "nothing to pick", {"picked": 0, "gain_nats": 0.0, "gains_nats": []}
-    )
+    ledger.forget([(2, Stage.SELECT), (2, Stage.FINISH)])
+    ledger.enter(2, Selected(summary="nothing to pick", picked=0, gain_nats=0.0), 0.1)
     finished.run(stopping={"rounds": 2})
     assert finished.trained_on == [2 * COUNT]
 
@@ -197,9 +194,10 @@ def test_a_later_model_that_is_worse_does_not_replace_a_better_one(fresh: Bench)
     )
     assert read_bundle(fresh.files.bundle).training_labels == COUNT
     summaries = {
-        (one.round, one.stage): one.summary for one in Ledger(fresh.files.ledger).stages()
+        (record.round, record.stage): record.summary
+        for record in Ledger(fresh.files.ledger).records()
     }
-    assert summaries[2, "validate"].endswith(", but the model of round 1 stays the best")
+    assert summaries[2, Stage.VALIDATE].endswith(", but the model of round 1 stays the best")
     assert read_results(fresh.files.folder).best_round == 1
 
 
@@ -309,11 +307,9 @@ def test_labels_that_were_too_few_to_be_judged_are_judged_later(fresh: Bench):
     assert fresh.trained_on == [COUNT, 2 * COUNT - 1]
     # The validation set stays as it is, so that errors can be compared; what is wrong with it is said.
     assert len(read_structures(fresh.files.validation)) == VALIDATION
-    [summary] = [
-        one.summary
-        for one in Ledger(fresh.files.ledger).stages()
-        if (one.round, one.stage) == (2, "label")
-    ]
+    labelled = Ledger(fresh.files.ledger).find(2, Labelled)
+    assert labelled is not None
+    summary = labelled.summary
     assert f"of earlier rounds withdrawn: {wrong[:10]} (the energy is +1 eV/atom away" in summary
     assert f"warning: doubtful in the validation set: {fresh.paid[0][:10]} (" in summary
     outcomes = {row.structure_hash: row.outcome for row in read_results(fresh.files.folder).labels}

@@ -9,7 +9,12 @@ from pydantic import ValidationError
 
 from entrove.campaign.configuration.check import CheckedCampaign
 from entrove.campaign.configuration.config import CampaignConfig
-from entrove.campaign.stages import explore
+from entrove.campaign.journal.ledger import Ledger
+from entrove.campaign.journal.progress import Silence
+from entrove.campaign.stages.context import CampaignRun
+from entrove.campaign.stages.explore import shared_dataset
+from entrove.campaign.stages.models import CampaignModels
+from entrove.campaign.stages.select import select
 from entrove.campaign.workspace import Workspace
 from entrove.models.registry import load
 from entrove.sampling.candidates import Candidate, read_candidates, write_candidates
@@ -27,7 +32,7 @@ def rattled(count: int, seed: int, pool: str) -> list[Candidate]:
     return made
 
 
-def campaign(folder: Path, method: str) -> CheckedCampaign:
+def campaign(folder: Path, method: str) -> CampaignRun:
     config = CampaignConfig.model_validate(
         {
             "name": "copper",
@@ -37,29 +42,32 @@ def campaign(folder: Path, method: str) -> CheckedCampaign:
         }
     )
     files = Workspace(folder)
-    write_candidates(files.in_round(0, "anchors.xyz"), rattled(5, 1, "anchors"))
-    write_candidates(files.in_round(0, "hold_out.xyz"), rattled(2, 2, "validation"))
-    write_candidates(files.in_round(1, "candidates.xyz"), rattled(30, 3, "entropy_md"))
+    for round_index in (0, 1):
+        files.round(round_index).folder.mkdir(parents=True)
+    write_candidates(files.round(0).anchors, rattled(5, 1, "anchors"))
+    write_candidates(files.round(0).hold_out, rattled(2, 2, "validation"))
+    write_candidates(files.round(1).candidates, rattled(30, 3, "entropy_md"))
     if config.sampling.ordered.perturbed + config.sampling.ordered.random:
-        write_candidates(files.in_round(1, "ordered.xyz"), [])
+        write_candidates(files.round(1).ordered, [])
     name = "ase.calculators.emt:EMT"  # not used: the selection reads files
-    return CheckedCampaign(config, folder / "campaign.yaml", files, (), name, load(name))
+    checked = CheckedCampaign(config, folder / "campaign.yaml", files, (), name, load(name))
+    ledger = Ledger(files.ledger)
+    return CampaignRun(checked, ledger, CampaignModels(checked, ledger), Silence())
 
 
 def picked(folder: Path, method: str) -> set[bytes]:
     made = campaign(folder, method)
-    outcome = explore.select(made, 1)
-    assert outcome.payload["picked"] == 6
-    chosen = read_candidates(made.workspace.in_round(1, "selected.xyz"))
+    assert select(made, 1).picked == 6
+    chosen = read_candidates(made.files.round(1).selected)
     return {one.atoms.positions.tobytes() for one in chosen}
 
 
-def test_every_method_buys_as_many_labels_and_gain_adds_most(tmp_path: Path):
+def test_every_method_picks_as_many_labels_and_gain_adds_most(tmp_path: Path):
     gains = {}
     for method in ("gain", "farthest_point", "random"):
-        outcome = explore.select(campaign(tmp_path / method, method), 1)
-        assert outcome.payload["picked"] == len(outcome.payload["gains_nats"]) == 6
-        gains[method] = outcome.payload["gain_nats"]
+        selected = select(campaign(tmp_path / method, method), 1)
+        assert selected.picked == len(selected.gains_nats) == 6
+        gains[method] = selected.gain_nats
     assert gains["gain"] > gains["random"]
     assert gains["gain"] > gains["farthest_point"]
 
@@ -72,14 +80,14 @@ def test_random_is_seeded_and_differs_from_gain(tmp_path: Path):
 
 def test_farthest_point_is_the_librarys(tmp_path: Path):
     made = campaign(tmp_path, "farthest_point")
-    explore.select(made, 1)
-    chosen = read_candidates(made.workspace.in_round(1, "selected.xyz"))
+    select(made, 1)
+    chosen = read_candidates(made.files.round(1).selected)
     pool = [
-        *read_candidates(made.workspace.in_round(1, "candidates.xyz")),
-        *read_candidates(made.workspace.in_round(0, "anchors.xyz")),
+        *read_candidates(made.files.round(1).candidates),
+        *read_candidates(made.files.round(0).anchors),
     ]
     atoms = [one.atoms for one in pool]
-    expected = select_farthest(atoms, 6, features=explore.shared_dataset(made).features)
+    expected = select_farthest(atoms, 6, features=shared_dataset(made.campaign).features)
     assert {one.atoms.positions.tobytes() for one in chosen} == {
         atoms[index].positions.tobytes() for index in expected.indices
     }

@@ -1,5 +1,6 @@
 """A campaign whose walkers move on an ASE calculator while another model is tuned."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,12 @@ from ase.calculators.emt import EMT
 from entrove.campaign.configuration.check import check_campaign
 from entrove.campaign.configuration.settled import settle_config
 from entrove.campaign.journal.ledger import Ledger
+from entrove.campaign.journal.outcomes import Explored, Selected, Stage, Validated, Verified
 from entrove.campaign.journal.progress import Silence
 from entrove.campaign.journal.runner import StageRunner
-from entrove.campaign.loop import run_campaign
+from entrove.campaign.loop import PREPARATION, ROUND, run_campaign
 from entrove.campaign.results.read import read_results
-from entrove.campaign.stages import explore, prepare
+from entrove.campaign.stages.context import CampaignRun
 from entrove.campaign.stages.models import CampaignModels
 from entrove.structures import read_structures
 from entrove.training.bundle import read_bundle
@@ -57,14 +59,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     campaign.workspace.folder.mkdir()
     settle_config(campaign.workspace.config, campaign.config)
     ledger = Ledger(campaign.workspace.ledger)
-    models, silence = CampaignModels(campaign, ledger), Silence()
-    runner = StageRunner(ledger, silence)
-    runner.run(0, "verify", "", lambda: prepare.verify(campaign, models))
-    runner.run(0, "relax", "", lambda: prepare.relax(campaign, models))
-    runner.run(0, "anchors", "", lambda: prepare.make_anchors(campaign, models, silence))
-    runner.run(0, "hold-out", "", lambda: prepare.make_hold_out(campaign, models, silence))
-    runner.run(1, "explore", "", lambda: explore.explore(campaign, models, 1, silence))
-    runner.run(1, "select", "", lambda: explore.select(campaign, 1))
+    run = CampaignRun(campaign, ledger, CampaignModels(campaign, ledger), Silence())
+    runner = StageRunner(ledger, run.listener)
+    wanted = [(0, entry) for entry in PREPARATION[:4]]
+    wanted += [(1, entry) for entry in ROUND if entry.outcome in (Explored, Selected)]
+    for round_index, entry in wanted:
+        run.files.round(round_index).folder.mkdir(parents=True, exist_ok=True)
+        runner.run(round_index, entry.outcome, "", partial(entry.work, run, round_index))
     return campaign.workspace.folder
 
 
@@ -77,9 +78,10 @@ def test_cells_are_those_of_the_exploring_model(folder):
 
 
 def test_it_is_said_to_be_serial(folder):
-    verified = Ledger(folder / "ledger.sqlite").find(0, "verify").summary
-    assert "7net-0: batches agree with its ASE calculator" in verified
-    assert "exploring: ase.calculators.emt:EMT: one structure at a time" in verified
+    verified = Ledger(folder / "ledger.sqlite").find(0, Verified)
+    assert verified is not None
+    assert "7net-0: batches agree with its ASE calculator" in verified.summary
+    assert "exploring: ase.calculators.emt:EMT: one structure at a time" in verified.summary
     assert read_results(folder).foundation_model == "7net-0, explored with ase.calculators.emt:EMT"
 
 
@@ -101,11 +103,14 @@ def test_who_explores_the_second_round(tmp_path, stays):
     if not stays:
         path.write_text(path.read_text().replace('explore_with: "ase.calculators.emt:EMT", ', ""))
     run_campaign(check_campaign(path), Silence())
-    records = Ledger(tmp_path / "campaign/ledger.sqlite").stages()
-    assert [
-        one.payload["accepted"] for one in records if (one.round, one.stage) == (1, "validate")
-    ] == [True]
-    before_exploring = [one.stage for one in records if one.round == 2][: 1 if stays else 3]
+    ledger = Ledger(tmp_path / "campaign/ledger.sqlite")
+    validated = ledger.find(1, Validated)
+    assert validated is not None
+    assert validated.accepted is True
+    second_round = [record.stage for record in ledger.records() if record.round == 2]
+    before_exploring = second_round[: 1 if stays else 3]
     # A given explorer stays, although round 1 made a better model; a tuned one is verified and gets its cells.
-    assert before_exploring == (["explore"] if stays else ["verify", "relax", "explore"])
+    assert before_exploring == (
+        [Stage.EXPLORE] if stays else [Stage.VERIFY, Stage.RELAX, Stage.EXPLORE]
+    )
     assert read_bundle(tmp_path / "campaign/model").foundation_model == "7net-0"

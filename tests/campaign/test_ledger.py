@@ -8,46 +8,138 @@ import pytest
 
 from entrove.campaign.journal.ledger import Ledger
 from entrove.campaign.journal.lock import hold_campaign, is_held
+from entrove.campaign.journal.outcomes import (
+    OUTCOMES,
+    Anchored,
+    Explored,
+    Finished,
+    HeldOut,
+    Labelled,
+    LabelRow,
+    Ordered,
+    Relaxed,
+    Selected,
+    Stage,
+    Trained,
+    Validated,
+    Verified,
+    WalkerRow,
+)
 from entrove.errors import CampaignError
+from entrove.validation.errors_by_kind import ErrorRow
+
+ROW = ErrorRow("all", "all", 1, 4, 1.0, 1.0, 0.5, 0.5, 2.0, 2.0, float("nan"), 3.0)
+LABEL = LabelRow(
+    "training", 1, "ab12", "fcc", "md", "anchors", 5.0, None, 2.5, "converged", "", 0.1, False
+)
+WALKER = WalkerRow(1, 0, "fcc", 5.0, 300.0, "unbiased", 2, "2 x too hot", 17)
+EXAMPLES = [
+    Verified(summary="batches agree", batched=False, explorer_batched=False, tuned_in=3),
+    Relaxed(summary="4 cells"),
+    Anchored(summary="3 strain"),
+    HeldOut(summary="2 shear"),
+    Explored(summary="8 snapshots", walkers=(WALKER,)),
+    Ordered(summary="1 of 4 cells kept"),
+    Selected(
+        summary="2 of 9",
+        picked=2,
+        gain_nats=0.1 + 0.2,
+        gains_nats=(0.2, 0.1),
+        rejected={"duplicate": 7},
+        picked_by_pool={"anchors": 2},
+        reserved_by_pool={"anchors": 1},
+    ),
+    Labelled(summary="1 labels", labels=(LABEL,), withdrawn={"cd34": "too far away"}),
+    Trained(summary="25 epochs", checkpoint="round-01/training/member-0/model.pth"),
+    Validated(summary="better", errors=(ROW,), accepted=True),
+    Finished(summary="enough; the model is that of round 1", reason="enough"),
+]
+
+
+@pytest.mark.parametrize("outcome", EXAMPLES, ids=lambda outcome: outcome.stage)
+def test_what_a_stage_found_comes_back_as_the_same_type_with_the_same_values(tmp_path, outcome):
+    Ledger(tmp_path / "ledger.sqlite").enter(1, outcome, 1.0)
+    found = Ledger(tmp_path / "ledger.sqlite").find(1, type(outcome))
+    # repr: not-a-number, which a stress that is not known is, equals nothing, not even itself.
+    assert repr(found) == repr(outcome)
+
+
+def test_every_stage_has_a_model():
+    assert [outcome.stage for outcome in EXAMPLES] == list(Stage)
+    assert list(OUTCOMES) == list(Stage)
 
 
 def test_stages_come_back_in_order(tmp_path):
     ledger = Ledger(tmp_path / "ledger.sqlite")
-    ledger.enter(0, "relax", 1.5, "4 cells", {"energies_eV": [1.0, 2.0]})
-    ledger.enter(1, "explore", 2.5, "30 candidates", {})
+    ledger.enter(0, Relaxed(summary="4 cells"), 1.5)
+    ledger.enter(2, Explored(summary="20 candidates"), 2.5)
+    ledger.enter(1, Explored(summary="30 candidates"), 3.5)
     again = Ledger(tmp_path / "ledger.sqlite")
-    assert [(r.round, r.stage, r.seconds) for r in again.stages()] == [
-        (0, "relax", 1.5),
-        (1, "explore", 2.5),
+    assert [(r.round, r.stage, r.seconds) for r in again.records()] == [
+        (0, Stage.RELAX, 1.5),
+        (2, Stage.EXPLORE, 2.5),
+        (1, Stage.EXPLORE, 3.5),
     ]
-    found = again.find(0, "relax")
-    assert found is not None
-    assert found.payload == {"energies_eV": [1.0, 2.0]}
-    assert again.find(1, "relax") is None
+    assert {index: found.summary for index, found in again.each(Explored).items()} == {
+        1: "30 candidates",
+        2: "20 candidates",
+    }
+    assert again.find(1, Relaxed) is None
+
+
+def test_keys_of_another_version_are_ignored_and_missing_ones_have_defaults(tmp_path):
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    ledger.enter(1, Explored(summary="30 candidates"), 1.0)
+    with sqlite3.connect(ledger.path) as connection:
+        connection.execute("""UPDATE stages SET payload = '{"space_groups": {"P1": 3}}'""")
+    connection.close()
+    assert ledger.find(1, Explored) == Explored(summary="30 candidates")
+
+
+def test_an_entry_that_cannot_be_understood_is_named(tmp_path):
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    ledger.enter(1, Trained(summary="", checkpoint="model.pth"), 1.0)
+    with sqlite3.connect(ledger.path) as connection:
+        connection.execute("UPDATE stages SET payload = '{}'")
+    connection.close()
+    with pytest.raises(CampaignError, match=r"stage 'train' in round 1 cannot be understood"):
+        ledger.records()
+
+
+def test_reading_changes_nothing_and_creates_nothing(tmp_path):
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    ledger.enter(0, Relaxed(summary="4 cells"), 1.0)
+    reader = Ledger(tmp_path / "ledger.sqlite", read_only=True)
+    assert [record.summary for record in reader.records()] == ["4 cells"]
+    with pytest.raises(CampaignError, match="readonly"):
+        reader.enter(0, Anchored(summary=""), 1.0)
+    with pytest.raises(CampaignError, match="unable to open"):
+        Ledger(tmp_path / "missing.sqlite", read_only=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["ledger.sqlite"]
 
 
 def test_interrupted_time_counts(tmp_path):
     ledger = Ledger(tmp_path / "ledger.sqlite")
-    ledger.enter_interruption(1, "label", 10.0)
-    ledger.enter_interruption(1, "label", 5.0)
-    assert ledger.enter(1, "label", 2.0, "", {}).seconds == 17.0
+    ledger.enter_interruption(1, Stage.LABEL, 10.0)
+    ledger.enter_interruption(1, Stage.LABEL, 5.0)
+    assert ledger.enter(1, Labelled(summary=""), 2.0).seconds == 17.0
 
 
 def test_a_stage_that_is_run_again_keeps_the_time_it_took(tmp_path):
     ledger = Ledger(tmp_path / "ledger.sqlite")
-    ledger.enter_interruption(1, "label", 10.0)
-    ledger.enter(1, "label", 2.0, "", {})
-    ledger.enter(1, "train", 3.0, "", {})
-    ledger.forget([(1, "label"), (1, "no such stage")])
-    assert [(r.stage, r.seconds) for r in ledger.stages()] == [("train", 3.0)]
-    assert ledger.enter(1, "label", 1.0, "", {}).seconds == 13.0
+    ledger.enter_interruption(1, Stage.LABEL, 10.0)
+    ledger.enter(1, Labelled(summary=""), 2.0)
+    ledger.enter(1, Trained(summary="", checkpoint="model.pth"), 3.0)
+    ledger.forget([(1, Stage.LABEL), (7, Stage.LABEL)])
+    assert [(r.stage, r.seconds) for r in ledger.records()] == [(Stage.TRAIN, 3.0)]
+    assert ledger.enter(1, Labelled(summary=""), 1.0).seconds == 13.0
 
 
 def test_a_stage_is_entered_once(tmp_path):
     ledger = Ledger(tmp_path / "ledger.sqlite")
-    ledger.enter(0, "relax", 1.0, "", {})
+    ledger.enter(0, Relaxed(summary=""), 1.0)
     with pytest.raises(CampaignError, match="cannot be read or written"):
-        ledger.enter(0, "relax", 1.0, "", {})
+        ledger.enter(0, Relaxed(summary=""), 1.0)
 
 
 def test_a_file_that_is_no_ledger_is_refused(tmp_path):

@@ -1,7 +1,12 @@
 import pytest
 
 from entrove.campaign.configuration.config import StoppingConfig
+from entrove.campaign.journal.outcomes import Selected
 from entrove.campaign.stopping import stop_after_validation, stop_before_labels
+
+
+def selected(picked: int, gain_nats: float, **rejected: int) -> Selected:
+    return Selected(summary="", picked=picked, gain_nats=gain_nats, rejected=rejected)
 
 
 def test_rounds_end_a_campaign():
@@ -17,15 +22,22 @@ def test_an_error_that_is_small_enough_ends_it_earlier():
 
 
 @pytest.mark.parametrize(("gain", "stops"), [(23.9, True), (24.1, False)])
-def test_labels_that_add_too_little_are_not_bought(gain, stops):
+def test_labels_that_add_too_little_are_not_computed(gain, stops):
     stopping = StoppingConfig(least_gain_nats=2.0)
-    assert (stop_before_labels(stopping, 1, 12, gain, 12) is not None) == stops
+    assert (stop_before_labels(stopping, 1, 12, selected(12, gain)) is not None) == stops
 
 
 def test_the_first_round_is_always_labelled():
-    assert stop_before_labels(StoppingConfig(least_gain_nats=1e9), 0, 0, 1.0, 12) is None
+    assert stop_before_labels(StoppingConfig(least_gain_nats=1e9), 0, 0, selected(12, 1.0)) is None
 
 
 def test_a_spent_budget_and_an_empty_pool_end_it():
-    assert "budget of 24" in str(stop_before_labels(StoppingConfig(labels=24), 2, 24, 10.0, 12))
-    assert "no candidate is left" in str(stop_before_labels(StoppingConfig(), 2, 24, 0.0, 0))
+    spent = stop_before_labels(StoppingConfig(labels=24), 2, 24, selected(12, 10.0))
+    assert "budget of 24" in str(spent)
+    assert stop_before_labels(StoppingConfig(), 2, 24, selected(0, 0.0)) == (
+        "no candidate is left that is new to the dataset"
+    )
+    rejected = selected(0, 0.0, near_duplicate=3, quota=0, least_gain=2)
+    assert str(stop_before_labels(StoppingConfig(), 2, 24, rejected)).endswith(
+        "(rejected: 3 by near duplicate, 2 by least gain)"
+    )

@@ -11,12 +11,17 @@ from ase.build import bulk
 from entrove.campaign.configuration.check import CheckedCampaign, Seed
 from entrove.campaign.configuration.config import CampaignConfig
 from entrove.campaign.journal.ledger import Ledger
-from entrove.campaign.stages import prepare
+from entrove.campaign.journal.outcomes import Trained, Validated, Verified
+from entrove.campaign.journal.progress import Silence
+from entrove.campaign.stages.context import CampaignRun
 from entrove.campaign.stages.models import CampaignModels
+from entrove.campaign.stages.relax import read_starts, relax_again
+from entrove.campaign.stages.verify import verify_tuned
 from entrove.campaign.workspace import Workspace
 from entrove.errors import ModelError
 from entrove.models.registry import load
-from entrove.models.sevennet.model import SevenNetModel, pretrained_checkpoint
+from entrove.models.sevennet.loading import pretrained_checkpoint
+from entrove.models.sevennet.model import SevenNetModel
 from entrove.sampling.candidates import Candidate, write_candidates
 from entrove.structures import read_structures
 from entrove.units import EV_PER_A3_IN_GPA
@@ -35,8 +40,8 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
 
 
-def campaign(folder: Path, checkpoint: Path, **changes) -> tuple[CheckedCampaign, CampaignModels]:
-    """A campaign after its first round, which an accepted model came out of: SevenNet-0, under another name."""
+def campaign(folder: Path, checkpoint: Path, **changes) -> CampaignRun:
+    """A campaign after its first round, whose accepted model is SevenNet-0 under another name."""
     config = CampaignConfig.model_validate(
         {
             "name": "silicon",
@@ -48,55 +53,57 @@ def campaign(folder: Path, checkpoint: Path, **changes) -> tuple[CheckedCampaign
     )
     files = Workspace(folder)
     seed = bulk("Si", a=STARTED_AT_A)
+    for round_index in (0, 1, 2):
+        files.round(round_index).folder.mkdir(parents=True)
     write_candidates(
-        files.in_round(0, "relaxed.xyz"),
+        files.round(0).relaxed,
         [Candidate(seed, "anchors", "relaxed", "diamond", PRESSURE_GPa)],
     )
-    shutil.copy(checkpoint, files.in_round(1, "model.pth"))
+    shutil.copy(checkpoint, files.round(1).folder / "model.pth")
     ledger = Ledger(files.ledger)
-    ledger.enter(0, "verify", 1.0, "", {"batched": True})
-    ledger.enter(1, "train", 1.0, "", {"checkpoint": "round-01/model.pth"})
-    ledger.enter(1, "validate", 1.0, "", {"accepted": True})
+    ledger.enter(0, Verified(summary="", batched=True), 1.0)
+    ledger.enter(1, Trained(summary="", checkpoint="round-01/model.pth"), 1.0)
+    ledger.enter(1, Validated(summary="", errors=(), accepted=True), 1.0)
     foundation = load("ase.calculators.lj:LennardJones")  # explored so far; not used any more
     checked = CheckedCampaign(
         config, folder / "campaign.yaml", files, (Seed("diamond", seed),), "7net-0", foundation
     )
-    return checked, CampaignModels(checked, ledger)
+    return CampaignRun(checked, ledger, CampaignModels(checked, ledger), Silence())
 
 
 def test_phases_are_relaxed_again_at_their_pressure(tmp_path, checkpoint):
-    made, models = campaign(tmp_path, checkpoint)
-    assert [models.explores_with_another(round) for round in (1, 2, 3)] == [False, True, False]
-    outcome = prepare.relax_again(made, models, 2)
-    (start,) = prepare.read_starts(made, 2)
+    run = campaign(tmp_path, checkpoint)
+    assert [run.models.explores_with_another(index) for index in (1, 2, 3)] == [False, True, False]
+    outcome = relax_again(run, 2)
+    (start,) = read_starts(run.files, 2)
     # What SevenNet's own ASE calculator says; at 5.2 A it is 19 GPa.
     start.atoms.calc = load(str(checkpoint), device="cpu").calculator()
     stress = start.atoms.get_stress() * EV_PER_A3_IN_GPA
     np.testing.assert_allclose(stress, [-PRESSURE_GPa] * 3 + [0] * 3, atol=0.1)
-    assert outcome.payload == {"kept": []}
     assert "1 cells, volumes changed by up to" in outcome.summary
+    assert "warning" not in outcome.summary
     # Round 1 keeps its cells, and round 3, which has no new model, those of round 2.
-    assert prepare.read_starts(made, 1)[0].atoms.cell[0, 1] == pytest.approx(STARTED_AT_A / 2)
-    np.testing.assert_array_equal(prepare.read_starts(made, 3)[0].atoms.cell, start.atoms.cell)
+    assert read_starts(run.files, 1)[0].atoms.cell[0, 1] == pytest.approx(STARTED_AT_A / 2)
+    np.testing.assert_array_equal(read_starts(run.files, 3)[0].atoms.cell, start.atoms.cell)
 
 
 def test_a_cell_that_does_not_converge_stays_as_it_was_and_is_named(tmp_path, checkpoint):
-    made, models = campaign(tmp_path, checkpoint, sampling={"relaxation": {"largest_steps": 1}})
-    outcome = prepare.relax_again(made, models, 2)
+    run = campaign(tmp_path, checkpoint, sampling={"relaxation": {"largest_steps": 1}})
+    outcome = relax_again(run, 2)
     assert (
         "warning: kept as they were, not relaxed: diamond at 5 GPa (steps exhausted)"
         in outcome.summary
     )
-    (kept,) = read_structures(made.workspace.in_round(2, "relaxed.xyz"))
+    (kept,) = read_structures(run.files.round(2).relaxed)
     assert kept.cell[0, 1] == pytest.approx(STARTED_AT_A / 2)
 
 
 def test_a_tuned_model_is_verified(tmp_path, checkpoint):
-    made, models = campaign(tmp_path, checkpoint)
-    outcome = prepare.verify_tuned(made, models, 2)
+    run = campaign(tmp_path, checkpoint)
+    outcome = verify_tuned(run, 2)
     assert "model.pth: batches agree with its ASE calculator" in outcome.summary
-    assert outcome.payload == {"batched": True, "tuned_in": 1}
-    assert models.exploring(2).batched
+    assert (outcome.batched, outcome.tuned_in) == (True, 1)
+    assert run.models.exploring(2).batched
 
 
 class Inverted(SevenNetModel):
@@ -110,19 +117,19 @@ class Inverted(SevenNetModel):
 def test_a_tuned_model_with_wrong_batches_stops_the_round_or_explores_one_by_one(
     tmp_path, checkpoint, monkeypatch
 ):
-    monkeypatch.setattr("entrove.models.sevennet.model.SevenNetModel", Inverted)
-    made, models = campaign(tmp_path / "stop", checkpoint)
+    monkeypatch.setattr("entrove.models.sevennet.loading.SevenNetModel", Inverted)
+    run = campaign(tmp_path / "stop", checkpoint)
     with pytest.raises(
         ModelError, match=r"forces differ(.|\n)*set the model's verify_batching to 'fall_back'"
     ):
-        prepare.verify_tuned(made, models, 2)
-    made, models = campaign(
+        verify_tuned(run, 2)
+    run = campaign(
         tmp_path / "on", checkpoint, model={"device": "cpu", "verify_batching": "fall_back"}
     )
-    outcome = prepare.verify_tuned(made, models, 2)
-    assert outcome.summary.endswith("on with its ASE calculator, one structure at a time")
-    assert not models.exploring(2).batched
+    outcome = verify_tuned(run, 2)
+    assert outcome.summary.endswith("continuing with its ASE calculator, one structure at a time")
+    assert not run.models.exploring(2).batched
     # A later process, which has the ledger alone, knows it too.
-    ledger = Ledger(made.workspace.ledger)
-    ledger.enter(2, "verify", 1.0, outcome.summary, outcome.payload)
-    assert not CampaignModels(made, ledger).exploring(2).batched
+    ledger = Ledger(run.files.ledger)
+    ledger.enter(2, outcome, 1.0)
+    assert not CampaignModels(run.campaign, ledger).exploring(2).batched

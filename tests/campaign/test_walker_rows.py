@@ -4,7 +4,7 @@ import torch
 from ase.build import bulk
 from torch_sim.models.lennard_jones import LennardJonesModel
 
-from entrove.campaign.results.results import WalkerRow
+from entrove.campaign.journal.outcomes import Explored
 from entrove.campaign.stages.explore import _outcome
 from entrove.fingerprints.config import FingerprintConfig
 from entrove.fingerprints.gom import GaussianOverlap
@@ -33,14 +33,11 @@ def test_a_walker_that_was_ended_is_said_to_have_ended_and_when():
     exploration = advance(exploration, model, features, {}, config, lambda _: [])
     outcome = _outcome(exploration, 3)
     assert outcome.summary == "1 snapshots of 2 walkers, 1 restarts, 1 ended for good"
-    rows = [WalkerRow(**row) for row in outcome.payload["walkers"]]
+    rows = outcome.walkers
     assert [row.ended_at_step for row in rows] == [None, 2]
     texts = [row[-1] for row in walker_table(rows).rows]
     assert texts[1] == "2 x the force on an atom is too large; ended at step 2"
-    # Ledgers of earlier versions do not say.
-    old = {
-        key: value
-        for key, value in outcome.payload["walkers"][0].items()
-        if key != "ended_at_step"
-    }
-    assert WalkerRow(**old) == rows[0]
+    # Ledgers of earlier versions do not say when a walker ended.
+    stored = outcome.model_dump(mode="json")
+    del stored["walkers"][0]["ended_at_step"]
+    assert Explored.model_validate(stored).walkers == rows

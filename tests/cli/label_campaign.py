@@ -9,8 +9,9 @@ from ase.build import bulk
 from entrove.campaign.configuration.config import CampaignConfig
 from entrove.campaign.configuration.settled import settle_config
 from entrove.campaign.journal.ledger import Ledger
+from entrove.campaign.journal.outcomes import Labelled
 from entrove.campaign.workspace import Workspace
-from entrove.labelling.attempt import AttemptEnd, AttemptFolder
+from entrove.labelling.attempt import AttemptFolder, AttemptResult
 from entrove.labelling.labeller import Labeller
 from entrove.labelling.labels import Label, Outcome
 from entrove.labelling.store.cache import LabelCache
@@ -39,13 +40,15 @@ def make_campaign(folder: Path, cache: Path | None = None) -> tuple[CampaignConf
     workspace = Workspace(folder)
     folder.mkdir(parents=True)
     settle_config(workspace.config, config)
-    Ledger(workspace.ledger).enter(0, "label", 1.0, "1 label", {"labels": []})
+    Ledger(workspace.ledger).enter(0, Labelled(summary="1 label"), 1.0)
+    for round_index in (0, 1):
+        workspace.round(round_index).folder.mkdir()
     write_candidates(
-        workspace.in_round(0, "hold_out.xyz"),
+        workspace.round(0).hold_out,
         [Candidate(copper(2), "validation", "strain", "fcc", 0.0)],
     )
     write_candidates(
-        workspace.in_round(1, "selected.xyz"),
+        workspace.round(1).selected,
         [Candidate(copper(seed), "entropy_md", "md", "fcc", 0.0) for seed in range(2)],
     )
     with (
@@ -63,7 +66,7 @@ def store(
     atoms = copper(seed)
     attempt = AttemptFolder.of(work, content_hash(atoms)).next_folder()
     attempt.mkdir(parents=True)
-    AttemptEnd(outcome, "on purpose").write(attempt)
+    AttemptResult(outcome, "on purpose").write(attempt)
     with LabelCache(cache_path) as cache:
         labeller = Labeller(config.labelling, cache, work)
         converged = outcome is Outcome.CONVERGED

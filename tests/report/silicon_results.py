@@ -1,20 +1,21 @@
 """A silicon campaign as the report sees it: two rounds of 12 labels, 12 validation structures."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 
+from entrove.campaign.journal.outcomes import LabelRow, WalkerRow
 from entrove.campaign.results.results import (
     CampaignResults,
-    ErrorRow,
     FingerprintMap,
-    LabelRow,
     MapPoint,
+    ModelErrors,
     Parity,
     PoolRow,
     StageTime,
-    WalkerRow,
 )
+from entrove.validation.errors_by_kind import ErrorRow
 
 PHASES = ("diamond", "beta-tin")
 KINDS = ("strain", "shear", "hot_md")
@@ -36,7 +37,7 @@ labelling:
 def silicon_results(rounds: int = 2, structures_per_part: int = 2) -> CampaignResults:
     """Build the results of a finished campaign; the same numbers every time."""
     rng = np.random.default_rng(20)
-    parities = [_parity(round_, structures_per_part) for round_ in range(rounds + 1)]
+    parities = [_parity(round_index, structures_per_part) for round_index in range(rounds + 1)]
     return CampaignResults(
         folder=Path("campaigns/silicon"),
         name="silicon",
@@ -49,14 +50,14 @@ def silicon_results(rounds: int = 2, structures_per_part: int = 2) -> CampaignRe
         level_of_theory_hash="5c1f0b7e2d9a4c33",
         foundation_model="7net-0",
         config_yaml=CONFIG,
-        errors=tuple(row for parity in parities for row in _error_rows(parity)),
+        errors=tuple(row for parity in parities for row in _model_errors(parity)),
         labels=_labels(rng, rounds),
         stages=_stages(rounds),
         parity=tuple(parities),
         walkers=_walkers(rounds),
         pools=tuple(
-            PoolRow(round_, pool, reserved, picked)
-            for round_ in range(1, rounds + 1)
+            PoolRow(round_index, pool, reserved, picked)
+            for round_index in range(1, rounds + 1)
             for pool, reserved, picked in (
                 ("anchors", 4, 3),
                 ("entropy_md", 0, 6),
@@ -68,7 +69,12 @@ def silicon_results(rounds: int = 2, structures_per_part: int = 2) -> CampaignRe
     )
 
 
-def _parity(round_: int, per_part: int) -> Parity:
+def with_errors(row: ModelErrors, **changes: float | str) -> ModelErrors:
+    """The same row with another phase or other errors."""
+    return dataclasses.replace(row, errors=dataclasses.replace(row.errors, **changes))
+
+
+def _parity(round_index: int, per_part: int) -> Parity:
     rng = np.random.default_rng(7)  # the same structures for every model
     parts = [(phase, kind) for phase in PHASES for kind in KINDS for _ in range(per_part)]
     count = len(parts)
@@ -79,16 +85,15 @@ def _parity(round_: int, per_part: int) -> Parity:
     spread = np.array([1.2 if kind == "hot_md" else 0.35 for _, kind in parts])
     forces = rng.normal(0.0, np.repeat(spread, 3 * ATOMS))
     stress = rng.normal(-4.0, 6.0, 6 * count)
-    shrink = SHRINK[min(round_, len(SHRINK) - 1)]
+    shrink = SHRINK[min(round_index, len(SHRINK) - 1)]
     softening = 0.12 * shrink  # foundation models underestimate large forces
     return Parity(
-        round=round_,
-        model="7net-0" if round_ == 0 else f"silicon-round{round_}",
+        round=round_index,
+        model="7net-0" if round_index == 0 else f"silicon-round{round_index}",
         phases=np.array([phase for phase, _ in parts]),
         kinds=np.array([kind for _, kind in parts]),
         reference_energy_eV_per_atom=energy,
-        predicted_energy_eV_per_atom=energy * (1 - softening)
-        + rng.normal(0, 0.012 * shrink, count),
+        centred_energy_eV_per_atom=energy * (1 - softening) + rng.normal(0, 0.012 * shrink, count),
         reference_forces_eV_per_A=forces,
         predicted_forces_eV_per_A=forces * (1 - softening)
         + rng.normal(0, 0.06 * shrink, forces.size),
@@ -98,27 +103,34 @@ def _parity(round_: int, per_part: int) -> Parity:
     )
 
 
-def _error_rows(parity: Parity) -> list[ErrorRow]:
+def _model_errors(parity: Parity) -> list[ModelErrors]:
     rows = []
     for phase, kind in [("all", "all"), *((phase, kind) for phase in PHASES for kind in KINDS)]:
         part = np.full(len(parity.phases), True)
         if phase != "all":
             part = (parity.phases == phase) & (parity.kinds == kind)
-        energy = np.abs(parity.predicted_energy_eV_per_atom - parity.reference_energy_eV_per_atom)
+        energy = np.abs(parity.centred_energy_eV_per_atom - parity.reference_energy_eV_per_atom)
         forces = np.abs(parity.predicted_forces_eV_per_A - parity.reference_forces_eV_per_A)
         stress = np.abs(parity.predicted_stress_GPa - parity.reference_stress_GPa) / 160.2176634
-        rows.append(
-            ErrorRow(
-                round=parity.round,
-                model=parity.model,
-                phase=phase,
-                kind=kind,
-                structures=int(part.sum()),
-                energy_mae_meV_per_atom=1000 * float(energy[part].mean()),
-                force_mae_meV_per_A=1000 * float(forces[np.repeat(part, 3 * ATOMS)].mean()),
-                stress_mae_meV_per_A3=1000 * float(stress[np.repeat(part, 6)].mean()),
-            )
+        centred = 1000 * float(energy[part].mean())
+        force = 1000 * float(forces[np.repeat(part, 3 * ATOMS)].mean())
+        stress_mae = 1000 * float(stress[np.repeat(part, 6)].mean())
+        row = ErrorRow(
+            phase=phase,
+            kind=kind,
+            structures=int(part.sum()),
+            atoms=ATOMS * int(part.sum()),
+            # The level of theory has another zero of energy: shown as if centred, it would be seen.
+            energy_mae_meV_per_atom=centred + 5000.0,
+            energy_rmse_meV_per_atom=centred + 5000.0,
+            energy_centred_mae_meV_per_atom=centred,
+            energy_centred_rmse_meV_per_atom=centred,
+            force_mae_meV_per_A=force,
+            force_rmse_meV_per_A=force,
+            stress_mae_meV_per_A3=stress_mae,
+            stress_rmse_meV_per_A3=stress_mae,
         )
+        rows.append(ModelErrors(parity.round, parity.model, row))
     return rows
 
 
@@ -141,16 +153,16 @@ def _labels(rng: np.random.Generator, rounds: int) -> tuple[LabelRow, ...]:
         )
         for number in range(12)
     ]
-    for round_ in range(1, rounds + 1):
-        gains = np.sort(rng.exponential(4.4 / round_**1.5, 12) + 0.6)[::-1]
+    for round_index in range(1, rounds + 1):
+        gains = np.sort(rng.exponential(4.4 / round_index**1.5, 12) + 0.6)[::-1]
         for number, gain in enumerate(gains):
-            failed = (round_, number) == (1, 7)
+            failed = (round_index, number) == (1, 7)
             pool = ("entropy_md", "entropy_md", "anchors", "ordered")[number % 4]
             labels.append(
                 LabelRow(
                     purpose="training",
-                    round=round_,
-                    structure_hash=f"{round_}{number:02d}d41c9b0e5f{number:019d}",
+                    round=round_index,
+                    structure_hash=f"{round_index}{number:02d}d41c9b0e5f{number:019d}",
                     phase=PHASES[number % 2],
                     kind={"entropy_md": "md", "anchors": "strain", "ordered": "relaxed"}[pool],
                     pool=pool,
@@ -162,7 +174,7 @@ def _labels(rng: np.random.Generator, rounds: int) -> tuple[LabelRow, ...]:
                     if failed
                     else "",
                     engine_seconds=float(rng.uniform(15, 30)) * (4 if failed else 1),
-                    from_cache=(round_, number) == (2, 3),
+                    from_cache=(round_index, number) == (2, 3),
                 )
             )
     return tuple(labels)
@@ -174,13 +186,13 @@ def _stages(rounds: int) -> tuple[StageTime, ...]:
         StageTime(0, "validation_labels", 128.0, "12 of 12 labels converged"),
         StageTime(0, "validate", 1.9, "7net-0: 24.9 meV/atom, 78 meV/Å"),
     ]
-    for round_ in range(1, rounds + 1):
+    for round_index in range(1, rounds + 1):
         stages += [
-            StageTime(round_, "sample", 74.0, "8 walkers, 400 steps, 320 snapshots"),
-            StageTime(round_, "select", 0.8, "12 of 336 candidates, 61.4 nats"),
-            StageTime(round_, "label", 151.0, "11 of 12 labels converged, 1 quarantined"),
-            StageTime(round_, "train", 163.0, "40 epochs on 23 structures"),
-            StageTime(round_, "validate", 2.0, "tuned model accepted"),
+            StageTime(round_index, "sample", 74.0, "8 walkers, 400 steps, 320 snapshots"),
+            StageTime(round_index, "select", 0.8, "12 of 336 candidates, 61.4 nats"),
+            StageTime(round_index, "label", 151.0, "11 of 12 labels converged, 1 quarantined"),
+            StageTime(round_index, "train", 163.0, "40 epochs on 23 structures"),
+            StageTime(round_index, "validate", 2.0, "tuned model accepted"),
         ]
     return tuple(stages)
 
@@ -194,14 +206,14 @@ def _walkers(rounds: int) -> tuple[WalkerRow, ...]:
     ]
     return tuple(
         WalkerRow(
-            round_,
+            round_index,
             number,
             *state,
             "adaptive 0.3",
             int(number == 7),
             "shortest distance" if number == 7 else "",
         )
-        for round_ in range(1, rounds + 1)
+        for round_index in range(1, rounds + 1)
         for number, state in enumerate(grid)
     )
 
@@ -210,11 +222,11 @@ def _map(rng: np.random.Generator, rounds: int) -> FingerprintMap:
     points = []
     for phase, centre in zip(PHASES, ((-1.5, 0.2), (1.8, -0.3)), strict=True):
         for temperature, width in ((300, 0.25), (1000, 0.8)):
-            for round_ in range(1, rounds + 1):
+            for round_index in range(1, rounds + 1):
                 cloud = rng.normal(centre, (width, 0.7 * width), (40, 2))
                 for number, (x, y) in enumerate(cloud):
                     group = "selected" if number < 3 * (temperature // 500 + 1) - 1 else "walker"
-                    text = f"{phase}, {temperature} K, round {round_}"
-                    points.append(MapPoint(float(x), float(y), group, phase, round_, text))
+                    text = f"{phase}, {temperature} K, round {round_index}"
+                    points.append(MapPoint(float(x), float(y), group, phase, round_index, text))
         points.append(MapPoint(*centre, "seed", phase, 0, f"{phase}, as given"))
     return FingerprintMap(tuple(points), (0.61, 0.17))

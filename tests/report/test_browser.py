@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from silicon_results import silicon_results
+from silicon_results import silicon_results, with_errors
 from test_page import EMPTY, HOSTILE, hostile_results
 
 from entrove.campaign.results.results import CampaignResults
@@ -106,8 +106,7 @@ def demanding_results() -> CampaignResults:
     return dataclasses.replace(
         results,
         errors=tuple(
-            dataclasses.replace(row, phase=names.get(row.phase, row.phase))
-            for row in results.errors
+            with_errors(row, phase=names.get(row.phase, row.phase)) for row in results.errors
         ),
         labels=tuple(
             dataclasses.replace(row, phase=names.get(row.phase, row.phase))

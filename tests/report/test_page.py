@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from page_reader import Page, numbers
-from silicon_results import KINDS, PHASES, silicon_results
+from silicon_results import KINDS, PHASES, silicon_results, with_errors
 
-from entrove.campaign.results.results import CampaignResults, FingerprintMap, LabelRow, MapPoint
+from entrove.campaign.journal.outcomes import LabelRow
+from entrove.campaign.results.results import CampaignResults, FingerprintMap, MapPoint
 from entrove.errors import CampaignError
 from entrove.report.page import render_report, write_report
 
@@ -60,8 +61,7 @@ def hostile_results() -> CampaignResults:
         foundation_model=HOSTILE,
         config_yaml=HOSTILE,
         errors=tuple(
-            dataclasses.replace(row, phase=row.phase.replace("diamond", HOSTILE))
-            for row in RESULTS.errors
+            with_errors(row, phase=row.phase.replace("diamond", HOSTILE)) for row in RESULTS.errors
         ),
         labels=(*RESULTS.labels, label),
         stages=tuple(
@@ -85,8 +85,11 @@ def page() -> Page:
 def test_headline_compares_the_last_model_with_the_untuned_one(page: Page) -> None:
     total = [row for row in RESULTS.errors if row.phase == "all"]
     for first, last in (
-        (total[0].energy_mae_meV_per_atom, total[-1].energy_mae_meV_per_atom),
-        (total[0].force_mae_meV_per_A, total[-1].force_mae_meV_per_A),
+        (
+            total[0].errors.energy_centred_mae_meV_per_atom,
+            total[-1].errors.energy_centred_mae_meV_per_atom,
+        ),
+        (total[0].errors.force_mae_meV_per_A, total[-1].errors.force_mae_meV_per_A),
     ):
         assert f"{first:.1f}" in page.visible
         assert f"{first / last:.1f} times smaller" in page.visible
@@ -98,7 +101,7 @@ def test_headline_compares_the_last_model_with_the_untuned_one(page: Page) -> No
 
 def test_error_plots_hold_every_error(page: Page) -> None:
     columns = {
-        "energy": "energy_mae_meV_per_atom",
+        "energy": "energy_centred_mae_meV_per_atom",
         "force": "force_mae_meV_per_A",
         "stress": "stress_mae_meV_per_A3",
     }
@@ -112,13 +115,13 @@ def test_error_plots_hold_every_error(page: Page) -> None:
         for (phase, kind), title in parts.items():
             trace = page.trace(f"{quantity}-per-round", title)
             given = [
-                getattr(row, column)
+                getattr(row.errors, column)
                 for row in RESULTS.errors
                 if (row.phase, row.kind) == (phase, kind)
             ]
             assert numbers(trace["y"]).tolist() == given
     untuned = page.trace("force-by-part", "untuned")
-    given = [row.force_mae_meV_per_A for row in RESULTS.errors if row.round == 0]
+    given = [row.errors.force_mae_meV_per_A for row in RESULTS.errors if row.round == 0]
     assert numbers(untuned["x"]).tolist() == given
 
 
@@ -127,25 +130,27 @@ def test_error_tables_hold_every_error(page: Page) -> None:
     total = [row for row in RESULTS.errors if row.phase == "all"]
     assert [row[0] for row in by_round[1:]] == ["untuned", "round 1", "round 2"]
     assert [float(row[3]) for row in by_round[1:]] == pytest.approx(
-        [row.force_mae_meV_per_A for row in total], abs=0.06
+        [row.errors.force_mae_meV_per_A for row in total], abs=0.06
     )
     [by_part] = page.tables["By phase and kind"]
     assert len(by_part) == 1 + 1 + len(PHASES) * len(KINDS)
     [every] = page.tables["Every round, phase and kind"]
     assert len(every) == 1 + len(RESULTS.errors)
     assert [float(row[5]) for row in every[1:]] == pytest.approx(
-        [row.energy_mae_meV_per_atom for row in RESULTS.errors], abs=0.06
+        [row.errors.energy_centred_mae_meV_per_atom for row in RESULTS.errors], abs=0.06
     )
 
 
-@pytest.mark.parametrize(("place", "round_"), [(0, 0), (1, 2)])
-def test_parity_plots_hold_every_point_of_its_phase(page: Page, place: int, round_: int) -> None:
-    parity = RESULTS.parity[round_]
+@pytest.mark.parametrize(("place", "round_index"), [(0, 0), (1, 2)])
+def test_parity_plots_hold_every_point_of_its_phase(
+    page: Page, place: int, round_index: int
+) -> None:
+    parity = RESULTS.parity[round_index]
     for quantity, reference, predicted, repeats, scale in (
         (
             "energy",
             parity.reference_energy_eV_per_atom,
-            parity.predicted_energy_eV_per_atom,
+            parity.centred_energy_eV_per_atom,
             1,
             1000.0,
         ),
@@ -170,12 +175,12 @@ def test_gain_plot_holds_every_gain_once_and_falls_within_a_round(page: Page) ->
         for place, gain in zip(numbers(trace["x"]), numbers(trace["y"]), strict=True)
     )
     assert [place for place, _ in bars] == list(range(1, 25))
-    for round_ in (1, 2):
-        drawn = [gain for _, gain in bars[12 * (round_ - 1) : 12 * round_]]
+    for round_index in (1, 2):
+        drawn = [gain for _, gain in bars[12 * (round_index - 1) : 12 * round_index]]
         given = [
             label.gain_nats
             for label in RESULTS.labels
-            if label.gain_nats and label.round == round_
+            if label.gain_nats and label.round == round_index
         ]
         assert drawn == sorted(given, reverse=True)
     [table] = page.tables["Information gain of the labels"]
@@ -298,7 +303,7 @@ def test_nan_is_shown_as_missing() -> None:
     nan = float("nan")
     results = dataclasses.replace(
         RESULTS,
-        errors=tuple(dataclasses.replace(row, force_mae_meV_per_A=nan) for row in RESULTS.errors),
+        errors=tuple(with_errors(row, force_mae_meV_per_A=nan) for row in RESULTS.errors),
         labels=tuple(
             dataclasses.replace(
                 label, gain_nats=nan if label.gain_nats else None, engine_seconds=nan
@@ -360,8 +365,7 @@ def test_a_long_phase_name_leaves_room_for_the_kind() -> None:
     results = dataclasses.replace(
         RESULTS,
         errors=tuple(
-            dataclasses.replace(row, phase=row.phase.replace("diamond", long))
-            for row in RESULTS.errors
+            with_errors(row, phase=row.phase.replace("diamond", long)) for row in RESULTS.errors
         ),
     )
     ticks = Page(render_report(results)).figures["force-by-part"]["layout"]["yaxis"]["ticktext"]

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from silicon_results import silicon_results
+from silicon_results import silicon_results, with_errors
 
 from entrove.report.figures.parity import thin
 from entrove.report.formatting import format_column, format_number
@@ -40,7 +40,7 @@ def test_changes_in_words(untuned: float | None, tuned: float | None, words: str
 
 def test_a_model_that_became_worse_is_called_worse() -> None:
     rows = [
-        dataclasses.replace(row, force_mae_meV_per_A=500.0) if row.round == 2 else row
+        with_errors(row, force_mae_meV_per_A=500.0) if row.round == 2 else row
         for row in RESULTS.errors
     ]
     energy, force, _ = error_changes(rows)
@@ -55,7 +55,7 @@ def test_round_ten_comes_after_round_two() -> None:
     ]
     changes = error_changes(shuffled)
     last = next(row for row in shuffled if (row.round, row.phase) == (10, "all"))
-    assert changes[0].tuned == last.energy_mae_meV_per_atom
+    assert changes[0].tuned == last.errors.energy_centred_mae_meV_per_atom
 
 
 def test_sums_agree_with_the_rows() -> None:

@@ -46,7 +46,7 @@ def test_the_zero_of_energy_is_no_merit():
 def test_ratios_are_tuned_over_untuned():
     verdict = compare(UNTUNED, table(5.0, 40.0, 3.0))
     assert (verdict.energy_ratio, verdict.force_ratio, verdict.stress_ratio) == (0.5, 0.4, 0.75)
-    assert "forces 0.40, energy 0.50, stress 0.75" in verdict.reason
+    assert "forces 0.40, centred energy 0.50, stress 0.75" in verdict.reason
 
 
 def test_molecules_are_judged_without_stress():

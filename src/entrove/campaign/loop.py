@@ -1,297 +1,388 @@
-"""The loop: prepare, then explore, select, label, train and validate until it is enough."""
+"""The loop: prepare, then explore, select, label, train and validate until it is enough.
 
-from dataclasses import dataclass, replace
+`PREPARATION` and `ROUND` are the table of stages: what runs, in which order, when it is skipped,
+which files it needs and which it leaves. Everything else here says when a round is the last."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
 
 import torch
-from ase import Atoms
 
 from entrove.campaign.configuration.check import CheckedCampaign
+from entrove.campaign.configuration.config import CampaignConfig
 from entrove.campaign.configuration.settled import settle_config
-from entrove.campaign.journal.ledger import Ledger, StageRecord
+from entrove.campaign.journal.ledger import Ledger
 from entrove.campaign.journal.lock import hold_campaign
 from entrove.campaign.journal.log import log_to
+from entrove.campaign.journal.outcomes import (
+    Anchored,
+    Explored,
+    Finished,
+    HeldOut,
+    Labelled,
+    Ordered,
+    Relaxed,
+    Selected,
+    Stage,
+    StageOutcome,
+    Trained,
+    Validated,
+    Verified,
+)
 from entrove.campaign.journal.progress import ProgressListener
-from entrove.campaign.journal.records import best_round, error_table
-from entrove.campaign.journal.runner import FINISH, StageOutcome, StageRunner
-from entrove.campaign.stages import explore, prepare
-from entrove.campaign.stages import label as label_stage
-from entrove.campaign.stages import train as learn
+from entrove.campaign.journal.runner import StageRunner
+from entrove.campaign.stages.anchors import make_anchors, make_hold_out
+from entrove.campaign.stages.context import CampaignRun
+from entrove.campaign.stages.explore import explore
 from entrove.campaign.stages.finish import finish
-from entrove.campaign.stages.label import EarlierLabels, LabelledSet, Request
+from entrove.campaign.stages.label import label_hold_out, label_picked, released_requests
 from entrove.campaign.stages.models import CampaignModels
+from entrove.campaign.stages.order import order, wants_ordered
+from entrove.campaign.stages.relax import relax, relax_again
+from entrove.campaign.stages.select import select
+from entrove.campaign.stages.train import train
+from entrove.campaign.stages.validate import validate
+from entrove.campaign.stages.verify import verify, verify_tuned
 from entrove.campaign.stopping import budget_spent, stop_after_validation, stop_before_labels
 from entrove.campaign.workspace import Workspace
-from entrove.sampling.candidates import read_candidates
-from entrove.structures import content_hash, read_structures, write_structures
+from entrove.errors import CampaignError
 from entrove.threads import usable_threads
+
+
+@dataclass(frozen=True)
+class FileName:
+    """A file that stages share: of the campaign, of its preparation, or of the round that runs.
+
+    `name` is a property of `Workspace` for a file of the campaign, otherwise one of `RoundFiles`.
+    """
+
+    where: Literal["campaign", "preparation", "round"]
+    name: str
+
+    def path(self, files: Workspace, round_index: int) -> Path:
+        """Where the file is for a stage of this round."""
+        match self.where:
+            case "campaign":
+                return getattr(files, self.name)
+            case "preparation":
+                return getattr(files.round(0), self.name)
+            case "round":
+                return getattr(files.round(round_index), self.name)
+
+
+RELAXED = FileName("preparation", "relaxed")
+ANCHORS = FileName("preparation", "anchors")
+HOLD_OUT = FileName("preparation", "hold_out")
+VALIDATION = FileName("campaign", "validation")
+DATASET = FileName("campaign", "dataset")
+CANDIDATES = FileName("round", "candidates")
+SELECTED = FileName("round", "selected")
+PREDICTIONS = FileName("round", "validation_predictions")
+
+
+def _never(run: CampaignRun, round_index: int) -> bool:  # noqa: ARG001
+    return False
+
+
+def _no_verdict(run: CampaignRun, round_index: int) -> str | None:  # noqa: ARG001
+    return None
+
+
+@dataclass(frozen=True)
+class StageEntry:
+    """One line of the table of stages.
+
+    outcome
+        Model of what the stage finds; it names the stage in the ledger.
+    description
+        What happens, for people.
+    work
+        The stage itself.
+    needs, leaves
+        Files that must be there before, and that are there afterwards.
+    unit, total
+        What its progress counts, and how much of it there is, where that is known beforehand.
+    skipped
+        Whether a round does without this stage.
+    repeated
+        Whether a finished stage is run again.
+    ends
+        Why the campaign ends after this stage, or None.
+    """
+
+    outcome: type[StageOutcome]
+    description: str
+    work: Callable[[CampaignRun, int], StageOutcome]
+    needs: tuple[FileName, ...] = ()
+    leaves: tuple[FileName, ...] = ()
+    unit: str = ""
+    total: Callable[[CampaignConfig], int] | None = None
+    skipped: Callable[[CampaignRun, int], bool] = _never
+    repeated: Callable[[CampaignRun, int], bool] = _never
+    ends: Callable[[CampaignRun, int], str | None] = _no_verdict
+
+
+def _explorer_is_known(run: CampaignRun, round_index: int) -> bool:
+    """Whether an earlier round verified the model that explores, and relaxed the phases with it."""
+    explored = run.ledger.find(round_index, Explored) is not None
+    return explored or not run.models.explores_with_another(round_index)
+
+
+def _has_no_ordered_pool(run: CampaignRun, round_index: int) -> bool:  # noqa: ARG001
+    return not wants_ordered(run)
+
+
+def _picked_nothing(run: CampaignRun, round_index: int) -> bool:
+    """A person may have given more labels since; without, it ends as before within seconds."""
+    selected = run.ledger.find(round_index, Selected)
+    return selected is not None and not selected.picked
+
+
+def _verdict_before_labels(run: CampaignRun, round_index: int) -> str | None:
+    """Why no more labels are computed; those that are there are used, whatever stopping says."""
+    if _is_labelled(run, round_index):
+        return None
+    selected = run.ledger.find(round_index, Selected)
+    assert selected is not None  # asked after the selection
+    return stop_before_labels(
+        run.config.stopping,
+        round_index - 1,
+        len(run.files.training_labels(before=round_index)),
+        selected,
+    )
+
+
+def _verdict_after_validation(run: CampaignRun, round_index: int) -> str | None:
+    """Why no other round begins. A round that is labelled already is run to its end."""
+    if _is_labelled(run, round_index + 1):
+        return None
+    validated = run.ledger.find(round_index, Validated)
+    assert validated is not None  # asked after the validation
+    stopping, force_mae = run.config.stopping, validated.table.total.force_mae_meV_per_A
+    labels = len(run.files.training_labels(before=round_index + 1))
+    return stop_after_validation(stopping, round_index, force_mae) or budget_spent(
+        stopping, labels
+    )
+
+
+def _is_labelled(run: CampaignRun, round_index: int) -> bool:
+    return run.ledger.find(round_index, Labelled) is not None
+
+
+def _epochs(config: CampaignConfig) -> int:
+    return config.training.epochs * config.training.committee_size
+
+
+PREPARATION: tuple[StageEntry, ...] = (
+    StageEntry(Verified, "comparing batched and single evaluations", verify),
+    StageEntry(Relaxed, "relaxing each phase at each pressure", relax, leaves=(RELAXED,)),
+    StageEntry(
+        Anchored,
+        "relaxed, strained and sheared cells, short unbiased MD",
+        make_anchors,
+        needs=(RELAXED,),
+        leaves=(ANCHORS,),
+        unit="steps",
+    ),
+    StageEntry(
+        HeldOut,
+        "making the validation set",
+        make_hold_out,
+        needs=(RELAXED, ANCHORS),
+        leaves=(HOLD_OUT,),
+        unit="steps",
+    ),
+    StageEntry(
+        Labelled,
+        "labelling the validation set",
+        label_hold_out,
+        needs=(HOLD_OUT,),
+        leaves=(VALIDATION,),
+        unit="labels",
+    ),
+    StageEntry(
+        Validated,
+        "the untuned model on the validation set",
+        validate,
+        needs=(VALIDATION,),
+        leaves=(PREDICTIONS,),
+    ),
+)
+"""Before the first round."""
+
+ROUND: tuple[StageEntry, ...] = (
+    StageEntry(
+        Verified,
+        "comparing batched and single evaluations of the tuned model",
+        verify_tuned,
+        skipped=_explorer_is_known,
+    ),
+    StageEntry(
+        Relaxed,
+        "relaxing each phase at each pressure with the tuned model",
+        relax_again,
+        needs=(RELAXED,),
+        skipped=_explorer_is_known,
+    ),
+    StageEntry(
+        Explored,
+        "entropy-biased MD of all walkers",
+        explore,
+        needs=(RELAXED, ANCHORS),
+        leaves=(CANDIDATES,),
+        unit="steps",
+    ),
+    StageEntry(
+        Ordered,
+        "relaxing perturbed seeds and random crystals",
+        order,
+        needs=(RELAXED,),
+        leaves=(FileName("round", "ordered"),),
+        skipped=_has_no_ordered_pool,
+    ),
+    StageEntry(
+        Selected,
+        "picking what is new to the dataset",
+        select,
+        needs=(CANDIDATES, ANCHORS, HOLD_OUT),
+        leaves=(SELECTED,),
+        repeated=_picked_nothing,
+        ends=_verdict_before_labels,
+    ),
+    StageEntry(
+        Labelled,
+        "labelling the picked structures",
+        label_picked,
+        needs=(SELECTED, VALIDATION),
+        leaves=(DATASET,),
+        unit="labels",
+    ),
+    StageEntry(
+        Trained,
+        "tuning the foundation model to all labels",
+        train,
+        needs=(DATASET, VALIDATION),
+        total=_epochs,
+        unit="epochs",
+    ),
+    StageEntry(
+        Validated,
+        "the tuned model on the validation set",
+        validate,
+        needs=(VALIDATION,),
+        leaves=(PREDICTIONS,),
+        ends=_verdict_after_validation,
+    ),
+)
+"""One round."""
 
 
 def run_campaign(campaign: CheckedCampaign, listener: ProgressListener) -> None:
     """Run a campaign, or continue it, until a stopping condition holds.
 
-    Raises `CampaignError` when another process runs it, or it was started with another configuration.
+    Raises `CampaignError` when another process runs it, when it was started with another
+    configuration, or when a file is missing that an earlier stage wrote.
     """
     workspace = campaign.workspace
     workspace.folder.mkdir(parents=True, exist_ok=True)
     with hold_campaign(workspace.folder), log_to(workspace.log):
-        # The ledger first: it knows the version of the folder's form, the configuration in it included.
+        # The ledger first: it knows the version of the folder's form, the configuration included.
         ledger = Ledger(workspace.ledger)
         settle_config(workspace.config, campaign.config)
         torch.set_num_threads(usable_threads(campaign.config.model.threads))
-        _Loop(campaign, StageRunner(ledger, listener), CampaignModels(campaign, ledger)).run()
+        _run_to_the_end(campaign, ledger, listener)
 
 
-@dataclass(frozen=True)
-class _Loop:
-    """One campaign while it runs. What the stages hand on is in files, so that any stage can be the first."""
+def _run_to_the_end(campaign: CheckedCampaign, ledger: Ledger, listener: ProgressListener) -> None:
+    run = CampaignRun(campaign, ledger, CampaignModels(campaign, ledger), listener)
+    _reopen_validation(run)
+    for entry in PREPARATION:
+        _run_stage(run, entry, 0)
+    last, verdict = _run_rounds(run, 1)
+    reopened = _reopen_last_round(run)
+    if reopened is not None:
+        # Models that are loaded may be of the training that is repeated.
+        run = CampaignRun(campaign, ledger, CampaignModels(campaign, ledger), listener)
+        last, verdict = _run_rounds(run, reopened)
+    found = ledger.find(last, Finished)
+    if found is not None and found.reason != verdict:
+        ledger.forget([(last, Stage.FINISH)])
+    StageRunner(ledger, listener).run(
+        last, Finished, "writing the model bundle", partial(finish, run, verdict)
+    )
 
-    campaign: CheckedCampaign
-    runner: StageRunner
-    models: CampaignModels
 
-    @property
-    def _files(self) -> Workspace:
-        return self.campaign.workspace
+def _run_rounds(run: CampaignRun, first: int) -> tuple[int, str]:
+    """Run rounds until one is the last; return it and why."""
+    round_index, verdict = first, _run_round(run, first)
+    while verdict is None:
+        round_index += 1
+        verdict = _run_round(run, round_index)
+    return round_index, verdict
 
-    @property
-    def _listener(self) -> ProgressListener:
-        return self.runner.listener
 
-    @property
-    def _ledger(self) -> Ledger:
-        return self.runner.ledger
-
-    def run(self) -> None:
-        self._try_validation_again()
-        self._prepare()
-        number, verdict = self._rounds(1)
-        again = self._try_training_again()
-        if again is not None:
-            # Models that are loaded may be of the training that is done anew.
-            fresh = CampaignModels(self.campaign, self._ledger)
-            number, verdict = replace(self, models=fresh)._rounds(again)
-        self._finish(number, verdict)
-
-    def _rounds(self, first: int) -> tuple[int, str]:
-        """Run rounds until one is the last; return it and why."""
-        number, verdict = first, self._round(first)
-        while verdict is None:
-            number += 1
-            verdict = self._round(number)
-        return number, verdict
-
-    def _finish(self, number: int, reason: str) -> None:
-        record = self._ledger.find(number, FINISH)
-        if record is not None and record.payload.get("reason") != reason:
-            self._ledger.forget([(number, FINISH)])
-        self.runner.run(
-            number,
-            FINISH,
-            "writing the model bundle",
-            lambda: finish(self.campaign, self._ledger, reason),
-        )
-
-    def _try_validation_again(self) -> None:
-        """Make the validation set again when some of its labels were released, and measure all models on it."""
-        stages = self._ledger.stages()
-        if label_stage.released_requests(self.campaign, [one for one in stages if one.round == 0]):
-            validated = [(one.round, one.stage) for one in stages if one.stage == "validate"]
-            self._ledger.forget([(0, "label"), *validated])
-
-    def _try_training_again(self) -> int | None:
-        """Open the last round again when training labels were released and no later round will try them."""
-        stages = [one for one in self._ledger.stages() if one.round > 0]
-        if not label_stage.released_requests(self.campaign, stages):
-            return None
-        last = max(one.round for one in stages if one.stage == "label")
-        self._ledger.forget([(last, "label"), (last, "train"), (last, "validate")])
-        return last
-
-    def _prepare(self) -> None:
-        run, campaign = self.runner.run, self.campaign
-        run(
-            0,
-            "verify",
-            "comparing batched and single evaluations",
-            lambda: prepare.verify(campaign, self.models),
-        )
-        run(
-            0,
-            "relax",
-            "relaxing each phase at each pressure",
-            lambda: prepare.relax(campaign, self.models),
-        )
-        run(
-            0,
-            "anchors",
-            "relaxed, strained and sheared cells, short unbiased MD",
-            lambda: prepare.make_anchors(campaign, self.models, self._listener),
-            unit="steps",
-        )
-        run(
-            0,
-            "hold-out",
-            "making the validation set",
-            lambda: prepare.make_hold_out(campaign, self.models, self._listener),
-            unit="steps",
-        )
-        run(0, "label", "labelling the validation set", self._label_hold_out, unit="labels")
-        run(0, "validate", "the untuned model on the validation set", lambda: self._validate(0))
-
-    def _label_hold_out(self) -> StageOutcome:
-        candidates = read_candidates(self._files.in_round(0, "hold_out.xyz"))
-        labelled = self._buy([Request(candidate) for candidate in candidates], 0, EarlierLabels())
-        prepare.require_labels(labelled, "validation")
-        write_structures(self._files.validation, labelled.structures)
-        return label_stage.outcome_of(labelled)
-
-    def _buy(self, requests: list[Request], round: int, earlier: EarlierLabels) -> LabelledSet:
-        return label_stage.label_requests(
-            self.campaign,
-            requests,
-            round,
-            self.models.foundation,
-            earlier,
-            self._ledger.created_utc,
-            self._listener,
-        )
-
-    def _round(self, number: int) -> str | None:
-        """Run one round; return why the campaign ends with it, or None."""
-        run = self.runner.run
-        self._welcome_explorer(number)
-        run(
-            number,
-            "explore",
-            "entropy-biased MD of all walkers",
-            lambda: explore.explore(self.campaign, self.models, number, self._listener),
-            unit="steps",
-        )
-        if explore.wants_ordered(self.campaign):
-            run(
-                number,
-                "order",
-                "relaxing perturbed seeds and random crystals",
-                lambda: explore.order(self.campaign, self.models, number),
-            )
-        selected = self._select(number)
-        verdict = stop_before_labels(
-            self.campaign.config.stopping,
-            number - 1,
-            len(self._training_labels(before=number)),
-            selected.payload["gain_nats"],
-            selected.payload["picked"],
-        )
-        if verdict is not None and not self._is_labelled(number):
+def _run_round(run: CampaignRun, round_index: int) -> str | None:
+    """Run one round; return why the campaign ends with it, or None."""
+    for entry in ROUND:
+        if entry.skipped(run, round_index):
+            continue
+        if entry.repeated(run, round_index):
+            run.ledger.forget([(round_index, entry.outcome.stage)])
+        _run_stage(run, entry, round_index)
+        if verdict := entry.ends(run, round_index):
             return verdict
-        run(
-            number,
-            "label",
-            "labelling the picked structures",
-            lambda: self._label(number, selected),
-            unit="labels",
-        )
-        run(
-            number,
-            "train",
-            "tuning the foundation model to all labels",
-            lambda: self._train(number),
-            total=self.campaign.config.training.epochs
-            * self.campaign.config.training.committee_size,
-            unit="epochs",
-        )
-        validated = run(
-            number,
-            "validate",
-            "the tuned model on the validation set",
-            lambda: self._validate(number),
-        )
-        if self._is_labelled(number + 1):
-            return None
-        stopping, total = self.campaign.config.stopping, error_table(validated.payload).total
-        return stop_after_validation(stopping, number, total.force_mae_meV_per_A) or budget_spent(
-            stopping, len(self._training_labels(before=number + 1))
-        )
+    return None
 
-    def _select(self, number: int) -> StageRecord:
-        selected = self._ledger.find(number, "select")
-        if selected is not None and not selected.payload["picked"]:
-            # A person may have given more labels since; without, it ends as before within seconds.
-            self._ledger.forget([(number, "select")])
-        return self.runner.run(
-            number,
-            "select",
-            "picking what is new to the dataset",
-            lambda: explore.select(self.campaign, number),
-        )
 
-    def _is_labelled(self, number: int) -> bool:
-        """Whether the labels of a round are paid for: they are used then, whatever stopping says by now."""
-        return self._ledger.find(number, "label") is not None
+def _run_stage(run: CampaignRun, entry: StageEntry, round_index: int) -> None:
+    """Run a stage unless it is finished; raises `CampaignError` when a file is gone."""
 
-    def _welcome_explorer(self, number: int) -> None:
-        """Before a round explores with another model than the one before: verify it, and relax the phases with it."""
-        explored = self.runner.ledger.find(number, "explore") is not None
-        if explored or not self.models.explores_with_another(number):
-            return
-        self.runner.run(
-            number,
-            "verify",
-            "comparing batched and single evaluations of the tuned model",
-            lambda: prepare.verify_tuned(self.campaign, self.models, number),
-        )
-        self.runner.run(
-            number,
-            "relax",
-            "relaxing each phase at each pressure with the tuned model",
-            lambda: prepare.relax_again(self.campaign, self.models, number),
-        )
-
-    def _label(self, number: int, selected: StageRecord) -> StageOutcome:
-        candidates = read_candidates(self._files.in_round(number, "selected.xyz"))
-        requests = [
-            Request(candidate, gain)
-            for candidate, gain in zip(candidates, selected.payload["gains_nats"], strict=True)
+    def work() -> StageOutcome:
+        missing = [
+            str(path)
+            for needed in entry.needs
+            if not (path := needed.path(run.files, round_index)).exists()
         ]
-        requests += label_stage.released_requests(
-            self.campaign, [one for one in self._ledger.stages() if 0 < one.round < number]
-        )
-        earlier = self._training_labels(before=number)
-        known = {content_hash(atoms) for atoms in earlier}
-        requests = [one for one in requests if content_hash(one.candidate.atoms) not in known]
-        labelled = self._buy(
-            requests, number, EarlierLabels(earlier, read_structures(self._files.validation))
-        )
-        prepare.require_labels(labelled, "picked")
-        kept = [atoms for atoms in earlier if content_hash(atoms) not in labelled.withdrawn]
-        write_structures(self._files.dataset, kept + labelled.structures)
-        return label_stage.outcome_of(labelled)
+        if missing:
+            raise CampaignError(
+                f"{', '.join(missing)}: missing, although an earlier stage wrote it; restore it "
+                "from a "
+                "backup, or start a new campaign folder (labels in a shared cache are found again)"
+            )
+        run.files.round(round_index).folder.mkdir(parents=True, exist_ok=True)
+        return entry.work(run, round_index)
 
-    def _train(self, number: int) -> StageOutcome:
-        trained = learn.train(
-            self.campaign,
-            self._training_labels(before=number + 1),
-            read_structures(self._files.validation),
-            self._files.in_round(number, "training"),
-            self._listener,
-        )
-        return learn.training_outcome(trained, self._files.folder.resolve())
+    StageRunner(run.ledger, run.listener).run(
+        round_index,
+        entry.outcome,
+        entry.description,
+        work,
+        total=None if entry.total is None else entry.total(run.config),
+        unit=entry.unit,
+    )
 
-    def _validate(self, number: int) -> StageOutcome:
-        stages = self._ledger.stages()
-        tables = {one.round: error_table(one.payload) for one in stages if one.stage == "validate"}
-        best = best_round([one for one in stages if one.round < number])
-        rival = (best, tables[best]) if best else None
-        model = self.models.tuned(number) if number else self.models.foundation
-        validated = learn.validate(
-            model,
-            read_structures(self._files.validation),
-            self._files.in_round(number, "validation_predictions.xyz"),
-        )
-        return learn.outcome_of(validated, tables.get(0), rival)
 
-    def _training_labels(self, before: int) -> list[Atoms]:
-        """Good labels of the rounds before this one; a round that was interrupted may have written its own."""
-        path = self._files.dataset
-        labels = read_structures(path) if path.exists() and path.stat().st_size else []
-        return [atoms for atoms in labels if atoms.info["entrove_round"] < before]
+def _reopen_validation(run: CampaignRun) -> None:
+    """Label the validation set again, and measure all models, when labels of it were released."""
+    labellings = run.ledger.each(Labelled)
+    if _released(run, {index: found for index, found in labellings.items() if index == 0}):
+        validated = [(index, Stage.VALIDATE) for index in run.ledger.each(Validated)]
+        run.ledger.forget([(0, Stage.LABEL), *validated])
+
+
+def _reopen_last_round(run: CampaignRun) -> int | None:
+    """Open the last round again when training labels were released and no later round follows."""
+    labellings = {index: found for index, found in run.ledger.each(Labelled).items() if index > 0}
+    if not _released(run, labellings):
+        return None
+    last = max(labellings)
+    stages: Sequence[Stage] = (Stage.LABEL, Stage.TRAIN, Stage.VALIDATE)
+    run.ledger.forget([(last, stage) for stage in stages])
+    return last
+
+
+def _released(run: CampaignRun, labellings: dict[int, Labelled]) -> bool:
+    return bool(released_requests(run.campaign, labellings))

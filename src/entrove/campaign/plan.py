@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from ase import Atoms
 
 from entrove.campaign.configuration.check import CheckedCampaign
-from entrove.campaign.stages.label import cache_path
 from entrove.labelling.config import AnyExecution
 from entrove.labelling.cost import CostModel
 from entrove.labelling.level_of_theory import LevelOfTheory
@@ -42,7 +41,7 @@ def make_plan(campaign: CheckedCampaign) -> Plan:
     Labels that the cache knows at this level of theory sharpen the estimate. Nothing is written.
     """
     config = campaign.config
-    engine, path = config.labelling.engine, cache_path(campaign)
+    engine, path = config.labelling.engine, campaign.label_cache
     costs = []
     if path.exists():
         with LabelCache(path) as cache:

@@ -1,6 +1,7 @@
 """When a campaign has enough."""
 
 from entrove.campaign.configuration.config import StoppingConfig
+from entrove.campaign.journal.outcomes import Selected
 
 
 def budget_spent(stopping: StoppingConfig, labels_spent: int) -> str | None:
@@ -11,29 +12,28 @@ def budget_spent(stopping: StoppingConfig, labels_spent: int) -> str | None:
 
 
 def stop_before_labels(
-    stopping: StoppingConfig,
-    rounds_done: int,
-    labels_spent: int,
-    next_gain_nats: float,
-    next_labels: int,
+    stopping: StoppingConfig, rounds_done: int, labels_spent: int, selected: Selected
 ) -> str | None:
-    """Say why no more labels should be bought, or None to go on.
+    """Say why no more structures should be labelled, or None to continue.
 
-    `labels_spent` counts the good labels of the rounds before; `next_gain_nats` is what the `next_labels`
-    labels that were selected would add together.
-    """
+    `labels_spent` counts the good labels of the rounds before; `selected` is what would be
+    labelled next."""
     if spent := budget_spent(stopping, labels_spent):
         return spent
-    if next_labels == 0:
-        return "no candidate is left that is new to the dataset"
-    if (
-        stopping.least_gain_nats is not None
-        and rounds_done
-        and next_gain_nats / next_labels < stopping.least_gain_nats
-    ):
+    if selected.picked == 0:
+        counts = ", ".join(
+            f"{count} by {name.replace('_', ' ')}"
+            for name, count in selected.rejected.items()
+            if count
+        )
+        rejected = f" (rejected: {counts})" if counts else ""
+        return f"no candidate is left that is new to the dataset{rejected}"
+    gain_nats = selected.gain_nats / selected.picked
+    least = stopping.least_gain_nats
+    if least is not None and rounds_done and gain_nats < least:
         return (
-            f"the next {next_labels} labels would add {next_gain_nats / next_labels:.3g} nats each, "
-            f"less than least_gain_nats={stopping.least_gain_nats:g}"
+            f"the next {selected.picked} labels would add {gain_nats:.3g} nats each, "
+            f"less than least_gain_nats={least:g}"
         )
     return None
 
@@ -41,10 +41,13 @@ def stop_before_labels(
 def stop_after_validation(
     stopping: StoppingConfig, rounds_done: int, force_mae_meV_per_A: float
 ) -> str | None:
-    """Say why no other round should begin, or None to go on."""
+    """Say why no other round should begin, or None to continue."""
     wanted = stopping.force_mae_meV_per_A
     if wanted is not None and force_mae_meV_per_A <= wanted:
-        return f"the force error of {force_mae_meV_per_A:.1f} meV/A is below force_mae_meV_per_A={wanted:g}"
+        return (
+            f"the force error of {force_mae_meV_per_A:.1f} meV/A is below "
+            f"force_mae_meV_per_A={wanted:g}"
+        )
     if rounds_done >= stopping.rounds:
         return f"all {stopping.rounds} rounds are done"
     return None

@@ -1,8 +1,7 @@
 """The command line: `entrove run`, `init`, `status`, `report`, `labels`, `import`, `plan`, `reference`.
 
-Exit codes: 0 done, 1 something went wrong that a person can mend, 2 the configuration or the arguments
-are wrong and nothing was written, 130 stopped by Ctrl-C.
-"""
+Exit codes: 0 done, 1 something went wrong that a person can mend, 2 the configuration or the
+arguments are wrong and nothing was written, 130 stopped by Ctrl-C."""
 
 import logging
 import os
@@ -38,7 +37,8 @@ app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Entropy-driven training data for machine-learned interatomic potentials, and the potentials.",
+    help="Entropy-driven training data for machine-learned interatomic potentials, and the "
+    "potentials.",
 )
 
 ConfigPath = Annotated[
@@ -201,7 +201,8 @@ def run() -> None:
     except OSError as error:
         _complain(
             f"the operating system refused: {error}\n"
-            "Nothing that was finished is lost; mend the cause (disk full? permissions?) and run the command again."
+            "Nothing that was finished is lost; mend the cause (disk full? permissions?) and run "
+            "the command again."
         )
         sys.exit(1)
 

@@ -7,7 +7,7 @@ from rich.table import Table
 
 from entrove.campaign.configuration.check import check_campaign
 from entrove.campaign.plan import Plan, make_plan
-from entrove.cli.progress import format_duration
+from entrove.report.formatting import format_duration
 
 
 def show_plan(config_path: Path, console: Console) -> None:
@@ -34,6 +34,7 @@ def _basis(plan: Plan) -> str:
     known = (
         f"From {plan.observations} labels of this level of theory"
         if plan.observations
-        else "No label of this level of theory is known yet; guessed from atoms, electrons and k-points"
+        else "No label of this level of theory is known yet; guessed from atoms, electrons and "
+        "k-points"
     )
     return f"{known}: {spread}. Exploration and training not included."

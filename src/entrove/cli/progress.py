@@ -8,28 +8,10 @@ from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Ta
 from rich.table import Column
 from rich.text import Text
 
-from entrove.report.formatting import shorten
+from entrove.report.formatting import format_duration, shorten
 
 PLAIN_INTERVAL_S = 15.0
 """Without a terminal, at most one line of progress in this time."""
-
-
-def format_duration(seconds: float | int) -> str:
-    """Write a duration in the two units that matter.
-
-    >>> [format_duration(s) for s in (0.4, 42, 75, 3700, 200000)]
-    ['0.4 s', '42 s', '1 min 15 s', '1 h 01 min', '2 d 7 h']
-    """
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    if whole < 86400:
-        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-    return f"{whole // 86400} d {whole % 86400 // 3600} h"
 
 
 def format_rate(done: float | int, seconds: float, unit: str) -> str:
@@ -44,13 +26,13 @@ def format_rate(done: float | int, seconds: float, unit: str) -> str:
     return f"{rate:.1f} {unit}/s" if rate >= 1 else f"{60 * rate:.1f} {unit}/min"
 
 
-def stage_title(round: int, stage: str) -> str:
+def stage_title(round_index: int, stage: str) -> str:
     """Name a stage for people.
 
     >>> stage_title(0, "relax"), stage_title(2, "label")
     ('prepare: relax', 'round 2: label')
     """
-    return f"prepare: {stage}" if round == 0 else f"round {round}: {stage}"
+    return f"prepare: {stage}" if round_index == 0 else f"round {round_index}: {stage}"
 
 
 class _Stage:
@@ -113,10 +95,10 @@ class PlainProgress:
         self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def stage_started(
-        self, round: int, stage: str, description: str, total: int | None, unit: str
+        self, round_index: int, stage: str, description: str, total: int | None, unit: str
     ) -> None:
         """Print what begins."""
-        self._stage = _Stage(stage_title(round, stage), total, unit, self._clock)
+        self._stage = _Stage(stage_title(round_index, stage), total, unit, self._clock)
         self._last = self._clock()
         amount = f" ({total} {unit})" if total else ""
         self._print(f"{self._stage.title}: {description}{amount}")
@@ -137,14 +119,16 @@ class PlainProgress:
         if self._stage is not None:
             self._stage.resume(done)
 
-    def stage_finished(self, round: int, stage: str, seconds: float, summary: str) -> None:
+    def stage_finished(self, round_index: int, stage: str, seconds: float, summary: str) -> None:
         """Print what came out."""
-        self._print(f"{stage_title(round, stage)}: done in {format_duration(seconds)}: {summary}")
+        self._print(
+            f"{stage_title(round_index, stage)}: done in {format_duration(seconds)}: {summary}"
+        )
         self._stage = None
 
-    def stage_skipped(self, round: int, stage: str, summary: str) -> None:
+    def stage_skipped(self, round_index: int, stage: str, summary: str) -> None:
         """Print what an earlier run had found."""
-        self._print(f"{stage_title(round, stage)}: done before: {summary}")
+        self._print(f"{stage_title(round_index, stage)}: done before: {summary}")
 
 
 class _StageColumn(ProgressColumn):
@@ -205,10 +189,12 @@ class LiveProgress:
         self._progress.stop()
 
     def stage_started(
-        self, round: int, stage: str, description: str, total: int | None, unit: str
+        self, round_index: int, stage: str, description: str, total: int | None, unit: str
     ) -> None:
         """Show the new stage on the live line."""
-        self._stage = _Stage(stage_title(round, stage), total, unit, self._clock, description)
+        self._stage = _Stage(
+            stage_title(round_index, stage), total, unit, self._clock, description
+        )
         self._progress.reset(self._task, total=total, stage=self._stage, visible=True)
 
     def advanced(self, done: int, total: int | None = None, note: str = "") -> None:
@@ -224,19 +210,21 @@ class LiveProgress:
             self._stage.resume(done)
             self._progress.update(self._task, completed=done)
 
-    def stage_finished(self, round: int, stage: str, seconds: float, summary: str) -> None:
+    def stage_finished(self, round_index: int, stage: str, seconds: float, summary: str) -> None:
         """Leave a line for the finished stage above the live one."""
-        self._print("[green]done[/green]", round, stage, f"{summary} ({format_duration(seconds)})")
+        self._print(
+            "[green]done[/green]", round_index, stage, f"{summary} ({format_duration(seconds)})"
+        )
         self._stage = None
         self._progress.update(self._task, visible=False)
 
-    def stage_skipped(self, round: int, stage: str, summary: str) -> None:
+    def stage_skipped(self, round_index: int, stage: str, summary: str) -> None:
         """Leave a line for a stage that an earlier run finished."""
-        self._print("[dim]before[/dim]", round, stage, summary)
+        self._print("[dim]before[/dim]", round_index, stage, summary)
 
-    def _print(self, mark: str, round: int, stage: str, text: str) -> None:
+    def _print(self, mark: str, round_index: int, stage: str, text: str) -> None:
         line = Text.from_markup(f"{mark} ")
-        line.append(f"{stage_title(round, stage)}: ", style="bold").append(text)
+        line.append(f"{stage_title(round_index, stage)}: ", style="bold").append(text)
         self._console.print(line, highlight=False)
 
 

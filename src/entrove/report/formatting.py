@@ -50,7 +50,7 @@ def format_column(values: Sequence[float | None]) -> list[str]:
     return [format_number(value, decimals) for value in values]
 
 
-def format_duration(seconds: float | None) -> str:
+def format_duration(seconds: float | int | None) -> str:
     """Format a duration.
 
     >>> [format_duration(seconds) for seconds in (0.27, 42.4, 192.0, 3900.0, 200000.0)]

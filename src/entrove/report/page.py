@@ -1,8 +1,6 @@
 """Write the report: one HTML file that needs no network, no server and no other file."""
 
 import json
-import os
-import tempfile
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -11,6 +9,7 @@ from typing import Any
 from entrove._optional import require
 from entrove.campaign.results.results import CampaignResults, Parity
 from entrove.errors import CampaignError
+from entrove.files import replace_text
 from entrove.report import summary, tables
 from entrove.report.figures import errors, fingerprint_map, gains, parity, style
 from entrove.report.figures.style import Figure
@@ -36,30 +35,14 @@ def write_report(results: CampaignResults, path: Path) -> Path:
     text = render_report(results)
     path = Path(path)
     try:
-        _replace_file(path, text)
+        replace_text(path, text)
     except OSError as error:
         raise CampaignError(
-            f"{path}: the report cannot be written ({error.strerror}); check that its folder exists, "
+            f"{path}: the report cannot be written ({error.strerror}); check that its folder "
+            "exists, "
             "that you may write there and that the disk is not full"
         ) from error
     return path
-
-
-def _replace_file(path: Path, text: str) -> None:
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        # mkstemp makes files that only the owner can read; a report is for others too.
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(name, 0o666 & ~umask)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
 
 
 @dataclass(frozen=True)

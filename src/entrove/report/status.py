@@ -76,7 +76,8 @@ def _facts(results: CampaignResults) -> Table:
         rows.append(
             (
                 "walkers",
-                f"{format_count(len(results.walkers), 'run')}, {format_count(restarts, 'restart')}",
+                f"{format_count(len(results.walkers), 'run')}, "
+                f"{format_count(restarts, 'restart')}",
             )
         )
     rows += [

@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from entrove.campaign.results.results import CampaignResults, ErrorRow, LabelRow, StageTime
+from entrove.campaign.journal.outcomes import LabelRow
+from entrove.campaign.results.results import CampaignResults, ModelErrors, StageTime
 from entrove.report.formatting import is_number
 
 ALL = "all"
@@ -16,20 +17,27 @@ QUARANTINED = frozenset({"not converged", "crashed", "timed out", "rejected"})
 
 @dataclass(frozen=True)
 class Quantity:
-    """One of the three errors of an `ErrorRow`, with the words and units that people use for it."""
+    """One of the three errors in the report, with the words and units that people use for it."""
 
     name: str
     title: str
     unit: str
     unit_ascii: str
-    column: str  # field of ErrorRow
+    column: str  # field of `entrove.validation.errors_by_kind.ErrorRow`
 
-    def of(self, row: ErrorRow) -> float:
+    def of(self, row: ModelErrors) -> float:
         """Return this error of a row, in `unit`."""
-        return getattr(row, self.column)
+        return getattr(row.errors, self.column)
 
 
-ENERGY = Quantity("energy", "Energy", "meV/atom", "meV/atom", "energy_mae_meV_per_atom")
+ENERGY = Quantity(
+    "energy",
+    "Centred energy",
+    "meV/atom",
+    "meV/atom",
+    "energy_centred_mae_meV_per_atom",
+)
+"""Without the mean error of each composition: the zero of energy is no merit."""
 FORCE = Quantity("force", "Force", "meV/Å", "meV/A", "force_mae_meV_per_A")
 STRESS = Quantity("stress", "Stress", "meV/Å³", "meV/A^3", "stress_mae_meV_per_A3")
 QUANTITIES = (ENERGY, FORCE, STRESS)
@@ -48,7 +56,7 @@ class ModelKey:
         return "untuned" if self.round == 0 else f"round {self.round}"
 
 
-def models_in_order(rows: Iterable[ErrorRow]) -> list[ModelKey]:
+def models_in_order(rows: Iterable[ModelErrors]) -> list[ModelKey]:
     """List the models that were validated: by round, then as given."""
     keys = dict.fromkeys(ModelKey(row.round, row.model) for row in rows)
     return sorted(keys, key=lambda key: key.round)
@@ -64,20 +72,24 @@ def rounds_to_compare(rounds: Iterable[int], best: int) -> list[int]:
     return sorted({ordered[0], best if best in ordered[1:] else ordered[-1]}) if ordered else []
 
 
-def errors_to_compare(results: CampaignResults) -> list[ErrorRow]:
+def errors_to_compare(results: CampaignResults) -> list[ModelErrors]:
     """List the errors of the models that are set side by side."""
     chosen = rounds_to_compare((row.round for row in results.errors), results.best_round)
     return [row for row in results.errors if row.round in chosen]
 
 
-def parts_in_order(rows: Iterable[ErrorRow]) -> list[tuple[str, str]]:
+def parts_in_order(rows: Iterable[ModelErrors]) -> list[tuple[str, str]]:
     """List the (phase, kind) parts of the validation set, the total first."""
     parts = dict.fromkeys((row.phase, row.kind) for row in rows)
     return sorted(parts, key=lambda part: (part != (ALL, ALL), part[0] != ALL))
 
 
 def error_of(
-    rows: Iterable[ErrorRow], key: ModelKey, quantity: Quantity, phase: str = ALL, kind: str = ALL
+    rows: Iterable[ModelErrors],
+    key: ModelKey,
+    quantity: Quantity,
+    phase: str = ALL,
+    kind: str = ALL,
 ) -> float | None:
     """Return one error, or None where it was not measured or is not finite."""
     for row in rows:
@@ -134,9 +146,9 @@ def _is_unchanged(untuned: float, tuned: float) -> bool:
 
 
 def error_changes(
-    rows: Sequence[ErrorRow], phase: str = ALL, kind: str = ALL
+    rows: Sequence[ModelErrors], phase: str = ALL, kind: str = ALL
 ) -> tuple[ErrorChange, ...]:
-    """Compare the untuned model with the latest tuned one, for energy, force and stress."""
+    """Compare the untuned model with the latest tuned one, for centred energy, force and stress."""
     models = models_in_order(rows)
     untuned = next((key for key in models if key.round == 0), None)
     tuned = next((key for key in reversed(models) if key.round > 0), None)
@@ -150,7 +162,7 @@ def error_changes(
     )
 
 
-def validation_size(rows: Iterable[ErrorRow]) -> int | None:
+def validation_size(rows: Iterable[ModelErrors]) -> int | None:
     """Return the number of structures behind the total errors."""
     return next((row.structures for row in rows if (row.phase, row.kind) == (ALL, ALL)), None)
 
@@ -180,7 +192,7 @@ def label_spending(labels: Iterable[LabelRow]) -> list[LabelSpending]:
         groups.setdefault((label.round, label.purpose), []).append(label)
     return [
         LabelSpending(
-            round_,
+            round_index,
             purpose,
             len(group),
             sum(label.outcome == "converged" for label in group),
@@ -188,7 +200,7 @@ def label_spending(labels: Iterable[LabelRow]) -> list[LabelSpending]:
             sum(label.from_cache for label in group),
             sum(_seconds_paid(label) for label in group),
         )
-        for (round_, purpose), group in sorted(groups.items())
+        for (round_index, purpose), group in sorted(groups.items())
     ]
 
 
@@ -228,12 +240,12 @@ def gains_by_round(results: CampaignResults) -> list[RoundGain]:
     training = [label for label in results.labels if label.gain_nats is not None]
     rounds = sorted({label.round for label in training} | set(results.next_gain_nats))
     gains = []
-    for round_ in rounds:
-        labels = [label for label in training if label.round == round_]
-        added = results.next_gain_nats.get(round_)
+    for round_index in rounds:
+        labels = [label for label in training if label.round == round_index]
+        added = results.next_gain_nats.get(round_index)
         gains.append(
             RoundGain(
-                round_,
+                round_index,
                 len(labels),
                 dict(Counter(label.pool for label in labels)),
                 added if is_number(added) else None,

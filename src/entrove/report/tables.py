@@ -3,13 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from entrove.campaign.results.results import (
-    CampaignResults,
-    ErrorRow,
-    LabelRow,
-    PoolRow,
-    WalkerRow,
-)
+from entrove.campaign.journal.outcomes import LabelRow, WalkerRow
+from entrove.campaign.results.results import CampaignResults, ModelErrors, PoolRow
 from entrove.report.formatting import (
     MISSING,
     format_column,
@@ -59,7 +54,7 @@ def _finite(value: float) -> float | None:
     return value if is_number(value) else None
 
 
-def errors_by_round(rows: Sequence[ErrorRow]) -> Table:
+def errors_by_round(rows: Sequence[ModelErrors]) -> Table:
     """List the total errors of each model."""
     models = models_in_order(rows)
     columns = [
@@ -71,7 +66,7 @@ def errors_by_round(rows: Sequence[ErrorRow]) -> Table:
     return Table((Column("Round"), Column("Model"), *_error_columns()), cells)
 
 
-def errors_by_part(rows: Sequence[ErrorRow]) -> Table:
+def errors_by_part(rows: Sequence[ModelErrors]) -> Table:
     """List untuned and tuned errors for each phase and kind."""
     models = models_in_order(rows)
     parts = parts_in_order(rows)
@@ -90,7 +85,7 @@ def errors_by_part(rows: Sequence[ErrorRow]) -> Table:
     return Table(heads, cells if models else [])
 
 
-def _change_column(rows: Sequence[ErrorRow], quantity: Quantity) -> list[str]:
+def _change_column(rows: Sequence[ModelErrors], quantity: Quantity) -> list[str]:
     models = models_in_order(rows)
     parts = parts_in_order(rows)
     ends = [models[0], models[-1]] if len(models) > 1 else models
@@ -99,7 +94,7 @@ def _change_column(rows: Sequence[ErrorRow], quantity: Quantity) -> list[str]:
     return [" → ".join(next(texts) for _ in ends) for _ in parts]
 
 
-def every_error(rows: Sequence[ErrorRow]) -> Table:
+def every_error(rows: Sequence[ModelErrors]) -> Table:
     """List every error that was measured."""
     columns = [
         format_column([_finite(quantity.of(row)) for row in rows]) for quantity in QUANTITIES

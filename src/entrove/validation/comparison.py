@@ -10,10 +10,10 @@ from entrove.validation.errors_by_kind import ErrorTable
 class Comparison:
     """A verdict on a tuned model, with its reason in one line.
 
-    Each ratio is tuned over untuned mean absolute error on the same validation labels: below 1 is better.
-    Energies are compared after the mean signed error of each composition has been taken away; otherwise a
-    mere change of the zero of energy would make every tuned model look a thousand times better.
-    """
+    Each ratio is tuned over untuned mean absolute error on the same validation labels: below 1 is
+    better. Energies are compared after the mean signed error of each composition has been taken
+    away; otherwise a mere change of the zero of energy would make every tuned model look a
+    thousand times better."""
 
     accepted: bool
     reason: str
@@ -25,10 +25,9 @@ class Comparison:
 def compare(untuned: ErrorTable, tuned: ErrorTable) -> Comparison:
     """Accept a tuned model whose force error is not higher and whose three ratios multiply to at most 1.
 
-    Forces drive the exploration, so they have a veto; a gain there may cost a little energy or stress
-    accuracy, but not more than it brings. Errors that are not finite are refused. A stress that is not
-    known on both sides does not count.
-    """
+    Forces drive the exploration, so they have a veto; a gain there may cost a little energy or
+    stress accuracy, but not more than it brings. Errors that are not finite are refused. A stress
+    that is not known on both sides does not count."""
     energy = _ratio(
         tuned.total.energy_centred_mae_meV_per_atom, untuned.total.energy_centred_mae_meV_per_atom
     )
@@ -43,11 +42,14 @@ def compare(untuned: ErrorTable, tuned: ErrorTable) -> Comparison:
     elif product > 1.0:
         accepted, verdict = (
             False,
-            "refused: it loses more on energy and stress than it wins on forces",
+            "refused: it loses more on energy and stress than it gains on forces",
         )
     else:
         accepted, verdict = True, "accepted"
-    reason = f"{verdict} (tuned over untuned error: forces {force:.2f}, energy {energy:.2f}, stress {stress:.2f})"
+    reason = (
+        f"{verdict} (tuned over untuned error: forces {force:.2f}, centred energy {energy:.2f}, "
+        f"stress {stress:.2f})"
+    )
     return Comparison(accepted, reason, energy, force, stress)
 
 

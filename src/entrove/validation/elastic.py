@@ -16,9 +16,9 @@ VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 class ElasticConstants:
     """C_ij = d sigma_i / d e_j in Voigt order xx, yy, zz, yz, xz, xy, with engineering shear strains.
 
-    `matrix_GPa` is symmetrised; `asymmetry_GPa` is the largest |C_ij - C_ji| before that, a measure of
-    residual stress and noise. The moduli are Voigt averages (Voigt, Lehrbuch der Kristallphysik, 1928).
-    """
+    `matrix_GPa` is symmetrised; `asymmetry_GPa` is the largest |C_ij - C_ji| before that, a
+    measure of residual stress and noise. The moduli are Voigt averages (Voigt, Lehrbuch der
+    Kristallphysik, 1928)."""
 
     matrix_GPa: np.ndarray
     asymmetry_GPa: float
@@ -50,10 +50,10 @@ def elastic_constants(
 ) -> ElasticConstants:
     """Central differences of the stress over six strains of a relaxed cell.
 
-    The error is of second order in `strain`. The atoms follow each strain, as in an experiment, until no
-    force exceeds the tolerance; None clamps them. `atoms` should be free of stress: under pressure these are
-    the stress-strain coefficients along the path, not the thermodynamic constants.
-    """
+    The error is of second order in `strain`. The atoms follow each strain, as in an experiment,
+    until no force exceeds the tolerance; None clamps them. `atoms` should be free of stress: under
+    pressure these are the stress-strain coefficients along the path, not the thermodynamic
+    constants."""
     columns = []
     for first, second in VOIGT:
         stresses = []

@@ -39,9 +39,9 @@ def equation_of_state(
 ) -> EquationOfState:
     """Scale the cell isotropically around the one given, and fit Birch-Murnaghan.
 
-    `scales` multiply the lattice vectors. At each volume the atoms relax to the force tolerance (None
-    leaves them), the shape of the cell does not. Raises `ModelError` when the points have no minimum inside.
-    """
+    `scales` multiply the lattice vectors. At each volume the atoms relax to the force tolerance
+    (None leaves them), the shape of the cell does not. Raises `ModelError` when the points have no
+    minimum inside."""
     if len(scales) < 5:
         raise ModelError(f"{len(scales)} volumes; four parameters need at least 5")
     volumes, energies = [], []
@@ -60,7 +60,8 @@ def fit_birch_murnaghan(
     if lowest in (0, len(energies_eV_per_atom) - 1):
         raise ModelError(
             f"the lowest energy is at the {'smallest' if lowest == 0 else 'largest'} volume "
-            f"({volumes_A3_per_atom[lowest]:.3f} A^3/atom): no minimum to fit; relax the cell first"
+            f"({volumes_A3_per_atom[lowest]:.3f} A^3/atom): no minimum to fit; relax the cell "
+            "first"
         )
     fit = AseFit(volumes_A3_per_atom, energies_eV_per_atom, eos="birchmurnaghan")
     volume, energy, modulus = fit.fit()

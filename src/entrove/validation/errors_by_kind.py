@@ -1,10 +1,9 @@
 """Errors of predictions against labels: per phase, per kind, and in total.
 
 Energies are compared per atom. Force and stress errors are over single components: all 3 N force
-components of a group together (so large cells count more), and the 6 independent stress components.
-`energy_centred` takes the mean signed energy error of each composition away first: what is left does
-not know about the zero of energy, which differs between levels of theory.
-"""
+components of a group together (so large cells count more), and the 6 independent stress
+components. `energy_centred` takes the mean signed energy error of each composition away first:
+what is left does not know about the zero of energy, which differs between levels of theory."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from ase import Atoms
 
+from entrove import provenance
 from entrove.errors import StructureError
 from entrove.structures import content_hash
 
@@ -23,9 +23,8 @@ MILLI = 1000.0
 class ErrorRow:
     """Errors on one group of structures; `ALL` in `phase` or `kind` means that it is not restricted.
 
-    MAE is the mean absolute, RMSE the root mean square error. Stress is NaN when no structure of the
-    group is periodic along all three directions.
-    """
+    MAE is the mean absolute, RMSE the root mean square error. Stress is NaN when no structure of
+    the group is periodic along all three directions."""
 
     phase: str
     kind: str
@@ -73,12 +72,12 @@ class _Differences:
 def errors_by_kind(reference: Sequence[Atoms], predicted: Sequence[Atoms]) -> ErrorTable:
     """Compare predictions with labels, structure by structure in the same order.
 
-    Phase and kind are read from `info["entrove_phase"]` and `info["entrove_kind"]` of the reference.
-    Raises `StructureError` when the lists differ in length or order, or are empty.
-    """
+    Phase and kind are read from `info["entrove_phase"]` and `info["entrove_kind"]` of the
+    reference. Raises `StructureError` when the lists differ in length or order, or are empty."""
     if len(reference) != len(predicted) or not reference:
         raise StructureError(
-            f"{len(reference)} labels and {len(predicted)} predictions; each label needs one prediction"
+            f"{len(reference)} labels and {len(predicted)} predictions; each label needs one "
+            "prediction"
         )
     for index, (label, prediction) in enumerate(zip(reference, predicted, strict=True)):
         if content_hash(label) != content_hash(prediction):
@@ -86,8 +85,8 @@ def errors_by_kind(reference: Sequence[Atoms], predicted: Sequence[Atoms]) -> Er
                 f"structure {index}: label and prediction are not of the same structure"
             )
     differences = _differences(reference, predicted)
-    phases = np.array([str(atoms.info.get("entrove_phase", "unknown")) for atoms in reference])
-    kinds = np.array([str(atoms.info.get("entrove_kind", "unknown")) for atoms in reference])
+    phases = np.array([str(atoms.info.get(provenance.PHASE, "unknown")) for atoms in reference])
+    kinds = np.array([str(atoms.info.get(provenance.KIND, "unknown")) for atoms in reference])
     groups = [(ALL, ALL)]
     groups += [(phase, ALL) for phase in _in_order(phases)]
     groups += [(ALL, kind) for kind in _in_order(kinds)]

@@ -22,7 +22,8 @@ def check_disjoint(training: Sequence[Atoms], validation: Sequence[Atoms]) -> No
     if shared:
         first = ", ".join(f"training {i} = validation {j}" for i, j in shared[:5])
         raise StructureError(
-            f"{len(shared)} of {len(validation)} validation structures are also in the training set "
+            f"{len(shared)} of {len(validation)} validation structures are also in the training "
+            "set "
             f"({first}); remove them from one of the two"
         )
 

@@ -25,9 +25,8 @@ HOTTEST_OVER_START = 3.0
 class Stability:
     """One trajectory without a thermostat.
 
-    `drift_meV_per_atom_per_ps` is the slope of a straight line through the total energy; `noise` is
-    the standard deviation around that line. `reason` says why a trajectory is not stable.
-    """
+    `drift_meV_per_atom_per_ps` is the slope of a straight line through the total energy; `noise`
+    is the standard deviation around that line. `reason` says why a trajectory is not stable."""
 
     stable: bool
     reason: str
@@ -50,10 +49,9 @@ def nve_stability(
 ) -> list[Stability]:
     """Run all structures in one batch in the NVE ensemble, velocities drawn at twice `temperature_K`.
 
-    From a relaxed crystal half of the kinetic energy goes into the springs, so the mean temperature ends
-    near `temperature_K`. A trajectory is unstable when energies or positions stop being finite, two atoms
-    collapse, or it heats itself up.
-    """
+    From a relaxed crystal half of the kinetic energy goes into the springs, so the mean
+    temperature ends near `temperature_K`. A trajectory is unstable when energies or positions stop
+    being finite, two atoms collapse, or it heats itself up."""
     batch = torch_sim.initialize_state(
         [copy_structure(atoms) for atoms in structures], device=model.device, dtype=model.dtype
     )

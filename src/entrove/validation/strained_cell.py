@@ -23,8 +23,8 @@ def in_cell(
 ) -> Atoms:
     """A copy in the cell `cell_A` (rows are lattice vectors) with the calculator attached.
 
-    Fractional positions are kept, then relaxed until no force exceeds the tolerance; None leaves them.
-    """
+    Fractional positions are kept, then relaxed until no force exceeds the tolerance; None leaves
+    them."""
     strained = copy_structure(atoms)
     strained.set_cell(cell_A, scale_atoms=True)
     strained.calc = calculator

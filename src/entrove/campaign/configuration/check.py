@@ -38,6 +38,11 @@ class CheckedCampaign:
     foundation: LoadedModel
     explorer: LoadedModel | None = None  # None: the foundation model explores, then the tuned ones
 
+    @property
+    def label_cache(self) -> Path:
+        """The configuration's shared cache of labels, or the campaign's own."""
+        return self.config.labelling.cache or self.workspace.label_cache
+
 
 def check_campaign(config_path: Path, folder: Path | None = None) -> CheckedCampaign:
     """Read and check a configuration; nothing is written.
@@ -56,9 +61,8 @@ def check_campaign(config_path: Path, folder: Path | None = None) -> CheckedCamp
 def read_campaign(config_path: Path) -> tuple[CampaignConfig, tuple[Seed, ...]]:
     """Read a configuration and its seeds, and check that they can be labelled as configured.
 
-    Paths of labelling are full ones, and its engine is bound to the elements of the seeds: the level of
-    theory is final.
-    """
+    Paths of labelling are full ones, and its engine is bound to the elements of the seeds: the
+    level of theory is final."""
     config = read_config_file(config_path, CampaignConfig)
     labelling = config.labelling.resolved_against(config_path.parent.absolute())
     config = config.model_copy(update={"labelling": labelling})
@@ -108,7 +112,8 @@ def _read_seed(config_path: Path, config: CampaignConfig, index: int) -> Seed:
         raise problem_at(
             config_path,
             key_path,
-            f"{path}: a seed must be periodic in three dimensions, this one has pbc={atoms.pbc.tolist()}; "
+            f"{path}: a seed must be periodic in three dimensions, this one has "
+            f"pbc={atoms.pbc.tolist()}; "
             "give a crystal",
         )
     if max(atoms.cell.lengths()) > LONGEST_REASONABLE_CELL_A:

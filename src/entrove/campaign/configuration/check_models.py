@@ -8,8 +8,19 @@ from ase import Atoms
 from entrove.campaign.configuration.config import CampaignConfig
 from entrove.campaign.configuration.config_file import KeyPath, problem_at
 from entrove.errors import EntroveError, ModelError
+from entrove.models.committee import committee_of
 from entrove.models.loaded import LoadedModel
-from entrove.models.registry import FILE_SUFFIXES, NAMES, framework_of, load, split_modal
+from entrove.models.prediction import predict
+from entrove.models.registry import (
+    FILE_SUFFIXES,
+    NAMES,
+    explain_untrainable,
+    framework_of,
+    load,
+    split_modal,
+)
+from entrove.training.bundle import checkpoint_of
+from entrove.training.trainers import trainer_for
 
 
 def check_tuned_model(
@@ -24,37 +35,37 @@ def check_tuned_model(
     try:
         name = resolve_model(config_path, given)
         base, _ = split_modal(name)
-        known = framework_of(base)
-        framework = known.name if known is not None and known.trains(base) else None
-        if framework not in (None, config.training.framework):
+        framework = framework_of(base)
+        if framework is None:
+            # It may be misspelt or broken, which is worth more to know than that it cannot be tuned.
+            _load(config_path, key_path, name, config, seeds)
+        if framework is None or not framework.trains(base):
+            raise ModelError(
+                f"{explain_untrainable(given)}; name the model that is tuned here, "
+                f"and give {given} as model.explore_with"
+            )
+        if framework.name != config.training.framework:
             raise problem_at(
                 config_path,
                 ("training", "framework"),
-                f"got '{config.training.framework}', but {given} is a {framework} model; "
-                f"set training.framework to '{framework}'",
+                f"got '{config.training.framework}', but {given} is a {framework.name} model; "
+                f"set training.framework to '{framework.name}'",
             )
-        if framework == "nequip":
-            from entrove.models.nequip.files import find_trainable_model
-
-            find_trainable_model(split_modal(name)[0])  # before minutes are spent on loading
+        trainer = trainer_for(framework.name)
+        trainer.find_starting_model(base)  # before minutes are spent on loading
     except ModelError as error:
         raise problem_at(config_path, key_path, str(error)) from error
     model = _load(config_path, key_path, name, config, seeds)
-    if framework is None:
-        raise problem_at(
-            config_path,
-            key_path,
-            f"{given} cannot be tuned: only SevenNet models, and NequIP or Allegro packages and checkpoints can; "
-            f"name the model that is tuned here, and give {given} as model.explore_with",
+    try:
+        trainer.check_trainable(
+            base,
+            model,
+            seeds,
+            refit_reference_energies=config.training.refit_reference_energies,
+            device=config.model.device,
         )
-    if framework == "nequip":
-        from entrove.training.nequip.tuning import check_trainable
-
-        base, _ = split_modal(name)
-        try:
-            check_trainable(base, model, config.training, seeds, device=config.model.device)
-        except EntroveError as error:
-            raise problem_at(config_path, key_path, str(error)) from error
+    except EntroveError as error:
+        raise problem_at(config_path, key_path, str(error)) from error
     return name, model
 
 
@@ -70,8 +81,6 @@ def check_explorer(
         return None
     if isinstance(given, str):
         return _load_explorer(config_path, key_path, given, config, seeds)
-    from entrove.models.committee import committee_of
-
     members = [
         _load_explorer(config_path, (*key_path, index), name, config, seeds)
         for index, name in enumerate(given)
@@ -83,13 +92,12 @@ def check_explorer(
 
 
 def resolve_model(config_path: Path, given: str) -> str:
-    """Turn a model of a configuration into what `load` takes: an absolute path, a name or an import path.
+    """Turn a model of a configuration into what `load` takes.
 
-    Packaged names come first; a file or model bundle is relative to the configuration. Raises `ModelError`
-    for a file that does not exist and for a folder that is no bundle.
+    That is an absolute path, a name or an import path. Packaged names come first; a file or model
+    bundle is relative to the configuration. Raises `ModelError` for a file that does not exist and
+    for a folder that is no bundle.
     """
-    from entrove.training.bundle import checkpoint_of
-
     base, modal = split_modal(given)
     if base in NAMES:
         return given
@@ -101,7 +109,8 @@ def resolve_model(config_path: Path, given: str) -> str:
             return checkpoint_of(path)
     if base.endswith(FILE_SUFFIXES) or ("/" in given and ":" not in given):
         raise ModelError(
-            f"{folder / base}: no such file; check the path, which is relative to this configuration"
+            f"{folder / base}: no such file; "
+            "check the path, which is relative to this configuration"
         )
     return given
 
@@ -122,7 +131,8 @@ def _load_explorer(
         raise problem_at(
             config_path,
             key_path,
-            f"{given} gives no stress, and cells cannot be relaxed at a pressure without; choose another model",
+            f"{given} gives no stress, and without it cells cannot be relaxed at a pressure; "
+            "choose another model",
         )
     return model
 
@@ -142,8 +152,6 @@ def _load(
 
 def _try_on(model: LoadedModel, seeds: Sequence[Atoms]) -> None:
     """Evaluate the seeds with a model that does not say which elements it knows."""
-    from entrove.models.prediction import predict
-
     for atoms in seeds:
         try:
             predict(model, [atoms])

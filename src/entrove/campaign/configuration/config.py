@@ -62,15 +62,20 @@ class ModelConfig(Settings):
     name: str = Field(
         default="7net-0",
         min_length=1,
-        description="The model that is tuned: a packaged name (7net-0, 7net-l3i5, ...), a checkpoint (.pth, .ckpt), "
-        "a NequIP or Allegro package (.nequip.zip), or a model bundle of an earlier campaign. Files are relative "
+        description="The model that is tuned: a packaged name (7net-0, 7net-l3i5, ...), a "
+        "checkpoint (.pth, .ckpt), "
+        "a NequIP or Allegro package (.nequip.zip), or a model bundle of an earlier campaign. "
+        "Files are relative "
         "to this configuration.",
     )
     explore_with: ModelName | tuple[ModelName, ...] | None = Field(
         default=None,
-        description="The model that makes structures; empty: the model above in the first round, and the best tuned "
-        "one afterwards. Given, it explores in every round and is never tuned: any model, also a compiled one "
-        "(.nequip.pt2) or 'module:factory' of an ASE calculator or torch-sim model; a list is a committee, "
+        description="The model that makes structures; empty: the model above in the first round, "
+        "and the best tuned "
+        "one afterwards. Given, it explores in every round and is never tuned: any model, also a "
+        "compiled one "
+        "(.nequip.pt2) or 'module:factory' of an ASE calculator or torch-sim model; a list is a "
+        "committee, "
         "whose mean explores.",
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
@@ -83,8 +88,10 @@ class ModelConfig(Settings):
     )
     verify_batching: Literal["stop", "fall_back"] = Field(
         default="stop",
-        description="What to do when a batched model, foundation, exploring or tuned, disagrees with its own ASE "
-        "calculator on the seeds: stop with the differences, or fall back to the ASE calculator, one structure at "
+        description="What to do when a batched model, foundation, exploring or tuned, disagrees "
+        "with its own ASE "
+        "calculator on the seeds: stop with the differences, or fall back to the ASE calculator, "
+        "one structure at "
         "a time.",
     )
 
@@ -109,13 +116,15 @@ class StoppingConfig(Settings):
     labels: int | None = Field(
         default=None,
         ge=1,
-        description="Most training labels that converged; quarantined ones, and those that were released from it, are "
+        description="Most training labels that converged; quarantined ones, and those that were "
+        "released from it, are "
         "paid on top. Empty for no limit.",
     )
     least_gain_nats: float | None = Field(
         default=None,
         ge=0,
-        description="Stop when the labels of the next round would add less information than this, in nats per label.",
+        description="Stop when the labels of the next round would add less information than this, "
+        "in nats per label.",
     )
     force_mae_meV_per_A: float | None = Field(
         default=None,
@@ -180,7 +189,8 @@ class CampaignConfig(Settings):
     def _selecting_entropy_knows_a_dataset(cls, entropy: EntropyConfig) -> EntropyConfig:
         if entropy.kind not in ("information", "paper"):
             raise ValueError(
-                f"kind '{entropy.kind}' knows no dataset, so it cannot select; give 'information' or 'paper' here, "
+                f"kind '{entropy.kind}' knows no dataset, so it cannot select; give 'information' "
+                "or 'paper' here, "
                 "and bias walkers by it under sampling.biases"
             )
         return entropy
@@ -191,6 +201,7 @@ class CampaignConfig(Settings):
         repeated = sorted({phase for phase in phases if phases.count(phase) > 1})
         if repeated:
             raise ValueError(
-                f"seeds: the phase name {', '.join(repeated)} is used twice; give each seed its own phase name"
+                f"seeds: the phase name {', '.join(repeated)} is used twice; give each seed its "
+                "own phase name"
             )
         return self

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from entrove.campaign.configuration.config import CampaignConfig
 from entrove.campaign.configuration.config_file import format_key_path
 from entrove.errors import CampaignError
+from entrove.files import replace_text
 
 _HEADER = "# The configuration of this campaign with every key resolved, written by entrove; edit your own file.\n"
 
@@ -45,27 +46,25 @@ def settle_config(path: Path, config: CampaignConfig) -> None:
         changed = [key for key in _differences(found, wanted) if not _may_change(key)]
         if changed:
             listing = "; ".join(
-                f"{format_key_path(key)}: {_look_up(found, key)!r} before, {_look_up(wanted, key)!r} now"
+                f"{format_key_path(key)}: {_look_up(found, key)!r} before, "
+                f"{_look_up(wanted, key)!r} now"
                 for key in changed[:5]
             )
             raise CampaignError(
-                f"{path.parent}: this campaign was started with another configuration ({listing}); "
+                f"{path.parent}: this campaign was started with another configuration "
+                f"({listing}); "
                 "put the old values back, or choose another folder with --folder"
             )
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(
-        _HEADER + yaml.safe_dump(wanted, sort_keys=False, allow_unicode=True), encoding="utf-8"
-    )
-    partial.replace(path)
+    text = yaml.safe_dump(wanted, sort_keys=False, allow_unicode=True)
+    replace_text(path, _HEADER + text)
 
 
 def read_settled(path: Path) -> CampaignConfig:
     """Read the configuration of a campaign; keys that a later version has added get their defaults.
 
-    A default stands for what was done before there was the key. The version of the folder's form, and with it
-    of this file, is kept by the ledger. Raises `CampaignError` when there are keys that this version does not
-    understand.
-    """
+    A default stands for what was done before there was the key. The version of the folder's form,
+    and with it of this file, is kept by the ledger. Raises `CampaignError` when there are keys
+    that this version does not understand."""
     try:
         return CampaignConfig.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except (yaml.YAMLError, ValidationError) as error:
@@ -75,7 +74,8 @@ def read_settled(path: Path) -> CampaignConfig:
             else str(error)
         )
         raise CampaignError(
-            f"{path}: this version of Entrove does not understand the configuration that the campaign was "
+            f"{path}: this version of Entrove does not understand the configuration that the "
+            "campaign was "
             f"started with ({problems}); use the version that started it"
         ) from error
 

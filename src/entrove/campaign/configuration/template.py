@@ -19,17 +19,18 @@ _HEADER = """\
 def write_starting_point(folder: Path, seed_files: list[Path]) -> Path:
     """Create `folder` with a commented campaign.yaml and its seed structures; return the configuration.
 
-    Without `seed_files` the seed is silicon in the diamond structure. Names are those of folder and files, with
-    an underscore for what a name must not hold. Raises `ConfigError` when the folder holds a configuration
-    already or two seeds share a name, and `StructureError` when a seed is unreadable.
-    """
+    Without `seed_files` the seed is silicon in the diamond structure. Names are those of folder
+    and files, with an underscore for what a name must not hold. Raises `ConfigError` when the
+    folder holds a configuration already or two seeds share a name, and `StructureError` when a
+    seed is unreadable."""
     target = folder / "campaign.yaml"
     if target.exists():
         raise ConfigError(f"{target}: exists already; choose another folder, or edit it")
     names = [_as_name(path.stem) for path in seed_files]
     if len(set(names)) != len(names):
         raise ConfigError(
-            f"two seed files have the same name ({', '.join(names)}); a phase is named after its file"
+            f"two seed files have the same name ({', '.join(names)}); a phase is named after its "
+            "file"
         )
     for path in seed_files:
         read_structures(path)

@@ -1,8 +1,8 @@
 """The ledger: which stages of a campaign are finished, when, and what they found.
 
-A stage is a function of the configuration and of the stages before it; it writes its files, each by
-atomic rename, and is then entered here in one transaction. A campaign that was killed starts again at
-the first stage that is not entered. The file is SQLite, so a torn write is impossible.
+A stage is a function of the configuration and of the stages before it; it writes its files, each
+by atomic rename, and is then entered here in one transaction. A campaign that was killed starts
+again at the first stage that is not entered. The file is SQLite, so a torn write is impossible.
 """
 
 import json
@@ -15,6 +15,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
+from entrove.campaign.journal.outcomes import OUTCOMES, Stage, StageOutcome
 from entrove.errors import CampaignError
 
 SCHEMA_VERSION = 1
@@ -36,6 +39,7 @@ CREATE TABLE IF NOT EXISTS interruptions (
     seconds REAL NOT NULL
 );
 """
+_COLUMNS = "round, stage, finished_utc, seconds, summary, payload"
 
 
 @dataclass(frozen=True)
@@ -43,42 +47,57 @@ class StageRecord:
     """One finished stage."""
 
     round: int
-    stage: str
+    outcome: StageOutcome
     finished_utc: float  # seconds since the epoch
     seconds: float  # wall time, earlier attempts that were interrupted included
-    summary: str  # one line for people
-    payload: dict[str, Any]  # what later stages and the report need, as JSON
+
+    @property
+    def stage(self) -> Stage:
+        """Which stage it is."""
+        return self.outcome.stage
+
+    @property
+    def summary(self) -> str:
+        """What came out, in one line."""
+        return self.outcome.summary
 
 
 class Ledger:
-    """Finished stages of one campaign, in `path`.
+    """Finished stages of one campaign, in `path`; with `read_only` the file must exist and never changes.
 
     Raises `CampaignError` when the file is not a ledger, or one of a later version.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, *, read_only: bool = False):
         self.path = path
+        self._read_only = read_only
         with self._connection() as connection:
-            connection.executescript(_CREATE)
+            if not read_only:
+                connection.executescript(_CREATE)
             row = connection.execute(
                 "SELECT value FROM meta WHERE key = 'schema_version'"
             ).fetchone()
             if row is None:
-                created = datetime.now(UTC).isoformat(timespec="seconds")
-                connection.execute(
-                    "INSERT INTO meta VALUES ('schema_version', ?)", (str(SCHEMA_VERSION),)
-                )
-                connection.execute("INSERT INTO meta VALUES ('created_utc', ?)", (created,))
+                self._initialise(connection)
             elif int(row[0]) != SCHEMA_VERSION:
                 raise CampaignError(
                     f"{path}: schema version {row[0]}, this Entrove reads {SCHEMA_VERSION}; "
                     "use the Entrove version that wrote this campaign"
                 )
 
+    @staticmethod
+    def _initialise(connection: sqlite3.Connection) -> None:
+        created = datetime.now(UTC).isoformat(timespec="seconds")
+        connection.execute("INSERT INTO meta VALUES ('schema_version', ?)", (str(SCHEMA_VERSION),))
+        connection.execute("INSERT INTO meta VALUES ('created_utc', ?)", (created,))
+
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
         try:
-            connection = sqlite3.connect(self.path, timeout=30.0)
+            mode = "?mode=ro" if self._read_only else ""
+            connection = sqlite3.connect(
+                self.path.absolute().as_uri() + mode, timeout=30.0, uri=True
+            )
             try:
                 with connection:
                     yield connection
@@ -93,45 +112,63 @@ class Ledger:
     @property
     def created_utc(self) -> str:
         """When the campaign began, in ISO 8601."""
+        query = "SELECT value FROM meta WHERE key = 'created_utc'"
         with self._connection() as connection:
-            return connection.execute(
-                "SELECT value FROM meta WHERE key = 'created_utc'"
-            ).fetchone()[0]
+            return connection.execute(query).fetchone()[0]
 
-    def find(self, round: int, stage: str) -> StageRecord | None:
-        """Return the record of a finished stage, or None."""
-        return next(
-            (record for record in self.stages() if (record.round, record.stage) == (round, stage)),
-            None,
-        )
+    def find[Outcome: StageOutcome](self, round_index: int, kind: type[Outcome]) -> Outcome | None:
+        """Return what a stage of a round found, or None when it is not finished.
 
-    def stages(self) -> list[StageRecord]:
+        `kind` is the model of the stage, such as `Selected`; round 0 is the preparation.
+        """
+        query = f"SELECT {_COLUMNS} FROM stages WHERE round = ? AND stage = ?"
+        with self._connection() as connection:
+            row = connection.execute(query, (round_index, kind.stage.value)).fetchone()
+        outcome = None if row is None else self._record(row).outcome
+        assert outcome is None or isinstance(outcome, kind)
+        return outcome
+
+    def each[Outcome: StageOutcome](self, kind: type[Outcome]) -> dict[int, Outcome]:
+        """Return what one stage found in each round in which it is finished, by round."""
+        return {
+            record.round: record.outcome
+            for record in sorted(self.records(), key=lambda record: record.round)
+            if isinstance(record.outcome, kind)
+        }
+
+    def records(self) -> list[StageRecord]:
         """Return every finished stage, oldest first."""
-        query = "SELECT round, stage, finished_utc, seconds, summary, payload FROM stages ORDER BY finished_utc"
         with self._connection() as connection:
-            rows = connection.execute(query).fetchall()
-        return [StageRecord(*row[:5], payload=json.loads(row[5])) for row in rows]
+            rows = connection.execute(
+                f"SELECT {_COLUMNS} FROM stages ORDER BY finished_utc"
+            ).fetchall()
+        return [self._record(row) for row in rows]
 
-    def enter(
-        self, round: int, stage: str, seconds: float, summary: str, payload: dict[str, Any]
-    ) -> StageRecord:
+    def enter(self, round_index: int, outcome: StageOutcome, seconds: float) -> StageRecord:
         """Enter a finished stage, in one transaction."""
+        key = (round_index, outcome.stage.value)
+        payload = json.dumps(outcome.model_dump(mode="json", exclude={"summary"}))
         with self._connection() as connection:
             earlier = connection.execute(
-                "SELECT COALESCE(SUM(seconds), 0) FROM interruptions WHERE round = ? AND stage = ?",
-                (round, stage),
+                "SELECT COALESCE(SUM(seconds), 0) FROM interruptions WHERE round = ? AND stage = "
+                "?",
+                key,
             ).fetchone()[0]
-            record = StageRecord(round, stage, time.time(), seconds + earlier, summary, payload)
+            record = StageRecord(round_index, outcome, time.time(), seconds + earlier)
             connection.execute(
                 "INSERT INTO stages VALUES (?, ?, ?, ?, ?, ?)",
-                (round, stage, record.finished_utc, record.seconds, summary, json.dumps(payload)),
+                (*key, record.finished_utc, record.seconds, outcome.summary, payload),
             )
         return record
 
-    def forget(self, stages: Iterable[tuple[int, str]]) -> None:
-        """Take stages out, all in one transaction, so that they are run again; the time they took still counts."""
+    def forget(self, stages: Iterable[tuple[int, Stage]]) -> None:
+        """Take stages out, all in one transaction, so that they are run again.
+
+        The time that they took still counts.
+        """
         with self._connection() as connection:
-            for key in stages:
+            for round_index, stage in stages:
+                key = (round_index, stage.value)
                 # The record's seconds hold those of its interruptions.
                 spent = connection.execute(
                     "SELECT seconds FROM stages WHERE round = ? AND stage = ?", key
@@ -142,9 +179,25 @@ class Ledger:
                     connection.execute(f"DELETE FROM {table} WHERE round = ? AND stage = ?", key)
                 connection.execute("INSERT INTO interruptions VALUES (?, ?, ?)", (*key, spent[0]))
 
-    def enter_interruption(self, round: int, stage: str, seconds: float) -> None:
+    def enter_interruption(self, round_index: int, stage: Stage, seconds: float) -> None:
         """Remember the time spent in a stage that was stopped before its end."""
         with self._connection() as connection:
             connection.execute(
-                "INSERT INTO interruptions VALUES (?, ?, ?)", (round, stage, seconds)
+                "INSERT INTO interruptions VALUES (?, ?, ?)", (round_index, stage.value, seconds)
             )
+
+    def _record(self, row: tuple[Any, ...]) -> StageRecord:
+        """Turn a row into the model of its stage.
+
+        Raises `CampaignError` for a stage or values that this version does not know.
+        """
+        round_index, stage, finished_utc, seconds, summary, payload = row
+        try:
+            kind = OUTCOMES[Stage(stage)]
+            outcome = kind.model_validate(json.loads(payload) | {"summary": summary})
+        except (ValueError, ValidationError) as error:
+            raise CampaignError(
+                f"{self.path}: the entry of stage '{stage}' in round {round_index} cannot be "
+                f"understood ({error}); use the Entrove version that wrote this campaign"
+            ) from error
+        return StageRecord(round_index, outcome, finished_utc, seconds)

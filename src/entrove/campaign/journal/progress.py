@@ -8,7 +8,7 @@ class ProgressListener(Protocol):
     """Receives the progress of a campaign; the command line draws it."""
 
     def stage_started(
-        self, round: int, stage: str, description: str, total: int | None, unit: str
+        self, round_index: int, stage: str, description: str, total: int | None, unit: str
     ) -> None:
         """Say that a stage begins; `total` is its amount of work in `unit`, None when unknown."""
 
@@ -16,12 +16,12 @@ class ProgressListener(Protocol):
         """Report work done so far in this stage; `total` replaces the total when given."""
 
     def resumed(self, done: int) -> None:
-        """Say that so much of this stage was done before it began; it took no time of this run."""
+        """Say that so much of this stage was done before it began, in no time of this run."""
 
-    def stage_finished(self, round: int, stage: str, seconds: float, summary: str) -> None:
+    def stage_finished(self, round_index: int, stage: str, seconds: float, summary: str) -> None:
         """Say that a stage ended and what came out, in one line."""
 
-    def stage_skipped(self, round: int, stage: str, summary: str) -> None:
+    def stage_skipped(self, round_index: int, stage: str, summary: str) -> None:
         """Say that a stage was finished by an earlier run of the same campaign."""
 
 
@@ -29,7 +29,7 @@ class Silence:
     """A listener that says nothing, for use as a library."""
 
     def stage_started(
-        self, round: int, stage: str, description: str, total: int | None, unit: str
+        self, round_index: int, stage: str, description: str, total: int | None, unit: str
     ) -> None:
         """Say nothing."""
 
@@ -39,8 +39,8 @@ class Silence:
     def resumed(self, done: int) -> None:
         """Say nothing."""
 
-    def stage_finished(self, round: int, stage: str, seconds: float, summary: str) -> None:
+    def stage_finished(self, round_index: int, stage: str, seconds: float, summary: str) -> None:
         """Say nothing."""
 
-    def stage_skipped(self, round: int, stage: str, summary: str) -> None:
+    def stage_skipped(self, round_index: int, stage: str, summary: str) -> None:
         """Say nothing."""

@@ -3,24 +3,13 @@
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
-from entrove.campaign.journal.ledger import Ledger, StageRecord
+from entrove.campaign.journal.ledger import Ledger
+from entrove.campaign.journal.outcomes import Finished, StageOutcome
 from entrove.campaign.journal.progress import ProgressListener
 
 logger = logging.getLogger(__name__)
-
-FINISH = "finish"
-"""The stage that ends a campaign; it counts only as long as nothing is done after it."""
-
-
-@dataclass(frozen=True)
-class StageOutcome:
-    """What a stage says when it is finished: a line for people, and JSON values for later stages."""
-
-    summary: str
-    payload: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -30,39 +19,42 @@ class StageRunner:
     ledger: Ledger
     listener: ProgressListener
 
-    def run(
+    def run[Outcome: StageOutcome](
         self,
-        round: int,
-        stage: str,
+        round_index: int,
+        kind: type[Outcome],
         description: str,
-        work: Callable[[], StageOutcome],
+        work: Callable[[], Outcome],
         *,
         total: int | None = None,
         unit: str = "",
-    ) -> StageRecord:
-        """Run `work` unless the stage is finished already, and return its record.
+    ) -> Outcome:
+        """Run `work` unless the stage is finished already, and return what it found.
 
-        A campaign that works again is not finished any more.
+        `kind` is the model of the stage; `description`, `total` and `unit` are for the listener. A
+        campaign that works again is not finished any more.
         """
-        record = self.ledger.find(round, stage)
-        if record is not None:
-            self.listener.stage_skipped(round, stage, record.summary)
-            return record
-        self.ledger.forget(
-            (one.round, one.stage) for one in self.ledger.stages() if one.stage == FINISH
-        )
-        logger.info("round %d, %s: %s", round, stage, description)
-        self.listener.stage_started(round, stage, description, total, unit)
+        stage = kind.stage
+        found = self.ledger.find(round_index, kind)
+        if found is not None:
+            self.listener.stage_skipped(round_index, stage, found.summary)
+            return found
+        ends = self.ledger.each(Finished)
+        self.ledger.forget((ended_in, Finished.stage) for ended_in in ends)
+        logger.info("round %d, %s: %s", round_index, stage, description)
+        self.listener.stage_started(round_index, stage, description, total, unit)
         started = time.monotonic()
         try:
             outcome = work()
         except BaseException as error:
-            logger.info("round %d, %s: interrupted by %s", round, stage, type(error).__name__)
-            self.ledger.enter_interruption(round, stage, time.monotonic() - started)
+            logger.info(
+                "round %d, %s: interrupted by %s", round_index, stage, type(error).__name__
+            )
+            self.ledger.enter_interruption(round_index, stage, time.monotonic() - started)
             raise
-        record = self.ledger.enter(
-            round, stage, time.monotonic() - started, outcome.summary, outcome.payload
+        record = self.ledger.enter(round_index, outcome, time.monotonic() - started)
+        logger.info(
+            "round %d, %s: %s (%.1f s)", round_index, stage, record.summary, record.seconds
         )
-        logger.info("round %d, %s: %s (%.1f s)", round, stage, record.summary, record.seconds)
-        self.listener.stage_finished(round, stage, record.seconds, record.summary)
-        return record
+        self.listener.stage_finished(round_index, stage, record.seconds, record.summary)
+        return outcome

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from ase import Atoms
 
+from entrove import provenance
 from entrove.campaign.results.results import FingerprintMap, MapPoint
 from entrove.fingerprints.config import FingerprintConfig
 from entrove.fingerprints.fingerprint import fingerprint
@@ -16,9 +17,8 @@ def draw_map(
 ) -> FingerprintMap | None:
     """Project the mean fingerprint of every structure on the two directions in which they differ most.
 
-    `groups` names each group of structures and its round. Returns None for fewer than three structures,
-    which span no plane.
-    """
+    `groups` names each group of structures and its round. Returns None for fewer than three
+    structures, which span no plane."""
     structures = [atoms for _, _, members in groups for atoms in members]
     if len(structures) < 3:
         return None
@@ -35,22 +35,25 @@ def draw_map(
     means = np.stack([part.mean(axis=0) for part in np.split(values, ends)])
     centred = means - means.mean(axis=0)
     _, spread, directions = np.linalg.svd(centred, full_matrices=False)
-    # The sign of a principal component is arbitrary; fix it, so that a rebuilt report looks the same.
+    # The sign of a principal component is arbitrary; fix it, so that a rebuilt report looks the
+    # same.
     signs = np.sign(directions[np.arange(len(directions)), np.abs(directions).argmax(axis=1)])
     plane = centred @ (directions * signs[:, None])[:2].T
     variance = spread**2
     total = float(variance.sum()) or 1.0
-    labels = [(group, round, atoms) for group, round, members in groups for atoms in members]
+    labels = [
+        (group, round_index, atoms) for group, round_index, members in groups for atoms in members
+    ]
     points = tuple(
         MapPoint(
             x=float(x),
             y=float(y),
             group=group,
-            phase=str(atoms.info.get("entrove_phase", "")),
-            round=round,
+            phase=str(atoms.info.get(provenance.PHASE, "")),
+            round=round_index,
             description=_describe(atoms),
         )
-        for (x, y), (group, round, atoms) in zip(plane, labels, strict=True)
+        for (x, y), (group, round_index, atoms) in zip(plane, labels, strict=True)
     )
     return FingerprintMap(points, (float(variance[0]) / total, float(variance[1]) / total))
 
@@ -59,13 +62,13 @@ def _describe(atoms: Atoms) -> str:
     info = atoms.info
     parts = [
         atoms.get_chemical_formula(),
-        str(info.get("entrove_pool", "")),
-        str(info.get("entrove_kind", "")),
+        str(info.get(provenance.POOL, "")),
+        str(info.get(provenance.KIND, "")),
     ]
-    if "entrove_pressure_GPa" in info:
-        parts.append(f"{info['entrove_pressure_GPa']:g} GPa")
-    if "entrove_temperature_K" in info:
-        parts.append(f"{info['entrove_temperature_K']:g} K")
-    if "entrove_gain_nats" in info:
-        parts.append(f"gain {info['entrove_gain_nats']:.2f} nats")
+    if provenance.PRESSURE in info:
+        parts.append(f"{info[provenance.PRESSURE]:g} GPa")
+    if provenance.TEMPERATURE in info:
+        parts.append(f"{info[provenance.TEMPERATURE]:g} K")
+    if provenance.GAIN in info:
+        parts.append(f"gain {info[provenance.GAIN]:.2f} nats")
     return ", ".join(part for part in parts if part)

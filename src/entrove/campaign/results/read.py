@@ -1,4 +1,7 @@
-"""Read what a campaign has found so far from its folder, and from nothing outside it; nothing is changed."""
+"""Read what a campaign has found so far from its folder, and from nothing outside it.
+
+Nothing is changed: not a file is created, and the ledger is opened for reading only.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,193 +9,193 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 
-from entrove import __version__
+from entrove import __version__, provenance
 from entrove.campaign.configuration.config import CampaignConfig
 from entrove.campaign.configuration.settled import read_settled
 from entrove.campaign.journal.ledger import Ledger, StageRecord
 from entrove.campaign.journal.lock import is_held
-from entrove.campaign.journal.records import best_round, error_rows, label_rows
-from entrove.campaign.journal.runner import FINISH
+from entrove.campaign.journal.outcomes import (
+    Explored,
+    Finished,
+    Labelled,
+    Relaxed,
+    Selected,
+    Validated,
+)
+from entrove.campaign.journal.records import best_round, label_rows
 from entrove.campaign.results.results import (
     CampaignResults,
-    ErrorRow,
     FingerprintMap,
+    ModelErrors,
     Parity,
     PoolRow,
     StageTime,
-    WalkerRow,
 )
 from entrove.campaign.workspace import Workspace
 from entrove.errors import CampaignError
 from entrove.labelling.level_of_theory import LEVEL_FILE, read_level
 from entrove.structures import read_structures
 from entrove.units import EV_PER_A3_IN_GPA
-from entrove.validation.errors_by_kind import centre_by_composition
+from entrove.validation.errors_by_kind import ALL, centre_by_composition
 
 
-def read_results(folder: Path, *, figures: bool = False) -> CampaignResults:
+def read_results(folder: str | Path, *, figures: bool = False) -> CampaignResults:
     """Read the campaign in `folder`, finished or not.
 
-    With `figures` also what the figures of the report need: predictions, and fingerprints for the map, which
-    are computed. Raises `CampaignError` when the folder holds no campaign.
-    """
+    With `figures` also what the figures of the report need: predictions, and fingerprints for the
+    map, which are computed. Raises `CampaignError` when the folder holds no campaign."""
     workspace = Workspace(Path(folder))
-    if not workspace.ledger.is_file() or not workspace.config.is_file():
+    if not workspace.holds_campaign():
         raise CampaignError(
-            f"{folder}: holds no campaign (no {workspace.ledger.name}); give the folder that 'entrove run' filled"
+            f"{folder}: holds no campaign (no {workspace.ledger.name}); "
+            "give the folder that 'entrove run' filled"
         )
     config = read_settled(workspace.config)
-    stages = Ledger(workspace.ledger).stages()
-    level = (
-        read_level(workspace.label_work) if (workspace.label_work / LEVEL_FILE).is_file() else None
-    )
-    rounds_done = max((record.round for record in stages if record.stage == "validate"), default=0)
+    ledger = Ledger(workspace.ledger, read_only=True)
+    records = ledger.records()
+    validations, selections = ledger.each(Validated), ledger.each(Selected)
+    has_level = (workspace.label_work / LEVEL_FILE).is_file()
+    level = read_level(workspace.label_work) if has_level else None
     return CampaignResults(
         folder=workspace.folder,
         name=config.name,
         entrove_version=__version__,
-        finished=_finish_of(stages) is not None,
-        verdict=_verdict(stages, is_held(workspace.folder)),
-        rounds_done=rounds_done,
+        finished=_finish_of(records) is not None,
+        verdict=_verdict(records, is_held(workspace.folder)),
+        rounds_done=max(validations, default=0),
         rounds_planned=config.stopping.rounds,
         level_of_theory=level.describe()
         if level
         else f"{config.labelling.engine.kind}, nothing labelled yet",
         level_of_theory_hash=level.hash if level else "",
-        foundation_model=_models_in_words(config),
+        foundation_model=_describe_models(config),
         config_yaml=workspace.config.read_text(encoding="utf-8"),
-        errors=tuple(_errors(stages, config)),
-        labels=tuple(label_rows(stages)),
+        errors=tuple(
+            row
+            for round_index, validated in validations.items()
+            for row in _model_errors(validated, round_index, config)
+        ),
+        labels=tuple(label_rows(ledger.each(Labelled))),
         stages=tuple(
             StageTime(record.round, record.stage, record.seconds, record.summary)
-            for record in stages
+            for record in records
         ),
-        parity=tuple(_parity(stages, workspace, config)) if figures else (),
+        parity=tuple(_parity(list(validations), workspace, config)) if figures else (),
         walkers=tuple(
-            WalkerRow(**row) for record in stages for row in record.payload.get("walkers", ())
+            row for explored in ledger.each(Explored).values() for row in explored.walkers
         ),
-        pools=tuple(row for record in stages for row in _pools(record)),
-        next_gain_nats={
-            record.round: record.payload["gain_nats"]
-            for record in stages
-            if record.stage == "select"
-        },
-        fingerprint_map=_map(stages, workspace, config) if figures else None,
-        best_round=best_round(stages),
+        pools=tuple(
+            PoolRow(round_index, pool, reserved, selected.picked_by_pool[pool])
+            for round_index, selected in selections.items()
+            for pool, reserved in selected.reserved_by_pool.items()
+        ),
+        next_gain_nats={index: selected.gain_nats for index, selected in selections.items()},
+        fingerprint_map=_map(ledger, workspace, config) if figures else None,
+        best_round=best_round(validations),
     )
 
 
-def _model_title(round: int, config: CampaignConfig) -> str:
+def _model_title(round_index: int, config: CampaignConfig) -> str:
     """Name the model of a round; 0 is the foundation model."""
-    return config.model.name if round == 0 else f"{config.name}-round{round}"
+    return config.model.name if round_index == 0 else f"{config.name}-round{round_index}"
 
 
-def _pools(record: StageRecord) -> list[PoolRow]:
-    reserved = record.payload.get("reserved_by_pool", {})
-    picked = record.payload.get("picked_by_pool", {})
-    return [PoolRow(record.round, pool, places, picked[pool]) for pool, places in reserved.items()]
-
-
-def _models_in_words(config: CampaignConfig) -> str:
+def _describe_models(config: CampaignConfig) -> str:
     given = config.model.explore_with
     if given is None:
         return config.model.name
-    return f"{config.model.name}, explored with {given if isinstance(given, str) else ', '.join(given)}"
+    explorers = given if isinstance(given, str) else ", ".join(given)
+    return f"{config.model.name}, explored with {explorers}"
 
 
-def _verdict(stages: Sequence[StageRecord], is_running: bool) -> str:
-    finish = _finish_of(stages)
+def _verdict(records: Sequence[StageRecord], is_running: bool) -> str:
+    finish = _finish_of(records)
     if finish is not None:
         return finish.summary
-    last = stages[-1] if stages else None
+    last = records[-1] if records else None
     where = (
         f"last finished: round {last.round}, {last.stage}" if last else "nothing is finished yet"
     )
-    return (
-        f"running now; {where}"
-        if is_running
-        else f"stopped; {where}; the same 'entrove run' continues"
-    )
+    if is_running:
+        return f"running now; {where}"
+    return f"stopped; {where}; the same 'entrove run' continues"
 
 
-def _finish_of(stages: Sequence[StageRecord]) -> StageRecord | None:
+def _finish_of(records: Sequence[StageRecord]) -> StageRecord | None:
     """The end of the campaign; one that anything was done after does not count."""
-    return stages[-1] if stages and stages[-1].stage == FINISH else None
+    return records[-1] if records and isinstance(records[-1].outcome, Finished) else None
 
 
-def _errors(stages: Sequence[StageRecord], config: CampaignConfig) -> list[ErrorRow]:
+def _model_errors(
+    validated: Validated, round_index: int, config: CampaignConfig
+) -> list[ModelErrors]:
+    """Errors of a model. Of a single phase nothing is said twice: once of it, once of all phases."""
+    one_phase = len({row.phase for row in validated.errors} - {ALL}) == 1
     return [
-        row
-        for record in stages
-        if record.stage == "validate"
-        for row in error_rows(record.payload, record.round, _model_title(record.round, config))
+        ModelErrors(round_index, _model_title(round_index, config), row)
+        for row in validated.errors
+        if not (one_phase and (row.phase == ALL) != (row.kind == ALL))
     ]
 
 
-def _parity(
-    stages: Sequence[StageRecord], workspace: Workspace, config: CampaignConfig
-) -> list[Parity]:
-    rounds = [record.round for record in stages if record.stage == "validate"]
+def _parity(rounds: Sequence[int], workspace: Workspace, config: CampaignConfig) -> list[Parity]:
     if not rounds:
         return []
-    reference = read_structures(workspace.validation)
+    reference = workspace.validation_labels()
     return [
         _compare(
             reference,
-            read_structures(workspace.in_round(round, "validation_predictions.xyz")),
-            round,
-            _model_title(round, config),
+            read_structures(workspace.round(round_index).validation_predictions),
+            round_index,
+            _model_title(round_index, config),
         )
-        for round in rounds
+        for round_index in rounds
     ]
 
 
 def _compare(
-    reference: Sequence[Atoms], predicted: Sequence[Atoms], round: int, model: str
+    reference: Sequence[Atoms], predicted: Sequence[Atoms], round_index: int, model: str
 ) -> Parity:
     sizes = np.array([len(atoms) for atoms in reference])
     energy = np.array([atoms.get_potential_energy() for atoms in reference]) / sizes
     error = np.array([atoms.get_potential_energy() for atoms in predicted]) / sizes - energy
     energy = energy - energy.mean()
     return Parity(
-        round=round,
+        round=round_index,
         model=model,
-        phases=np.array([str(atoms.info["entrove_phase"]) for atoms in reference]),
-        kinds=np.array([str(atoms.info["entrove_kind"]) for atoms in reference]),
+        phases=np.array([str(atoms.info[provenance.PHASE]) for atoms in reference]),
+        kinds=np.array([str(atoms.info[provenance.KIND]) for atoms in reference]),
         reference_energy_eV_per_atom=energy,
-        predicted_energy_eV_per_atom=energy + centre_by_composition(reference, error),
-        reference_forces_eV_per_A=np.concatenate(
-            [atoms.get_forces().ravel() for atoms in reference]
-        ),
-        predicted_forces_eV_per_A=np.concatenate(
-            [atoms.get_forces().ravel() for atoms in predicted]
-        ),
-        reference_stress_GPa=np.concatenate([atoms.get_stress() for atoms in reference])
-        * EV_PER_A3_IN_GPA,
-        predicted_stress_GPa=np.concatenate([atoms.get_stress() for atoms in predicted])
-        * EV_PER_A3_IN_GPA,
+        centred_energy_eV_per_atom=energy + centre_by_composition(reference, error),
+        reference_forces_eV_per_A=_forces(reference),
+        predicted_forces_eV_per_A=_forces(predicted),
+        reference_stress_GPa=_stress_GPa(reference),
+        predicted_stress_GPa=_stress_GPa(predicted),
         atom_counts=sizes,
     )
 
 
-def _map(
-    stages: Sequence[StageRecord], workspace: Workspace, config: CampaignConfig
-) -> FingerprintMap | None:
-    done = {(record.round, record.stage) for record in stages}
-    if (0, "relax") not in done:
+def _forces(structures: Sequence[Atoms]) -> np.ndarray:
+    return np.concatenate([atoms.get_forces().ravel() for atoms in structures])
+
+
+def _stress_GPa(structures: Sequence[Atoms]) -> np.ndarray:
+    return np.concatenate([atoms.get_stress() for atoms in structures]) * EV_PER_A3_IN_GPA
+
+
+def _map(ledger: Ledger, workspace: Workspace, config: CampaignConfig) -> FingerprintMap | None:
+    if ledger.find(0, Relaxed) is None:
         return None
     groups: list[tuple[str, int, list[Atoms]]] = [
-        ("seed", 0, read_structures(workspace.in_round(0, "relaxed.xyz")))
+        ("seed", 0, read_structures(workspace.round(0).relaxed))
     ]
-    for round in sorted({number for number, stage in done if stage == "select"}):
-        groups.append(
-            ("walker", round, read_structures(workspace.in_round(round, "candidates.xyz")))
-        )
-        selected = workspace.in_round(round, "selected.xyz")
-        if selected.stat().st_size:
-            groups.append(("selected", round, read_structures(selected)))
-    from entrove.campaign.results.fingerprint_map import (
-        draw_map,  # loads torch, which `entrove status` does without
-    )
+    for round_index in ledger.each(Selected):
+        files = workspace.round(round_index)
+        groups.append(("walker", round_index, read_structures(files.candidates)))
+        selected = read_structures(files.selected, may_be_empty=True)
+        if selected:
+            groups.append(("selected", round_index, selected))
+    # Loads torch, which `entrove status` does without.
+    from entrove.campaign.results.fingerprint_map import draw_map
 
     return draw_map(groups, config.fingerprint)

@@ -8,38 +8,32 @@ from pathlib import Path
 
 import numpy as np
 
+from entrove.campaign.journal.outcomes import LabelRow, WalkerRow
+from entrove.validation.errors_by_kind import ErrorRow
+
 
 @dataclass(frozen=True)
-class ErrorRow:
-    """Mean absolute errors of one model on one part of the validation set."""
+class ModelErrors:
+    """Errors of one model on one part of the validation set."""
 
     round: int  # 0 is the untuned foundation model
     model: str
-    phase: str  # "all" for the total
-    kind: str  # "all" for the total; "strain", "shear", "hot_md", ...
-    structures: int
-    energy_mae_meV_per_atom: float
-    force_mae_meV_per_A: float
-    stress_mae_meV_per_A3: float
+    errors: ErrorRow
 
+    @property
+    def phase(self) -> str:
+        """Phase of this part; `ALL` for the total."""
+        return self.errors.phase
 
-@dataclass(frozen=True)
-class LabelRow:
-    """One structure that was sent to the labelling engine."""
+    @property
+    def kind(self) -> str:
+        """Kind of this part: "strain", "shear", "hot_md", ...; `ALL` for the total."""
+        return self.errors.kind
 
-    purpose: str  # "training" or "validation"
-    round: int
-    structure_hash: str
-    phase: str
-    kind: str
-    pool: str
-    pressure_GPa: float
-    temperature_K: float | None
-    gain_nats: float | None  # what the selection expected; None for validation structures
-    outcome: str
-    cause: str
-    engine_seconds: float
-    from_cache: bool
+    @property
+    def structures(self) -> int:
+        """Number of structures in this part."""
+        return self.errors.structures
 
 
 @dataclass(frozen=True)
@@ -63,7 +57,7 @@ class Parity:
     reference_energy_eV_per_atom: (
         np.ndarray
     )  # (structures,), relative to the mean of the reference
-    predicted_energy_eV_per_atom: np.ndarray  # (structures,), relative to the same mean
+    centred_energy_eV_per_atom: np.ndarray  # (structures,), see `centre_by_composition`
     reference_forces_eV_per_A: np.ndarray  # (components,)
     predicted_forces_eV_per_A: np.ndarray
     reference_stress_GPa: (
@@ -96,21 +90,6 @@ class FingerprintMap:
 
 
 @dataclass(frozen=True)
-class WalkerRow:
-    """How often a walker was restarted, and why."""
-
-    round: int
-    walker: int
-    phase: str
-    pressure_GPa: float
-    temperature_K: float
-    strength: str
-    restarts: int
-    reasons: str
-    ended_at_step: int | None = None  # None: it still runs
-
-
-@dataclass(frozen=True)
 class PoolRow:
     """Places of a round that were reserved for a pool, and candidates of it that were picked."""
 
@@ -135,7 +114,7 @@ class CampaignResults:
     level_of_theory_hash: str
     foundation_model: str
     config_yaml: str
-    errors: tuple[ErrorRow, ...] = ()
+    errors: tuple[ModelErrors, ...] = ()
     labels: tuple[LabelRow, ...] = ()
     stages: tuple[StageTime, ...] = ()
     parity: tuple[Parity, ...] = ()

@@ -2,10 +2,9 @@
 
 from dataclasses import replace
 
-from entrove.campaign.configuration.check import CheckedCampaign
-from entrove.campaign.journal.ledger import Ledger
-from entrove.campaign.journal.records import best_round, error_table
-from entrove.campaign.journal.runner import StageOutcome
+from entrove.campaign.journal.outcomes import Finished, Trained, Validated
+from entrove.campaign.journal.records import best_round
+from entrove.campaign.stages.context import CampaignRun
 from entrove.labelling.level_of_theory import LevelOfTheory
 from entrove.models.registry import split_modal
 from entrove.structures import read_structures, species_of
@@ -13,22 +12,32 @@ from entrove.training.bundle import Regime, write_bundle
 from entrove.training.committee import read_committee
 
 
-def finish(campaign: CheckedCampaign, ledger: Ledger, reason: str) -> StageOutcome:
+def finish(run: CampaignRun, reason: str) -> Finished:
     """Write the bundle of the best model that was accepted; the summary is the campaign's verdict."""
-    stages, workspace, config = ledger.stages(), campaign.workspace, campaign.config
-    best = best_round(stages)
+    validations = run.ledger.each(Validated)
+    best = best_round(validations)
     if not best:
-        return StageOutcome(
-            f"{reason}; no tuned model was better than the foundation model, so there is no model bundle",
-            {"reason": reason},
+        return Finished(
+            summary=f"{reason}; no tuned model was better than the foundation model, so there is "
+            "no "
+            "model bundle",
+            reason=reason,
         )
-    records = {(record.round, record.stage): record for record in stages}
-    checkpoint = workspace.folder / records[best, "train"].payload["checkpoint"]
-    members = read_committee(checkpoint.parent.parent)
-    total = error_table(records[best, "validate"].payload).total
-    level = LevelOfTheory.of(config.labelling.engine)
+    _write_best(run, best, validations[best])
+    accepted = max(index for index, validated in validations.items() if validated.accepted)
+    better = (
+        f", better on the validation set than that of round {accepted}" if best < accepted else ""
+    )
+    return Finished(summary=f"{reason}; the model is that of round {best}{better}", reason=reason)
+
+
+def _write_best(run: CampaignRun, round_index: int, validated: Validated) -> None:
+    trained = run.ledger.find(round_index, Trained)
+    assert trained is not None  # validation follows training
+    members = read_committee((run.files.folder / trained.checkpoint).parent.parent)
+    total, level = validated.table.total, LevelOfTheory.of(run.config.labelling.engine)
     write_bundle(
-        workspace.bundle,
+        run.files.bundle,
         [replace(member, accepted=True) for member in members],
         species=species_of(read_structures(members[0].folder / "labels.xyz")),
         level_of_theory_hash=level.hash,
@@ -40,21 +49,9 @@ def finish(campaign: CheckedCampaign, ledger: Ledger, reason: str) -> StageOutco
             "stress_mae_meV_per_A3": total.stress_mae_meV_per_A3,
         },
         regime=Regime(
-            phases=tuple(seed.phase for seed in config.seeds),
-            pressures_GPa=config.regime.pressures_GPa,
-            temperatures_K=config.regime.temperatures_K,
+            phases=tuple(seed.phase for seed in run.config.seeds),
+            pressures_GPa=run.config.regime.pressures_GPa,
+            temperatures_K=run.config.regime.temperatures_K,
         ),
-        modal=split_modal(campaign.model_name)[1],
-    )
-    accepted = [
-        one.round for one in stages if one.stage == "validate" and one.payload.get("accepted")
-    ]
-    better = (
-        f", better on the validation set than that of round {max(accepted)}"
-        if best < max(accepted)
-        else ""
-    )
-    return StageOutcome(
-        f"{reason}; the model is that of round {best}{better}",
-        {"reason": reason, "best_round": best},
+        modal=split_modal(run.campaign.model_name)[1],
     )

@@ -1,18 +1,18 @@
 """Label structures, judge the labels, and remember for each what became of it."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ase import Atoms
 
+from entrove import provenance
 from entrove.campaign.configuration.check import CheckedCampaign
-from entrove.campaign.journal.ledger import StageRecord
-from entrove.campaign.journal.progress import ProgressListener
+from entrove.campaign.journal.outcomes import Labelled, LabelRow, Selected
 from entrove.campaign.journal.records import quarantined
-from entrove.campaign.journal.runner import StageOutcome
-from entrove.campaign.results.results import LabelRow
+from entrove.campaign.stages.context import CampaignRun
 from entrove.campaign.workspace import Workspace
+from entrove.errors import CampaignError
 from entrove.labelling.engines.base import Engine
 from entrove.labelling.labeller import Labeller
 from entrove.labelling.labels import Label, Outcome
@@ -20,9 +20,9 @@ from entrove.labelling.level_of_theory import LevelOfTheory, require_one_level
 from entrove.labelling.outliers import OutlierLimits, find_energy_outliers
 from entrove.labelling.store.cache import LabelCache
 from entrove.models.loaded import LoadedModel
-from entrove.models.predict import predict
+from entrove.models.prediction import predict
 from entrove.sampling.candidates import Candidate, read_candidates
-from entrove.structures import content_hash, read_structures
+from entrove.structures import content_hash, read_structures, write_structures
 
 
 @dataclass(frozen=True)
@@ -37,14 +37,29 @@ class Request:
 class LabelledSet:
     """Structures with good labels, in the order of the requests, and a row for each request.
 
-    Labels of earlier rounds that turned out to be outliers, by content hash with the cause: `withdrawn`
-    ones are training labels, `doubtful` ones belong to the validation set, which stays as it is.
-    """
+    Labels of earlier rounds that turned out to be outliers, by content hash with the cause:
+    `withdrawn` ones are training labels, `doubtful` ones belong to the validation set, which stays
+    as it is."""
 
     structures: list[Atoms]
     rows: list[LabelRow]
     withdrawn: dict[str, str] = field(default_factory=dict)
     doubtful: dict[str, str] = field(default_factory=dict)
+
+    def outcome(self) -> Labelled:
+        """Say how a set of labels ended."""
+        converged, asked = len(self.structures), len(self.rows)
+        summary = f"{converged} labels"
+        if converged < asked:
+            summary += f", {asked - converged} of {asked} quarantined"
+        cached = sum(row.from_cache for row in self.rows)
+        if cached:
+            summary += f", {cached} known before"
+        if self.withdrawn:
+            summary += f"; of earlier rounds withdrawn: {_list_causes(self.withdrawn)}"
+        if self.doubtful:
+            summary += f"; warning: doubtful in the validation set: {_list_causes(self.doubtful)}"
+        return Labelled(summary=summary, labels=tuple(self.rows), withdrawn=self.withdrawn)
 
 
 @dataclass(frozen=True)
@@ -55,44 +70,75 @@ class EarlierLabels:
     validation: Sequence[Atoms] = ()
 
 
-def cache_path(campaign: CheckedCampaign) -> Path:
-    """The label cache: the configuration's shared one, or the campaign's own."""
-    return campaign.config.labelling.cache or campaign.workspace.label_cache
+def label_hold_out(run: CampaignRun, round_index: int) -> Labelled:
+    """Label the validation set. Raises `CampaignError` when not one label is good."""
+    candidates = read_candidates(run.files.round(round_index).hold_out)
+    requests = [Request(candidate) for candidate in candidates]
+    labelled = label_requests(run, requests, round_index, EarlierLabels())
+    require_labels(labelled, "validation")
+    write_structures(run.files.validation, labelled.structures)
+    return labelled.outcome()
+
+
+def label_picked(run: CampaignRun, round_index: int) -> Labelled:
+    """Label what the round has picked, and what was released from quarantine since.
+
+    Raises `CampaignError` when not one label is good.
+    """
+    selected = run.ledger.find(round_index, Selected)
+    assert selected is not None  # labelling follows the selection
+    candidates = read_candidates(run.files.round(round_index).selected)
+    requests = [
+        Request(candidate, gain)
+        for candidate, gain in zip(candidates, selected.gains_nats, strict=True)
+    ]
+    labellings = run.ledger.each(Labelled)
+    requests += released_requests(
+        run.campaign,
+        {index: found for index, found in labellings.items() if 0 < index < round_index},
+    )
+    earlier = run.files.training_labels(before=round_index)
+    known = {content_hash(atoms) for atoms in earlier}
+    requests = [
+        request for request in requests if content_hash(request.candidate.atoms) not in known
+    ]
+    labelled = label_requests(
+        run, requests, round_index, EarlierLabels(earlier, run.files.validation_labels())
+    )
+    require_labels(labelled, "picked")
+    kept = [atoms for atoms in earlier if content_hash(atoms) not in labelled.withdrawn]
+    write_structures(run.files.dataset, kept + labelled.structures)
+    return labelled.outcome()
 
 
 def label_requests(
-    campaign: CheckedCampaign,
-    requests: Sequence[Request],
-    round: int,
-    judge: LoadedModel,
-    earlier: EarlierLabels,
-    created_utc: str,
-    listener: ProgressListener,
+    run: CampaignRun, requests: Sequence[Request], round_index: int, earlier: EarlierLabels
 ) -> LabelledSet:
     """Label; what was finished before an interruption comes from the cache.
 
-    Labels whose energy is far from what `judge` allows are rejected; all labels of the campaign so far are
-    judged together, so that those that were too few to be judged in their own round are judged now.
-    `created_utc` is when the campaign began: older labels of a shared cache count as found, not paid.
-    """
-    config = campaign.config.labelling
+    Labels whose energy is far from what the foundation model allows are rejected; all labels of
+    the campaign so far are judged together, so that those that were too few to be judged in their
+    own round are judged now."""
+    config, campaign, listener = run.config.labelling, run.campaign, run.listener
     atoms = [request.candidate.atoms for request in requests]
     ends: dict[int, Label] = {}
     with (
-        LabelCache(cache_path(campaign)) as cache,
+        LabelCache(campaign.label_cache) as cache,
         Labeller(config, cache, campaign.workspace.label_work) as labeller,
     ):
-        _remember_own(cache, campaign.workspace, config.engine)
-        known = sum(cache.get(one, labeller.level) is not None for one in atoms)
+        _store_own(cache, campaign.workspace, config.engine)
+        known = sum(cache.get(structure, labeller.level) is not None for structure in atoms)
         if known:
             listener.resumed(known)
         for index, label in labeller.label(atoms):
             ends[index] = label
-            failed = sum(not one.converged for one in ends.values())
+            failed = sum(not end.converged for end in ends.values())
             listener.advanced(len(ends), len(atoms), f"{failed} failed" if failed else "")
         good = [index for index in range(len(atoms)) if ends[index].converged]
         new = [ends[index].attach(atoms[index]) for index in good]
-        causes = _outliers([*earlier.validation, *earlier.training, *new], judge, config.outliers)
+        causes = _outliers(
+            [*earlier.validation, *earlier.training, *new], run.models.foundation, config.outliers
+        )
         for index in good:
             if cause := causes.get(ends[index].structure_hash):
                 ends[index] = replace(ends[index], outcome=Outcome.REJECTED, cause=cause)
@@ -102,68 +148,65 @@ def label_requests(
     structures, rows = [], []
     for index, request in enumerate(requests):
         label = ends[index]
-        # In a cache of its own a campaign finds only what was imported (no attempt was made), and what it
-        # paid for itself before an interruption.
+        # In a cache of its own a campaign finds only what was imported (no attempt was made), and
+        # what it computed itself before an interruption; older labels of a shared cache were
+        # found.
         from_cache = label.attempts == 0 or (
-            config.cache is not None and label.started_utc < created_utc
+            config.cache is not None and label.started_utc < run.ledger.created_utc
         )
-        rows.append(_row(request, label, round, from_cache))
+        rows.append(_row(request, label, round_index, from_cache))
         if label.converged:
-            structures.append(_with_provenance(request, label, round))
+            structures.append(_with_provenance(request, label, round_index))
     require_one_level([*earlier.training, *structures], labeller.level)
     return LabelledSet(structures, rows, _among(causes, earlier.training), doubtful)
 
 
-def released_requests(campaign: CheckedCampaign, stages: Sequence[StageRecord]) -> list[Request]:
-    """Structures that `stages` have in quarantine and the cache has not: a person released them.
+def released_requests(
+    campaign: CheckedCampaign, labellings: Mapping[int, Labelled]
+) -> list[Request]:
+    """Structures that the ledger has in quarantine and the cache has not: a person released them.
 
-    What was labelled again since, by a run that was interrupted, is among them.
+    `labellings` are those of some rounds. What was labelled again since, by a run that was
+    interrupted, is among them.
     """
-    files, failed = campaign.workspace, quarantined(stages)
+    failed = quarantined(labellings)
     if not failed:
         return []
-    asked = [
-        files.in_round(record.round, "selected.xyz" if record.round else "hold_out.xyz")
-        for record in stages
-        if record.stage == "label"
-    ]
+    asked = [_structures_asked(campaign.workspace, round_index) for round_index in labellings]
     candidates = [
-        one for path in asked for one in read_candidates(path) if content_hash(one.atoms) in failed
+        candidate
+        for path in asked
+        for candidate in read_candidates(path)
+        if content_hash(candidate.atoms) in failed
     ]
     level = LevelOfTheory.of(campaign.config.labelling.engine)
-    with LabelCache(cache_path(campaign)) as cache:
-        labels = [cache.get(one.atoms, level) for one in candidates]
+    with LabelCache(campaign.label_cache) as cache:
+        labels = [cache.get(candidate.atoms, level) for candidate in candidates]
     return [
-        Request(one)
-        for one, label in zip(candidates, labels, strict=True)
+        Request(candidate)
+        for candidate, label in zip(candidates, labels, strict=True)
         if label is None or label.converged
     ]
 
 
-def outcome_of(labelled: LabelledSet) -> StageOutcome:
-    """Say how a set of labels ended."""
-    converged, asked = len(labelled.structures), len(labelled.rows)
-    summary = f"{converged} labels"
-    if converged < asked:
-        summary += f", {asked - converged} of {asked} quarantined"
-    cached = sum(row.from_cache for row in labelled.rows)
-    if cached:
-        summary += f", {cached} known before"
-    if labelled.withdrawn:
-        summary += f"; of earlier rounds withdrawn: {_in_words(labelled.withdrawn)}"
-    if labelled.doubtful:
-        summary += f"; warning: doubtful in the validation set: {_in_words(labelled.doubtful)}"
-    return StageOutcome(
-        summary,
-        {
-            "labels": [asdict(row) for row in labelled.rows],
-            "withdrawn": labelled.withdrawn,
-            "doubtful": labelled.doubtful,
-        },
-    )
+def require_labels(labelled: LabelledSet, what: str) -> None:
+    """Raise `CampaignError` when nothing could be labelled, with the first causes."""
+    if not labelled.structures:
+        causes = "; ".join(sorted({row.cause for row in labelled.rows})[:3])
+        raise CampaignError(
+            f"none of the {len(labelled.rows)} {what} structures could be labelled ({causes}); "
+            "correct "
+            "the engine's settings, release them with 'entrove labels FOLDER --retry', then run "
+            "again"
+        )
 
 
-def _in_words(causes: dict[str, str]) -> str:
+def _structures_asked(files: Workspace, round_index: int) -> Path:
+    """The file with what a round sends to the engine."""
+    return files.round(round_index).selected if round_index else files.round(0).hold_out
+
+
+def _list_causes(causes: dict[str, str]) -> str:
     return "; ".join(
         f"{structure_hash[:10]} ({cause})" for structure_hash, cause in causes.items()
     )
@@ -174,7 +217,8 @@ def _outliers(
 ) -> dict[str, str]:
     """Content hash and cause of every outlier.
 
-    Judged until none is left: a run that was killed between two rejections then ends with the same set.
+    Judged until none is left: a run that was killed between two rejections then ends with the same
+    set.
     """
     if len(labelled) < limits.min_labels:
         return {}
@@ -182,49 +226,50 @@ def _outliers(
     while found := find_energy_outliers(
         [labelled[index] for index in left], [predicted[index] for index in left], limits
     ):
-        causes |= {content_hash(labelled[left[one.index]]): one.cause for one in found}
-        dropped = {left[one.index] for one in found}
+        causes |= {content_hash(labelled[left[outlier.index]]): outlier.cause for outlier in found}
+        dropped = {left[outlier.index] for outlier in found}
         left = [index for index in left if index not in dropped]
     return causes
 
 
 def _among(causes: dict[str, str], structures: Sequence[Atoms]) -> dict[str, str]:
     hashes = [content_hash(atoms) for atoms in structures]
-    return {one: causes[one] for one in hashes if one in causes}
+    return {
+        structure_hash: causes[structure_hash]
+        for structure_hash in hashes
+        if structure_hash in causes
+    }
 
 
-def _remember_own(cache: LabelCache, files: Workspace, engine: Engine) -> None:
-    """Tell the cache the labels that this campaign holds already: it may be another cache than before."""
+def _store_own(cache: LabelCache, files: Workspace, engine: Engine) -> None:
+    """Store the labels that this campaign has already: it may be another cache than before."""
     level = LevelOfTheory.of(engine)
     for path in (files.validation, files.dataset):
-        for atoms in read_structures(path) if path.exists() and path.stat().st_size else ():
-            if (
-                atoms.info["entrove_level_of_theory"] == level.hash
-                and cache.get(atoms, level) is None
-            ):
-                label = Label.from_atoms(atoms)
+        for atoms in read_structures(path, may_be_empty=True):
+            known = cache.get(atoms, level) is not None
+            if atoms.info[provenance.LEVEL_OF_THEORY] == level.hash and not known:
                 cache.put(
                     atoms,
-                    label,
+                    Label.from_atoms(atoms),
                     level,
                     electrons=engine.electrons(atoms),
                     kpoints=engine.kpoints(atoms),
                 )
 
 
-def _with_provenance(request: Request, label: Label, round: int) -> Atoms:
+def _with_provenance(request: Request, label: Label, round_index: int) -> Atoms:
     labelled = label.attach(request.candidate.to_atoms())
-    labelled.info["entrove_round"] = round
+    labelled.info[provenance.ROUND] = round_index
     if request.gain_nats is not None:
-        labelled.info["entrove_gain_nats"] = request.gain_nats
+        labelled.info[provenance.GAIN] = request.gain_nats
     return labelled
 
 
-def _row(request: Request, label: Label, round: int, from_cache: bool) -> LabelRow:
+def _row(request: Request, label: Label, round_index: int, from_cache: bool) -> LabelRow:
     candidate = request.candidate
     return LabelRow(
         purpose="validation" if candidate.pool == "validation" else "training",
-        round=round,
+        round=round_index,
         structure_hash=label.structure_hash,
         phase=candidate.phase,
         kind=candidate.kind,

@@ -7,6 +7,7 @@ from ase import Atoms
 
 from entrove.campaign.configuration.check import CheckedCampaign
 from entrove.campaign.journal.ledger import Ledger
+from entrove.campaign.journal.outcomes import Trained, Validated, Verified
 from entrove.campaign.journal.records import best_round
 from entrove.models.loaded import LoadedModel
 from entrove.models.registry import load, split_modal
@@ -22,12 +23,11 @@ class CampaignModels:
         self._campaign = campaign
         self._ledger = ledger
         self._tuned: dict[int, LoadedModel] = {}
-        record = ledger.find(0, "verify")
-        found = {} if record is None else record.payload
-        self._batched = bool(found.get("batched", True))
+        found = ledger.find(0, Verified)
+        self._batched = found is None or found.batched
         self.foundation = _trusted(campaign.foundation, batched=self._batched)
         self._explorer = campaign.explorer and _trusted(
-            campaign.explorer, batched=bool(found.get("explorer_batched", True))
+            campaign.explorer, batched=found is None or found.explorer_batched
         )
 
     def verify_untuned(
@@ -45,51 +45,52 @@ class CampaignModels:
         return report, of_explorer
 
     def verify_tuned(
-        self, round: int, seeds: Sequence[Atoms], on_mismatch: OnMismatch
+        self, round_index: int, seeds: Sequence[Atoms], on_mismatch: OnMismatch
     ) -> VerificationReport:
         """Check the batches of the model that was tuned in a round."""
-        self._tuned[round], report = verified(self.tuned(round), seeds, on_mismatch=on_mismatch)
+        self._tuned[round_index], report = verified(
+            self.tuned(round_index), seeds, on_mismatch=on_mismatch
+        )
         return report
 
-    def tuned(self, round: int) -> LoadedModel:
+    def tuned(self, round_index: int) -> LoadedModel:
         """The model that was trained in a round."""
-        if round not in self._tuned:
-            record = self._ledger.find(round, "train")
-            assert record is not None  # validation follows training
-            checkpoint = self._campaign.workspace.folder / record.payload["checkpoint"]
+        if round_index not in self._tuned:
+            trained = self._ledger.find(round_index, Trained)
+            assert trained is not None  # validation follows training
+            checkpoint = self._campaign.workspace.folder / trained.checkpoint
             _, modal = split_modal(self._campaign.model_name)
             name = f"{checkpoint}@{modal}" if modal else str(checkpoint)
             loaded = load(name, device=self._campaign.config.model.device)
-            self._tuned[round] = _trusted(
-                loaded, batched=self._batched and not self._failed(round)
-            )
-        return self._tuned[round]
+            batched = self._batched and not self._failed(round_index)
+            self._tuned[round_index] = _trusted(loaded, batched=batched)
+        return self._tuned[round_index]
 
-    def _failed(self, round: int) -> bool:
-        """Whether batches of the model of this round were found wrong, by a later round that explores with it."""
+    def _failed(self, round_index: int) -> bool:
+        """Whether a later round, which explores with this round's model, found its batches wrong."""
+        verifications = self._ledger.each(Verified).values()
         return any(
-            record.stage == "verify"
-            and record.payload.get("tuned_in") == round
-            and not record.payload["batched"]
-            for record in self._ledger.stages()
+            verification.tuned_in == round_index and not verification.batched
+            for verification in verifications
         )
 
     def best_round(self, before: int) -> int:
-        """The round before `before` with the best accepted model; 0, the foundation model, when there is none."""
-        return best_round([record for record in self._ledger.stages() if record.round < before])
+        """The round before `before` with the best accepted model; 0, the foundation model, if none."""
+        validations = self._ledger.each(Validated)
+        return best_round({index: found for index, found in validations.items() if index < before})
 
-    def exploring(self, round: int) -> LoadedModel:
-        """The model that explores in a round: the one that was given for it, or the best accepted one so far."""
+    def exploring(self, round_index: int) -> LoadedModel:
+        """The model that explores in a round: the one given for it, or the best accepted one so far."""
         if self._explorer is not None:
             return self._explorer
-        best = self.best_round(before=round)
+        best = self.best_round(before=round_index)
         return self.tuned(best) if best else self.foundation
 
-    def explores_with_another(self, round: int) -> bool:
+    def explores_with_another(self, round_index: int) -> bool:
         """Whether this round explores with another model than the round before it."""
-        return self._explorer is None and self.best_round(before=round) != self.best_round(
-            before=round - 1
-        )
+        if self._explorer is not None:
+            return False
+        return self.best_round(before=round_index) != self.best_round(before=round_index - 1)
 
 
 def _trusted(model: LoadedModel, *, batched: bool) -> LoadedModel:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from entrove.campaign.results.results import ErrorRow
+from entrove.campaign.results.results import ModelErrors
 from entrove.report.figures.style import (
     INK,
     MUTED,
@@ -27,14 +27,14 @@ from entrove.report.summary import (
 MOST_TICKS = 8
 
 
-def errors_per_round(rows: Sequence[ErrorRow], phases: Mapping[str, Style]) -> list[Figure]:
+def errors_per_round(rows: Sequence[ModelErrors], phases: Mapping[str, Style]) -> list[Figure]:
     """Draw each mean absolute error against the round, the untuned model first."""
     models = models_in_order(rows)
     return [_per_round(rows, models, quantity, phases) for quantity in QUANTITIES]
 
 
 def _per_round(
-    rows: Sequence[ErrorRow],
+    rows: Sequence[ModelErrors],
     models: Sequence[ModelKey],
     quantity: Quantity,
     phases: Mapping[str, Style],
@@ -89,7 +89,7 @@ def _per_round(
     )
 
 
-def errors_by_part(rows: Sequence[ErrorRow], phases: Mapping[str, Style]) -> list[Figure]:
+def errors_by_part(rows: Sequence[ModelErrors], phases: Mapping[str, Style]) -> list[Figure]:
     """Draw each part of the validation set as a line from the untuned to the tuned model."""
     models = models_in_order(rows)
     untuned = next((model for model in models if model.round == 0), None)
@@ -100,7 +100,7 @@ def errors_by_part(rows: Sequence[ErrorRow], phases: Mapping[str, Style]) -> lis
 
 
 def _by_part(
-    rows: Sequence[ErrorRow],
+    rows: Sequence[ModelErrors],
     untuned: ModelKey,
     tuned: ModelKey,
     quantity: Quantity,

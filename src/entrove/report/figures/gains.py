@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from entrove.campaign.results.results import LabelRow
+from entrove.campaign.journal.outcomes import LabelRow
 from entrove.report.figures.style import MUTED, Figure, Style, axis, layout, plot_text
 from entrove.report.formatting import is_number
 
@@ -28,8 +28,8 @@ def gain_per_label(labels: Sequence[LabelRow], pools: Mapping[str, Style]) -> Fi
     rounds = [label.round for label in rows]
     starts = [
         number
-        for number, round_ in enumerate(rounds)
-        if number == 0 or rounds[number - 1] != round_
+        for number, round_index in enumerate(rounds)
+        if number == 0 or rounds[number - 1] != round_index
     ]
     return Figure(
         "gain-per-label",
@@ -78,7 +78,7 @@ def _separator(start: int) -> dict[str, Any]:
     }
 
 
-def _round_name(start: int, round_: int, rounds: int) -> dict[str, Any]:
+def _round_name(start: int, round_index: int, rounds: int) -> dict[str, Any]:
     return {
         "x": start + 0.5,
         "y": 1,
@@ -86,6 +86,6 @@ def _round_name(start: int, round_: int, rounds: int) -> dict[str, Any]:
         "xanchor": "left",
         "yanchor": "bottom",
         "showarrow": False,
-        "text": f"round {round_}" if rounds <= MOST_ROUND_NAMES else str(round_),
+        "text": f"round {round_index}" if rounds <= MOST_ROUND_NAMES else str(round_index),
         "font": {"color": MUTED},
     }

@@ -1,8 +1,8 @@
 """Colours, symbols and axes that all plots share.
 
 The colours are those of Okabe and Ito (2008), which stay apart for every common kind of colour
-blindness; phases differ in their symbols too. On a dark page each colour gives way to a lighter one.
-"""
+blindness; phases differ in their symbols too. On a dark page each colour gives way to a lighter
+one."""
 
 import html
 from collections.abc import Iterable

@@ -1,0 +1,33 @@
+"""What every stage of a running campaign gets."""
+
+from dataclasses import dataclass
+
+from entrove.campaign.configuration.check import CheckedCampaign
+from entrove.campaign.configuration.config import CampaignConfig
+from entrove.campaign.journal.ledger import Ledger
+from entrove.campaign.journal.progress import ProgressListener
+from entrove.campaign.stages.models import CampaignModels
+from entrove.campaign.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class CampaignRun:
+    """A campaign while it runs.
+
+    Stages pass structures to each other through the files of the workspace and everything else
+    through the ledger, so that any stage can be the first after an interruption."""
+
+    campaign: CheckedCampaign
+    ledger: Ledger
+    models: CampaignModels
+    listener: ProgressListener
+
+    @property
+    def config(self) -> CampaignConfig:
+        """The checked configuration."""
+        return self.campaign.config
+
+    @property
+    def files(self) -> Workspace:
+        """The folder of the campaign."""
+        return self.campaign.workspace

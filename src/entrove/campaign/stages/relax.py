@@ -1,0 +1,82 @@
+"""Relax each phase at each pressure: where walkers start, and what anchors are made from."""
+
+from entrove.campaign.journal.outcomes import Relaxed
+from entrove.campaign.stages.context import CampaignRun
+from entrove.campaign.workspace import Workspace
+from entrove.errors import CampaignError
+from entrove.sampling.candidates import Candidate, read_candidates, write_candidates
+from entrove.sampling.relax import relax_at_pressure
+from entrove.sampling.walkers.grid import Start
+
+
+def relax(run: CampaignRun, round_index: int) -> Relaxed:
+    """Relax each phase at each pressure; what does not converge is left out and named.
+
+    Raises `CampaignError` when nothing converges.
+    """
+    config = run.config
+    pairs = [
+        (seed, pressure) for seed in run.campaign.seeds for pressure in config.regime.pressures_GPa
+    ]
+    model = run.models.exploring(round_index)
+    relaxations = relax_at_pressure(
+        model.model,
+        [seed.atoms for seed, _ in pairs],
+        [pressure for _, pressure in pairs],
+        config.sampling.relaxation,
+    )
+    relaxed, failures = [], []
+    for (seed, pressure), relaxation in zip(pairs, relaxations, strict=True):
+        if relaxation.converged:
+            relaxed.append(Candidate(relaxation.atoms, "anchors", "relaxed", seed.phase, pressure))
+        else:
+            failures.append(f"{seed.phase} at {pressure:g} GPa ({relaxation.outcome})")
+    if not relaxed:
+        raise CampaignError(
+            f"no phase could be relaxed with {model.name}: {'; '.join(failures)}; "
+            "check the seed structures, or raise sampling.relaxation.largest_steps"
+        )
+    write_candidates(run.files.round(round_index).relaxed, relaxed)
+    summary = f"{len(relaxed)} cells"
+    if failures:
+        summary += f"; left out, not relaxed: {'; '.join(failures)}"
+    return Relaxed(summary=summary)
+
+
+def relax_again(run: CampaignRun, round_index: int) -> Relaxed:
+    """Relax the cells of the preparation with the model that explores in this round.
+
+    A cell that another model relaxed would be at another pressure. What does not converge stays as
+    it was in the round before, and is named."""
+    first, before = read_starts(run.files, 0), read_starts(run.files, round_index - 1)
+    relaxations = relax_at_pressure(
+        run.models.exploring(round_index).model,
+        [start.atoms for start in first],
+        [start.pressure_GPa for start in first],
+        run.config.sampling.relaxation,
+    )
+    cells, failures, largest = [], [], 0.0
+    for start, relaxation in zip(before, relaxations, strict=True):
+        cell = relaxation.atoms if relaxation.converged else start.atoms
+        if not relaxation.converged:
+            failures.append(f"{start.phase} at {start.pressure_GPa:g} GPa ({relaxation.outcome})")
+        largest = max(largest, abs(cell.get_volume() / start.atoms.get_volume() - 1))
+        cells.append(Candidate(cell, "anchors", "relaxed", start.phase, start.pressure_GPa))
+    write_candidates(run.files.round(round_index).relaxed, cells)
+    summary = f"{len(cells)} cells, volumes changed by up to {100 * largest:.2g} %"
+    if failures:
+        summary += f"; warning: kept as they were, not relaxed: {'; '.join(failures)}"
+    return Relaxed(summary=summary)
+
+
+def read_starts(files: Workspace, round_index: int = 0) -> list[Start]:
+    """The phases as last relaxed, in this round or before it."""
+    relaxed_in = max(
+        number
+        for number in range(round_index + 1)
+        if number == 0 or files.round(number).relaxed.exists()
+    )
+    candidates = read_candidates(files.round(relaxed_in).relaxed)
+    return [
+        Start(candidate.phase, candidate.pressure_GPa, candidate.atoms) for candidate in candidates
+    ]

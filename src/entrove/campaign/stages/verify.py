@@ -1,0 +1,33 @@
+"""Compare batched with single evaluation, for every model before it explores."""
+
+from entrove.campaign.journal.outcomes import Verified
+from entrove.campaign.stages.context import CampaignRun
+from entrove.models.verify import VerificationReport
+
+
+def verify(run: CampaignRun, round_index: int) -> Verified:  # noqa: ARG001
+    """Check every untuned model on the seeds; stop or fall back as configured."""
+    seeds = [seed.atoms for seed in run.campaign.seeds]
+    report, of_explorer = run.models.verify_untuned(seeds, run.config.model.verify_batching)
+    if of_explorer is None:
+        return Verified(summary=_describe(report), batched=report.passed)
+    return Verified(
+        summary=f"{_describe(report)}; exploring: {_describe(of_explorer)}",
+        batched=report.passed,
+        explorer_batched=of_explorer.passed,
+    )
+
+
+def verify_tuned(run: CampaignRun, round_index: int) -> Verified:
+    """Check the tuned model that explores in this round."""
+    seeds = [seed.atoms for seed in run.campaign.seeds]
+    tuned_in = run.models.best_round(before=round_index)
+    report = run.models.verify_tuned(tuned_in, seeds, run.config.model.verify_batching)
+    return Verified(summary=_describe(report), batched=report.passed, tuned_in=tuned_in)
+
+
+def _describe(report: VerificationReport) -> str:
+    fallen_back = (
+        "" if report.passed else "; continuing with its ASE calculator, one structure at a time"
+    )
+    return report.summary() + fallen_back
