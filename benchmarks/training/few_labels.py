@@ -26,7 +26,7 @@ from ase.io import read
 from entrove.models.prediction import predict
 from entrove.models.registry import load
 from entrove.training.config import LossConfig, TrainingConfig
-from entrove.training.sevennet.tuning import fine_tune
+from entrove.training.tuning import fine_tune
 from entrove.validation.errors_by_kind import ErrorRow, errors_by_kind
 from entrove.validation.splits import check_disjoint
 

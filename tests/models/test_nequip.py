@@ -1,5 +1,6 @@
 """NequIP and Allegro, with untrained networks in files that NequIP itself reads and writes."""
 
+import functools
 import random
 import subprocess
 import sys
@@ -23,8 +24,7 @@ from entrove.models.prediction import predict
 from entrove.models.registry import load
 from entrove.models.torch_settings import known_warnings_hushed
 from entrove.models.verify import verify_batching
-from entrove.training.config import TrainingConfig
-from entrove.training.nequip.tuning import check_trainable
+from entrove.training.nequip.trainer import NequIPTrainer
 
 BIN = Path(sys.executable).parent
 
@@ -241,11 +241,13 @@ def test_package_and_compiled_file_equal_the_checkpoint(
         compiled.features()
 
     # The package beside the compiled file is what a campaign trains; without it nothing can be.
-    settings = TrainingConfig(framework="nequip")
-    check_trainable("allegro-oam-l", compiled, settings, structures, device="cpu")
+    check_trainable = functools.partial(
+        NequIPTrainer().check_trainable, refit_reference_energies=True, device="cpu"
+    )
+    check_trainable("allegro-oam-l", compiled, structures)
     hidden = package.rename(tmp_path / "hidden.nequip.zip")
     with pytest.raises(ModelError, match=r"a compiled file .* can be evaluated, but not trained"):
-        check_trainable("allegro-oam-l", compiled, settings, structures, device="cpu")
+        check_trainable("allegro-oam-l", compiled, structures)
     hidden.rename(package)
 
     for_ase = tmp_path / "for-ase.nequip.pt2"

@@ -3,7 +3,7 @@ import numpy as np
 from entrove.models.registry import load
 from entrove.training.committee import member_seed, train_committee
 from entrove.training.config import TrainingConfig
-from entrove.training.sevennet.tuning import fine_tune
+from entrove.training.tuning import fine_tune
 
 CONFIG = TrainingConfig(epochs=2, batch_size=3, learning_rate=0.01)
 COMMITTEE = CONFIG.model_copy(update={"committee_size": 2, "head_noise": 0.1})

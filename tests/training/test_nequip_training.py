@@ -15,8 +15,8 @@ from entrove.structures import attach_results
 from entrove.training.config import TrainingConfig
 from entrove.training.job import Job
 from entrove.training.nequip.settings import settings
-from entrove.training.nequip.tuning import fine_tune, require_same_predictions
-from entrove.training.tuning import fine_tune as fine_tune_any
+from entrove.training.nequip.trainer import require_same_predictions
+from entrove.training.tuning import fine_tune
 
 CONFIG = TrainingConfig(framework="nequip", epochs=3, batch_size=3, learning_rate=0.01)
 
@@ -35,7 +35,7 @@ def small_allegro(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 def test_tuned_package_has_the_shift_and_fits_better(small_allegro, labelled_silicon, tmp_path):
     epochs = []
-    model = fine_tune_any(
+    model = fine_tune(
         labelled_silicon,
         small_allegro,
         tmp_path / "run",
@@ -85,7 +85,7 @@ def test_only_trainable_files_are_taken(labelled_silicon: list[Atoms], tmp_path)
     with pytest.raises(ModelError, match="a compiled model cannot be trained, give the package"):
         fine_tune(labelled_silicon, tmp_path / "fast.nequip.pt2", tmp_path / "run", CONFIG)
     with pytest.raises(ModelError, match=r"no head_noise \(0.1\); leave them out"):
-        fine_tune_any(labelled_silicon, "any", tmp_path / "run", CONFIG, head_noise=0.1)
+        fine_tune(labelled_silicon, "any", tmp_path / "run", CONFIG, head_noise=0.1)
 
 
 def test_a_compiled_file_of_another_model_is_found_out(small_allegro, labelled_silicon, tmp_path):

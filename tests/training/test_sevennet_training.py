@@ -18,7 +18,7 @@ from entrove.structures import attach_results, copy_structure, write_structures
 from entrove.training.config import TrainingConfig
 from entrove.training.job import Job, only_worker, prepare_folder
 from entrove.training.sevennet.trainee import load_trainee, targets_of
-from entrove.training.sevennet.tuning import fine_tune
+from entrove.training.tuning import fine_tune
 
 CONFIG = TrainingConfig(epochs=4, batch_size=3, learning_rate=0.01)
 SEED = 3

@@ -10,7 +10,7 @@ from entrove.models.prediction import predict
 from entrove.models.registry import load
 from entrove.structures import attach_results
 from entrove.training.config import TrainingConfig
-from entrove.training.sevennet.tuning import fine_tune
+from entrove.training.tuning import fine_tune
 from entrove.validation.comparison import compare
 from entrove.validation.errors_by_kind import errors_by_kind
 from entrove.validation.splits import check_disjoint

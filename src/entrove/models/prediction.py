@@ -111,4 +111,3 @@ def _expected_pairs(atoms: Atoms, cutoff_A: float | None) -> float:
     if cutoff_A is None:
         return float(len(atoms))
     return expected_pairs(len(atoms), atoms.cell.volume, atoms.pbc.tolist(), cutoff_A)
-

@@ -20,9 +20,11 @@ from torch_sim.models.interface import ModelInterface
 
 from entrove._version import __version__
 from entrove.errors import ModelError
+from entrove.files import replace_text, replacing
 from entrove.models.registry import load
 from entrove.settings import Settings
 from entrove.training.trained_model import TrainedModel
+from entrove.training.trainers import TrainableFramework
 
 BUNDLE_VERSION = 1
 FILE_NAME = "bundle.json"
@@ -50,9 +52,7 @@ class Bundle(Settings):
     version: int = Field(description="Version of this file's form.")
     entrove_version: str = Field(description="Version of Entrove that wrote it.")
     created_utc: str = Field(description="When it was written.")
-    framework: Literal["sevennet", "nequip"] = Field(
-        description="Code that the weights belong to."
-    )
+    framework: TrainableFramework = Field(description="Code that the weights belong to.")
     foundation_model: str = Field(description="Model that was tuned.")
     modal: str | None = Field(default=None, description="Fidelity of a multi-fidelity model.")
     weights: tuple[Weights, ...] = Field(
@@ -62,11 +62,11 @@ class Bundle(Settings):
         min_length=1, description="Elements that the training labels hold."
     )
     reference_shifts_eV: dict[str, float] = Field(
-        description="Energy in eV that was added to the foundation model per atom of each species; the "
-        "weights contain it."
+        description="Energy in eV that was added to the foundation model per atom of each species; "
+        "the weights contain it."
     )
     level_of_theory_hash: str = Field(description="Hash of the level of theory of the labels.")
-    level_of_theory: str = Field(description="The level of theory in words.")
+    level_of_theory: str = Field(description="The level of theory, described.")
     training_set_hash: str = Field(
         description="Hash of structures and energies of the training labels."
     )
@@ -91,10 +91,20 @@ def write_bundle(
     regime: Regime,
     modal: str | None = None,
 ) -> Bundle:
-    """Write tuned models, the potential first, as a bundle; a bundle that is there already is replaced.
+    """Write tuned models as a bundle; a bundle that is there already is replaced.
 
-    Raises `ModelError` when there is no member, the members were tuned from different models or labels,
-    or `folder` holds something that is not a bundle.
+    Arguments:
+        folder: where the bundle will be.
+        members: the potential, then other members of a committee.
+        species: chemical symbols that the training labels hold.
+        level_of_theory_hash: hash of the level of theory of the labels.
+        level_of_theory: the level of theory, described.
+        metrics: errors on validation labels; names carry the unit.
+        regime: where the potential was trained and validated.
+        modal: fidelity of a multi-fidelity model.
+
+    Raises `ModelError` when there is no member, the members were tuned from different models or
+    labels, or `folder` holds something that is not a bundle.
     """
     folder = Path(folder)
     _check_members(members)
@@ -109,14 +119,15 @@ def write_bundle(
     for index, member in enumerate(members):
         # All suffixes: a package is known by its `.nequip.zip`.
         name = PurePosixPath("weights") / f"member-{index}{''.join(member.checkpoint.suffixes)}"
-        shutil.copyfile(member.checkpoint, partial / name)
+        with replacing(partial / name) as unfinished:
+            shutil.copyfile(member.checkpoint, unfinished)
         weights.append(Weights(file=str(name), sha256=_sha256(partial / name), seed=member.seed))
     first = members[0]
     bundle = Bundle(
         version=BUNDLE_VERSION,
         entrove_version=__version__,
         created_utc=datetime.now(UTC).isoformat(timespec="seconds"),
-        framework=first.framework,  # pyright: ignore[reportArgumentType]  checked by pydantic
+        framework=first.framework,
         foundation_model=first.base,
         modal=modal,
         weights=tuple(weights),
@@ -130,7 +141,7 @@ def write_bundle(
         metrics=dict(metrics),
         regime=regime,
     )
-    (partial / FILE_NAME).write_text(bundle.model_dump_json(indent=2) + "\n")
+    replace_text(partial / FILE_NAME, bundle.model_dump_json(indent=2) + "\n")
     _put_in_place(partial, folder)
     return bundle
 
@@ -144,7 +155,8 @@ def read_bundle(folder: str | Path) -> Bundle:
     path = folder / FILE_NAME
     if not path.is_file():
         raise ModelError(
-            f"{folder} is not a model bundle: it has no {FILE_NAME}; give the folder of a campaign's model"
+            f"{folder} is not a model bundle: it has no {FILE_NAME}; "
+            "give the folder of a campaign's model"
         )
     try:
         bundle = Bundle.model_validate_json(path.read_bytes())
@@ -170,10 +182,15 @@ def load_model(
     kind: Literal["ase", "torchsim"] = "ase",
     member: int = 0,
 ) -> Calculator | ModelInterface:
-    """Load a potential: an ASE calculator, or with `kind="torchsim"` a torch-sim model for batches.
+    """Load a potential from its bundle.
 
-    Energies are those of the level of theory of the labels: nothing has to be added. `member` picks a
-    model of a committee; 0 is the potential itself.
+    Energies are those of the level of theory of the labels: nothing has to be added.
+
+    Arguments:
+        path: the folder of the bundle, such as a campaign's `model`.
+        device: "auto" (CUDA where there is a device), "cpu" or "cuda".
+        kind: "ase" for an ASE calculator, "torchsim" for a torch-sim model that takes batches.
+        member: a model of a committee; 0 is the potential itself.
 
     Raises `ModelError` for a folder that is not a sound bundle, and `EntroveError` with the install
     command when the framework of the weights is not installed.
@@ -183,7 +200,7 @@ def load_model(
 
 
 def checkpoint_of(path: str | Path, *, member: int = 0) -> str:
-    """A member's checkpoint as `entrove.models.registry.load` takes it: a path, with the fidelity if any."""
+    """A member's checkpoint as `entrove.models.load` takes it: a path, with the fidelity if any."""
     bundle = read_bundle(path)
     if not 0 <= member < len(bundle.weights):
         raise ModelError(
@@ -201,7 +218,8 @@ def _check_members(members: Sequence[TrainedModel]) -> None:
         for name in ("framework", "base", "training_set_hash"):
             if getattr(member, name) != getattr(first, name):
                 raise ModelError(
-                    f"the members of a committee differ in {name}; train them from one model on one set"
+                    f"the members of a committee differ in {name}; "
+                    "train them from one model on one set"
                 )
 
 
@@ -218,7 +236,10 @@ def _explain_invalid(path: Path, error: ValidationError) -> str:
     problems: list[dict[str, Any]] = [dict(problem) for problem in error.errors()]
     first = problems[0]
     where = ".".join(str(part) for part in first["loc"]) or "the file"
-    return f"{path}: {where}: {first['msg']}; the bundle is damaged or was written by another version of Entrove"
+    return (
+        f"{path}: {where}: {first['msg']}; "
+        "the bundle is damaged or was written by another version of Entrove"
+    )
 
 
 def _other_version(path: Path, version: int) -> str:

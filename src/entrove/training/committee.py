@@ -1,4 +1,4 @@
-"""A committee: the same labels, learnt several times from different starts and in different orders."""
+"""A committee: the same labels, learnt several times from different starts and in other orders."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -62,7 +62,7 @@ def train_committee(
 
 
 def labels_learnt_in(folder: Path) -> str | None:
-    """Hash of the labels that a committee in `folder` learns or has learnt; None when there is none yet."""
+    """Hash of the labels that a committee in `folder` is or was trained on; None when there is none."""
     job = read_job(Path(folder) / _name(0))
     return None if job is None else job.labels_hash
 
@@ -79,7 +79,7 @@ def read_committee(folder: Path) -> tuple[TrainedModel, ...]:
 
 
 def epochs_done(folder: Path, config: TrainingConfig) -> int:
-    """Epochs that earlier calls of `train_committee` have run; a member that stopped early counts as whole."""
+    """Epochs that earlier calls of `train_committee` ran; a member that stopped early counts fully."""
     members = [Path(folder) / _name(member) for member in range(config.committee_size)]
     return sum(
         config.epochs if (member / "result.json").exists() else len(read_epochs(member))

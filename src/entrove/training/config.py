@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from entrove.settings import Settings
+from entrove.training.trainers import TRAINERS, TrainableFramework, trainer_for
 
 
 class LossConfig(Settings):
@@ -37,7 +38,7 @@ class LossConfig(Settings):
 class TrainingConfig(Settings):
     """How the foundation model is tuned to the labels."""
 
-    framework: Literal["sevennet", "nequip"] = Field(
+    framework: TrainableFramework = Field(
         default="sevennet",
         description="Training code; it must be the one that the foundation model comes from.",
     )
@@ -46,9 +47,9 @@ class TrainingConfig(Settings):
     learning_rate: float = Field(default=1e-3, gt=0, le=1, description="Highest step of Adam.")
     schedule: Literal["cosine", "plateau"] = Field(
         default="cosine",
-        description="cosine: warm up over the first twentieth of the steps, then fall to zero at the last "
-        "epoch, which suits few labels; plateau: multiply by plateau_factor when the watched loss has not "
-        "improved for plateau_patience epochs.",
+        description="cosine: warm up over the first twentieth of the steps, then fall to zero at the "
+        "last epoch, which suits few labels; plateau: multiply by plateau_factor when the watched loss "
+        "has not improved for plateau_patience epochs.",
     )
     plateau_factor: float = Field(
         default=0.5, gt=0, lt=1, description="Factor of the plateau schedule."
@@ -105,10 +106,11 @@ class TrainingConfig(Settings):
     )
 
     @model_validator(mode="after")
-    def _head_noise_has_a_head(self) -> "TrainingConfig":
-        if self.framework == "nequip" and self.head_noise > 0:
+    def _head_noise_is_supported(self) -> "TrainingConfig":
+        if self.head_noise > 0 and not trainer_for(self.framework).takes_head_noise:
+            able = [name for name in TRAINERS if trainer_for(name).takes_head_noise]
             raise ValueError(
-                f"head_noise={self.head_noise:g} is for framework sevennet; remove it: members of a nequip committee "
-                "differ in the order of the labels"
+                f"head_noise={self.head_noise:g} is for framework {' or '.join(able)}; remove it: "
+                f"members of a {self.framework} committee differ in the order of the labels"
             )
         return self

@@ -1,16 +1,15 @@
-"""A training job on disk: what the worker process is asked to do, how far it is, what came out.
+"""A training job on disk: the request to the worker process, its progress and its result.
 
 job.json        the request
 labels.xyz      the training labels
 state.pt        all that the next epoch needs, replaced after every epoch
-progress.jsonl  one line an epoch
-model.pth       the tuned model, written once
+progress.jsonl  one line per epoch
+model.pth       the tuned model, written once; its name is `Trainer.checkpoint`
 result.json     written last: its presence means that the job is done
 """
 
 import fcntl
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,12 +18,13 @@ from pathlib import Path
 from pydantic import Field, ValidationError
 
 from entrove.errors import ModelError
+from entrove.files import replace_text
 from entrove.settings import Settings
 from entrove.training.config import TrainingConfig
 
 JOB_VERSION = 1
 MAY_CHANGE = ("base", "device", "threads")
-"""A run that is resumed on another machine is still this run; `base_hash` says that the model is the same."""
+"""A run that is resumed on another machine is still this run; `base_hash` shows that its model is."""
 
 
 class Job(Settings):
@@ -70,12 +70,7 @@ class Result(Settings):
 
 def write_json(path: Path, content: Settings) -> None:
     """Write a settings model; the file is replaced in one step."""
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("w") as handle:
-        handle.write(content.model_dump_json(indent=2))
-        handle.flush()
-        os.fsync(handle.fileno())
-    partial.replace(path)
+    replace_text(path, content.model_dump_json(indent=2))
 
 
 def prepare_folder(folder: Path, job: Job) -> None:
@@ -96,13 +91,14 @@ def prepare_folder(folder: Path, job: Job) -> None:
         ]
         if different:
             raise ModelError(
-                f"{folder} holds another training run (it differs in {', '.join(different)}); use a new folder"
+                f"{folder} holds another training run (it differs in {', '.join(different)}); "
+                "use a new folder"
             )
     write_json(folder / "job.json", job)
 
 
 def read_job(folder: Path) -> Job | None:
-    """Read the request of a folder, None when there is none; keys that are newer than it have their defaults.
+    """Read the request of a folder, None when there is none; keys added since have their defaults.
 
     Raises `ModelError` when it is not one that this version understands.
     """
@@ -137,7 +133,7 @@ def read_epochs(folder: Path) -> list[Epoch]:
 def keep_epochs(folder: Path, count: int) -> float:
     """Drop all lines but the first `count`; return the seconds that the last of them tells, else 0."""
     lines = _progress_lines(folder)[:count]
-    (folder / "progress.jsonl").write_text("".join(lines))
+    replace_text(folder / "progress.jsonl", "".join(lines))
     return progress_seconds(folder)
 
 

@@ -9,20 +9,18 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import torch
 from ase import Atoms
 
 from entrove.errors import ModelError
 from entrove.structures import read_structures, write_structures
 from entrove.training.job import Epoch, Job, Result, prepare_folder, read_epochs, read_job
 from entrove.training.trained_model import TrainedModel
+from entrove.training.trainers import trainer_for
 from entrove.training.worker_process import EXIT_USER_ERROR
 
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.2
-CHECKPOINTS = {"sevennet": "model.pth", "nequip": "model.nequip.zip"}
-"""What the worker of each framework makes."""
 
 
 def run_job(
@@ -51,7 +49,7 @@ def read_trained(folder: Path) -> TrainedModel:
     result = Result.model_validate_json(path.read_text())
     return TrainedModel(
         folder=folder,
-        checkpoint=folder / CHECKPOINTS[job.config.framework],
+        checkpoint=folder / trainer_for(job.config.framework).checkpoint,
         framework=job.config.framework,
         base=Path(job.base).name,
         seed=job.seed,
@@ -74,7 +72,8 @@ def check_labels(structures: Sequence[Atoms]) -> None:
         results = {} if atoms.calc is None else atoms.calc.results
         if "energy" not in results or "forces" not in results:
             raise ModelError(
-                f"structure {index} of {len(structures)} has no label; training needs energy and forces"
+                f"structure {index} of {len(structures)} has no label; "
+                "training needs energy and forces"
             )
 
 
@@ -84,13 +83,6 @@ def hash_of_file(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def available_device(device: str) -> str:
-    """Turn "auto" into cuda where torch sees a device, else cpu."""
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return device
-
-
 def _run_worker(
     module: str, folder: Path, threads: int, on_epoch: Callable[[Epoch], None] | None
 ) -> None:
@@ -98,7 +90,7 @@ def _run_worker(
         **os.environ,
         "OMP_NUM_THREADS": str(threads),
         "MKL_NUM_THREADS": str(threads),
-        # Threads that spin while they wait make training five times slower where other work shares the cores.
+        # Threads that spin while they wait make training five times slower on shared cores.
         "OMP_WAIT_POLICY": "PASSIVE",
         "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # makes cuBLAS deterministic
     }
@@ -112,11 +104,11 @@ def _run_worker(
         ) as worker,
     ):
         try:
-            seen = 0
+            reported = 0
             while worker.poll() is None:
                 time.sleep(POLL_SECONDS)
-                seen = _forward_progress(folder, seen, on_epoch)
-            _forward_progress(folder, seen, on_epoch)
+                reported = _report_epochs(folder, reported, on_epoch)
+            _report_epochs(folder, reported, on_epoch)
         except BaseException:
             worker.kill()
             raise
@@ -124,14 +116,14 @@ def _run_worker(
         raise ModelError(_explain_failure(folder, worker.returncode))
 
 
-def _forward_progress(folder: Path, seen: int, on_epoch: Callable[[Epoch], None] | None) -> int:
-    """Call `on_epoch` for each epoch that is new; return how many have been seen."""
+def _report_epochs(folder: Path, reported: int, on_epoch: Callable[[Epoch], None] | None) -> int:
+    """Call `on_epoch` for each epoch that is new; return how many have been reported."""
     if on_epoch is None:
-        return seen
+        return reported
     epochs = read_epochs(folder)
-    for epoch in epochs[seen:]:
+    for epoch in epochs[reported:]:
         on_epoch(epoch)
-    return max(seen, len(epochs))
+    return max(reported, len(epochs))
 
 
 def _explain_failure(folder: Path, returncode: int) -> str:
@@ -140,6 +132,5 @@ def _explain_failure(folder: Path, returncode: int) -> str:
     tail = (folder / "worker.log").read_text(errors="replace").splitlines()[-5:]
     return (
         f"training ended with exit code {returncode}; the log {folder / 'worker.log'} ends with: "
-        + " | ".join(tail)
-        + "; the same call continues after the last finished epoch"
+        f"{' | '.join(tail)}; the same call continues after the last finished epoch"
     )

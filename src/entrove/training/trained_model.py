@@ -1,4 +1,4 @@
-"""What training hands on."""
+"""The result of a training."""
 
 import hashlib
 from collections.abc import Sequence

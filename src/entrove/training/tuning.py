@@ -1,4 +1,4 @@
-"""Fine-tuning, whatever the framework of the model."""
+"""Fine-tune a model on labelled structures, whatever its framework."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -6,11 +6,13 @@ from pathlib import Path
 from ase import Atoms
 
 from entrove.errors import ModelError
+from entrove.models.loaded import resolve_device
+from entrove.models.registry import FRAMEWORKS, explain_untrainable, framework_of
 from entrove.training.config import TrainingConfig
-from entrove.training.job import Epoch
-from entrove.training.nequip import tuning as nequip
-from entrove.training.sevennet import tuning as sevennet
-from entrove.training.trained_model import TrainedModel
+from entrove.training.job import Epoch, Job
+from entrove.training.launch import check_labels, hash_of_file, run_job
+from entrove.training.trained_model import TrainedModel, training_set_hash
+from entrove.training.trainers import Trainer, trainer_for
 
 
 def fine_tune(
@@ -26,34 +28,62 @@ def fine_tune(
     threads: int = 1,
     on_epoch: Callable[[Epoch], None] | None = None,
 ) -> TrainedModel:
-    """Tune `base` with the code that `config.framework` names; see `sevennet.fine_tune` and `nequip.fine_tune`.
+    """Tune a model to labels, in a process of its own.
 
-    `head_noise` and `modal` are for SevenNet models; a NequIP model raises `ModelError` when given them.
+    The same call on the same folder continues an interrupted run after its last epoch, and returns at
+    once when the run is done.
+
+    Arguments:
+        structures: the labels; each carries energy (eV) and forces (eV/A), and stress (eV/A^3) if
+            it is periodic and the stress is known.
+        base: the model to start from, a packaged name or the path of a checkpoint or package.
+        folder: where the run keeps its files; it belongs to this run alone.
+        config: how to train; its `framework` is that of `base`.
+        seed: decides the order of the labels, which are set aside, and the head noise.
+        head_noise: random change of the energy head before training, relative to the spread of its
+            weights; SevenNet only.
+        modal: fidelity of a multi-fidelity model; SevenNet only.
+        device: "auto", "cpu" or "cuda".
+        threads: CPU threads of the process.
+        on_epoch: called in this process after every epoch.
+
+    Returns the tuned model, whose `checkpoint` is a file for `entrove.models.load`.
+
+    Raises `ModelError` when the model cannot be loaded or trained or does not know an element, a
+    label is missing, the loss diverges, or `folder` holds another run; and `EntroveError` when the
+    package of the framework is not installed.
     """
-    if config.framework == "sevennet":
-        return sevennet.fine_tune(
-            structures,
-            base,
-            folder,
-            config,
-            seed=seed,
-            head_noise=head_noise,
-            modal=modal,
-            device=device,
-            threads=threads,
-            on_epoch=on_epoch,
-        )
-    if modal is not None or head_noise > 0:
-        raise ModelError(
-            f"framework nequip has no fidelities (modal={modal}) and no head_noise ({head_noise}); leave them out"
-        )
-    return nequip.fine_tune(
-        structures,
-        base,
-        folder,
-        config,
-        seed=seed,
-        device=device,
+    base = str(base)
+    framework, trainer = config.framework, trainer_for(config.framework)
+    _check_supported(framework, trainer, modal=modal, head_noise=head_noise)
+    owner = framework_of(base)
+    if owner is not None and not owner.trains(base):
+        raise ModelError(explain_untrainable(base))
+    next(known for known in FRAMEWORKS if known.name == framework).require_installed()
+    check_labels(structures)
+    start = trainer.find_starting_model(base)
+    job = Job(
+        base=start.name,
+        base_hash=hash_of_file(start.file),
+        modal=modal,
+        device=str(resolve_device(device)),
         threads=threads,
-        on_epoch=on_epoch,
+        seed=seed,
+        head_noise=head_noise,
+        labels_hash=training_set_hash(structures),
+        # What only a committee reads must not make a finished member look like another run.
+        config=config.model_copy(update={"committee_size": 1, "head_noise": 0.0}),
     )
+    return run_job(trainer.worker, structures, Path(folder).resolve(), job, on_epoch)
+
+
+def _check_supported(
+    framework: str, trainer: Trainer, *, modal: str | None, head_noise: float
+) -> None:
+    refused = {
+        f"no fidelities (modal={modal})": modal is not None and not trainer.takes_fidelities,
+        f"no head_noise ({head_noise})": head_noise > 0 and not trainer.takes_head_noise,
+    }
+    given = [text for text, is_refused in refused.items() if is_refused]
+    if given:
+        raise ModelError(f"framework {framework} has {' and '.join(given)}; leave them out")

@@ -1,4 +1,4 @@
-"""What every training process does: end with its parent, and hand errors over."""
+"""What every training process does: end with its parent, and report errors to it."""
 
 import json
 import logging
@@ -17,8 +17,8 @@ EXIT_ORPHANED = 3
 def serve(run_job: Callable[[Path], object], configure: Callable[[int], None]) -> int:
     """Run the job in the folder that the command line names; the exit code of the process.
 
-    `configure` gets the number of CPU threads before anything is loaded. An `EntroveError` is written
-    to `error.txt` for the parent to raise; anything else is a traceback in the log.
+    `configure` gets the number of CPU threads before anything is loaded. An `EntroveError` is
+    written to `error.txt` for the parent to raise; anything else is a traceback in the log.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     folder = Path(sys.argv[1])
@@ -33,7 +33,7 @@ def serve(run_job: Callable[[Path], object], configure: Callable[[int], None]) -
 
 
 def _end_with_parent() -> None:
-    """Exit when standard input closes: the parent holds its other end, and died if it let go."""
+    """Exit when standard input closes: the parent holds its other end until it dies."""
 
     def wait_for_end_of_input() -> None:
         # Below Python's buffers: their lock would be held at the interpreter's own shutdown.

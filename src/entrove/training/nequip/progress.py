@@ -1,4 +1,4 @@
-"""A callback in NequIP's training loop that reports epochs as our own training does."""
+"""A callback in NequIP's training loop that writes `progress.jsonl`, as SevenNet's worker does."""
 
 import math
 import time

@@ -1,7 +1,7 @@
-"""The configuration that `nequip-train` is given, from ours.
+"""Turn a training job into the configuration of `nequip-train`.
 
 Loss, average and schedule are those of `TrainingConfig`, with NequIP's own parts: coefficients of the
-loss are normalised to sum to one, the cosine has no warm-up and falls once an epoch, and the running
+loss are normalised to sum to one, the cosine has no warm-up and falls once per epoch, and the running
 average has a constant memory.
 """
 
@@ -83,7 +83,7 @@ def _loader(batch_size: int, *, shuffle: bool) -> dict[str, Any]:
 
 
 def _loss(config: TrainingConfig, with_stress: bool) -> dict[str, Any]:
-    """Huber losses as in `LossConfig`; the sign and the unit of stress are ours."""
+    """Huber losses as in `LossConfig`; NequIP's stress has ASE's sign and unit here."""
     loss = config.loss
     terms: list[tuple[str, Any, float, float]] = [
         (

@@ -2,7 +2,7 @@
 
 It writes a configuration, runs NequIP's own training on it, and packages the result, so that the tuned
 model no longer needs the package that it came from. NequIP changes torch's defaults for its whole
-process, which is why this one does nothing else.
+process, which is why this process does nothing else.
 """
 
 import sys
@@ -14,6 +14,7 @@ import yaml
 from ase import Atoms
 
 from entrove._optional import require
+from entrove.files import replacing
 from entrove.models.nequip.loading import load_nequip
 from entrove.models.nequip.model import NequIPModel
 from entrove.models.prediction import predict
@@ -27,15 +28,14 @@ from entrove.training.job import (
     write_json,
 )
 from entrove.training.nequip.settings import settings
+from entrove.training.nequip.trainer import NequIPTrainer
 from entrove.training.reference_energies import fit_reference_shifts
 from entrove.training.split import split_for_stopping
 from entrove.training.worker_process import serve
 
-PACKAGE = "model.nequip.zip"
-
 
 def run_job(folder: Path) -> Result:
-    """Train to the end of the job in `folder`, from wherever an earlier attempt got to."""
+    """Train to the end of the job in `folder`, from where an earlier attempt ended."""
     with only_worker(folder):
         job = Job.model_validate_json((folder / "job.json").read_text())
         structures = read_structures(folder / "labels.xyz")
@@ -101,10 +101,8 @@ def _train(folder: Path) -> None:
 def _package(folder: Path) -> None:
     """Make the best checkpoint a package of its own."""
     package = require("nequip.scripts.package", extra="nequip")
-    partial = folder / f"partial.{PACKAGE}"
-    partial.unlink(missing_ok=True)
-    package.main(["build", str(folder / "state-best.ckpt"), str(partial)])
-    partial.replace(folder / PACKAGE)
+    with replacing(folder / NequIPTrainer.checkpoint) as unfinished:
+        package.main(["build", str(folder / "state-best.ckpt"), str(unfinished)])
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from entrove.errors import ModelError
+from entrove.files import replacing
 from entrove.training.config import TrainingConfig
 from entrove.training.job import Epoch
 from entrove.training.sevennet.loss import Targets, huber_sum
@@ -74,7 +75,7 @@ def init_fit(problem: Problem) -> FitState:
 
 
 def run_epoch(problem: Problem, state: FitState) -> Epoch:
-    """Go once through the training samples, then judge the averaged weights.
+    """Train on every sample once, then evaluate the averaged weights on the watched labels.
 
     Raises `ModelError` when the loss is no longer finite.
     """
@@ -112,7 +113,7 @@ def run_epoch(problem: Problem, state: FitState) -> Epoch:
 
 
 def is_finished(state: FitState, config: TrainingConfig) -> bool:
-    """All epochs run, or the watched loss has not improved for `stop_patience` epochs."""
+    """Whether all epochs are run, or the watched loss has not improved for `stop_patience` epochs."""
     done = len(state.history)
     watched = done > 0 and state.history[-1].watched_loss is not None
     return done >= config.epochs or (watched and done - state.best_epoch >= config.stop_patience)
@@ -157,9 +158,8 @@ def save_state(path: Path, state: FitState, trainee: SevenNetTrainee) -> None:
         "plateau": state.plateau.state_dict(),
         "history": [vars(epoch) for epoch in state.history],
     }
-    partial = path.with_name(f".{path.name}.partial")
-    torch.save(content, partial)
-    partial.replace(path)
+    with replacing(path) as unfinished:
+        torch.save(content, unfinished)
 
 
 def restore_state(path: Path, state: FitState, trainee: SevenNetTrainee) -> None:
@@ -212,7 +212,10 @@ def _mean_watched_loss(problem: Problem, weights: dict[str, Tensor]) -> float:
 
 
 def _remember_best(state: FitState, record: Epoch) -> None:
-    """Without watched labels the last epoch counts as the best: the training loss cannot judge."""
+    """Keep the averaged weights of the best epoch; without watched labels, that is the last one.
+
+    The training loss says nothing about labels that were not trained on.
+    """
     if record.watched_loss is None or record.watched_loss < state.best_loss:
         state.best_loss = (
             record.training_loss if record.watched_loss is None else record.watched_loss

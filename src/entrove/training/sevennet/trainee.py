@@ -1,6 +1,6 @@
-"""A SevenNet model as training sees it: graphs in, house units out, weights that can be changed and saved.
+"""A SevenNet model in training: it takes graphs, predicts in eV and A, and its weights can be changed.
 
-SevenNet's stress is the negative of ASE's, in the order xx, yy, zz, xy, yz, zx; it leaves this file as
+SevenNet's stress is the negative of ASE's, in the order xx, yy, zz, xy, yz, zx; here it is turned into
 ASE's, in ASE's Voigt order.
 """
 
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from entrove._optional import require
 from entrove.errors import ModelError
+from entrove.files import replacing
 from entrove.models.torch_settings import default_dtype, known_warnings_hushed
 from entrove.structures import species_of
 from entrove.training.sevennet.loss import Targets
@@ -115,9 +116,9 @@ class SevenNetTrainee:
             "time": "not recorded: equal runs give equal files",
             "hash": "see the bundle",
         }
-        partial = path.with_name(f".{path.name}.partial")
-        torch.save(checkpoint, partial)
-        partial.replace(path)
+        # To a handle: for a path, torch writes its name, here that of the unfinished file, into it.
+        with replacing(path) as unfinished, unfinished.open("wb") as handle:
+            torch.save(checkpoint, handle)
 
 
 def load_trainee(base: str, device: torch.device, modal: str | None = None) -> SevenNetTrainee:
@@ -136,7 +137,8 @@ def load_trainee(base: str, device: torch.device, modal: str | None = None) -> S
     modals = list(module.modal_map or {})
     if modals and modal not in modals:
         raise ModelError(
-            f"{base} is a multi-fidelity model; name the fidelity to tune: {', '.join(modals)} (got {modal})"
+            f"{base} is a multi-fidelity model; name the fidelity to tune: {', '.join(modals)} "
+            f"(got {modal})"
         )
     module.set_is_batch_data(True)
     module.to(device)
@@ -171,7 +173,7 @@ def stack_targets(samples: Sequence[Sample], device: torch.device) -> Targets:
 
 
 def targets_of(atoms: Atoms) -> Targets:
-    """Labels of a structure; constraints do not hide forces, and a cell that is not periodic has no stress.
+    """Labels of a structure; constraints hide no forces, and without periodicity there is no stress.
 
     Raises `ModelError` when energy or forces are missing.
     """
@@ -193,7 +195,7 @@ def targets_of(atoms: Atoms) -> Targets:
 
 
 def _by_atomic_number(shift: Tensor, config: Mapping[str, Any]) -> Any:
-    """Keep the energies per species in the checkpoint's configuration true to its weights."""
+    """Energies per species, as the checkpoint's configuration lists them, from its weights."""
     if shift.dim() == 2 or shift.numel() == 1:
         return config["shift"]
     values = list(config["shift"])

@@ -32,7 +32,7 @@ def update_average(
 
 @contextmanager
 def weights_swapped_in(module: torch.nn.Module, weights: dict[str, Tensor]) -> Iterator[None]:
-    """Run the block with other weights, then put the module's own back."""
+    """Run the block with other weights, then restore the module's own."""
     own = copy_weights(module)
     module.load_state_dict(weights, strict=False)
     try:

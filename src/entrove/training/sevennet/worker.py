@@ -1,7 +1,7 @@
 """The process that tunes a SevenNet model: `python -m entrove.training.sevennet.worker FOLDER`.
 
-It has a process of its own because it sets torch's threads and determinism for everybody, and because
-a NequIP model loaded beside it changes torch's default dtype. It does not outlive the campaign that
+It has a process of its own because it sets torch's threads and determinism for the whole process, and
+because a NequIP model loaded beside it changes torch's default dtype. It ends with the campaign that
 started it; the next start continues after the last epoch.
 """
 
@@ -27,6 +27,7 @@ from entrove.training.sevennet.fitting import (
     save_state,
 )
 from entrove.training.sevennet.trainee import Sample, SevenNetTrainee, check_species, load_trainee
+from entrove.training.sevennet.trainer import SevenNetTrainer
 from entrove.training.split import split_for_stopping
 from entrove.training.worker_process import serve
 
@@ -34,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 
 def run_job(folder: Path) -> Result:
-    """Train to the end of the job in `folder`, from wherever an earlier attempt got to."""
+    """Train to the end of the job in `folder`, from where an earlier attempt ended."""
     with only_worker(folder):
         job = Job.model_validate_json((folder / "job.json").read_text())
         structures = read_structures(folder / "labels.xyz")
@@ -64,7 +65,7 @@ def run_job(folder: Path) -> Result:
             record = run_epoch(problem, state)
             save_state(folder / "state.pt", state, trainee)
             append_epoch(folder, record, time.monotonic() - start)
-        trainee.save(folder / "model.pth", state.best, state.best_epoch)
+        trainee.save(folder / SevenNetTrainer.checkpoint, state.best, state.best_epoch)
         result = Result(
             epochs_run=len(state.history),
             best_epoch=state.best_epoch,

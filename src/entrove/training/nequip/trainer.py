@@ -1,0 +1,83 @@
+"""What training needs to know of NequIP and Allegro."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from ase import Atoms
+
+from entrove.errors import ModelError
+from entrove.models.loaded import LoadedModel
+from entrove.models.nequip.files import find_trainable_model
+from entrove.models.nequip.loading import load_nequip
+from entrove.models.nequip.model import NequIPModel
+from entrove.models.prediction import predict
+from entrove.structures import copy_structure
+from entrove.training.trainers import StartingModel
+
+SAME_ENERGY_EV_PER_ATOM = 5e-3
+SAME_FORCE_EV_PER_A = 2e-2
+"""A compiled model and its package agree within these, even with TF32's mantissa; two models do not."""
+
+RATTLE_A = 0.1
+
+
+class NequIPTrainer:
+    """Tunes packages, checkpoints and named models, see `entrove.training.trainers.Trainer`.
+
+    NequIP's own training loop runs: equal seeds give equal runs, but bitwise equality over
+    interruptions is not promised. The tuned model is a package; compile it for speed.
+    """
+
+    worker = "entrove.training.nequip.worker"
+    checkpoint = "model.nequip.zip"
+    takes_fidelities = False
+    takes_head_noise = False
+
+    def find_starting_model(self, base: str) -> StartingModel:
+        """Find a package or checkpoint, or the package of a named foundation model."""
+        path = find_trainable_model(base)
+        return StartingModel(str(path.resolve()), path)
+
+    def check_trainable(
+        self,
+        base: str,
+        evaluated: LoadedModel,
+        structures: Sequence[Atoms],
+        *,
+        refit_reference_energies: bool,
+        device: str = "auto",
+    ) -> None:
+        """Check that what is trained is what is evaluated, and has energies per species.
+
+        A compiled `evaluated` may come from another model than the package that would be trained:
+        then `structures`, slightly rattled, get other energies or forces.
+        """
+        trained = evaluated
+        assert isinstance(trained.model, NequIPModel)
+        if trained.model.network.compiled:
+            trained = load_nequip(str(find_trainable_model(base)), device=device)
+            trained.check_species(structures)
+            require_same_predictions(evaluated, trained, structures)
+        assert isinstance(trained.model, NequIPModel)
+        if refit_reference_energies:
+            trained.model.network.energies_per_species()
+
+
+def require_same_predictions(
+    evaluated: LoadedModel, trained: LoadedModel, structures: Sequence[Atoms]
+) -> None:
+    """Raise `ModelError` when two models give rattled structures different energies or forces."""
+    samples = [copy_structure(atoms) for atoms in structures]
+    for seed, atoms in enumerate(samples):
+        atoms.rattle(RATTLE_A, seed=seed)
+    energy, force = 0.0, 0.0
+    for ours, theirs in zip(predict(evaluated, samples), predict(trained, samples), strict=True):
+        change = abs(ours.get_potential_energy() - theirs.get_potential_energy()) / len(ours)
+        energy = max(energy, change)
+        force = max(force, float(np.abs(ours.get_forces() - theirs.get_forces()).max()))
+    if energy > SAME_ENERGY_EV_PER_ATOM or force > SAME_FORCE_EV_PER_A:
+        raise ModelError(
+            f"{evaluated.name}, which is evaluated, and {trained.name}, which is trained, are "
+            f"different models: energies differ by {energy:.3g} eV/atom, forces by {force:.3g} eV/A; "
+            "compile this package again"
+        )
