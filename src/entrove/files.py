@@ -1,18 +1,21 @@
-"""Replace a file in one step: a reader, or a restart after a crash, sees the old file or the new one."""
+"""Replace a file in one step.
+
+A reader, or a restart after a crash, sees the old file or the new one, never a part of it.
+"""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
 
 @contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
-    """Give a path to write to; what is written there takes the place of `path` when the block ends.
+def replacing(path: str | Path) -> Generator[Path]:
+    """Yield a path to write to; the file written there replaces `path` when the block ends.
 
-    The content is on the disk before the name changes, so that not even a power cut leaves half a
-    file. When the block raises, `path` stays as it was and the unfinished file is removed. Its
-    name ends like that of `path`, because some writers tell the format from it.
+    The content is on disk before the name changes, so that not even a power cut leaves half a
+    file. When the block raises, `path` stays as it was and the unfinished file is removed. The
+    name of the unfinished file has the suffix of `path`, from which some writers take the format.
 
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp())

@@ -1,8 +1,12 @@
 """Where a structure came from and what it was labelled with: the `entrove_*` keys of `atoms.info`.
 
-Every file of a campaign is extended XYZ with these keys, so that a structure tells its own story
-wherever it is copied to. All of them are named here and nowhere else.
+Every structure file of a campaign is extended XYZ with these keys, so that a structure carries its
+history wherever it is copied. All of the keys are defined here and nowhere else.
 """
+
+from typing import Any
+
+from ase import Atoms
 
 PREFIX = "entrove_"
 
@@ -11,36 +15,41 @@ POOL = "entrove_pool"
 KIND = "entrove_kind"
 """How it was made: strained, sheared, molecular dynamics, ..."""
 PHASE = "entrove_phase"
-"""The phase of the seed that it descends from."""
+"""The phase of the seed that it started from."""
 PRESSURE = "entrove_pressure_GPa"
-"""Pressure of the regime that made it, in GPa."""
+"""Pressure at which it was made, in GPa."""
 TEMPERATURE = "entrove_temperature_K"
-"""Temperature of the regime that made it, in K."""
+"""Temperature at which it was made, in K."""
 WALKER = "entrove_walker"
-"""Number of its walker."""
+"""Index of the walker that visited it."""
 STEP = "entrove_step"
-"""MD step of its walker."""
+"""MD step of that walker."""
 KAPPA = "entrove_kappa_eV"
 """Strength of the bias at that step, in eV."""
 
 ADMITTED = "entrove_admitted"
-"""Whether a snapshot joined the dataset that later walkers were driven away from."""
+"""Whether a snapshot was added to the dataset that later steps are biased away from."""
 
 ROUND = "entrove_round"
 """Round of the campaign that labelled it."""
 GAIN = "entrove_gain_nats"
-"""What the selection expected of its label, in nats."""
+"""Information gain that the selection expected of its label, in nats."""
 
 STRUCTURE_HASH = "entrove_structure_hash"
 """Content hash of the structure, see `entrove.structures.content_hash`."""
 LEVEL_OF_THEORY = "entrove_level_of_theory"
 """Hash of the level of theory of its label."""
 ENGINE = "entrove_engine"
-"""Engine that labelled it, and its version."""
+"""Engine that labelled it, with its version."""
 ENGINE_SECONDS = "entrove_engine_seconds"
-"""Time that the engine took, in s."""
+"""Wall time of the engine, in s."""
 
 ENERGY_SPREAD = "entrove_energy_spread_eV"
 """Spread of a committee's energies, in eV."""
 FORCES_SPREAD = "entrove_forces_spread_eV_per_A"
 """Spread of a committee's forces on each atom, in eV/A; in `atoms.arrays`."""
+
+
+def provenance_of(atoms: Atoms) -> dict[str, Any]:
+    """Return `atoms.info`, to which ASE gives no type."""
+    return atoms.info

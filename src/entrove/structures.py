@@ -1,8 +1,8 @@
-"""Structures at the edges: reading, copying, and a content hash.
+"""Read, write, copy and hash structures.
 
-ASE `Atoms` is the structure at every public edge. A labelled structure is an `Atoms` with a
-`SinglePointCalculator` that holds energy (eV), forces (eV/A) and stress (eV/A^3, ASE's sign and
-Voigt order).
+Every public function takes and returns structures as ASE `Atoms`. A labelled structure is an
+`Atoms` with a `SinglePointCalculator` that holds energy (eV), forces (eV/A) and stress (eV/A^3,
+ASE's sign and Voigt order).
 """
 
 import hashlib
@@ -12,23 +12,27 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
+from jaxtyping import Float
 
 from entrove.errors import StructureError
 from entrove.files import replacing
 
 StructureSource = Atoms | Iterable[Atoms] | str | Path
-"""One structure, any collection or stream of them, or the path of a file that ASE reads."""
+"""One structure, any collection or stream of structures, or the path of a file that ASE reads."""
 
 HASH_RESOLUTION_A = 1e-5
-"""Two structures whose atoms and cell agree to about this length have the same content hash."""
+"""Structures whose atoms and cells agree to about this length have the same content hash."""
 
 
 def content_hash(atoms: Atoms) -> str:
-    """Hash species, cell, periodicity and positions; 32 hexadecimal digits.
+    """Hash species, cell, periodicity and positions.
 
-    It does not change when atoms are reordered or moved by lattice vectors along periodic
-    directions. It does change under rotation and translation. Lengths are rounded to
-    `HASH_RESOLUTION_A`, so that float noise hardly ever makes a new structure.
+    atoms
+        One structure.
+
+    Returns 32 hexadecimal digits. They do not change when atoms are reordered or moved by lattice
+    vectors along periodic directions; they do change under rotation and translation. Lengths are
+    rounded to `HASH_RESOLUTION_A`, so that rounding errors hardly ever make a new structure.
     """
     rows = _rounded_rows(atoms)
     rows = rows[np.lexsort(rows.T[::-1])]
@@ -39,9 +43,9 @@ def content_hash(atoms: Atoms) -> str:
 
 
 def canonical_order(atoms: Atoms) -> np.ndarray:
-    """Indices that sort the atoms in the order in which `content_hash` reads them.
+    """Return the indices, shape (atoms,), that sort the atoms as `content_hash` reads them.
 
-    Two structures of equal hash list the same atoms in this order, whatever the order and the
+    In this order two structures of equal hash list the same atoms, whatever the order and the
     periodic images in which they were given.
     """
     return np.lexsort(_rounded_rows(atoms).T[::-1])
@@ -63,18 +67,23 @@ def _rounded_rows(atoms: Atoms) -> np.ndarray:
 
 
 def _round_length(length_A: np.ndarray) -> np.ndarray:
-    # Crystals sit at simple fractions of the cell, which plain rounding puts on the edge of a bin
-    # (a quarter of 543102 steps) where float noise decides. Bins shifted by the golden ratio have
-    # their edges as far from simple fractions as can be.
+    # Atoms of crystals sit at simple fractions of the cell. Plain rounding puts these on the edge
+    # of a bin (a quarter of 543102 steps), where rounding errors decide. The edges of bins shifted
+    # by the golden ratio are as far from simple fractions as possible.
     return np.floor(length_A / HASH_RESOLUTION_A + 0.6180339887498949).astype(np.int64)
 
 
 def read_structures(path: str | Path, *, may_be_empty: bool = False) -> list[Atoms]:
-    """Read every structure of a file that ASE understands.
+    """Read every structure of a file.
 
-    With `may_be_empty` a file that is missing or has no content holds no structure, as the files
-    of a campaign do before anything was found. Raises `StructureError` when the file is missing,
-    unreadable or empty."""
+    path
+        A file in any format that ASE reads.
+    may_be_empty
+        Return an empty list for a file that is missing or empty, as those of a campaign are
+        before anything was found.
+
+    Raises `StructureError` when the file is missing, unreadable or empty.
+    """
     from ase.io import read
 
     path = Path(path)
@@ -82,14 +91,19 @@ def read_structures(path: str | Path, *, may_be_empty: bool = False) -> list[Ato
         return []
     if not path.is_file():
         raise StructureError(
-            f"{path}: no such file; check the path (it is relative to the config)"
+            f"{path}: no such file; check the path, which in a configuration is relative to it"
         )
     try:
         structures = read(path, index=":")
-    except Exception as error:  # ASE's readers raise anything at all on a damaged file
-        raise StructureError(f"{path}: ASE cannot read this file ({error})") from error
+    except Exception as error:  # ASE's readers raise exceptions of any kind on a damaged file
+        raise StructureError(
+            f"{path}: ASE cannot read this file ({error}); check its format, and whether it is "
+            "complete"
+        ) from error
     if not isinstance(structures, list) or not structures:
-        raise StructureError(f"{path}: the file holds no structure")
+        raise StructureError(
+            f"{path}: the file holds no structure; give one with at least one structure"
+        )
     return structures
 
 
@@ -106,9 +120,19 @@ def copy_structure(atoms: Atoms) -> Atoms:
 def attach_results(
     atoms: Atoms, energy_eV: float, forces_eV_per_A: np.ndarray, stress_eV_per_A3: np.ndarray
 ) -> Atoms:
-    """Return a copy of `atoms` that carries energy, forces and stress, as ASE's readers would.
+    """Attach energy, forces and stress to a structure, as ASE's readers do.
 
-    `stress_eV_per_A3` is (3, 3) or in ASE's Voigt order (xx, yy, zz, yz, xz, xy).
+    atoms
+        The structure; it is not changed.
+    energy_eV
+        Total energy in eV.
+    forces_eV_per_A
+        Forces in eV/A, shape (atoms, 3).
+    stress_eV_per_A3
+        Stress in eV/A^3 with ASE's sign (tension is positive), shape (3, 3) or (6,) in Voigt
+        order xx, yy, zz, yz, xz, xy.
+
+    Returns a copy with a `SinglePointCalculator`.
     """
     labelled = atoms.copy()
     stress = np.asarray(stress_eV_per_A3, dtype=float)
@@ -123,10 +147,26 @@ def attach_results(
     return labelled
 
 
-def as_written(atoms: Atoms) -> Atoms:
-    """Return a copy whose positions are those that `write_structures` keeps: eight decimals of an Angstrom.
+def energy_of(atoms: Atoms) -> float:
+    """Return the energy that a structure carries, in eV; ASE gives it no type."""
+    return float(atoms.get_potential_energy())
 
-    What goes on from memory and what goes on from a file then compute with the same bits.
+
+def forces_of(atoms: Atoms) -> Float[np.ndarray, "atoms 3"]:
+    """Return the forces that a structure carries, in eV/A."""
+    return np.asarray(atoms.get_forces(), dtype=float)
+
+
+def stress_of(atoms: Atoms) -> Float[np.ndarray, "6"]:
+    """Return the stress that a structure carries, in eV/A^3 and ASE's Voigt order."""
+    return np.asarray(atoms.get_stress(), dtype=float)
+
+
+def as_written(atoms: Atoms) -> Atoms:
+    """Return a copy with positions rounded to the eight decimals that `write_structures` keeps.
+
+    A run that continues from memory and one that continues from a file then compute with
+    identical bits.
     """
     written = copy_structure(atoms)
     written.positions = [[float(f"{value:.8f}") for value in row] for row in atoms.positions]
@@ -134,7 +174,13 @@ def as_written(atoms: Atoms) -> Atoms:
 
 
 def write_structures(path: str | Path, structures: Sequence[Atoms]) -> None:
-    """Write extended XYZ, replacing `path` in one step: a reader sees the old file or the new."""
+    """Write extended XYZ, replacing `path` in one step.
+
+    path
+        The file; a reader sees the old one or the new one, never a part of it.
+    structures
+        Structures with their `info`, arrays and results.
+    """
     from ase.io import write
 
     with replacing(path) as unfinished:
@@ -142,7 +188,7 @@ def write_structures(path: str | Path, structures: Sequence[Atoms]) -> None:
 
 
 def species_of(structures: Sequence[Atoms]) -> list[str]:
-    """Chemical symbols that occur in `structures`, by atomic number."""
+    """Return the chemical symbols that occur in `structures`, ordered by atomic number."""
     from ase.data import chemical_symbols
 
     numbers = sorted({int(number) for atoms in structures for number in atoms.numbers})
@@ -150,7 +196,7 @@ def species_of(structures: Sequence[Atoms]) -> list[str]:
 
 
 def iterate_structures(source: StructureSource) -> Iterator[Atoms]:
-    """Walk over one structure, a list, an iterator, or a file, one structure at a time.
+    """Yield one structure at a time from a structure, a list, an iterator, or a file.
 
     Raises `StructureError` when the file does not exist.
     """
@@ -158,9 +204,9 @@ def iterate_structures(source: StructureSource) -> Iterator[Atoms]:
         from ase.io import iread
 
         if not Path(source).is_file():
-            raise StructureError(f"{source}: no such file")
+            raise StructureError(f"{source}: no such file; check the path")
         yield from iread(source, index=":")
     elif isinstance(source, Atoms):
-        yield source  # iterating over it would give its atoms
+        yield source  # iterating over an `Atoms` would yield its atoms
     else:
         yield from source

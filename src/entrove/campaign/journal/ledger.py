@@ -8,7 +8,7 @@ again at the first stage that is not entered. The file is SQLite, so a torn writ
 import json
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -92,7 +92,7 @@ class Ledger:
         connection.execute("INSERT INTO meta VALUES ('created_utc', ?)", (created,))
 
     @contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection]:
+    def _connection(self) -> Generator[sqlite3.Connection]:
         try:
             mode = "?mode=ro" if self._read_only else ""
             connection = sqlite3.connect(

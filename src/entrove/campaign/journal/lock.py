@@ -3,7 +3,7 @@
 import fcntl
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from entrove.errors import CampaignError
 
 
 @contextmanager
-def hold_campaign(folder: Path) -> Iterator[None]:
+def hold_campaign(folder: Path) -> Generator[None]:
     """Hold the campaign in `folder` until the block ends; the kernel lets go when the process dies.
 
     Raises `CampaignError` when another process holds it.

@@ -1,13 +1,13 @@
 """The log file of a campaign."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
 
 @contextmanager
-def log_to(path: Path) -> Iterator[None]:
+def log_to(path: Path) -> Generator[None]:
     """Append what Entrove and Python's warnings say to `path` until the block ends."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(path, encoding="utf-8")

@@ -3,7 +3,8 @@
 A stage says what happened in one line for people (`summary`), and hands exactly the values to
 later stages, to `entrove status` and to the report that they read. Ledgers are read with the same
 models: keys of older versions that are no longer read are ignored, keys that came later have
-defaults."""
+defaults.
+"""
 
 from dataclasses import dataclass
 from enum import StrEnum

@@ -12,7 +12,8 @@ def best_round(validations: Mapping[int, Validated]) -> int:
     """The round of the best tuned model that was accepted; 0, the foundation model, without any.
 
     `validations` are by round. A later model takes the place of the best one by the rule by which
-    it was accepted against the untuned one, see `entrove.validation.comparison.compare`."""
+    it was accepted against the untuned one, see `entrove.validation.comparison.compare`.
+    """
     best = 0
     for round_index, validated in sorted(validations.items()):
         if not validated.accepted:
@@ -27,7 +28,8 @@ def label_rows(labellings: Mapping[int, Labelled]) -> list[LabelRow]:
 
     A structure that was released from quarantine and asked for again stays in the round that
     selected it, with what became of it the last time; a label that a later round withdrew is
-    rejected."""
+    rejected.
+    """
     rows: dict[str, LabelRow] = {}
     for _, labelled in sorted(labellings.items()):
         for structure_hash, cause in labelled.withdrawn.items():

@@ -8,7 +8,7 @@ from ase import Atoms
 from entrove import provenance
 from entrove.campaign.results.results import FingerprintMap, MapPoint
 from entrove.fingerprints.config import FingerprintConfig
-from entrove.fingerprints.fingerprint import fingerprint
+from entrove.fingerprints.from_structures import fingerprint
 from entrove.fingerprints.lengths import resolve_length
 
 
@@ -18,7 +18,8 @@ def draw_map(
     """Project the mean fingerprint of every structure on the two directions in which they differ most.
 
     `groups` names each group of structures and its round. Returns None for fewer than three
-    structures, which span no plane."""
+    structures, which span no plane.
+    """
     structures = [atoms for _, _, members in groups for atoms in members]
     if len(structures) < 3:
         return None
@@ -49,7 +50,7 @@ def draw_map(
             x=float(x),
             y=float(y),
             group=group,
-            phase=str(atoms.info.get(provenance.PHASE, "")),
+            phase=str(provenance.provenance_of(atoms).get(provenance.PHASE, "")),
             round=round_index,
             description=_describe(atoms),
         )
@@ -59,7 +60,7 @@ def draw_map(
 
 
 def _describe(atoms: Atoms) -> str:
-    info = atoms.info
+    info = provenance.provenance_of(atoms)
     parts = [
         atoms.get_chemical_formula(),
         str(info.get(provenance.POOL, "")),

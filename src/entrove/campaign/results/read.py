@@ -34,7 +34,8 @@ from entrove.campaign.results.results import (
 from entrove.campaign.workspace import Workspace
 from entrove.errors import CampaignError
 from entrove.labelling.level_of_theory import LEVEL_FILE, read_level
-from entrove.structures import read_structures
+from entrove.provenance import provenance_of
+from entrove.structures import energy_of, forces_of, read_structures, stress_of
 from entrove.units import EV_PER_A3_IN_GPA
 from entrove.validation.errors_by_kind import ALL, centre_by_composition
 
@@ -43,7 +44,8 @@ def read_results(folder: str | Path, *, figures: bool = False) -> CampaignResult
     """Read the campaign in `folder`, finished or not.
 
     With `figures` also what the figures of the report need: predictions, and fingerprints for the
-    map, which are computed. Raises `CampaignError` when the folder holds no campaign."""
+    map, which are computed. Raises `CampaignError` when the folder holds no campaign.
+    """
     workspace = Workspace(Path(folder))
     if not workspace.holds_campaign():
         raise CampaignError(
@@ -157,14 +159,14 @@ def _compare(
     reference: Sequence[Atoms], predicted: Sequence[Atoms], round_index: int, model: str
 ) -> Parity:
     sizes = np.array([len(atoms) for atoms in reference])
-    energy = np.array([atoms.get_potential_energy() for atoms in reference]) / sizes
-    error = np.array([atoms.get_potential_energy() for atoms in predicted]) / sizes - energy
+    energy = _energies(reference) / sizes
+    error = _energies(predicted) / sizes - energy
     energy = energy - energy.mean()
     return Parity(
         round=round_index,
         model=model,
-        phases=np.array([str(atoms.info[provenance.PHASE]) for atoms in reference]),
-        kinds=np.array([str(atoms.info[provenance.KIND]) for atoms in reference]),
+        phases=np.array([str(provenance_of(atoms)[provenance.PHASE]) for atoms in reference]),
+        kinds=np.array([str(provenance_of(atoms)[provenance.KIND]) for atoms in reference]),
         reference_energy_eV_per_atom=energy,
         centred_energy_eV_per_atom=energy + centre_by_composition(reference, error),
         reference_forces_eV_per_A=_forces(reference),
@@ -175,12 +177,16 @@ def _compare(
     )
 
 
+def _energies(structures: Sequence[Atoms]) -> np.ndarray:
+    return np.array([energy_of(atoms) for atoms in structures])
+
+
 def _forces(structures: Sequence[Atoms]) -> np.ndarray:
-    return np.concatenate([atoms.get_forces().ravel() for atoms in structures])
+    return np.concatenate([forces_of(atoms).ravel() for atoms in structures])
 
 
 def _stress_GPa(structures: Sequence[Atoms]) -> np.ndarray:
-    return np.concatenate([atoms.get_stress() for atoms in structures]) * EV_PER_A3_IN_GPA
+    return np.concatenate([stress_of(atoms) for atoms in structures]) * EV_PER_A3_IN_GPA
 
 
 def _map(ledger: Ledger, workspace: Workspace, config: CampaignConfig) -> FingerprintMap | None:

@@ -3,8 +3,10 @@
 Everything here is data: it is read from the campaign folder by `read_results` and never changed.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -120,8 +122,6 @@ class CampaignResults:
     parity: tuple[Parity, ...] = ()
     walkers: tuple[WalkerRow, ...] = ()
     pools: tuple[PoolRow, ...] = ()
-    next_gain_nats: dict[int, float] = field(
-        default_factory=dict
-    )  # round -> what its labels added
+    next_gain_nats: Mapping[int, float] = MappingProxyType({})  # by round: what its labels added
     fingerprint_map: FingerprintMap | None = None
     best_round: int = 0  # of the best accepted model; 0 when none is
