@@ -36,6 +36,22 @@ class Neighbours:
     shifts: Int[Tensor, "pairs 3"]
     vectors: Float[Tensor, "pairs 3"]
 
+    def pull_back(
+        self, gradient: Float[Tensor, "pairs 3"], state: SimState
+    ) -> tuple[Float[Tensor, "atoms 3"], Float[Tensor, "systems 3 3"]]:
+        """Turn dL/d(vectors) of a scalar L into dL/dr and dL/d(strain).
+
+        dL/dr_k is the sum of dL/dv over pairs that end in k less that over pairs that start there,
+        dL/d(strain) the symmetric part of sum v (dL/dv)^T over the pairs of a system.
+        """
+        positions = torch.zeros_like(state.positions, dtype=gradient.dtype)
+        positions = positions.index_add(0, self.neighbour, gradient)
+        positions = positions.index_add(0, self.centre, -gradient)
+        outer = self.vectors.detach()[:, :, None] * gradient[:, None, :]
+        strain = torch.zeros(state.n_systems, 3, 3, dtype=gradient.dtype, device=gradient.device)
+        strain = strain.index_add(0, state.system_idx[self.centre], outer)
+        return positions, (strain + strain.mT) / 2
+
 
 class NeighbourSearch:
     """Finds the pairs of a batch within a cutoff; remembers how much room they needed."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from entrove.errors import ModelError
 from entrove.models.ase import load_import_path
+from entrove.models.chgnet.loading import CHGNET
 from entrove.models.frameworks import Framework
 from entrove.models.loaded import LoadedModel
 from entrove.models.nequip.loading import NEQUIP
@@ -17,6 +18,7 @@ from entrove.models.sevennet.loading import SEVENNET
 FRAMEWORKS: tuple[Framework, ...] = (
     SEVENNET,
     NEQUIP,
+    CHGNET,
 )
 
 NAMES = tuple(name for framework in FRAMEWORKS for name in framework.models)
