@@ -1,7 +1,8 @@
-"""The loop: prepare, then explore, select, label, train and validate until it is enough.
+"""The loop: prepare, then explore, select, label, train and validate until a campaign stops.
 
 `PREPARATION` and `ROUND` are the table of stages: what runs, in which order, when it is skipped,
-which files it needs and which it leaves. Everything else here says when a round is the last."""
+which files it needs and which it writes. The rest of the file decides which round is the last.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -54,7 +55,7 @@ from entrove.threads import usable_threads
 
 @dataclass(frozen=True)
 class FileName:
-    """A file that stages share: of the campaign, of its preparation, or of the round that runs.
+    """A file that stages share: of the campaign, of its preparation, or of the current round.
 
     `name` is a property of `Workspace` for a file of the campaign, otherwise one of `RoundFiles`.
     """
@@ -63,7 +64,7 @@ class FileName:
     name: str
 
     def path(self, files: Workspace, round_index: int) -> Path:
-        """Where the file is for a stage of this round."""
+        """The path of the file for a stage of this round."""
         match self.where:
             case "campaign":
                 return getattr(files, self.name)
@@ -93,24 +94,24 @@ def _no_verdict(run: CampaignRun, round_index: int) -> str | None:  # noqa: ARG0
 
 @dataclass(frozen=True)
 class StageEntry:
-    """One line of the table of stages.
+    """One row of the table of stages.
 
     outcome
         Model of what the stage finds; it names the stage in the ledger.
     description
-        What happens, for people.
+        What happens, in a phrase that the progress display shows.
     work
-        The stage itself.
+        The function that runs the stage.
     needs, leaves
-        Files that must be there before, and that are there afterwards.
+        Files that must exist before the stage, and files that exist after it.
     unit, total
-        What its progress counts, and how much of it there is, where that is known beforehand.
+        The unit in which progress is counted, and the amount of work where it is known beforehand.
     skipped
-        Whether a round does without this stage.
+        Whether a round runs without this stage.
     repeated
         Whether a finished stage is run again.
     ends
-        Why the campaign ends after this stage, or None.
+        The reason why the campaign ends after this stage, or None.
     """
 
     outcome: type[StageOutcome]
@@ -126,7 +127,7 @@ class StageEntry:
 
 
 def _explorer_is_known(run: CampaignRun, round_index: int) -> bool:
-    """Whether an earlier round verified the model that explores, and relaxed the phases with it."""
+    """Whether the model that explores was verified before, and the phases relaxed with it."""
     explored = run.ledger.find(round_index, Explored) is not None
     return explored or not run.models.explores_with_another(round_index)
 
@@ -136,17 +137,21 @@ def _has_no_ordered_pool(run: CampaignRun, round_index: int) -> bool:  # noqa: A
 
 
 def _picked_nothing(run: CampaignRun, round_index: int) -> bool:
-    """A person may have given more labels since; without, it ends as before within seconds."""
+    """Whether the selection found nothing.
+
+    It is repeated because the user may have allowed more labels since; if not, the campaign ends
+    as before within seconds.
+    """
     selected = run.ledger.find(round_index, Selected)
     return selected is not None and not selected.picked
 
 
 def _verdict_before_labels(run: CampaignRun, round_index: int) -> str | None:
-    """Why no more labels are computed; those that are there are used, whatever stopping says."""
+    """Why no more labels are computed; a round that is labelled already is run to its end."""
     if _is_labelled(run, round_index):
         return None
     selected = run.ledger.find(round_index, Selected)
-    assert selected is not None  # asked after the selection
+    assert selected is not None  # called after the selection
     return stop_before_labels(
         run.config.stopping,
         round_index - 1,
@@ -156,11 +161,11 @@ def _verdict_before_labels(run: CampaignRun, round_index: int) -> str | None:
 
 
 def _verdict_after_validation(run: CampaignRun, round_index: int) -> str | None:
-    """Why no other round begins. A round that is labelled already is run to its end."""
+    """Why no further round begins; a round that is labelled already is run to its end."""
     if _is_labelled(run, round_index + 1):
         return None
     validated = run.ledger.find(round_index, Validated)
-    assert validated is not None  # asked after the validation
+    assert validated is not None  # called after the validation
     stopping, force_mae = run.config.stopping, validated.table.total.force_mae_meV_per_A
     labels = len(run.files.training_labels(before=round_index + 1))
     return stop_after_validation(stopping, round_index, force_mae) or budget_spent(
@@ -211,7 +216,7 @@ PREPARATION: tuple[StageEntry, ...] = (
         leaves=(PREDICTIONS,),
     ),
 )
-"""Before the first round."""
+"""The stages before the first round, recorded as round 0."""
 
 ROUND: tuple[StageEntry, ...] = (
     StageEntry(
@@ -277,26 +282,36 @@ ROUND: tuple[StageEntry, ...] = (
         ends=_verdict_after_validation,
     ),
 )
-"""One round."""
+"""The stages of one round."""
 
 
 def run_campaign(campaign: CheckedCampaign, listener: ProgressListener) -> None:
     """Run a campaign, or continue it, until a stopping condition holds.
 
-    Raises `CampaignError` when another process runs it, when it was started with another
-    configuration, or when a file is missing that an earlier stage wrote.
+    campaign
+        What `check_campaign` returns. Its folder is created when it does not exist.
+    listener
+        Receives the progress; `Silence()` ignores it.
+
+    What was finished before an interruption is not repeated. Results are files in the folder of
+    the campaign; `read_results` reads them.
+
+    Raises `CampaignError` when another process runs the campaign, when it was started with another
+    configuration, or when a file is missing that an earlier stage wrote; other `EntroveError`
+    where a stage cannot do its work.
     """
     workspace = campaign.workspace
     workspace.folder.mkdir(parents=True, exist_ok=True)
     with hold_campaign(workspace.folder), log_to(workspace.log):
-        # The ledger first: it knows the version of the folder's form, the configuration included.
+        # The ledger first: it holds the version of the folder's format, which includes the
+        # configuration.
         ledger = Ledger(workspace.ledger)
         settle_config(workspace.config, campaign.config)
         torch.set_num_threads(usable_threads(campaign.config.model.threads))
-        _run_to_the_end(campaign, ledger, listener)
+        _run_to_end(campaign, ledger, listener)
 
 
-def _run_to_the_end(campaign: CheckedCampaign, ledger: Ledger, listener: ProgressListener) -> None:
+def _run_to_end(campaign: CheckedCampaign, ledger: Ledger, listener: ProgressListener) -> None:
     run = CampaignRun(campaign, ledger, CampaignModels(campaign, ledger), listener)
     _reopen_validation(run)
     for entry in PREPARATION:
@@ -304,7 +319,7 @@ def _run_to_the_end(campaign: CheckedCampaign, ledger: Ledger, listener: Progres
     last, verdict = _run_rounds(run, 1)
     reopened = _reopen_last_round(run)
     if reopened is not None:
-        # Models that are loaded may be of the training that is repeated.
+        # The loaded models may come from the training that is repeated.
         run = CampaignRun(campaign, ledger, CampaignModels(campaign, ledger), listener)
         last, verdict = _run_rounds(run, reopened)
     found = ledger.find(last, Finished)
@@ -316,7 +331,7 @@ def _run_to_the_end(campaign: CheckedCampaign, ledger: Ledger, listener: Progres
 
 
 def _run_rounds(run: CampaignRun, first: int) -> tuple[int, str]:
-    """Run rounds until one is the last; return it and why."""
+    """Run rounds until one is the last; return its number and why it is the last."""
     round_index, verdict = first, _run_round(run, first)
     while verdict is None:
         round_index += 1
@@ -325,7 +340,7 @@ def _run_rounds(run: CampaignRun, first: int) -> tuple[int, str]:
 
 
 def _run_round(run: CampaignRun, round_index: int) -> str | None:
-    """Run one round; return why the campaign ends with it, or None."""
+    """Run one round; return the reason why the campaign ends with it, or None."""
     for entry in ROUND:
         if entry.skipped(run, round_index):
             continue
@@ -338,7 +353,7 @@ def _run_round(run: CampaignRun, round_index: int) -> str | None:
 
 
 def _run_stage(run: CampaignRun, entry: StageEntry, round_index: int) -> None:
-    """Run a stage unless it is finished; raises `CampaignError` when a file is gone."""
+    """Run a stage unless it is finished; raises `CampaignError` when a file is missing."""
 
     def work() -> StageOutcome:
         missing = [
@@ -349,8 +364,8 @@ def _run_stage(run: CampaignRun, entry: StageEntry, round_index: int) -> None:
         if missing:
             raise CampaignError(
                 f"{', '.join(missing)}: missing, although an earlier stage wrote it; restore it "
-                "from a "
-                "backup, or start a new campaign folder (labels in a shared cache are found again)"
+                "from a backup, or start a new campaign folder (labels in a shared cache are "
+                "found again)"
             )
         run.files.round(round_index).folder.mkdir(parents=True, exist_ok=True)
         return entry.work(run, round_index)
@@ -366,7 +381,7 @@ def _run_stage(run: CampaignRun, entry: StageEntry, round_index: int) -> None:
 
 
 def _reopen_validation(run: CampaignRun) -> None:
-    """Label the validation set again, and measure all models, when labels of it were released."""
+    """Label the validation set again, and validate all models, when labels of it were released."""
     labellings = run.ledger.each(Labelled)
     if _released(run, {index: found for index, found in labellings.items() if index == 0}):
         validated = [(index, Stage.VALIDATE) for index in run.ledger.each(Validated)]
@@ -374,7 +389,7 @@ def _reopen_validation(run: CampaignRun) -> None:
 
 
 def _reopen_last_round(run: CampaignRun) -> int | None:
-    """Open the last round again when training labels were released and no later round follows."""
+    """Reopen the last round when training labels were released and no later round follows."""
     labellings = {index: found for index, found in run.ledger.each(Labelled).items() if index > 0}
     if not _released(run, labellings):
         return None

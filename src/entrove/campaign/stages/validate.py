@@ -3,10 +3,9 @@
 from entrove.campaign.journal.outcomes import Validated
 from entrove.campaign.journal.records import best_round
 from entrove.campaign.stages.context import CampaignRun
-from entrove.models.prediction import predict
 from entrove.structures import write_structures
 from entrove.validation.comparison import compare
-from entrove.validation.errors_by_kind import errors_by_kind
+from entrove.validation.measure import validate as measure
 
 
 def validate(run: CampaignRun, round_index: int) -> Validated:
@@ -16,9 +15,9 @@ def validate(run: CampaignRun, round_index: int) -> Validated:
     """
     models, labels = run.models, run.files.validation_labels()
     model = models.tuned(round_index) if round_index else models.foundation
-    predicted = predict(model, labels)
-    write_structures(run.files.round(round_index).validation_predictions, predicted)
-    table = errors_by_kind(labels, predicted)
+    measured = measure(model, labels)
+    write_structures(run.files.round(round_index).validation_predictions, measured.predictions)
+    table = measured.errors
     total = table.total
     summary = (
         f"centred energy {total.energy_centred_mae_meV_per_atom:.1f} meV/atom, "
