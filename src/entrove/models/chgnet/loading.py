@@ -21,8 +21,11 @@ from entrove.models.torch_settings import default_dtype
 VERSIONS = {"chgnet": "0.3.0", "chgnet-r2scan": "r2scan", "chgnet-0.2.0": "0.2.0"}
 """Our names of the models in CHGNet's wheel, and its own."""
 
-UNTRAINED = frozenset({"Po", "At", "Rn", "Fr", "Ra"})
+UNSEEN = frozenset({"Po", "At", "Rn", "Fr", "Ra"})
 """Elements that no training structure held; the network still has their random initial weights."""
+
+UNSEEN_BY_R2SCAN = UNSEEN | {"Yb"}
+"""The r2SCAN data have no ytterbium either: its reference energy is zero there, off by 50 eV."""
 
 
 def load_chgnet(base: str, *, modal: str | None = None, device: str = "auto") -> LoadedModel:
@@ -31,10 +34,11 @@ def load_chgnet(base: str, *, modal: str | None = None, device: str = "auto") ->
     resolved = resolve_device(device)
     model = CHGNetModel(_build_network(base, resolved), resolved)
     known = chemical_symbols[1 : len(model.reference_energies_eV) + 1]
+    unseen = UNSEEN_BY_R2SCAN if base == "chgnet-r2scan" else UNSEEN
     return LoadedModel(
         name=base,
         model=model,
-        species=frozenset(known) - UNTRAINED,
+        species=frozenset(known) - unseen,
         cutoff_A=model.search.cutoff_A,
         batched=True,
         make_calculator=functools.partial(_build_calculator, base, resolved),
