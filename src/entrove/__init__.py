@@ -1,6 +1,6 @@
 """Entropy-driven training data for machine-learned interatomic potentials, and the potentials.
 
-The tree is the method; imports point one way, from the top of this picture to its bottom::
+The packages follow the method; imports point one way, from the top of this picture to its bottom::
 
     cli
      |
@@ -12,9 +12,11 @@ The tree is the method; imports point one way, from the top of this picture to i
      |
     entropy                      how much a configuration adds
      |
-    fingerprints | models        what an atom sees | energy, forces, stress in batches
+    fingerprints | models        the surroundings of an atom | energy, forces, stress in batches
      |
-    structures, units, errors, settings
+    features                     per-atom features, from either of these
+     |
+    structures, files, provenance, threads, units, settings, errors
 """
 
 import importlib
@@ -32,7 +34,7 @@ _PUBLIC = {
     "select": "entrove.selection.from_structures",
 }
 
-__all__ = [  # loaded on first use, below
+__all__ = [  # loaded on first use, see below
     "EntropyBias",
     "EntropyCalculator",
     "EntropyDataset",

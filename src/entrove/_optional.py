@@ -1,4 +1,4 @@
-"""Import optional packages where they are needed, and say how to get them."""
+"""Import optional packages where they are needed, and say how to install them."""
 
 import importlib
 from types import ModuleType
@@ -7,9 +7,9 @@ from entrove.errors import EntroveError
 
 
 def require(module: str, *, extra: str) -> ModuleType:
-    """Import an optional module, or say which extra installs it.
+    """Import an optional module.
 
-    Raises `EntroveError` when the module is not installed.
+    Raises `EntroveError`, with the command that installs the extra, when the module is missing.
 
     >>> require("math", extra="all").sqrt(4.0)
     2.0

@@ -1,6 +1,6 @@
 """Errors that a user can act on.
 
-Every message says what happened, what was given, what is allowed and what to do. Ends that are
+Every message says what happened, what was given, what is allowed and what to do. Outcomes that are
 expected (a label that does not converge, a walker that leaves the physical range) are values, not
 errors.
 """
@@ -15,11 +15,11 @@ class ConfigError(EntroveError):
 
 
 class StructureError(EntroveError):
-    """An atomic structure cannot be used: unreadable, empty, two atoms at one place, ..."""
+    """An atomic structure cannot be used: unreadable, empty, two atoms in the same place, ..."""
 
 
 class SelectionError(EntroveError):
-    """A dataset or a selection was asked for something that it cannot give."""
+    """A dataset or a selection cannot do what it was asked to do."""
 
 
 class ModelError(EntroveError):
@@ -27,7 +27,7 @@ class ModelError(EntroveError):
 
 
 class LabelError(EntroveError):
-    """Labelling as a whole cannot go on (a single failed label is a value, see `Label`)."""
+    """Labelling as a whole cannot continue (a single failed label is a value, see `Label`)."""
 
 
 class CampaignError(EntroveError):

@@ -1,13 +1,13 @@
-"""The base of every configuration model: frozen, strict, and described field by field."""
+"""The base class of every configuration model: frozen, strict, and described field by field."""
 
 from pydantic import BaseModel, ConfigDict
 
 
 class Settings(BaseModel):
-    """A frozen configuration whose unknown keys are errors.
+    """A frozen configuration in which unknown keys are errors.
 
-    Each field carries its meaning and unit in `Field(description=...)`; the reference page of the
-    configuration is generated from these.
+    The meaning and unit of each field are its `Field(description=...)`, from which the reference
+    page of the configuration is generated.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

@@ -1,8 +1,9 @@
 """Spread independent pieces of work over the CPU threads that torch may use.
 
-LAPACK solves a batch of small matrices one after the other, and threads inside small tensors cost
-more than they gain. So pieces run side by side instead, each on one thread; torch and LAPACK
-release the GIL."""
+LAPACK solves a batch of small matrices one after the other, and for small tensors threads inside
+an operation cost more time than they save. So pieces run in parallel instead, each on one thread;
+torch and LAPACK release the GIL.
+"""
 
 import functools
 import os
@@ -23,7 +24,7 @@ def usable_threads(wanted: int) -> int:
 
 
 def thread_count(device: torch.device) -> int:
-    """How many pieces run at a time: torch's thread count on a CPU, one on a GPU."""
+    """Return how many pieces run at a time: torch's thread count on a CPU, 1 on a GPU."""
     if device.type != "cpu":
         return 1
     return _claimed.get() or torch.get_num_threads()
@@ -31,10 +32,11 @@ def thread_count(device: torch.device) -> int:
 
 @contextmanager
 def claim_threads(device: torch.device) -> Iterator[None]:
-    """Keep torch's threads for pieces: what runs between them stays on the calling thread.
+    """Reserve torch's threads for pieces of work; anything in between runs on the calling thread.
 
-    Otherwise OpenMP's own threads, which spin for a while after each parallel loop, take the cores
-    from the pieces (measured: twice the processor time, and slower than one thread).
+    Otherwise OpenMP's own threads, which busy-wait for a while after each parallel loop, occupy
+    the cores that the pieces need (measured: twice the processor time, and slower than one
+    thread).
     """
     threads = thread_count(device)
     if threads == 1 or _claimed.get() is not None:
@@ -50,7 +52,7 @@ def claim_threads(device: torch.device) -> Iterator[None]:
 
 
 def even_pieces(least: int, device: torch.device) -> int:
-    """Number of pieces, at least `least`, that keeps all threads busy to the end."""
+    """Return the number of pieces, at least `least`, that keeps all threads busy to the end."""
     threads = thread_count(device)
     return -(-least // threads) * threads
 
@@ -70,8 +72,7 @@ def _pool(threads: int) -> ThreadPoolExecutor:
     all_started = Barrier(threads + 1)
 
     def start() -> None:
-        # A thread takes over torch's last setting when it first asks for it, so ask before
-        # setting.
+        # A thread inherits torch's last setting on its first query, so query before setting.
         torch.get_num_threads()
         torch.set_num_threads(1)
         all_started.wait()
@@ -81,6 +82,6 @@ def _pool(threads: int) -> ThreadPoolExecutor:
     for _ in range(threads):
         pool.submit(torch.get_num_threads)
     all_started.wait()
-    # The workers have changed what later threads will take over; the caller's choice holds again.
+    # The workers have changed what later threads inherit; restore the caller's choice.
     torch.set_num_threads(before)
     return pool

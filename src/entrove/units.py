@@ -1,7 +1,8 @@
-"""House units: eV, Angstrom, fs, K, eV/Angstrom^3; people write pressures in GPa.
+"""Units: eV, Angstrom, fs, K and eV/Angstrom^3 everywhere; pressures that users give are in GPa.
 
-The values are CODATA 2018, rounded to double precision. Convert only where a foreign code is
-called."""
+The constants are CODATA 2018, rounded to double precision. Convert only where another code with
+other units is called.
+"""
 
 EV_PER_A3_IN_GPA = 160.21766340000000
 """One eV/Angstrom^3 in GPa."""

@@ -17,12 +17,15 @@ def run(
     config
         Configuration file, as `entrove init` writes it.
     folder
-        Folder of the campaign; by default the one that the configuration names.
+        Folder of the campaign, instead of the one that the configuration names.
     listener
-        Is told about the progress; by default nobody is.
+        Receives the progress; None ignores it.
 
-    Raises `ConfigError` with file, key and remedy when the configuration cannot be used, and
-    `CampaignError` as `run_campaign` does. `entrove.report.write_report` makes a page of the results.
+    Returns the results without what only the figures of the report need; `write_report` of
+    `entrove.report` writes a page from those of `read_results(folder, figures=True)`.
+
+    Raises `ConfigError`, which names file, line, key and remedy, when the configuration cannot be
+    used, and `CampaignError` as `run_campaign` does.
     """
     campaign = check_campaign(Path(config), None if folder is None else Path(folder))
     run_campaign(campaign, listener or Silence())

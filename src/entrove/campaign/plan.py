@@ -1,4 +1,4 @@
-"""What a campaign would cost, before anything is paid."""
+"""Estimate what a campaign would cost, before any label is computed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,17 @@ from entrove.sampling.walkers.grid import Start
 
 @dataclass(frozen=True)
 class PlanRow:
-    """Labels of one purpose and what they cost."""
+    """Labels of one purpose, and their estimated cost.
+
+    what
+        "validation", "training", or "together" for their sum.
+    labels
+        Number of labels.
+    core_hours, wall_hours
+        Time of the engine in core hours, and wall time with all workers of the executor, in h.
+    disk_MB
+        Size of the engine's files in MB.
+    """
 
     what: str
     labels: int
@@ -27,18 +37,30 @@ class PlanRow:
 
 @dataclass(frozen=True)
 class Plan:
-    """The cost of all labels of a campaign that is run to its last round."""
+    """The estimated cost of all labels of a campaign that is run to its last round.
+
+    rows
+        Validation, training, and their sum.
+    shortest_s, longest_s
+        About two of three labels take between these times, in s.
+    observations
+        Number of labels of this level of theory on which the estimate is based.
+    """
 
     rows: tuple[PlanRow, ...]
     shortest_s: float
     longest_s: float
-    observations: int  # labels of this level of theory that the estimate rests on
+    observations: int
 
 
 def make_plan(campaign: CheckedCampaign) -> Plan:
-    """Estimate the labels of a campaign from the sizes and k-points of its seeds.
+    """Estimate the cost of the labels of a campaign from the sizes and k-points of its seeds.
 
-    Labels that the cache knows at this level of theory sharpen the estimate. Nothing is written.
+    campaign
+        What `check_campaign` returns.
+
+    Labels of this level of theory in the cache improve the estimate; the times of exploration and
+    training are not included. Nothing is written.
     """
     config = campaign.config
     engine, path = config.labelling.engine, campaign.label_cache
@@ -62,17 +84,17 @@ def make_plan(campaign: CheckedCampaign) -> Plan:
         sum(row.wall_hours for row in rows),
         sum(row.disk_MB for row in rows),
     )
-    guesses = [model.predict(atoms) for atoms in seeds]
+    estimates = [model.predict(atoms) for atoms in seeds]
     return Plan(
         (*rows, total),
-        min(guess.seconds / guess.factor for guess in guesses),
-        max(guess.seconds * guess.factor for guess in guesses),
+        min(estimate.seconds / estimate.factor for estimate in estimates),
+        max(estimate.seconds * estimate.factor for estimate in estimates),
         model.observations,
     )
 
 
 def _hold_out_size(campaign: CheckedCampaign) -> int:
-    """Structures of the hold-out; those that turn out to be copies of others are counted too."""
+    """Number of structures of the hold-out; those that will be dropped as copies count too."""
     settings, pressures = campaign.config.sampling.hold_out, campaign.config.regime.pressures_GPa
     starts = [
         Start(seed.phase, pressure, seed.atoms)
@@ -90,7 +112,7 @@ def _hold_out_size(campaign: CheckedCampaign) -> int:
 
 
 def _spread(seeds: Sequence[Atoms], count: int) -> list[Atoms]:
-    """Take `count` structures, the seeds in turn."""
+    """Return `count` structures, repeating the seeds in turn."""
     return [seeds[index % len(seeds)] for index in range(count)]
 
 

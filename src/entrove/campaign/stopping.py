@@ -1,11 +1,14 @@
-"""When a campaign has enough."""
+"""The conditions under which a campaign stops."""
 
 from entrove.campaign.configuration.config import StoppingConfig
 from entrove.campaign.journal.outcomes import Selected
 
 
 def budget_spent(stopping: StoppingConfig, labels_spent: int) -> str | None:
-    """Say that the budget of training labels is spent, or None; `labels_spent` counts good labels."""
+    """Return the reason to stop when the budget of training labels is spent, otherwise None.
+
+    `labels_spent` counts the good labels.
+    """
     if stopping.labels is not None and labels_spent >= stopping.labels:
         return f"the budget of {stopping.labels} training labels is spent"
     return None
@@ -14,10 +17,11 @@ def budget_spent(stopping: StoppingConfig, labels_spent: int) -> str | None:
 def stop_before_labels(
     stopping: StoppingConfig, rounds_done: int, labels_spent: int, selected: Selected
 ) -> str | None:
-    """Say why no more structures should be labelled, or None to continue.
+    """Return the reason to label no more structures, or None to continue.
 
     `labels_spent` counts the good labels of the rounds before; `selected` is what would be
-    labelled next."""
+    labelled next.
+    """
     if spent := budget_spent(stopping, labels_spent):
         return spent
     if selected.picked == 0:
@@ -41,7 +45,7 @@ def stop_before_labels(
 def stop_after_validation(
     stopping: StoppingConfig, rounds_done: int, force_mae_meV_per_A: float
 ) -> str | None:
-    """Say why no other round should begin, or None to continue."""
+    """Return the reason to begin no further round, or None to continue."""
     wanted = stopping.force_mae_meV_per_A
     if wanted is not None and force_mae_meV_per_A <= wanted:
         return (

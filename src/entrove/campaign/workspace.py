@@ -1,4 +1,7 @@
-"""Where the files of a campaign are, and how the labels in them are read. Nothing here writes."""
+"""The files of a campaign: where they are, and how the labels in them are read.
+
+Nothing here writes.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +15,7 @@ from entrove.structures import read_structures
 
 @dataclass(frozen=True)
 class RoundFiles:
-    """The files of one round; round 0 is the preparation. Naming a file does not create it."""
+    """The paths of the files of one round; round 0 is the preparation. Nothing is created."""
 
     folder: Path
 
@@ -23,7 +26,7 @@ class RoundFiles:
 
     @property
     def anchors(self) -> Path:
-        """Pool of anchors, in round 0."""
+        """The pool of anchors, in round 0."""
         return self.folder / "anchors.xyz"
 
     @property
@@ -38,7 +41,7 @@ class RoundFiles:
 
     @property
     def walker_snapshots(self) -> Path:
-        """Snapshots so far, with a mark on those that joined the dataset."""
+        """Snapshots so far; `provenance.ADMITTED` marks those that were added to the dataset."""
         return self.folder / "walker_snapshots.xyz"
 
     @property
@@ -53,12 +56,12 @@ class RoundFiles:
 
     @property
     def ordered(self) -> Path:
-        """Pool of ordered cells."""
+        """The pool of ordered cells."""
         return self.folder / "ordered.xyz"
 
     @property
     def selected(self) -> Path:
-        """What the selection picked, best first."""
+        """The structures that the selection picked, best first."""
         return self.folder / "selected.xyz"
 
     @property
@@ -68,44 +71,48 @@ class RoundFiles:
 
     @property
     def validation_predictions(self) -> Path:
-        """What the model of this round predicts for the validation set."""
+        """Predictions of the model of this round for the validation set."""
         return self.folder / "validation_predictions.xyz"
 
 
 @dataclass(frozen=True)
 class Workspace:
-    """The folder of a campaign and the places in it."""
+    """The paths of the files of a campaign.
+
+    folder
+        The folder of the campaign; it need not exist, and nothing is created in it.
+    """
 
     folder: Path
 
     @property
     def config(self) -> Path:
-        """The configuration as resolved: every key with its value."""
+        """The resolved configuration: every key with its value."""
         return self.folder / "config.yaml"
 
     @property
     def ledger(self) -> Path:
-        """Which stages are finished."""
+        """The SQLite file that records which stages are finished, and what they found."""
         return self.folder / "ledger.sqlite"
 
     @property
     def dataset(self) -> Path:
-        """Training labels so far, with provenance."""
+        """Training labels so far, with their provenance."""
         return self.folder / "dataset.xyz"
 
     @property
     def validation(self) -> Path:
-        """Labels that are never trained on."""
+        """Labels that are never used in training."""
         return self.folder / "validation.xyz"
 
     @property
     def bundle(self) -> Path:
-        """The best model that was accepted."""
+        """The bundle of the best model that was accepted."""
         return self.folder / "model"
 
     @property
     def label_cache(self) -> Path:
-        """Every label that was computed, unless the configuration names a shared cache."""
+        """Cache of all labels that were computed, unless the configuration names a shared one."""
         return self.folder / "labels.sqlite"
 
     @property
@@ -115,12 +122,12 @@ class Workspace:
 
     @property
     def log(self) -> Path:
-        """What happened, line by line."""
+        """The log file."""
         return self.folder / "logs" / "campaign.log"
 
     @property
     def report(self) -> Path:
-        """The report, one page."""
+        """The report, a single HTML file."""
         return self.folder / "report.html"
 
     def round(self, round_index: int) -> RoundFiles:
@@ -128,7 +135,7 @@ class Workspace:
         return RoundFiles(self.folder / f"round-{round_index:02d}")
 
     def existing_rounds(self) -> Iterator[RoundFiles]:
-        """The rounds that have a folder, the preparation first."""
+        """Yield the rounds that have a folder, the preparation first."""
         folders = self.folder.glob("round-*")
         for folder in sorted(folders, key=lambda path: int(path.name.rpartition("-")[2])):
             yield RoundFiles(folder)
@@ -138,9 +145,13 @@ class Workspace:
         return self.ledger.is_file() and self.config.is_file()
 
     def training_labels(self, before: int | None = None) -> list[Atoms]:
-        """Good training labels of all rounds, or of the rounds before one; an empty list without any.
+        """Read the good training labels of all rounds; the list may be empty.
 
-        A round that was interrupted may have written its labels already: it asks for those before.
+        before
+            Only labels of rounds before this one. A round that is repeated after an interruption
+            needs this, because it may have written labels of its own already.
+
+        Energies, forces and stresses are in eV, eV/A and eV/A^3.
         """
         labels = read_structures(self.dataset, may_be_empty=True)
         if before is None:
@@ -148,5 +159,5 @@ class Workspace:
         return [atoms for atoms in labels if atoms.info[provenance.ROUND] < before]
 
     def validation_labels(self) -> list[Atoms]:
-        """Labels of the validation set; raises `StructureError` before they are there."""
+        """Read the labels of the validation set; raises `StructureError` before they exist."""
         return read_structures(self.validation)

@@ -1,4 +1,7 @@
-"""Check a configuration against the world before anything costs time: files, elements, engines."""
+"""Check that a configuration can run on this machine: its files, elements, models and engine.
+
+All of it is checked before anything takes time, so that no campaign fails hours after its start.
+"""
 
 import difflib
 from dataclasses import dataclass
@@ -28,26 +31,50 @@ class Seed:
 
 @dataclass(frozen=True)
 class CheckedCampaign:
-    """A configuration that can run here, and what the check had to load."""
+    """A configuration that can run on this machine, and what the check has loaded.
+
+    config
+        The configuration, with absolute paths and an engine bound to the elements of the seeds.
+    config_path
+        The file that it was read from.
+    workspace
+        The files of the campaign; none of them needs to exist.
+    seeds
+        Each phase with its structure.
+    model_name
+        The model that is tuned, as `entrove.models.registry.load` takes it.
+    foundation
+        That model, loaded.
+    explorer
+        The model that explores in its place. None: the foundation model explores the first round,
+        the best tuned one all others.
+    """
 
     config: CampaignConfig
     config_path: Path
     workspace: Workspace
     seeds: tuple[Seed, ...]
-    model_name: str  # of the model that is tuned, as `entrove.models.registry.load` takes it
+    model_name: str
     foundation: LoadedModel
-    explorer: LoadedModel | None = None  # None: the foundation model explores, then the tuned ones
+    explorer: LoadedModel | None = None
 
     @property
     def label_cache(self) -> Path:
-        """The configuration's shared cache of labels, or the campaign's own."""
+        """The shared cache of labels that the configuration names, or the campaign's own."""
         return self.config.labelling.cache or self.workspace.label_cache
 
 
 def check_campaign(config_path: Path, folder: Path | None = None) -> CheckedCampaign:
-    """Read and check a configuration; nothing is written.
+    """Read a configuration and check that a campaign can run on this machine; nothing is written.
 
-    `folder` overrides the configuration's own. Raises `ConfigError` with file, key and remedy.
+    config_path
+        The YAML file, as `entrove init` writes it.
+    folder
+        Folder of the campaign, instead of the one that the configuration names.
+
+    Returns the checked campaign with its models loaded, which takes seconds.
+
+    Raises `ConfigError`, which names the file, the line, the key and the remedy.
     """
     config, seeds = read_campaign(config_path)
     _check_report(config_path)
@@ -61,8 +88,14 @@ def check_campaign(config_path: Path, folder: Path | None = None) -> CheckedCamp
 def read_campaign(config_path: Path) -> tuple[CampaignConfig, tuple[Seed, ...]]:
     """Read a configuration and its seeds, and check that they can be labelled as configured.
 
-    Paths of labelling are full ones, and its engine is bound to the elements of the seeds: the
-    level of theory is final."""
+    config_path
+        The YAML file.
+
+    Returns the configuration and the seeds. Paths of labelling are absolute, and the engine is
+    bound to the elements of the seeds, so that its level of theory is final.
+
+    Raises `ConfigError`, which names the file, the line, the key and the remedy.
+    """
     config = read_config_file(config_path, CampaignConfig)
     labelling = config.labelling.resolved_against(config_path.parent.absolute())
     config = config.model_copy(update={"labelling": labelling})
@@ -75,12 +108,15 @@ def read_campaign(config_path: Path) -> tuple[CampaignConfig, tuple[Seed, ...]]:
 
 
 def _check_quotas(config_path: Path, config: CampaignConfig) -> None:
-    """Reserved places for a pool that the campaign does not make would be lost without a word."""
+    """Refuse quotas for pools that do not exist: their places would silently stay empty."""
     for name in config.selection.quotas:
         if name in config.pools:
             continue
         if name == "ordered":
-            remedy = "this pool is switched off by sampling.ordered; set perturbed or random there, or remove it."
+            remedy = (
+                "this pool is switched off by sampling.ordered; set perturbed or random there, "
+                "or remove it."
+            )
         else:
             near = difflib.get_close_matches(name, config.pools, n=1)
             remedy = (
@@ -112,15 +148,15 @@ def _read_seed(config_path: Path, config: CampaignConfig, index: int) -> Seed:
         raise problem_at(
             config_path,
             key_path,
-            f"{path}: a seed must be periodic in three dimensions, this one has "
-            f"pbc={atoms.pbc.tolist()}; "
-            "give a crystal",
+            f"{path}: a seed must be periodic in three dimensions with a cell, this one has "
+            f"pbc={atoms.pbc.tolist()} and a cell of rank {atoms.cell.rank}; give a crystal",
         )
     if max(atoms.cell.lengths()) > LONGEST_REASONABLE_CELL_A:
         raise problem_at(
             config_path,
             key_path,
-            f"{path}: a cell edge of {max(atoms.cell.lengths()):.0f} A; is it in A?",
+            f"{path}: a cell edge is {max(atoms.cell.lengths()):.0f} A long, at most "
+            f"{LONGEST_REASONABLE_CELL_A:.0f} A are allowed; is the file in Angstrom?",
         )
     return Seed(seed.phase, atoms)
 

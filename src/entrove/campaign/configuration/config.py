@@ -18,7 +18,7 @@ ModelName = Annotated[str, Field(min_length=1)]
 
 
 class SeedConfig(Settings):
-    """One phase to start from."""
+    """A phase to start from."""
 
     phase: str = Field(
         min_length=1,
@@ -36,7 +36,7 @@ class SeedConfig(Settings):
 
 
 class RegimeConfig(Settings):
-    """Where the potential will be used: every pressure is combined with every temperature."""
+    """Where the potential will be used: each pressure is combined with each temperature."""
 
     pressures_GPa: tuple[Pressure, ...] = Field(
         default=(0.0,),
@@ -52,7 +52,9 @@ class RegimeConfig(Settings):
         for name in ("pressures_GPa", "temperatures_K"):
             values = getattr(self, name)
             if len(set(values)) != len(values):
-                raise ValueError(f"{name} names a value twice; each pair would be sampled twice")
+                raise ValueError(
+                    f"{name} names a value twice, and its walkers would run twice; remove one"
+                )
         return self
 
 
@@ -63,36 +65,31 @@ class ModelConfig(Settings):
         default="7net-0",
         min_length=1,
         description="The model that is tuned: a packaged name (7net-0, 7net-l3i5, ...), a "
-        "checkpoint (.pth, .ckpt), "
-        "a NequIP or Allegro package (.nequip.zip), or a model bundle of an earlier campaign. "
-        "Files are relative "
-        "to this configuration.",
+        "checkpoint (.pth, .ckpt), a NequIP or Allegro package (.nequip.zip), or a model bundle "
+        "of an earlier campaign. Files are relative to this configuration.",
     )
     explore_with: ModelName | tuple[ModelName, ...] | None = Field(
         default=None,
-        description="The model that makes structures; empty: the model above in the first round, "
-        "and the best tuned "
-        "one afterwards. Given, it explores in every round and is never tuned: any model, also a "
-        "compiled one "
-        "(.nequip.pt2) or 'module:factory' of an ASE calculator or torch-sim model; a list is a "
-        "committee, "
-        "whose mean explores.",
+        description="The model that explores, in relaxations and MD. Empty: the model above in "
+        "the first round, and the best tuned one afterwards. A model given here explores in every "
+        "round and is never tuned: any model, including a compiled one (.nequip.pt2) or "
+        "'module:factory' of an ASE calculator or torch-sim model. A list is a committee, whose "
+        "mean explores.",
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
-        default="auto", description="Where models run; auto takes CUDA where there is one."
+        default="auto", description="Where models run; auto uses CUDA where it is available."
     )
     threads: int = Field(
         default=0,
         ge=0,
-        description="CPU threads of exploration and training; 0 takes all cores that are allowed.",
+        description="CPU threads of exploration and training; 0 uses all cores that this process "
+        "may use.",
     )
     verify_batching: Literal["stop", "fall_back"] = Field(
         default="stop",
-        description="What to do when a batched model, foundation, exploring or tuned, disagrees "
-        "with its own ASE "
-        "calculator on the seeds: stop with the differences, or fall back to the ASE calculator, "
-        "one structure at "
-        "a time.",
+        description="What to do when a batched model (foundation, exploring or tuned) disagrees "
+        "with its own ASE calculator on the seeds: stop and list the differences, or fall back to "
+        "the ASE calculator, one structure at a time.",
     )
 
     @field_validator("explore_with")
@@ -102,39 +99,39 @@ class ModelConfig(Settings):
     ) -> str | tuple[str, ...] | None:
         if isinstance(given, tuple) and len(given) < 2:
             raise ValueError(
-                f"a committee needs at least two members, got {len(given)}; give one as plain text"
+                f"a committee needs at least two members, got {len(given)}; give a single model "
+                "as text, without a list"
             )
         return given
 
 
 class StoppingConfig(Settings):
-    """When the campaign has enough; the first condition that holds ends it."""
+    """When the campaign stops; the first condition that holds ends it."""
 
     rounds: int = Field(
-        default=5, ge=1, le=1000, description="Most rounds of explore, label, train."
+        default=5, ge=1, le=1000, description="Largest number of rounds of explore, label, train."
     )
     labels: int | None = Field(
         default=None,
         ge=1,
-        description="Most training labels that converged; quarantined ones, and those that were "
-        "released from it, are "
-        "paid on top. Empty for no limit.",
+        description="Largest number of training labels that converged; quarantined labels, and "
+        "those released from quarantine, are computed in addition. Empty for no limit.",
     )
     least_gain_nats: float | None = Field(
         default=None,
         ge=0,
-        description="Stop when the labels of the next round would add less information than this, "
-        "in nats per label.",
+        description="Stop when the labels of the next round would add less information than this "
+        "on average, in nats per label.",
     )
     force_mae_meV_per_A: float | None = Field(
         default=None,
         gt=0,
-        description="Stop when the force error on the validation set is below this, in meV/A.",
+        description="Stop when the force MAE on the validation set is at most this, in meV/A.",
     )
 
 
 class CampaignConfig(Settings):
-    """A campaign: where it starts, what it covers, and how each stage works."""
+    """A campaign: where it starts, what it covers, and the settings of each stage."""
 
     name: str = Field(
         min_length=1,
@@ -147,9 +144,11 @@ class CampaignConfig(Settings):
         min_length=1,
         description="Folder of the campaign, relative to this configuration.",
     )
-    random_seed: int = Field(default=1, ge=0, lt=2**31, description="Seed of everything random.")
+    random_seed: int = Field(
+        default=1, ge=0, lt=2**31, description="Seed of all random numbers of the campaign."
+    )
     seeds: tuple[SeedConfig, ...] = Field(
-        min_length=1, description="Crystals to start from, one a phase."
+        min_length=1, description="Crystals to start from, one per phase."
     )
     regime: RegimeConfig = Field(
         default=RegimeConfig(), description="Pressures and temperatures to cover."
@@ -158,11 +157,11 @@ class CampaignConfig(Settings):
         default=ModelConfig(), description="The model that is tuned, and the one that explores."
     )
     fingerprint: FingerprintConfig = Field(
-        default=FingerprintConfig(), description="What is measured of the surroundings of an atom."
+        default=FingerprintConfig(), description="How the surroundings of an atom are described."
     )
     entropy: EntropyConfig = Field(
         default=EntropyConfig(),
-        description="The entropy that selects, and the parameters of those that bias.",
+        description="The entropy that selects, and the parameters of the entropies that bias.",
     )
     sampling: SamplingConfig = Field(
         default=SamplingConfig(), description="Exploration by biased MD."
@@ -171,7 +170,7 @@ class CampaignConfig(Settings):
         default=SelectionConfig(), description="Which candidates are worth a label."
     )
     labelling: LabellingConfig = Field(
-        default=LabellingConfig(), description="The engine that labels."
+        default=LabellingConfig(), description="The engine that labels, and where it runs."
     )
     training: TrainingConfig = Field(
         default=TrainingConfig(), description="How the potential is tuned."
@@ -190,8 +189,7 @@ class CampaignConfig(Settings):
         if entropy.kind not in ("information", "paper"):
             raise ValueError(
                 f"kind '{entropy.kind}' knows no dataset, so it cannot select; give 'information' "
-                "or 'paper' here, "
-                "and bias walkers by it under sampling.biases"
+                f"or 'paper' here ('{entropy.kind}' can bias walkers, under sampling.biases)"
             )
         return entropy
 

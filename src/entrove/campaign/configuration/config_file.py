@@ -1,6 +1,6 @@
-"""Read a configuration file and say what is wrong with it in words a person can act on.
+"""Read a configuration file, and explain every problem in it without naming a library.
 
-Every problem becomes one line: file, line, key path, what was given, what is allowed, what to do.
+Each problem is one line: file, line, key path, what was given, what is allowed, what to do.
 """
 
 import difflib
@@ -17,7 +17,7 @@ KeyPath = tuple[str | int, ...]
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
-    """YAML's safe loader, except that a key given twice is an error instead of a silent loss."""
+    """YAML's safe loader, except that a key given twice is an error (YAML keeps the last one)."""
 
 
 def _construct_mapping(loader: _UniqueKeyLoader, node: yaml.MappingNode) -> dict[Any, Any]:
@@ -26,7 +26,7 @@ def _construct_mapping(loader: _UniqueKeyLoader, node: yaml.MappingNode) -> dict
         key = loader.construct_object(key_node, deep=True)
         if not isinstance(key, Hashable):
             raise yaml.constructor.ConstructorError(
-                None, None, f"a key must be a plain word, not {key}", key_node.start_mark
+                None, None, f"a key must be a plain word, got {key}", key_node.start_mark
             )
         if key in seen:
             raise yaml.constructor.ConstructorError(
@@ -42,9 +42,9 @@ _UniqueKeyLoader.add_constructor(
 
 
 def read_config_file[Model: BaseModel](path: Path, model: type[Model]) -> Model:
-    """Read `path` and validate it against `model`.
+    """Read the YAML file `path` and validate it against `model`.
 
-    Raises `ConfigError` whose message lists every problem, one a line.
+    Raises `ConfigError` whose message lists every problem, one per line.
     """
     text = _read_text(path)
     try:
@@ -54,10 +54,10 @@ def read_config_file[Model: BaseModel](path: Path, model: type[Model]) -> Model:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else "?"
         raise ConfigError(
-            f"{path}:{line}: not valid YAML: {error.problem}; mend this line"
+            f"{path}:{line}: not valid YAML: {error.problem}; correct this line"
         ) from error
     except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML: {error}") from error
+        raise ConfigError(f"{path}: not valid YAML: {error}; correct the file") from error
     if not isinstance(values, dict):
         raise ConfigError(
             f"{path}: expected keys and values, got {type(values).__name__}; "
@@ -71,7 +71,7 @@ def read_config_file[Model: BaseModel](path: Path, model: type[Model]) -> Model:
 
 
 def locate(path: Path, key_path: KeyPath) -> str:
-    """Return "file:line: a.b[2]" for a key, for checks that follow the validation."""
+    """Return "file:line: a.b[2]" for a key, for checks that are made after the validation."""
     try:
         node = yaml.compose(_read_text(path), Loader=yaml.SafeLoader)
     except yaml.YAMLError:
@@ -85,12 +85,12 @@ def _place(path: Path, node: yaml.Node | None, key_path: KeyPath) -> str:
 
 
 def problem_at(path: Path, key_path: KeyPath, message: str) -> ConfigError:
-    """Make the error of a check that follows the validation."""
+    """Return the error of a check that is made after the validation."""
     return ConfigError(f"{locate(path, key_path)}: {message}")
 
 
 def format_key_path(key_path: KeyPath) -> str:
-    """Write a key path as a person would.
+    """Write a key path with dots and brackets.
 
     >>> format_key_path(("seeds", 1, "file"))
     'seeds[1].file'
@@ -109,7 +109,9 @@ def _read_text(path: Path) -> str:
             f"{path}: no such file; 'entrove init FOLDER' writes one to start from"
         ) from error
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read ({error})") from error
+        raise ConfigError(
+            f"{path}: cannot be read ({error}); give a text file in UTF-8 that you may read"
+        ) from error
 
 
 def _describe(path: Path, node: yaml.Node | None, model: type[BaseModel], problem: Any) -> str:
@@ -123,14 +125,14 @@ def _describe(path: Path, node: yaml.Node | None, model: type[BaseModel], proble
         return f"{where}: unknown key; {remedy} Allowed here: {', '.join(allowed)}"
     if problem["type"] == "missing":
         return f"{where}: this key is missing; add it"
-    message = _in_plain_words(problem, _written(node, key_path), model)
+    message = _explain(problem, _text_at(node, key_path), model)
     if isinstance(given, dict | list):
         return f"{where}: {message}"
     return f"{where}: got {given!r}; {message}"
 
 
-def _in_plain_words(problem: Any, written: str | None, model: type[BaseModel]) -> str:
-    """Say what belongs here, in the words of someone who has never heard of pydantic."""
+def _explain(problem: Any, text: str | None, model: type[BaseModel]) -> str:
+    """Say what belongs at this place; `text` is what the file has there, if it is a scalar."""
     location: KeyPath = problem["loc"]
     match problem["type"]:
         case "union_tag_not_found":
@@ -143,9 +145,9 @@ def _in_plain_words(problem: Any, written: str | None, model: type[BaseModel]) -
             return "a list belongs here: [a, b]"
         case "dict_type" | "model_type" | "model_attributes_type":
             return "keys and values belong here, indented below this key"
-        case "string_type" if written is not None:
-            # YAML reads 12:00:00 as a number.
-            return f'text belongs here; put it in quotes: "{written}"'
+        case "string_type" if text is not None:
+            # YAML 1.1 reads 12:00:00 as a sexagesimal number.
+            return f'text belongs here; put it in quotes: "{text}"'
         case "string_pattern_mismatch":
             fields = (
                 member.model_fields.get(str(location[-1]))
@@ -161,15 +163,16 @@ def _in_plain_words(problem: Any, written: str | None, model: type[BaseModel]) -
     return message[:1].lower() + message[1:]
 
 
-def _written(node: yaml.Node | None, key_path: KeyPath) -> str | None:
-    """Return the text of a value as it stands in the file; None where it is a list or a section."""
+def _text_at(node: yaml.Node | None, key_path: KeyPath) -> str | None:
+    """Return a value as it is written in the file; None when it is a list or a section."""
     for key in key_path:
         node = _child(node, key)
     return node.value if isinstance(node, yaml.ScalarNode) else None
 
 
 def _without_union_tags(location: KeyPath, node: yaml.Node | None, kind: str) -> KeyPath:
-    # Pydantic puts the tag of a tagged union into the location; it is no key of the file.
+    # Pydantic puts the tag of a tagged union into the location, although it is not a key of the
+    # file.
     found: list[str | int] = []
     current = node
     for position, key in enumerate(location):
@@ -212,7 +215,7 @@ def _allowed_keys(model: type[BaseModel], location: KeyPath) -> set[str]:
 
 
 def _models_at(model: type[BaseModel], location: KeyPath) -> list[type[BaseModel]]:
-    """Models that `location` leads to; union tags pick a member by its `name` literal."""
+    """Return the models at `location`; the tag of a union selects a member by its `name`."""
     candidates = [model]
     for key in location:
         if isinstance(key, int):
@@ -234,7 +237,7 @@ def _tag(model: type[BaseModel]) -> str | None:
 
 
 def nested_models(annotation: Any) -> Iterator[type[BaseModel]]:
-    """Walk over the configuration models inside a field's annotation (unions, tuples, optionals)."""
+    """Yield the configuration models inside the annotation of a field (unions, tuples, ...)."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     for inner in get_args(annotation):

@@ -1,4 +1,4 @@
-"""Write the configuration's reference page and a commented file to start from, from the models themselves."""
+"""Generate the reference page and a commented configuration from the configuration models."""
 
 import textwrap
 import types
@@ -15,7 +15,7 @@ from entrove.campaign.configuration.config_file import nested_models
 
 
 def write_reference_page(model: type[BaseModel]) -> str:
-    """Return the reference of every key, as Markdown: type, default, meaning."""
+    """Return the reference page in Markdown: type, default and meaning of every key."""
     lines = [
         "# Configuration",
         "",
@@ -38,7 +38,7 @@ def write_reference_page(model: type[BaseModel]) -> str:
 
 
 def write_commented_yaml(model: type[BaseModel], given: dict[str, Any]) -> str:
-    """Return YAML with the values of `given` set and every other key shown, commented out, at its default."""
+    """Return YAML with the values of `given`, and every other key commented out at its default."""
     return "\n".join(_yaml_lines(model, given, indent=0)) + "\n"
 
 
@@ -81,7 +81,10 @@ def _wrap(text: str, width: int) -> list[str]:
 
 
 def _section_model(field: FieldInfo, value: Any) -> type[BaseModel] | None:
-    """Return the model of a nested section; of a tagged union, the member that the value or default names."""
+    """Return the model of a nested section.
+
+    Of a tagged union this is the member that `value` or the default names.
+    """
     members = list(nested_models(field.annotation))
     if not members or get_origin(_without_annotation(field.annotation)) in (list, tuple, dict):
         return None

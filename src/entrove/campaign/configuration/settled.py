@@ -11,7 +11,10 @@ from entrove.campaign.configuration.config_file import format_key_path
 from entrove.errors import CampaignError
 from entrove.files import replace_text
 
-_HEADER = "# The configuration of this campaign with every key resolved, written by entrove; edit your own file.\n"
+_HEADER = (
+    "# The configuration of this campaign with every key resolved, written by entrove. "
+    "Edit your own file instead.\n"
+)
 
 FREE_TO_CHANGE = (
     ("stopping",),
@@ -32,13 +35,13 @@ FREE_TO_CHANGE = (
     ("labelling", "engine", "max_scf_steps"),
     ("folder",),
 )
-"""Keys that say how much or where, not what is computed."""
+"""Keys that determine how much is computed, or where, but not what."""
 
 
 def settle_config(path: Path, config: CampaignConfig) -> None:
-    """Write the resolved configuration of a new campaign, or check that a continued one is the same.
+    """Write the resolved configuration, and check that a continued campaign has the same one.
 
-    Raises `CampaignError` when a key that decides what is computed differs.
+    Raises `CampaignError` when a key that determines what is computed differs.
     """
     wanted = config.model_dump(mode="json")
     if path.exists():
@@ -52,31 +55,33 @@ def settle_config(path: Path, config: CampaignConfig) -> None:
             )
             raise CampaignError(
                 f"{path.parent}: this campaign was started with another configuration "
-                f"({listing}); "
-                "put the old values back, or choose another folder with --folder"
+                f"({listing}); put the old values back, or choose another folder with --folder"
             )
     text = yaml.safe_dump(wanted, sort_keys=False, allow_unicode=True)
     replace_text(path, _HEADER + text)
 
 
 def read_settled(path: Path) -> CampaignConfig:
-    """Read the configuration of a campaign; keys that a later version has added get their defaults.
+    """Read the configuration of a campaign; keys that were added since get their defaults.
 
-    A default stands for what was done before there was the key. The version of the folder's form,
-    and with it of this file, is kept by the ledger. Raises `CampaignError` when there are keys
-    that this version does not understand."""
+    The default of a key is what was done before the key existed. The version of this file's
+    format is that of the folder, which is in the ledger. Raises `CampaignError` when the file has
+    keys that this version does not know.
+    """
     try:
         return CampaignConfig.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except (yaml.YAMLError, ValidationError) as error:
         problems = (
-            "; ".join(f"{format_key_path(one['loc'])}: {one['msg']}" for one in error.errors()[:5])
+            "; ".join(
+                f"{format_key_path(problem['loc'])}: {problem['msg']}"
+                for problem in error.errors()[:5]
+            )
             if isinstance(error, ValidationError)
             else str(error)
         )
         raise CampaignError(
             f"{path}: this version of Entrove does not understand the configuration that the "
-            "campaign was "
-            f"started with ({problems}); use the version that started it"
+            f"campaign was started with ({problems}); use the version that started it"
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""Write a configuration to start from."""
+"""Write a commented configuration to start from, as `entrove init` does."""
 
 import re
 from pathlib import Path
@@ -17,20 +17,28 @@ _HEADER = """\
 
 
 def write_starting_point(folder: Path, seed_files: list[Path]) -> Path:
-    """Create `folder` with a commented campaign.yaml and its seed structures; return the configuration.
+    """Create a folder with a commented campaign.yaml and its seed structures.
 
-    Without `seed_files` the seed is silicon in the diamond structure. Names are those of folder
-    and files, with an underscore for what a name must not hold. Raises `ConfigError` when the
-    folder holds a configuration already or two seeds share a name, and `StructureError` when a
-    seed is unreadable."""
+    folder
+        The folder; the campaign gets its name.
+    seed_files
+        Structure files, one per phase; each phase gets the name of its file. Without any, the
+        seed is silicon in the diamond structure.
+
+    Characters that a name must not contain are replaced by an underscore. Returns the path of the
+    configuration.
+
+    Raises `ConfigError` when the folder has a configuration already or two seeds share a name,
+    and `StructureError` when a seed cannot be read.
+    """
     target = folder / "campaign.yaml"
     if target.exists():
-        raise ConfigError(f"{target}: exists already; choose another folder, or edit it")
+        raise ConfigError(f"{target}: exists already; choose another folder, or edit this file")
     names = [_as_name(path.stem) for path in seed_files]
     if len(set(names)) != len(names):
         raise ConfigError(
-            f"two seed files have the same name ({', '.join(names)}); a phase is named after its "
-            "file"
+            f"two seed files have the same name ({', '.join(names)}), and each phase is named "
+            "after its file; rename one of them"
         )
     for path in seed_files:
         read_structures(path)
@@ -59,7 +67,7 @@ def write_starting_point(folder: Path, seed_files: list[Path]) -> Path:
 
 
 def _as_name(text: str) -> str:
-    """Turn a file's name into the name of a campaign or phase.
+    """Turn the name of a file into that of a campaign or phase.
 
     >>> _as_name("MgO (B1)"), _as_name("my project"), _as_name("beta-Sn_0.5")
     ('MgO_B1', 'my_project', 'beta-Sn_0.5')

@@ -1,8 +1,9 @@
 """The ledger: which stages of a campaign are finished, when, and what they found.
 
-A stage is a function of the configuration and of the stages before it; it writes its files, each
-by atomic rename, and is then entered here in one transaction. A campaign that was killed starts
-again at the first stage that is not entered. The file is SQLite, so a torn write is impossible.
+A stage depends on the configuration and on the stages before it. It writes its files, each by an
+atomic rename, and is then entered here in one transaction. A campaign that was killed continues
+at the first stage that is not entered. The file is SQLite, whose transactions exclude a partial
+entry.
 """
 
 import json
@@ -44,12 +45,22 @@ _COLUMNS = "round, stage, finished_utc, seconds, summary, payload"
 
 @dataclass(frozen=True)
 class StageRecord:
-    """One finished stage."""
+    """One finished stage.
+
+    round
+        Its round; 0 is the preparation.
+    outcome
+        What it found.
+    finished_utc
+        When it was finished, in s since the epoch.
+    seconds
+        Wall time in s, including that of attempts that were interrupted.
+    """
 
     round: int
     outcome: StageOutcome
-    finished_utc: float  # seconds since the epoch
-    seconds: float  # wall time, earlier attempts that were interrupted included
+    finished_utc: float
+    seconds: float
 
     @property
     def stage(self) -> Stage:
@@ -58,14 +69,19 @@ class StageRecord:
 
     @property
     def summary(self) -> str:
-        """What came out, in one line."""
+        """The result in one line."""
         return self.outcome.summary
 
 
 class Ledger:
-    """Finished stages of one campaign, in `path`; with `read_only` the file must exist and never changes.
+    """The finished stages of one campaign.
 
-    Raises `CampaignError` when the file is not a ledger, or one of a later version.
+    path
+        The SQLite file, created when it does not exist.
+    read_only
+        The file must exist, and is never changed.
+
+    Raises `CampaignError` when the file cannot be read, is no ledger, or has another schema.
     """
 
     def __init__(self, path: Path, *, read_only: bool = False):
@@ -81,7 +97,7 @@ class Ledger:
                 self._initialise(connection)
             elif int(row[0]) != SCHEMA_VERSION:
                 raise CampaignError(
-                    f"{path}: schema version {row[0]}, this Entrove reads {SCHEMA_VERSION}; "
+                    f"{path}: schema version {row[0]}, but this Entrove reads {SCHEMA_VERSION}; "
                     "use the Entrove version that wrote this campaign"
                 )
 
@@ -111,15 +127,18 @@ class Ledger:
 
     @property
     def created_utc(self) -> str:
-        """When the campaign began, in ISO 8601."""
+        """When the campaign was started, in ISO 8601."""
         query = "SELECT value FROM meta WHERE key = 'created_utc'"
         with self._connection() as connection:
             return connection.execute(query).fetchone()[0]
 
     def find[Outcome: StageOutcome](self, round_index: int, kind: type[Outcome]) -> Outcome | None:
-        """Return what a stage of a round found, or None when it is not finished.
+        """Return what a stage found in a round, or None when it is not finished.
 
-        `kind` is the model of the stage, such as `Selected`; round 0 is the preparation.
+        round_index
+            The round; 0 is the preparation.
+        kind
+            Model of the stage, such as `Selected`.
         """
         query = f"SELECT {_COLUMNS} FROM stages WHERE round = ? AND stage = ?"
         with self._connection() as connection:
@@ -129,7 +148,11 @@ class Ledger:
         return outcome
 
     def each[Outcome: StageOutcome](self, kind: type[Outcome]) -> dict[int, Outcome]:
-        """Return what one stage found in each round in which it is finished, by round."""
+        """Return what a stage found, by round; only rounds in which it is finished.
+
+        kind
+            Model of the stage, such as `Selected`.
+        """
         return {
             record.round: record.outcome
             for record in sorted(self.records(), key=lambda record: record.round)
@@ -137,7 +160,7 @@ class Ledger:
         }
 
     def records(self) -> list[StageRecord]:
-        """Return every finished stage, oldest first."""
+        """Return all finished stages, oldest first."""
         with self._connection() as connection:
             rows = connection.execute(
                 f"SELECT {_COLUMNS} FROM stages ORDER BY finished_utc"
@@ -145,13 +168,23 @@ class Ledger:
         return [self._record(row) for row in rows]
 
     def enter(self, round_index: int, outcome: StageOutcome, seconds: float) -> StageRecord:
-        """Enter a finished stage, in one transaction."""
+        """Enter a finished stage, in one transaction.
+
+        round_index
+            The round; 0 is the preparation.
+        outcome
+            What the stage found; its type names the stage.
+        seconds
+            Wall time of this attempt in s; the time of interrupted ones is added.
+
+        Raises `CampaignError` when the stage is entered already.
+        """
         key = (round_index, outcome.stage.value)
         payload = json.dumps(outcome.model_dump(mode="json", exclude={"summary"}))
         with self._connection() as connection:
             earlier = connection.execute(
-                "SELECT COALESCE(SUM(seconds), 0) FROM interruptions WHERE round = ? AND stage = "
-                "?",
+                "SELECT COALESCE(SUM(seconds), 0) FROM interruptions "
+                "WHERE round = ? AND stage = ?",
                 key,
             ).fetchone()[0]
             record = StageRecord(round_index, outcome, time.time(), seconds + earlier)
@@ -162,14 +195,14 @@ class Ledger:
         return record
 
     def forget(self, stages: Iterable[tuple[int, Stage]]) -> None:
-        """Take stages out, all in one transaction, so that they are run again.
+        """Remove stages, all in one transaction, so that they are run again.
 
-        The time that they took still counts.
+        The time that they took is kept, as that of an interruption.
         """
         with self._connection() as connection:
             for round_index, stage in stages:
                 key = (round_index, stage.value)
-                # The record's seconds hold those of its interruptions.
+                # These seconds include those of the interruptions, which are therefore deleted.
                 spent = connection.execute(
                     "SELECT seconds FROM stages WHERE round = ? AND stage = ?", key
                 ).fetchone()
@@ -180,14 +213,14 @@ class Ledger:
                 connection.execute("INSERT INTO interruptions VALUES (?, ?, ?)", (*key, spent[0]))
 
     def enter_interruption(self, round_index: int, stage: Stage, seconds: float) -> None:
-        """Remember the time spent in a stage that was stopped before its end."""
+        """Enter the time of a stage that was stopped before its end."""
         with self._connection() as connection:
             connection.execute(
                 "INSERT INTO interruptions VALUES (?, ?, ?)", (round_index, stage.value, seconds)
             )
 
     def _record(self, row: tuple[Any, ...]) -> StageRecord:
-        """Turn a row into the model of its stage.
+        """Convert a row to the model of its stage.
 
         Raises `CampaignError` for a stage or values that this version does not know.
         """

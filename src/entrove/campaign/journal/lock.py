@@ -1,4 +1,4 @@
-"""One process at a time may advance a campaign."""
+"""The lock that lets only one process at a time run a campaign."""
 
 import fcntl
 import os
@@ -12,9 +12,10 @@ from entrove.errors import CampaignError
 
 @contextmanager
 def hold_campaign(folder: Path) -> Generator[None]:
-    """Hold the campaign in `folder` until the block ends; the kernel lets go when the process dies.
+    """Hold the lock of a campaign until the block ends.
 
-    Raises `CampaignError` when another process holds it.
+    The kernel releases it when the process dies, so no lock is left behind by a crash. Raises
+    `CampaignError` when another process holds it.
     """
     path = folder / "campaign.lock"
     with path.open("a+", encoding="utf-8") as handle:
@@ -25,7 +26,7 @@ def hold_campaign(folder: Path) -> Generator[None]:
             holder = handle.read().strip() or "another process"
             raise CampaignError(
                 f"{folder}: this campaign is running already ({holder}); "
-                "wait for it or stop it, 'entrove status' shows where it stands"
+                "wait for it or stop it ('entrove status' shows its progress)"
             ) from error
         handle.truncate(0)
         handle.write(f"process {os.getpid()} on {socket.gethostname()}")
@@ -34,7 +35,7 @@ def hold_campaign(folder: Path) -> Generator[None]:
 
 
 def is_held(folder: Path) -> bool:
-    """Tell whether a process is advancing the campaign in `folder` right now."""
+    """Return whether a process is running the campaign in `folder` now."""
     path = folder / "campaign.lock"
     if not path.exists():
         return False

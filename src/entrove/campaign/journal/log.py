@@ -8,7 +8,7 @@ from pathlib import Path
 
 @contextmanager
 def log_to(path: Path) -> Generator[None]:
-    """Append what Entrove and Python's warnings say to `path` until the block ends."""
+    """Append the messages of Entrove, and Python's warnings, to `path` until the block ends."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))

@@ -1,9 +1,8 @@
 """What each stage of a campaign found: one frozen model per stage, kept in the ledger as JSON.
 
-A stage says what happened in one line for people (`summary`), and hands exactly the values to
-later stages, to `entrove status` and to the report that they read. Ledgers are read with the same
-models: keys of older versions that are no longer read are ignored, keys that came later have
-defaults.
+A model has a `summary` for the user, and exactly the values that later stages, `entrove status`
+and the report read. Ledgers of older versions are read with the same models: keys that are no
+longer used are ignored, and keys that were added since have defaults.
 """
 
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from entrove.validation.errors_by_kind import ErrorRow, ErrorTable
 
 
 class Stage(StrEnum):
-    """The stages of a campaign, by the names that stand in its ledger, in the order of a campaign."""
+    """The stages of a campaign in the order in which they run; values are their names on disk."""
 
     VERIFY = "verify"
     RELAX = "relax"
@@ -33,9 +32,27 @@ class Stage(StrEnum):
 
 @dataclass(frozen=True)
 class LabelRow:
-    """One structure that was sent to the labelling engine."""
+    """The outcome of one structure that was sent to the labelling engine.
 
-    purpose: str  # "training" or "validation"
+    purpose
+        "training" or "validation".
+    round
+        The round that selected it; 0 for the validation set.
+    structure_hash
+        Content hash, see `entrove.structures.content_hash`.
+    phase, kind, pool, pressure_GPa, temperature_K
+        Where the structure came from, see `entrove.provenance`.
+    gain_nats
+        Information gain that the selection expected; None for validation structures.
+    outcome, cause
+        A value of `entrove.labelling.labels.Outcome`, and what caused it, if it failed.
+    engine_seconds
+        Wall time of the engine in s.
+    from_cache
+        The label was not computed by this campaign.
+    """
+
+    purpose: str
     round: int
     structure_hash: str
     phase: str
@@ -43,7 +60,7 @@ class LabelRow:
     pool: str
     pressure_GPa: float
     temperature_K: float | None
-    gain_nats: float | None  # what the selection expected; None for validation structures
+    gain_nats: float | None
     outcome: str
     cause: str
     engine_seconds: float
@@ -52,7 +69,10 @@ class LabelRow:
 
 @dataclass(frozen=True)
 class WalkerRow:
-    """How often a walker was restarted, and why."""
+    """How often a walker was restarted, and why.
+
+    `strength` describes its bias; `ended_at_step` is None for a walker that ran to the end.
+    """
 
     round: int
     walker: int
@@ -62,28 +82,30 @@ class WalkerRow:
     strength: str
     restarts: int
     reasons: str
-    ended_at_step: int | None = None  # None: it still runs
+    ended_at_step: int | None = None
 
 
 class StageOutcome(BaseModel):
-    """What a finished stage found. Each stage has a model of its own."""
+    """What a finished stage found; each stage has its own model."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     stage: ClassVar[Stage]
-    summary: str = Field(description="One line for people.")
+    summary: str = Field(description="The result in one line, for the user.")
 
 
 class Verified(StageOutcome):
-    """Whether batches can be trusted: of the untuned models in round 0, of a tuned one later."""
+    """Whether batched evaluation is correct, of the untuned models (round 0) or of a tuned one."""
 
     stage = Stage.VERIFY
-    batched: bool = Field(default=True, description="Batches agree with single evaluations.")
+    batched: bool = Field(
+        default=True, description="Batched and single evaluations of the model agree."
+    )
     explorer_batched: bool = Field(
         default=True, description="The same for a model that explores instead of the tuned one."
     )
     tuned_in: int | None = Field(
-        default=None, description="Round in which the model was tuned; None: an untuned one."
+        default=None, description="Round in which the model was tuned; None for an untuned one."
     )
 
 
@@ -125,12 +147,15 @@ class Selected(StageOutcome):
     picked: int = Field(description="Number of structures that were picked.")
     gain_nats: float = Field(description="Information that they add together, in nats.")
     gains_nats: tuple[float, ...] = Field(
-        default=(), description="What each adds to those before it, in the order of the file."
+        default=(),
+        description="What each structure adds to those before it, in the order of the file.",
     )
     rejected: dict[str, int] = Field(
-        default={}, description="Candidates that each filter dropped."
+        default={}, description="Number of candidates that each filter rejected."
     )
-    picked_by_pool: dict[str, int] = Field(default={}, description="Picks from each pool.")
+    picked_by_pool: dict[str, int] = Field(
+        default={}, description="Number of structures that were picked from each pool."
+    )
     reserved_by_pool: dict[str, int] = Field(
         default={}, description="Places that were reserved for each pool."
     )
@@ -140,11 +165,11 @@ class Labelled(StageOutcome):
     """Structures were labelled: the validation set in round 0, the picks of a round later."""
 
     stage = Stage.LABEL
-    labels: tuple[LabelRow, ...] = Field(default=(), description="What became of each structure.")
+    labels: tuple[LabelRow, ...] = Field(default=(), description="The outcome of each structure.")
     withdrawn: dict[str, str] = Field(
         default={},
-        description="Training labels of earlier rounds that are rejected since: cause by content "
-        "hash.",
+        description="Training labels of earlier rounds that this stage rejected: content hash to "
+        "cause.",
     )
 
 
@@ -156,12 +181,12 @@ class Trained(StageOutcome):
 
 
 class Validated(StageOutcome):
-    """A model was measured on the validation set: the untuned one in round 0."""
+    """The errors of a model on the validation set: of the untuned model in round 0."""
 
     stage = Stage.VALIDATE
     errors: tuple[ErrorRow, ...] = Field(description="Errors by phase and kind, the total first.")
     accepted: bool | None = Field(
-        default=None, description="Better than the untuned model; None for the untuned one itself."
+        default=None, description="Better than the untuned model; None for the untuned model."
     )
 
     @property
@@ -171,7 +196,7 @@ class Validated(StageOutcome):
 
 
 class Finished(StageOutcome):
-    """The campaign has ended; its summary is the verdict."""
+    """The campaign has ended; the summary says why, and which model was kept."""
 
     stage = Stage.FINISH
     reason: str = Field(default="", description="Which stopping condition held.")

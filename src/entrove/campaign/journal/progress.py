@@ -1,46 +1,46 @@
-"""What a running campaign tells the outside: which stage, how far."""
+"""The progress of a running campaign, as it is reported to the command line or a caller."""
 
 from typing import Protocol, runtime_checkable
 
 
 @runtime_checkable
 class ProgressListener(Protocol):
-    """Receives the progress of a campaign; the command line draws it."""
+    """Receives the progress of a campaign; the command line displays it."""
 
     def stage_started(
         self, round_index: int, stage: str, description: str, total: int | None, unit: str
     ) -> None:
-        """Say that a stage begins; `total` is its amount of work in `unit`, None when unknown."""
+        """A stage begins; `total` is its amount of work in `unit`, None when it is unknown."""
 
     def advanced(self, done: int, total: int | None = None, note: str = "") -> None:
-        """Report work done so far in this stage; `total` replaces the total when given."""
+        """So much of this stage is done; `total`, when given, replaces the total."""
 
     def resumed(self, done: int) -> None:
-        """Say that so much of this stage was done before it began, in no time of this run."""
+        """So much of this stage was done by an earlier run; it does not count for the rate."""
 
     def stage_finished(self, round_index: int, stage: str, seconds: float, summary: str) -> None:
-        """Say that a stage ended and what came out, in one line."""
+        """A stage has ended; `summary` is its result in one line."""
 
     def stage_skipped(self, round_index: int, stage: str, summary: str) -> None:
-        """Say that a stage was finished by an earlier run of the same campaign."""
+        """A stage was finished by an earlier run of the same campaign."""
 
 
 class Silence:
-    """A listener that says nothing, for use as a library."""
+    """A listener that ignores everything, for use from Python."""
 
     def stage_started(
         self, round_index: int, stage: str, description: str, total: int | None, unit: str
     ) -> None:
-        """Say nothing."""
+        """Do nothing."""
 
     def advanced(self, done: int, total: int | None = None, note: str = "") -> None:
-        """Say nothing."""
+        """Do nothing."""
 
     def resumed(self, done: int) -> None:
-        """Say nothing."""
+        """Do nothing."""
 
     def stage_finished(self, round_index: int, stage: str, seconds: float, summary: str) -> None:
-        """Say nothing."""
+        """Do nothing."""
 
     def stage_skipped(self, round_index: int, stage: str, summary: str) -> None:
-        """Say nothing."""
+        """Do nothing."""

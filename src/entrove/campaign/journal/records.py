@@ -1,4 +1,4 @@
-"""What follows from all finished stages together; nothing here needs a model."""
+"""What follows from all finished stages together: the best model, and the state of each label."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -9,10 +9,10 @@ from entrove.validation.comparison import compare
 
 
 def best_round(validations: Mapping[int, Validated]) -> int:
-    """The round of the best tuned model that was accepted; 0, the foundation model, without any.
+    """Return the round of the best accepted model; 0, the foundation model, when there is none.
 
-    `validations` are by round. A later model takes the place of the best one by the rule by which
-    it was accepted against the untuned one, see `entrove.validation.comparison.compare`.
+    `validations` are by round. A later model replaces the best one by the rule by which it was
+    accepted against the untuned one, see `entrove.validation.comparison.compare`.
     """
     best = 0
     for round_index, validated in sorted(validations.items()):
@@ -24,11 +24,10 @@ def best_round(validations: Mapping[int, Validated]) -> int:
 
 
 def label_rows(labellings: Mapping[int, Labelled]) -> list[LabelRow]:
-    """What became of every structure that was sent to the engine, oldest first.
+    """Return the last outcome of every structure that was sent to the engine, oldest first.
 
-    A structure that was released from quarantine and asked for again stays in the round that
-    selected it, with what became of it the last time; a label that a later round withdrew is
-    rejected.
+    A structure that was released from quarantine and requested again stays in the round that
+    selected it, with its last outcome; a label that a later round withdrew is rejected.
     """
     rows: dict[str, LabelRow] = {}
     for _, labelled in sorted(labellings.items()):
@@ -45,7 +44,7 @@ def label_rows(labellings: Mapping[int, Labelled]) -> list[LabelRow]:
 
 
 def quarantined(labellings: Mapping[int, Labelled]) -> set[str]:
-    """Content hashes of the structures that have no good label for all that the ledger knows."""
+    """Return the content hashes of the structures that have no good label in the ledger."""
     return {
         row.structure_hash for row in label_rows(labellings) if row.outcome != Outcome.CONVERGED
     }

@@ -1,4 +1,4 @@
-"""Run a stage once: skip it when the ledger has it, enter it when it is finished."""
+"""Run a stage once: skip it when it is in the ledger, enter it there when it is finished."""
 
 import logging
 import time
@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class StageRunner:
-    """Runs stages in order, each at most once in the life of a campaign."""
+    """Runs stages, each at most once per round of a campaign."""
 
     ledger: Ledger
     listener: ProgressListener
@@ -32,15 +32,15 @@ class StageRunner:
         """Run `work` unless the stage is finished already, and return what it found.
 
         `kind` is the model of the stage; `description`, `total` and `unit` are for the listener. A
-        campaign that works again is not finished any more.
+        finished campaign in which a stage runs again is no longer finished.
         """
         stage = kind.stage
         found = self.ledger.find(round_index, kind)
         if found is not None:
             self.listener.stage_skipped(round_index, stage, found.summary)
             return found
-        ends = self.ledger.each(Finished)
-        self.ledger.forget((ended_in, Finished.stage) for ended_in in ends)
+        finished = self.ledger.each(Finished)
+        self.ledger.forget((finished_in, Finished.stage) for finished_in in finished)
         logger.info("round %d, %s: %s", round_index, stage, description)
         self.listener.stage_started(round_index, stage, description, total, unit)
         started = time.monotonic()

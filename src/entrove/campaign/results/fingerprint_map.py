@@ -1,4 +1,4 @@
-"""The plane of the first two principal components of mean fingerprints."""
+"""Map of mean fingerprints: the plane of their first two principal components."""
 
 from collections.abc import Sequence
 
@@ -15,10 +15,10 @@ from entrove.fingerprints.lengths import resolve_length
 def draw_map(
     groups: Sequence[tuple[str, int, list[Atoms]]], config: FingerprintConfig
 ) -> FingerprintMap | None:
-    """Project the mean fingerprint of every structure on the two directions in which they differ most.
+    """Project the mean fingerprint of every structure onto the first two principal components.
 
-    `groups` names each group of structures and its round. Returns None for fewer than three
-    structures, which span no plane.
+    `groups` has the name, the round and the structures of each group. Returns None for fewer than
+    three structures, which span no plane.
     """
     structures = [atoms for _, _, members in groups for atoms in members]
     if len(structures) < 3:
@@ -36,8 +36,8 @@ def draw_map(
     means = np.stack([part.mean(axis=0) for part in np.split(values, ends)])
     centred = means - means.mean(axis=0)
     _, spread, directions = np.linalg.svd(centred, full_matrices=False)
-    # The sign of a principal component is arbitrary; fix it, so that a rebuilt report looks the
-    # same.
+    # The sign of a principal component is arbitrary. It is fixed here, so that a report that is
+    # written again looks the same.
     signs = np.sign(directions[np.arange(len(directions)), np.abs(directions).argmax(axis=1)])
     plane = centred @ (directions * signs[:, None])[:2].T
     variance = spread**2

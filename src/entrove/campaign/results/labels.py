@@ -1,4 +1,4 @@
-"""The labels of a campaign folder, whoever computed them."""
+"""The labels of a campaign, from its own cache or a shared one."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,17 @@ from entrove.structures import content_hash, read_structures
 
 @dataclass(frozen=True)
 class CampaignLabels:
-    """The cache of a campaign, the folder of its engine files, and the structures it asked for."""
+    """The labels of a campaign.
+
+    folder
+        The folder of the campaign.
+    cache
+        Its cache of labels, which other campaigns may share.
+    work_folder
+        The folder of its engine's files.
+    structure_hashes
+        Content hashes of the structures that it has sent to the engine.
+    """
 
     folder: Path
     cache: LabelCache
@@ -28,7 +38,7 @@ def open_labels(folder: Path) -> CampaignLabels:
     workspace = Workspace(Path(folder).resolve())
     if not workspace.holds_campaign():
         raise CampaignError(
-            f"{folder}: holds no campaign; give the folder that 'entrove run' filled"
+            f"{folder}: holds no campaign; give the folder that 'entrove run' wrote"
         )
     config = read_settled(workspace.config)
     asked = [workspace.round(0).hold_out]

@@ -1,6 +1,6 @@
 """Read what a campaign has found so far from its folder, and from nothing outside it.
 
-Nothing is changed: not a file is created, and the ledger is opened for reading only.
+Nothing is changed: no file is created, and the ledger is opened for reading only.
 """
 
 from collections.abc import Sequence
@@ -41,16 +41,21 @@ from entrove.validation.errors_by_kind import ALL, centre_by_composition
 
 
 def read_results(folder: str | Path, *, figures: bool = False) -> CampaignResults:
-    """Read the campaign in `folder`, finished or not.
+    """Read the results of a campaign, finished or not, also while it runs.
 
-    With `figures` also what the figures of the report need: predictions, and fingerprints for the
-    map, which are computed. Raises `CampaignError` when the folder holds no campaign.
+    folder
+        The folder of the campaign, or a copy of it.
+    figures
+        Also read what the figures of the report need: predictions, and the map of fingerprints,
+        which are computed.
+
+    Raises `CampaignError` when the folder holds no campaign, or one of a later version.
     """
     workspace = Workspace(Path(folder))
     if not workspace.holds_campaign():
         raise CampaignError(
             f"{folder}: holds no campaign (no {workspace.ledger.name}); "
-            "give the folder that 'entrove run' filled"
+            "give the folder that 'entrove run' wrote"
         )
     config = read_settled(workspace.config)
     ledger = Ledger(workspace.ledger, read_only=True)
@@ -98,7 +103,7 @@ def read_results(folder: str | Path, *, figures: bool = False) -> CampaignResult
 
 
 def _model_title(round_index: int, config: CampaignConfig) -> str:
-    """Name the model of a round; 0 is the foundation model."""
+    """Return the name of the model of a round; 0 is the foundation model."""
     return config.model.name if round_index == 0 else f"{config.name}-round{round_index}"
 
 
@@ -124,14 +129,14 @@ def _verdict(records: Sequence[StageRecord], is_running: bool) -> str:
 
 
 def _finish_of(records: Sequence[StageRecord]) -> StageRecord | None:
-    """The end of the campaign; one that anything was done after does not count."""
+    """Return the end of the campaign, unless a stage was run after it."""
     return records[-1] if records and isinstance(records[-1].outcome, Finished) else None
 
 
 def _model_errors(
     validated: Validated, round_index: int, config: CampaignConfig
 ) -> list[ModelErrors]:
-    """Errors of a model. Of a single phase nothing is said twice: once of it, once of all phases."""
+    """Return the errors of a model; a single phase is left out where it equals all phases."""
     one_phase = len({row.phase for row in validated.errors} - {ALL}) == 1
     return [
         ModelErrors(round_index, _model_title(round_index, config), row)
@@ -201,7 +206,7 @@ def _map(ledger: Ledger, workspace: Workspace, config: CampaignConfig) -> Finger
         selected = read_structures(files.selected, may_be_empty=True)
         if selected:
             groups.append(("selected", round_index, selected))
-    # Loads torch, which `entrove status` does without.
+    # Imported here because it loads torch, which `entrove status` does not need.
     from entrove.campaign.results.fingerprint_map import draw_map
 
     return draw_map(groups, config.fingerprint)

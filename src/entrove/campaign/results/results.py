@@ -1,6 +1,6 @@
 """What a campaign has found so far, in the form that `entrove status` and the report read.
 
-Everything here is data: it is read from the campaign folder by `read_results` and never changed.
+Everything here is data, which `read_results` reads from the campaign folder.
 """
 
 from collections.abc import Mapping
@@ -16,9 +16,12 @@ from entrove.validation.errors_by_kind import ErrorRow
 
 @dataclass(frozen=True)
 class ModelErrors:
-    """Errors of one model on one part of the validation set."""
+    """Errors of one model on one part of the validation set.
 
-    round: int  # 0 is the untuned foundation model
+    `round` is the one that tuned the model; 0 is the untuned foundation model.
+    """
+
+    round: int
     model: str
     errors: ErrorRow
 
@@ -40,60 +43,78 @@ class ModelErrors:
 
 @dataclass(frozen=True)
 class StageTime:
-    """Wall time of one finished stage."""
+    """Wall time of one finished stage in s, and its result in one line."""
 
     round: int
     stage: str
     seconds: float
-    summary: str  # one line: what came out
+    summary: str
 
 
 @dataclass(frozen=True)
 class Parity:
-    """Reference against prediction on the validation set, for one model."""
+    """References and predictions of one model on the validation set.
+
+    round, model
+        The round that tuned the model (0: untuned), and its name.
+    phases, kinds
+        Phase and kind of each structure, shape (structures,).
+    reference_energy_eV_per_atom
+        Reference energy relative to the mean over all structures, in eV/atom, shape (structures,).
+    centred_energy_eV_per_atom
+        The same plus the error of the prediction, from which the mean error of each composition is
+        subtracted, see `centre_by_composition`; shape (structures,).
+    reference_forces_eV_per_A, predicted_forces_eV_per_A
+        Force components in eV/A, structure after structure, shape (3 x atoms of all structures,).
+    reference_stress_GPa, predicted_stress_GPa
+        Stress components in GPa, 6 or 9 per structure, structure after structure.
+    atom_counts
+        Number of atoms of each structure, shape (structures,); None when it is not known.
+    """
 
     round: int
     model: str
-    phases: np.ndarray  # (structures,) of str
-    kinds: np.ndarray  # (structures,) of str
-    reference_energy_eV_per_atom: (
-        np.ndarray
-    )  # (structures,), relative to the mean of the reference
-    centred_energy_eV_per_atom: np.ndarray  # (structures,), see `centre_by_composition`
-    reference_forces_eV_per_A: np.ndarray  # (components,)
+    phases: np.ndarray
+    kinds: np.ndarray
+    reference_energy_eV_per_atom: np.ndarray
+    centred_energy_eV_per_atom: np.ndarray
+    reference_forces_eV_per_A: np.ndarray
     predicted_forces_eV_per_A: np.ndarray
-    reference_stress_GPa: (
-        np.ndarray
-    )  # (components,), 6 or 9 for each structure, structure after structure
+    reference_stress_GPa: np.ndarray
     predicted_stress_GPa: np.ndarray
-    atom_counts: np.ndarray | None = (
-        None  # (structures,) of int: force components follow in this order
-    )
+    atom_counts: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
 class MapPoint:
-    """One configuration in the plane of the first two principal components of its mean fingerprint."""
+    """One configuration in the plane of the first two principal components.
+
+    `group` is "seed", "walker" or "selected"; `description` is shown when the pointer is over the
+    point.
+    """
 
     x: float
     y: float
-    group: str  # "seed", "walker" or "selected"
+    group: str
     phase: str
     round: int
-    description: str  # for the hover text
+    description: str
 
 
 @dataclass(frozen=True)
 class FingerprintMap:
-    """The map of the fingerprint space: principal components over all candidates."""
+    """Mean fingerprints in the plane of their first two principal components.
+
+    `explained_variance` has the fraction of the total variance along each of the two.
+    """
 
     points: tuple[MapPoint, ...]
-    explained_variance: tuple[float, float]  # fractions of the total variance
+    explained_variance: tuple[float, float]
 
 
 @dataclass(frozen=True)
 class PoolRow:
-    """Places of a round that were reserved for a pool, and candidates of it that were picked."""
+    """Places that a round reserved for a pool, and candidates that it picked from the pool."""
 
     round: int
     pool: str
@@ -103,16 +124,50 @@ class PoolRow:
 
 @dataclass(frozen=True)
 class CampaignResults:
-    """A whole campaign, finished or not."""
+    """A campaign, finished or not.
+
+    folder, name
+        Folder of the campaign, and its name.
+    entrove_version
+        The version that reads it.
+    finished, verdict
+        Whether a stopping condition held, and which one, or how far the campaign is.
+    rounds_done, rounds_planned
+        Rounds that are validated, and the largest number of rounds.
+    level_of_theory, level_of_theory_hash
+        The level of theory as a phrase ("GPAW 26.7.0, PBE, 300 eV, ..."), and its hash.
+    foundation_model
+        The model that is tuned, and the one that explores, if it is another one.
+    config_yaml
+        The resolved configuration.
+    errors
+        Errors of each validated model, by phase and kind.
+    labels
+        The outcome of every structure that was sent to the engine.
+    stages
+        Wall time of each finished stage.
+    parity
+        Predictions of each validated model; empty unless `read_results` was asked for figures.
+    walkers
+        Restarts of each walker in each round.
+    pools
+        Places that were reserved for each pool, and picks from it, in each round.
+    next_gain_nats
+        Information that the labels of each round were expected to add together, in nats, by round.
+    fingerprint_map
+        The map of fingerprints; None unless `read_results` was asked for figures.
+    best_round
+        The round of the best accepted model; 0 when no model is accepted.
+    """
 
     folder: Path
     name: str
     entrove_version: str
     finished: bool
-    verdict: str  # why it stopped, or what it does next
+    verdict: str
     rounds_done: int
     rounds_planned: int
-    level_of_theory: str  # for people: "GPAW 26.7.0, PBE, 300 eV, ..."
+    level_of_theory: str
     level_of_theory_hash: str
     foundation_model: str
     config_yaml: str
@@ -122,6 +177,6 @@ class CampaignResults:
     parity: tuple[Parity, ...] = ()
     walkers: tuple[WalkerRow, ...] = ()
     pools: tuple[PoolRow, ...] = ()
-    next_gain_nats: Mapping[int, float] = MappingProxyType({})  # by round: what its labels added
+    next_gain_nats: Mapping[int, float] = MappingProxyType({})
     fingerprint_map: FingerprintMap | None = None
-    best_round: int = 0  # of the best accepted model; 0 when none is
+    best_round: int = 0

@@ -15,11 +15,11 @@ from entrove.sampling.pools.anchors import generate_anchors
 from entrove.sampling.pools.hold_out import generate_hold_out
 
 ANCHOR_STREAM, HOLD_OUT_STREAM = 1_000_001, 1_000_002
-"""Streams of random numbers beside those of the rounds; two streams never share a seed."""
+"""Streams of random numbers besides those of the rounds; no two streams share a seed."""
 
 
 def make_anchors(run: CampaignRun, round_index: int) -> Anchored:
-    """Make relaxed, strained and sheared cells and short unbiased MD, which calibrates the entropy."""
+    """Make the relaxed, strained and sheared cells, and the short unbiased MD."""
     config = run.config
     anchors = generate_anchors(
         read_starts(run.files),
@@ -51,15 +51,19 @@ def make_hold_out(run: CampaignRun, round_index: int) -> HeldOut:
     )
     if not hold_out:
         raise CampaignError(
-            "the validation set is empty; give sampling.hold_out volume_strains, shears or "
-            "md_snapshots"
+            "the validation set is empty; set volume_strains, shears or md_snapshots in "
+            "sampling.hold_out"
         )
     write_candidates(files.hold_out, hold_out)
     return HeldOut(summary=_count_kinds(hold_out))
 
 
 def reference_run(anchors: Sequence[Candidate]) -> list[Atoms]:
-    """The unbiased structures that calibrate the features: MD snapshots, or all anchors without MD."""
+    """Return the unbiased structures that calibrate the features.
+
+    These are the MD snapshots: relaxed and strained cells show no thermal scale. Without MD they
+    are all anchors.
+    """
     thermal = [anchor.atoms for anchor in anchors if anchor.kind == "md"]
     return thermal or [anchor.atoms for anchor in anchors]
 

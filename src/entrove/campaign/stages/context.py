@@ -1,4 +1,4 @@
-"""What every stage of a running campaign gets."""
+"""What every stage of a running campaign is given."""
 
 from dataclasses import dataclass
 
@@ -12,10 +12,11 @@ from entrove.campaign.workspace import Workspace
 
 @dataclass(frozen=True)
 class CampaignRun:
-    """A campaign while it runs.
+    """A campaign that is running.
 
-    Stages pass structures to each other through the files of the workspace and everything else
-    through the ledger, so that any stage can be the first after an interruption."""
+    Stages pass structures to each other through the files of the workspace, and everything else
+    through the ledger, so that any stage can be the first one after an interruption.
+    """
 
     campaign: CheckedCampaign
     ledger: Ledger
@@ -29,5 +30,5 @@ class CampaignRun:
 
     @property
     def files(self) -> Workspace:
-        """The folder of the campaign."""
+        """The files of the campaign."""
         return self.campaign.workspace

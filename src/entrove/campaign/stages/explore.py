@@ -1,4 +1,4 @@
-"""Explore with biased walkers against the shared dataset."""
+"""Explore with walkers that are biased away from the shared dataset."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -23,7 +23,7 @@ from entrove.sampling.walkers.grid import plan_walkers
 from entrove.sampling.walkers.restarts import summarise_restarts
 from entrove.sampling.walkers.trajectories import TrajectoryRecorder
 from entrove.selection.config import SelectionConfig
-from entrove.selection.select import select as pick
+from entrove.selection.from_structures import select as pick
 from entrove.structures import as_written, read_structures, write_structures
 
 
@@ -77,9 +77,10 @@ def explore(run: CampaignRun, round_index: int) -> Explored:
 
 
 def shared_dataset(campaign: CheckedCampaign, device: str = "cpu") -> SharedDataset:
-    """The dataset of the training labels so far, whitened on the unbiased reference run."""
+    """Return the dataset of all training labels so far, whitened on the unbiased reference run."""
     anchors = read_candidates(campaign.workspace.round(0).anchors)
-    # The anchors hold the densest cells, so the length that they need is the same in every round.
+    # The anchors include the densest cells. Resolved from them, the length is the same in every
+    # round.
     config = resolve_length(campaign.config.fingerprint, [anchor.atoms for anchor in anchors])
     dataset = SharedDataset(campaign.config, GaussianOverlap(config, device))
     dataset.calibrate(reference_run(anchors))
@@ -93,10 +94,11 @@ def pick_new(
     count: int,
     settings: SelectionConfig,
 ) -> list[int]:
-    """Choose the snapshots of a chunk that join the dataset: at most `count`, by their gain.
+    """Return the indices of the snapshots of a chunk that are added to the dataset, by their gain.
 
-    Of the selection's settings only the filters apply: a control arm admits by gain, too, and
-    quotas are for labels."""
+    These are at most `count`. Of the settings of the selection only the filters apply: control
+    arms admit by gain, too, and quotas concern labels only.
+    """
     if not snapshots or not count:
         return []
     filters = SelectionConfig(
@@ -110,14 +112,14 @@ def pick_new(
 
 
 def _add_as_written(dataset: SharedDataset, admitted: Sequence[Candidate]) -> None:
-    """Add snapshots one by one, as a file keeps them: a resumed run then gets the same bits."""
+    """Add snapshots one by one, rounded as in a file: a resumed run then gets identical bits."""
     for candidate in admitted:
         dataset.add([as_written(candidate.atoms)])
 
 
 def _write_exploration(exploration: Exploration, files: RoundFiles) -> None:
-    # Candidates first: those of a chunk that the walkers' file does not know yet are dropped on
-    # reading.
+    # Snapshots first: when the process dies in between, those that are newer than the file of the
+    # walkers are dropped on reading.
     admitted = set(exploration.admitted)
     structures = [candidate.to_atoms() for candidate in exploration.candidates]
     for index, atoms in enumerate(structures):

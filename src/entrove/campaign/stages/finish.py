@@ -1,4 +1,4 @@
-"""The end of a campaign: the best accepted model becomes a bundle."""
+"""End a campaign: write the bundle of the best accepted model."""
 
 from dataclasses import replace
 
@@ -13,14 +13,13 @@ from entrove.training.committee import read_committee
 
 
 def finish(run: CampaignRun, reason: str) -> Finished:
-    """Write the bundle of the best model that was accepted; the summary is the campaign's verdict."""
+    """Write the bundle of the best accepted model, and say why the campaign ends."""
     validations = run.ledger.each(Validated)
     best = best_round(validations)
     if not best:
         return Finished(
             summary=f"{reason}; no tuned model was better than the foundation model, so there is "
-            "no "
-            "model bundle",
+            "no model bundle",
             reason=reason,
         )
     _write_best(run, best, validations[best])

@@ -1,4 +1,4 @@
-"""Label structures, judge the labels, and remember for each what became of it."""
+"""Label structures, reject labels that are outliers, and record the outcome of each."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -27,7 +27,7 @@ from entrove.structures import content_hash, read_structures, write_structures
 
 @dataclass(frozen=True)
 class Request:
-    """A structure to label, and what the selection expected of it (None for validation structures)."""
+    """A structure to label, and its expected gain in nats (None for validation structures)."""
 
     candidate: Candidate
     gain_nats: float | None = None
@@ -37,9 +37,11 @@ class Request:
 class LabelledSet:
     """Structures with good labels, in the order of the requests, and a row for each request.
 
-    Labels of earlier rounds that turned out to be outliers, by content hash with the cause:
-    `withdrawn` ones are training labels, `doubtful` ones belong to the validation set, which stays
-    as it is."""
+    `withdrawn` and `doubtful` are labels of earlier rounds that turned out to be outliers, by
+    content hash, with the cause. The former are training labels, which are removed; the latter
+    belong to the validation set, which stays as it is, so that errors of all rounds are
+    comparable.
+    """
 
     structures: list[Atoms]
     rows: list[LabelRow]
@@ -47,7 +49,7 @@ class LabelledSet:
     doubtful: dict[str, str] = field(default_factory=dict)
 
     def outcome(self) -> Labelled:
-        """Say how a set of labels ended."""
+        """Return what the ledger keeps of these labels."""
         converged, asked = len(self.structures), len(self.rows)
         summary = f"{converged} labels"
         if converged < asked:
@@ -71,7 +73,7 @@ class EarlierLabels:
 
 
 def label_hold_out(run: CampaignRun, round_index: int) -> Labelled:
-    """Label the validation set. Raises `CampaignError` when not one label is good."""
+    """Label the validation set; raises `CampaignError` when no label is good."""
     candidates = read_candidates(run.files.round(round_index).hold_out)
     requests = [Request(candidate) for candidate in candidates]
     labelled = label_requests(run, requests, round_index, EarlierLabels())
@@ -81,9 +83,9 @@ def label_hold_out(run: CampaignRun, round_index: int) -> Labelled:
 
 
 def label_picked(run: CampaignRun, round_index: int) -> Labelled:
-    """Label what the round has picked, and what was released from quarantine since.
+    """Label the structures that the round has picked, and those released from quarantine since.
 
-    Raises `CampaignError` when not one label is good.
+    Raises `CampaignError` when no label is good.
     """
     selected = run.ledger.find(round_index, Selected)
     assert selected is not None  # labelling follows the selection
@@ -114,14 +116,15 @@ def label_picked(run: CampaignRun, round_index: int) -> Labelled:
 def label_requests(
     run: CampaignRun, requests: Sequence[Request], round_index: int, earlier: EarlierLabels
 ) -> LabelledSet:
-    """Label; what was finished before an interruption comes from the cache.
+    """Label structures; labels that were finished before an interruption come from the cache.
 
-    Labels whose energy is far from what the foundation model allows are rejected; all labels of
-    the campaign so far are judged together, so that those that were too few to be judged in their
-    own round are judged now."""
+    Labels whose energy differs too much from that of the foundation model are rejected. All labels
+    of the campaign are examined together, so that those of a round with too few labels for this
+    test are examined in a later round.
+    """
     config, campaign, listener = run.config.labelling, run.campaign, run.listener
     atoms = [request.candidate.atoms for request in requests]
-    ends: dict[int, Label] = {}
+    labels: dict[int, Label] = {}
     with (
         LabelCache(campaign.label_cache) as cache,
         Labeller(config, cache, campaign.workspace.label_work) as labeller,
@@ -131,26 +134,26 @@ def label_requests(
         if known:
             listener.resumed(known)
         for index, label in labeller.label(atoms):
-            ends[index] = label
-            failed = sum(not end.converged for end in ends.values())
-            listener.advanced(len(ends), len(atoms), f"{failed} failed" if failed else "")
-        good = [index for index in range(len(atoms)) if ends[index].converged]
-        new = [ends[index].attach(atoms[index]) for index in good]
+            labels[index] = label
+            failed = sum(not finished.converged for finished in labels.values())
+            listener.advanced(len(labels), len(atoms), f"{failed} failed" if failed else "")
+        good = [index for index in range(len(atoms)) if labels[index].converged]
+        new = [labels[index].attach(atoms[index]) for index in good]
         causes = _outliers(
             [*earlier.validation, *earlier.training, *new], run.models.foundation, config.outliers
         )
         for index in good:
-            if cause := causes.get(ends[index].structure_hash):
-                ends[index] = replace(ends[index], outcome=Outcome.REJECTED, cause=cause)
+            if cause := causes.get(labels[index].structure_hash):
+                labels[index] = replace(labels[index], outcome=Outcome.REJECTED, cause=cause)
         doubtful = _among(causes, earlier.validation)
         for structure_hash in causes.keys() - doubtful.keys():
             cache.reject(structure_hash, labeller.level, causes[structure_hash])
     structures, rows = [], []
     for index, request in enumerate(requests):
-        label = ends[index]
-        # In a cache of its own a campaign finds only what was imported (no attempt was made), and
-        # what it computed itself before an interruption; older labels of a shared cache were
-        # found.
+        label = labels[index]
+        # The campaign's own cache holds labels that were imported (without any attempt) and those
+        # that the campaign computed itself before an interruption. Labels in a shared cache that
+        # are older than the campaign were computed by another one.
         from_cache = label.attempts == 0 or (
             config.cache is not None and label.started_utc < run.ledger.created_utc
         )
@@ -164,10 +167,10 @@ def label_requests(
 def released_requests(
     campaign: CheckedCampaign, labellings: Mapping[int, Labelled]
 ) -> list[Request]:
-    """Structures that the ledger has in quarantine and the cache has not: a person released them.
+    """Return the structures that the user has released from quarantine.
 
-    `labellings` are those of some rounds. What was labelled again since, by a run that was
-    interrupted, is among them.
+    The ledger has them in quarantine, the cache has not. `labellings` are those of some rounds.
+    Structures that a run labelled again before it was interrupted are among them.
     """
     failed = quarantined(labellings)
     if not failed:
@@ -195,14 +198,13 @@ def require_labels(labelled: LabelledSet, what: str) -> None:
         causes = "; ".join(sorted({row.cause for row in labelled.rows})[:3])
         raise CampaignError(
             f"none of the {len(labelled.rows)} {what} structures could be labelled ({causes}); "
-            "correct "
-            "the engine's settings, release them with 'entrove labels FOLDER --retry', then run "
-            "again"
+            "correct the settings of the engine, release the structures with "
+            "'entrove labels FOLDER --retry', then run again"
         )
 
 
 def _structures_asked(files: Workspace, round_index: int) -> Path:
-    """The file with what a round sends to the engine."""
+    """Return the file of the structures that a round sends to the engine."""
     return files.round(round_index).selected if round_index else files.round(0).hold_out
 
 
@@ -213,16 +215,16 @@ def _list_causes(causes: dict[str, str]) -> str:
 
 
 def _outliers(
-    labelled: Sequence[Atoms], judge: LoadedModel, limits: OutlierLimits
+    labelled: Sequence[Atoms], model: LoadedModel, limits: OutlierLimits
 ) -> dict[str, str]:
-    """Content hash and cause of every outlier.
+    """Return content hash and cause of every outlier, compared with the predictions of a model.
 
-    Judged until none is left: a run that was killed between two rejections then ends with the same
-    set.
+    The test is repeated until it finds none, so that a run that is killed between two rejections
+    and continued ends with the same set.
     """
     if len(labelled) < limits.min_labels:
         return {}
-    predicted, causes, left = predict(judge, labelled), {}, list(range(len(labelled)))
+    predicted, causes, left = predict(model, labelled), {}, list(range(len(labelled)))
     while found := find_energy_outliers(
         [labelled[index] for index in left], [predicted[index] for index in left], limits
     ):
@@ -242,7 +244,7 @@ def _among(causes: dict[str, str], structures: Sequence[Atoms]) -> dict[str, str
 
 
 def _store_own(cache: LabelCache, files: Workspace, engine: Engine) -> None:
-    """Store the labels that this campaign has already: it may be another cache than before."""
+    """Put the labels of this campaign into the cache, which may be another one than before."""
     level = LevelOfTheory.of(engine)
     for path in (files.validation, files.dataset):
         for atoms in read_structures(path, may_be_empty=True):

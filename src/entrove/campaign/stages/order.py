@@ -1,4 +1,4 @@
-"""The pool of ordered cells: perturbed seeds and random crystals, relaxed towards order."""
+"""Make the pool of ordered cells: perturbed seeds and random crystals, relaxed towards order."""
 
 import logging
 from collections import Counter
@@ -16,7 +16,7 @@ from entrove.sampling.pools.ordered import generate_ordered
 logger = logging.getLogger(__name__)
 
 ORDERED_STREAM = 2
-"""Stream of random numbers of this pool, beside that of the walkers."""
+"""Stream of random numbers of this pool, besides that of the walkers."""
 
 
 def wants_ordered(run: CampaignRun) -> bool:

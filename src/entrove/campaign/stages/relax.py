@@ -10,9 +10,9 @@ from entrove.sampling.walkers.grid import Start
 
 
 def relax(run: CampaignRun, round_index: int) -> Relaxed:
-    """Relax each phase at each pressure; what does not converge is left out and named.
+    """Relax each phase at each pressure; the summary names those left out, which did not converge.
 
-    Raises `CampaignError` when nothing converges.
+    Raises `CampaignError` when none converges.
     """
     config = run.config
     pairs = [
@@ -46,8 +46,9 @@ def relax(run: CampaignRun, round_index: int) -> Relaxed:
 def relax_again(run: CampaignRun, round_index: int) -> Relaxed:
     """Relax the cells of the preparation with the model that explores in this round.
 
-    A cell that another model relaxed would be at another pressure. What does not converge stays as
-    it was in the round before, and is named."""
+    In this model a cell that was relaxed with another one is not at its pressure. A cell that does
+    not converge stays as it was in the round before, and the summary names it.
+    """
     first, before = read_starts(run.files, 0), read_starts(run.files, round_index - 1)
     relaxations = relax_at_pressure(
         run.models.exploring(round_index).model,
@@ -70,7 +71,7 @@ def relax_again(run: CampaignRun, round_index: int) -> Relaxed:
 
 
 def read_starts(files: Workspace, round_index: int = 0) -> list[Start]:
-    """The phases as last relaxed, in this round or before it."""
+    """Read the phases as they were last relaxed, in this round or before it."""
     relaxed_in = max(
         number
         for number in range(round_index + 1)

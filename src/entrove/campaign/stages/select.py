@@ -1,4 +1,4 @@
-"""Pick what is worth a label from walkers, ordered cells and anchors, against the whole dataset."""
+"""Select the structures of a round from walkers, ordered cells and anchors, given the dataset."""
 
 from collections.abc import Callable
 
@@ -19,25 +19,25 @@ from entrove.selection.from_structures import select as pick
 from entrove.structures import content_hash
 
 SELECTION_STREAM = 3
-"""Stream of random numbers of a random selection, beside that of the walkers."""
+"""Stream of random numbers of a random selection, besides that of the walkers."""
 
 
 def select(run: CampaignRun, round_index: int) -> Selected:
-    """Pick the labels of a round; at most what the budget of labels leaves."""
+    """Pick the structures that a round labels, at most as many as the budget of labels allows."""
     config, files = run.config, run.files.round(round_index)
     dataset = shared_dataset(run.campaign).selecting
     pool = _candidates(run, round_index)
     wanted = config.selection.count
     if config.stopping.labels is not None:
-        spent = len(run.files.training_labels())
-        wanted = min(wanted, max(0, config.stopping.labels - spent))
+        labelled = len(run.files.training_labels())
+        wanted = min(wanted, max(0, config.stopping.labels - labelled))
     if not pool or not wanted:
         write_candidates(files.selected, [])
         return Selected(summary="nothing to pick", picked=0, gain_nats=0.0)
     settings = config.selection
     if settings.method != "gain":
         pool = _control_arm(run, round_index, pool, min(wanted, len(pool)), dataset)
-        # A control arm labels near-duplicates too: both arms get the same number of labels.
+        # A control arm labels near-duplicates, too: all arms get the same number of labels.
         settings = settings.model_copy(update={"duplicate_tolerance": 0.0})
     selection = pick(
         [candidate.to_atoms() for candidate in pool],
@@ -64,7 +64,7 @@ def select(run: CampaignRun, round_index: int) -> Selected:
 
 
 def _candidates(run: CampaignRun, round_index: int) -> list[Candidate]:
-    """The pools of a round, without what was sent to the engine before or is in the hold-out."""
+    """Read the pools of a round, without the hold-out and what earlier rounds have picked."""
     files, preparation = run.files.round(round_index), run.files.round(0)
     pool = [
         *read_candidates(files.candidates),
@@ -81,7 +81,7 @@ def _candidates(run: CampaignRun, round_index: int) -> list[Candidate]:
 def _control_arm(
     run: CampaignRun, round_index: int, pool: list[Candidate], count: int, dataset: EntropyDataset
 ) -> list[Candidate]:
-    """What a control arm would label; their order, and the gains in the report, come afterwards."""
+    """Return what a control arm labels; order and gains, for the report, are computed later."""
     if run.config.selection.method == "random":
         rng = np.random.default_rng([run.config.random_seed, round_index, SELECTION_STREAM])
         chosen = rng.permutation(len(pool))[:count]

@@ -19,8 +19,9 @@ from entrove.validation.splits import check_disjoint
 def train(run: CampaignRun, round_index: int) -> Trained:
     """Tune the foundation model to the labels of all rounds; the first member is the potential.
 
-    An interrupted run continues after its last epoch, and one that is done returns at once. Every
-    round starts from the foundation model: labels of early rounds are not learnt twice.
+    An interrupted training continues after its last epoch, and a finished one returns at once.
+    Every round starts from the foundation model, so that labels of early rounds do not count more
+    than those of late ones.
     """
     config, listener = run.config, run.listener
     labels = run.files.training_labels(before=round_index + 1)
@@ -50,9 +51,9 @@ def train(run: CampaignRun, round_index: int) -> Trained:
 
 
 def _folder_for(folder: Path, labels: Sequence[Atoms]) -> Path:
-    """Where these labels are learnt: `folder`, or its next neighbour where that has learnt others.
+    """Return the folder for a training on these labels: `folder`, or with a number appended.
 
-    Released labels make a round train again, and what it trained before stays readable until then.
+    A round trains again when labels are released; the earlier model stays readable until then.
     """
     wanted = training_set_hash(labels)
     for number in itertools.count(1):
@@ -63,7 +64,7 @@ def _folder_for(folder: Path, labels: Sequence[Atoms]) -> Path:
 
 
 def _outcome(members: Sequence[TrainedModel], campaign_folder: Path) -> Trained:
-    """Say how a training went, and where the potential is, relative to the campaign's folder."""
+    """Return what the ledger keeps of a training; paths are relative to the campaign's folder."""
     trained = members[0]
     shifts = ", ".join(
         f"{symbol} {shift:+.3f} eV" for symbol, shift in trained.reference_shifts_eV.items()

@@ -1,4 +1,4 @@
-"""Measure a model on the validation set, and judge it against the untuned one."""
+"""Compute the errors of a model on the validation set, and compare them with the untuned one's."""
 
 from entrove.campaign.journal.outcomes import Validated
 from entrove.campaign.journal.records import best_round
@@ -9,9 +9,9 @@ from entrove.validation.measure import validate as measure
 
 
 def validate(run: CampaignRun, round_index: int) -> Validated:
-    """Predict the validation set, keep the predictions, and compare them with the labels.
+    """Predict the validation set, write the predictions, and compare them with the labels.
 
-    Round 0 measures the foundation model; a tuned model is accepted when it is better.
+    Round 0 validates the foundation model; a tuned model is accepted when it is better.
     """
     models, labels = run.models, run.files.validation_labels()
     model = models.tuned(round_index) if round_index else models.foundation

@@ -1,4 +1,7 @@
-"""Compare batched with single evaluation, for every model before it explores."""
+"""Compare batched with single evaluations of every model before it explores.
+
+Upstream wrappers that evaluate batches have had silent errors.
+"""
 
 from entrove.campaign.journal.outcomes import Verified
 from entrove.campaign.stages.context import CampaignRun
@@ -6,7 +9,7 @@ from entrove.models.verify import VerificationReport
 
 
 def verify(run: CampaignRun, round_index: int) -> Verified:  # noqa: ARG001
-    """Check every untuned model on the seeds; stop or fall back as configured."""
+    """Check every untuned model on the seeds; on a mismatch stop or fall back, as configured."""
     seeds = [seed.atoms for seed in run.campaign.seeds]
     report, of_explorer = run.models.verify_untuned(seeds, run.config.model.verify_batching)
     if of_explorer is None:
@@ -27,7 +30,7 @@ def verify_tuned(run: CampaignRun, round_index: int) -> Verified:
 
 
 def _describe(report: VerificationReport) -> str:
-    fallen_back = (
+    fallback = (
         "" if report.passed else "; continuing with its ASE calculator, one structure at a time"
     )
-    return report.summary() + fallen_back
+    return report.summary() + fallback
