@@ -1,7 +1,7 @@
-"""Times libfp in its own environment: one line with a structure file in, one line with seconds out.
+"""Times libfp in its own environment: a line with a structure file in, one with seconds out.
 
-Each request is `PATH CUTOFF_A LENGTH`; PATH is a npz with cell, positions, numbers and g. The time is that of
-values, dense derivatives (`get_dfp`) and their contraction with g.
+Each request is `PATH CUTOFF_A LENGTH`; PATH is a npz with cell, positions, numbers and g. The time
+is that of values, dense derivatives (`get_dfp`) and their contraction with g.
 """
 
 import sys

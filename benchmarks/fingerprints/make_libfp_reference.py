@@ -2,10 +2,11 @@
 
 Needs only libfp 4.0.1, ASE and NumPy, in an environment of their own:
 
-    python -m pip install libfp==4.0.1 ase && python benchmarks/fingerprints/make_libfp_reference.py
+    python -m pip install libfp==4.0.1 ase && python
+    benchmarks/fingerprints/make_libfp_reference.py
 
-libfp's derivative arrays are dense, so what is stored is their contraction with a fixed array
-g[i, k] = cos(1 + 3 i + 7 k). Strain derivatives are libfp's own six numbers (xx, yy, zz, yz, xz, xy).
+libfp's derivative arrays are dense, so what is stored is their contraction with a fixed array g[i,
+k] = cos(1 + 3 i + 7 k). Strain derivatives are libfp's own six numbers (xx, yy, zz, yz, xz, xy).
 """
 
 import argparse

@@ -1,12 +1,14 @@
-"""Values + pull-back of Gaussian-overlap fingerprints: time against libfp, threads, memory, float32.
+"""Values and pull-back of fingerprints: time against libfp, threads, memory, float32.
 
-Hypotheses: on one thread at least 4 times (8 atoms) and 20 times (64 atoms) faster than libfp's `get_dfp` plus
-contraction; 512 atoms on two threads at least 1.5 times the atoms per second of 64 atoms on one; 2000
-atoms within 1 GB. The floor is the eigensolver: LAPACK's syevd on the same matrices and nothing else.
+Hypotheses: on one thread at least 4 times (8 atoms) and 20 times (64 atoms) faster than libfp's
+`get_dfp` plus contraction; 512 atoms on two threads at least 1.5 times the atoms per second of 64
+atoms on one; 2000 atoms within 1 GB. The floor is the eigensolver: LAPACK's syevd on the same
+matrices and nothing else.
 
     python benchmarks/fingerprints/speed.py --libfp-python OTHER_ENVIRONMENT/bin/python
 
-libfp 4.0.1 lives in an environment of its own; its runs alternate with ours, so both see the same machine.
+libfp 4.0.1 lives in an environment of its own; its runs alternate with ours, so both see the same
+machine.
 """
 
 import argparse
@@ -95,7 +97,8 @@ def compare(
         seconds, largest_force = ask(worker, path)
         times["libfp"].append(seconds)
         for side, function in ours.items():
-            # Several of ours for one of theirs: they are short, and both sides get the same wall time.
+            # Several of ours for one of theirs: they are short, and both sides get the same wall
+            # time.
             times[side] += [seconds_of(function) for _ in range(5)]
     pulled = features.evaluate(state).pull_back(g_tensor).positions
     assert abs(float(pulled.abs().max()) - largest_force) < 1e-9 * largest_force
@@ -152,7 +155,7 @@ def two_threads(repeats: int) -> dict[str, float]:
 
 
 def peak_memory(element: str, orbitals: str) -> dict[str, object]:
-    """Peak resident memory of 2000 atoms, beyond that of a process that has done 8; in its own process."""
+    """Peak resident memory of 2000 atoms beyond that of 8, each in its own process."""
     script = f"""
 import resource, torch
 from ase.build import bulk
@@ -227,24 +230,27 @@ def report(results: dict) -> str:
         f"{host['cpu']}, {host['cores']} cores, load {host['load_average']:.1f} at the start, "
         f"torch {host['torch']}, commit {host['commit'][:10]}; medians.",
         "",
-        f"Values and pull-back, cutoff {CUTOFF_A} A, one thread. The floor is the eigensolver alone.",
+        f"Values and pull-back, cutoff {CUTOFF_A} A, one thread. The floor is the eigensolver "
+        "alone.",
         "",
-        "| system | largest sphere | libfp (ms) | ours (ms) | faster | fastest runs | floor (ms) | ours / floor "
-        "| Atoms to arrays (ms) |",
+        "| system | largest sphere | libfp (ms) | ours (ms) | faster | fastest runs | floor (ms) "
+        "| ours / floor | Atoms to arrays (ms) |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for row in results["against_libfp"]:
         lines.append(
-            f"| {row['system']} | {row['largest_sphere']} | {row['libfp_ms']:.1f} | {row['batch_ms']:.2f} "
-            f"| {row['libfp_ms'] / row['batch_ms']:.1f}x "
-            f"| {row['libfp_fastest_ms'] / row['batch_fastest_ms']:.1f}x | {row['eigensolver_ms']:.2f} "
-            f"| {row['batch_ms'] / row['eigensolver_ms']:.2f} | {row['arrays_ms']:.2f} |"
+            f"| {row['system']} | {row['largest_sphere']} | {row['libfp_ms']:.1f} | "
+            f"{row['batch_ms']:.2f} | {row['libfp_ms'] / row['batch_ms']:.1f}x | "
+            f"{row['libfp_fastest_ms'] / row['batch_fastest_ms']:.1f}x | "
+            f"{row['eigensolver_ms']:.2f} | {row['batch_ms'] / row['eigensolver_ms']:.2f} | "
+            f"{row['arrays_ms']:.2f} |"
         )
     rate = results["atoms_per_second"]
     lines += [
         "",
-        f"Silicon, atoms per second: 64 atoms on one thread {rate['64x1']:.0f}; 512 atoms on one {rate['512x1']:.0f} "
-        f"({rate['512x1'] / rate['64x1']:.2f}x), on two {rate['512x2']:.0f} ({rate['512x2'] / rate['64x1']:.2f}x).",
+        f"Silicon, atoms per second: 64 atoms on one thread {rate['64x1']:.0f}; 512 atoms on one "
+        f"{rate['512x1']:.0f} ({rate['512x1'] / rate['64x1']:.2f}x), on two {rate['512x2']:.0f} "
+        f"({rate['512x2'] / rate['64x1']:.2f}x).",
         "",
         "| 2000 atoms, values and pull-back | extra peak memory (MB) | whole process (MB) |",
         "|---|---|---|",
@@ -256,7 +262,8 @@ def report(results: dict) -> str:
         "| float32 | largest error of a value | relative rms error of the pull-back |",
         "|---|---|---|",
         *(
-            f"| {row['system']} | {row['values_max_abs']:.1e} | {row['pull_back_relative_rms']:.1e} |"
+            f"| {row['system']} | {row['values_max_abs']:.1e} | "
+            f"{row['pull_back_relative_rms']:.1e} |"
             for row in results["float32"]
         ),
         "",

@@ -1,9 +1,10 @@
 """All walkers in one batch against the same walkers one by one in ASE with a libfp bias.
 
-Run: OMP_NUM_THREADS=2 python benchmarks/sampling/batch_against_ase.py [--device cuda --walkers 256 --atoms 16]
-(needs `pip install libfp==4.0.1`; on a CPU both sides may use as many threads as OMP_NUM_THREADS says).
-Both sides: 32 walkers x 8 silicon atoms (or what is asked for), SevenNet-0, the paper's entropy of 20 stored
-cells, k = 2 eV, 50 eigenvalues within 5 A, Langevin NVT. Ours also adapts, guards and copies snapshots; ASE does not.
+Run: OMP_NUM_THREADS=2 python benchmarks/sampling/batch_against_ase.py [--device cuda --walkers 256
+--atoms 16] (needs `pip install libfp==4.0.1`; on a CPU both sides may use as many threads as
+OMP_NUM_THREADS says). Both sides: 32 walkers x 8 silicon atoms (or what is asked for), SevenNet-0,
+the paper's entropy of 20 stored cells, k = 2 eV, 50 eigenvalues within 5 A, Langevin NVT. Ours
+also adapts, guards and copies snapshots; ASE does not.
 """
 
 import argparse
@@ -34,7 +35,7 @@ def libfp_cell(atoms):
 
 
 class LibfpBias(Calculator):
-    """The paper's bias as one would write it with libfp: dense Jacobian, fresh covariance, one configuration."""
+    """The paper's bias as written with libfp: dense Jacobian, one configuration at a time."""
 
     implemented_properties: ClassVar = ["energy", "forces"]
 
@@ -42,7 +43,7 @@ class LibfpBias(Calculator):
         super().__init__()
         self.base = base
         rows = np.concatenate(
-            [libfp.get_lfp(libfp_cell(one), cutoff=5.0, log=False, natx=50) for one in stored]
+            [libfp.get_lfp(libfp_cell(atoms), cutoff=5.0, log=False, natx=50) for atoms in stored]
         )
         self.count, self.total, self.outer = len(rows), rows.sum(axis=0), rows.T @ rows
 
@@ -107,14 +108,14 @@ def main():
     expected = np.concatenate([run.atoms.get_forces() for run in alone])
     difference = float(np.abs(batch.md.forces.cpu().numpy() - expected).max())
 
-    batch.advance(look_closely=False)
+    batch.advance(check_distances=False)
     for run in alone:
         run.run(1)
     seconds_batch, seconds_alone = [], []
     for _ in range(ROUNDS):
         begin = time.perf_counter()
         for _ in range(STEPS):
-            batch.advance(look_closely=False)
+            batch.advance(check_distances=False)
         batch.take_snapshots("entropy_md", "md")
         middle = time.perf_counter()
         for run in alone:
@@ -124,8 +125,8 @@ def main():
     ratios = np.array(seconds_alone) / np.array(seconds_batch)
     write_result(
         f"batch_against_ase_{arguments.device}_{os.environ.get('OMP_NUM_THREADS', 'all')}_threads",
-        "one batched step is at least 1.5 times faster (30 times on a GPU with 256 x 16 atoms) than ASE steps "
-        "of the same walkers one by one, with a libfp bias",
+        "one batched step is at least 1.5 times faster (30 times on a GPU with 256 x 16 atoms) "
+        "than ASE steps of the same walkers one by one, with a libfp bias",
         {
             "seconds_per_step_batch": seconds_batch,
             "seconds_per_step_ase": seconds_alone,

@@ -1,10 +1,11 @@
-"""Diversity at equal labels: entropy MD against plain MD, and how the picks are made, for three materials.
+"""Diversity at equal labels: entropy MD against plain MD, and selections, for three materials.
 
-Run: python benchmarks/sampling/diversity.py measure, then the same with `plot`; what is measured is kept.
-Hypothesis: of 100 structures, those picked by information gain from entropy MD span more of fingerprint space
-(ln det of the paper's covariance, information content) than as many from plain MD, picked at random or
-by farthest-point sampling. Both arms have the same walkers, temperatures, steps and snapshots; the entropy
-arm alone has a bias and admits snapshots after each chunk, as a campaign does.
+Run: python benchmarks/sampling/diversity.py measure, then the same with `plot`; what is measured
+is kept. Hypothesis: of 100 structures, those picked by information gain from entropy MD span more
+of fingerprint space (ln det of the paper's covariance, information content) than as many from
+plain MD, picked at random or by farthest-point sampling. Both arms have the same walkers,
+temperatures, steps and snapshots; the entropy arm alone has a bias and admits snapshots after each
+chunk, as a campaign does.
 """
 
 import json
@@ -66,7 +67,7 @@ def features() -> GaussianOverlap:
 
 
 def empty_datasets(reference: list[Atoms]) -> dict[str, EntropyDataset]:
-    """One dataset for each measure; all arms are measured on the same scale, that of an unbiased run."""
+    """One dataset per measure, on the scale of an unbiased run, which is the same for all arms."""
     made = {name: EntropyDataset(*name.split("_", 1), features=features()) for name in MEASURES}
     for dataset in made.values():
         dataset.calibrate(reference)
@@ -77,7 +78,7 @@ def explore(
     start: Start, temperatures_K, model, config: SamplingConfig, reference, seed: int
 ) -> list[Atoms]:
     """The snapshots of one arm, as a campaign makes them."""
-    modes = {(one.entropy, one.mode) for one in config.biases if one.entropy != "none"}
+    modes = {(bias.entropy, bias.mode) for bias in config.biases if bias.entropy != "none"}
     datasets = {key: EntropyDataset(*key, features=features()) for key in modes}
     for dataset in datasets.values():
         dataset.calibrate(reference)
@@ -87,7 +88,7 @@ def explore(
         if not datasets:
             return []
         chosen = select(
-            [one.atoms for one in snapshots],
+            [snapshot.atoms for snapshot in snapshots],
             2 * PICKS // config.chunks,
             datasets["information", "per_atom"],
         )
@@ -100,7 +101,7 @@ def explore(
     for _ in range(config.chunks):
         biases = {key: dataset.bias() for key, dataset in datasets.items()}
         exploration = advance(exploration, model, biases, config, admit)
-    return [one.atoms for one in exploration.candidates]
+    return [candidate.atoms for candidate in exploration.candidates]
 
 
 def pick(pool: list[Atoms], how: str, reference: list[Atoms], seed: int) -> list[Atoms]:
@@ -122,8 +123,8 @@ def measure(material: str, seed: int, model) -> dict[str, dict[str, float]]:
     assert relaxed.converged
     start = Start(material, 0.0, relaxed.atoms)
     reference = [
-        one.atoms
-        for one in run_plain_md(
+        candidate.atoms
+        for candidate in run_plain_md(
             [start], temperatures_K, model, BIASED, 1000 + seed, steps=100, snapshots=10
         )
     ]

@@ -1,10 +1,11 @@
 """Temperature, pressure and volume of the ensembles against theory, in standard errors.
 
-Every system of a batch is an independent run, and its mean over time is one block: the standard error is that
-of the blocks. Theory: NVT, mean T and variance 2 T^2 / (3 N) of the kinetic temperature. NPT samples
-V^N exp(-(U + P V) / kT) d ln V (see `entrove.sampling.walkers.dynamics`): an ideal gas has the mean volume N kT / P and
-the variance N (kT / P)^2; for anything <(P_ii - P) V> = 0 on every axis that is free, and
--d<V>/dP = var V / kT, here integrated over pressure by Simpson's rule.
+Every system of a batch is an independent run, and its mean over time is one block: the standard
+error is that of the blocks. Theory: NVT, mean T and variance 2 T^2 / (3 N) of the kinetic
+temperature. NPT samples V^N exp(-(U + P V) / kT) d ln V (see `entrove.sampling.walkers.dynamics`):
+an ideal gas has the mean volume N kT / P and the variance N (kT / P)^2; for anything <(P_ii - P)
+V> = 0 on every axis that is free, and -d<V>/dP = var V / kT, here integrated over pressure by
+Simpson's rule.
 
 Run: OMP_NUM_THREADS=1 python benchmarks/sampling/ensembles.py
 """
@@ -188,7 +189,10 @@ def deviations(numbers: dict) -> list[float]:
     """All deviations of a nested result."""
     own = numbers.get("deviation_in_standard_errors")
     below = [
-        value for one in numbers.values() if isinstance(one, dict) for value in deviations(one)
+        value
+        for group in numbers.values()
+        if isinstance(group, dict)
+        for value in deviations(group)
     ]
     return below if own is None else [own]
 
@@ -215,7 +219,8 @@ def main() -> None:
     numbers["seconds"] = time.perf_counter() - began
     write_result(
         "ensembles",
-        "mean and fluctuation of temperature, pressure and volume are within 3 standard errors of theory",
+        "mean and fluctuation of temperature, pressure and volume are within 3 standard errors "
+        "of theory",
         numbers,
         seed=SEED,
         timestep_fs=4.0,

@@ -1,10 +1,11 @@
 """Drift of the total energy in batched NVE with SevenNet-0, without and with the entropy bias.
 
-Run: OMP_NUM_THREADS=1 python benchmarks/sampling/nve_drift.py      (4 minutes on one core)
-and with `--timestep-fs 0.5`, which tells the integrator's error (it falls with the step) from one of the forces.
-The biased energy is conserved only while kappa and the dataset are frozen, so both are: 20 thermal cells, and
-the kappa that makes the rms bias force half the rms model force at the start (information), or 5 eV (paper).
-Every arm starts from the same cells with the same velocities.
+Run: OMP_NUM_THREADS=1 python benchmarks/sampling/nve_drift.py      (4 minutes on one core) and
+with `--timestep-fs 0.5`, which tells the integrator's error (it falls with the step) from one of
+the forces. The biased energy is conserved only while kappa and the dataset are frozen, so both
+are: 20 thermal cells, and the kappa that makes the rms bias force half the rms model force at the
+start (information), or 5 eV (paper). Every arm starts from the same cells with the same
+velocities.
 """
 
 import argparse
@@ -78,8 +79,9 @@ def main():
 
     write_result(
         "nve_drift" if timestep_fs == 1.0 else f"nve_drift_{timestep_fs:g}_fs",
-        "the total energy drifts by less than 1 meV/atom/ps at 1 fs without bias; with a bias of half the model force "
-        "drift and fluctuation are larger and fall with the time step, as those of an integrator do",
+        "the total energy drifts by less than 1 meV/atom/ps at 1 fs without bias; with a bias of "
+        "half the model force drift and fluctuation are larger and fall with the time step, as "
+        "those of an integrator do",
         {
             "drift_meV_per_atom_per_ps": by_arm(np.polyfit(time_ps, series, 1)[0]),
             "rms_fluctuation_meV_per_atom": by_arm(series.std(axis=0)),

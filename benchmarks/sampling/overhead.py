@@ -1,13 +1,14 @@
 """What the bias and everything else that is not the model cost: SevenNet-0, silicon.
 
-Hypotheses: a biased step costs at most 1.10 unbiased steps (1.25 on a GPU with 64 x 16 atoms), and what is not
-the model takes less than 10 % of the time of an exploration: steps, guards, snapshots, admission to the
-dataset, new entropies and files included.
+Hypotheses: a biased step costs at most 1.10 unbiased steps (1.25 on a GPU with 64 x 16 atoms), and
+what is not the model takes less than 10 % of the time of an exploration: steps, guards, snapshots,
+admission to the dataset, new entropies and files included.
 
-Run: OMP_NUM_THREADS=2 python benchmarks/sampling/overhead.py [--device cuda --walkers 64 --atoms 16]
+Run: OMP_NUM_THREADS=2 python benchmarks/sampling/overhead.py [--device cuda --walkers 64 --atoms
+16]
 
-Biased and unbiased steps alternate, and the ratio is that of neighbours in time, so that a busy machine slows
-both alike. The share of the model is timed inside the biased run itself.
+Biased and unbiased steps alternate, and the ratio is that of neighbours in time, so that a busy
+machine slows both alike. The share of the model is timed inside the biased run itself.
 """
 
 import argparse
@@ -66,18 +67,20 @@ def step_ratios(exploration, model, features, config) -> tuple[np.ndarray, np.nd
         order = (biased, unbiased) if turn % 2 else (unbiased, biased)
         for stepper in order:
             start = now(model.device)
-            stepper.advance(look_closely=True)
+            stepper.advance(check_distances=True)
             seconds[stepper].append(now(model.device) - start)
     return np.array(seconds[biased][1:]), np.array(seconds[unbiased][1:])
 
 
 def model_share(exploration, model, features, config, clock) -> tuple[float, float]:
-    """Seconds of a whole exploration after thermalisation, and those of them that the model took."""
+    """Seconds of an exploration after thermalisation, and those of them that the model took."""
     known = dataset("information", features)
 
     def admit(snapshots):
         count = min(ADMITTED, len(snapshots))
-        chosen = select([one.atoms for one in snapshots], count, given=known).indices.tolist()
+        chosen = select(
+            [snapshot.atoms for snapshot in snapshots], count, given=known
+        ).indices.tolist()
         known.add([snapshots[index].atoms for index in chosen])
         return chosen
 
@@ -120,8 +123,8 @@ def main() -> None:
     ratios = biased / unbiased
     write_result(
         "overhead" if arguments.device == "cpu" else "overhead_cuda",
-        "a biased step costs at most 1.10 unbiased steps (1.25 on a GPU), and what is not the model less than 10 % "
-        "of the time of an exploration",
+        "a biased step costs at most 1.10 unbiased steps (1.25 on a GPU), and what is not the "
+        "model less than 10 % of the time of an exploration",
         {
             "biased_over_unbiased_median": float(np.median(ratios)),
             "biased_over_unbiased_quartiles": np.quantile(ratios, [0.25, 0.75]).tolist(),

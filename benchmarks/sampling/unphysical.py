@@ -1,9 +1,9 @@
 """How many unphysical cells the guards hand on, 2000 K and 50 GPa, under the strongest biases.
 
 Run: OMP_NUM_THREADS=1 python benchmarks/sampling/unphysical.py lennard_jones|sevennet
-`lennard_jones`: copper-like (epsilon 0.4093 eV, sigma 2.338 A), 64 walkers x 1000 steps. `sevennet`: silicon,
-SevenNet-0, fewer walkers and steps. What is handed on is checked by ASE's neighbour list and by the
-model, once more and from outside.
+`lennard_jones`: copper-like (epsilon 0.4093 eV, sigma 2.338 A), 64 walkers x 1000 steps.
+`sevennet`: silicon, SevenNet-0, fewer walkers and steps. What is handed on is checked by ASE's
+neighbour list and by the model, once more and from outside.
 """
 
 import sys
@@ -72,31 +72,31 @@ def main(name: str) -> None:
     for dataset in datasets.values():
         dataset.calibrate(first)
         dataset.add([relaxed.atoms])
-    handed_on = []
+    taken = []
     for _ in range(config.chunks):
         biases = {key: dataset.bias() for key, dataset in datasets.items()}
         biases["local", "per_atom"] = Bias(features, LocalEntropy())
         state, snapshots = run_chunk(state, model, biases, config)
-        handed_on += snapshots
+        taken += snapshots
         for dataset in datasets.values():
-            dataset.add([one.atoms for one in snapshots[::16]])
-    report(name, model, config, state, handed_on, len(walkers), relaxed.atoms.get_volume())
+            dataset.add([snapshot.atoms for snapshot in snapshots[::16]])
+    report(name, model, config, state, taken, len(walkers), relaxed.atoms.get_volume())
 
 
-def report(name, model, config, state, handed_on, walkers, relaxed_volume) -> None:
+def report(name, model, config, state, taken, walkers, relaxed_volume) -> None:
     shortest, largest_force, volumes = np.inf, 0.0, []
-    for first in range(0, len(handed_on), 64):
-        part = [one.atoms for one in handed_on[first : first + 64]]
+    for first in range(0, len(taken), 64):
+        part = [snapshot.atoms for snapshot in taken[first : first + 64]]
         batch = gather_batch(part, model)
         force = reduce_atoms(in_double(model)(batch)["forces"].norm(dim=1), batch, reduce="amax")
         largest_force = max(largest_force, float(force.max()))
     unphysical = 0
-    for one in handed_on:
-        i, j, distance = neighbor_list("ijd", one.atoms, 3.0)
-        numbers = one.atoms.numbers
+    for snapshot in taken:
+        i, j, distance = neighbor_list("ijd", snapshot.atoms, 3.0)
+        numbers = snapshot.atoms.numbers
         ratio = distance / (covalent_radii[numbers[i]] + covalent_radii[numbers[j]])
         shortest = min(shortest, float(ratio.min(initial=np.inf)))
-        volumes.append(one.atoms.get_volume() / relaxed_volume)
+        volumes.append(snapshot.atoms.get_volume() / relaxed_volume)
         unphysical += bool(ratio.min(initial=np.inf) < config.guards.shortest_distance)
     unphysical += largest_force > config.guards.largest_force_eV_per_A * (1 + 1e-4)
     summaries = summarise_restarts(state.walkers, state.restarts)
@@ -110,7 +110,7 @@ def report(name, model, config, state, handed_on, walkers, relaxed_volume) -> No
         "no unphysical cell is handed on at 2000 K and 50 GPa under the strongest biases",
         {
             "unphysical_handed_on": int(unphysical),
-            "handed_on": len(handed_on),
+            "handed_on": len(taken),
             "shortest_bond_over_covalent_sum": shortest,
             "largest_force_eV_per_A": largest_force,
             "volume_ratio_range": [min(volumes), max(volumes)],

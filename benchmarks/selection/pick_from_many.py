@@ -1,15 +1,16 @@
 """Pick 1,000 of 100,000 configurations of 16 atoms with 64 features, on two threads.
 
-Hypothesis: lazy greedy with batched evaluation needs at most 60 s (hoped: 10 s) and 4 GB, and is at
-least 1,000 times faster than computing the determinant of every candidate anew for every pick.
+Hypothesis: lazy greedy with batched evaluation needs at most 60 s (hoped: 10 s) and 4 GB, and is
+at least 1,000 times faster than computing the determinant of every candidate anew for every pick.
 
-Both sides run in this process, one after the other. The naive side (NumPy, float64, one
-`slogdet(M + X^T X)` per candidate and pick) is timed on 1,000 candidates and one pick, and extrapolated to
+Both sides run in this process, one after the other. The naive side (NumPy, float64, one `slogdet(M
++ X^T X)` per candidate and pick) is timed on 1,000 candidates and one pick, and extrapolated to
 all candidates and picks. Before that, both sides pick from those 1,000 candidates and must agree.
 
-The pool is made of numbers (`synthetic`: eight phases, log-normal temperatures, correlated features whose
-spreads cover three orders of magnitude) or of real Gaussian-overlap fingerprints of strained and rattled
-silicon (`fingerprints`: 1.6 million environments, minutes to make). Making it is not part of the time.
+The pool is made of numbers (`synthetic`: eight phases, log-normal temperatures, correlated
+features whose spreads cover three orders of magnitude) or of real Gaussian-overlap fingerprints of
+strained and rattled silicon (`fingerprints`: 1.6 million environments, minutes to make). Making it
+is not part of the time.
 
     OMP_NUM_THREADS=2 python benchmarks/selection/pick_from_many.py synthetic
 """

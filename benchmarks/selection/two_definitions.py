@@ -1,12 +1,12 @@
 """How the paper's entropy and the information gain behave while a dataset grows.
 
-Hypotheses (eight-atom diamond silicon, strained by up to 5 %, rattled by 0.02 to 0.3 A, added in random
-order, per-atom and per-config rows):
+Hypotheses (eight-atom diamond silicon, strained by up to 5 %, rattled by 0.02 to 0.3 A, added in
+random order, per-atom and per-config rows):
 
-- paper: most later gains are negative, a relaxed cell adds next to nothing, the bias force falls at least
-  as 1/N, and epsilon = 1e-3 is larger than nearly all eigenvalues of the covariance;
-- information: no gain is negative, and the force falls more slowly (it falls, since the walkers are of the
-  same kind as the dataset; the adaptive strength makes up for that).
+- paper: most later gains are negative, a relaxed cell adds next to nothing, the bias force falls
+  at least as 1/N, and epsilon = 1e-3 is larger than nearly all eigenvalues of the covariance;
+- information: no gain is negative, and the force falls more slowly (it falls, since the walkers
+  are of the same kind as the dataset; the adaptive strength makes up for that).
 
 Writes the numbers that docs/entropies.md quotes. Under a minute on one core.
 
@@ -83,7 +83,7 @@ def grow(entropy: str, mode: str) -> dict:
 
 
 def sweep_ridge() -> list[dict]:
-    """Slope at a nearly perfect cell (rattle 0.01 A), where a nearly empty dataset pushes hardest."""
+    """Slope at a nearly perfect cell (rattle 0.01 A), where small datasets push hardest."""
     rng = np.random.default_rng(SEED)
     reference = [silicon(rng, rattle_A=0.1) for _ in range(50)]
     walker = bulk("Si", "diamond", a=5.43, cubic=True)
@@ -110,8 +110,9 @@ def table(results: list[dict]) -> str:
     for result in results:
         slopes = ", ".join(f"{result['rms_slope_per_A'][number]:.3g}" for number in STORED)
         lines.append(
-            f"| {result['entropy']} | {result['mode']} | {result['share_of_negative_gains_after_20']:.0%} "
-            f"| {slopes} | {result['gain_of_the_relaxed_cell'][STORED[-1]]:+.3f} |"
+            f"| {result['entropy']} | {result['mode']} | "
+            f"{result['share_of_negative_gains_after_20']:.0%} | {slopes} | "
+            f"{result['gain_of_the_relaxed_cell'][STORED[-1]]:+.3f} |"
         )
     return "\n".join(lines) + "\n"
 

@@ -1,9 +1,9 @@
 """Per-atom features of a batch: values, the atoms they belong to, and the pull-back of a gradient.
 
-Entropies are functions of `AtomFeatures` and of nothing else. Where these come from is the business of
-a `FeatureMap`, so Gaussian overlap fingerprints and the last layer of a foundation model are
-interchangeable: a map evaluates a batch to `Features`, whose `values` go into `AtomFeatures` and whose
-`pull_back` turns a gradient with respect to the values into one with respect to the structure.
+Entropies are functions of `AtomFeatures` only. A `FeatureMap` computes them, so Gaussian overlap
+fingerprints and the last layer of a foundation model are interchangeable: a map evaluates a batch
+to `Features`, whose `values` go into `AtomFeatures` and whose `pull_back` turns a gradient with
+respect to the values into one with respect to the structure.
 """
 
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class AtomFeatures:
     numbers
         Atomic number of each atom.
     system_idx
-        The system of each atom, counted from 0. Atoms of one system need not be next to each other.
+        The system of each atom, counted from 0. Atoms of a system need not be adjacent.
     n_systems
         Number of systems; a system without atoms counts, too.
 
@@ -72,7 +72,8 @@ class PullBack:
     """Derivatives of a scalar L (any unit u) with respect to the structure.
 
     `positions` is dL/dr in u/Angstrom. `strain` is dL/d(strain) in u for the deformation
-    r -> (1 + strain) r of positions and cell: symmetric, not divided by the volume, one per system.
+    r -> (1 + strain) r of positions and cell: symmetric, not divided by the volume, one per
+    system.
     """
 
     positions: Float[Tensor, "atoms 3"]
@@ -111,5 +112,5 @@ class FeatureMap(Protocol):
         ...
 
     def describe(self) -> dict[str, object]:
-        """Identity of the map, JSON-able: stored beside statistics and compared when they are loaded."""
+        """Identity of the map, JSON-able: stored with statistics, compared on loading."""
         ...

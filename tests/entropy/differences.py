@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 
 STEP = 1e-5
-"""Values are O(100), so rounding leaves 100 * 2e-16 / 1e-5 = 2e-9; the third derivative adds about 1e-10."""
+"""Values are O(100): rounding leaves 100 * 2e-16 / 1e-5 = 2e-9, truncation about 1e-10."""
 
 
 def central_differences(functional, batch, atoms):

@@ -1,4 +1,4 @@
-"""The definitions once more: NumPy, one configuration at a time, dense determinants, no shared code."""
+"""The definitions in NumPy, one configuration at a time, by dense determinants; no shared code."""
 
 import numpy as np
 

@@ -174,7 +174,7 @@ def test_a_failed_save_keeps_the_old_file(tmp_path, monkeypatch):
 
 
 def test_modes_never_share_statistics():
-    """Per-atom and per-config datasets of the same structures hold different rows and calibrations."""
+    """Per-atom and per-config datasets of the same structures hold different rows."""
     atoms, configurations = (
         calibrated("information", "per_atom"),
         calibrated("information", "per_config"),
@@ -202,8 +202,8 @@ def test_species_that_are_new_can_be_calibrated_later(mode):
     dataset, at_once = EntropyDataset("information", mode), calibrated("information", mode)
     dataset.calibrate(REFERENCE[:12])
     silicon_only = ADDED[:6]
-    for one in (dataset, at_once):
-        one.add(silicon_only)
+    for grown in (dataset, at_once):
+        grown.add(silicon_only)
     with pytest.raises(SelectionError, match=r"structure 1 \(Cl4Na4\): Na has no calibration"):
         dataset.gain([silicon(1), salt(0)])
     before = dataset.whitening
@@ -269,7 +269,7 @@ def test_batching_does_not_decide_on_what_a_late_species_is_calibrated():
 @pytest.mark.parametrize("rattle_A", [0.0, 1e-8, 3e-6, 1e-5])
 @pytest.mark.parametrize("mode", ["per_atom", "per_config"])
 def test_a_relaxed_cell_as_reference_still_gives_answers(rattle_A, mode, caplog):
-    """The noise of an optimiser is no scale; a warning says so, and all questions still have answers."""
+    """The noise of an optimiser is no scale: there is a warning, and every method still works."""
     dataset = EntropyDataset("information", mode)
     with caplog.at_level(logging.WARNING):
         dataset.calibrate([silicon(seed, rattle_A) for seed in range(4)])
@@ -311,7 +311,7 @@ def test_removing_what_was_never_added_is_refused():
 
 @pytest.mark.parametrize(("entropy", "mode"), [("information", "per_atom"), ("paper", "per_atom")])
 def test_removing_a_look_alike_is_refused(entropy, mode):
-    """Equal hash, other rows: eight decimals of a file, in a dataset that is scaled by motion of 1e-3 A."""
+    """Equal hash, other rows: eight decimals of a file, where motion of 1e-3 A sets the scale."""
     dataset = EntropyDataset(entropy, mode, epsilon=1e-12)
     dataset.calibrate([silicon(seed, 1e-3) for seed in range(8)])
     members = [silicon(seed, 0.3, strain=-0.1) for seed in range(4)]
@@ -341,15 +341,15 @@ def test_removing_what_a_file_kept_is_good_to_its_decimals(entropy, mode):
 
 @pytest.mark.parametrize("ask", ["add", "calibrate", "gain"])
 def test_one_structure_is_as_good_as_a_list(ask):
-    one, listed = EntropyDataset("information"), EntropyDataset("information")
-    for dataset, source in ((one, silicon(0)), (listed, [silicon(0)])):
+    single, listed = EntropyDataset("information"), EntropyDataset("information")
+    for dataset, source in ((single, silicon(0)), (listed, [silicon(0)])):
         if ask == "gain":
             dataset.calibrate(REFERENCE)
             assert dataset.gain(source).shape == (1,)
         else:
             getattr(dataset, ask)(source)
-    assert one.whitening.agrees_with(listed.whitening)
-    assert len(one) == len(listed)
+    assert single.whitening.agrees_with(listed.whitening)
+    assert len(single) == len(listed)
 
 
 def test_membership_is_by_content():
@@ -391,5 +391,5 @@ def test_nothing_has_no_gain_and_empty_structures_are_refused():
 
 @pytest.mark.parametrize("kind", ["local", "none"])
 def test_entropies_without_a_dataset_are_refused(kind):
-    with pytest.raises(SelectionError, match=f"entropy='{kind}' knows no dataset"):
+    with pytest.raises(SelectionError, match=f"entropy='{kind}' has no dataset"):
         EntropyDataset.from_config(EntropyConfig(kind=kind))

@@ -123,10 +123,11 @@ LARGEST_SLOPE_PER_A = {
 def test_force_near_a_perfect_crystal_is_bounded(kind, is_known, rattle_A):
     """Without its floor the local force is 65 per Angstrom at 1e-3 A, and 65000 at 1e-6 A.
 
-    With no silicon in the dataset, S of the other entropies is a sum over directions that are all new: the worst
-    case. A row of one atom pulls with at most 1 / (2 sqrt(lambda) scale) = 2e4 per unit of a feature whose scale is
-    the floor of 7e-5; what is left of that is the slope of such features with the positions, and the largest slopes
-    lie at rattles of about scale x sqrt(lambda).
+    With no silicon in the dataset, S of the other entropies is a sum over directions that are all
+    new: the worst case. A row of one atom pulls with at most 1 / (2 sqrt(lambda) scale) = 2e4 per
+    unit of a feature whose scale is the floor of 7e-5; what is left of that is the slope of such
+    features with the positions, and the largest slopes lie at rattles of about scale x
+    sqrt(lambda).
     """
     functional = functional_of(kind, is_known)
     _, slopes = entropy_of(functional, [silicon(0, rattle_A)])

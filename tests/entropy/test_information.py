@@ -137,7 +137,8 @@ def test_padded_features_add_nothing():
         return replace(narrow, values=torch.cat([narrow.values, zeros], 1))
 
     plain = information_gain(reference, reference, "per_atom")
-    # The floor is relative to the root mean square over all features, so scale it with their number.
+    # The floor is relative to the root mean square over all features, so scale it with their
+    # number.
     whitening = Whitening.of(raw_moments(widen(reference), "per_atom"), FLOOR * np.sqrt(11 / 6))
     moments = whitened_moments(widen(reference), whitening, "per_atom")
     padded = type(plain)(moments, whitening, ridge=RIDGE, mode="per_atom")
@@ -169,7 +170,8 @@ def test_float32_features_agree_to_their_own_precision():
     value, gradient = functional.value_and_gradient(batch)
     single, slope = functional.value_and_gradient(replace(batch, values=batch.values.float()))
     assert slope.dtype == torch.float32
-    # Features of size 2 are rounded by 1e-7; whitened by scales down to 1e-2 and slopes of order 1.
+    # Features of size 2 are rounded by 1e-7; whitened by scales down to 1e-2 and slopes of order
+    # 1.
     torch.testing.assert_close(single, value, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(
         slope.double(), gradient, rtol=1e-3, atol=1e-3 * float(gradient.abs().max())

@@ -16,8 +16,8 @@ def test_value_is_the_slow_definition(species):
     batch = random_batch(0, species=species)
     entropy, _ = LocalEntropy(distance_floor=0.05, neighbour_power=6.0).value_and_gradient(batch)
     expected = [
-        slow_reference.local_entropy(one.values.numpy(), one.numbers.numpy(), 0.05, 6.0)
-        for one in (system_of(batch, index) for index in range(batch.n_systems))
+        slow_reference.local_entropy(system.values.numpy(), system.numbers.numpy(), 0.05, 6.0)
+        for system in (system_of(batch, index) for index in range(batch.n_systems))
     ]
     # Squared distances come from a Gram matrix: 1e-15 of |x|^2 about 10, against d0^2 = 2.5e-3.
     np.testing.assert_allclose(entropy.numpy(), expected, rtol=1e-10, atol=1e-11)
@@ -70,7 +70,7 @@ def test_a_lone_atom_contributes_nothing():
 
 
 def test_gradient_does_not_jump_when_the_nearest_neighbour_changes():
-    """An atom between two others: the gradient along the path is continuous, as the soft minimum is."""
+    """An atom between two others: the gradient along the path is continuous."""
 
     def slope(position: float) -> float:
         values = torch.tensor([[0.0], [position], [1.0]], dtype=torch.float64)

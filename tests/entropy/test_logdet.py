@@ -49,13 +49,14 @@ def test_determinants_beyond_the_float_range_have_finite_logarithms():
 @pytest.mark.parametrize("size", [1e2, 1e4, 1e8, 1e10])
 @pytest.mark.parametrize(("rows", "features"), [(8, 20), (30, 20)])
 def test_equal_rows_of_any_size_are_no_failure(rows, features, size, dtype):
-    """A perfect crystal: ln det(1 + W W^T) = ln(1 + n |w|^2), gradient 2 w / (1 + n |w|^2) on each row."""
+    """A perfect crystal: ln det = ln(1 + n |w|^2), gradient 2 w / (1 + n |w|^2) on each row."""
     w = torch.as_tensor(np.random.default_rng(1).normal(size=features), dtype=dtype)
     w = w * (size / w.norm())
     W = torch.stack([w.expand(rows, -1), torch.zeros(rows, features, dtype=dtype)])
     exact = 1 + rows * float(w.double().square().sum())
     value, gradient = log_det_one_plus_with_gradient(W)
-    # The determinant has n - 1 pivots of 1, each of which is rounded by eps n |w|^2, up to where Cholesky fails.
+    # The determinant has n - 1 pivots of 1, each of which is rounded by eps n |w|^2, up to where
+    # Cholesky fails.
     atol = rows * min(1.0, torch.finfo(dtype).eps * rows * size**2)
     assert float(value[0]) == pytest.approx(
         np.log(exact), rel=10 * torch.finfo(dtype).eps, abs=atol

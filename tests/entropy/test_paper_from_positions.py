@@ -1,7 +1,8 @@
-"""The paper's method from positions on, in plain NumPy: fingerprint, covariance, ln det, force and stress.
+"""The paper's method from positions on in NumPy: fingerprint, covariance, ln det, derivatives.
 
-Nothing here is shared with the code under test: images by brute force, `numpy.linalg.eigvalsh` for every sphere,
-`slogdet` for every dataset, central differences for derivatives. Wang, Rao & Zhu, arXiv:2605.20384.
+Nothing here is shared with the code under test: images by brute force, `numpy.linalg.eigvalsh` for
+every sphere, `slogdet` for every dataset, central differences for derivatives. Wang, Rao & Zhu,
+arXiv:2605.20384.
 """
 
 from itertools import product
@@ -29,7 +30,8 @@ def fingerprint_of_atom(atoms, centre: int) -> np.ndarray:
     heights = atoms.cell.volume / np.linalg.norm(
         np.cross(*atoms.cell.array[[[1, 2, 0], [2, 0, 1]]]), axis=1
     )
-    # Atoms lie within a cell or so of each other: one more shell of images than the cutoff asks for, and one more.
+    # Atoms lie within a cell or so of each other: one more shell of images than the cutoff asks
+    # for, and one more.
     shells = [range(-n, n + 1) for n in (np.ceil(CUTOFF_A / heights).astype(int) + 1)]
     translations = np.array(list(product(*shells))) @ atoms.cell.array
     x = (atoms.positions[None] + translations[:, None] - atoms.positions[centre]).reshape(-1, 3)
@@ -54,7 +56,7 @@ def entropy_by_hand(structures, mode: str, species_blocks: bool) -> float:
     total = 0.0
     for block in (("Na",), ("Cl",)) if species_blocks else (("Na", "Cl"),):
         rows = np.concatenate(
-            [rows_of(one, np.isin(one.symbols, block), mode) for one in structures]
+            [rows_of(atoms, np.isin(atoms.symbols, block), mode) for atoms in structures]
         )
         mean = rows.mean(axis=0)
         sigma = rows.T @ rows / len(rows) - np.outer(mean, mean) + EPSILON * np.eye(LENGTH)
@@ -90,7 +92,8 @@ def test_entropy_force_and_stress_of_the_paper(mode, species_blocks):
     assert dataset.gain(CONFIGURATION)[0] == pytest.approx(grown - known, abs=1e-9)
     blocks = 2 if species_blocks else 1
     assert dataset.entropy() == pytest.approx(known - blocks * LENGTH * np.log(EPSILON), rel=1e-11)
-    # Truncation h^2 S''' / 6 = 1e-10 S''' with S''' up to 1e4 / A^3; rounding 100 x 2e-16 / h = 2e-9 / A.
+    # Truncation h^2 S''' / 6 = 1e-10 S''' with S''' up to 1e4 / A^3; rounding 100 x 2e-16 / h =
+    # 2e-9 / A.
     scale = float(result.positions.abs().max())
     assert scale > 0.05
     for atom, axis in ((0, 0), (3, 1), (6, 2)):

@@ -93,7 +93,7 @@ def test_description_tells_maps_apart():
             {"radii_A": {"Si": 1.2}},
         )
     ]
-    assert all(describe.count(one) == 1 for one in describe)
+    assert all(describe.count(value) == 1 for value in describe)
     assert GaussianOverlap(FingerprintConfig(dtype="float32")).describe() == describe[0]
 
 

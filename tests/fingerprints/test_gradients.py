@@ -8,8 +8,9 @@ from ase import Atoms
 from entrove.fingerprints.from_structures import fingerprint
 
 STEP = 2e-5
-# Fourth-order differences: rounding ~ 1e-16 * 50 / STEP ~ 2e-10; truncation grows where two eigenvalues nearly
-# cross (gap 1e-3: (STEP / gap)^4 ~ 2e-7). 1e-6 of the largest component is the promise.
+# Fourth-order differences: rounding ~ 1e-16 * 50 / STEP ~ 2e-10; truncation grows where two
+# eigenvalues nearly cross (gap 1e-3: (STEP / gap)^4 ~ 2e-7). 1e-6 of the largest component is the
+# promise.
 TOLERANCE = 1e-6
 
 

@@ -92,11 +92,11 @@ def test_batches_equal_one_by_one(orbitals):
     structures = [make(seed) for seed in (0, 1) for make in crystals.ALL]
     values, gradient = evaluate(structures, orbitals)
     alone = [evaluate([atoms], orbitals) for atoms in structures]
-    np.testing.assert_allclose(values, np.concatenate([one[0] for one in alone]), atol=ATOL)
-    positions = np.concatenate([one[1].positions for one in alone])
+    np.testing.assert_allclose(values, np.concatenate([single[0] for single in alone]), atol=ATOL)
+    positions = np.concatenate([single[1].positions for single in alone])
     np.testing.assert_allclose(gradient.positions, positions, atol=1e-9)
     np.testing.assert_allclose(
-        gradient.strain, np.concatenate([one[1].strain for one in alone]), atol=1e-9
+        gradient.strain, np.concatenate([single[1].strain for single in alone]), atol=1e-9
     )
 
 

@@ -30,7 +30,8 @@ def along_a_path(separations: np.ndarray, length: int):
 def test_values_and_gradients_are_continuous_at_the_cutoff(length):
     step = 1e-5
     values, gradients = along_a_path(np.arange(5 - 20 * step, 5 + 20 * step, step), length)
-    # f ~ (2 step / r_c)^2 near the cutoff: a jump would be far larger than the change of smooth motion.
+    # f ~ (2 step / r_c)^2 near the cutoff: a jump would be far larger than the change of smooth
+    # motion.
     assert np.abs(np.diff(values, axis=0)).max() < 10 * step
     assert np.abs(np.diff(gradients, axis=0)).max() < 100 * step
     inside, outside = along_a_path(np.array([5 - 1e-7, 5 + 1e-7]), length)[0]
@@ -59,7 +60,7 @@ def test_a_shorter_length_keeps_the_largest_eigenvalues(length):
     ids=lambda atoms: str(atoms.symbols),
 )
 def test_perfect_cubic_crystals_have_no_force_and_an_isotropic_strain_gradient(crystal, orbitals):
-    """Symmetry forbids anything else; without averaging over clusters it would depend on LAPACK."""
+    """By symmetry; without averaging over clusters it would depend on LAPACK."""
     prints = fingerprint([crystal], length=45, orbitals=orbitals)
     weights = np.random.default_rng(0).normal(size=45) * np.ones_like(prints.values)
     gradient = prints.pull_back(weights)
@@ -106,21 +107,23 @@ CRYSTALS = pytest.mark.parametrize(
 @NEARLY_PERFECT
 @CRYSTALS
 def test_force_of_a_smooth_function_is_proportional_to_the_rattle(crystal, rattle_A):
-    """L = tr F(A) is smooth whether eigenvalues are equal or not; with or without clusters, F = K r."""
+    """L = tr F(A) is smooth whether eigenvalues are equal or not: F = K r in both cases."""
     atoms = crystal.copy()
     atoms.rattle(rattle_A, seed=0)
     prints = fingerprint([atoms])
     forces = prints.pull_back(np.cos(3 * prints.values)).positions
-    # K is 3.0 to 3.6 per A^2. Averaging over a cluster that a rattle of 1e-8 A is about to split costs a tenth of it.
+    # K is 3.0 to 3.6 per A^2. Averaging over a cluster that a rattle of 1e-8 A is about to split
+    # costs a tenth of it.
     assert 2.5 < np.abs(forces).max() / rattle_A < 4.0
 
 
 @NEARLY_PERFECT
 @CRYSTALS
 def test_force_of_any_function_stays_below_the_slope_of_eigenvalues(crystal, rattle_A):
-    """Unequal weights within a cluster make a cone, L = g1 l1 + g2 l2, once the rattle splits it: force O(1).
+    """Unequal weights within a cluster make a cone, L = g1 l1 + g2 l2, once it splits: force O(1).
 
-    Below sqrt(eps), which eigenvectors are in the cluster is not known, and the force is that of equal weights.
+    Below sqrt(eps), which eigenvectors are in the cluster is not known, and the force is that of
+    equal weights.
     """
     atoms = crystal.copy()
     atoms.rattle(rattle_A, seed=0)

@@ -17,7 +17,7 @@ PAPER = EntropyConfig(kind="paper")
 def random_pool(
     seed: int, size: int, *, species=(14,), features=5, largest=6, dtype=torch.float64, **columns
 ) -> FeaturePool:
-    """Candidates of 0 to `largest` rows per species; rows scatter by a factor that differs widely."""
+    """Candidates of 0 to `largest` rows per species, which scatter by widely different factors."""
     rng = np.random.default_rng(seed)
     blocks = {}
     spread = rng.uniform(0.1, 3.0, size=size)

@@ -39,7 +39,9 @@ def test_each_pick_is_the_farthest(given):
 def test_equal_structures_are_picked_once_and_all_others_have_a_reason():
     selection = select_farthest([POOL[0], POOL[0], *POOL[1:4]], 5)
     assert sorted(selection.indices.tolist()) == [0, 2, 3, 4]
-    assert [(one.index, one.filter.value) for one in selection.rejected] == [(1, "duplicate")]
+    assert [(rejection.index, rejection.filter.value) for rejection in selection.rejected] == [
+        (1, "duplicate")
+    ]
 
 
 def test_count_is_checked():

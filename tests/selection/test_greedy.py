@@ -47,13 +47,13 @@ def test_lazy_greedy_is_plain_greedy(seed, species):
 
 
 QUOTAS = {"md": (3, 0.25), "ordered": (6, 0.5)}
-"""Places of 12 and the share that reserves them; three are free, and anchors have none of their own."""
+"""Places of 12 and the share that reserves them; three are free, anchors have none reserved."""
 
 
 def greedy_with_rules(
     pool: FeaturePool, count: int, *, quotas: bool, bar: float, fill_unused: bool
 ) -> list[int]:
-    """The rules of a selection, spelt out: every candidate anew for every pick, by dense determinants."""
+    """The rules of a selection: every candidate again for every pick, by dense determinants."""
     picks: list[int] = []
     reserved = {name: places if quotas else 0 for name, (places, _) in QUOTAS.items()}
     free, costs = count - sum(reserved.values()), pool.costs_s or (1.0,) * pool.size
@@ -84,7 +84,7 @@ def greedy_with_rules(
 @pytest.mark.parametrize("bar", [None, 0.25])
 @pytest.mark.parametrize("per_cost", [True, False])
 def test_lazy_greedy_keeps_every_rule(widths, quotas, fill_unused, bar, per_cost, monkeypatch):
-    """Quotas, least gain, cost and unused places, also where the front is too small for what is asked."""
+    """Quotas, least gain, cost and unused places, also with a front smaller than the picks."""
     for name, value in zip(("FRONT", "FIRST_WIDTH", "LARGEST_WIDTH"), widths, strict=True):
         monkeypatch.setattr(greedy, name, value)
     rng = np.random.default_rng(sum(widths))
@@ -162,7 +162,7 @@ def test_float32_pools_give_the_same_picks_and_nearly_the_same_gains():
 
 @pytest.mark.parametrize("size", [1e2, 1e4, 1e6])
 def test_float32_pools_know_what_perfect_crystals_add(size):
-    """Equal rows far from a rattled reference, as of relaxed and strained cells: 1 + g 1 1^T with g up to 1e13.
+    """Equal rows far from a rattled reference, as of relaxed cells: 1 + g 1 1^T, g up to 1e13.
 
     The first eight candidates are perfect, one of them picked already; the others are rattled.
     """
@@ -178,7 +178,8 @@ def test_float32_pools_know_what_perfect_crystals_add(size):
     for dataset in (grown, exact):
         dataset.include(0)
     everyone = torch.arange(1, single.size)
-    # A few roundings of 1 + W W^T at the largest leverage that float32 is trusted with, see `SINGLE_LEVERAGE`.
+    # A few roundings of 1 + W W^T at the largest leverage that float32 is trusted with, see
+    # `SINGLE_LEVERAGE`.
     torch.testing.assert_close(grown.gains(everyone), exact.gains(everyone), rtol=1e-5, atol=5e-3)
     # After eight picks at the largest size what is left adds 1e-9 nats, and rounding may decide.
     selection = select_greedily(single, dataset_for(single), 8, NO_FILTERS)

@@ -1,4 +1,4 @@
-"""The front door: lists, files and streams give the same selection, and bad questions a clear answer."""
+"""`select`: lists, files and streams give the same selection; bad arguments a clear error."""
 
 import logging
 
@@ -48,7 +48,8 @@ def test_list_file_and_stream_agree(given, tmp_path):
     for pool in (path, str(path), iter(POOL), (atoms for atoms in POOL)):
         selection = entrove.select(pool, 8, given=known)
         assert selection.indices.tolist() == expected.indices.tolist()
-        # Extended XYZ keeps eight decimals of positions; gains have slopes of up to 100 per Angstrom.
+        # Extended XYZ keeps eight decimals of positions; gains have slopes of up to 100 per
+        # Angstrom.
         np.testing.assert_allclose(selection.gains, expected.gains, rtol=1e-5)
 
 

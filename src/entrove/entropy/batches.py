@@ -38,8 +38,8 @@ def evaluate_in_batches(
     """Evaluate features batch by batch, so that a pool never has to fit in memory.
 
     A batch ends before `batch_atoms` would be exceeded, and where the periodicity changes (a batch
-    has one periodicity for all its systems). Raises `StructureError` for a structure without atoms or
-    with features that are not finite.
+    has one periodicity for all its systems). Raises `StructureError` for a structure without atoms
+    or with features that are not finite.
     """
     first = 0
     for batch in _cut(iterate_structures(structures), batch_atoms):

@@ -3,16 +3,17 @@
     Sigma = (1/N) sum x x^T - mu mu^T + eps 1,   S_glob = sum_species ln det Sigma
 
 Rows are raw features, not whitened. With one species, or with `species_blocks=False`, this is the
-definition of Wang, Rao & Zhu, arXiv:2605.20384 (2026), after Subramanyam & Perez, npj Comput. Mater.
-11, 218 (2025). A species without rows has Sigma = eps 1.
+definition of Wang, Rao & Zhu, arXiv:2605.20384 (2026), after Subramanyam & Perez, npj Comput.
+Mater. 11, 218 (2025). A species without rows has Sigma = eps 1.
 
 Sigma of the dataset D with a configuration c is a change of low rank. With the scatter of D
 diagonalised once, C = V diag(l) V^T, N' = N + n and rows y = (x - mu) V of c,
 
-    N' Sigma' = V [diag(l + N' eps) + U^T U] V^T,   U = (1 - b 1 1^T) y,   b = (1 - sqrt(N/N')) / n,
+    N' Sigma' = V [diag(l + N' eps) + U^T U] V^T,
+    U = (1 - b 1 1^T) y,   b = (1 - sqrt(N/N')) / n,
 
-where b is chosen so that (1 - b 1 1^T)^2 = 1 - 1 1^T / N', the centring on the new mean. This costs
-O(n d^2 + n^2 d) per configuration and never forms Sigma'.
+where b is chosen so that (1 - b 1 1^T)^2 = 1 - 1 1^T / N', the centring on the new mean. This
+costs O(n d^2 + n^2 d) per configuration and never forms Sigma'.
 """
 
 import math
@@ -64,9 +65,9 @@ class Spectrum:
         count: Int[Tensor, " systems"],
         epsilon: float,
     ) -> "Update":
-        """Write Sigma' of every system by its U, from rows y = (x - mu) V; y beyond `count` is zero."""
+        """Sigma' of every system from rows y = (x - mu) V, which are zero beyond `count`."""
         added = count.to(torch.float64)
-        # A system without this species, in a dataset without it: any total will do, it has no rows.
+        # Where neither the system nor the dataset has this species, any total but 0 will do.
         total = (added + self.count).clamp_min(1.0)
         centring = (1.0 - (self.count / total).sqrt()) / added.clamp_min(1.0)
         # Padding is zero in y, but the centring would fill it: its rows are cut out again.
@@ -95,7 +96,7 @@ class Spectrum:
 
 @dataclass(frozen=True)
 class Update:
-    """Low-rank updates: ln det Sigma' = sum(ln eigenvalues) + ln det(1 + W W^T) = diagonal + ..."""
+    """Low-rank updates: ln det Sigma' = diagonal + ln det(1 + W W^T)."""
 
     diagonal: Float[Tensor, " systems"]
     W: Float[Tensor, "systems rows features"]
@@ -109,9 +110,9 @@ def dataset_entropy(moments: SpeciesMoments, epsilon: float) -> float:
 
 
 def total_gain(moments: SpeciesMoments, epsilon: float) -> float:
-    """S_glob of a dataset above that of an empty one, sum_species ln det(Sigma / eps): the sum of all gains.
+    """S_glob above that of an empty dataset, sum_species ln det(Sigma / eps): the sum of gains.
 
-    Counted like this a species without rows adds 0, whether the dataset is ever going to hold it or not.
+    A species without rows adds 0, so the sum does not depend on which species are still to come.
     """
     features = sum(len(moments[number].total) for number in moments.species)
     return dataset_entropy(moments, epsilon) - features * math.log(epsilon)

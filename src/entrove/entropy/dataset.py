@@ -1,4 +1,4 @@
-"""The dataset as an entropy sees it: what has been added, and what a new structure would add."""
+"""The growing dataset: statistics of what was added, and what a new structure would add."""
 
 import logging
 from collections import Counter
@@ -38,13 +38,22 @@ logger = logging.getLogger(__name__)
 class EntropyDataset:
     """Statistics of the features of a growing dataset, with gains, removal, merge and a file.
 
-    entropy "information" (default): whitened information gain, never negative, in nats. "paper":
-    ln det of the normalised covariance, see `entrove.entropy.covariance`. The other settings are those
-    of `EntropyConfig`; `SelectionError` says which of them cannot be used. `mode` is "per_atom" or
-    "per_config"; `features` turns atoms into features, by default Gaussian-overlap fingerprints.
-    Structures themselves are not kept, only their content hashes.
+    entropy
+        "information": whitened information gain, never negative. "paper": ln det of the normalised
+        covariance, see `entrove.entropy.covariance`. Both in nats.
+    mode
+        "per_atom" (a row is the features of an atom) or "per_config" (their mean over the atoms of
+        one species in a configuration).
+    features
+        Turns atoms into features; Gaussian overlap fingerprints by default.
+    epsilon, ridge, scale_floor, species_blocks
+        See `EntropyConfig`.
+    batch_atoms
+        Atoms whose features are evaluated at once.
 
-    Information gain needs `calibrate` with structures of an unbiased run, before anything is added.
+    "information" needs `calibrate` with structures of an unbiased run, before anything is added.
+    Structures themselves are not kept, only their content hashes. Raises `SelectionError` when a
+    setting is out of range, or for an entropy without a dataset ("local").
     """
 
     def __init__(
@@ -61,8 +70,9 @@ class EntropyDataset:
     ) -> None:
         if entropy not in ("information", "paper"):
             raise SelectionError(
-                f"entropy={entropy!r} knows no dataset; allowed here are 'information' and 'paper' "
-                "(use entrove.entropy.local.LocalEntropy for the bias of one configuration)"
+                f"entropy={entropy!r} has no dataset; allowed here are 'information' and "
+                "'paper' (use entrove.entropy.local.LocalEntropy for the bias of one "
+                "configuration)"
             )
         try:
             self.config = EntropyConfig(
@@ -125,9 +135,10 @@ class EntropyDataset:
     def calibrate(self, structures: StructureSource) -> None:
         """Take mean and scale of the features of each species from an unbiased reference run.
 
-        Does nothing for "paper", which uses raw features. In a dataset with members only species that
-        are new are calibrated: the rows of the others were whitened already. Raises `SelectionError`, and
-        changes nothing, when there is nothing to calibrate or nothing left to.
+        Does nothing for "paper", which uses raw features. In a dataset with members only species
+        that are new are calibrated: the rows of the others were whitened already. Raises
+        `SelectionError`, and changes nothing, when no structure is given, or when every species is
+        calibrated already.
         """
         if self.config.kind == "paper":
             return
@@ -149,26 +160,29 @@ class EntropyDataset:
     def add(self, structures: StructureSource) -> None:
         """Add structures, streamed. All are added, or none if one of them cannot be used.
 
-        For "information", species without a calibration are calibrated on all that is added, with a
-        warning; structures that contain them are held in memory. A structure that is added twice counts twice.
+        For "information", species without a calibration are calibrated on all that is added, with
+        a warning; structures that contain them are held in memory. A structure that is added twice
+        counts twice.
         """
         whitening, added, members = self._whitening, SpeciesMoments(), Counter[str]()
-        waiting: list[FeatureBatch] = []
+        uncalibrated: list[FeatureBatch] = []
         for batch in self._evaluate(structures):
             if self._uncalibrated(batch):
-                waiting.append(batch)
+                uncalibrated.append(batch)
             else:
                 added = added + SpeciesMoments.of(self.rows(batch))
             members.update(content_hash(atoms) for atoms in batch.structures)
-        if waiting:
-            missing = sorted({number for batch in waiting for number in self._uncalibrated(batch)})
+        if uncalibrated:
+            missing = sorted(
+                {number for batch in uncalibrated for number in self._uncalibrated(batch)}
+            )
             logger.warning(
-                "No calibration for %s: taking mean and scale from the structures that are added now. "
-                "Call calibrate() with structures of an unbiased run first.",
+                "No calibration for %s: taking mean and scale from the structures that are added "
+                "now. Call calibrate() with structures of an unbiased run first.",
                 ", ".join(species_label(number) for number in missing),
             )
-            whitening = self._learned(whitening, self._raw_moments(waiting))
-            for batch in waiting:
+            whitening = self._learned(whitening, self._raw_moments(uncalibrated))
+            for batch in uncalibrated:
                 added = added + SpeciesMoments.of(_whitened(self.raw_rows(batch), whitening))
         self._whitening, self._moments = whitening, self._moments + added
         self._members += members
@@ -177,9 +191,10 @@ class EntropyDataset:
     def remove(self, structures: StructureSource) -> None:
         """Take structures out again, exactly as they were added. All are taken out, or none.
 
-        What is subtracted are the rows of these structures, so they must have the bits that were added: a file
-        of eight decimals between adding and removing leaves the difference behind. Raises `SelectionError`
-        for a structure that is not in the dataset, or whose rows cannot be those that were added.
+        The rows of these structures are subtracted, so their coordinates must be those that were
+        added to the last bit: a file of eight decimals in between leaves the difference in the
+        statistics. Raises `SelectionError` for a structure that is not in the dataset, or whose
+        rows cannot be those that were added.
         """
         removed, members = SpeciesMoments(), Counter[str]()
         for batch in self._evaluate(structures):
@@ -188,8 +203,9 @@ class EntropyDataset:
                 members[content_hash(atoms)] += 1
                 if members[content_hash(atoms)] > self._members[content_hash(atoms)]:
                     raise SelectionError(
-                        f"{atoms.get_chemical_formula()} (hash {content_hash(atoms)}) is not in the "
-                        "dataset, or not as often as it was to be removed; remove only what was added"
+                        f"{atoms.get_chemical_formula()} (hash {content_hash(atoms)}) is not in "
+                        "the dataset, or not as often as it was to be removed; remove only what "
+                        "was added"
                     )
         rest = self._moments - removed
         for number in removed.species:
@@ -211,7 +227,8 @@ class EntropyDataset:
             )
         if not self._whitening.agrees_with(other._whitening):
             raise SelectionError(
-                "datasets with different calibrations cannot be merged; calibrate both on the same structures"
+                "datasets with different calibrations cannot be merged; calibrate both on the "
+                "same structures"
             )
         self._whitening = self._whitening.extended(other._whitening)
         self._moments = self._moments + other._moments
@@ -231,10 +248,10 @@ class EntropyDataset:
         return np.concatenate(gains) if gains else np.zeros(0)
 
     def bias(self) -> Bias:
-        """What drives walkers away from the dataset as it is now; later additions do not change it.
+        """The dataset's features and its entropy as it is now, to bias walkers with.
 
-        It holds the dataset's features and its entropy, whose `value_and_gradient` and `gains` take
-        `AtomFeatures`.
+        Later additions do not change it. `bias().entropy` is a function of `AtomFeatures`, with
+        `value_and_gradient` and `gains`.
         """
         return Bias(self.features, self._frozen())
 
@@ -261,10 +278,10 @@ class EntropyDataset:
         return self._functional
 
     def entropy(self) -> float:
-        """Entropy of the whole dataset above that of an empty one, in nats: the sum of the gains as it grew.
+        """Entropy above that of an empty dataset, in nats: the sum of the gains as it grew.
 
-        "information": 1/2 sum ln det(M / lambda). "paper": sum ln det(Sigma / eps), which is S_glob less
-        features x ln eps for every species.
+        "information": 1/2 sum ln det(M / lambda). "paper": sum ln det(Sigma / eps), which is
+        S_glob less features x ln eps for every species.
         """
         if self.config.kind == "information":
             return total_information(self._moments, self.config.ridge)
@@ -299,9 +316,9 @@ class EntropyDataset:
     def load(cls, path: str | Path, features: FeatureMap | None = None) -> "EntropyDataset":
         """Read a dataset back.
 
-        `features` must describe itself as the feature map did that the dataset was made with; Gaussian
-        overlap fingerprints are rebuilt from the file when it is left out. Raises `SelectionError` when
-        features differ, or when the file is damaged or of another schema.
+        `features` must have the description of the feature map that the dataset was made with;
+        when it is left out, Gaussian overlap fingerprints are rebuilt from the file. Raises
+        `SelectionError` when features differ, or when the file is damaged or of another schema.
         """
         stored = read_dataset(path)
         if features is None:
@@ -362,22 +379,23 @@ class EntropyDataset:
             return
         number = min(missing)
         owner = batch.system_idx[batch.numbers == number] if number != SHARED else batch.system_idx
-        reason = self._whitening.reason_for_lacking(number)
+        reason = self._whitening.describe_missing(number)
         raise SelectionError(f"{batch.name(int(owner[0]))}: {reason}, or leave it out")
 
     def _check_possible(self, number: int, rest: Moments, before: Moments) -> None:
-        """Refuse statistics that no set of rows can have."""
+        """Raise `SelectionError` for statistics that no set of rows can have."""
         is_paper = self.config.kind == "paper"
         least = float(torch.linalg.eigvalsh(rest.scatter() if is_paper else rest.outer)[0])
         allowed = self.config.epsilon * rest.count if is_paper else self.config.ridge
-        # Sums of squares are rounded in proportion to themselves. Eight decimals of a position may cost a few
-        # per cent of the regularisation, which no gain notices.
+        # Sums of squares are rounded in proportion to themselves. Positions of eight decimals may
+        # shift an eigenvalue by a few per cent of the regularisation, which is below any gain.
         rounding = 100 * torch.finfo(torch.float64).eps * float(before.outer.trace())
         if least < -(0.1 * allowed + rounding):
             raise SelectionError(
-                f"the rows of {species_label(number)} that were to be removed are not those that were added "
-                f"(sum x x^T would get the eigenvalue {least:.2g}); remove the very structures that were added, "
-                "not copies that went through a file, or add what is to stay to a new dataset"
+                f"the rows of {species_label(number)} that were to be removed are not those that "
+                f"were added (sum x x^T would get the eigenvalue {least:.2g}); remove the very "
+                "structures that were added, not copies that were written to a file and read "
+                "back, or add what is to stay to a new dataset"
             )
 
 

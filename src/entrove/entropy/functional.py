@@ -1,4 +1,4 @@
-"""What every entropy offers, and `Bias`: an entropy together with the features it is a function of."""
+"""What every entropy offers, and `Bias`: an entropy together with its feature map."""
 
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -13,8 +13,8 @@ from entrove.features import AtomFeatures, FeatureMap
 class Entropy(Protocol):
     """An entropy S of each configuration of a batch, with the dataset frozen.
 
-    S is dimensionless (nats). What the bias needs is its gradient; the zero of S is each
-    definition's own, see its class.
+    S is dimensionless (nats). Its zero differs between definitions, see their classes; the bias
+    needs the gradient only.
     """
 
     def value_and_gradient(
@@ -29,7 +29,7 @@ class Entropy(Protocol):
 
 @runtime_checkable
 class GainFunctional(Entropy, Protocol):
-    """An entropy that knows a dataset, and so what each configuration would add to it."""
+    """An entropy of a dataset, which gives what each configuration would add to it."""
 
     def gains(self, batch: AtomFeatures) -> Float[Tensor, " systems"]:
         """Gain in nats of adding each configuration on its own; no gradient is formed."""
@@ -40,8 +40,8 @@ class GainFunctional(Entropy, Protocol):
 class Bias:
     """What a system is biased by: an entropy, and the feature map that it is a function of.
 
-    `EntropyDataset.bias()` makes it from what the dataset knows, so the two always belong together. Only
-    an entropy without a dataset is combined with features by hand::
+    `EntropyDataset.bias()` makes it, so that the two always belong together. Only an entropy
+    without a dataset is combined with features by hand::
 
         Bias(GaussianOverlap(), LocalEntropy())
     """

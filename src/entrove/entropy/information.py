@@ -50,19 +50,20 @@ def _eigh_above(
 ) -> tuple[Float[Tensor, " features"], Float[Tensor, "features features"]]:
     """Eigenvalues of M, raised to the ridge, and its eigenvectors.
 
-    No eigenvalue of M is below the ridge, but rows of 1e8 leave rounding above it, and Cholesky fails.
+    No eigenvalue of M is below the ridge, but rows of 1e8 leave rounding above it, and Cholesky
+    fails.
     """
     if not bool(M.isfinite().all()):
         raise SelectionError(
-            "the statistics of the dataset are not finite: features are too far from their calibration; "
-            "calibrate on a thermal run, and look for collapsed structures"
+            "the statistics of the dataset are not finite: features are too far from their "
+            "calibration; calibrate on a thermal run, and look for collapsed structures"
         )
     values, vectors = torch.linalg.eigh(M)
     return values.clamp_min(ridge), vectors
 
 
 def total_information(moments: SpeciesMoments, ridge: float) -> float:
-    """1/2 sum_species ln det(M / lambda) in nats: what all rows together have told."""
+    """1/2 sum_species ln det(M / lambda) in nats: the information in all rows."""
     total = 0.0
     for number in moments.species:
         M = regularised(moments[number], ridge)

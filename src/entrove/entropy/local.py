@@ -8,11 +8,11 @@ J. Chem. Phys. 153, 094110 (2020).
 
 Two smoothings make the bias force finite and continuous everywhere:
 
-- every distance is floored, d_ij = sqrt(|x_i - x_j|^2 + d0^2). Without it the force diverges as 1/d
-  in ordered crystals; with it no pair pulls harder than |dS/dx| <= 1/d0, and in a perfect crystal
-  the force is zero by symmetry;
-- the minimum is soft, d_i = (sum_j d_ij^-p)^(-1/p). It is never above the hard minimum and at
-  most a factor (n_s - 1)^(1/p) below it, has no scale of its own, and does not jump when the nearest
+- every distance is floored, d_ij = sqrt(|x_i - x_j|^2 + d0^2). Without it the force diverges as
+  1/d in ordered crystals; with it every pair contributes at most |dS/dx| = 1/d0, and in a perfect
+  crystal the force is zero by symmetry;
+- the minimum is soft, d_i = (sum_j d_ij^-p)^(-1/p). It is never above the hard minimum and at most
+  a factor (n_s - 1)^(1/p) below it, has no scale of its own, and does not jump when the nearest
   neighbour changes.
 """
 
@@ -25,7 +25,7 @@ from entrove.features import AtomFeatures
 
 
 class LocalEntropy:
-    """S_loc of each configuration of a batch; it knows no dataset.
+    """S_loc of each configuration of a batch, without a dataset.
 
     `distance_floor` is d0 in feature units, `neighbour_power` is p.
     """
@@ -43,7 +43,7 @@ class LocalEntropy:
         atoms = torch.bincount(batch.system_idx, minlength=batch.n_systems).to(torch.float64)
         for block in split_rows(batch, "per_atom"):
             x = block.pad(block.values)
-            # Relative to one of the atoms, so that rounding acts on differences, not on the features.
+            # Relative to one of the atoms, so that rounding acts on differences of features.
             x = x - x[:, :1]
             pairs = _pairs(block.count, x.shape[1])
             squared = _squared_distances(x) + self._floor_squared

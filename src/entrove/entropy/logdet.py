@@ -1,12 +1,13 @@
 """ln det(1 + W W^T) of many small matrices W at once, with its gradient.
 
-The determinant lemma allows either side, det(1_rows + W W^T) = det(1_features + W^T W); the smaller
-one is factorised, so a configuration costs O(rows features min(rows, features)) and never a fresh
-determinant of the whole dataset. Rows of zeros change nothing, which is what padding needs.
+The determinant lemma allows either side, det(1_rows + W W^T) = det(1_features + W^T W); the
+smaller one is factorised, so a configuration costs O(rows features min(rows, features)) and never
+a fresh determinant of the whole dataset. Rows of zeros change nothing, which is what padding
+needs.
 
-Equal rows, as those of a perfect crystal, give 1 + g 1 1^T. Once g exceeds 1 / eps (1e16 in float64, 1e7 in
-float32) the 1 is rounded away and Cholesky fails; the singular values of W in float64, whose rounding is not
-squared, then give the same number: ln det = sum ln(1 + s^2).
+Equal rows, as those of a perfect crystal, give 1 + g 1 1^T. Once g exceeds 1 / eps (1e16 in
+float64, 1e7 in float32) the 1 is rounded away and Cholesky fails; the singular values of W in
+float64, whose rounding is not squared, then give the same number: ln det = sum ln(1 + s^2).
 """
 
 import torch
@@ -45,13 +46,13 @@ def log_det_one_plus_with_gradient(
 def _factor(
     W: Float[Tensor, "systems rows features"],
 ) -> tuple[Float[Tensor, "systems side side"], Bool[Tensor, " systems"] | None]:
-    """Cholesky factor of the smaller side, and which finite systems could not be factorised, if any."""
+    """Cholesky factor of the smaller side, and which finite systems have none, if any."""
     gram = W @ W.mT if W.shape[1] <= W.shape[2] else W.mT @ W
     gram.diagonal(dim1=-2, dim2=-1).add_(1.0)
     factor, info = torch.linalg.cholesky_ex(gram)
     if not bool(info.any()):
         return factor, None
-    # Features that are not finite stay NaN, which the walkers' guards and the selection look for.
+    # Features that are not finite give NaN, which the walkers' guards and the selection detect.
     finite = W.isfinite().all(-1).all(-1)
     factor[(info != 0) & ~finite] = torch.nan
     return factor, (info != 0) & finite

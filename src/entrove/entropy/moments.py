@@ -1,7 +1,7 @@
 """Count, sum and sum of outer products of feature rows: all that a dataset has to remember.
 
-Memory is O(features^2) per species whatever the number of rows, and adding, removing and merging are
-sums. float64 throughout.
+Memory is O(features^2) per species whatever the number of rows, and adding, removing and merging
+are sums. float64 throughout.
 """
 
 from collections.abc import Iterable
@@ -73,7 +73,7 @@ class Moments:
 
 
 class SpeciesMoments:
-    """Moments per species. A value: every operation returns a new one."""
+    """Moments per species. Immutable: every operation returns a new one."""
 
     def __init__(self, by_species: dict[int, Moments] | None = None) -> None:
         self._by_species = dict(sorted((by_species or {}).items()))

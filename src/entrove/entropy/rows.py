@@ -22,8 +22,8 @@ SHARED = 0
 class SpeciesRows:
     """The rows of one species in a batch, ordered by system.
 
-    `slot` counts a row among the rows of its own system; `weight` of an atom is its share of its row
-    (1, or 1/n for the mean over n atoms).
+    `slot` counts a row among the rows of its own system; `weight` of an atom is its share of its
+    row (1, or 1/n for the mean over n atoms).
     """
 
     number: int
@@ -62,8 +62,8 @@ def split_rows(
     in its block. Without `species_blocks` all atoms form one block, with the key `SHARED`.
     """
     if not species_blocks:
-        everyone = torch.arange(len(batch.numbers), device=batch.values.device)
-        return [_rows_of(SHARED, everyone, batch, mode)]
+        all_atoms = torch.arange(len(batch.numbers), device=batch.values.device)
+        return [_rows_of(SHARED, all_atoms, batch, mode)]
     numbers: list[int] = torch.unique(batch.numbers).tolist()
     return [
         _rows_of(number, torch.nonzero(batch.numbers == number).squeeze(1), batch, mode)

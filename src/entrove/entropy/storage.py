@@ -27,7 +27,7 @@ Arrays = dict[str, Shaped[np.ndarray, "..."]]
 
 @dataclass(frozen=True)
 class StoredDataset:
-    """All that a dataset is: settings, what its feature map says of itself, and statistics."""
+    """All that a dataset is: settings, the description of its feature map, and statistics."""
 
     config: EntropyConfig
     features: dict[str, Any]
@@ -59,7 +59,7 @@ def write_dataset(path: str | Path, stored: StoredDataset) -> None:
         "config": stored.config.model_dump(),
         "features": stored.features,
     }
-    # A handle of our own: NumPy would add an ending to the name of the unfinished file.
+    # Into a handle: NumPy would add ".npz" to the name of the unfinished file.
     with replacing(path) as unfinished, unfinished.open("wb") as handle:
         np.savez(handle, allow_pickle=False, header=np.array(json.dumps(header)), **arrays)
 
@@ -67,7 +67,8 @@ def write_dataset(path: str | Path, stored: StoredDataset) -> None:
 def read_dataset(path: str | Path) -> StoredDataset:
     """Read a dataset back.
 
-    Raises `SelectionError` when the file is missing, is something else, is damaged, or has another schema.
+    Raises `SelectionError` when the file is missing, damaged, no entropy dataset, or of another
+    schema.
     """
     header, arrays = _read_archive(Path(path))
 
@@ -98,7 +99,7 @@ def _read_archive(path: Path) -> tuple[dict[str, Any], Arrays]:
     if not path.is_file():
         raise SelectionError(f"{path}: no such file; check the path of the saved entropy dataset")
     try:
-        # A handle of our own: NumPy leaves its open when the file turns out to be damaged.
+        # From a handle: NumPy leaves a file that it opened itself open when it is damaged.
         with path.open("rb") as handle:
             archive = np.load(handle, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):
@@ -123,7 +124,7 @@ def _read_archive(path: Path) -> tuple[dict[str, Any], Arrays]:
 
 
 def fingerprints_from(description: dict[str, Any]) -> GaussianOverlap:
-    """Rebuild Gaussian overlap fingerprints from what they said of themselves.
+    """Rebuild Gaussian overlap fingerprints from their description.
 
     Raises `SelectionError` for features of another kind.
     """

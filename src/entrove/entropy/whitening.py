@@ -1,27 +1,27 @@
 """Frozen mean and scale of the features of each species, from an unbiased reference run.
 
-Whitened features are z = (x - mean) / scale. Mean and scale are taken once, before the dataset grows,
-and recorded: were they to follow the dataset, old gains would change with every addition, and the
-gain would be neither monotone nor submodular.
+Whitened features are z = (x - mean) / scale. Mean and scale are taken once, before the dataset
+grows, and recorded: were they to follow the dataset, old gains would change with every addition,
+and the gain would be neither monotone nor submodular.
 
-How features that hardly vary are treated. The scale of feature k is sqrt(variance_k + floor^2), where
-floor is `scale_floor` times the root mean square over the features of their standard deviations. A plain
-1/std would blow the rounding noise of a feature that is constant in the reference run up to unit
-size, and the gain would chase it. With the floor, a feature whose spread is below the floor is
-merely shrunk in proportion: it stays far below the ridge until it moves by about the floor, and from
-there on it counts, smoothly. The sum in quadrature, instead of a maximum, keeps the scale a smooth
-function of the reference run.
+How features that hardly vary are treated. The scale of feature k is sqrt(variance_k + floor^2),
+where floor is `scale_floor` times the root mean square over the features of their standard
+deviations. A plain 1/std would amplify the rounding noise of a feature that is constant in the
+reference run to unit size, and the gain would follow that noise. With the floor, a feature whose
+spread is below the floor is shrunk in proportion: it stays far below the ridge until it moves by
+about the floor, and contributes smoothly beyond that. The sum in quadrature, instead of a maximum,
+keeps the scale a smooth function of the reference run.
 
-Features that are padding (zero in the whole reference run, since no sphere was full) are the extreme
-case: mean 0, scale = floor. They stay exactly 0, and so add exactly nothing, until a denser
-configuration fills them. Then they count, but no more than the smallest genuine features do: the standard
-deviations of the eigenvalues of rattled silicon span a factor of 300, from 3e-2 to 1e-4 with 7e-3 root
-mean square, so the default floor of 1 % (7e-5) lies just below the smallest genuine feature, and 70 times
-above the rounding of float32 fingerprints.
+Features that are padding (zero in the whole reference run, since no sphere was full) are the
+extreme case: mean 0, scale = floor. They stay exactly 0, and add exactly nothing, until a denser
+configuration fills them. Then they contribute no more than the smallest genuine features do: the
+standard deviations of the eigenvalues of rattled silicon span a factor of 300, from 3e-2 to 1e-4
+with 7e-3 root mean square, so the default floor of 1 % (7e-5) lies just below the smallest genuine
+feature, and 70 times above the rounding of float32 fingerprints.
 
-If the reference run has next to no spread (a perfect crystal, or a relaxed one with the noise of its
-optimiser), there is no scale to learn: `DEGENERATE_SPREAD` of the root mean square feature is taken for
-all features, with a warning.
+If the reference run has next to no spread (a perfect crystal, or a relaxed one with the noise of
+its optimiser), there is no scale to learn: `DEGENERATE_SPREAD` of the root mean square feature is
+taken for all features, with a warning.
 """
 
 import logging
@@ -44,10 +44,10 @@ DEGENERATE_SPREAD = 0.05
 LEAST_SPREAD = 1e-4
 """Spread below this fraction of the root mean square feature is no thermal motion.
 
-In silicon it is that of random displacements of 3e-4 A (rows of atoms) or 1.4e-3 A (means of eight atoms); at
-1 K thermal ones are 4e-3 A. As a scale it would make a change of a feature by its own size, which a strain brings
-about, a row of 1 / (scale_floor * 1e-4) = 1e6, whose square outgrows lambda = 0.1 by the 13 digits that
-float64 can keep apart. And float32 features have noise of 1e-6.
+In silicon it is that of random displacements of 3e-4 A (rows of atoms) or 1.4e-3 A (means of eight
+atoms); at 1 K thermal ones are 4e-3 A. As a scale it would make a change of a feature by its own
+size, which a strain brings about, a row of 1 / (scale_floor * 1e-4) = 1e6, whose square outgrows
+lambda = 0.1 by the 13 digits that float64 can keep apart. And float32 features have noise of 1e-6.
 """
 
 
@@ -66,8 +66,9 @@ class Scaling:
         magnitude = (moments.outer.diagonal().mean() / max(moments.count, 1)).sqrt()
         if float(spread) <= LEAST_SPREAD * float(magnitude):
             logger.warning(
-                "The reference structures show one environment only for %s (spread %.1g of the features); all "
-                "features get the scale %.3g. Calibrate on a short unbiased run instead.",
+                "The reference structures show one environment only for %s (spread %.1g of the "
+                "features); all features get the scale %.3g. Calibrate on a short unbiased run "
+                "instead.",
                 label,
                 float(spread / magnitude) if magnitude > 0 else 0.0,
                 DEGENERATE_SPREAD * float(magnitude) or 1.0,
@@ -89,7 +90,7 @@ class Scaling:
 
 
 class Whitening:
-    """The scaling of every calibrated species. A value: extending it returns a new one."""
+    """The scaling of every calibrated species. Immutable: extending it returns a new one."""
 
     def __init__(self, by_species: Mapping[int, Scaling] | None = None) -> None:
         self._by_species = dict(sorted((by_species or {}).items()))
@@ -107,11 +108,11 @@ class Whitening:
     def __getitem__(self, number: int) -> Scaling:
         """Scaling of a species; raises `SelectionError` when it was never calibrated."""
         if number not in self._by_species:
-            raise SelectionError(self.reason_for_lacking(number))
+            raise SelectionError(self.describe_missing(number))
         return self._by_species[number]
 
-    def reason_for_lacking(self, number: int) -> str:
-        """What to tell somebody who asks for a species that was never calibrated."""
+    def describe_missing(self, number: int) -> str:
+        """Why there is no scaling for a species, which are known, and what to do: for messages."""
         known = ", ".join(species_label(n) for n in self._by_species) or "none"
         return (
             f"{species_label(number)} has no calibration (calibrated: {known}); "
@@ -128,7 +129,7 @@ class Whitening:
         return Whitening({**other._by_species, **self._by_species})
 
     def learn(self, raw: SpeciesMoments, scale_floor: float) -> "Whitening":
-        """Add the species that are unknown so far, from statistics of rows that are not whitened."""
+        """Add the species that are unknown so far, from statistics of raw rows."""
         new = {number: raw[number] for number in raw.species if number not in self}
         return self.extended(Whitening.of(SpeciesMoments(new), scale_floor))
 

@@ -18,8 +18,8 @@ class FingerprintConfig(Settings):
     length: PositiveInt | Literal["auto"] = Field(
         default=50,
         description=(
-            "Number of eigenvalues kept per atom, largest first, padded with zeros; 'auto' takes what the "
-            "densest of the given structures needs, plus a tenth."
+            "Number of eigenvalues kept per atom, largest first, padded with zeros; 'auto' takes "
+            "what the densest of the given structures needs, plus 10 %."
         ),
     )
     orbitals: Literal["s", "sp"] = Field(
@@ -28,7 +28,8 @@ class FingerprintConfig(Settings):
     radii_A: dict[str, float] | None = Field(
         default=None,
         description=(
-            "Gaussian width by chemical symbol, in Angstrom; overrides the default table of covalent radii."
+            "Gaussian width by chemical symbol, in Angstrom; overrides the default table of "
+            "covalent radii."
         ),
     )
     dtype: Literal["float64", "float32"] = Field(

@@ -1,4 +1,4 @@
-"""`entrove.fingerprint`: fingerprints of a list of structures as arrays."""
+"""Fingerprints of a list of structures as arrays, and their gradients: `entrove.fingerprint`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -35,7 +35,10 @@ class Fingerprints:
     def pull_back(self, gradient: Float[np.ndarray, "atoms features"]) -> StructureGradient:
         """Turn g = dL/dvalues into dL/dr and dL/d(symmetric strain) of every structure.
 
-        Raises `ConfigError` when `gradient` has not the shape of `values`.
+        gradient
+            (atoms, features), in u per unit of a feature, for an L in any unit u.
+
+        Raises `ConfigError` when `gradient` does not have the shape of `values`.
         """
         gradient = np.asarray(gradient)
         if gradient.shape != self.values.shape:
@@ -64,13 +67,30 @@ def fingerprint(
 ) -> Fingerprints:
     """Gaussian-overlap fingerprints of every atom of every structure.
 
-    `values` has one row per atom, the largest eigenvalue first; `length="auto"` fits the densest of
-    the structures. `radii_A` maps symbols to Gaussian widths; without it the default table of
-    covalent radii is used (`entrove.fingerprints.radii`). `orbitals` is "s" or "sp", `dtype` "float64" or
-    "float32" (values good to about 1e-6, gradients to 3e-3), `device` any torch device.
+    structures
+        One structure or a list; their periodicity may differ.
+    cutoff_A
+        Radius of an atom's sphere in Angstrom.
+    length
+        Number of eigenvalues per atom, padded with zeros; "auto" fits the densest structure.
+    orbitals
+        "s" or "sp" (s, p_x, p_y, p_z).
+    radii_A
+        Gaussian width by chemical symbol in Angstrom, for the elements whose default, a covalent
+        radius (`entrove.fingerprints.radii`), is to be replaced.
+    dtype
+        "float64" or "float32" (values good to about 1e-6, gradients to 3e-3).
+    device
+        Any torch device.
+
+    Returns `Fingerprints`: `values` (atoms, length) with one row per atom in the order of the
+    list, the largest eigenvalue first, and `pull_back` for gradients.
 
     Raises `StructureError` for an empty list or structure, two atoms at one place, or a flat cell;
     `ConfigError` for an argument that is out of range or an element without a width.
+
+    Ref: Sadeghi et al., J. Chem. Phys. 139, 184118 (2013); Zhu et al., J. Chem. Phys. 144, 034203
+    (2016).
 
     >>> from ase.build import bulk
     >>> fingerprint([bulk("Si")]).values.shape

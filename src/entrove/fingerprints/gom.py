@@ -1,9 +1,9 @@
 """Gaussian overlap matrix (GOM) fingerprints of every atom of a batch, and their pull-back.
 
-Atoms are sorted by the size of their spheres and cut into chunks that fit the cache (CPU) or a fixed
-share of memory (GPU); a chunk is padded to its largest sphere. Eigenvectors of a chunk are kept for the
-pull-back while all of them fit `STORED_BYTES`; beyond that the pull-back solves the chunk again. So memory
-stays O(atoms) with a small, known constant.
+Atoms are sorted by the size of their spheres and cut into chunks that fit the cache (CPU) or a
+fixed share of memory (GPU); a chunk is padded to its largest sphere. Eigenvectors of a chunk are
+kept for the pull-back while all of them fit `STORED_BYTES`; beyond that the pull-back solves the
+chunk again. So memory stays O(atoms) with a small, known constant.
 
 Ref: Zhu et al., J. Chem. Phys. 144, 034203 (2016).
 """
@@ -66,7 +66,7 @@ class GaussianOverlap:
         }
 
     def evaluate(self, state: SimState, *, pull_back: bool = True) -> "GaussianOverlapFeatures":
-        """Fingerprints of every atom of a batch.
+        """Compute the fingerprints of every atom of a batch.
 
         Raises `StructureError` for two atoms at one place, positions that are not finite or a flat
         cell, and `ConfigError` for an element without a width.
@@ -115,8 +115,8 @@ class GaussianOverlapFeatures:
     def pull_back(self, gradient: Float[Tensor, "atoms features"]) -> PullBack:
         """dL/dr and dL/d(strain) of any function L of the fingerprints, from g = dL/dvalues.
 
-        dL = sum over atoms of tr(V diag(g) V^T dA), with g averaged over clusters of equal eigenvalues.
-        Raises `RuntimeError` after `evaluate(..., pull_back=False)`.
+        dL = sum over atoms of tr(V diag(g) V^T dA), with g averaged over clusters of equal
+        eigenvalues. Raises `RuntimeError` after `evaluate(..., pull_back=False)`.
         """
         if self._solutions is None:
             raise RuntimeError("these fingerprints were evaluated with pull_back=False")
@@ -174,7 +174,7 @@ class _Batch:
         near, atoms = self.neighbours, chunk.atoms
         slot = torch.arange(chunk.sizes[0], device=atoms.device)
         is_real = slot <= near.count[atoms][:, None]
-        if chunk.sizes[0] == 1:  # nobody has a neighbour
+        if chunk.sizes[0] == 1:  # no atom has a neighbour
             members, x = atoms[:, None], self.widths.new_zeros(len(atoms), 1, 3)
         else:
             is_neighbour = is_real & (slot > 0)

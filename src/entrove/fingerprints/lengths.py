@@ -10,15 +10,15 @@ from entrove.fingerprints.config import FingerprintConfig
 from entrove.fingerprints.neighbours import find_neighbours
 
 MARGIN = 1.1
-"""Room for spheres that get denser than any given structure during dynamics."""
+"""Allowance for spheres that get denser during dynamics than in any given structure."""
 
 
 def resolve_length(config: FingerprintConfig, structures: Sequence[Atoms]) -> FingerprintConfig:
-    """Replace length="auto" by the size of the largest sphere among the structures, plus a tenth.
+    """Replace length="auto" by the size of the largest sphere among the structures, plus 10 %.
 
-    Give the densest structures of the regime (highest pressure, largest compression). A sphere that
-    outgrows the length later keeps its largest eigenvalues.
-    Raises `StructureError` when there are no structures.
+    Give the densest structures of the regime (highest pressure, largest compression). A sphere
+    that exceeds the length later keeps its largest eigenvalues. Raises `StructureError` when
+    there are no structures.
     """
     if config.length != "auto":
         return config

@@ -1,7 +1,7 @@
 """Neighbour search through linked cells: O(atoms), whole batches, any periodicity.
 
-Atoms are wrapped along periodic directions and sorted into bins about as wide as the cutoff; each atom
-meets the bins around its own, periodic images of bins included.
+Atoms are wrapped along periodic directions and sorted into bins about as wide as the cutoff; each
+atom is compared with those in the bins around its own, periodic images of bins included.
 """
 
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ class Lattices:
 
 @dataclass(frozen=True)
 class PairSearch:
-    """Directed pairs sorted by centre, and the square of the shortest distance (inf without pairs)."""
+    """Directed pairs sorted by centre, and the shortest squared distance (inf without pairs)."""
 
     neighbour: Int[Tensor, " pairs"]
     displacement: Float[Tensor, "pairs 3"]
@@ -130,8 +130,8 @@ class _Grid:
     def search_around(self, centres: Int[Tensor, " centres"]) -> PairSearch:
         """Find the neighbours of a range of atoms."""
         near, shift, count = self._bins_around(centres)
-        # Row k of `origin` is what to add to an atom of the k-th (atom, bin) to get its displacement.
-        # Components come before pairs in memory: gathers and sums are then fast.
+        # Row k of `origin` is what to add to an atom of the k-th (atom, bin) to get its
+        # displacement. Components come before pairs in memory: gathers and sums are then fast.
         translation = torch.bmm(shift.to(self.wrapped), self.lattices.cell[self.system[centres]])
         origin = (translation - self.wrapped[centres][:, None, :]).view(-1, 3).t().contiguous()
         row = torch.repeat_interleave(count)
@@ -148,7 +148,7 @@ class _Grid:
         keep = torch.nonzero(distance2 < self.cutoff_A**2).flatten()
         centre = centres[torch.div(row[keep], shift.shape[1], rounding_mode="floor")]
         neighbour, distance2 = neighbour[keep], distance2[keep]
-        # In its own bin an atom meets itself, at distance zero exactly.
+        # An atom finds itself in its own bin, at distance zero exactly.
         other = torch.nonzero((neighbour != centre) | (distance2 > 0)).flatten()
         return PairSearch(
             neighbour=neighbour[other],
@@ -160,7 +160,7 @@ class _Grid:
     def _bins_around(
         self, centres: Int[Tensor, " centres"]
     ) -> tuple[Int[Tensor, " visits"], Int[Tensor, "centres steps 3"], Int[Tensor, " visits"]]:
-        """Bins that each of some atoms visits, the lattice vectors crossed on the way, and atoms in them."""
+        """Bins around each atom, the lattice vectors crossed to reach them, and atoms in them."""
         system = self.system[centres]
         steps = torch.cartesian_prod(
             *[torch.arange(-n, n + 1, device=system.device) for n in self.rings]

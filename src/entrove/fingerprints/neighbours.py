@@ -1,6 +1,7 @@
 """All neighbours closer than a cutoff, for a whole batch at once.
 
-There is no smallest cell: where the cutoff reaches beyond the next image, more images are visited.
+There is no smallest cell: where the cutoff reaches beyond the next image, more images are
+included.
 Two searches give the same pairs: few atoms are compared all with all (this file), many go through
 linked cells (`linked_cells`), which costs O(atoms). Both are vectorised torch, on any device.
 """
@@ -18,10 +19,10 @@ from entrove.errors import StructureError
 from entrove.fingerprints.linked_cells import Lattices, PairSearch, search_linked_cells
 
 COINCIDENCE_A = 1e-4
-"""Atoms closer than this are taken for one atom that was given twice."""
+"""Atoms closer than this are taken for the same atom given twice."""
 
 MAX_DENSE_PAIRS = 2**17
-"""Up to this number of pairs and images, comparing all with all is faster than sorting into bins."""
+"""Up to this number of pairs and images, comparing all with all is faster than linked cells."""
 
 MAX_REACH = 100.0
 """Images of a cell to either side within the cutoff; a cell flatter than that is a mistake."""
@@ -29,7 +30,7 @@ MAX_REACH = 100.0
 
 @dataclass(frozen=True)
 class Neighbours:
-    """Directed pairs, sorted by centre; an atom may meet several images of the same neighbour.
+    """Directed pairs, sorted by centre; a neighbour may occur with several of its images.
 
     `displacement` points from the centre to the neighbour's image, in Angstrom. `count` is the
     number of neighbours of each atom, `first` the row of its first pair.
@@ -68,8 +69,8 @@ def find_neighbours(state: SimState, cutoff_A: float) -> Neighbours:
 
 
 def _lattices(state: SimState, cutoff_A: float) -> Lattices:
-    """Cells with a full set of vectors, their inverses, and the cutoff in units of their thickness."""
-    # One number tells whether all are finite.
+    """Cells with three vectors, their inverses, and the cutoff in units of their thickness."""
+    # The sum is finite only if all are, and is one number to copy from the device.
     if not math.isfinite(float(state.positions.sum())):
         bad = torch.nonzero(~torch.isfinite(state.positions).all(dim=1)).flatten()[:5].tolist()
         raise StructureError(
@@ -84,11 +85,11 @@ def _lattices(state: SimState, cutoff_A: float) -> Lattices:
     if not all(periodic):
         reach = reach.where(flags, 0.0)
     largest_reach = reach.amax(dim=0).tolist()
-    if not all(one <= MAX_REACH for one in largest_reach):
+    if not all(axis_reach <= MAX_REACH for axis_reach in largest_reach):
         system = int(torch.nonzero(~(reach <= MAX_REACH).all(dim=1))[0])
         raise StructureError(
-            f"the cell of structure {system}, {given[system].tolist()}, has no volume along its periodic "
-            f"directions (pbc {periodic}); give independent vectors, or switch pbc off"
+            f"the cell of structure {system}, {given[system].tolist()}, has no volume along its "
+            f"periodic directions (pbc {periodic}); give independent vectors, or switch pbc off"
         )
     return Lattices(cell, inverse, reach, flags, tuple(largest_reach))
 
@@ -96,7 +97,7 @@ def _lattices(state: SimState, cutoff_A: float) -> Lattices:
 def _complete_cell(
     cell: Float[Tensor, "systems 3 3"], periodic: list[bool]
 ) -> Float[Tensor, "systems 3 3"]:
-    """Replace the vectors of directions that are not periodic by unit vectors normal to the others."""
+    """Replace vectors along directions that are not periodic by unit normals to the others."""
     directions = [axis for axis in range(3) if periodic[axis]]
     if not directions:
         return torch.eye(3, dtype=cell.dtype, device=cell.device).repeat(len(cell), 1, 1)
@@ -127,7 +128,8 @@ def _search_all_pairs(
     nearest = torch.bmm(difference.view(systems, 3, -1).mT, lattices.cell)
     translation = torch.matmul(_images(rings, positions.device).to(positions), lattices.cell)
     images = translation.shape[1]
-    # |x + t|^2 = x^2 + t^2 + 2 x t is good enough to see who is near, and needs no array of all vectors.
+    # |x + t|^2 = x^2 + t^2 + 2 x t is accurate enough to find neighbours and needs no array of all
+    # difference vectors.
     distance2 = (
         nearest.square().sum(dim=2)[:, :, None] + translation.square().sum(dim=2)[:, None, :]
     )

@@ -1,7 +1,8 @@
 """Damped overlap matrices of spheres, and the contraction of their derivative.
 
-A sphere holds the centre (row 0, at the origin) and its neighbours. Rows beyond its size are padding.
-With widths s_i, w_ij = s_i^2 + s_j^2, D = x_i - x_j and damping f_i = (1 - |x_i|^2 / r_c^2)^2:
+A sphere holds the centre (row 0, at the origin) and its neighbours. Rows beyond its size are
+padding. With widths s_i, w_ij = s_i^2 + s_j^2, D = x_i - x_j and damping
+f_i = (1 - |x_i|^2 / r_c^2)^2:
 
     <s_i|s_j>     = S = (2 s_i s_j / w)^(3/2) exp(-D^2 / 2w)
     <p_i|s_j>     = -sqrt(2) s_i D / w S                     (normalised p = sqrt(2) s_i dS/dx_i)
@@ -21,7 +22,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 PADDING_EIGENVALUE = -1.0
-"""On the diagonal of padding: A is positive semidefinite, so padding never mixes with real orbitals."""
+"""On the diagonal of padding. A is positive semidefinite, so padding never mixes with orbitals."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class Spheres:
 def orbital_matrix(
     spheres: Spheres, overlap: Float[Tensor, "spheres slots slots"], orbitals: str
 ) -> Float[Tensor, "spheres size size"]:
-    """A of every sphere from its s overlaps; orbitals of one atom are adjacent (s, p_x, p_y, p_z)."""
+    """A of every sphere from its s overlaps; orbitals s, p_x, p_y, p_z of an atom are adjacent."""
     matrix = overlap.clone() if orbitals == "s" else _sp_matrix(spheres, overlap)
     padding = ~spheres.is_real
     if orbitals == "sp":
@@ -101,7 +102,7 @@ def contract(
     The centre's own row is left as it is: the caller knows that all rows sum to zero.
     """
     if orbitals == "s":
-        # W : A = sum of P_ij = W_ij A_ij, and dA_ij / dx_i = -A_ij (x_i - x_j) / w at fixed damping.
+        # W : A = sum of P_ij = W_ij A_ij; at fixed damping dA_ij / dx_i = -A_ij (x_i - x_j) / w.
         inverse_w = spheres.inverse_w
         weighted = weights.mul_(overlap)
         homogeneous = torch.cat([spheres.x, torch.ones_like(spheres.x[:, :, :1])], dim=2)

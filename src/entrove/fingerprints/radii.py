@@ -2,9 +2,9 @@
 
 The default widths are the single-bond covalent radii that libfp 4.0.1, the fingerprint's reference
 implementation, uses. They were recovered from its output (eigenvalues of dimers, see
-`benchmarks/fingerprints/recover_libfp_radii.py`), so that fingerprints compare with published ones.
-libfp gives terbium, alone among the lanthanides, the placeholder 1.0; here it has the mean of its
-neighbours. Elements beyond copernicium have no entry.
+`benchmarks/fingerprints/recover_libfp_radii.py`), so that fingerprints compare with published
+ones. libfp gives terbium, alone among the lanthanides, the placeholder 1.0; here it has the mean
+of its neighbours. Elements beyond copernicium have no entry.
 """
 
 from collections.abc import Mapping

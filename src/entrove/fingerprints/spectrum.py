@@ -10,12 +10,13 @@ from torch import Tensor
 def diagonalise(
     matrices: Float[Tensor, "spheres size size"], sizes: list[int], *, vectors: bool = True
 ) -> tuple[Float[Tensor, "spheres size"], Float[Tensor, "spheres size size"] | None]:
-    """Eigenvalues of positive semidefinite matrices, largest first, and eigenvectors in columns, smallest first.
+    """Eigenvalues of positive semidefinite matrices, largest first, and eigenvectors in columns.
 
-    (Turning the vectors round, too, would cost a copy; see `outer_sum`.) `sizes` (never growing) exclude
-    padding, whose diagonal is -1: it has eigenvalue 0, the last, and eigenvectors that are zero on the real
-    orbitals, the first. On a CPU, LAPACK solves one matrix after the other,
-    so equal sizes go together and padding is left out; on a GPU the whole batch is solved at once.
+    Eigenvectors are ordered the other way round, smallest eigenvalue first: reversing them, too,
+    would cost a copy (see `outer_sum`). `sizes` (in descending order) exclude padding, whose
+    diagonal is -1: it has eigenvalue 0, the last, and eigenvectors that are zero on the real
+    orbitals, the first. On a CPU, LAPACK solves one matrix after the other, so equal sizes are
+    solved together and padding is left out; on a GPU the whole batch is solved at once.
     """
     count, size = matrices.shape[:2]
     runs = [(0, count, size)] if matrices.is_cuda else _runs(sizes)
@@ -34,7 +35,7 @@ def diagonalise(
 def outer_sum(
     weights: Float[Tensor, "spheres size"], vectors: Float[Tensor, "spheres size size"]
 ) -> Float[Tensor, "spheres size size"]:
-    """Sum of g v v^T; weights in the order of the eigenvalues, vectors as `diagonalise` returns them."""
+    """Sum of g v v^T, with eigenvalue weights g and vectors v as `diagonalise` orders them."""
     return torch.bmm(vectors * weights.flip(1)[:, None, :], vectors.mT)
 
 
@@ -60,8 +61,8 @@ def average_over_clusters(
 ) -> Float[Tensor, "spheres size"]:
     """Replace dL/d(eigenvalue) by its mean over each cluster of (nearly) equal eigenvalues.
 
-    Inside a cluster the eigenvectors are arbitrary; with equal weights tr(V diag(g) V^T dA) is not.
-    Neighbouring eigenvalues belong together when their gap is below 8 eps times the largest
+    Inside a cluster the eigenvectors are arbitrary; with equal weights tr(V diag(g) V^T dA) is
+    not. Neighbouring eigenvalues belong together when their gap is below 8 eps times the largest
     eigenvalue (what the eigensolver can resolve) plus sqrt(eps) of their own size.
     """
     eps = torch.finfo(values.dtype).eps

@@ -19,16 +19,16 @@ def gather_batch(
 ) -> SimState:
     """Put structures into one float64 batch on the device of the model.
 
-    Raises `StructureError` when there are none, when their periodicity differs (a batch has one), or
-    when `needs_volume` and a structure is not periodic in three dimensions.
+    Raises `StructureError` when there are none, when their periodicity differs (a batch has one),
+    or when `needs_volume` and a structure is not periodic in three dimensions.
     """
     if not structures:
         raise StructureError("no structure was given; a batch needs at least one")
     kinds = {tuple(bool(flag) for flag in atoms.pbc) for atoms in structures}
     if len(kinds) > 1:
         raise StructureError(
-            f"structures with different periodicity ({', '.join(map(str, sorted(kinds)))}) cannot share "
-            "a batch; give all of them the same pbc"
+            f"structures with different periodicity ({', '.join(map(str, sorted(kinds)))}) cannot "
+            "share a batch; give all of them the same pbc"
         )
     if needs_volume and not all(kinds.pop()):
         raise StructureError(
@@ -43,11 +43,14 @@ def gather_batch(
 
 
 def require_stress(model: ModelInterface, what: str, instead: str) -> None:
-    """Raise `ModelError` when `model` computes no stress, which `what` needs; `instead` is the way round."""
+    """Raise `ModelError` when `model` computes no stress, which `what` needs.
+
+    `instead` says in the message what to use without a stress.
+    """
     if not model.compute_stress:
         raise ModelError(
-            f"{what} needs the stress, which this model ({type(model).__name__}) does not compute; "
-            f"use {instead}, or a model with stress"
+            f"{what} needs the stress, which this model ({type(model).__name__}) does not "
+            f"compute; use {instead}, or a model with stress"
         )
 
 

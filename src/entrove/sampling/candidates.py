@@ -1,14 +1,14 @@
 """A candidate: a structure that a pool proposes for labelling, and where it comes from."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from ase import Atoms
 
+from entrove import provenance
 from entrove.errors import StructureError
-from entrove.provenance import PREFIX
 from entrove.structures import copy_structure, read_structures, write_structures
 
 Pool = Literal["entropy_md", "ordered", "anchors", "random_md", "validation"]
@@ -17,10 +17,10 @@ Kind = Literal["md", "relaxed", "strain", "shear", "perturbed", "random", "hot_m
 
 @dataclass(frozen=True)
 class Candidate:
-    """A structure with its provenance; what does not apply is None.
+    """A structure with its provenance; fields that do not apply are None.
 
-    `pressure_GPa` and `temperature_K` are those of the regime that made it (the target of the barostat
-    and thermostat, the pressure of the relaxation), `step` counts MD steps of its walker,
+    `pressure_GPa` and `temperature_K` are those of the regime that made it (the target of the
+    barostat and thermostat, the pressure of the relaxation), `step` counts MD steps of its walker,
     `kappa_eV` is the bias strength at that step and `bias_fraction` the fraction that an adaptive
     strength aims at.
     """
@@ -39,12 +39,12 @@ class Candidate:
     mode: str | None = None
 
     def to_atoms(self) -> Atoms:
-        """Return a copy of the structure whose `info` carries the provenance as `entrove_*` keys."""
+        """Return a copy of the structure with the provenance as `entrove_*` keys in `info`."""
         atoms = copy_structure(self.atoms)
-        for name in _provenance_names():
+        for name, (key, _) in _KEYS.items():
             value = getattr(self, name)
             if value is not None:
-                atoms.info[PREFIX + name] = value
+                atoms.info[key] = value
         return atoms
 
     @classmethod
@@ -54,25 +54,43 @@ class Candidate:
         Raises `StructureError` when a required key is missing or has an unknown value.
         """
         found: dict[str, Any] = {}
-        for name, kind in _provenance_names().items():
-            value = atoms.info.get(PREFIX + name)
+        for name, (key, kind) in _KEYS.items():
+            value = atoms.info.get(key)
             # Extended XYZ gives NumPy scalars, and reads a phase called "1" as an integer.
             found[name] = None if value is None else kind(value)
         missing = [
-            name for name in ("pool", "kind", "phase", "pressure_GPa") if found[name] is None
+            _KEYS[name][0]
+            for name in ("pool", "kind", "phase", "pressure_GPa")
+            if found[name] is None
         ]
         if missing:
             raise StructureError(
                 f"the structure {atoms.get_chemical_formula()} lacks the keys "
-                f"{', '.join(PREFIX + name for name in missing)}; "
-                "it was not written by Candidate.to_atoms"
+                f"{', '.join(missing)}; it was not written by Candidate.to_atoms"
             )
         for name, allowed in (("pool", get_args(Pool)), ("kind", get_args(Kind))):
             if found[name] not in allowed:
                 raise StructureError(
-                    f"{PREFIX}{name}={found[name]!r} is unknown; allowed are {', '.join(allowed)}"
+                    f"{_KEYS[name][0]}={found[name]!r} is unknown; "
+                    f"allowed are {', '.join(allowed)}"
                 )
         return cls(atoms=copy_structure(atoms), **found)
+
+
+_KEYS: dict[str, tuple[str, type]] = {
+    "pool": (provenance.POOL, str),
+    "kind": (provenance.KIND, str),
+    "phase": (provenance.PHASE, str),
+    "pressure_GPa": (provenance.PRESSURE, float),
+    "temperature_K": (provenance.TEMPERATURE, float),
+    "walker": (provenance.WALKER, int),
+    "step": (provenance.STEP, int),
+    "kappa_eV": (provenance.KAPPA, float),
+    "bias_fraction": (provenance.BIAS_FRACTION, float),
+    "entropy": (provenance.ENTROPY, str),
+    "mode": (provenance.MODE, str),
+}
+"""Key in `info`, and type, of every field of a `Candidate` but the structure."""
 
 
 def read_candidates(path: str | Path) -> list[Candidate]:
@@ -87,15 +105,3 @@ def read_candidates(path: str | Path) -> list[Candidate]:
 def write_candidates(path: str | Path, candidates: Sequence[Candidate]) -> None:
     """Write candidates as extended XYZ, replacing `path` in one step."""
     write_structures(path, [candidate.to_atoms() for candidate in candidates])
-
-
-def _provenance_names() -> dict[str, type]:
-    """Name every field but the structure, with the type that it has when it is not None."""
-    types: dict[str, type] = {"walker": int, "step": int}
-    for name in ("pressure_GPa", "temperature_K", "kappa_eV", "bias_fraction"):
-        types[name] = float
-    return {
-        field.name: types.get(field.name, str)
-        for field in fields(Candidate)
-        if field.name != "atoms"
-    }

@@ -1,30 +1,29 @@
-"""What a user can say about sampling."""
+"""Settings of sampling: dynamics, biases, guards, relaxation, and the pools."""
 
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from entrove.entropy.config import EntropyKind, Mode
 from entrove.settings import Settings
 
 Positive = Annotated[float, Field(gt=0)]
-EntropyName = Literal["information", "paper", "local", "none"]
-ModeName = Literal["per_atom", "per_config"]
 Ensemble = Literal["nvt", "npt"]
 Barostat = Literal["isotropic", "anisotropic"]
 
 
 class BiasSettings(Settings):
-    """One entropy that walkers are biased by, and how strongly; each strength is a walker of its own."""
+    """One entropy that walkers are biased by, and its strengths; each strength is a walker."""
 
-    entropy: EntropyName = Field(
+    entropy: EntropyKind = Field(
         default="information",
-        description="Entropy that drives the walkers; 'none' is plain MD and takes no strength.",
+        description="Entropy that biases the walkers; 'none' is plain MD and takes no strength.",
     )
-    mode: ModeName = Field(
+    mode: Mode = Field(
         default="per_atom",
         description=(
             "Fingerprint of every atom (disordered structures), or their mean (ordered phases); "
-            "of 'information' and 'paper' alone."
+            "only for 'information' and 'paper'."
         ),
     )
     kappas_eV: tuple[Positive, ...] = Field(
@@ -42,10 +41,10 @@ class BiasSettings(Settings):
     @model_validator(mode="after")
     def _strengths_fit(self) -> "BiasSettings":
         if self.entropy in ("local", "none") and self.mode != "per_atom":
-            why = "is of the atoms of one cell" if self.entropy == "local" else "drives nothing"
+            why = "compares the atoms of one cell" if self.entropy == "local" else "is no bias"
             raise ValueError(
-                f"mode '{self.mode}' has no meaning for entropy '{self.entropy}', which {why}; remove mode, "
-                "or choose entropy 'information' or 'paper'"
+                f"mode '{self.mode}' has no meaning for entropy '{self.entropy}', which {why}; "
+                "remove mode, or choose entropy 'information' or 'paper'"
             )
         given = len(self.kappas_eV) + len(self.fractions)
         if self.entropy == "none" and given:
@@ -66,7 +65,7 @@ class AdaptiveSettings(Settings):
     relaxation_steps: int = Field(
         default=20,
         ge=1,
-        description="Steps over which the running mean of the entropy gradient forgets.",
+        description="Steps over which the running mean of the entropy gradient decays.",
     )
     largest_kappa_eV: Positive = Field(
         default=200.0, description="Upper bound of an adaptive kappa, in eV."
@@ -74,15 +73,15 @@ class AdaptiveSettings(Settings):
     largest_atom_ratio: Positive = Field(
         default=4.0,
         description=(
-            "Largest bias force on one atom over the thermal force scale, and in 'npt' largest bias stress "
-            "over the thermal stress that this scale means; the bias of the whole walker is scaled "
-            "down until both hold, so that the net force stays zero."
+            "Largest bias force on one atom over the thermal force scale, and in 'npt' largest "
+            "bias stress over the thermal stress that this scale implies; the bias of the whole "
+            "walker is scaled down until both hold, so that the net force stays zero."
         ),
     )
 
 
 class GuardSettings(Settings):
-    """Limits of the physical range; a walker that leaves it is restarted, with the reason recorded."""
+    """Limits of the physical range; a walker that leaves it is restarted, with a reason."""
 
     shortest_distance: float = Field(
         default=0.6,
@@ -113,10 +112,11 @@ class GuardSettings(Settings):
     distance_every: int = Field(
         default=5,
         ge=1,
-        description="Steps between checks of the shortest distance; the other guards look at every step.",
+        description="Steps between checks of the shortest distance; the other guards check "
+        "every step.",
     )
     largest_restarts: int = Field(
-        default=10, ge=0, description="Restarts after which a walker is ended for good."
+        default=10, ge=0, description="Restarts after which a walker is ended."
     )
 
 
@@ -152,7 +152,7 @@ class AnchorSettings(Settings):
 
 
 class HoldOutSettings(Settings):
-    """The validation set: made like anchors, but elsewhere, labelled first and never trained on."""
+    """The validation set: strains and MD unlike the anchors'; labelled first, never trained on."""
 
     volume_strains: tuple[Positive, ...] = Field(
         default=(0.92, 1.08),
@@ -172,7 +172,8 @@ class HoldOutSettings(Settings):
     md_steps: int = Field(
         default=200,
         ge=0,
-        description="Steps of hot NVT MD of each phase at each pressure, after the thermalisation.",
+        description="Steps of hot NVT MD of each phase at each pressure, after the "
+        "thermalisation.",
     )
     md_snapshots: int = Field(default=2, ge=0, description="Snapshots of each of these MD runs.")
 
@@ -180,7 +181,8 @@ class HoldOutSettings(Settings):
     def _holds_something(self) -> "HoldOutSettings":
         if not (self.volume_strains or self.shears or (self.md_steps and self.md_snapshots)):
             raise ValueError(
-                "the validation set would be empty; give volume_strains, shears or md_snapshots with md_steps"
+                "the validation set would be empty; give volume_strains, shears or md_snapshots "
+                "with md_steps"
             )
         return self
 
@@ -188,8 +190,8 @@ class HoldOutSettings(Settings):
 class OrderedSettings(Settings):
     """Pool B: relaxations of perturbed seeds and random crystals towards equal environments.
 
-    Kept is what ends at its pressure, with low forces, between the volume ratios of the guards, with a space
-    group other than P1, and not as a copy.
+    A cell is kept when it ends at its pressure, with low forces, between the volume ratios of the
+    guards, with a space group other than P1, and is no copy.
     """
 
     perturbed: int = Field(
@@ -205,27 +207,29 @@ class OrderedSettings(Settings):
         default=2,
         ge=0,
         description=(
-            "Random crystals per composition and pressure, with the number of atoms of a phase of that "
-            "composition, the phases taking turns."
+            "Random crystals per composition and pressure, with the number of atoms of a phase of "
+            "that composition, the phases taking turns."
         ),
     )
     variance_weight_eV: float = Field(
         default=5.0,
         ge=0,
-        description="Energy per unit variance of same-species fingerprints, added to the model, in eV.",
+        description="Energy per unit variance of same-species fingerprints, added to the model, "
+        "in eV.",
     )
     biased_steps: int = Field(
         default=100, ge=0, description="Relaxation steps under model plus variance."
     )
     largest_force_eV_per_A: Positive = Field(
         default=0.2,
-        description="Cells whose largest force stays above this after relaxation are dropped, eV/A.",
+        description="Cells whose largest force stays above this after relaxation are dropped, "
+        "eV/A.",
     )
     largest_stress_deviation_GPa: Positive = Field(
         default=1.0,
         description=(
-            "Cells with a component of stress + pressure above this after relaxation are dropped: they are "
-            "not at their pressure, in GPa."
+            "Cells with a component of stress + pressure above this after relaxation are dropped: "
+            "they are not at their pressure, in GPa."
         ),
     )
 
@@ -238,7 +242,7 @@ class SamplingConfig(Settings):
     )
     barostat: Barostat = Field(
         default="isotropic",
-        description="What the cell may do in 'npt': one scale, or one for each axis.",
+        description="How the cell may change in 'npt': one scale, or one for each axis.",
     )
     barostat_time_fs: Positive = Field(
         default=300.0, description="Period of the cell's oscillation, in fs."
@@ -249,8 +253,8 @@ class SamplingConfig(Settings):
         default=100,
         ge=0,
         description=(
-            "Unbiased steps before any sampling starts, plain MD included, and after a restart from the "
-            "relaxed phase."
+            "Unbiased steps before any sampling starts, plain MD included, and after a restart "
+            "from the relaxed phase."
         ),
     )
     chunk_steps: int = Field(
@@ -298,13 +302,13 @@ class SamplingConfig(Settings):
     def _steps_fit(self) -> "SamplingConfig":
         if self.chunk_steps % self.snapshot_every:
             raise ValueError(
-                f"snapshot_every={self.snapshot_every} must divide chunk_steps={self.chunk_steps}, so that "
-                "every chunk ends with a snapshot"
+                f"snapshot_every={self.snapshot_every} must divide "
+                f"chunk_steps={self.chunk_steps}, so that every chunk ends with a snapshot"
             )
         adaptive = any(bias.fractions for bias in self.biases)
         if adaptive and self.thermalise_steps < 20:
             raise ValueError(
-                f"thermalise_steps={self.thermalise_steps} is too short for adaptive strengths (fractions): "
-                "the thermal force scale is measured in it; give at least 20"
+                f"thermalise_steps={self.thermalise_steps} is too short for adaptive strengths "
+                "(fractions): the thermal force scale is measured in it; give at least 20"
             )
         return self

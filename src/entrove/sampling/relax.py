@@ -70,10 +70,11 @@ def relax_at_pressure(
     """Relax each structure, positions and cell, at its own pressure; results in the same order.
 
     FIRE (Bitzek et al., Phys. Rev. Lett. 97, 170201 (2006)) on positions and the logarithm of the
-    deformation. A structure leaves the batch when it converges or fails, so that the rest gets faster.
+    deformation. A structure leaves the batch when it converges or fails, so that the rest gets
+    faster.
 
-    Raises `ConfigError` when the lists differ in length, `StructureError` when the structures cannot
-    share a batch or have no volume, and `ModelError` when the model computes no stress.
+    Raises `ConfigError` when the lists differ in length, `StructureError` when the structures
+    cannot share a batch or have no volume, and `ModelError` when the model computes no stress.
     """
     if len(structures) != len(pressures_GPa):
         raise ConfigError(
@@ -108,7 +109,8 @@ def relax_at_pressure(
     for relaxation in relaxations:
         if not relaxation.converged:
             logger.warning(
-                "relaxation of %s at %g GPa: %s after %d steps; force %.3g eV/A, stress off by %.3g GPa",
+                "relaxation of %s at %g GPa: %s after %d steps; force %.3g eV/A, stress off by "
+                "%.3g GPa",
                 relaxation.atoms.get_chemical_formula(),
                 relaxation.pressure_GPa,
                 relaxation.outcome,
@@ -134,7 +136,7 @@ def _start_fire(
 def _deviation(
     state: CellFireState,
 ) -> tuple[Float[Tensor, " systems"], Float[Tensor, " systems"]]:
-    """Largest force in eV/A and largest component of stress + pressure in eV/A^3, of each system."""
+    """Largest force (eV/A) and largest component of stress + pressure (eV/A^3) of each system."""
     force = reduce_atoms(state.forces.norm(dim=1), state, reduce="amax")
     return force, (state.stress + state.pressure).abs().amax(dim=(1, 2))
 

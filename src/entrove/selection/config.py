@@ -15,46 +15,49 @@ class SelectionConfig(Settings):
     count: int = Field(default=24, ge=1, description="Labels per round.")
     method: Literal["gain", "farthest_point", "random"] = Field(
         default="gain",
-        description="gain: what adds most to the dataset, one after the other; farthest_point and random are "
-        "control arms, to compare with.",
+        description="gain: what adds most to the dataset, one after the other; farthest_point "
+        "and random are control arms, to compare with.",
     )
     quotas: dict[str, Share] = Field(
         default={},
-        description="Share of the places of a round that is reserved for each pool; the sum is at most 1, "
-        "and what is not reserved goes to the best candidates of any pool.",
+        description="Share of the places of a round that is reserved for each pool; the sum is "
+        "at most 1, and what is not reserved goes to the best candidates of any pool.",
     )
     fill_unused: bool = Field(
         default=True,
-        description="true: places reserved for a pool that has no candidate left go to the other pools; "
-        "false: they stay empty.",
+        description="true: places reserved for a pool that has no candidate left go to the other "
+        "pools; false: they stay empty.",
     )
     duplicate_tolerance: float = Field(
         default=1e-2,
         ge=0,
         lt=1,
-        description="Two candidates of one composition whose feature rows differ by less than this fraction "
-        "of the spread of the pool, root mean square, are near-duplicates: only one is labelled. 0 switches "
-        "the filter off; equal structures never pass.",
+        description="Two candidates of one composition whose feature rows differ by less than "
+        "this fraction of the spread of the pool, root mean square, are near-duplicates: only "
+        "one is labelled. 0 switches the filter off; equal structures never pass.",
     )
     least_gain: float | None = Field(
         default=None,
-        description="Candidates that would add less than this, in nats, are rejected (the paper: 0.01); "
-        "null: no bar, candidates are only ranked.",
+        description="Candidates that would add less than this, in nats, are rejected (the paper: "
+        "0.01); null: no bar, candidates are only ranked.",
     )
     admissions_per_label: float = Field(
         default=2.0,
         ge=0,
-        description="While walkers explore, the shared dataset takes in so many snapshots for each label of the "
-        "round, spread over the chunks: the best by gain that pass duplicate_tolerance and least_gain. More drive "
-        "the walkers further; 0: walkers see the labels of earlier rounds only.",
+        description="While walkers explore, this many snapshots per label of the round join the "
+        "shared dataset, spread over the chunks: the best by gain that pass duplicate_tolerance "
+        "and least_gain. More drive the walkers further; 0: walkers are biased by the labels of "
+        "earlier rounds only.",
     )
     rank_by: Literal["gain", "gain_per_second"] = Field(
         default="gain",
-        description="gain: nats; gain_per_second: nats per second that the label is predicted to cost.",
+        description="gain: nats; gain_per_second: nats per second that the label is predicted to "
+        "cost.",
     )
     storage: Literal["float64", "float32"] = Field(
         default="float64",
-        description="Precision in which the features of the candidates are kept; float32 halves the memory.",
+        description="Precision in which the features of the candidates are kept; float32 halves "
+        "the memory.",
     )
 
     @field_validator("quotas")
@@ -82,7 +85,7 @@ class SelectionConfig(Settings):
         ]
         if unused:
             raise ValueError(
-                f"method '{self.method}' is a control arm and looks at no gain; "
+                f"method '{self.method}' is a control arm and uses no gain; "
                 f"remove {', '.join(unused)}, or set method to 'gain'"
             )
         return self

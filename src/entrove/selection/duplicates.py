@@ -38,15 +38,16 @@ def reject_duplicates(pool: FeaturePool, known: Iterable[str]) -> list[Rejection
 
 
 class NearDuplicates:
-    """Compares a candidate with picks and labelled structures of the same composition, by their feature rows.
+    """Compares candidates with picks and labelled structures of their composition, by features.
 
-    The distance is the root mean square over rows and features of the difference of two candidates'
-    rows, each feature sorted over the rows of a species, relative to the spread of that species' rows
-    in the pool (root mean square of the standard deviations of its features). Sorting makes it
-    independent of the order of the atoms without solving an assignment; it is never above the distance
-    of the best assignment, and images, rotations and permutations of a structure have distance zero.
+    The distance is the root mean square over rows and features of the difference of two
+    candidates' rows, each feature sorted over the rows of a species, relative to the spread of
+    that species' rows in the pool (root mean square of the standard deviations of its features).
+    Sorting makes it independent of the order of the atoms without solving an assignment; it is
+    never above the distance of the best assignment, and images, rotations and permutations of a
+    structure have distance zero.
 
-    `labelled` holds the rows of structures that have a label, where they are at hand: a dataset keeps
+    `labelled` holds the rows of labelled structures where these are available: a dataset keeps
     statistics and hashes only, so that of its members only equal structures are recognised.
     """
 
@@ -84,7 +85,8 @@ class NearDuplicates:
         if self._tolerance == 0 or table is None:
             return None
         signature = self._signature(self._pool, candidate)
-        # The root mean square of a difference is never below its mean: most are too far by that alone.
+        # The root mean square of a difference is never below its mean: most are too far by that
+        # alone.
         apart = (table.means - signature.mean(dtype=torch.float64)).abs()
         close = torch.nonzero(apart < 1.001 * self._tolerance).flatten()
         if len(close) == 0:

@@ -1,8 +1,8 @@
-"""Farthest-point sampling, a control arm: spread the picks, ignoring what they tell together.
+"""Farthest-point sampling, a control arm: spread the picks, whatever they add together.
 
 Each configuration is one point, the mean feature row of each of its species, one behind the other.
-The next pick is the candidate farthest from all picks and from `given` (Euclidean distance, features
-as they are). Ref: Eldar et al., IEEE Trans. Image Process. 6, 1305 (1997).
+The next pick is the candidate farthest from all picks and from `given` (Euclidean distance,
+features as they are). Ref: Eldar et al., IEEE Trans. Image Process. 6, 1305 (1997).
 """
 
 import numpy as np
@@ -40,7 +40,8 @@ def select_farthest(
     candidates = _collect(pool, features)
     if not 1 <= count <= candidates.size:
         raise SelectionError(
-            f"count={count} but there are {candidates.size} candidates; ask for 1 to {candidates.size}"
+            f"count={count} but there are {candidates.size} candidates; ask for 1 to "
+            f"{candidates.size}"
         )
     known = _collect(given, features) if given is not None else FeaturePool(0, {})
     rejected = reject_duplicates(candidates, known.hashes)
@@ -99,7 +100,7 @@ def _collect(source: StructureSource, features: FeatureMap) -> FeaturePool:
 def _points(
     pool: FeaturePool, species: list[int], length: int
 ) -> Float[Tensor, "candidates width"]:
-    """Mean rows of all species of each configuration side by side; zero where a species is missing."""
+    """Mean rows of all species of each configuration, concatenated; zero for missing species."""
     points = torch.zeros(pool.size, len(species), length, dtype=torch.float64)
     for place, number in enumerate(species):
         if number in pool.blocks:

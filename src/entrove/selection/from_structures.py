@@ -33,39 +33,47 @@ def select(
     """Pick the `count` structures of `pool` that add most to `given`, one after the other.
 
     pool
-        One structure, a list, an iterator, or the path of a file that ASE reads. It is streamed: only feature rows are
-        kept, n_atoms x length numbers per structure (8 bytes each, 4 with `storage="float32"`), so
-        the structures need not fit in memory. `atoms.info["entrove_pool"]` names the pool for quotas.
+        One structure, a list, an iterator, or the path of a file that ASE reads. It is streamed:
+        only feature rows are kept, n_atoms x length numbers per structure (8 bytes each, 4 with
+        `storage="float32"`), so the structures need not fit in memory.
+        `atoms.info["entrove_pool"]` names the pool for quotas.
     given
-        What is labelled already: an `EntropyDataset` (it is not changed), or structures, or nothing. Near-duplicates
-        of labelled structures are recognised only where these are given themselves: a dataset keeps their
-        statistics and hashes, and so knows equal ones only.
+        What is labelled already: an `EntropyDataset` (it is not changed), or structures, or
+        nothing. Near-duplicates of labelled structures are recognised only where these are given
+        themselves: a dataset keeps statistics and hashes, by which it recognises equal ones only.
     entropy, mode, features
-        As for `EntropyDataset`; only for a `given` that is not one. Without a calibrated dataset, mean
-        and scale of the features are those of the pool.
+        As for `EntropyDataset`; only for a `given` that is not one. Without a calibrated dataset,
+        mean and scale of the features are those of the pool.
     config
         Quotas, duplicates, least gain, ranking, precision; its `count` is not used here.
     cost_s
         Predicted seconds of a label, for `rank_by="gain_per_second"`.
 
-    Returns indices into the pool, best first, gains in nats, and the reason for every other candidate.
-    Fewer than `count` come back when the filters leave fewer.
+    Returns a `Selection`: indices into the pool, best first, gains in nats, and the reason for
+    every other candidate. It has fewer than `count` picks when the filters leave fewer.
 
     Raises `SelectionError` when `count` is not positive or above the number of candidates, or when
     arguments contradict each other; `StructureError` for structures that cannot be used.
+
+    >>> from ase.build import bulk
+    >>> cells = [bulk("Si", a=a) for a in (5.3, 5.4, 5.5, 5.6)]
+    >>> len(select(cells, 2))
+    2
     """
     config = config or SelectionConfig()
     dataset = _dataset(given, entropy, mode, features)
     if config.rank_by == "gain_per_second" and cost_s is None:
         raise SelectionError(
-            "rank_by='gain_per_second' needs the cost of each label; pass cost_s=..., or rank by gain"
+            "rank_by='gain_per_second' needs the cost of each label; pass cost_s=..., or rank by "
+            "gain"
         )
     if count < 1:
         raise SelectionError(f"count={count}, but at least 1 is needed")
     candidates = collect_pool(pool, dataset, config, cost_s=cost_s)
     if count > candidates.size:
         raise SelectionError(
-            f"count={count} but only {candidates.size} candidates are left; lower count or sample longer"
+            f"count={count} but only {candidates.size} candidates are left; lower count or sample "
+            "longer"
         )
     labelled = None
     if given is not None and not isinstance(given, EntropyDataset):
@@ -88,7 +96,7 @@ def collect_pool(
 ) -> FeaturePool:
     """Evaluate the features of a pool as rows of this dataset.
 
-    A dataset that has neither members nor a calibration is calibrated on the pool.
+    A dataset that has neither members nor a calibration is calibrated on the pool, in place.
     """
     raw = dataset.config.kind == "information" and not dataset.whitening.species
     builder = PoolBuilder(
@@ -114,7 +122,7 @@ def _dataset(
     contradicting = [name for name, value in named.items() if value is not None]
     if contradicting:
         raise SelectionError(
-            f"{', '.join(contradicting)} cannot be chosen: given is an EntropyDataset and has its own; "
-            "leave them out"
+            f"{', '.join(contradicting)} cannot be chosen: given is an EntropyDataset and has its "
+            "own; leave them out"
         )
     return given.copy()

@@ -29,9 +29,9 @@ LEAST_ELEMENTS = 2**16
 SINGLE_LEVERAGE = 1e5
 """|X|^2 / lambda of a candidate up to which float32 arithmetic is good enough.
 
-1 + W W^T is rounded by about eps |W|^2 <= eps |X|^2 / lambda = 6e-3, and a gain by half of that: 4e-3 nats were
-seen for equal rows, 3e-5 for thermal ones. Beyond it, where cells without thermal motion or under strain
-lie, float32 would lose the 1.
+1 + W W^T is rounded by about eps |W|^2 <= eps |X|^2 / lambda = 6e-3, and a gain by half of that:
+4e-3 nats were seen for equal rows, 3e-5 for thermal ones. Beyond it, where cells without thermal
+motion or under strain lie, float32 would lose the 1.
 """
 
 
@@ -63,7 +63,8 @@ def growing_dataset(
 class GrowingInformation:
     """Information gain, see `entrove.entropy.information`. Rows are whitened.
 
-    Rows that are kept in float32 are multiplied in float32, too, but for candidates of large leverage.
+    Rows that are kept in float32 are multiplied in float32, too, but for candidates of large
+    leverage.
     """
 
     diminishing = True
@@ -118,7 +119,7 @@ class GrowingInformation:
 
 
 class GrowingCovariance:
-    """Gain in ln det of the normalised covariance, see `entrove.entropy.covariance`. Rows are raw."""
+    """Gain in ln det of the normalised covariance, see `entropy.covariance`. Rows are raw."""
 
     diminishing = False
 

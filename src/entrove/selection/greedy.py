@@ -1,13 +1,15 @@
 """Greedy selection: the candidate that adds most, then the one that adds most to that, and so on.
 
-Information gain diminishes, so an old gain is an upper bound of the present one. Lazy greedy brings
-only the candidates with the largest bounds up to date, many at once: as soon as one of them has an
+Information gain diminishes, so an old gain is an upper bound of the present one. Lazy greedy
+updates only the candidates with the largest bounds, many at once: as soon as one of them has an
 up-to-date gain above all other bounds, it is the best of all. So it picks what plain greedy picks
-(among gains that are equal up to rounding, either may pick another one). Most picks need only the front,
-some thousands of candidates with the largest bounds: whoever stands behind it stays below its ceiling.
-Refs: Minoux, Optimization Techniques, LNCIS 7, 234 (1978); Krause, Singh & Guestrin, JMLR 9, 235 (2008), Algorithm 2.
+(among gains that are equal up to rounding, the two may differ). Most picks need only the front,
+some thousands of candidates with the largest bounds: all others are below its ceiling.
 
-The paper's entropy has no such property: all candidates are evaluated anew for each pick.
+The paper's entropy has no such property: all candidates are evaluated again for each pick.
+
+Refs: Minoux, Optimization Techniques, LNCIS 7, 234 (1978); Krause, Singh & Guestrin, JMLR 9, 235
+(2008), Algorithm 2.
 """
 
 from collections.abc import Iterable
@@ -26,13 +28,13 @@ from entrove.selection.result import Filter, Rejection, Selection
 from entrove.threads import claim_threads
 
 FIRST_WIDTH = 32
-"""Candidates that are brought up to date at first for a pick; their best gain tells who else has to be."""
+"""Candidates that are updated first for a pick; their best gain decides which others must be."""
 
 LARGEST_WIDTH = 2048
-"""Candidates that are brought up to date at once at most, so that each batch raises the bar for the next."""
+"""Most candidates that are updated at once, so that each batch raises the bound for the next."""
 
 FRONT = 8192
-"""Candidates that are looked at for a pick, as long as the best of them is above all others' bounds."""
+"""Candidates considered for a pick, as long as the best of them is above all others' bounds."""
 
 
 def select_greedily(
@@ -46,10 +48,9 @@ def select_greedily(
 ) -> Selection:
     """Pick up to `count` candidates; `dataset` grows by them.
 
-    `known` are hashes of labelled structures, `labelled` their rows where they are at hand.
-
-    Ranked by gain, or by gain per predicted second if the configuration says so. Fewer are picked when
-    filters leave fewer; `Selection.rejected` says which.
+    `known` are hashes of labelled structures, `labelled` their rows where these are available.
+    Candidates are ranked by gain, or by gain per predicted second (`rank_by`). Fewer are picked
+    when filters leave fewer; `Selection.rejected` has the filter of each.
     """
     run = _Run(pool, dataset, count, config, labelled)
     run.reject(reject_duplicates(pool, known))
@@ -64,7 +65,8 @@ def select_greedily(
 class _Run:
     """What a selection has decided so far, and the rules by which it decides.
 
-    Arrays over all candidates, so that a pick costs a few passes over them and no Python per candidate.
+    It holds arrays over all candidates, so that a pick is a few vector operations and no Python
+    loop over candidates.
     """
 
     def __init__(
@@ -101,21 +103,22 @@ class _Run:
         return np.flatnonzero(self._open)
 
     def update(self, candidates: np.ndarray) -> None:
-        """Bring the gains of some candidates up to date.
+        """Compute the present gains of some candidates.
 
-        Raises `SelectionError` for a gain that is not finite: ranked anywhere, it would be a verdict.
+        Raises `SelectionError` for a gain that is not finite, which has no place in any ranking.
         """
         gains = self.dataset.gains(torch.as_tensor(candidates)).numpy()
         if not np.isfinite(gains).all():
-            culprit = candidates[~np.isfinite(gains)][0]
+            first = candidates[~np.isfinite(gains)][0]
             raise SelectionError(
-                f"the gain of candidate {culprit} is not a finite number: its features are too far from those "
-                "that the dataset was calibrated on; calibrate on a thermal run, or remove the candidate"
+                f"the gain of candidate {first} is not a finite number: its features are too "
+                "far from those that the dataset was calibrated on; calibrate on a thermal run, "
+                "or remove the candidate"
             )
         self.gain[candidates] = gains
 
     def scores(self, candidates: np.ndarray) -> np.ndarray:
-        """What candidates are ranked by, from their last known gains; -inf for those without a place."""
+        """Rank candidates by their last known gains (per second); -inf where no place is left."""
         self._full = np.array([not self._quotas.admits(name) for name in self._pool_names])
         gain = self.gain[candidates]
         scores = gain if self._costs is None else gain / self._costs[candidates]
@@ -140,7 +143,7 @@ class _Run:
             self.reject([Rejection(candidate, Filter.LEAST_GAIN, detail)])
 
     def release_places(self) -> bool:
-        """Open unused reserved places to all pools, once; whether that changes anything."""
+        """Give unused reserved places to all pools, once; return whether that was possible."""
         if not self._fill_unused or self.complete:
             return False
         self._fill_unused = False
@@ -148,7 +151,7 @@ class _Run:
         return True
 
     def pick(self, candidate: int) -> bool:
-        """Pick a candidate unless it is nearly equal to an earlier pick."""
+        """Pick a candidate, unless it nearly equals an earlier pick or a labelled structure."""
         near = self._near.find(candidate)
         if near is not None:
             detail = f"differs by {near[1]:.2g} from candidate {near[0]}, which was picked"
@@ -197,13 +200,13 @@ class _Front:
 
     @classmethod
     def of(cls, run: _Run) -> "_Front":
-        """The front as the last known gains have it."""
-        everyone = run.candidates
-        if len(everyone) <= FRONT:
-            return cls(everyone, -np.inf)
-        scores = run.scores(everyone)
+        """The front by the last known gains."""
+        candidates = run.candidates
+        if len(candidates) <= FRONT:
+            return cls(candidates, -np.inf)
+        scores = run.scores(candidates)
         order = np.argpartition(-scores, FRONT)
-        return cls(everyone[order[:FRONT]], float(scores[order[FRONT]]))
+        return cls(candidates[order[:FRONT]], float(scores[order[FRONT]]))
 
 
 def _pick_lazily(run: _Run) -> None:
@@ -217,29 +220,29 @@ def _pick_lazily(run: _Run) -> None:
                 return
             front = _Front.of(run)
         elif not run.passes_bar(best):
-            # Gains only fall, so whoever is below the bar now stays there.
+            # Gains only fall: a candidate below the least gain stays below it.
             run.reject_below_bar()
         elif run.pick(best):
             stale[:] = True
 
 
 def _settle_best(run: _Run, stale: np.ndarray, front: _Front) -> tuple[int | None, _Front]:
-    """Bring gains up to date until none of the stale ones could be the best; None if nobody has a place."""
+    """Update gains until no stale one can be the best, which is returned; None without a place."""
     width = FIRST_WIDTH
     while True:
         scores, is_stale = run.scores(front.candidates), stale[front.candidates]
         bar = scores.max(where=~is_stale, initial=-np.inf)
-        rivals = np.flatnonzero(is_stale & (scores > bar))
-        if len(rivals) == 0:
+        possible = np.flatnonzero(is_stale & (scores > bar))
+        if len(possible) == 0:
             if bar >= front.ceiling:
                 break
             front = _Front.of(run)
             continue
-        if len(rivals) > width:
-            rivals = rivals[np.argpartition(-scores[rivals], width)[:width]]
-        rivals = front.candidates[rivals]
-        run.update(rivals)
-        stale[rivals] = False
+        if len(possible) > width:
+            possible = possible[np.argpartition(-scores[possible], width)[:width]]
+        updated = front.candidates[possible]
+        run.update(updated)
+        stale[updated] = False
         width = LARGEST_WIDTH
     if bar == -np.inf:
         return None, front

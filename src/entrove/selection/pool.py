@@ -75,9 +75,9 @@ class PoolBlock:
 class FeaturePool:
     """The candidates of a selection.
 
-    `blocks` has the rows per species, as the statistics of the dataset count them. `hashes` are content
-    hashes, `pools` the names of the pools, `costs_s` the predicted label seconds; each is empty or has
-    one entry per candidate.
+    `blocks` has the rows per species, as the statistics of the dataset count them. `hashes` are
+    content hashes, `pools` the names of the pools, `costs_s` the predicted label seconds; each is
+    empty or has one entry per candidate.
     """
 
     size: int
@@ -112,7 +112,7 @@ class FeaturePool:
 
 @dataclass
 class PoolBuilder:
-    """Collects a pool batch by batch, keeping nothing of a structure but rows, hash, pool and cost."""
+    """Collects a pool batch by batch; of a structure it keeps rows, hash, pool and cost only."""
 
     dtype: torch.dtype
     split: Callable[[FeatureBatch], list[SpeciesRows]]
@@ -125,7 +125,7 @@ class PoolBuilder:
     _costs_s: list[float] = field(default_factory=list)
 
     def collect(self, batches: Iterable[FeatureBatch]) -> FeaturePool:
-        """Walk through all batches and return the pool."""
+        """Go through all batches and return the pool."""
         for batch in batches:
             self._take(batch)
         blocks = {}

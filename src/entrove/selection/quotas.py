@@ -25,9 +25,9 @@ def reserve_places(shares: Mapping[str, float], count: int) -> dict[str, int]:
 
 
 class Quotas:
-    """Counts picks per pool, and says who may still be picked.
+    """Counts picks per pool, and decides which pools may still be picked from.
 
-    A pool may use its reserved places and then the places that nobody has reserved. Greedy under
+    A pool may use its reserved places and then the places that are not reserved. Greedy under
     such a partition is within 1/2 of the best selection that respects it (Fisher, Nemhauser &
     Wolsey, Math. Program. Study 8, 73 (1978)).
     """
@@ -51,7 +51,7 @@ class Quotas:
         self._picked[pool] += 1
 
     def release(self) -> None:
-        """Give all reserved places that were not used to everybody."""
+        """Make all reserved places that were not used available to every pool."""
         self._free += sum(self._left.values())
         self._left = dict.fromkeys(self._left, 0)
 

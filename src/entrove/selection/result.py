@@ -1,4 +1,4 @@
-"""What a selection hands on: the picks with their gains, and why each other candidate was left out."""
+"""What a selection returns: picks with their gains, and why each other candidate was left out."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -19,7 +19,7 @@ class Filter(StrEnum):
 
 @dataclass(frozen=True)
 class Rejection:
-    """A candidate that was not picked: its index in the pool, the filter, and what it looked at."""
+    """A candidate that was not picked: index in the pool, the filter, and what this compared."""
 
     index: int
     filter: Filter
@@ -39,11 +39,11 @@ class QuotaUse:
 class Selection:
     """Picked candidates, best first.
 
-    `indices` count in the order of the pool as it was given. `gains` are what each pick added to the
-    dataset and the picks before it, in nats; for "information" they sum to the increase of the
+    `indices` count in the order of the pool as it was given. `gains` are what each pick added to
+    the dataset and the picks before it, in nats; for "information" they sum to the increase of the
     dataset's entropy, and never increase from pick to pick unless quotas or costs decide the
-    order. Farthest-point sampling puts distances, in feature units, in their place. `rejected` has one
-    entry for every other candidate, by index.
+    order. Farthest-point sampling puts distances, in feature units, in their place. `rejected` has
+    one entry for every other candidate, by index.
     """
 
     indices: Int[np.ndarray, " picks"]

@@ -1,4 +1,4 @@
-"""The biased energy as an ASE calculator: it equals the torch-sim model, and no question gets an old value."""
+"""The biased energy as an ASE calculator: equal to the torch-sim model, and never outdated."""
 
 import numpy as np
 import pytest

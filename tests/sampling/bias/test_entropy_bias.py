@@ -54,8 +54,9 @@ def test_forces_and_stress_are_derivatives_of_the_biased_energy(base, name):
     def energy(structure):
         return float(model(gather_batch([structure], model))["energy"][0])
 
-    # Central differences in float64: near-degenerate eigenvalues make third derivatives of 1e4 eV/A^3, so
-    # that h^2 f''' / 6 is 1e-7 eV/A at h = 1e-5 A, where rounding, eps E / h, is 1e-10 eV/A.
+    # Central differences in float64: near-degenerate eigenvalues make third derivatives of 1e4
+    # eV/A^3, so that h^2 f''' / 6 is 1e-7 eV/A at h = 1e-5 A, where rounding, eps E / h, is 1e-10
+    # eV/A.
     h = 1e-5
     for atom, axis in ((0, 0), (1, 2), (3, 1)):
         ends = []

@@ -47,13 +47,13 @@ def test_volume_strain_and_shear_do_what_they_say():
 def test_anchors_are_complete_and_without_copies(model):
     anchors = generate_anchors(STARTS, [20.0, 40.0], model, CONFIG, 0)
     counts = {
-        kind: sum(one.kind == kind for one in anchors)
+        kind: sum(anchor.kind == kind for anchor in anchors)
         for kind in ("relaxed", "strain", "shear", "md")
     }
     assert counts == {"relaxed": 2, "strain": 4, "shear": 6, "md": 2 * 2 * 2}
-    assert {one.pool for one in anchors} == {"anchors"}
-    assert len({content_hash(one.atoms) for one in anchors}) == len(anchors)
-    assert {one.temperature_K for one in anchors if one.kind == "md"} == {20.0, 40.0}
+    assert {anchor.pool for anchor in anchors} == {"anchors"}
+    assert len({content_hash(anchor.atoms) for anchor in anchors}) == len(anchors)
+    assert {anchor.temperature_K for anchor in anchors if anchor.kind == "md"} == {20.0, 40.0}
 
 
 def test_a_strained_cell_that_equals_another_pressure_comes_once(model):
@@ -63,7 +63,7 @@ def test_a_strained_cell_that_equals_another_pressure_comes_once(model):
         update={"anchors": CONFIG.anchors.model_copy(update={"md_steps": 0})}
     )
     anchors = generate_anchors(starts, [20.0], model, quiet, 0)
-    same = [one for one in anchors if is_copy(one.atoms, compressed)]
+    same = [anchor for anchor in anchors if is_copy(anchor.atoms, compressed)]
     assert len(same) == 1
     assert same[0].kind == "relaxed"
 
@@ -81,15 +81,19 @@ def test_copies_are_recognised_through_float_noise_and_translation_alone():
 def test_the_hold_out_shares_no_structure_with_the_anchors(model):
     anchors = generate_anchors(STARTS, [20.0, 40.0], model, CONFIG, 0)
     held_out = generate_hold_out(
-        STARTS, [20.0, 40.0], [one.atoms for one in anchors], model, CONFIG, 1
+        STARTS, [20.0, 40.0], [anchor.atoms for anchor in anchors], model, CONFIG, 1
     )
-    assert {one.kind for one in held_out} == {"strain", "shear", "hot_md"}
-    assert {one.pool for one in held_out} == {"validation"}
-    assert not {content_hash(one.atoms) for one in anchors} & {
-        content_hash(one.atoms) for one in held_out
+    assert {candidate.kind for candidate in held_out} == {"strain", "shear", "hot_md"}
+    assert {candidate.pool for candidate in held_out} == {"validation"}
+    assert not {content_hash(anchor.atoms) for anchor in anchors} & {
+        content_hash(candidate.atoms) for candidate in held_out
     }
-    assert {one.temperature_K for one in held_out if one.kind == "hot_md"} == {40.0}
-    volumes = sorted(one.atoms.get_volume() for one in held_out if one.kind == "strain")
+    assert {candidate.temperature_K for candidate in held_out if candidate.kind == "hot_md"} == {
+        40.0
+    }
+    volumes = sorted(
+        candidate.atoms.get_volume() for candidate in held_out if candidate.kind == "strain"
+    )
     expected = sorted(ratio * a**3 for ratio in (0.92, 1.08) for a in (5.3, 5.2))
     np.testing.assert_allclose(volumes, expected, rtol=1e-9)
 
@@ -98,9 +102,9 @@ def test_plain_md_is_even_seeded_and_unbiased(model):
     first = run_plain_md(STARTS, [30.0], model, CONFIG, 3, steps=20, snapshots=4)
     # Steps count from the start of the thermalisation.
     thermal = CONFIG.thermalise_steps
-    assert [one.step - thermal for one in first] == [5, 5, 10, 10, 15, 15, 20, 20]
-    assert {one.kappa_eV for one in first} == {0.0}
-    assert {one.pool for one in first} == {"random_md"}
+    assert [candidate.step - thermal for candidate in first] == [5, 5, 10, 10, 15, 15, 20, 20]
+    assert {candidate.kappa_eV for candidate in first} == {0.0}
+    assert {candidate.pool for candidate in first} == {"random_md"}
     again = run_plain_md(STARTS, [30.0], model, CONFIG, 3, steps=20, snapshots=4)
     np.testing.assert_array_equal(first[-1].atoms.positions, again[-1].atoms.positions)
     other = run_plain_md(STARTS, [30.0], model, CONFIG, 4, steps=20, snapshots=4)
@@ -109,13 +113,13 @@ def test_plain_md_is_even_seeded_and_unbiased(model):
 
 def test_plain_md_keeps_the_cell_of_the_relaxed_phase_in_any_ensemble(model):
     npt = CONFIG.model_copy(update={"ensemble": "npt"})
-    for one in run_plain_md(STARTS, [30.0], model, npt, 3, steps=10, snapshots=1):
-        start = next(start for start in STARTS if start.pressure_GPa == one.pressure_GPa)
-        np.testing.assert_array_equal(one.atoms.cell.array, start.atoms.cell.array)
+    for candidate in run_plain_md(STARTS, [30.0], model, npt, 3, steps=10, snapshots=1):
+        start = next(start for start in STARTS if start.pressure_GPa == candidate.pressure_GPa)
+        np.testing.assert_array_equal(candidate.atoms.cell.array, start.atoms.cell.array)
 
 
 def explore_three_chunks(model, *, learn):
-    """Candidates and admitted indices; without `learn`, what is admitted does not join the dataset."""
+    """Candidates and admitted indices; without `learn`, admitted ones do not join the dataset."""
     features = GaussianOverlap(FingerprintConfig(cutoff_A=5.0, length=24))
     dataset = EntropyDataset("paper", features=features)
     dataset.add([argon(5.3)])
@@ -134,7 +138,7 @@ def explore_three_chunks(model, *, learn):
     exploration = begin(walkers, structures, model, config, 0)
 
     def admit(snapshots):
-        best = int(dataset.gain([one.atoms for one in snapshots]).argmax())
+        best = int(dataset.gain([snapshot.atoms for snapshot in snapshots]).argmax())
         if learn:
             dataset.add([snapshots[best].atoms])
         return [best]
@@ -153,10 +157,10 @@ def test_the_loop_admits_after_each_chunk_and_the_next_chunk_sees_it(model):
     for chunk, index in enumerate(seeing.admitted):
         # Each admitted index points into its own chunk.
         assert 5 + 10 * chunk < seeing.candidates[index].step <= 5 + 10 * (chunk + 1)
-    for one, other in zip(seeing.candidates, blind.candidates, strict=True):
-        same = np.array_equal(one.atoms.positions, other.atoms.positions)
+    for candidate, other in zip(seeing.candidates, blind.candidates, strict=True):
+        same = np.array_equal(candidate.atoms.positions, other.atoms.positions)
         # From the second chunk on biased walkers feel what was admitted, and unbiased ones do not.
-        assert same == (one.step <= 15 or one.entropy == "none")
+        assert same == (candidate.step <= 15 or candidate.entropy == "none")
 
 
 def test_snapshots_of_plain_md_hold_the_potential_energy_of_their_temperature():
@@ -176,10 +180,10 @@ def test_snapshots_of_plain_md_hold_the_potential_energy_of_their_temperature():
     )
     assert len(found) == 60 * settings.md_snapshots
     apart = springs.displacements(
-        torch.as_tensor(np.array([one.atoms.positions for one in found]))
+        torch.as_tensor(np.array([candidate.atoms.positions for candidate in found]))
     )
     energy = (springs.stiffness_eV_per_A2[:, None] * apart.square()).sum(dim=(1, 2)) / 2
-    # 120 snapshots of 81 modes: 1.4 % is one standard error of independent ones; 1/27 of the heat is missing
-    # at first, because the momenta sum to zero.
+    # 120 snapshots of 81 modes: 1.4 % is one standard error of independent ones; 1/27 of the heat
+    # is missing at first, because the momenta sum to zero.
     expected = 1.5 * BOLTZMANN_EV_PER_K * 300.0
     assert float(energy.mean()) / len(springs.atoms) == pytest.approx(expected, rel=0.05)

@@ -70,7 +70,7 @@ def test_a_perfect_crystal_has_full_order_and_feels_no_force_from_it():
 
 
 def test_the_variance_term_orders_what_the_model_alone_leaves_disordered():
-    """Without any energy of its own, a rattled cell is brought to equal surroundings by the term alone."""
+    """With next to no energy, the term alone brings a rattled cell to equal surroundings."""
     flat = lennard_jones(epsilon_eV=1e-9)
     model = OrderingModel(flat, FEATURES, 5.0)
     rattled = argon(5.2, rattle_A=0.3, seed=3)
@@ -105,20 +105,22 @@ def cells():
 
 
 def test_every_start_is_accounted_for_with_symmetry_and_reason(cells):
-    """Lennard-Jones has two close packings: fcc, which is the seed, and hcp, which is kept once."""
-    assert [one.candidate.kind for one in cells] == ["perturbed"] * 2 + ["random"] * 3
-    assert {(one.candidate.pool, one.candidate.pressure_GPa) for one in cells} == {
+    """Lennard-Jones has two close packings: fcc, the seed, and hcp, which is kept once."""
+    assert [cell.candidate.kind for cell in cells] == ["perturbed"] * 2 + ["random"] * 3
+    assert {(cell.candidate.pool, cell.candidate.pressure_GPa) for cell in cells} == {
         ("ordered", 1.0)
     }
-    assert [one.space_group for one in cells if one.kept] == ["P6_3/mmc (194)"]
-    copies = [one for one in cells if not one.kept]
-    assert {one.space_group for one in copies} == {"Fm-3m (225)", "P6_3/mmc (194)"}
-    for one in copies:
-        assert one.dropped_because == f"a copy of a seed or of an earlier cell ({one.space_group})"
+    assert [cell.space_group for cell in cells if cell.kept] == ["P6_3/mmc (194)"]
+    copies = [cell for cell in cells if not cell.kept]
+    assert {cell.space_group for cell in copies} == {"Fm-3m (225)", "P6_3/mmc (194)"}
+    for cell in copies:
+        assert (
+            cell.dropped_because == f"a copy of a seed or of an earlier cell ({cell.space_group})"
+        )
 
 
 def test_kept_cells_are_at_rest_and_at_their_pressure(cells):
-    kept = [one.candidate.atoms for one in cells if one.kept]
+    kept = [cell.candidate.atoms for cell in cells if cell.kept]
     assert kept
     # Evaluated from outside; the relaxation's own tolerances.
     final = MODEL(gather_batch(kept, MODEL))
@@ -129,9 +131,9 @@ def test_kept_cells_are_at_rest_and_at_their_pressure(cells):
 
 def test_a_perturbed_seed_that_falls_back_is_dropped_as_a_copy(cells):
     # Lennard-Jones has one basin around its fcc crystal: a small perturbation ends where it began.
-    perturbed = [one for one in cells if one.candidate.kind == "perturbed"]
-    assert ["copy of a seed" in str(one.dropped_because) for one in perturbed] == [True, True]
-    assert {one.space_group for one in perturbed} == {"Fm-3m (225)"}
+    perturbed = [cell for cell in cells if cell.candidate.kind == "perturbed"]
+    assert ["copy of a seed" in str(cell.dropped_because) for cell in perturbed] == [True, True]
+    assert {cell.space_group for cell in perturbed} == {"Fm-3m (225)"}
 
 
 ANYTHING = {
@@ -147,19 +149,19 @@ LAX = CONFIG.guards.model_copy(update={"shortest_distance": 0.01})
 
 def test_a_cell_without_symmetry_is_not_ordered():
     found = ordered_with(ANYTHING, guards=LAX, **AT_ONCE)
-    assert [one.dropped_because for one in found] == ["not ordered: space group P1 (1)"] * 4
+    assert [cell.dropped_because for cell in found] == ["not ordered: space group P1 (1)"] * 4
 
 
 def test_a_cell_that_is_not_at_its_pressure_is_dropped():
     found = ordered_with(
         ANYTHING | {"largest_stress_deviation_GPa": 1e-3}, largest_steps=5, guards=LAX
     )
-    assert all("stress off its pressure by" in str(one.dropped_because) for one in found)
+    assert all("stress off its pressure by" in str(cell.dropped_because) for cell in found)
 
 
 def test_a_cell_that_is_not_at_rest_is_dropped():
     found = ordered_with(ANYTHING | {"largest_force_eV_per_A": 1e-5}, largest_steps=5, guards=LAX)
-    assert all("largest force" in str(one.dropped_because) for one in found)
+    assert all("largest force" in str(cell.dropped_because) for cell in found)
 
 
 @pytest.mark.parametrize(
@@ -173,7 +175,7 @@ def test_a_cell_whose_volume_left_its_range_is_dropped(a_A, limits, reason):
     # The phase is given far from its volume at this pressure, 5.1 A, to which every cell goes.
     guards = CONFIG.guards.model_copy(update=limits)
     found = ordered_with({}, [Start("fcc", 1.0, argon(a_A))], guards=guards)
-    assert all(str(one.dropped_because).startswith(reason) for one in found)
+    assert all(str(cell.dropped_because).startswith(reason) for cell in found)
 
 
 class WithoutLargeCells(LennardJonesModel):
@@ -190,10 +192,12 @@ def test_a_relaxation_that_is_not_finite_ends_there_and_spares_the_others():
         sigma=ARGON_SIGMA_A, epsilon=0.05, cutoff=2.2 * ARGON_SIGMA_A, compute_stress=True
     )
     found = ordered_with({}, model=model)
-    lost = [one for one in found if one.dropped_because and "not finite" in one.dropped_because]
+    lost = [
+        cell for cell in found if cell.dropped_because and "not finite" in cell.dropped_because
+    ]
     assert 0 < len(lost) < len(found)
-    assert all(np.isnan(one.enthalpy_eV_per_atom) for one in lost)
-    assert any("Fm-3m (225)" in str(one.dropped_because) for one in found)
+    assert all(np.isnan(cell.enthalpy_eV_per_atom) for cell in lost)
+    assert any("Fm-3m (225)" in str(cell.dropped_because) for cell in found)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -216,10 +220,10 @@ def test_random_crystals_are_shared_out_by_composition_and_pressure():
         for pressure in (0.0, 10.0)
     ]
     drawn = share_out(phases, 5, np.random.default_rng(0))
-    counts = Counter((one.phase[:2], one.pressure_GPa) for one in drawn)
+    counts = Counter((start.phase[:2], start.pressure_GPa) for start in drawn)
     assert counts == {(symbol, pressure): 5 for symbol in ("Ar", "Ne") for pressure in (0.0, 10.0)}
     of_phases = Counter(
-        (one.phase, one.pressure_GPa) for one in drawn if one.phase.startswith("Ar")
+        (start.phase, start.pressure_GPa) for start in drawn if start.phase.startswith("Ar")
     )
     assert len(of_phases) == 6
     assert max(of_phases.values()) == 2
@@ -227,11 +231,11 @@ def test_random_crystals_are_shared_out_by_composition_and_pressure():
 
 def test_the_same_seed_gives_the_same_pool(cells):
     again = generate_ordered(STARTS, MODEL, FEATURES, CONFIG, 7)
-    for one, other in zip(cells, again, strict=True):
+    for cell, other in zip(cells, again, strict=True):
         np.testing.assert_array_equal(
-            one.candidate.atoms.positions, other.candidate.atoms.positions
+            cell.candidate.atoms.positions, other.candidate.atoms.positions
         )
-        assert one.dropped_because == other.dropped_because
+        assert cell.dropped_because == other.dropped_because
 
 
 def test_nothing_asked_for_gives_nothing():

@@ -19,7 +19,7 @@ CONFIG = SamplingConfig(
 )
 
 ON_CUDA = torch.arange(16, dtype=torch.uint8)
-"""As long as the state of a CUDA generator: a seed and an offset of eight bytes each (a CPU's has 5056)."""
+"""As long as the state of a CUDA generator: seed and offset, eight bytes each (CPU: 5056)."""
 
 
 @pytest.fixture
@@ -40,7 +40,9 @@ def test_walkers_from_another_kind_of_device_go_on_the_same_way_each_time(
     save_walkers(path, replace(walkers, rng_state=ON_CUDA))
     with caplog.at_level(logging.WARNING):
         first = go_on(path)
-    assert "on another kind of device than cpu: their noise goes on from a new seed" in caplog.text
+    assert (
+        "on another kind of device than cpu: their noise continues from a new seed" in caplog.text
+    )
     assert torch.equal(go_on(path), first)
     # Another stream, and another place in it, get another seed.
     for other in (

@@ -1,4 +1,4 @@
-"""Ensemble averages against theory; every tolerance is three standard errors of independent samples."""
+"""Ensemble averages against theory, within three standard errors of independent samples."""
 
 import math
 
@@ -141,7 +141,8 @@ def test_npt_friction_of_the_atoms_is_a_rate_in_inverse_femtoseconds():
     for _ in range(steps):
         state = dynamics.step(state, model)
     correlation = (before * state.velocities).flatten() / before.square().mean()
-    # The discrete rate of Gronbech-Jensen and Farago: ((1 - x) / (1 + x))^steps, x = friction dt / 2.
+    # The discrete rate of Gronbech-Jensen and Farago: ((1 - x) / (1 + x))^steps, x = friction dt /
+    # 2.
     x = friction * 2.0 / 2
     assert_mean(correlation, ((1 - x) / (1 + x)) ** steps)
 
@@ -171,7 +172,7 @@ def test_npt_pressure_and_volume_fluctuation_of_a_lennard_jones_crystal(barostat
     )
 
     def work_and_volume(now):
-        """(P_ii - P) V of each axis, whose means are zero where that axis is free, and the volume."""
+        """(P_ii - P) V of each axis, with zero mean where that axis is free, and the volume."""
         volume = torch.det(now.cell)[:, None]
         virial = -now.stress.diagonal(dim1=1, dim2=2) * volume
         work = virial + 4 * kT - dynamics.pressure_GPa[:, None] / EV_PER_A3_IN_GPA * volume

@@ -90,7 +90,7 @@ def test_a_spoilt_system_is_found_with_its_reason_and_the_others_are_left_alone(
     assert find_violations(md, reference, LIMITS) == []
     spoil(md)
     found = find_violations(md, reference, LIMITS)
-    assert [(one.row, one.reason) for one in found] == [(1, reason)]
+    assert [(violation.row, violation.reason) for violation in found] == [(1, reason)]
     if reason in (GuardReason.FORCE, GuardReason.TEMPERATURE):
         assert found[0].value > found[0].limit
     if reason is GuardReason.DISTANCE:
@@ -121,7 +121,7 @@ def test_shortest_bond_is_over_the_sum_of_covalent_radii():
 
 
 def test_few_hot_atoms_are_not_mistaken_for_an_explosion():
-    """At equilibrium the temperature guard fires less than once in 100,000 looks, two atoms per cell."""
+    """At equilibrium the guard reacts in fewer than one of 100,000 checks of two atoms."""
     model, systems, looks = IdealGas(), 4000, 25
     pair = Atoms("Ar2", positions=[[0, 0, 0], [4, 4, 4]], cell=[9, 9, 9], pbc=True)
     temperature = torch.full((systems,), 300.0, dtype=torch.float64)
@@ -152,4 +152,6 @@ def test_a_reference_is_heated_for_some_systems_alone(healthy):
     heated = reference.heated(torch.tensor([False, True, False]), 30.0)
     assert find_violations(md, heated, LIMITS) == []
     others = reference.heated(torch.tensor([True, False, True]), 30.0)
-    assert [one.reason for one in find_violations(md, others, LIMITS)] == [GuardReason.TEMPERATURE]
+    assert [violation.reason for violation in find_violations(md, others, LIMITS)] == [
+        GuardReason.TEMPERATURE
+    ]

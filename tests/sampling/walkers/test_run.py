@@ -63,16 +63,16 @@ def begin(model, config=CONFIG, seed=0, temperatures=(40.0, 80.0)):
     return init_walkers(walkers, structures, model, config, seed)
 
 
-def assert_same(one, other):
+def assert_same(state, other):
     """Every number of two states is the same to the last bit."""
-    assert one.rows == other.rows
-    assert one.step == other.step
-    assert one.restarts == other.restarts
-    assert torch.equal(one.rng_state, other.rng_state)
+    assert state.rows == other.rows
+    assert state.step == other.step
+    assert state.restarts == other.restarts
+    assert torch.equal(state.rng_state, other.rng_state)
     for first, second in (
-        (one.md, other.md),
-        (one.relaxed, other.relaxed),
-        (one.healthy, other.healthy),
+        (state.md, other.md),
+        (state.relaxed, other.relaxed),
+        (state.healthy, other.healthy),
     ):
         assert type(first) is type(second)
         for name, value in first.attributes.items():
@@ -82,11 +82,11 @@ def assert_same(one, other):
                     torch.testing.assert_close(
                         tensor, getattr(second, key), rtol=0, atol=0, equal_nan=True, msg=key
                     )
-    for field in dataclasses.fields(one.strengths):
-        first, second = getattr(one.strengths, field.name), getattr(other.strengths, field.name)
+    for field in dataclasses.fields(state.strengths):
+        first, second = getattr(state.strengths, field.name), getattr(other.strengths, field.name)
         torch.testing.assert_close(first, second, rtol=0, atol=0, equal_nan=True)
-    assert torch.equal(one.spent, other.spent)
-    assert torch.equal(one.quiet_until, other.quiet_until)
+    assert torch.equal(state.spent, other.spent)
+    assert torch.equal(state.quiet_until, other.quiet_until)
 
 
 def test_the_grid_has_every_combination_once():
@@ -94,7 +94,8 @@ def test_the_grid_has_every_combination_once():
     assert len(walkers) == len(structures) == 2 * 3 * 3
     assert [walker.index for walker in walkers] == list(range(18))
     keys = {
-        (one.phase, one.pressure_GPa, one.temperature_K, one.entropy, one.mode) for one in walkers
+        (walker.phase, walker.pressure_GPa, walker.temperature_K, walker.entropy, walker.mode)
+        for walker in walkers
     }
     assert len(keys) == 18
     for walker, structure in zip(walkers, structures, strict=True):
@@ -147,25 +148,28 @@ def test_a_chunk_leaves_its_state_alone(model, biases):
 
 
 def test_another_seed_is_another_run(model):
-    one, other = begin(model, seed=0), begin(model, seed=1)
-    assert not torch.equal(one.md.momenta, other.md.momenta)
+    first, second = begin(model, seed=0), begin(model, seed=1)
+    assert not torch.equal(first.md.momenta, second.md.momenta)
 
 
 def test_snapshots_say_where_they_come_from(model, biases):
     state = thermalise(begin(model), model, CONFIG)
     state, snapshots = run_chunk(state, model, biases, CONFIG)
-    assert [one.step for one in snapshots] == [30] * 12 + [40] * 12
-    for one in snapshots:
-        walker = state.walkers[one.walker]
-        assert (one.pool, one.kind, one.phase) == ("entropy_md", "md", walker.phase)
-        assert (one.pressure_GPa, one.temperature_K) == (walker.pressure_GPa, walker.temperature_K)
-        assert (one.entropy, one.mode, one.bias_fraction) == (
+    assert [snapshot.step for snapshot in snapshots] == [30] * 12 + [40] * 12
+    for snapshot in snapshots:
+        walker = state.walkers[snapshot.walker]
+        assert (snapshot.pool, snapshot.kind, snapshot.phase) == ("entropy_md", "md", walker.phase)
+        assert (snapshot.pressure_GPa, snapshot.temperature_K) == (
+            walker.pressure_GPa,
+            walker.temperature_K,
+        )
+        assert (snapshot.entropy, snapshot.mode, snapshot.bias_fraction) == (
             walker.entropy,
             walker.mode,
             walker.fraction,
         )
-        assert (one.kappa_eV > 0) == walker.biased
-    fixed = {one.kappa_eV for one in snapshots if one.entropy == "paper"}
+        assert (snapshot.kappa_eV > 0) == walker.biased
+    fixed = {snapshot.kappa_eV for snapshot in snapshots if snapshot.entropy == "paper"}
     assert fixed == {0.5}
 
 
@@ -182,14 +186,14 @@ def on_springs(edge, replicas, temperature_K=300.0, **settings):
 
 
 def thermal_force_of(springs, temperature_K):
-    """Rms force on an atom by the hypervirial theorem, <F^2> = kT <laplacian U> = 3 kT mean stiffness."""
+    """Rms force on an atom, <F^2> = kT <laplacian U> = 3 kT <stiffness> (hypervirial theorem)."""
     return math.sqrt(
         3 * BOLTZMANN_EV_PER_K * temperature_K * float(springs.stiffness_eV_per_A2.mean())
     )
 
 
 def test_walkers_are_at_their_temperature_and_thermal_force_after_the_default_thermalisation():
-    """In both halves of the energy: of the momenta, and of the displacements that make the force."""
+    """In both halves of the energy: that of the momenta, and that of the displacements."""
     guards = GuardSettings(distance_every=1000)  # springs do not come close
     springs, config, state = on_springs(edge=4, replicas=60, guards=guards)
     state = thermalise(state, springs, config)
@@ -203,9 +207,10 @@ def test_walkers_are_at_their_temperature_and_thermal_force_after_the_default_th
     one_look = config.model_copy(update={"chunk_steps": 50, "trajectory_every": 1})
     state, _ = run_chunk(state, springs, {}, one_look, on_frame=look)
     assert state.restarts == ()
-    # 60 walkers of 192 modes: the heat that they were given is good to 1.3 % (sqrt(2) of a canonical draw's),
-    # the stiff modes, which make the force, to about 2 %. 1/64 of it is missing, since the first momenta
-    # sum to zero. With momenta of T alone, 14 to 24 % are missing.
+    # 60 walkers of 192 modes: the heat that they were given is good to 1.3 % (sqrt(2) of a
+    # canonical draw's), the stiff modes, which make the force, to about 2 %. 1/64 of it is
+    # missing, since the first momenta sum to zero. With momenta of T alone, 14 to 24 % are
+    # missing.
     expected = thermal_force_of(springs, 300.0) ** 2
     assert np.mean(temperatures) == pytest.approx(300.0, rel=0.04)
     assert np.mean(squares) == pytest.approx(expected, rel=0.06)
@@ -242,7 +247,7 @@ def test_restarts_are_hot_from_the_relaxed_phase_and_as_warm_as_ever_from_a_snap
         on_frame=lambda *now: seen.append(kinetic_temperature_K(now[2])),
     )
     source = RestartedFrom.SNAPSHOT if has_snapshot else RestartedFrom.RELAXED_PHASE
-    assert {one.restarted_from for one in ended.restarts} == {source}
+    assert {restart.restarted_from for restart in ended.restarts} == {source}
     # 8 atoms at rest as a whole have 7/8 of the heat; 400 x 21 modes: 3 standard errors are 5 %.
     assert float(seen[0].mean()) == pytest.approx(heat * 300.0 * 7 / 8, rel=0.05)
 
@@ -279,7 +284,7 @@ def test_adaptive_bias_force_is_its_fraction_of_the_thermal_force():
 
 @pytest.mark.parametrize("barostat", ["isotropic", "anisotropic"])
 def test_a_cell_whose_atoms_feel_no_bias_is_not_pressed_by_it(biases, barostat):
-    """One atom per cell: |dS/dr| is rounding, while dS/dstrain is not; kappa must not follow the rounding."""
+    """One atom per cell: |dS/dr| is rounding, which kappa must not follow; dS/dstrain is not."""
     config = NPT.model_copy(
         update={
             "biases": (
@@ -326,7 +331,7 @@ def test_an_unbiased_run_needs_no_bias(model):
     state = begin(model, config)
     state = thermalise(state, model, config)
     _, snapshots = run_chunk(state, model, {}, config)
-    assert {one.kappa_eV for one in snapshots} == {0.0}
+    assert {snapshot.kappa_eV for snapshot in snapshots} == {0.0}
 
 
 # --- restarts ---
@@ -348,40 +353,40 @@ VIOLENT = CONFIG.model_copy(
 @pytest.fixture(scope="module")
 def violent_run(model, biases):
     state = thermalise(begin(model, VIOLENT), model, VIOLENT)
-    handed_on = []
+    returned = []
     for _ in range(3):
         state, snapshots = run_chunk(state, model, biases, VIOLENT)
-        handed_on += snapshots
-    return state, handed_on
+        returned += snapshots
+    return state, returned
 
 
-def test_no_unphysical_snapshot_is_handed_on(model, violent_run):
-    state, handed_on = violent_run
+def test_no_unphysical_snapshot_is_returned(model, violent_run):
+    state, returned = violent_run
     assert len(state.restarts) >= 4
-    assert any(state.walkers[one.walker].biased for one in handed_on)
-    batch = gather_batch([one.atoms for one in handed_on], model)
+    assert any(state.walkers[snapshot.walker].biased for snapshot in returned)
+    batch = gather_batch([snapshot.atoms for snapshot in returned], model)
     assert float(shortest_bond_ratio(batch).min()) >= VIOLENT.guards.shortest_distance
     forces = model(batch)["forces"].norm(dim=1)
     assert float(forces.max()) <= VIOLENT.guards.largest_force_eV_per_A
 
 
 def test_unbiased_walkers_are_not_disturbed_by_violent_neighbours(violent_run):
-    state, handed_on = violent_run
+    state, returned = violent_run
     violent = {restart.walker for restart in state.restarts}
     assert violent <= {walker.index for walker in state.walkers if walker.biased}
     calm = [walker.index for walker in state.walkers if not walker.biased]
     for index in calm:
-        assert sum(one.walker == index for one in handed_on) == 3 * 40 // 5
+        assert sum(snapshot.walker == index for snapshot in returned) == 3 * 40 // 5
 
 
 def own_of(violent_run):
     """Restarts, and steps of snapshots, of each walker that was restarted."""
-    state, handed_on = violent_run
+    state, returned = violent_run
     # Without restarts of every kind the laws below would say nothing.
-    assert {one.restarted_from for one in state.restarts} == set(RestartedFrom)
+    assert {restart.restarted_from for restart in state.restarts} == set(RestartedFrom)
     for index in sorted({restart.walker for restart in state.restarts}):
         restarts = [restart for restart in state.restarts if restart.walker == index]
-        yield index, restarts, [one.step for one in handed_on if one.walker == index]
+        yield index, restarts, [snapshot.step for snapshot in returned if snapshot.walker == index]
 
 
 def test_restarts_escalate_from_snapshot_to_relaxed_phase_to_the_end(violent_run):
@@ -389,7 +394,8 @@ def test_restarts_escalate_from_snapshot_to_relaxed_phase_to_the_end(violent_run
     for index, restarts, snapshots in own_of(violent_run):
         before = 0
         for restart in restarts[:3]:
-            # A snapshot serves once: a walker that made none since its last restart goes to its relaxed phase.
+            # A snapshot serves once: a walker that made none since its last restart goes to its
+            # relaxed phase.
             made = any(before < step < restart.step for step in snapshots)
             expected = RestartedFrom.SNAPSHOT if made else RestartedFrom.RELAXED_PHASE
             assert restart.restarted_from is expected
@@ -400,7 +406,9 @@ def test_restarts_escalate_from_snapshot_to_relaxed_phase_to_the_end(violent_run
             assert not [step for step in snapshots if step > restarts[3].step]
     ended = {walker.index for walker in state.ended}
     assert ended == {
-        one.walker for one in state.restarts if one.restarted_from is RestartedFrom.NOWHERE
+        restart.walker
+        for restart in state.restarts
+        if restart.restarted_from is RestartedFrom.NOWHERE
     }
     assert state.md.n_systems == len(state.rows) == len(state.walkers) - len(ended)
 
@@ -427,27 +435,31 @@ def test_a_rewound_cell_is_no_snapshot_and_does_not_reset_the_escalation(model, 
         state.md.momenta[state.md.system_idx == 3] = torch.nan
         healthy = state.healthy.positions.clone()
         state, snapshots = run_chunk(state, model, biases, short)
-        assert {one.walker for one in snapshots} == set(range(12)) - {3}
+        assert {snapshot.walker for snapshot in snapshots} == set(range(12)) - {3}
         moved = (state.healthy.positions != healthy).any(dim=1)
         assert sorted(set(state.md.system_idx[moved].tolist())) == sorted(set(range(12)) - {3})
         assert state.restarts[-1].restarted_from is expected
     # Left in peace it is sampled again, once it has been thermalised.
     for _ in range(5):
         state, snapshots = run_chunk(state, model, biases, short)
-    assert 3 in {one.walker for one in snapshots}
+    assert 3 in {snapshot.walker for snapshot in snapshots}
 
 
 def test_the_summary_counts_restarts_by_reason(violent_run):
     state, _ = violent_run
     summaries = summarise_restarts(state.walkers, state.restarts)
     assert len(summaries) == len(state.walkers)
-    assert sum(sum(one.by_reason.values()) for one in summaries) == len(state.restarts)
+    assert sum(sum(summary.by_reason.values()) for summary in summaries) == len(state.restarts)
     ends = {
-        one.walker.index: one.ended_at_step for one in summaries if one.ended_at_step is not None
+        summary.walker.index: summary.ended_at_step
+        for summary in summaries
+        if summary.ended_at_step is not None
     }
-    nowhere = [one for one in state.restarts if one.restarted_from is RestartedFrom.NOWHERE]
-    assert ends == {one.walker: one.step for one in nowhere}
-    assert any(GuardReason.TEMPERATURE in one.by_reason for one in summaries)
+    nowhere = [
+        restart for restart in state.restarts if restart.restarted_from is RestartedFrom.NOWHERE
+    ]
+    assert ends == {restart.walker: restart.step for restart in nowhere}
+    assert any(GuardReason.TEMPERATURE in summary.by_reason for summary in summaries)
 
 
 def test_a_run_whose_walkers_were_all_ended_goes_on_quietly(model, biases, caplog):

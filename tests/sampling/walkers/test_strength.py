@@ -4,7 +4,7 @@ from pydantic import ValidationError
 
 from entrove.sampling.config import AdaptiveSettings, BiasSettings, SamplingConfig
 from entrove.sampling.walkers.grid import Walker
-from entrove.sampling.walkers.strength import LOOKING_KAPPA_EV, SMALLEST_SLOPE_PER_A, Strengths
+from entrove.sampling.walkers.strength import PROBING_KAPPA_EV, SMALLEST_SLOPE_PER_A, Strengths
 
 SETTINGS = AdaptiveSettings(relaxation_steps=10)
 
@@ -35,7 +35,7 @@ def test_a_fixed_strength_never_changes():
 
 def test_an_adaptive_strength_looks_first_and_then_hits_its_fraction():
     now = strengths(scale=2.0)
-    assert float(now.applied_kappa_eV[1]) == LOOKING_KAPPA_EV
+    assert float(now.applied_kappa_eV[1]) == PROBING_KAPPA_EV
     now = now.follow(slopes(0.0, 4.0, 0.0), SETTINGS)
     # kappa * slope = fraction * force scale
     assert float(now.kappa_eV[1]) * 4.0 == pytest.approx(0.5 * 2.0)
@@ -67,7 +67,7 @@ def test_a_flat_entropy_does_not_make_the_strength_explode():
 
 def test_rounding_is_no_slope():
     now = strengths().follow(slopes(0.0, 1e-12, 0.0), SETTINGS)
-    assert float(now.applied_kappa_eV[1]) == LOOKING_KAPPA_EV
+    assert float(now.applied_kappa_eV[1]) == PROBING_KAPPA_EV
 
 
 def test_the_bound_per_atom_is_for_adaptive_strengths_alone():
@@ -76,7 +76,7 @@ def test_the_bound_per_atom_is_for_adaptive_strengths_alone():
 
 
 def test_the_bound_on_the_virial_is_that_of_thermal_forces_of_unlike_signs():
-    """N forces of random directions, each over the distance between neighbours, sum to the scale W_T."""
+    """N forces of random directions, each over the neighbour distance, sum to the scale W_T."""
     atoms, spacing, force = 64, 2.5, 2.0
     generator = torch.Generator().manual_seed(0)
     forces = torch.randn(2000, atoms, 3, dtype=torch.float64, generator=generator) * force / 3**0.5
@@ -103,7 +103,7 @@ def test_the_bound_on_the_virial_is_that_of_thermal_forces_of_unlike_signs():
         ),
         (
             {"entropy": "local", "mode": "per_config", "fractions": [0.3]},
-            "no meaning for entropy 'local', which is of the atoms of one cell; remove mode",
+            "no meaning for entropy 'local', which compares the atoms of one cell; remove mode",
         ),
     ],
 )

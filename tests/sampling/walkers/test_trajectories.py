@@ -43,7 +43,8 @@ def test_a_trajectory_is_read_back_with_its_numbers(tmp_path):
     np.testing.assert_allclose(moved.positions, snapshots[1].atoms.positions, atol=1e-12)
     assert last.get_potential_energy() == pytest.approx(float(state.md.base_energy[1]))
     np.testing.assert_allclose(last.get_forces(), state.md.base_forces[4:], atol=1e-12)
-    # ASE reads the momenta in its own units; the temperature agrees to the constants of 2014 and 2018.
+    # ASE reads the momenta in its own units; the temperature agrees to the constants of 2014 and
+    # 2018.
     assert last.get_temperature() == pytest.approx(
         float(kinetic_temperature_K(state.md)[1]), rel=1e-4
     )

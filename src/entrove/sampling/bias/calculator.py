@@ -22,24 +22,38 @@ VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 
 
 class EntropyCalculator(Calculator):
-    """E = E_base - kappa S for any ASE calculator `base` and a dataset, or any other entropy.
+    """E = E_base - kappa S for any ASE calculator and a dataset, or any other entropy.
 
-    Energy in eV, forces in eV/A, stress in eV/A^3 (ASE's sign and Voigt order); all carry the bias.
-    Whatever is asked for first, base and bias are computed together, so that no later question, with atoms or
-    without, can get an unbiased or an old value: a change of the atoms, of `kappa_eV`, of the dataset, of the
-    base, or of a value in the base's `parameters` makes it compute everything anew. (A base that changes
-    without a trace there, say by training, needs `reset()` of both.) `results` also holds `base_energy` (eV),
-    `base_forces` (eV/A) and `entropy`.
+    base
+        The ASE calculator to bias.
+    dataset
+        An `EntropyDataset`, whose additions take effect at once; a `Bias`, such as
+        `dataset.bias()`, which stays as it is; or an entropy without a dataset, such as
+        `LocalEntropy`, with `features`.
+    kappa_eV
+        Strength of the bias in eV.
+    features
+        Feature map of an entropy without a dataset.
 
-    `dataset` is an `EntropyDataset`, which brings its features, or an entropy such as `LocalEntropy` with the
-    feature map `features`. Stress is given for cells with a volume that are periodic in some direction, when
-    the base has one. Raises `ConfigError` for a kappa that is negative or not finite, and for features that
-    are missing or not those of the dataset.
+    Energy in eV, forces in eV/A, stress in eV/A^3 (ASE's sign and Voigt order); all include the
+    bias. `results` also holds `base_energy` (eV), `base_forces` (eV/A) and `entropy`
+    (dimensionless). Stress is given for cells with a volume that are periodic in some direction,
+    when the base has one.
+
+    Base and bias are always computed together, so that no order of requests, with atoms or
+    without, returns an unbiased or an outdated value: a change of the atoms, of `kappa_eV`, of the
+    dataset, of the base, or of a value in the base's `parameters` causes a new calculation. (A
+    base that changes without such a sign, for example by training, needs `reset()` of both.)
+
+    Raises `ConfigError` for a kappa that is negative or not finite, and for features that are
+    missing or not those of the dataset.
 
     Example::
 
         atoms.calc = EntropyCalculator(EMT(), dataset, kappa_eV=2.0)
-        atoms.calc = EntropyCalculator(EMT(), LocalEntropy(), kappa_eV=0.1, features=GaussianOverlap())
+        atoms.calc = EntropyCalculator(
+            EMT(), LocalEntropy(), kappa_eV=0.1, features=GaussianOverlap()
+        )
     """
 
     implemented_properties: ClassVar[list[str]] = [
@@ -58,13 +72,13 @@ class EntropyCalculator(Calculator):
         super().__init__(**kwargs)
         self.base = base
         self._given_features = features
-        self._seen: _Seen | None = None
+        self._last_inputs: _Inputs | None = None
         self.dataset = dataset
         self.kappa_eV = kappa_eV
 
     @property
     def dataset(self) -> EntropyDataset | Bias | Entropy:
-        """What the bias drives away from."""
+        """What the bias is taken from."""
         return self._dataset
 
     @dataset.setter
@@ -85,23 +99,24 @@ class EntropyCalculator(Calculator):
         self.results = {}
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
-        """Name what changed since the last calculation: of the atoms, and `bias` for all else."""
+        """Name what changed since the last calculation: parts of the atoms, else `bias`."""
         changes = list(super().check_state(atoms, tol=tol))
         return changes if self._is_up_to_date() else [*changes, "bias"]
 
     def get_property(
         self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True
     ) -> Any:
-        """Give a result for these atoms, or for those of the last calculation.
+        """Return a result for these atoms, or for those of the last calculation.
 
-        Raises `StructureError` when there were none yet.
+        Raises `StructureError` when no atoms are given and none were before.
         """
         if atoms is None:
             if self.atoms is None:
                 raise StructureError(
-                    "no structure is known yet; ask an ase.Atoms that has this calculator, or pass atoms="
+                    "no structure is known yet; ask an ase.Atoms that has this calculator, or "
+                    "pass atoms="
                 )
-            # ASE looks for changes only when it is given atoms.
+            # ASE checks for changes only when it is given atoms.
             if not self._is_up_to_date():
                 self.results = {}
         return super().get_property(name, atoms, allow_calculation)
@@ -119,13 +134,13 @@ class EntropyCalculator(Calculator):
         super().calculate(atoms, properties, system_changes)
         assert self.atoms is not None
         self.results = {}
-        now = self._now()
+        now = self._present_inputs()
         if (
-            self._seen is not None
-            and self._seen.base is now.base
-            and not self._seen.has_parameters_of(now)
+            self._last_inputs is not None
+            and self._last_inputs.base is now.base
+            and not self._last_inputs.has_parameters_of(now)
         ):
-            self.base.reset()  # not every calculator of ASE forgets its results when it is set
+            self.base.reset()  # not every ASE calculator drops its results when it is set
         energy = _number(self.base.get_potential_energy(self.atoms))
         forces = np.array(self.base.get_forces(self.atoms), dtype=float)
         state = atoms_to_state([self.atoms], device=torch.device("cpu"), dtype=torch.float64)
@@ -138,17 +153,17 @@ class EntropyCalculator(Calculator):
             "base_forces": forces,
             "entropy": entropy,
         }
-        # The bias has no electronic entropy of its own: it shifts both of the base's energies alike.
+        # The bias has no electronic entropy of its own and shifts both energies of the base alike.
         self.results["free_energy"] = self._base_free_energy(self.atoms) - self.kappa_eV * entropy
         base_stress = self._base_stress(self.atoms)
         if base_stress is not None:
             bias = self.kappa_eV / self.atoms.get_volume() * slope.strain[0].cpu().numpy()
             self.results["stress"] = base_stress - np.array([bias[i, j] for i, j in VOIGT])
-        self._seen = now
+        self._last_inputs = now
 
-    def _now(self) -> "_Seen":
+    def _present_inputs(self) -> "_Inputs":
         # A dataset gives the same entropy until it changes.
-        return _Seen(
+        return _Inputs(
             self.kappa_eV,
             bias_of(self.dataset, self._given_features),
             self.base,
@@ -156,7 +171,7 @@ class EntropyCalculator(Calculator):
         )
 
     def _is_up_to_date(self) -> bool:
-        return self._seen is not None and self._seen.equals(self._now())
+        return self._last_inputs is not None and self._last_inputs.equals(self._present_inputs())
 
     def _base_free_energy(self, atoms: Atoms) -> float:
         try:
@@ -174,7 +189,7 @@ class EntropyCalculator(Calculator):
 
 
 @dataclass(frozen=True)
-class _Seen:
+class _Inputs:
     """What a result depends on, beside the atoms."""
 
     kappa_eV: float
@@ -182,7 +197,7 @@ class _Seen:
     base: Calculator
     parameters: Mapping[str, Any]
 
-    def equals(self, other: "_Seen") -> bool:
+    def equals(self, other: "_Inputs") -> bool:
         return (
             self.kappa_eV == other.kappa_eV
             and self.bias.entropy is other.bias.entropy
@@ -190,22 +205,23 @@ class _Seen:
             and self.has_parameters_of(other)
         )
 
-    def has_parameters_of(self, other: "_Seen") -> bool:
+    def has_parameters_of(self, other: "_Inputs") -> bool:
         return self.parameters.keys() == other.parameters.keys() and all(
             _is_same(value, other.parameters[key]) for key, value in self.parameters.items()
         )
 
 
-def _is_same(one: Any, other: Any) -> bool:
-    # Arrays and objects are replaced when they are set to something else; numbers and words may be made anew.
-    return one is other or (isinstance(one, bool | int | float | str) and one == other)
+def _is_same(value: Any, other: Any) -> bool:
+    # Arrays and objects are replaced when they are set; equal numbers and strings may be other
+    # objects.
+    return value is other or (isinstance(value, bool | int | float | str) and value == other)
 
 
 def bias_of(source: EntropyDataset | Bias | Entropy, features: FeatureMap | None) -> Bias:
-    """What a user gave, as a `Bias`; the one place where features and an entropy may not fit.
+    """The `Bias` for what a user gave: the one place where features and entropy may not match.
 
-    Raises `ConfigError` when an entropy comes without features, or when features are given beside a
-    dataset or a bias that has other ones.
+    Raises `ConfigError` when an entropy comes without features, or when features are given beside
+    a dataset or a bias that has other ones.
     """
     bias = source.bias() if isinstance(source, EntropyDataset) else source
     if not isinstance(bias, Bias):
@@ -219,7 +235,7 @@ def bias_of(source: EntropyDataset | Bias | Entropy, features: FeatureMap | None
         if difference:
             raise ConfigError(
                 f"the entropy was made with other features ({difference}); "
-                "leave features out, a dataset brings its own"
+                "leave features= out, those of the dataset are used"
             )
     return bias
 
@@ -227,5 +243,5 @@ def bias_of(source: EntropyDataset | Bias | Entropy, features: FeatureMap | None
 def _number(value: float | None) -> float:
     """Turn what an ASE calculator gives for an energy into a plain float."""
     if value is None:
-        raise ModelError("the base calculator gave no energy; check it on its own first")
+        raise ModelError("the base calculator gave no energy; check it without the bias first")
     return float(value)

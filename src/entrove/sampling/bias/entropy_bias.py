@@ -1,6 +1,7 @@
 """A model plus the entropy bias, E = E_base - kappa S, for batches.
 
-Forces and stress carry the bias: F = F_base + kappa dS/dr, stress = stress_base - (kappa / V) dS/dstrain.
+Forces and stress include the bias: F = F_base + kappa dS/dr, and
+stress = stress_base - (kappa / V) dS/dstrain.
 """
 
 import math
@@ -24,18 +25,26 @@ from entrove.sampling.precision import in_double, plain_state
 class EntropyBias(ModelInterface):
     """A torch-sim model with E = E_base - kappa S for each system of a batch.
 
-    `biases` and `kappa_eV` hold one entry for each system, in the order of the batch; None, or a
-    kappa of zero, leaves a system unbiased and costs nothing. `largest_bias_force_eV_per_A` bounds the
-    bias force on each atom, and `largest_bias_virial_eV` the bias on the cell, kappa |dS/dstrain| in the
-    Frobenius norm (bias stress times volume), where given: kappa of that system is scaled down until
-    the bounds hold, which keeps the net force zero and force and stress consistent with each other.
+    base
+        The torch-sim model to bias, of any precision; everything here is float64.
+    biases
+        One `Bias` for each system of the batch, in its order, or None for an unbiased system.
+    kappa_eV
+        One strength for each system, in eV; zero leaves a system unbiased and costs nothing.
+    largest_bias_force_eV_per_A
+        Upper bound of the bias force on each atom, for each system.
+    largest_bias_virial_eV
+        Upper bound of kappa |dS/dstrain| (Frobenius norm; bias stress times volume), for each
+        system. kappa of a system is scaled down until both bounds hold, which keeps the net force
+        zero and force and stress consistent with each other.
 
-    A system whose features cannot be computed (two atoms at one place, a collapsed cell) gets no bias force and an
-    energy that is not a number, which the guards look for; the others are not touched.
+    A system whose features cannot be computed (two atoms at one place, a collapsed cell) gets no
+    bias force and an energy that is not a number, which the guards detect; the others are not
+    affected.
 
     Results, beside energy, forces and stress: `base_energy` (eV), `base_forces` (eV/A), `entropy`
-    (dimensionless, NaN where unbiased), `kappa_eV` (as applied) and `entropy_slope`, the rms over atoms
-    of |dS/dr| in 1/A. Works in float64 whatever the precision of the base.
+    (dimensionless, NaN where unbiased), `kappa_eV` (as applied) and `entropy_slope`, the rms over
+    atoms of |dS/dr| in 1/A. Raises `ConfigError` when `biases` and `kappa_eV` differ in length.
     """
 
     def __init__(
@@ -70,10 +79,11 @@ class EntropyBias(ModelInterface):
         kappa_eV: float | Sequence[float],
         systems: int,
     ) -> "EntropyBias":
-        """Bias each of `systems` systems against the dataset as it is now, with the dataset's own features.
+        """Bias all of `systems` systems by a dataset as it is now, with its own features.
 
-        `kappa_eV` is one strength for all, or one for each. Later additions to the dataset do not change it.
-        Raises `ConfigError` for a strength that is negative or not finite, or for a wrong number of them.
+        `kappa_eV` is one strength for all, or one for each, in eV. Later additions to the dataset
+        do not change it. Raises `ConfigError` for a strength that is negative or not finite, or
+        for a wrong number of them.
         """
         strengths = [kappa_eV] * systems if isinstance(kappa_eV, int | float) else list(kappa_eV)
         for strength in strengths:
@@ -132,7 +142,7 @@ class EntropyBias(ModelInterface):
     def _bounded(
         self, longest: Float[Tensor, " systems"], strain: Float[Tensor, " systems"]
     ) -> Float[Tensor, " systems"]:
-        """Scale kappa down so that kappa * longest |dS/dr| and kappa * |dS/dstrain| stay within bounds."""
+        """Scale kappa down to bound kappa * longest |dS/dr| and kappa * |dS/dstrain|."""
         biased = torch.tensor([bias is not None for bias in self.biases], device=self.device)
         kappa = torch.where(biased, self.kappa_eV, 0.0)
         for bound, slope in (

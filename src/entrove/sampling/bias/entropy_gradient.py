@@ -1,4 +1,4 @@
-"""Gradient of an entropy with respect to positions and strain; each system of a batch has its own."""
+"""Gradient of each system's own entropy with respect to positions and strain."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from entrove.sampling.batch import pick_systems, reduce_atoms
 
 @dataclass(frozen=True)
 class EntropyGradient:
-    """S of each system, dS/dr in 1/A and dS/d(symmetric strain); NaN and 0 where nothing biases."""
+    """S of each system, dS/dr in 1/A and dS/d(symmetric strain); NaN and 0 without a bias."""
 
     entropy: Float[Tensor, " systems"]
     positions: Float[Tensor, "atoms 3"]
@@ -34,10 +34,11 @@ def entropy_gradient(
 ) -> EntropyGradient:
     """Evaluate each system's own entropy.
 
-    The features of all systems that share a feature map are computed together, and so are the entropies
-    of all systems that share an entropy. Systems without a bias, or with positions that are not finite,
-    are left out. So are, with `leave_out_broken`, systems that have no features (two atoms at one place,
-    a cell without volume); otherwise the feature map's `StructureError` ends the evaluation.
+    The features of all systems that share a feature map are computed together, and so are the
+    entropies of all systems that share an entropy. Systems without a bias, or with positions that
+    are not finite, are left out. So are, with `leave_out_broken`, systems that have no features
+    (two atoms at one place, a cell without volume); otherwise the feature map's `StructureError`
+    ends the evaluation.
     """
     result = EntropyGradient.nothing(state)
     finite = reduce_atoms(state.positions.abs().amax(dim=1), state, reduce="amax").isfinite()
@@ -92,7 +93,7 @@ def _evaluate(
 def _has_features(
     state: SimState, features: FeatureMap, chosen: Bool[Tensor, " systems"]
 ) -> Bool[Tensor, " systems"]:
-    """Which of the chosen systems have features; each is asked alone, once one of them has failed."""
+    """Which of the chosen systems have features, evaluated one by one after one has failed."""
     good = torch.zeros_like(chosen)
     for row in chosen.nonzero().squeeze(1).tolist():
         alone = torch.zeros_like(chosen)

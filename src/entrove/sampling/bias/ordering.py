@@ -1,7 +1,7 @@
-"""A model that also wants equal atoms: energy plus the variance of same-species fingerprints.
+"""Energy plus the variance of same-species fingerprints, which favours ordered crystals.
 
-In a crystal of high symmetry, atoms of one species see the same surroundings and have the same fingerprint.
-Penalising their variance pulls a disordered cell towards order.
+In a crystal of high symmetry, atoms of one species have the same surroundings and so the same
+fingerprint. Penalising their variance drives a disordered cell towards order.
 """
 
 from typing import Any
@@ -18,7 +18,10 @@ from entrove.sampling.bias.entropy_bias import EntropyBias
 
 
 class FingerprintOrder:
-    """S = -(1/N) sum_i |x_i - mean over the species of i|^2, an `Entropy`: 0 in full order, else negative."""
+    """S = -(1/N) sum_i |x_i - mean over the species of i|^2: 0 in full order, else negative.
+
+    It has the form of an `Entropy`, so that `EntropyBias` adds it to a model.
+    """
 
     def value_and_gradient(
         self, batch: AtomFeatures
@@ -33,13 +36,13 @@ class FingerprintOrder:
             values.new_zeros(len(sizes), values.shape[1]).index_add(0, group, values)
             / sizes[:, None]
         )
-        away = values - means[group]
+        deviation = values - means[group]
         atoms = values.new_zeros(batch.n_systems).index_add(0, system_idx, ones)
         total = values.new_zeros(batch.n_systems).index_add(
-            0, system_idx, away.square().sum(dim=1)
+            0, system_idx, deviation.square().sum(dim=1)
         )
         # The mean moves with its members, but the deviations from it sum to zero.
-        return (-total / atoms).double(), -2 * away / atoms[system_idx, None]
+        return (-total / atoms).double(), -2 * deviation / atoms[system_idx, None]
 
 
 class OrderingModel(ModelInterface):

@@ -1,4 +1,4 @@
-"""Pool C: what every dataset should hold: relaxed phases, their strains and shears, thermal motion."""
+"""Pool C, what every dataset should hold: relaxed phases, strains, shears, thermal motion."""
 
 from collections.abc import Callable, Sequence
 
@@ -21,10 +21,25 @@ def generate_anchors(
     *,
     on_step: Callable[[int, int], None] | None = None,
 ) -> list[Candidate]:
-    """Make the anchors of every phase at every pressure; no structure comes twice, whatever its pressure."""
+    """Make the anchors of every phase at every pressure; no structure is made twice.
+
+    starts
+        The relaxed phases, each at its pressure.
+    temperatures_K
+        Temperatures of the unbiased MD, in K.
+    model
+        Computes energy and forces.
+    config
+        `config.anchors` has strains, shears and MD steps.
+    rng
+        Generator or seed of the velocities.
+    on_step
+        Called with MD steps done and steps in all.
+    """
     settings = config.anchors
     relaxed = [
-        Candidate(one.atoms, "anchors", "relaxed", one.phase, one.pressure_GPa) for one in starts
+        Candidate(start.atoms, "anchors", "relaxed", start.phase, start.pressure_GPa)
+        for start in starts
     ]
     deformed = deform(starts, settings.volume_strains, settings.shears, "anchors")
     thermal = run_plain_md(

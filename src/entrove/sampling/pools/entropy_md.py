@@ -1,9 +1,9 @@
 """Pool A: entropy-biased MD of all walkers, chunk by chunk against one shared dataset.
 
-`begin` and `advance` turn one `Exploration` into the next. After each chunk the caller decides which of
-the new snapshots join the dataset, so that the walkers of the next chunk are driven away from them.
-An exploration goes on from its walkers (see `entrove.sampling.walkers.checkpoint`) and the candidates so far as
-if it had never stopped.
+`begin` and `advance` turn one `Exploration` into the next. After each chunk the caller decides
+which of the new snapshots join the dataset, so that the walkers of the next chunk are driven away
+from them. An exploration is continued from its walkers (see `entrove.sampling.walkers.checkpoint`)
+and the candidates so far as if it had never stopped.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ from entrove.sampling.walkers.trajectories import TrajectoryRecorder
 
 @dataclass(frozen=True)
 class Exploration:
-    """How far an exploration is; `admitted` are the candidates that joined the dataset, by index."""
+    """An exploration so far; `admitted` are indices of the candidates that joined the dataset."""
 
     walkers: WalkersState
     candidates: tuple[Candidate, ...] = ()
@@ -44,7 +44,7 @@ def begin(
     *,
     on_step: Callable[[int, int], None] | None = None,
 ) -> Exploration:
-    """Place the walkers and thermalise them without bias."""
+    """Place the walkers and thermalise them without bias; raises what `init_walkers` raises."""
     return Exploration(
         thermalise(
             init_walkers(walkers, structures, model, config, rng), model, config, on_step=on_step
@@ -62,10 +62,10 @@ def advance(
     on_step: Callable[[int, int], None] | None = None,
     recorder: TrajectoryRecorder | None = None,
 ) -> Exploration:
-    """Run one chunk under the biases as they are, then ask `admit` which snapshots join the dataset.
+    """Run one chunk under fixed biases, then let `admit` choose what joins the dataset.
 
-    `admit` gets the snapshots of all walkers and returns indices into them. A `recorder` keeps the frames
-    that `trajectory_every` asks for.
+    `admit` gets the snapshots of all walkers and returns indices into them. A `recorder` keeps the
+    frames that `trajectory_every` asks for.
     """
     walkers, snapshots = run_chunk(
         exploration.walkers,

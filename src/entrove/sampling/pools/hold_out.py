@@ -1,4 +1,4 @@
-"""The validation set: other strains and shears than the anchors', and hot MD from other trajectories."""
+"""The validation set: other strains and shears than the anchors', and hot MD of its own."""
 
 from collections.abc import Callable, Sequence
 
@@ -23,7 +23,7 @@ def generate_hold_out(
     *,
     on_step: Callable[[int, int], None] | None = None,
 ) -> list[Candidate]:
-    """Make the structures that are labelled first and never trained on; none is a copy of an anchor.
+    """Make the structures that are never trained on; none is a copy of an anchor.
 
     `rng` must differ from that of the anchors and of the walkers, so that trajectories differ.
     """

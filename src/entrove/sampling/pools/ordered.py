@@ -1,9 +1,10 @@
-"""Pool B: ordered cells that nobody put in: perturbed seeds and random crystals, relaxed towards order.
+"""Pool B: new ordered cells, from perturbed seeds and random crystals relaxed towards order.
 
-Each start is relaxed twice at its pressure, positions and cell: first under model energy plus the variance of
-same-species fingerprints, then under the model alone. Dropped, with the reason, is what is not at rest and
-at its pressure, what fell apart or collapsed, what has an unphysical distance, what has no symmetry (space
-group P1: not ordered), and what copies a seed or another result.
+Each start is relaxed twice at its pressure, positions and cell: first under model energy plus the
+variance of same-species fingerprints, then under the model alone. Cells are dropped, with the
+reason, when they are not at rest and at their pressure, fell apart or collapsed, have an
+unphysical distance, have no symmetry (space group P1: not ordered), or copy a seed or another
+result.
 """
 
 import warnings
@@ -26,7 +27,7 @@ from entrove.sampling.walkers.guards import shortest_bond_ratio
 from entrove.structures import copy_structure
 
 SYMMETRY_TOLERANCE_A = 0.05
-"""Distance within which spglib takes atoms for equivalent: looser than the relaxation's tolerance."""
+"""Distance within which spglib takes atoms for equivalent, above the relaxation's tolerance."""
 
 SAME_ENERGY_EV = 2e-3
 SAME_VOLUME_FRACTION = 5e-3
@@ -39,7 +40,7 @@ PLACING_ATTEMPTS = 2000
 
 @dataclass(frozen=True)
 class _Origin:
-    """A start of this pool, and the phase that it is derived from."""
+    """A cell to relax, and the phase that it is derived from."""
 
     start: Start
     kind: Kind
@@ -48,7 +49,7 @@ class _Origin:
 
 @dataclass(frozen=True)
 class OrderedCell:
-    """What became of one start: the cell, its symmetry, and why it was dropped (None when it was kept)."""
+    """The result of one start: cell, symmetry, and why it was dropped (None when it was kept)."""
 
     candidate: Candidate
     space_group: str
@@ -69,7 +70,17 @@ def generate_ordered(
     config: SamplingConfig,
     rng: np.random.Generator | int,
 ) -> list[OrderedCell]:
-    """Relax perturbed seeds and random crystals towards order; report all of them, kept or dropped."""
+    """Relax perturbed seeds and random crystals towards order; return all, kept or dropped.
+
+    starts
+        The seeds, each with its pressure; the model must compute stress.
+    features
+        Feature map whose variance per species is minimised.
+    config
+        `config.ordered`, `config.relaxation` and `config.guards` apply.
+    rng
+        Generator or seed of perturbations and random crystals.
+    """
     rng = np.random.default_rng(rng)
     settings = config.ordered
     origins = [
@@ -84,16 +95,16 @@ def generate_ordered(
     relaxed = _relax_twice(origins, model, features, config)
     seeds = relax_at_pressure(
         model,
-        [one.atoms for one in starts],
-        [one.pressure_GPa for one in starts],
+        [start.atoms for start in starts],
+        [start.pressure_GPa for start in starts],
         config.relaxation,
     )
-    known = [_Crystal.of(one) for one in seeds]
+    known = [_Crystal.of(seed) for seed in seeds]
     cells = []
     for origin, result in zip(origins, relaxed, strict=True):
         start, kind = origin.start, origin.kind
         crystal = _Crystal.of(result)
-        reason = _why_not(result, start, crystal, known, model, config)
+        reason = _reason_to_drop(result, start, crystal, known, model, config)
         if reason is None:
             known.append(crystal)
         cells.append(
@@ -111,7 +122,7 @@ def generate_ordered(
 
 
 def share_out(starts: Sequence[Start], count: int, rng: np.random.Generator) -> list[Start]:
-    """Draw `count` starts for each composition and pressure; its phases take turns, in random order."""
+    """Draw `count` starts per composition and pressure, its phases in turn, in random order."""
     groups: dict[tuple[str, float], list[Start]] = {}
     for start in starts:
         key = (start.atoms.get_chemical_formula(empirical=True), start.pressure_GPa)
@@ -126,33 +137,34 @@ def share_out(starts: Sequence[Start], count: int, rng: np.random.Generator) -> 
 def _relax_twice(
     origins: Sequence[_Origin], model: ModelInterface, features: FeatureMap, config: SamplingConfig
 ) -> list[Relaxation]:
-    """Relax under model plus variance, then under the model; what is not finite stops after the first.
+    """Relax under model plus variance, then under the model.
 
-    The energy of such a cell is NaN: that of the first relaxation is not the model's.
+    A cell that is not finite after the first relaxation is not relaxed again. Its energy is NaN:
+    that of the first relaxation is not the model's.
     """
     settings = config.ordered
     pressures = [origin.start.pressure_GPa for origin in origins]
     ordering = OrderingModel(model, features, settings.variance_weight_eV)
     rough = config.relaxation.model_copy(update={"largest_steps": settings.biased_steps})
     results = [
-        replace(one, energy_eV=float("nan"))
-        for one in relax_at_pressure(
+        replace(relaxation, energy_eV=float("nan"))
+        for relaxation in relax_at_pressure(
             ordering, [origin.atoms for origin in origins], pressures, rough
         )
     ]
-    going_on = [
+    finite = [
         index
-        for index, one in enumerate(results)
-        if one.outcome is not RelaxationOutcome.NOT_FINITE
+        for index, relaxation in enumerate(results)
+        if relaxation.outcome is not RelaxationOutcome.NOT_FINITE
     ]
     relaxed = relax_at_pressure(
         model,
-        [results[index].atoms for index in going_on],
-        [pressures[index] for index in going_on],
+        [results[index].atoms for index in finite],
+        [pressures[index] for index in finite],
         config.relaxation,
     )
-    for index, one in zip(going_on, relaxed, strict=True):
-        results[index] = one
+    for index, relaxation in zip(finite, relaxed, strict=True):
+        results[index] = relaxation
     return results
 
 
@@ -166,10 +178,11 @@ def perturb(atoms: Atoms, settings: OrderedSettings, rng: np.random.Generator) -
 
 
 def place_at_random(atoms: Atoms, rng: np.random.Generator) -> Atoms:
-    """Make a random cell of the same composition, at 0.9 to 1.3 of the volume, without overlapping atoms.
+    """Make a random cell of the same composition, with 0.9 to 1.3 of the volume.
 
-    Lattice lengths within a factor of two of each other, angles of 60 to 120 degrees. Atoms are placed one
-    after the other, each at the roomiest of a few random places, so that dense cells can be filled, too.
+    Lattice lengths are within a factor of two of each other, angles 60 to 120 degrees. Atoms are
+    placed one after the other, each at the random place, of a few, that is farthest from all
+    others, so that dense cells can be filled without overlaps, too.
     """
     while True:
         lengths, angles = rng.uniform(1.0, 2.0, 3), rng.uniform(60.0, 120.0, 3)
@@ -185,8 +198,10 @@ def place_at_random(atoms: Atoms, rng: np.random.Generator) -> Atoms:
     for _ in range(len(atoms)):
         trials = rng.random((PLACING_ATTEMPTS // len(atoms) + 1, 3))
         apart = trials[:, None, None] - placed[None, :, None] + images
-        room = np.linalg.norm(apart @ crystal.cell.array, axis=-1).min(axis=(1, 2), initial=np.inf)
-        placed = np.vstack([placed, trials[room.argmax()]])
+        distance = np.linalg.norm(apart @ crystal.cell.array, axis=-1).min(
+            axis=(1, 2), initial=np.inf
+        )
+        placed = np.vstack([placed, trials[distance.argmax()]])
     return Atoms(
         numbers=rng.permutation(atoms.numbers),
         scaled_positions=placed,
@@ -197,7 +212,7 @@ def place_at_random(atoms: Atoms, rng: np.random.Generator) -> Atoms:
 
 @dataclass(frozen=True)
 class _Crystal:
-    """What tells one crystal from another."""
+    """What distinguishes crystals: composition, symmetry, enthalpy and volume."""
 
     formula: str
     space_group: str
@@ -224,9 +239,9 @@ class _Crystal:
 
 
 def find_space_group(atoms: Atoms) -> str:
-    """Name the space group, such as 'Fd-3m (227)', within 0.05 A; 'unknown' when spglib finds none.
+    """Name the space group, such as 'Fd-3m (227)', within 0.05 A; 'unknown' if spglib finds none.
 
-    A cell that is not finite is 'unknown' without a look: spglib crashes on it and takes Python along.
+    spglib is not called for a cell that is not finite, which makes it crash together with Python.
     """
     if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell.array).all()):
         return "unknown"
@@ -236,7 +251,7 @@ def find_space_group(atoms: Atoms) -> str:
         atoms.numbers.tolist(),
     )
     with warnings.catch_warnings():
-        # spglib 2.7 announces with every call that it will raise where it now returns None; both are met here.
+        # spglib 2.7 warns that it will raise where it now returns None; both are handled here.
         warnings.simplefilter("ignore", DeprecationWarning)
         try:
             name = spglib.get_spacegroup(crystal, symprec=SYMMETRY_TOLERANCE_A)
@@ -245,7 +260,7 @@ def find_space_group(atoms: Atoms) -> str:
     return name or "unknown"
 
 
-def _why_not(
+def _reason_to_drop(
     result: Relaxation,
     start: Start,
     crystal: _Crystal,
@@ -253,13 +268,14 @@ def _why_not(
     model: ModelInterface,
     config: SamplingConfig,
 ) -> str | None:
-    """Say why a relaxed cell does not belong to the pool; None when it does."""
+    """Why a relaxed cell does not belong to the pool; None when it does."""
     settings, guards = config.ordered, config.guards
     if result.outcome in (RelaxationOutcome.NOT_FINITE, RelaxationOutcome.RAN_AWAY):
         return f"relaxation: {result.outcome}"
     force, stress = result.largest_force_eV_per_A, result.stress_deviation_GPa
     if force > settings.largest_force_eV_per_A:
-        return f"largest force {force:.3g} eV/A above {settings.largest_force_eV_per_A:g} ({result.outcome})"
+        limit = settings.largest_force_eV_per_A
+        return f"largest force {force:.3g} eV/A above {limit:g} ({result.outcome})"
     if stress > settings.largest_stress_deviation_GPa:
         limit = settings.largest_stress_deviation_GPa
         return f"stress off its pressure by {stress:.3g} GPa, above {limit:g} ({result.outcome})"

@@ -1,4 +1,4 @@
-"""Plain MD without bias: the thermal part of the anchors, the hot part of a hold-out, and the control arm."""
+"""MD without bias: the thermal anchors, the hot part of the hold-out, and the control arm."""
 
 from collections.abc import Callable, Sequence
 
@@ -24,10 +24,10 @@ def run_plain_md(
     kind: Kind = "md",
     on_step: Callable[[int, int], None] | None = None,
 ) -> list[Candidate]:
-    """Run every phase at every temperature for about `steps` steps, in one batch; return even snapshots.
+    """Run every phase at every temperature for about `steps` steps; return even snapshots.
 
-    NVT at the volume of the relaxed phase, whatever the ensemble of `config`; time step, friction, guards
-    and the `thermalise_steps` that come first are its own. `on_step` counts both.
+    NVT at the volume of the relaxed phase, whatever the ensemble of `config`; time step, friction,
+    guards and the `thermalise_steps` that come first are its own. `on_step` counts both.
     """
     if not steps or not snapshots:
         return []

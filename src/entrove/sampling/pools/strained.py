@@ -1,4 +1,4 @@
-"""Cells deformed from a relaxed phase, and the recognition of copies among them."""
+"""Strained and sheared cells of a relaxed phase, and how copies among them are recognised."""
 
 from collections.abc import Sequence
 
@@ -62,8 +62,8 @@ def without_copies(
 ) -> list[Candidate]:
     """Drop candidates that copy an earlier one, or one of `known`.
 
-    A phase compressed to 0.92 of its volume and the same phase relaxed at 10 GPa can be one structure;
-    it must not be labelled twice.
+    A phase compressed to 0.92 of its volume and the same phase relaxed at 10 GPa can be one
+    structure; it must not be labelled twice.
     """
     kept: list[Candidate] = []
     seen = list(known)
@@ -74,19 +74,20 @@ def without_copies(
     return kept
 
 
-def is_copy(one: Atoms, other: Atoms) -> bool:
-    """Tell whether two cells agree: same species in order, cell vectors and positions within the tolerances.
+def is_copy(atoms: Atoms, other: Atoms) -> bool:
+    """Whether two cells have the same species in order, and cell and positions within tolerance.
 
     Both must come from the same seed: other settings of the same crystal are not recognised.
     """
-    if len(one) != len(other) or (one.numbers != other.numbers).any():
+    if len(atoms) != len(other) or (atoms.numbers != other.numbers).any():
         return False
-    lengths = one.cell.lengths()
+    lengths = atoms.cell.lengths()
     if (
-        np.linalg.norm(one.cell.array - other.cell.array, axis=1) > SAME_LENGTH_FRACTION * lengths
+        np.linalg.norm(atoms.cell.array - other.cell.array, axis=1)
+        > SAME_LENGTH_FRACTION * lengths
     ).any():
         return False
-    shift = one.get_scaled_positions(wrap=False) - other.get_scaled_positions(wrap=False)
-    shift = (shift - np.round(shift)) @ one.cell.array
+    shift = atoms.get_scaled_positions(wrap=False) - other.get_scaled_positions(wrap=False)
+    shift = (shift - np.round(shift)) @ atoms.cell.array
     shift -= shift.mean(axis=0)  # a rigid translation changes nothing
     return bool((np.linalg.norm(shift, axis=1) < SAME_PLACE_A).all())

@@ -25,14 +25,14 @@ logger = logging.getLogger(__name__)
 SCHEMA = 1
 
 _STATES: dict[str, type[SimState]] = {
-    one.__name__: one
-    for one in (SimState, MDState, NPTLangevinIsotropicState, NPTLangevinAnisotropicState)
+    kind.__name__: kind
+    for kind in (SimState, MDState, NPTLangevinIsotropicState, NPTLangevinAnisotropicState)
 }
 
 
 def save_walkers(path: str | Path, state: WalkersState) -> None:
     """Write a state, replacing `path` in one step."""
-    # Into a handle: given a path, torch would write the name of the unfinished file into the archive.
+    # Into a handle: given a path, torch would store the name of the unfinished file.
     with replacing(path) as unfinished, unfinished.open("wb") as handle:
         torch.save(_to_plain(state), handle)
 
@@ -40,8 +40,8 @@ def save_walkers(path: str | Path, state: WalkersState) -> None:
 def load_walkers(path: str | Path, device: str | torch.device = "cpu") -> WalkersState:
     """Read a state back, to the last bit, and put it on a device.
 
-    A random generator of another kind of device cannot go on: it is seeded afresh from the stored one, the
-    same way each time, and a line in the log says so.
+    A random generator of another kind of device cannot be continued: a new one is seeded from the
+    stored one, the same way each time, with a warning in the log.
 
     Raises `CampaignError` when the file is missing, damaged, or of another schema.
     """
@@ -49,12 +49,12 @@ def load_walkers(path: str | Path, device: str | torch.device = "cpu") -> Walker
         plain = torch.load(path, weights_only=True, map_location=device)
     except Exception as error:  # torch.load raises anything at all on a damaged file
         raise CampaignError(
-            f"{path}: the walkers cannot be read ({error}); delete the file to start them afresh"
+            f"{path}: the walkers cannot be read ({error}); delete the file to start them again"
         ) from error
     if not isinstance(plain, dict) or plain.get("schema") != SCHEMA:
         raise CampaignError(
             f"{path}: the walkers were written by another version (schema is not {SCHEMA}); "
-            "delete the file to start them afresh"
+            "delete the file to start them again"
         )
     return _from_plain(plain, torch.device(device))
 
@@ -73,8 +73,9 @@ def _to_plain(state: WalkersState) -> dict[str, Any]:
         "spent": state.spent,
         "quiet_until": state.quiet_until,
         "restarts": [
-            asdict(one) | {"reason": one.reason.name, "restarted_from": one.restarted_from.name}
-            for one in state.restarts
+            asdict(restart)
+            | {"reason": restart.reason.name, "restarted_from": restart.restarted_from.name}
+            for restart in state.restarts
         ],
     }
 
@@ -96,29 +97,30 @@ def _from_plain(plain: dict[str, Any], device: torch.device) -> WalkersState:
         quiet_until=plain["quiet_until"],
         restarts=tuple(
             Restart(
-                **one
+                **restart
                 | {
-                    "reason": GuardReason[one["reason"]],
-                    "restarted_from": RestartedFrom[one["restarted_from"]],
+                    "reason": GuardReason[restart["reason"]],
+                    "restarted_from": RestartedFrom[restart["restarted_from"]],
                 }
             )
-            for one in plain["restarts"]
+            for restart in plain["restarts"]
         ),
     )
 
 
 def _generator_state(stored: Tensor, step: int, device: torch.device) -> Tensor:
-    """The stored state, or that of a generator seeded from it where the device has generators of another kind.
+    """The stored state, or one seeded from it where the device has generators of another kind.
 
-    The stored state holds the campaign's seed and how far the stream is, so no two streams get one seed.
+    The stored state depends on the campaign's seed and on the position in its stream, so no two
+    streams get the same seed.
     """
     generator = torch.Generator(device=device)
     if len(stored) == len(generator.get_state()):
         return stored
     digest = hashlib.sha256(stored.numpy().tobytes() + step.to_bytes(8, "little")).digest()
     logger.warning(
-        "the walkers were stored at step %d on another kind of device than %s: their noise goes on from a new "
-        "seed, so this run will not equal one that stayed there",
+        "the walkers were stored at step %d on another kind of device than %s: their noise "
+        "continues from a new seed, so this run will not equal one that stayed there",
         step,
         device.type,
     )

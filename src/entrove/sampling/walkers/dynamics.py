@@ -1,15 +1,16 @@
-"""Langevin dynamics of a whole batch, in honest units, by torch-sim's integrators.
+"""Langevin dynamics of a whole batch, in fs, K and GPa, by torch-sim's integrators.
 
-torch-sim counts time in sqrt(amu A^2 / eV) = 10.18 fs. Its NVT step (BAOAB; Leimkuhler and Matthews,
-Proc. R. Soc. A 472, 20160138 (2016)) takes the friction as a rate. Its NPT step (Gronbech-Jensen
-and Farago, J. Chem. Phys. 141, 194108 (2014)) takes `alpha`, a rate times a mass, although its
-annotation says a rate: we multiply by the mean mass of the system, so that the friction of an
-element of mass m is `friction * mean mass / m`, and by the mass of the cell for the cell's friction.
+torch-sim counts time in sqrt(amu A^2 / eV) = 10.18 fs. Its NVT step (BAOAB; Leimkuhler and
+Matthews, Proc. R. Soc. A 472, 20160138 (2016)) takes the friction as a rate. Its NPT step
+(Gronbech-Jensen and Farago, J. Chem. Phys. 141, 194108 (2014)) takes `alpha`, a rate times a mass,
+although its annotation says a rate: we multiply by the mean mass of the system, so that the
+friction of an element of mass m is `friction * mean mass / m`, and by the mass of the cell for the
+cell's friction.
 
 The NPT step moves the logarithm of the cell length and leaves out the Jacobian of that choice, so
-that it samples V^N exp(-(U + P V) / kT) d(ln V): the constant-pressure ensemble without a length scale
-(Corti, Phys. Rev. E 64, 016128 (2001)). In it <P_internal V> = P <V> holds exactly, and the volume of an
-ideal gas is Gamma(N, kT / P) distributed: mean N kT / P, variance N (kT / P)^2.
+that it samples V^N exp(-(U + P V) / kT) d(ln V): the constant-pressure ensemble without a length
+scale (Corti, Phys. Rev. E 64, 016128 (2001)). In it <P_internal V> = P <V> holds exactly, and the
+volume of an ideal gas is Gamma(N, kT / P) distributed: mean N kT / P, variance N (kT / P)^2.
 """
 
 from dataclasses import dataclass, replace
@@ -38,13 +39,13 @@ INTERNAL_TIME_PER_FS = float(MetalUnits.time) * 1e-3
 """torch-sim's time units in one femtosecond."""
 
 HEAT_AT_MINIMUM = 2.0
-"""First temperature of a walker that starts at a minimum of its energy, over the target temperature.
+"""Initial over target temperature of a walker that starts at a minimum of its energy.
 
-By equipartition a harmonic crystal holds as much potential as kinetic energy, 3 N k_B T / 2 each (Allen and
-Tildesley, Computer Simulation of Liquids, 2nd ed. (2017), section 2.4). At a minimum it holds no potential
-energy: momenta of 2 T bring the energy of both, and half of it passes into the potential within a
-fraction of a period. With momenta of T the missing half comes from the thermostat alone, in the time 1 /
-friction, and short runs are cold.
+By equipartition a harmonic crystal holds as much potential as kinetic energy, 3 N k_B T / 2 each
+(Allen and Tildesley, Computer Simulation of Liquids, 2nd ed. (2017), section 2.4). At a minimum it
+holds no potential energy: momenta of 2 T bring the energy of both, and half of it passes into the
+potential within a fraction of a period. With momenta of T the missing half comes from the
+thermostat alone, in the time 1 / friction, and short runs are cold.
 """
 
 
@@ -86,10 +87,10 @@ class Dynamics:
     def start(
         self, state: SimState, model: ModelInterface, *, at_minimum: bool = False
     ) -> MDState:
-        """Evaluate the model, draw Maxwell-Boltzmann momenta from `state.rng`, and return an MD state.
+        """Evaluate the model, draw Maxwell-Boltzmann momenta from `state.rng`; return an MD state.
 
-        `at_minimum` says that the structures are relaxed: their momenta are hotter, see `HEAT_AT_MINIMUM`.
-        The cell of an NPT run starts at rest.
+        `at_minimum` says that the structures are relaxed: their momenta are hotter, see
+        `HEAT_AT_MINIMUM`. The cell of an NPT run starts at rest.
         """
         md = self._init(state, model)
         if at_minimum:

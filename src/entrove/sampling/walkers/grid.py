@@ -20,7 +20,7 @@ class Start:
 
 @dataclass(frozen=True)
 class Walker:
-    """One cell of the grid. Exactly one of `kappa_eV` and `fraction` is given when it is biased."""
+    """One cell of the grid; a biased one has either `kappa_eV` or `fraction`."""
 
     index: int
     phase: str
@@ -34,12 +34,11 @@ class Walker:
 
     @property
     def biased(self) -> bool:
-        """Whether this walker feels an entropy at all."""
+        """Whether an entropy acts on this walker."""
         return self.entropy != "none"
 
-    @property
-    def strength_in_words(self) -> str:
-        """Entropy, mode and strength for people."""
+    def describe_bias(self) -> str:
+        """Entropy, mode and strength as text, such as 'information, per atom, fraction 0.3'."""
         if not self.biased:
             return "unbiased"
         strength = (
@@ -55,7 +54,9 @@ def plan_walkers(
 ) -> tuple[list[Walker], list[Atoms]]:
     """List every walker of the grid, and the structure that each starts from.
 
-    Raises `ConfigError` when there is no start or no temperature, or when a temperature is not positive.
+    `config.biases` and `config.replicas` set how many walkers there are for each start and
+    temperature (in K). Raises `ConfigError` when there is no start or no temperature, or when a
+    temperature is not positive.
     """
     if not starts:
         raise ConfigError(
@@ -63,7 +64,8 @@ def plan_walkers(
         )
     if not temperatures_K or min(temperatures_K) <= 0:
         raise ConfigError(
-            f"temperatures_K={list(temperatures_K)} is not allowed; give at least one, each above 0 K"
+            f"temperatures_K={list(temperatures_K)} is not allowed; give at least one, each above "
+            "0 K"
         )
     walkers: list[Walker] = []
     atoms: list[Atoms] = []

@@ -29,7 +29,7 @@ class GuardReason(StrEnum):
 
 @dataclass(frozen=True)
 class Violation:
-    """A system outside the physical range: the value that was seen and the limit it crossed."""
+    """A system outside the physical range: its value and the limit that it crossed."""
 
     row: int
     reason: GuardReason
@@ -56,10 +56,10 @@ class Reference:
 def find_violations(
     state: MDState, reference: Reference, limits: GuardSettings, *, distances: bool = True
 ) -> list[Violation]:
-    """Check every system; one that crosses several limits is reported once, by the first of `GuardReason`.
+    """Check every system; one that crosses several limits is reported once, by the first reason.
 
-    Forces are those of the unbiased model where the state has them (`base_forces`): they are what a
-    label would have to reproduce. `distances=False` skips the neighbour search.
+    Forces are those of the unbiased model where the state has them (`base_forces`): they are what
+    a label would have to reproduce. `distances=False` skips the neighbour search.
     """
     checks = _checks(state, reference, limits, distances=distances)
     failed = torch.stack([check.failed for check in checks])
@@ -120,7 +120,7 @@ def _checks(
 def _bonds_of_finite(
     state: SimState, finite: Bool[Tensor, " systems"]
 ) -> Float[Tensor, " systems"]:
-    """Shortest bond ratios of the systems whose numbers can be trusted; `inf` for the others."""
+    """Shortest bond ratios of the systems that are finite; `inf` for the others."""
     if bool(finite.all()):
         return shortest_bond_ratio(plain_state(state, torch.float64))
     bond = torch.full(finite.shape, torch.inf, dtype=torch.float64, device=state.device)
@@ -130,9 +130,10 @@ def _bonds_of_finite(
 
 
 def shortest_bond_ratio(state: SimState) -> Float[Tensor, " systems"]:
-    """Shortest distance over the sum of covalent radii, images included; `inf` without any bond in reach.
+    """Shortest distance over the sum of the two covalent radii, periodic images included.
 
-    Distances up to twice the largest covalent radius of the batch are seen. Radii are ASE's
+    Distances up to twice the largest covalent radius of the batch are considered; `inf` without
+    any. Radii are ASE's
     (Cordero et al., Dalton Trans. 2832 (2008)).
     """
     radii = torch.as_tensor(covalent_radii, dtype=state.dtype, device=state.device)[

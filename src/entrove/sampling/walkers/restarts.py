@@ -1,9 +1,10 @@
-"""Gentle restarts: a walker that left the physical range goes back to where it was last healthy.
+"""Restarts of walkers that left the physical range.
 
-First to its last snapshot, with fresh velocities. If it fails again before the next snapshot, to its
-relaxed phase, where it is thermalised without bias once more. After `largest_restarts` it is ended.
-The next snapshot comes at the earliest `snapshot_every` steps after a restart: a rewound cell that has moved
-for a femtosecond is neither new nor a sign of health.
+A walker is restarted from its last snapshot, with new velocities. If it fails again before the
+next snapshot, it is restarted from its relaxed phase and thermalised without bias once more. After
+`largest_restarts` it is ended. The next snapshot is taken at the earliest `snapshot_every` steps
+after a restart: a restored cell that has moved for a femtosecond is neither new nor shown to be
+stable.
 """
 
 from collections.abc import Sequence
@@ -25,7 +26,7 @@ from entrove.sampling.walkers.guards import GuardReason
 
 
 class RestartedFrom(StrEnum):
-    """Where a restarted walker went on."""
+    """Where a restarted walker continued from."""
 
     SNAPSHOT = "last snapshot"
     RELAXED_PHASE = "relaxed phase"
@@ -34,7 +35,7 @@ class RestartedFrom(StrEnum):
 
 @dataclass(frozen=True)
 class Restart:
-    """One restart of a walker: when, why (what was seen, what is allowed), and where it went on."""
+    """One restart of a walker: when, why (value and limit of the guard), and from where."""
 
     walker: int
     step: int
@@ -61,8 +62,10 @@ def summarise_restarts(
     summaries = []
     for walker in walkers:
         own = [restart for restart in restarts if restart.walker == walker.index]
-        ends = [one.step for one in own if one.restarted_from is RestartedFrom.NOWHERE]
-        by_reason = {reason: sum(one.reason is reason for one in own) for reason in GuardReason}
+        ends = [restart.step for restart in own if restart.restarted_from is RestartedFrom.NOWHERE]
+        by_reason = {
+            reason: sum(restart.reason is reason for restart in own) for reason in GuardReason
+        }
         summaries.append(
             RestartSummary(
                 walker=walker,
@@ -83,11 +86,11 @@ def restore_systems(
     *,
     at_minimum: bool,
 ) -> None:
-    """Put some systems of a running batch to the positions and cell of `source`, in place.
+    """Set some systems of a running batch to the positions and cell of `source`, in place.
 
-    Momenta are drawn afresh from the generator of `md`, hotter when the source is `at_minimum` (see
-    `Dynamics`), the cell of an NPT run is brought to rest, and energy, forces and stress are those of the
-    new positions. The other systems keep every bit.
+    Momenta are drawn anew from the generator of `md`, hotter when the source is `at_minimum`
+    (see `Dynamics`), the cell of an NPT run is brought to rest, and energy, forces and stress are
+    those of the new positions. The other systems keep every bit.
     """
     of_atoms = rows[md.system_idx]
     md.positions = torch.where(of_atoms[:, None], source.positions, md.positions)
@@ -106,7 +109,7 @@ def restore_systems(
 
 
 def evaluate_systems(md: MDState, rows: Bool[Tensor, " systems"], model: ModelInterface) -> None:
-    """Evaluate the model at the present positions and take its results over for some systems, in place."""
+    """Evaluate the model at the present positions and store its results for some systems."""
     results = model(md)
     of_atoms = rows[md.system_idx]
     extras = {}

@@ -1,12 +1,12 @@
 """All walkers in one batch: thermalise, then chunk by chunk under the bias.
 
-`init_walkers` makes a state, `thermalise` and `run_chunk` turn a state into the next; nothing else is
-remembered, and the random generator is part of the state, so a run that goes on from a stored state
-equals one that was never interrupted, bit for bit on a CPU.
+`init_walkers` makes a state, `thermalise` and `run_chunk` turn a state into the next; nothing else
+is remembered, and the random generator is part of the state, so a run that continues from a stored
+state equals one that was never interrupted, bit for bit on a CPU.
 
 The noise of all walkers is one stream: walkers are coupled through the shared dataset anyway, and
-torch-sim's integrators draw the noise of a batch at once. What a walker does therefore depends on the
-grid that it is part of, while its forces do not.
+torch-sim's integrators draw the noise of a batch at once. What a walker does therefore depends on
+the grid that it is part of, while its forces do not.
 """
 
 import logging
@@ -46,11 +46,13 @@ def init_walkers(
 ) -> WalkersState:
     """Place every walker at its structure, a relaxed phase, with Maxwell-Boltzmann velocities.
 
-    They are those of twice its temperature, half of which becomes potential energy while it is thermalised
-    (see `HEAT_AT_MINIMUM`); without `thermalise_steps` they are those of its temperature.
+    They are those of twice its temperature, half of which becomes potential energy while it is
+    thermalised (see `HEAT_AT_MINIMUM`); without `thermalise_steps` they are those of its
+    temperature.
 
-    Raises `ConfigError` when walkers and structures do not match, `StructureError` when the structures
-    cannot share a batch, `ModelError` when the ensemble needs a stress and the model has none.
+    Raises `ConfigError` when walkers and structures do not match, `StructureError` when the
+    structures cannot share a batch, `ModelError` when the ensemble needs a stress and the model
+    has none.
     """
     if config.ensemble == "npt":
         require_stress(model, "ensemble 'npt'", "ensemble 'nvt'")
@@ -91,12 +93,12 @@ def thermalise(
     *,
     on_step: Progress | None = None,
 ) -> WalkersState:
-    """Run `thermalise_steps` without bias, and measure the thermal force scale in their second half."""
+    """Run `thermalise_steps` without bias; measure the thermal force scale in the second half."""
     run = Stepper(state, model, None, config)
     sum_of_squares = torch.zeros(len(state.rows), dtype=torch.float64, device=state.md.device)
     first = config.thermalise_steps // 2
     for done in range(config.thermalise_steps):
-        run.advance(look_closely=False)
+        run.advance(check_distances=False)
         if done >= first:
             square = run.md.base_forces.square().sum(dim=1)
             sum_of_squares += reduce_atoms(square, run.md, reduce="mean")
@@ -119,24 +121,25 @@ def run_chunk(
     on_step: Progress | None = None,
     on_frame: OnFrame | None = None,
 ) -> tuple[WalkersState, list[Candidate]]:
-    """Run `chunk_steps` of every walker under its bias; return the new state and the healthy snapshots.
+    """Run `chunk_steps` of every walker under its bias; return the new state and the snapshots.
 
-    `biases` holds the entropies as they are now, one for each (entropy, mode) of the grid; they stay as
-    they are for the whole chunk. `on_frame` is called every `trajectory_every` steps. Raises
-    `ConfigError` when a bias is missing, or an adaptive walker was never thermalised.
+    `biases` holds the entropies as they are now, one for each (entropy, mode) of the grid; they
+    stay as they are for the whole chunk. `on_frame` is called every `trajectory_every` steps.
+    Raises `ConfigError` when a bias is missing, or an adaptive walker was never thermalised.
     """
     if not state.rows:
         logger.warning("every walker was ended by its guards; nothing is sampled")
         return state, []
     if bool((state.strengths.adaptive & state.strengths.force_scale_eV_per_A.isnan()).any()):
         raise ConfigError(
-            "an adaptive bias strength has no thermal force scale yet; call thermalise() before run_chunk()"
+            "an adaptive bias strength has no thermal force scale yet; call thermalise() before "
+            "run_chunk()"
         )
     run = Stepper(state, model, biases, config)
     snapshots: list[Candidate] = []
     for done in range(1, config.chunk_steps + 1):
         at_snapshot = done % config.snapshot_every == 0
-        run.advance(look_closely=at_snapshot)
+        run.advance(check_distances=at_snapshot)
         if at_snapshot:
             snapshots += run.take_snapshots(pool, kind)
         if (

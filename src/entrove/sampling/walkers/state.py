@@ -1,4 +1,4 @@
-"""The state of all walkers between two calls: everything that a run needs to go on."""
+"""The state of all walkers between two calls: everything that a run needs to continue."""
 
 from dataclasses import dataclass
 
@@ -18,11 +18,12 @@ NEVER = torch.iinfo(torch.int64).max
 
 @dataclass(frozen=True)
 class WalkersState:
-    """Everything that the walkers are; tensors have one row for each walker that is still running.
+    """All walkers; tensors have one row for each walker that is still running.
 
-    `rows` names the walker of each system of the batch. `relaxed` holds the relaxed phases that the
-    walkers started from, `healthy` their last snapshots. `spent` says that this snapshot was already
-    used for a restart. `quiet_until` is the step from which a walker is biased and sampled.
+    `rows` holds the walker index of each system of the batch. `relaxed` holds the relaxed phases
+    that the walkers started from, `healthy` their last snapshots. `spent` is whether this snapshot
+    was used for a restart already. `quiet_until` is the step from which a walker is biased and
+    sampled.
     """
 
     walkers: tuple[Walker, ...]

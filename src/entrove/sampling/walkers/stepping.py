@@ -1,4 +1,4 @@
-"""Walkers while they move: steps, adaptation, guards, restarts, snapshots."""
+"""One step of all walkers after the other: strengths, guards, restarts, snapshots."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -32,7 +32,7 @@ Biases = Mapping[tuple[str, str], Bias]
 
 
 class Stepper:
-    """Starts from a copy of a state, moves it, and ends as a new state.
+    """Copies a state, advances the copy step by step, and returns a new state with `finish`.
 
     With `biases=None` nothing is biased. Raises `ConfigError` when a walker lacks its bias.
     """
@@ -65,28 +65,28 @@ class Stepper:
         ]
         self.bias = EntropyBias(model, own_biases, self.strengths.kappa_eV)
         self._set_strengths()
-        # The entropies have changed since the last evaluation: the first half step needs new forces.
+        # The biases may have changed since the last evaluation: the first half step needs forces.
         evaluate_systems(self.md, torch.ones_like(self.spent), self.bias)
 
-    def advance(self, *, look_closely: bool) -> None:
-        """Move all walkers by one step, adapt their strengths, and restart those that left the range.
+    def advance(self, *, check_distances: bool) -> None:
+        """Move all walkers one step, adapt their strengths, restart those outside the range.
 
-        `look_closely` checks distances, too, whatever their own interval says: before a snapshot.
+        `check_distances` checks distances whatever `distance_every` is, for a step with snapshots.
         """
         self._set_strengths()
         self.md = self.dynamics.step(self.md, self.bias)
         self.step += 1
         self.strengths = self.strengths.follow(self.md.entropy_slope, self.config.adaptive)
-        due = look_closely or self.step % self.config.guards.distance_every == 0
+        due = check_distances or self.step % self.config.guards.distance_every == 0
         reference = self.reference.heated(self.quiet_until >= self.step, HEAT_AT_MINIMUM)
         violations = find_violations(self.md, reference, self.config.guards, distances=due)
         if violations:
             self._restart(violations)
 
     def take_snapshots(self, pool: Pool, kind: Kind) -> list[Candidate]:
-        """Copy every walker that is neither thermalising nor just restarted, and remember it as healthy."""
+        """Copy every walker that is neither thermalising nor just restarted; it is healthy now."""
         since = self.step - self.config.snapshot_every
-        just_restarted = {one.walker for one in self.restarts if one.step > since}
+        just_restarted = {restart.walker for restart in self.restarts if restart.step > since}
         settled = [walker.index not in just_restarted for walker in self.walkers]
         ready = torch.tensor(settled, device=self.md.device) & (self.quiet_until <= self.step)
         of_atoms = ready[self.md.system_idx]
@@ -140,10 +140,12 @@ class Stepper:
             quiet_until=self.quiet_until,
             restarts=tuple(self.restarts),
             rows=tuple(
-                row for row, on in zip(self.before.rows, alive.tolist(), strict=True) if on
+                row
+                for row, is_alive in zip(self.before.rows, alive.tolist(), strict=True)
+                if is_alive
             ),
         )
-        # A batch cannot be empty: when every walker was ended, the last one stays and `rows` is empty.
+        # A batch cannot be empty: when every walker was ended, all stay in it and `rows` is empty.
         if bool(alive.all()) or not state.rows:
             return state
         keep = alive.nonzero().squeeze(1)
@@ -158,8 +160,8 @@ class Stepper:
         )
 
     def _set_strengths(self) -> None:
-        quiet = self.quiet_until > self.step
-        self.bias.kappa_eV = torch.where(quiet, 0.0, self.strengths.applied_kappa_eV)
+        unbiased = self.quiet_until > self.step
+        self.bias.kappa_eV = torch.where(unbiased, 0.0, self.strengths.applied_kappa_eV)
         self.bias.largest_bias_force_eV_per_A = self.strengths.bound(self.config.adaptive)
         if self.config.ensemble == "npt":
             counts = self.md.n_atoms_per_system
@@ -171,7 +173,7 @@ class Stepper:
         to_snapshot = torch.zeros_like(self.spent)
         to_relaxed = torch.zeros_like(self.spent)
         for violation in violations:
-            target = self._where_to(violation.row)
+            target = self._restart_from(violation.row)
             if target is RestartedFrom.SNAPSHOT:
                 to_snapshot[violation.row] = True
             else:
@@ -192,14 +194,14 @@ class Stepper:
                     self.md, rows, source, self.dynamics, self.bias, at_minimum=at_minimum
                 )
 
-    def _where_to(self, row: int) -> RestartedFrom:
+    def _restart_from(self, row: int) -> RestartedFrom:
         earlier = sum(restart.walker == self.walkers[row].index for restart in self.restarts)
         if earlier >= self.config.guards.largest_restarts:
             return RestartedFrom.NOWHERE
         return RestartedFrom.RELAXED_PHASE if bool(self.spent[row]) else RestartedFrom.SNAPSHOT
 
     def _record(self, violation: Violation, target: RestartedFrom) -> None:
-        """Write a restart down, and keep the walker quiet for as long as its new place needs."""
+        """Record a restart, and until when the walker is neither biased nor sampled."""
         walker = self.walkers[violation.row]
         self.restarts.append(
             Restart(
@@ -207,24 +209,28 @@ class Stepper:
             )
         )
         logger.info(
-            "walker %d, step %d: %s; on from %s", walker.index, self.step, violation.reason, target
+            "walker %d, step %d: %s; continued from %s",
+            walker.index,
+            self.step,
+            violation.reason,
+            target,
         )
         if target is RestartedFrom.RELAXED_PHASE:
             self.quiet_until[violation.row] = self.step + self.config.thermalise_steps
         elif target is RestartedFrom.NOWHERE:
-            # It stays in the batch, unbiased and unsampled, until the chunk is over.
+            # It stays in the batch, unbiased and not sampled, until the end of the chunk.
             self.quiet_until[violation.row] = NEVER
 
 
 def starts_hot(config: SamplingConfig) -> bool:
-    """Whether momenta at a relaxed cell are those of `HEAT_AT_MINIMUM`: where there is time to spread them."""
+    """Whether walkers start with `HEAT_AT_MINIMUM`: only when a thermalisation follows."""
     return config.thermalise_steps > 0
 
 
 def dynamics_of(
     walkers: Sequence[Walker], config: SamplingConfig, device: torch.device
 ) -> Dynamics:
-    """Put the conditions of each walker into one batch."""
+    """Collect temperature and pressure of each walker for one batch."""
 
     def column(values: list[float]) -> Float[Tensor, " systems"]:
         return torch.tensor(values, dtype=torch.float64, device=device)
@@ -241,7 +247,7 @@ def dynamics_of(
 
 
 def bias_of(walker: Walker, biases: Biases) -> Bias | None:
-    """Find the bias of a walker, None for unbiased ones; raises `ConfigError` when it is missing."""
+    """The bias of a walker, None for unbiased ones; raises `ConfigError` when it is missing."""
     if not walker.biased:
         return None
     try:

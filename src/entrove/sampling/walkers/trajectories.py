@@ -1,4 +1,4 @@
-"""Trajectories of the walkers as ASE `.traj` files: compact, and read by `ase.io.read` and `ase gui`."""
+"""Trajectories of the walkers as ASE `.traj` files, which `ase.io.read` and `ase gui` read."""
 
 from pathlib import Path
 
@@ -13,10 +13,10 @@ from entrove.sampling.walkers.grid import Walker
 
 
 class TrajectoryRecorder:
-    """Collects the frames of a chunk (`on_frame` of `run_chunk`) and writes them, one file for each walker.
+    """Collects the frames of a chunk (`on_frame` of `run_chunk`); writes one file per walker.
 
-    Frames carry positions, cell, momenta, and energy (eV) and forces (eV/A) of the model without bias, with
-    `entrove_step`, `entrove_walker` and `entrove_kappa_eV` in `info`.
+    Frames carry positions, cell, momenta, and energy (eV) and forces (eV/A) of the model without
+    bias, with `entrove_step`, `entrove_walker` and `entrove_kappa_eV` in `info`.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -43,7 +43,8 @@ class TrajectoryRecorder:
     def write_chunk(self, chunk: int) -> list[Path]:
         """Write `walker-0003/chunk-0012.traj` for each walker and forget the frames.
 
-        A file is replaced in one step, so a chunk that is run again after an interruption leaves one copy.
+        A file is replaced in one step, so a chunk that is run again after an interruption leaves
+        one copy.
         """
         paths = []
         for index, frames in sorted(self._frames.items()):
