@@ -151,7 +151,7 @@ def _outcome(exploration: Exploration, round_index: int) -> Explored:
             phase=restarted.walker.phase,
             pressure_GPa=restarted.walker.pressure_GPa,
             temperature_K=restarted.walker.temperature_K,
-            strength=restarted.walker.strength_in_words,
+            strength=restarted.walker.describe_bias(),
             restarts=restarted.restarts,
             reasons=", ".join(
                 f"{count} x {reason}" for reason, count in restarted.by_reason.items()
