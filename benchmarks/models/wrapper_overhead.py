@@ -1,8 +1,8 @@
-"""What the wrapper around SevenNet-0's network costs per batch: ours and SevenNet's own, in one run.
+"""Time of the wrapper around SevenNet-0's network per batch: ours and SevenNet's own, in one run.
 
-Hypothesis: SevenNet's wrapper walks over the systems in Python, so its cost grows with their number; ours
-does not walk. What the network itself takes is timed apart: its output is recorded once and then replayed,
-so that the wrappers' milliseconds do not drown in its noise.
+Hypothesis: SevenNet's wrapper loops over the systems in Python, so its cost grows with their
+number; ours does not. What the network itself takes is timed apart: its output is recorded
+once and then replayed, so that the wrappers' milliseconds do not drown in its noise.
 
 Run: OMP_NUM_THREADS=2 python benchmarks/models/wrapper_overhead.py [--device cuda]
 """
@@ -128,7 +128,8 @@ def main() -> None:
         ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True
     )
     result = {
-        "hypothesis": "sevenn's wrapper costs more per system; ours costs little more for 64 than for 1",
+        "hypothesis": "sevenn's wrapper costs more per system; "
+        "ours costs little more for 64 than for 1",
         "numbers": numbers,
         "seed": SEED,
         "device": device,

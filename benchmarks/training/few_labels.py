@@ -1,13 +1,15 @@
 """How far do a dozen DFT labels take SevenNet-0, and which settings take it furthest?
 
-Hypothesis: with 12 to 24 labels of 8 atoms the force error on other trajectories and strains falls to a
-third of the untuned model's or less, within 90 s on two cores, and energy and stress improve with it.
+Hypothesis: with 12 to 24 labels of 8 atoms the force error on other trajectories and strains falls
+to a third of the untuned model's or less, within 90 s on two cores, and energy and stress improve
+with it.
 
-Each line of the sweep changes one setting of the defaults. All runs are judged on the same 12 held-out
-labels; these choose nothing within a run. The defaults themselves were chosen by looking at such sweeps,
-so the numbers of the default line are slightly flattering; the other test of them is the silicon example.
+Each line of the sweep changes one setting of the defaults. All runs are judged on the same 12
+held-out labels; these choose nothing within a run. The defaults themselves were chosen by looking
+at such sweeps, so the numbers of the default line are slightly flattering; the other test of them
+is the silicon example.
 
-    python benchmarks/training/few_labels.py WORK_FOLDER benchmarks/training/few_labels.json [--sweep]
+    python benchmarks/training/few_labels.py WORK_FOLDER RESULT.json [--sweep]
 """
 
 import argparse
@@ -121,7 +123,8 @@ def main() -> None:
     report = {
         "seed": SEED,
         "threads": arguments.threads,
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the end",
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, "
+        f"load {os.getloadavg()[0]:.1f} at the end",
         "versions": {name: version(name) for name in ("sevenn", "torch", "ase", "numpy")},
         "commit": commit.stdout.strip(),
         "test_labels": len(test),

@@ -1,9 +1,10 @@
 """Make the silicon labels that the training tests and the experiments of this folder use.
 
-24 structures to train on and 12 to test with, all of 8 atoms: diamond and beta-tin silicon, relaxed
-with SevenNet-0 at 0 and 10 GPa, then either strained (with a small rattle) or taken from Langevin
-trajectories at 300 and 1000 K. The trajectories of the test set have other seeds. Labels are PBE by
-GPAW: 300 eV plane waves, a k-point spacing of 0.35 1/A (2 pi included), Fermi-Dirac 0.1 eV.
+24 structures to train on and 12 to test with, all of 8 atoms: diamond and beta-tin silicon,
+relaxed with SevenNet-0 at 0 and 10 GPa, then either strained (with a small rattle) or taken from
+Langevin trajectories at 300 and 1000 K. The trajectories of the test set have other seeds. Labels
+are PBE by GPAW: 300 eV plane waves, a k-point spacing of 0.35 1/A (2 pi included), Fermi-Dirac 0.1
+eV.
 
 Run it again after an interruption: finished labels are kept, one file each, in the work folder.
 

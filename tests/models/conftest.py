@@ -19,7 +19,8 @@ def sevennet() -> LoadedModel:
 
 @pytest.fixture(scope="session")
 def sevennet_in_float64() -> SevenNetModel:
-    """The same weights, every operation in double precision: differences can be trusted to many digits."""
+    """The same weights, every operation in double precision: differences can be trusted to many
+    digits."""
     network = build_network("7net-0").double()
 
     def to_float64(module, inputs, graph):
@@ -35,7 +36,8 @@ def sevennet_in_float64() -> SevenNetModel:
 
 @pytest.fixture
 def mixed_structures() -> list[Atoms]:
-    """Images matter (2 atoms), unlike sizes, two species, strongly compressed, left-handed, far outside."""
+    """Images matter (2 atoms), unlike sizes, two species, strongly compressed, left-handed, far
+    outside."""
     primitive = bulk("Si", "diamond", a=5.43)
     cubic = bulk("Si", "diamond", a=5.43, cubic=True)
     compressed = bulk("C", "diamond", a=3.57 * 0.9, cubic=True)

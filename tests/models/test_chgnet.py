@@ -1,4 +1,4 @@
-"""Laws of the batched CHGNet model, against the package's own ASE calculator and by differences."""
+"""Laws of the batched CHGNet model, against its own ASE calculator and by differences."""
 
 import numpy as np
 import pytest
@@ -28,13 +28,15 @@ def chgnet() -> LoadedModel:
 
 @pytest.fixture(scope="module")
 def in_float64() -> CHGNetModel:
-    """The same weights, every operation in double precision: differences can be trusted to many digits."""
+    """The same weights, every operation in double precision: differences can be trusted to many
+    digits."""
     return CHGNetModel(load("chgnet", device="cpu").model.network.double(), torch.device("cpu"))
 
 
 @pytest.fixture
 def crystals() -> list[Atoms]:
-    """Images matter (2 atoms), unlike sizes, two species, compressed, and a gas without any angle."""
+    """Images matter (2 atoms), unlike sizes, two species, compressed, and a gas without any
+    angle."""
     structures = [
         bulk("Si", "diamond", a=5.43),
         bulk("Cu", "fcc", a=3.6, cubic=True),
@@ -63,7 +65,8 @@ def test_batches_pass_verification_against_its_own_calculator(name, crystals):
 
 @pytest.mark.parametrize("name", VERSIONS)
 def test_what_else_is_in_the_batch_does_not_matter(name, crystals):
-    # CHGNet skips the bond layers of a graph without angles; the 0.2.0 weights have a bias in them.
+    # CHGNet skips the bond layers of a graph without angles; the 0.2.0 weights have a bias in
+    # them.
     model = load(name, device="cpu").model
     dense, _, _, _, gas = crystals
     together = model(state_of(gas, dense, gas))
@@ -85,7 +88,8 @@ def test_a_batch_in_pieces_equals_the_whole(monkeypatch, in_float64, crystals):
 def test_forces_are_minus_the_gradient(in_float64, crystals, index):
     atoms = crystals[index]
     direction = np.random.default_rng(index).normal(size=atoms.positions.shape)
-    # float64: truncation falls as h^2 and is 1e-8 of the slope here; round-off is 1e-14 / h = 1e-10.
+    # float64: truncation falls as h^2 and is 1e-8 of the slope here; round-off is 1e-14 / h =
+    # 1e-10.
     h = 1e-4
     ends = []
     for sign in (1.0, -1.0):
@@ -102,7 +106,8 @@ def test_stress_is_the_strain_derivative_per_volume(in_float64, crystals, index)
     atoms = crystals[index]
     strain = np.random.default_rng(index).normal(size=(3, 3))
     strain = (strain + strain.T) / 2
-    # float64: the error was seen to fall as h^2, to 3e-9 eV at 1e-6; round-off is 1e-14 / h = 1e-8.
+    # float64: the error was seen to fall as h^2, to 3e-9 eV at 1e-6; round-off is 1e-14 / h =
+    # 1e-8.
     h = 1e-6
     ends = []
     for sign in (1.0, -1.0):
@@ -115,7 +120,8 @@ def test_stress_is_the_strain_derivative_per_volume(in_float64, crystals, index)
 
 
 def test_the_stress_of_its_own_calculator_has_ases_sign_and_unit(chgnet):
-    """CHGNet's network gives GPa; what its calculator makes of them is dE/d(strain)/V in eV/A^3."""
+    """CHGNet's network gives GPa; what its calculator makes of them is dE/d(strain)/V in
+    eV/A^3."""
     atoms = rattled(bulk("NaCl", "rocksalt", a=5.2, cubic=True), 1)
     atoms.calc = chgnet.calculator()
     stress = atoms.get_stress(voigt=False)
@@ -126,7 +132,8 @@ def test_the_stress_of_its_own_calculator_has_ases_sign_and_unit(chgnet):
         strained.set_cell(atoms.cell.array * (1 + sign * h), scale_atoms=True)
         strained.calc = atoms.calc
         energies.append(strained.get_potential_energy())
-    # float32 energies of 30 eV: round-off 2e-6 / h; truncation of the order of h^2. Both below 1 %.
+    # float32 energies of 30 eV: round-off 2e-6 / h; truncation of the order of h^2. Both below 1
+    # %.
     slope = (energies[0] - energies[1]) / (2 * h) / atoms.get_volume()
     assert slope < -0.01  # compressed, by ASE's sign
     assert np.trace(stress) == pytest.approx(slope, rel=0.01)
@@ -235,7 +242,7 @@ def test_it_is_quiet_and_leaves_the_default_dtype_alone(chgnet, capsys):
 
 
 def test_it_keeps_no_fidelities_and_no_features(chgnet):
-    with pytest.raises(ModelError, match="chgnet has a single fidelity.*leave out '@PBE'"):
+    with pytest.raises(ModelError, match=r"chgnet has a single fidelity.*leave out '@PBE'"):
         load("chgnet@PBE")
     with pytest.raises(ModelError, match="chgnet: this model gives no access"):
         chgnet.features()

@@ -16,7 +16,7 @@ from entrove.fingerprints.batching import to_state
 from entrove.models.nequip.loading import nequip_settings
 from entrove.models.registry import load
 from entrove.models.sevennet.features import SevenNetFeatures
-from entrove.models.torch_settings import known_warnings_hushed
+from entrove.models.torch_settings import ignoring_known_warnings
 from entrove.sampling.bias.entropy_gradient import entropy_gradient
 
 DEFINITIONS = [
@@ -31,7 +31,7 @@ def carbide(seed: int, amplitude_A: float = 0.1) -> Atoms:
 
 @pytest.fixture(scope="module")
 def maps(sevennet, sevennet_in_float64, tmp_path_factory) -> dict[str, FeatureMap]:
-    with nequip_settings(), known_warnings_hushed():
+    with nequip_settings(), ignoring_known_warnings():
         checkpoint = write_checkpoint(tmp_path_factory.mktemp("allegro") / "allegro.ckpt", ALLEGRO)
     return {
         "sevennet": sevennet.features(),
@@ -72,8 +72,8 @@ def test_forces_and_strain_are_central_differences(maps, name, entropy, mode):
     def deform(atoms, step):
         atoms.set_cell(atoms.cell.array @ (np.eye(3) + step * strain), scale_atoms=True)
 
-    # The truncation was seen to fall as h^2 down to 1e-9 (positions, 1e-5 A) and 5e-7 (strain, 1e-6); rounding
-    # of S, some 1000 in size, is 2e-13 / h.
+    # The truncation was seen to fall as h^2 down to 1e-9 (positions, 1e-5 A) and 5e-7 (strain,
+    # 1e-6); rounding of S, some 1000 in size, is 2e-13 / h.
     along = float((slopes.positions * torch.from_numpy(direction)).sum())
     assert along == pytest.approx(
         slope(move, 1e-5), rel=1e-5, abs=1e-6 * float(slopes.positions.norm())
@@ -86,13 +86,15 @@ def test_forces_and_strain_are_central_differences(maps, name, entropy, mode):
 
 @pytest.mark.parametrize(("entropy", "mode"), DEFINITIONS)
 def test_single_precision_gives_the_slopes_of_double(maps, entropy, mode):
-    """A central difference of float32 features is noise; the same weights in float64 are the oracle."""
+    """A central difference of float32 features is noise; the same weights in float64 are the
+    oracle."""
     atoms = carbide(30, 0.15)
     single, double = (
         entropy_gradient(to_state([atoms]), [dataset_on(features, entropy, mode).bias()])
         for features in (maps["sevennet"], maps["sevennet in float64"])
     )
-    # Features of order 1 with noise of 1e-6, whitened by scales down to 1e-2 of their spread; 6e-6 was seen.
+    # Features of order 1 with noise of 1e-6, whitened by scales down to 1e-2 of their spread; 6e-6
+    # was seen.
     for got, expected in ((single.positions, double.positions), (single.strain, double.strain)):
         torch.testing.assert_close(got, expected, rtol=0, atol=1e-4 * float(expected.abs().max()))
     torch.testing.assert_close(single.entropy, double.entropy, rtol=1e-6, atol=1e-4)

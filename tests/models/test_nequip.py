@@ -22,7 +22,7 @@ from entrove.models.nequip.files import find_foundation_model, find_trainable_mo
 from entrove.models.nequip.loading import nequip_settings
 from entrove.models.prediction import predict
 from entrove.models.registry import load
-from entrove.models.torch_settings import known_warnings_hushed
+from entrove.models.torch_settings import ignoring_known_warnings
 from entrove.models.verify import verify_batching
 from entrove.training.nequip.trainer import NequIPTrainer
 
@@ -38,7 +38,7 @@ def run_nequip(program: str, *arguments: str) -> None:
 @pytest.fixture(scope="module")
 def checkpoints(tmp_path_factory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("nequip")
-    with nequip_settings(), known_warnings_hushed():
+    with nequip_settings(), ignoring_known_warnings():
         return {
             name: write_checkpoint(folder / f"{name}.ckpt", model)
             for name, model in (("allegro", ALLEGRO), ("nequip", NEQUIP))
@@ -84,7 +84,8 @@ def test_a_batch_in_pieces_equals_the_whole(monkeypatch, model, structures):
     )
     monkeypatch.setattr(nequip_module, "pairs_that_fit", lambda device: 300)
     cut = model.model(state_of(*many))
-    # About 52, 736 and three times 207 pairs: one that exceeds the limit is alone, and none is lost.
+    # About 52, 736 and three times 207 pairs: one that exceeds the limit is alone, and none is
+    # lost.
     assert sizes == [1, 1, 1, 1, 1]
     for name in ("energy", "forces", "stress"):
         torch.testing.assert_close(cut[name], whole[name], rtol=1e-11, atol=1e-11)
@@ -119,7 +120,8 @@ def test_features_pull_back_is_the_gradient(model, what):
     direction = generator.normal(size=(len(atoms), 3) if what == "positions" else (3, 3))
     if what == "strain":
         direction = (direction + direction.T) / 2
-    # float64: the truncation was seen to fall as h^2 and is 1e-7 here; round-off is 1e-15/h = 1e-10.
+    # float64: the truncation was seen to fall as h^2 and is 1e-7 here; round-off is 1e-15/h =
+    # 1e-10.
     h = 1e-5
     ends = []
     for sign in (1.0, -1.0):
@@ -220,7 +222,8 @@ def test_a_file_that_is_no_model_is_refused(tmp_path, suffix):
 def test_package_and_compiled_file_equal_the_checkpoint(
     checkpoints, tmp_path, monkeypatch, structures
 ):
-    """What a user does: fetch a package, compile it for batches, put it into ENTROVE_MODELS, load."""
+    """What a user does: fetch a package, compile it for batches, put it into ENTROVE_MODELS,
+    load."""
     package = tmp_path / "Allegro-OAM-L-0.1.nequip.zip"
     run_nequip("nequip-package", "build", str(checkpoints["allegro"]), str(package))
     monkeypatch.setenv("ENTROVE_MODELS", str(tmp_path))

@@ -1,3 +1,4 @@
+import subprocess
 import sys
 
 import pytest
@@ -5,7 +6,7 @@ import torch
 from ase import Atoms
 
 from entrove.errors import ModelError
-from entrove.models.registry import NAMES, load
+from entrove.models.registry import FILE_SUFFIXES, FRAMEWORKS, NAMES, framework_of, load
 
 
 def test_a_misspelt_name_gets_the_names_and_the_nearest():
@@ -72,3 +73,33 @@ def test_species_are_symbols_and_unknown_ones_are_refused(sevennet):
     assert {"Si", "C", "Na", "Cl"} <= sevennet.species
     with pytest.raises(ModelError, match="7net-0 does not know Po; it knows Ac, Ag"):
         sevennet.check_species([Atoms("SiPo")])
+
+
+def test_a_name_or_file_belongs_to_one_framework():
+    for known in (NAMES, tuple(f"model{suffix}" for suffix in FILE_SUFFIXES)):
+        for base in known:
+            assert [framework.evaluates(base) for framework in FRAMEWORKS].count(True) == 1
+    assert framework_of("module:factory") is None
+
+
+def test_what_can_be_trained_can_be_evaluated():
+    for framework in FRAMEWORKS:
+        assert set(framework.trainable) <= {*framework.models, *framework.suffixes}
+        assert bool(framework.trainable) == bool(framework.trainable_kinds)
+        if set(framework.trainable) != {*framework.models, *framework.suffixes}:
+            assert framework.untrainable_because
+
+
+def test_public_names_do_not_depend_on_what_was_imported_before():
+    """A submodule of the name of a function would take its place once it is imported."""
+    code = (
+        "import importlib, pkgutil, sys\n"
+        "import entrove.models\n"
+        "assert 'torch' not in sys.modules\n"
+        "for module in pkgutil.iter_modules(entrove.models.__path__):\n"
+        "    importlib.import_module(f'entrove.models.{module.name}')\n"
+        "from entrove.models import LoadedModel, load, predict\n"
+        "print(LoadedModel.__name__, load.__name__, predict.__name__)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["LoadedModel", "load", "predict"]

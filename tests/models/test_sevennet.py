@@ -1,4 +1,4 @@
-"""Laws of the batched SevenNet model, against the package's own ASE calculator and by differences."""
+"""Laws of the batched SevenNet model, against its own ASE calculator and by differences."""
 
 import numpy as np
 import pytest
@@ -13,9 +13,9 @@ from entrove.models.registry import load
 from entrove.models.sevennet import model as sevennet_module
 from entrove.models.sevennet.model import SevenNetModel
 
-# The network works in float32 (relative 1.2e-7) on energies of -5 to -9 eV per atom; sums run in another
-# order in a batch. 2e-6 eV/atom is a few units in the last place. Forces and stresses are sums of some
-# 100 terms of up to 100 eV/A (compressed diamond), hence 2e-4 eV/A and 2e-5 eV/A^3.
+# The network works in float32 (relative 1.2e-7) on energies of -5 to -9 eV per atom; sums run in
+# another order in a batch. 2e-6 eV/atom is a few units in the last place. Forces and stresses are
+# sums of some 100 terms of up to 100 eV/A (compressed diamond), hence 2e-4 eV/A and 2e-5 eV/A^3.
 ENERGY_TOLERANCE_EV_PER_ATOM = 2e-6
 FORCE_TOLERANCE_EV_PER_A = 2e-4
 STRESS_TOLERANCE_EV_PER_A3 = 2e-5
@@ -135,7 +135,8 @@ def test_forces_are_minus_the_gradient(sevennet_in_float64):
     atoms = rattled(bulk("Si", "diamond", a=5.43), 8)
     state = torch_sim.initialize_state([atoms], torch.device("cpu"), torch.float64)
     direction = np.random.default_rng(8).normal(size=atoms.positions.shape)
-    # Central difference: error h^2/6 E''' ~ 1e-6 (h = 1e-3 A, E''' ~ 10 eV/A^3), round-off 1e-15 * 10 / h.
+    # Central difference: error h^2/6 E''' ~ 1e-6 (h = 1e-3 A, E''' ~ 10 eV/A^3), round-off 1e-15 *
+    # 10 / h.
     h = 1e-3
     ends = []
     for sign in (1.0, -1.0):
@@ -164,8 +165,8 @@ def test_stress_is_the_strain_derivative_per_volume(sevennet_in_float64):
 
 
 def test_float32_energy_follows_its_forces(sevennet):
-    # In float32 the energy of 2 atoms resolves 1e-6 eV; with h = 0.02 A a slope is good to 5e-5 eV/A
-    # plus h^2/6 E''' ~ 7e-4 eV/A.
+    # In float32 the energy of 2 atoms resolves 1e-6 eV; with h = 0.02 A a slope is good to 5e-5
+    # eV/A plus h^2/6 E''' ~ 7e-4 eV/A.
     atoms = rattled(bulk("Si", "diamond", a=5.43), 10)
     moved = [atoms.copy(), atoms.copy()]
     moved[0].positions[0, 0] += 0.02

@@ -38,7 +38,8 @@ def test_it_has_the_shape_that_entropies_take(features):
 
 
 def test_the_readout_turns_them_into_the_atomic_energies(sevennet, features):
-    """The remaining modules of the network, fed with the features, give the model's own energies."""
+    """The remaining modules of the network, fed with the features, give the model's own
+    energies."""
     import sevenn._keys as key
 
     model = sevennet.model
@@ -60,7 +61,8 @@ def test_the_readout_turns_them_into_the_atomic_energies(sevennet, features):
 
 
 def test_rotated_crystals_have_the_same_features(features):
-    # Rotations only: SevenNet-0 has no parity, so a mirror image has slightly other features and energy.
+    # Rotations only: SevenNet-0 has no parity, so a mirror image has slightly other features and
+    # energy.
     atoms = rattled(bulk("Si", "diamond", a=5.43, cubic=True), 2)
     rotated = atoms.copy()
     rotated.rotate(37.0, (1.0, 2.0, 3.0), rotate_cell=True)
@@ -114,8 +116,8 @@ def test_pull_back_is_the_gradient(features_in_float64, name):
             ).sum()
         )
 
-    # In float64: the truncation was seen to fall as h^2, from 1e-2 at 1e-2 to 1e-8 at h = 1e-5; round-off
-    # is 1e-15 / h = 1e-10.
+    # In float64: the truncation was seen to fall as h^2, from 1e-2 at 1e-2 to 1e-8 at h = 1e-5;
+    # round-off is 1e-15 / h = 1e-10.
     h = 1e-5
     ends = []
     for sign in (1.0, -1.0):

@@ -17,7 +17,7 @@ from entrove.models.committee import committee_of
 from entrove.models.neighbours import Neighbours
 from entrove.models.nequip.loading import nequip_settings
 from entrove.models.registry import load
-from entrove.models.torch_settings import known_warnings_hushed
+from entrove.models.torch_settings import ignoring_known_warnings
 from entrove.models.verify import Tolerances, verified, verify_batching
 
 
@@ -156,7 +156,7 @@ def test_every_member_of_a_committee_is_asked_for_its_neighbours(
     calculated_once, structures, tmp_path
 ):
     # An Allegro with a cutoff of 4 A beside a SevenNet with 5 A: no one count is right for both.
-    with nequip_settings(), known_warnings_hushed():
+    with nequip_settings(), ignoring_known_warnings():
         checkpoint = write_checkpoint(tmp_path / "allegro.ckpt", ALLEGRO)
     allegro = load(str(checkpoint), device="cpu")
     report = verify_batching(committee_of([calculated_once, allegro]), structures[1:])

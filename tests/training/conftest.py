@@ -11,7 +11,7 @@ from ase import Atoms
 from ase.build import bulk
 from ase.calculators.lj import LennardJones
 
-from entrove.models.torch_settings import known_warnings_hushed
+from entrove.models.torch_settings import ignoring_known_warnings
 from entrove.structures import attach_results
 
 
@@ -26,7 +26,7 @@ def no_kernel_fusion() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def small_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint with random weights that SevenNet's own code builds; it knows Na, Si and Cl."""
-    with known_warnings_hushed():
+    with ignoring_known_warnings():
         import sevenn
         from sevenn._const import DEFAULT_E3_EQUIVARIANT_MODEL_CONFIG
         from sevenn.model_build import build_E3_equivariant_model
@@ -61,7 +61,8 @@ def label_with_lennard_jones(atoms: Atoms, offset_eV: float = 0.0) -> Atoms:
 
 @pytest.fixture(scope="session")
 def labelled_silicon() -> list[Atoms]:
-    """Eight rattled and strained two-atom cells of diamond silicon, 5 eV per atom below their potential."""
+    """Eight rattled and strained two-atom cells of diamond silicon, 5 eV per atom below their
+    potential."""
     rng = np.random.default_rng(7)
     structures = []
     for _ in range(8):

@@ -72,7 +72,8 @@ def test_torchsim_model_agrees_with_the_calculator(bundle):
     model = entrove.load_model(bundle, device="cpu", kind="torchsim")
     results = model(torch_sim.initialize_state([atoms], device="cpu", dtype=torch.float64))
     calculator = entrove.load_model(bundle, device="cpu")
-    # The network is single precision on both sides; sums over eight atoms differ in the seventh digit.
+    # The network is single precision on both sides; sums over eight atoms differ in the seventh
+    # digit.
     np.testing.assert_allclose(results["forces"], calculator.get_forces(atoms), atol=1e-6)
     assert float(results["energy"][0]) == pytest.approx(
         calculator.get_potential_energy(atoms), abs=1e-5
@@ -170,10 +171,12 @@ def test_loading_needs_no_package_beyond_sevennet(bundle):
     """A fresh interpreter in which NequIP, GPAW and plotly cannot be imported loads a bundle."""
     program = (
         "import sys\n"
-        "for name in ('nequip', 'allegro', 'gpaw', 'plotly', 'phonopy'): sys.modules[name] = None\n"
+        "for name in ('nequip', 'allegro', 'chgnet', 'gpaw', 'plotly', 'phonopy'):\n"
+        "    sys.modules[name] = None\n"
         "import entrove\n"
         "from ase.build import bulk\n"
-        f"print(entrove.load_model({str(bundle)!r}, device='cpu').get_potential_energy(bulk('Si')))\n"
+        f"calculator = entrove.load_model({str(bundle)!r}, device='cpu')\n"
+        "print(calculator.get_potential_energy(bulk('Si')))\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=False

@@ -62,14 +62,16 @@ def test_loss_is_the_sum_of_weighted_huber_means():
 
 
 def test_samples_carry_house_units(small_checkpoint, labelled_silicon):
-    """Predictions leave with ASE's sign and order of the stress, equal to SevenNet's own calculator."""
+    """Predictions leave with ASE's sign and order of the stress, equal to SevenNet's own
+    calculator."""
     from entrove.models.registry import load
 
     problem = problem_on(small_checkpoint, labelled_silicon)
     calculator = load(str(small_checkpoint), device="cpu").calculator()
     predicted = evaluate(problem.trainee, problem.training, batch_size=8)[0]
     for index, atoms in enumerate(labelled_silicon):
-        # One sum in float32 against the same sum in another order: a few units in the seventh digit.
+        # One sum in float32 against the same sum in another order: a few units in the seventh
+        # digit.
         np.testing.assert_allclose(
             predicted.stress_eV_per_A3[index], calculator.get_stress(atoms), atol=1e-6
         )
@@ -123,7 +125,8 @@ def test_restored_state_continues_bitwise(small_checkpoint, labelled_silicon, tm
 
 
 def test_gradient_is_clipped(small_checkpoint, labelled_silicon):
-    """With a vanishing limit on the gradient's norm, that norm is what Adam sees: its moment is tiny."""
+    """With a vanishing limit on the gradient's norm, that norm is what Adam sees: its moment is
+    tiny."""
     problem = problem_on(small_checkpoint, labelled_silicon, gradient_clip=1e-9)
     state = init_fit(problem)
     run_epoch(problem, state)
@@ -179,3 +182,12 @@ def test_few_labels_are_all_trained_on_and_many_are_split_once():
     # Copies stay together: a copy in the other half would make the watched loss a training loss.
     assert not {index % 30 for index in trained} & {index % 30 for index in watched}
     assert split_for_stopping(structures, config, seed=1)[1] != watched
+
+
+def test_equal_weights_give_equal_files(small_checkpoint, tmp_path):
+    """The hash of its file identifies a model, so the file must not depend on its name."""
+    trainee = load_trainee(str(small_checkpoint), torch.device("cpu"))
+    for name in ("model.pth", "another.pth"):
+        trainee.save(tmp_path / name, {}, epoch=1)
+    assert (tmp_path / "model.pth").read_bytes() == (tmp_path / "another.pth").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["another.pth", "model.pth"]

@@ -1,4 +1,4 @@
-"""NequIP's own training loop, on a small Allegro model. Its first start compiles for a minute: slow."""
+"""NequIP's own training loop, on a small Allegro model; its first start compiles for a minute."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Training in its own process: the same weights for a seed, killed or not, and messages that help."""
+"""Training in its own process: equal weights for a seed, killed or not, and messages that help."""
 
 import json
 import os
@@ -83,7 +83,7 @@ def test_folder_of_another_run_is_refused(uninterrupted, small_checkpoint, label
 def test_a_run_that_an_earlier_version_began_is_the_same_run(
     uninterrupted, small_checkpoint, labelled_silicon
 ):
-    """A key that was added since has its default, and a packaged model was told by the version of its package."""
+    """A key that was added since has its default; packages were told apart by their version."""
     model, _ = uninterrupted
     path = model.folder / "job.json"
     kept = path.read_text()

@@ -43,7 +43,8 @@ def test_labels_are_consistent(silicon):
 
 
 def test_one_real_fine_tuning_improves_unseen_forces(silicon, tmp_path):
-    """Six labels and a few steps of the real model: unseen forces of the other phase's trajectories improve."""
+    """Six labels and a few steps of the real model: unseen forces of the other phase's
+    trajectories improve."""
     train, test = silicon
     labels, unseen = train[::4], test[1::3]
     # Another zero of energy: the labels' code counts 3 eV per atom more.

@@ -1,4 +1,4 @@
-"""Machine-learned potentials: load them by name, evaluate batches, and check that batches are right.
+"""Machine-learned potentials: load them by name, evaluate batches, and check the batches.
 
 Read in this order:
 
@@ -6,17 +6,17 @@ Read in this order:
     frameworks.py     what is known of a framework: its models, files, what can be tuned
     registry.py       one entry per framework; `load` by name, file or import path
     prediction.py     energy, forces and stress of a list of structures
-    verify.py         batches against the model's own ASE calculator, before anything relies on them
+    verify.py         batches against the model's own ASE calculator
     committee.py      several models as one: mean and spread
     ase.py            any ASE calculator as a model, and any model as an ASE calculator
     sevennet/ nequip/ chgnet/
                       one folder per framework, with its entry in its loading.py
 
-Below them: batches.py and neighbours.py (memory, cuts, neighbour lists), edge_features.py (per-atom
-features with gradients), torch_settings.py (torch as each framework needs it).
+Below them: batches.py and neighbours.py (memory, cuts, neighbour lists), edge_features.py
+(per-atom features with gradients), torch_settings.py (torch as each framework needs it).
 
-A framework is added as a folder with a `Framework` in its loading.py and a line in registry.py. One
-that can be tuned also gets a folder and a line in `entrove.training`.
+A framework is added as a folder with a `Framework` in its loading.py and a line in registry.py.
+One that can be tuned also gets a folder and a line in `entrove.training`.
 """
 
 import importlib

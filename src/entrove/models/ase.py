@@ -3,7 +3,7 @@
 import importlib
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -22,10 +22,10 @@ _log = logging.getLogger(__name__)
 
 
 class SerialModel(ModelInterface):
-    """An ASE calculator behind the interface for batches: a plain loop over the systems, on the CPU.
+    """An ASE calculator with the interface for batches: a loop over the systems, on the CPU.
 
-    A calculator without stress gives none for periodic systems: `compute_stress` is False then, and the
-    results hold no stress.
+    A calculator without stress gives none for periodic systems: `compute_stress` is False then,
+    and the results hold no stress.
     """
 
     def __init__(self, calculator: Calculator) -> None:
@@ -38,7 +38,7 @@ class SerialModel(ModelInterface):
         self.calculator = calculator
 
     def forward(self, state: SimState, **kwargs: object) -> dict[str, Tensor]:
-        """Compute energy (eV), forces (eV/A) and stress (eV/A^3, positive = tensile) of every system."""
+        """Compute energy (eV), forces (eV/A) and stress (eV/A^3, positive = tensile)."""
         del kwargs
         energies, forces, stresses = [], [], []
         for atoms in atoms_of(state):
@@ -73,7 +73,8 @@ class OneByOneCalculator(Calculator):
     ) -> None:
         """Evaluate all properties at once."""
         super().calculate(atoms, properties, system_changes)
-        state = torch_sim.initialize_state([self.atoms], self.model.device, self.model.dtype)
+        evaluated = cast("Atoms", self.atoms)
+        state = torch_sim.initialize_state([evaluated], self.model.device, self.model.dtype)
         values = {name: value.detach().cpu().numpy() for name, value in self.model(state).items()}
         energy = float(values["energy"][0])
         self.results = {"energy": energy, "free_energy": energy, "forces": values["forces"]}
@@ -105,9 +106,10 @@ def from_calculator(calculator: Calculator, *, name: str | None = None) -> Loade
 
 
 def serial_model(make_calculator: Callable[[], Calculator], *, name: str) -> LoadedModel:
-    """Build a model that loops over the systems with the calculator that `make_calculator` builds."""
+    """Build a model that loops over the systems with one calculator."""
     _log.warning(
-        "%s is an ASE calculator: systems are evaluated one after the other, a batch is not faster",
+        "%s is an ASE calculator: systems are evaluated one after the other, "
+        "a batch is not faster",
         name,
     )
     return LoadedModel(
@@ -121,10 +123,10 @@ def serial_model(make_calculator: Callable[[], Calculator], *, name: str) -> Loa
 
 
 def load_import_path(path: str) -> LoadedModel:
-    """Load "module:factory": called without arguments, it gives an ASE calculator or a torch-sim model.
+    """Call "module:factory" without arguments for an ASE calculator or a torch-sim model.
 
-    A factory may also return a `LoadedModel` that it has filled in itself. Raises `ModelError` when the
-    import or the call fails, or gives something else.
+    A factory may also return a `LoadedModel` that it has filled in itself. Raises `ModelError`
+    when the import or the call fails, or gives something else.
     """
     module_name, _, attribute = path.partition(":")
     try:
@@ -133,8 +135,8 @@ def load_import_path(path: str) -> LoadedModel:
     except Exception as error:  # foreign code can raise anything
         raise ModelError(
             f"{path}: cannot build this calculator ({type(error).__name__}: {error}); "
-            "give 'module:factory' that needs no arguments, and put the folder of a module of your own "
-            "on PYTHONPATH"
+            "give 'module:factory' that needs no arguments, and put the folder of your module on "
+            "PYTHONPATH"
         ) from error
     if isinstance(made, LoadedModel):
         return made
@@ -155,7 +157,7 @@ def from_torch_sim(
     species: frozenset[str] | None = None,
     cutoff_A: float | None = None,
 ) -> LoadedModel:
-    """Use any torch-sim model; without a calculator of its own, it is verified by batches of one."""
+    """Use any torch-sim model; it has no calculator, so batches of one verify it."""
     return LoadedModel(
         name=name,
         model=model,
@@ -175,5 +177,6 @@ def _stress(atoms: Atoms) -> np.ndarray:
         name = type(atoms.calc).__name__
         raise ModelError(
             f"{name} lists stress but gave none for {atoms.get_chemical_formula()} with "
-            f"pbc={atoms.pbc}; use cells that are periodic in all directions, or another calculator"
+            f"pbc={atoms.pbc}; use cells that are periodic in all directions, "
+            "or another calculator"
         ) from error

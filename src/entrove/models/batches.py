@@ -1,4 +1,4 @@
-"""What every batched model needs: how much fits into memory, where to cut, and how results are finished."""
+"""What every batched model needs: the size of a batch, its pieces, and the end of its results."""
 
 import math
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ def pairs_that_fit(device: torch.device) -> int:
 
 def expected_pairs(atoms: int, volume_A3: float, pbc: Sequence[bool], cutoff_A: float) -> float:
     """Estimate the directed neighbour pairs of a structure from its density."""
-    # Without a volume to divide by: the density of close-packed small atoms, and no more pairs than exist.
+    # Without a volume to divide by: the density of close-packed small atoms, at most all pairs.
     density = atoms / volume_A3 if all(pbc) and volume_A3 > 0.0 else 0.2
     per_atom = density * 4.0 / 3.0 * math.pi * cutoff_A**3
     return atoms * (per_atom if any(pbc) else min(per_atom, float(atoms)))
@@ -76,9 +76,9 @@ def cut_between_systems(
 def finish_results(state: SimState, results: dict[str, Tensor]) -> dict[str, Tensor]:
     """Correct the two cases in which networks return plausible nonsense.
 
-    An atom at a non-finite position merely has no neighbours, so its network sees a free atom: here its
-    whole system becomes NaN, for guards to see. A system without a volume has no stress: it becomes zero,
-    where a network divides by a small number.
+    An atom at a non-finite position merely has no neighbours, so its network sees a free atom:
+    here its whole system becomes NaN, for guards to see. A system without a volume has no stress:
+    it becomes zero, where a network divides by a small number.
     """
     # x * 0 is NaN for a non-finite x, and zero otherwise.
     taint = torch.zeros(

@@ -1,7 +1,7 @@
 """Several models as one: their mean, and how far they are apart.
 
-The spread is that of the members' predictions themselves, never of norms or of differences of norms:
-two members whose forces are equally large but opposite disagree as much as they can.
+The spread is that of the members' predictions themselves, never of norms or of differences of
+norms: two members whose forces are equally large but opposite disagree as much as they can.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,9 +24,9 @@ from entrove.structures import copy_structure
 class Committee(ModelInterface):
     """Mean energy, forces and stress of M members, with their spread.
 
-    Extra results: `energy_spread` (systems,), sqrt(1/M sum_m (E_m - E)^2) in eV; `forces_spread` (atoms,),
-    sqrt(1/M sum_m |F_m - F|^2) in eV/A, |.| being the length of the deviation vector; and
-    `stress_spread` (systems,), sqrt(1/M sum_m |S_m - S|^2) in eV/A^3 with the Frobenius norm.
+    Extra results: `energy_spread` (systems,), sqrt(1/M sum_m (E_m - E)^2) in eV; `forces_spread`
+    (atoms,), sqrt(1/M sum_m |F_m - F|^2) in eV/A, |.| being the length of the deviation vector;
+    and `stress_spread` (systems,), sqrt(1/M sum_m |S_m - S|^2) in eV/A^3 with the Frobenius norm.
     """
 
     def __init__(self, members: Sequence[ModelInterface]) -> None:
@@ -45,7 +45,7 @@ class Committee(ModelInterface):
 
 
 class CommitteeCalculator(Calculator):
-    """Mean of the members' own ASE calculators, with the spreads of `Committee` among its results."""
+    """Mean of the members' own ASE calculators; its results have the spreads of `Committee`."""
 
     implemented_properties = ["energy", "free_energy", "forces", "stress"]  # noqa: RUF012  ASE's way
 

@@ -1,4 +1,4 @@
-"""What the rest of Entrove knows of a framework, that is, of a code of machine-learned potentials."""
+"""What the rest of Entrove knows of a framework, a code of machine-learned potentials."""
 
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -23,13 +23,14 @@ class Loader(Protocol):
 class Framework:
     """One framework: its models and files, how they are loaded, and which of them can be tuned.
 
-    `package` is what must be importable and `extra` the extra of Entrove that installs it. `models`
-    are the names that users type, `suffixes` the endings of the files that it evaluates. With
-    `has_fidelities`, a model may hold several fidelities, one of which is chosen as "model@fidelity".
+    `package` is what must be importable and `extra` the extra of Entrove that installs it.
+    `models` are the names that users type, `suffixes` the endings of the files that it evaluates.
+    With `has_fidelities`, a model may hold several fidelities, one of which is chosen as
+    "model@fidelity".
 
-    `trainable` lists those of `models` and `suffixes` that can be tuned, and `trainable_kinds` says
-    the same in a sentence; `untrainable_because` is why the others cannot. How a framework trains
-    is known to `entrove.training.trainers` only.
+    `trainable` lists those of `models` and `suffixes` that can be tuned, and `trainable_kinds`
+    says the same in a sentence; `untrainable_because` is why the others cannot. How a framework
+    trains is known to `entrove.training.trainers` only.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""A loaded model: how it evaluates batches, its own ASE calculator, and what it says about itself."""
+"""A loaded model: it evaluates batches, has an ASE calculator, and knows its elements."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -32,12 +32,12 @@ def predict(
         batch_size: most structures of one batch.
 
     Returns copies of `structures` in their order, with info and arrays kept, and with energy (eV),
-    forces (atoms, 3) (eV/A) and stress (6,) (eV/A^3, ASE's order and sign) in their ASE calculator.
-    A committee adds the spread of its members: `info["entrove_energy_spread_eV"]` and
+    forces (atoms, 3) (eV/A) and stress (6,) (eV/A^3, ASE's order and sign) in their ASE
+    calculator. A committee adds the spread of its members: `info["entrove_energy_spread_eV"]` and
     `arrays["entrove_forces_spread_eV_per_A"]`.
 
-    Raises `ModelError` for an element that the model does not know, `StructureError` for a structure
-    without atoms, and `ValueError` for a `batch_size` below one.
+    Raises `ModelError` for an element that the model does not know, `StructureError` for a
+    structure without atoms, and `ValueError` for a `batch_size` below one.
     """
     if batch_size < 1:
         raise ValueError(f"batch_size={batch_size}; it must be at least 1")
@@ -87,7 +87,8 @@ def plan_batches(
 ) -> Iterator[list[int]]:
     """Group the indices of `structures` into batches of one periodicity and bounded size.
 
-    Structures of similar size share a batch. A structure that exceeds the bound on its own is a batch.
+    Structures of similar size share a batch. A structure that exceeds the bound on its own is a
+    batch.
     """
     order = sorted(
         range(len(structures)),

@@ -76,7 +76,7 @@ def split_modal(name_or_path: str) -> tuple[str, str | None]:
 
 
 def framework_of(base: str) -> Framework | None:
-    """Find the framework of a name or path without fidelity; None for import paths and the unknown.
+    """Find the framework of a name or path without fidelity; None for anything else.
 
     >>> framework_of("tuned.pth").name, framework_of("module:factory")
     ('sevennet', None)

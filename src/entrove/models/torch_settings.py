@@ -1,4 +1,4 @@
-"""Keep third-party packages from changing torch for others, and silence warnings known to be harmless."""
+"""Keep third-party packages from changing torch for others; ignore harmless warnings of theirs."""
 
 import warnings
 from collections.abc import Iterator
@@ -11,8 +11,9 @@ import torch
 def default_dtype(dtype: torch.dtype) -> Iterator[None]:
     """Run the block under this default dtype, then restore what was there.
 
-    NequIP sets the process-wide default to float64 when it loads a model; SevenNet then cannot load or
-    run ("Float did not match Double"). Each model is built and run under the dtype that it was written for.
+    NequIP sets the process-wide default to float64 when it loads a model; SevenNet then cannot
+    load or run ("Float did not match Double"). Each model is built and run under the dtype that it
+    was written for.
     """
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
@@ -23,7 +24,7 @@ def default_dtype(dtype: torch.dtype) -> Iterator[None]:
 
 
 @contextmanager
-def known_warnings_hushed() -> Iterator[None]:
+def ignoring_known_warnings() -> Iterator[None]:
     """Ignore the warnings of third-party packages that are known to be harmless, and no others."""
     with warnings.catch_warnings():
         # e3nn compiles its small modules with TorchScript, which torch 2.13 calls deprecated.

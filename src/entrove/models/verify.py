@@ -1,8 +1,8 @@
 """Check that a model's batches give what its own ASE calculator gives, one structure at a time.
 
-Batched wrappers have had silent errors: a neighbour list without some images, a stress of the wrong sign,
-atoms of one system seen by another. So the check runs on the model and the structures at hand, before
-anything is built on them.
+Batched wrappers have had silent errors: a neighbour list without some images, a stress of the
+wrong sign, atoms of one system seen by another. So the check runs on the model and the structures
+at hand, before anything is built on them.
 """
 
 import dataclasses
@@ -27,7 +27,7 @@ from entrove.errors import ModelError
 from entrove.models.ase import SerialModel
 from entrove.models.loaded import LoadedModel
 from entrove.models.prediction import predict
-from entrove.models.torch_settings import known_warnings_hushed
+from entrove.models.torch_settings import ignoring_known_warnings
 from entrove.settings import Settings
 from entrove.structures import copy_structure
 
@@ -46,8 +46,8 @@ CUTOFF_DOUBT_A = 1e-4
 class Tolerances(Settings):
     """Largest differences between batched and single evaluation that pass.
 
-    The defaults suit networks in float32 (relative 1e-7 on 10 eV per atom and on forces of up to 100 eV/A
-    in compressed cells). A wrong neighbour or sign shows at 1e-2 or above.
+    The defaults suit networks in float32 (relative 1e-7 on 10 eV per atom and on forces of up to
+    100 eV/A in compressed cells). A wrong neighbour or sign shows at 1e-2 or above.
     """
 
     energy_eV_per_atom: float = Field(default=1e-5, gt=0, description="Energy in eV/atom.")
@@ -172,10 +172,10 @@ def verify_batching(
 ) -> VerificationReport:
     """Compare `structures`, and probes made of them, in one batch and one by one.
 
-    The probes are the smallest crystal's primitive cell, where an atom is its own neighbour through
-    images, and a big supercell, so that sizes are mixed in the batch. Compared are energy, forces,
-    stress and, for models that tell them and have one cutoff, the number of neighbours against ASE's
-    neighbour list. Raises `ModelError` for an element that the model does not know.
+    The probes are the smallest crystal's primitive cell, where an atom is its own neighbour
+    through images, and a big supercell, so that sizes are mixed in the batch. Compared are energy,
+    forces, stress and, for models that tell them and have one cutoff, the number of neighbours
+    against ASE's neighbour list. Raises `ModelError` for an element that the model does not know.
     """
     samples = [copy_structure(atoms) for atoms in structures] + _probes(structures)
     batched = predict(model, samples)
@@ -212,8 +212,8 @@ def verified(
     Arguments:
         model: the model to check.
         structures: what it will be used for, such as the seeds of a campaign; probes are added.
-        on_mismatch: "stop" raises `ModelError` with the differences; "fall_back" returns the model's
-            own ASE calculator, one structure at a time, and logs that it does.
+        on_mismatch: "stop" raises `ModelError` with the differences; "fall_back" returns the
+            model's own ASE calculator, one structure at a time, and logs that it does.
         tolerances: largest differences that pass; by default those of `Tolerances`.
     """
     report = verify_batching(model, structures, tolerances)
@@ -241,7 +241,7 @@ def _probes(structures: Sequence[Atoms]) -> list[Atoms]:
     if not crystals:
         return []
     smallest = min(crystals, key=len)
-    with known_warnings_hushed():
+    with ignoring_known_warnings():
         primitive = spglib.find_primitive(
             (
                 smallest.cell.array.tolist(),
@@ -271,7 +271,7 @@ def _tells_neighbours(model: LoadedModel) -> bool:
 
 
 def _count(model: LoadedModel, atoms: Atoms) -> list[NeighbourCount]:
-    """Count the neighbours of a structure in a batch of two copies; empty if the model tells none."""
+    """Count the neighbours of a structure in a batch of two copies, if the model tells."""
     batched = model.model
     if model.cutoff_A is None or not isinstance(batched, CountsNeighbours):
         return []

@@ -62,8 +62,8 @@ class Bundle(Settings):
         min_length=1, description="Elements that the training labels hold."
     )
     reference_shifts_eV: dict[str, float] = Field(
-        description="Energy in eV that was added to the foundation model per atom of each species; "
-        "the weights contain it."
+        description="Energy in eV that was added to the foundation model per atom of each "
+        "species; the weights contain it."
     )
     level_of_theory_hash: str = Field(description="Hash of the level of theory of the labels.")
     level_of_theory: str = Field(description="The level of theory, described.")
@@ -149,7 +149,8 @@ def write_bundle(
 def read_bundle(folder: str | Path) -> Bundle:
     """Read and check a bundle: schema, and the hash of every file of weights.
 
-    Raises `ModelError` when the folder is no bundle, is damaged, or was written by a later version.
+    Raises `ModelError` when the folder is no bundle, is damaged, or was written by a later
+    version.
     """
     folder = Path(folder)
     path = folder / FILE_NAME
@@ -192,15 +193,15 @@ def load_model(
         kind: "ase" for an ASE calculator, "torchsim" for a torch-sim model that takes batches.
         member: a model of a committee; 0 is the potential itself.
 
-    Raises `ModelError` for a folder that is not a sound bundle, and `EntroveError` with the install
-    command when the framework of the weights is not installed.
+    Raises `ModelError` for a folder that is not a sound bundle, and `EntroveError` with the
+    install command when the framework of the weights is not installed.
     """
     loaded = load(str(checkpoint_of(path, member=member)), device=device)
     return loaded.calculator() if kind == "ase" else loaded.model
 
 
 def checkpoint_of(path: str | Path, *, member: int = 0) -> str:
-    """A member's checkpoint as `entrove.models.load` takes it: a path, with the fidelity if any."""
+    """Path of a member's checkpoint for `entrove.models.load`, with the fidelity if any."""
     bundle = read_bundle(path)
     if not 0 <= member < len(bundle.weights):
         raise ModelError(
@@ -244,8 +245,8 @@ def _explain_invalid(path: Path, error: ValidationError) -> str:
 
 def _other_version(path: Path, version: int) -> str:
     return (
-        f"{path}: bundle version {version}, but Entrove {__version__} reads version {BUNDLE_VERSION}; "
-        "install the version of Entrove that wrote it (key entrove_version)"
+        f"{path}: bundle version {version}, but Entrove {__version__} reads version "
+        f"{BUNDLE_VERSION}; install the version of Entrove that wrote it (key entrove_version)"
     )
 
 

@@ -14,7 +14,7 @@ from entrove.training.tuning import fine_tune
 
 
 def member_seed(seed: int, member: int) -> int:
-    """Seed of a member; member 0 has the seed itself, so that it is the model that is trained alone.
+    """Seed of a member; that of member 0 is `seed`, so it is the model that is trained alone.
 
     >>> member_seed(7, 0), len({member_seed(7, member) for member in range(32)})
     (7, 32)
@@ -38,9 +38,9 @@ def train_committee(
 ) -> tuple[TrainedModel, ...]:
     """Tune `config.committee_size` models, one after the other; the first is the potential itself.
 
-    Members differ in the order of the labels, in which of them are set aside, and, but for the first,
-    in the start of their energy head (`head_noise`). Each has a folder of its own under `folder` and
-    resumes on its own. `on_epoch` gets the member and the epoch.
+    Members differ in the order of the labels, in which of them are set aside, and, but for the
+    first, in the start of their energy head (`head_noise`). Each has a folder of its own under
+    `folder` and resumes on its own. `on_epoch` gets the member and the epoch.
 
     Raises `ModelError` as `fine_tune` does.
     """
@@ -62,7 +62,7 @@ def train_committee(
 
 
 def labels_learnt_in(folder: Path) -> str | None:
-    """Hash of the labels that a committee in `folder` is or was trained on; None when there is none."""
+    """Hash of the labels of a committee in `folder`; None when there is none."""
     job = read_job(Path(folder) / _name(0))
     return None if job is None else job.labels_hash
 
@@ -79,7 +79,7 @@ def read_committee(folder: Path) -> tuple[TrainedModel, ...]:
 
 
 def epochs_done(folder: Path, config: TrainingConfig) -> int:
-    """Epochs that earlier calls of `train_committee` ran; a member that stopped early counts fully."""
+    """Epochs that are done; a member that stopped early counts as if it had run all."""
     members = [Path(folder) / _name(member) for member in range(config.committee_size)]
     return sum(
         config.epochs if (member / "result.json").exists() else len(read_epochs(member))

@@ -47,9 +47,9 @@ class TrainingConfig(Settings):
     learning_rate: float = Field(default=1e-3, gt=0, le=1, description="Highest step of Adam.")
     schedule: Literal["cosine", "plateau"] = Field(
         default="cosine",
-        description="cosine: warm up over the first twentieth of the steps, then fall to zero at the "
-        "last epoch, which suits few labels; plateau: multiply by plateau_factor when the watched loss "
-        "has not improved for plateau_patience epochs.",
+        description="cosine: warm up over the first twentieth of the steps, then fall to zero at "
+        "the last epoch, which suits few labels; plateau: multiply by plateau_factor when the "
+        "watched loss has not improved for plateau_patience epochs.",
     )
     plateau_factor: float = Field(
         default=0.5, gt=0, lt=1, description="Factor of the plateau schedule."
@@ -66,20 +66,21 @@ class TrainingConfig(Settings):
         default=0.99,
         ge=0,
         lt=1,
-        description="Memory of the running average of the weights, which is the model that is kept. The "
-        "first steps use less: min(ema_decay, (1 + step) / (10 + step)).",
+        description="Memory of the running average of the weights, which is the model that is "
+        "kept. The first steps use less: min(ema_decay, (1 + step) / (10 + step)).",
     )
     loss: LossConfig = Field(default=LossConfig(), description="What is made small.")
     refit_reference_energies: bool = Field(
         default=True,
-        description="Move the model's energy per species to the level of theory of the labels first.",
+        description="Move the model's energy per species to the level of theory of the labels "
+        "first.",
     )
     stop_fraction: float = Field(
         default=0.1,
         ge=0,
         lt=0.5,
-        description="Share of the training labels that is set aside to stop early and to pick the best "
-        "epoch; validation labels are never used for this.",
+        description="Share of the training labels that is set aside to stop early and to pick the "
+        "best epoch; validation labels are never used for this.",
     )
     stop_at_least_labels: int = Field(
         default=60,
@@ -101,8 +102,8 @@ class TrainingConfig(Settings):
         default=0.0,
         ge=0,
         le=1,
-        description="Random change of the energy head's weights before training, relative to their own "
-        "spread, for every member of a committee but the first.",
+        description="Random change of the energy head's weights before training, relative to "
+        "their own spread, for every member of a committee but the first.",
     )
 
     @model_validator(mode="after")

@@ -24,7 +24,7 @@ from entrove.training.config import TrainingConfig
 
 JOB_VERSION = 1
 MAY_CHANGE = ("base", "device", "threads")
-"""A run that is resumed on another machine is still this run; `base_hash` shows that its model is."""
+"""A run that is resumed on another machine is still this run; `base_hash` tells the model."""
 
 
 class Job(Settings):
@@ -110,7 +110,8 @@ def read_job(folder: Path) -> Job | None:
     except ValidationError as error:
         raise ModelError(
             f"{path}: not a training job of this version of Entrove "
-            f"({error.error_count()} keys that it does not understand); use the version that wrote it"
+            f"({error.error_count()} keys that it does not understand); "
+            "use the version that wrote it"
         ) from error
 
 
@@ -131,7 +132,7 @@ def read_epochs(folder: Path) -> list[Epoch]:
 
 
 def keep_epochs(folder: Path, count: int) -> float:
-    """Drop all lines but the first `count`; return the seconds that the last of them tells, else 0."""
+    """Drop all lines but the first `count`; return the seconds of the last of them, else 0."""
     lines = _progress_lines(folder)[:count]
     replace_text(folder / "progress.jsonl", "".join(lines))
     return progress_seconds(folder)

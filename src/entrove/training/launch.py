@@ -42,7 +42,7 @@ def run_job(
 
 
 def read_trained(folder: Path) -> TrainedModel:
-    """Read what a finished training left in `folder`. Raises `ModelError` when it is not finished."""
+    """Read the result of a finished training; `ModelError` when it is not finished."""
     job, path = read_job(folder), folder / "result.json"
     if job is None or not path.exists():
         raise ModelError(f"{folder} holds no finished training; train there first")

@@ -1,8 +1,8 @@
 """Per-species energy shifts that carry a model from its level of theory to that of the labels.
 
-Two codes, or two sets of pseudopotentials, count energy from different zeros. Most of that difference
-is a constant per atom of each species; a model that has to learn it through its weights spends its
-labels on it. The constants are fitted in closed form instead.
+Two codes, or two sets of pseudopotentials, count energy from different zeros. Most of that
+difference is a constant per atom of each species; a model that has to learn it through its weights
+spends its labels on it. The constants are fitted in closed form instead.
 """
 
 from collections.abc import Sequence
@@ -26,10 +26,10 @@ def fit_reference_shifts(
 ) -> dict[str, float]:
     """Fit the energy in eV that each atom of a species must gain to meet the labels.
 
-    Least squares on the energy per atom, min over s of sum_i ((E_i - P_i - sum_a n_ia s_a) / N_i)^2,
-    with the labelled energy E, the predicted one P and the counts n. Compositions that do not tell
-    species apart (a compound at one stoichiometry) leave a family of solutions; the one of least norm
-    is returned, which leaves species alone that the labels say nothing about.
+    Least squares on the energy per atom, min over s of sum_i ((E_i - P_i - sum_a n_ia s_a) /
+    N_i)^2, with the labelled energy E, the predicted one P and the counts n. Compositions that do
+    not tell species apart (a compound at one stoichiometry) leave a family of solutions; the one
+    of least norm is returned, which leaves species alone that the labels say nothing about.
 
     Raises `ModelError` when the numbers of labels and predictions differ, there is no label, or an
     energy is not finite.

@@ -14,7 +14,8 @@ def split_for_stopping(
 ) -> tuple[list[int], list[int]]:
     """Indices to train on and indices to watch, drawn from the training labels alone.
 
-    Below `stop_at_least_labels` nothing is watched. Structures of equal content hash stay on one side.
+    Below `stop_at_least_labels` nothing is watched. Structures of equal content hash stay on one
+    side.
     """
     by_hash: dict[str, list[int]] = {}
     for index, atoms in enumerate(structures):

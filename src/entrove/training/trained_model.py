@@ -14,9 +14,9 @@ from entrove.structures import content_hash
 class TrainedModel:
     """A tuned model on disk.
 
-    `checkpoint` is a file that the framework's own loaders read. `reference_shifts_eV` has been added to
-    the model's energy per species. `accepted` is None until the model has been compared with its
-    foundation model on validation labels.
+    `checkpoint` is a file that the framework's own loaders read. `reference_shifts_eV` has been
+    added to the model's energy per species. `accepted` is None until the model has been compared
+    with its foundation model on validation labels.
     """
 
     folder: Path
@@ -36,7 +36,7 @@ class TrainedModel:
 
 
 def training_set_hash(structures: Sequence[Atoms]) -> str:
-    """Hash structures and labelled energies (to 1e-6 eV); the order of the structures does not count."""
+    """Hash structures and labelled energies (to 1e-6 eV), in whatever order they come."""
     rows = sorted(
         f"{content_hash(atoms)} {atoms.get_potential_energy():.6f}" for atoms in structures
     )

@@ -1,7 +1,7 @@
 """Which frameworks can be tuned, and what training needs to know of each.
 
-Each is one line of `TRAINERS` and one folder here. The trainers are named by import path and loaded on
-first use: the settings of a campaign need the names only, and must not wait for torch.
+Each is one line of `TRAINERS` and one folder here. The trainers are named by import path and
+loaded on first use: the settings of a campaign need the names only, and must not wait for torch.
 """
 
 import importlib
@@ -70,8 +70,8 @@ class Trainer(Protocol):
     ) -> None:
         """Check, before there are labels, that training can start from `base`.
 
-        `evaluated` is `base` as `entrove.models.load` loads it, `structures` are like those that it
-        will be trained on. Raises `ModelError` where training would fail.
+        `evaluated` is `base` as `entrove.models.load` loads it, `structures` are like those that
+        it will be trained on. Raises `ModelError` where training would fail.
         """
         ...
 

@@ -30,8 +30,8 @@ def fine_tune(
 ) -> TrainedModel:
     """Tune a model to labels, in a process of its own.
 
-    The same call on the same folder continues an interrupted run after its last epoch, and returns at
-    once when the run is done.
+    The same call on the same folder continues an interrupted run after its last epoch, and returns
+    at once when the run is done.
 
     Arguments:
         structures: the labels; each carries energy (eV) and forces (eV/A), and stress (eV/A^3) if

@@ -1,4 +1,4 @@
-"""Check the models of a configuration: found, loadable, fit for the seeds, and one of them trainable."""
+"""Check that the models of a configuration can be loaded, evaluate the seeds, and be tuned."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,7 +37,7 @@ def check_tuned_model(
         base, _ = split_modal(name)
         framework = framework_of(base)
         if framework is None:
-            # It may be misspelt or broken, which is worth more to know than that it cannot be tuned.
+            # A misspelt name or a broken calculator is the better explanation, so try it first.
             _load(config_path, key_path, name, config, seeds)
         if framework is None or not framework.trains(base):
             raise ModelError(
@@ -72,7 +72,7 @@ def check_tuned_model(
 def check_explorer(
     config_path: Path, config: CampaignConfig, seeds: Sequence[Atoms]
 ) -> LoadedModel | None:
-    """Load the model, or the committee, that explores in the place of the tuned one; None if none is given.
+    """Load the model or committee that explores instead of the tuned one; None if none is given.
 
     Raises `ConfigError` when it cannot be loaded, or cannot evaluate the seeds with their stress.
     """

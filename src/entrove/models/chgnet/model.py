@@ -29,9 +29,9 @@ PIECE_PAIRS = 3000
 class CHGNetModel(ModelInterface):
     """A CHGNet network as a torch-sim model for batches of crystals.
 
-    Edges, reference energies and the sum of atomic energies are computed in float64, the network in
-    its own precision. A state may have either precision; results are float64. Magnetic moments are
-    not computed.
+    Edges, reference energies and the sum of atomic energies are computed in float64, the network
+    in its own precision. A state may have either precision; results are float64. Magnetic moments
+    are not computed.
     """
 
     def __init__(self, network: Any, device: torch.device) -> None:
@@ -48,7 +48,7 @@ class CHGNetModel(ModelInterface):
         self.reference_energies_eV = network.composition_model.fc.weight[0].to(self._dtype)
 
     def forward(self, state: SimState, **kwargs: object) -> dict[str, Tensor]:
-        """Compute energy (eV), forces (eV/A) and stress (eV/A^3, positive = tensile) of every system.
+        """Compute energy (eV), forces (eV/A) and stress (eV/A^3, positive = tensile).
 
         Raises `StructureError` for a system without a cell.
         """
@@ -57,7 +57,8 @@ class CHGNetModel(ModelInterface):
         volumes = torch.linalg.det(state.cell).abs()
         if bool((volumes == 0).any()):
             raise StructureError(
-                "CHGNet is made for crystals and needs a cell with a volume; put a molecule into a box"
+                "CHGNet is made for crystals and needs a cell with a volume; "
+                "put a molecule into a box"
             )
         neighbours = self.search(state)
         with claim_threads(self._device), default_dtype(self.network_dtype):
@@ -65,12 +66,12 @@ class CHGNetModel(ModelInterface):
             outputs = map_over_threads(self._run, pieces, self._device)
         atomic, gradients = (torch.cat(values) for values in zip(*outputs, strict=True))
         atomic = atomic + self.reference_energies_eV[state.atomic_numbers.long() - 1]
-        positions, strain = neighbours.pull_back(gradients, state)
+        derivative = neighbours.pull_back(gradients, state)
         energy = torch.zeros(state.n_systems, dtype=self._dtype, device=self._device)
         results = {
             "energy": energy.index_add(0, state.system_idx, atomic),
-            "forces": -positions,
-            "stress": strain / volumes[:, None, None],
+            "forces": -derivative.positions,
+            "stress": derivative.strain / volumes[:, None, None],
         }
         return finish_results(state, results)
 
@@ -130,7 +131,7 @@ class CHGNetModel(ModelInterface):
         vectors: Float[Tensor, "pairs 3"],
         bonds: "Bonds",
     ) -> Any:
-        """Put a batch into CHGNet's own form, all of whose geometry follows from the edge vectors."""
+        """Put a batch into CHGNet's own form; its geometry follows from the edge vectors."""
         module = require("chgnet.model.model", extra="chgnet")
         network = self.network
         zeros = torch.zeros_like(vectors)
@@ -166,8 +167,8 @@ class Bonds:
     """The two directions of each bond joined, and the angles between short bonds.
 
     Pair k leads from atom `centre[k]` to an image of atom `neighbour[k]` and belongs to the bond
-    `of_pair[k]`; `first_pair[b]` is a pair of bond b. A row of `angles` is an atom and two different
-    short pairs that start there; each angle is listed in both orders.
+    `of_pair[k]`; `first_pair[b]` is a pair of bond b. A row of `angles` is an atom and two
+    different short pairs that start there; each angle is listed in both orders.
     """
 
     centre: Int[Tensor, " pairs"]

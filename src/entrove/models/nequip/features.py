@@ -1,7 +1,8 @@
 """The last layer of NequIP and Allegro as per-atom features.
 
-NequIP: the invariant node features that enter the energy readout. Allegro has features per edge only: an
-atom's are the sum over the edges that it is the centre of, as its energy is a sum over them.
+NequIP: the invariant node features that enter the energy readout. Allegro has features per edge
+only: an atom's are the sum over the edges that it is the centre of, as its energy is a sum over
+them.
 """
 
 import hashlib
@@ -68,7 +69,7 @@ class NequIPFeatures:
                     data = module(data)
                 output = self._per_atom(data[self._field], centre, state.n_atoms)
         neighbours = Neighbours(centre, neighbour, shifts.long(), vectors)
-        return EdgeFeatures(state, neighbours, vectors, output)
+        return EdgeFeatures(state, neighbours, output)
 
     def describe(self) -> dict[str, object]:
         """Name, length, and a hash of the weights: a fine-tuned model has other features."""
@@ -99,7 +100,8 @@ def _energy_modules(network: Any) -> Any:
         return network.model.func
     except AttributeError as error:
         raise ModelError(
-            "this network does not have the layout of a NequIP or Allegro model (graph model, force output, "
+            "this network does not have the layout of a NequIP or Allegro model (graph model, "
+            "force output, "
             "energy modules); use Gaussian-overlap fingerprints"
         ) from error
 

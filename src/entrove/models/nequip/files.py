@@ -1,4 +1,4 @@
-"""Find the files of NequIP and Allegro models that users download themselves, and what can be trained."""
+"""Find the files of NequIP and Allegro models: those to evaluate, and those to train."""
 
 import os
 from pathlib import Path
@@ -23,7 +23,8 @@ def find_foundation_model(name: str) -> Path:
     """Find the file to evaluate of a model that its users download themselves.
 
     It looks into the folder that ENTROVE_MODELS names; a compiled file comes before a package.
-    Raises `ModelError`, which says what to fetch and how, when there is none, and when there are several.
+    Raises `ModelError`, which says what to fetch and how, when there is none, and when there are
+    several.
     """
     found = _find_file(name, COMPILED_SUFFIX) or _find_file(name, PACKAGE_SUFFIX)
     if found is None:
@@ -31,8 +32,8 @@ def find_foundation_model(name: str) -> Path:
             f"{name} is not shipped with Entrove and no file {name}*{COMPILED_SUFFIX} or "
             f"*{PACKAGE_SUFFIX} is in {_models_folder()}. "
             "Fetch and compile it once, with a network, by: nequip-compile "
-            f"nequip.net:{FOUNDATION_MODELS[name]} {name}{COMPILED_SUFFIX} --mode aotinductor --target batch "
-            "--device cuda (or cpu); or download the package from nequip.net. "
+            f"nequip.net:{FOUNDATION_MODELS[name]} {name}{COMPILED_SUFFIX} --mode aotinductor "
+            "--target batch --device cuda (or cpu); or download the package from nequip.net. "
             "Put it into that folder, or give the path of the file"
         )
     return found
@@ -49,9 +50,9 @@ def find_trainable_model(base: str | Path) -> Path:
         if found is None:
             raise ModelError(
                 f"{name}: to train it, its package {name}*{PACKAGE_SUFFIX} must be in "
-                f"{_models_folder()}, and there is none; a compiled file (*{COMPILED_SUFFIX}) can be "
-                f"evaluated, but not trained. Download the package of {FOUNDATION_MODELS[name]} "
-                "from nequip.net and put it beside the compiled file"
+                f"{_models_folder()}, and there is none; a compiled file (*{COMPILED_SUFFIX}) "
+                "can be evaluated, but not trained. Download the package of "
+                f"{FOUNDATION_MODELS[name]} from nequip.net and put it beside the compiled file"
             )
         return found
     path = Path(base)

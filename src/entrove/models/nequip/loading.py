@@ -28,23 +28,23 @@ from entrove.models.nequip.files import (
     find_foundation_model,
 )
 from entrove.models.nequip.model import NEIGHBOUR_BACKEND, NequIPModel, Network
-from entrove.models.torch_settings import default_dtype, known_warnings_hushed
+from entrove.models.torch_settings import default_dtype, ignoring_known_warnings
 
 
 def load_nequip(base: str, *, modal: str | None = None, device: str = "auto") -> LoadedModel:
     """Load a foundation model by name, a compiled file, a package or a checkpoint, for batches.
 
     A compiled file (`*.nequip.pt2`) is fastest; it must have been compiled for batches and for the
-    device in use. Packages (`*.nequip.zip`) and checkpoints (`*.ckpt`) run eagerly. `modal` is there
-    for `Loader` and must be None: these models have a single fidelity. Raises `ModelError`, with
-    the command that helps, when there is no such file or it cannot be used.
+    device in use. Packages (`*.nequip.zip`) and checkpoints (`*.ckpt`) run eagerly. `modal` is
+    there for `Loader` and must be None: these models have a single fidelity. Raises `ModelError`,
+    with the command that helps, when there is no such file or it cannot be used.
     """
     assert modal is None
     named = base in FOUNDATION_MODELS
     path = find_foundation_model(base) if named else Path(base)
     name = base if named else path.name
     resolved = resolve_device(device)
-    with nequip_settings(), known_warnings_hushed():
+    with nequip_settings(), ignoring_known_warnings():
         _register_neighbour_search()
         network = _load_compiled(path, resolved) if _is_compiled(path) else _load_saved(path)
         model = NequIPModel(network, resolved)
@@ -70,7 +70,7 @@ def nequip_settings() -> Iterator[None]:
 
     Its first call seeds every random generator and changes the defaults of torch and e3nn.
     """
-    with known_warnings_hushed():
+    with ignoring_known_warnings():
         e3nn = require("e3nn", extra="nequip")
         global_state = require("nequip.utils.global_state", extra="nequip")
     optimisation = e3nn.get_optimization_defaults()
@@ -124,11 +124,11 @@ def _load_saved(path: Path) -> Network:
 
 
 def _build_calculator(path: Path, device: torch.device) -> Calculator:
-    """NequIP's own ASE calculator; a model that is compiled for batches goes through batches of one.
+    """Build NequIP's own ASE calculator; a model compiled for batches takes batches of one.
 
     Either way neighbours come from matscipy, one structure at a time, not from our search.
     """
-    with nequip_settings(), known_warnings_hushed():
+    with nequip_settings(), ignoring_known_warnings():
         if _is_compiled(path):
             network = _load_compiled(path, device)
             return OneByOneCalculator(NequIPModel(network, device, neighbour_backend="matscipy"))

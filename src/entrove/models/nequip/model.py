@@ -86,7 +86,7 @@ class NequIPModel(ModelInterface):
         )
 
     def forward(self, state: SimState, **kwargs: object) -> dict[str, Tensor]:
-        """Compute energy (eV), forces (eV/A) and stress (eV/A^3, positive = tensile) of every system.
+        """Compute energy (eV), forces (eV/A) and stress (eV/A^3, positive = tensile).
 
         A batch whose pairs do not fit into memory at once is evaluated in pieces.
         """
@@ -105,7 +105,7 @@ class NequIPModel(ModelInterface):
         return finish_results(state, results)
 
     def _cut(self, state: SimState) -> list[SimState]:
-        """Cut a batch between systems into pieces whose pairs fit into memory; one system stays whole."""
+        """Cut a batch between systems into pieces whose pairs fit into memory."""
         most = pairs_that_fit(self._device)
         pbc = state.pbc.reshape(-1).tolist()
         volumes = torch.linalg.det(state.cell).abs().tolist()

@@ -1,8 +1,8 @@
 """SevenNet's last layer as per-atom features.
 
-They are the invariant (l = 0, even) node features that enter the energy readout: what the network knows
-about an atom's surroundings, through all its message passing, before it is turned into one number. They are
-as symmetric as the network: SevenNet-0 respects rotations, not inversion.
+They are the invariant (l = 0, even) node features that enter the energy readout: what the network
+knows about an atom's surroundings, through all its message passing, before it is turned into one
+number. They are as symmetric as the network: SevenNet-0 respects rotations, not inversion.
 """
 
 import hashlib
@@ -46,10 +46,10 @@ class SevenNetFeatures:
         neighbours = Neighbours(found.centre, found.neighbour, found.shifts, vectors)
         with default_dtype(self._model.network_dtype), torch.set_grad_enabled(pull_back):
             graph = self._trunk(self._model.graph(state, neighbours))
-        return EdgeFeatures(state, neighbours, vectors, graph[key.NODE_FEATURE][:, self._columns])
+        return EdgeFeatures(state, neighbours, graph[key.NODE_FEATURE][:, self._columns])
 
     def describe(self) -> dict[str, object]:
-        """Name, fidelity, length, and a hash of the weights: a fine-tuned model has other features."""
+        """Name, fidelity, length and hash of the weights: a tuned model has other features."""
         digest = hashlib.sha256()
         for weight in self._trunk.state_dict().values():
             digest.update(weight.detach().cpu().contiguous().numpy().tobytes())

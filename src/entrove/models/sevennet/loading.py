@@ -14,7 +14,7 @@ from entrove.models.frameworks import Framework
 from entrove.models.loaded import LoadedModel, resolve_device
 from entrove.models.sevennet.features import SevenNetFeatures
 from entrove.models.sevennet.model import SevenNetModel
-from entrove.models.torch_settings import default_dtype, known_warnings_hushed
+from entrove.models.torch_settings import default_dtype, ignoring_known_warnings
 
 IN_WHEEL = ("7net-0", "7net-l3i5", "7net-mf-0")
 """Pre-trained models that SevenNet's wheel carries."""
@@ -50,7 +50,7 @@ def load_sevennet(base: str, *, modal: str | None = None, device: str = "auto") 
 
 def build_network(checkpoint: str | Path) -> Any:
     """Build SevenNet's network from a checkpoint file or the name of a pre-trained model."""
-    with default_dtype(torch.float32), known_warnings_hushed():
+    with default_dtype(torch.float32), ignoring_known_warnings():
         util = require("sevenn.util", extra="sevennet")
         try:
             return util.load_checkpoint(str(checkpoint)).build_model()
@@ -66,7 +66,7 @@ def pretrained_checkpoint(name: str) -> Path:
 
     Raises `ModelError`, which says how to fetch it, when it is not here.
     """
-    with known_warnings_hushed():
+    with ignoring_known_warnings():
         constants = require("sevenn._const", extra="sevennet")
     packaged = {
         "7net-0": constants.SEVENNET_0_11Jul2024,
@@ -91,7 +91,7 @@ def _build_calculator(
     checkpoint: str | Path, modal: str | None, device: torch.device
 ) -> Calculator:
     """Build SevenNet's own ASE calculator, with a network of its own."""
-    with default_dtype(torch.float32), known_warnings_hushed():
+    with default_dtype(torch.float32), ignoring_known_warnings():
         module = require("sevenn.calculator", extra="sevennet")
 
         class GuardedCalculator(module.SevenNetCalculator):

@@ -1,9 +1,9 @@
 """A SevenNet network that evaluates batches.
 
-SevenNet's own torch-sim wrapper loops over the systems of a batch in Python, fails on dense crystals
-(see `neighbours`), takes float32 states only, and gives absurd stresses for left-handed cells. This
-one gives the network all edges of the batch at once.
-Ref: Park et al., J. Chem. Theory Comput. 20, 4857 (2024).
+SevenNet's own torch-sim wrapper loops over the systems of a batch in Python, fails on dense
+crystals (see `neighbours`), takes float32 states only, and gives absurd stresses for left-handed
+cells. This one gives the network all edges of the batch at once. Ref: Park et al., J. Chem. Theory
+Comput. 20, 4857 (2024).
 """
 
 from collections.abc import Sequence
@@ -24,17 +24,18 @@ from entrove.threads import claim_threads, even_pieces, map_over_threads
 PIECE_PAIRS = 1800
 """Pairs of neighbours that the network sees at once on a CPU: 64 atoms of silicon.
 
-Larger graphs leave the cache (8 ms instead of 7 ms per atom), and threads side by side on pieces do
-more than threads inside the network's small operations (3.6 ms instead of 7 ms per atom on two).
+Larger graphs leave the cache (8 ms instead of 7 ms per atom), and threads side by side on pieces
+do more than threads inside the network's small operations (3.6 ms instead of 7 ms per atom on
+two).
 """
 
 
 class SevenNetModel(ModelInterface):
     """A SevenNet network as a torch-sim model for batches.
 
-    Edges and the sum of atomic energies are computed in float64, the network in its own precision. A
-    state may have either precision; results are float64. For molecules and non-finite positions see
-    `finish_results`.
+    Edges and the sum of atomic energies are computed in float64, the network in its own precision.
+    A state may have either precision; results are float64. For molecules and non-finite positions
+    see `finish_results`.
     """
 
     def __init__(self, network: Any, modal: str | None, device: torch.device) -> None:
@@ -53,7 +54,7 @@ class SevenNetModel(ModelInterface):
         self.search = NeighbourSearch(float(network.cutoff))
 
     def forward(self, state: SimState, **kwargs: object) -> dict[str, Tensor]:
-        """Compute energy (eV), forces (eV/A) and stress (eV/A^3, positive = tensile) of every system."""
+        """Compute energy (eV), forces (eV/A) and stress (eV/A^3, positive = tensile)."""
         del kwargs
         state = state.to(device=self._device, dtype=self._dtype)
         neighbours = self.search(state)
@@ -93,7 +94,8 @@ class SevenNetModel(ModelInterface):
     ) -> list[dict[str, Tensor]]:
         """Cut a graph between systems into pieces of about equal numbers of pairs.
 
-        They fit into the cache of a CPU, and into the memory of a GPU, where a batch that fits stays whole.
+        They fit into the cache of a CPU, and into the memory of a GPU, where a batch that fits
+        stays whole.
         """
         wanted = count_pieces(len(neighbours.centre), self._device)
         if min(wanted, state.n_systems) < 2:
@@ -135,7 +137,7 @@ class SevenNetModel(ModelInterface):
 
 
 def count_pieces(pairs: int, device: torch.device) -> int:
-    """Count the pieces of a graph: set by the cache and threads of a CPU, or by the memory of a GPU."""
+    """Count the pieces for the cache and threads of a CPU, or for the memory of a GPU."""
     if device.type == "cpu":
         return even_pieces(-(-pairs // PIECE_PAIRS), device)
     return -(-pairs // pairs_that_fit(device))

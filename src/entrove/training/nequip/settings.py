@@ -1,8 +1,8 @@
 """Turn a training job into the configuration of `nequip-train`.
 
-Loss, average and schedule are those of `TrainingConfig`, with NequIP's own parts: coefficients of the
-loss are normalised to sum to one, the cosine has no warm-up and falls once per epoch, and the running
-average has a constant memory.
+Loss, average and schedule are those of `TrainingConfig`, with NequIP's own parts: coefficients of
+the loss are normalised to sum to one, the cosine has no warm-up and falls once per epoch, and the
+running average has a constant memory.
 """
 
 from collections.abc import Mapping, Sequence

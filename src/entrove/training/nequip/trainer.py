@@ -16,7 +16,7 @@ from entrove.training.trainers import StartingModel
 
 SAME_ENERGY_EV_PER_ATOM = 5e-3
 SAME_FORCE_EV_PER_A = 2e-2
-"""A compiled model and its package agree within these, even with TF32's mantissa; two models do not."""
+"""A compiled model and its package agree within these, even with TF32; two models do not."""
 
 RATTLE_A = 0.1
 
@@ -78,6 +78,6 @@ def require_same_predictions(
     if energy > SAME_ENERGY_EV_PER_ATOM or force > SAME_FORCE_EV_PER_A:
         raise ModelError(
             f"{evaluated.name}, which is evaluated, and {trained.name}, which is trained, are "
-            f"different models: energies differ by {energy:.3g} eV/atom, forces by {force:.3g} eV/A; "
-            "compile this package again"
+            f"different models: energies differ by {energy:.3g} eV/atom, forces by "
+            f"{force:.3g} eV/A; compile this package again"
         )

@@ -1,8 +1,10 @@
-"""The process that tunes a NequIP or Allegro model: `python -m entrove.training.nequip.worker FOLDER`.
+"""The process that tunes a NequIP or Allegro model.
 
-It writes a configuration, runs NequIP's own training on it, and packages the result, so that the tuned
-model no longer needs the package that it came from. NequIP changes torch's defaults for its whole
-process, which is why this process does nothing else.
+It is run as `python -m entrove.training.nequip.worker FOLDER`.
+
+It writes a configuration, runs NequIP's own training on it, and packages the result, so that the
+tuned model no longer needs the package that it came from. NequIP changes torch's defaults for its
+whole process, which is why this process does nothing else.
 """
 
 import sys

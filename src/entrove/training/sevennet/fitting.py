@@ -1,8 +1,8 @@
 """Gradient descent on the labels: explicit state, one epoch at a time, the same after a resume.
 
 Nothing random is kept between epochs: the order of epoch e follows from (seed, e), the cosine step
-length from the step number. What must survive is therefore the weights, their running average, Adam's
-moments and the plateau counter, which `save_state` writes and `restore_state` reads.
+length from the step number. What must survive is therefore the weights, their running average,
+Adam's moments and the plateau counter, which `save_state` writes and `restore_state` reads.
 """
 
 import logging
@@ -95,8 +95,8 @@ def run_epoch(problem: Problem, state: FitState) -> Epoch:
         loss = _take_step(problem, state.optimizer, [problem.training[i] for i in chosen])
         if not math.isfinite(loss):
             raise ModelError(
-                f"the loss of epoch {number} is {loss}; lower learning_rate ({config.learning_rate}) "
-                "or look for a damaged label"
+                f"the loss of epoch {number} is {loss}; "
+                f"lower learning_rate ({config.learning_rate}) or look for a damaged label"
             )
         losses.append(loss * len(chosen))
         update_average(state.average, trainee.module, done, config.ema_decay)
@@ -113,7 +113,7 @@ def run_epoch(problem: Problem, state: FitState) -> Epoch:
 
 
 def is_finished(state: FitState, config: TrainingConfig) -> bool:
-    """Whether all epochs are run, or the watched loss has not improved for `stop_patience` epochs."""
+    """Whether all epochs are run, or the watched loss has not improved for `stop_patience`."""
     done = len(state.history)
     watched = done > 0 and state.history[-1].watched_loss is not None
     return done >= config.epochs or (watched and done - state.best_epoch >= config.stop_patience)
@@ -163,7 +163,7 @@ def save_state(path: Path, state: FitState, trainee: SevenNetTrainee) -> None:
 
 
 def restore_state(path: Path, state: FitState, trainee: SevenNetTrainee) -> None:
-    """Put a saved state back; `state` must come from `init_fit` with the same model and settings."""
+    """Restore a saved state; `state` comes from `init_fit` with the same model and settings."""
     content = torch.load(path, map_location=trainee.device, weights_only=True)
     if content.get("version") != STATE_VERSION:
         raise ModelError(

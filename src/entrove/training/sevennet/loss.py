@@ -12,7 +12,7 @@ from entrove.training.config import LossConfig
 
 @dataclass(frozen=True)
 class Targets:
-    """Energies, forces and stresses of a batch; a stress that is NaN is not known and not counted."""
+    """Energies, forces and stresses of a batch; a stress that is NaN is unknown, not counted."""
 
     energy_eV: Float[Tensor, " systems"]
     forces_eV_per_A: Float[Tensor, "atoms 3"]
@@ -25,7 +25,7 @@ def huber_sum(
     atom_counts: Int[Tensor, " systems"],
     config: LossConfig,
 ) -> Float[Tensor, ""]:
-    """Weighted sum of mean Huber losses, see `LossConfig`; each mean is over the batch's components."""
+    """Weighted sum of mean Huber losses, see `LossConfig`; means over a batch's components."""
     known = ~torch.isnan(reference.stress_eV_per_A3)
     counts = atom_counts.to(predicted.energy_eV.dtype)
     total = config.energy_weight * huber_loss(

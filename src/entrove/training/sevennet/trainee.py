@@ -1,7 +1,7 @@
-"""A SevenNet model in training: it takes graphs, predicts in eV and A, and its weights can be changed.
+"""A SevenNet model in training: graphs in, predictions in eV and A out, weights that change.
 
-SevenNet's stress is the negative of ASE's, in the order xx, yy, zz, xy, yz, zx; here it is turned into
-ASE's, in ASE's Voigt order.
+SevenNet's stress is the negative of ASE's, in the order xx, yy, zz, xy, yz, zx; here it is turned
+into ASE's, in ASE's Voigt order.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ from torch import Tensor
 from entrove._optional import require
 from entrove.errors import ModelError
 from entrove.files import replacing
-from entrove.models.torch_settings import default_dtype, known_warnings_hushed
+from entrove.models.torch_settings import default_dtype, ignoring_known_warnings
 from entrove.structures import species_of
 from entrove.training.sevennet.loss import Targets
 
@@ -61,7 +61,7 @@ class SevenNetTrainee:
         return Sample(graph=graph, targets=targets_of(atoms))
 
     def predict(self, samples: Sequence[Sample]) -> Targets:
-        """Energies, forces and stresses of a batch, differentiable in the weights in training mode."""
+        """Energies, forces and stresses; in training mode, differentiable in the weights."""
         from torch_geometric.loader.dataloader import Collater
 
         batch = Collater([], None, None)([sample.graph for sample in samples]).to(self.device)
@@ -73,7 +73,7 @@ class SevenNetTrainee:
         )
 
     def shift_reference_energies(self, shifts_eV: Mapping[str, float]) -> None:
-        """Add to the model's own energy per species, so that it predicts at another level of theory."""
+        """Add to the model's energy per species, to predict at another level of theory."""
         shift = self.module.get_parameter(SHIFT_WEIGHT)
         type_map: dict[int, int] = self.config["_type_map"]
         with torch.no_grad():
@@ -87,7 +87,7 @@ class SevenNetTrainee:
                     shift[kind] += value
 
     def perturb_head(self, relative: float, seed: int) -> None:
-        """Add normal noise to the energy head, `relative` times the spread of each weight tensor."""
+        """Add normal noise to the energy head, `relative` to the spread of each weight tensor."""
         generator = torch.Generator().manual_seed(seed)
         with torch.no_grad():
             for name in HEAD_WEIGHTS:
@@ -116,7 +116,7 @@ class SevenNetTrainee:
             "time": "not recorded: equal runs give equal files",
             "hash": "see the bundle",
         }
-        # To a handle: for a path, torch writes its name, here that of the unfinished file, into it.
+        # A handle, because torch writes the name of a path into the file, here an unfinished one.
         with replacing(path) as unfinished, unfinished.open("wb") as handle:
             torch.save(checkpoint, handle)
 
@@ -124,10 +124,10 @@ class SevenNetTrainee:
 def load_trainee(base: str, device: torch.device, modal: str | None = None) -> SevenNetTrainee:
     """Load a SevenNet checkpoint, by packaged name or path, to train it further.
 
-    Raises `ModelError` when there is no such checkpoint, or when a multi-fidelity model is not told
-    which of its fidelities to tune.
+    Raises `ModelError` when there is no such checkpoint, or when no fidelity, or an unknown one,
+    is given for a multi-fidelity model.
     """
-    with default_dtype(torch.float32), known_warnings_hushed():
+    with default_dtype(torch.float32), ignoring_known_warnings():
         util = require("sevenn.util", extra="sevennet")
         try:
             checkpoint = util.load_checkpoint(base)
@@ -173,7 +173,7 @@ def stack_targets(samples: Sequence[Sample], device: torch.device) -> Targets:
 
 
 def targets_of(atoms: Atoms) -> Targets:
-    """Labels of a structure; constraints hide no forces, and without periodicity there is no stress.
+    """Labels of a structure; constraints hide no forces, and without periodicity is no stress.
 
     Raises `ModelError` when energy or forces are missing.
     """

@@ -14,8 +14,8 @@ from entrove.training.trainers import StartingModel
 class SevenNetTrainer:
     """Tunes packaged SevenNet models and checkpoints, see `entrove.training.trainers.Trainer`.
 
-    On CPUs, equal inputs with an equal number of threads give bitwise equal weights, interrupted or
-    not. The tuned model is a checkpoint that SevenNet's own loaders read.
+    On CPUs, equal inputs with an equal number of threads give bitwise equal weights, interrupted
+    or not. The tuned model is a checkpoint that SevenNet's own loaders read.
     """
 
     worker = "entrove.training.sevennet.worker"
@@ -43,4 +43,4 @@ class SevenNetTrainer:
         refit_reference_energies: bool,
         device: str,
     ) -> None:
-        """Nothing can fail: what is evaluated is what is trained, and it has energies per species."""
+        """Nothing to check: what is evaluated is trained, and it has energies per species."""

@@ -23,7 +23,7 @@ def copy_weights(module: torch.nn.Module) -> dict[str, Tensor]:
 def update_average(
     average: dict[str, Tensor], module: torch.nn.Module, step: int, decay: float
 ) -> None:
-    """average <- d average + (1 - d) weights, d = min(decay, (1 + step) / (10 + step)); in place."""
+    """In place: average <- d average + (1 - d) weights, d = min(decay, (1 + step)/(10 + step))."""
     share = 1.0 - min(decay, (1.0 + step) / (10.0 + step))
     with torch.no_grad():
         for name, weight in trainable_weights(module).items():

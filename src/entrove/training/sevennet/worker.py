@@ -1,8 +1,8 @@
 """The process that tunes a SevenNet model: `python -m entrove.training.sevennet.worker FOLDER`.
 
-It has a process of its own because it sets torch's threads and determinism for the whole process, and
-because a NequIP model loaded beside it changes torch's default dtype. It ends with the campaign that
-started it; the next start continues after the last epoch.
+It has a process of its own because it sets torch's threads and determinism for the whole process,
+and because a NequIP model loaded beside it changes torch's default dtype. It ends with the
+campaign that started it; the next start continues after the last epoch.
 """
 
 import logging
@@ -87,7 +87,7 @@ def _energies(trainee: SevenNetTrainee, samples: Sequence[Sample], batch_size: i
 
 
 def _resume(folder: Path, state: FitState, trainee: SevenNetTrainee) -> float:
-    """Restore a saved state if there is one; return the seconds that earlier attempts have used."""
+    """Restore a saved state if there is one; return the seconds of earlier attempts."""
     if (folder / "state.pt").exists():
         restore_state(folder / "state.pt", state, trainee)
     # Killed between the state and its line: the state counts.
