@@ -14,7 +14,7 @@ from entrove.campaign.journal.progress import Silence
 from entrove.campaign.results.read import read_results
 from entrove.labelling.store.cache import LabelCache
 from entrove.labelling.store.listing import release_quarantined
-from entrove.report.summary import label_spending
+from entrove.report.summary import label_costs
 from entrove.structures import content_hash, read_structures
 from entrove.training.bundle import read_bundle
 
@@ -276,7 +276,7 @@ def test_labels_of_another_campaign_are_found_and_not_paid(tmp_path, monkeypatch
     assert (len(first.paid), second.paid) == (VALIDATION + COUNT, [])
     assert second.dataset() == first.dataset()
     assert {row.from_cache for row in read_results(second.files.folder).labels} == {True}
-    rows = label_spending(read_results(second.files.folder).labels)
+    rows = label_costs(read_results(second.files.folder).labels)
     assert [(row.from_cache, row.engine_seconds) for row in rows] == [
         (VALIDATION, 0.0),
         (COUNT, 0.0),

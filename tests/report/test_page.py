@@ -274,7 +274,7 @@ def test_an_empty_campaign_says_what_is_missing() -> None:
     assert page.figures == {}
     for words in (
         "Not finished",
-        "Not there yet: validation errors",
+        "Not available yet: validation errors",
         "Nothing has been labelled yet",
     ):
         assert words in page.visible
@@ -294,7 +294,7 @@ def test_before_the_first_round_only_the_untuned_model_is_shown() -> None:
     assert "no tuned model yet" in page.visible
     assert "Only one model has been validated so far" in page.visible
     assert (
-        "Not there yet: errors of a tuned model, information gains, the fingerprint map"
+        "Not available yet: errors of a tuned model, information gains, the fingerprint map"
         in page.visible
     )
 

@@ -12,7 +12,7 @@ from entrove.report.summary import (
     describe_change,
     error_changes,
     gains_by_round,
-    label_spending,
+    label_costs,
     stage_totals,
     what_is_missing,
 )
@@ -21,7 +21,7 @@ RESULTS = silicon_results()
 
 
 @pytest.mark.parametrize(
-    ("untuned", "tuned", "words"),
+    ("untuned", "tuned", "description"),
     [
         (12.0, 4.0, "3.0 times smaller"),
         (4.0, 12.0, "3.0 times larger"),
@@ -34,8 +34,10 @@ RESULTS = silicon_results()
         (0.0, 10.0, "was zero"),
     ],
 )
-def test_changes_in_words(untuned: float | None, tuned: float | None, words: str) -> None:
-    assert describe_change(untuned, tuned) == words
+def test_changes_are_described(
+    untuned: float | None, tuned: float | None, description: str
+) -> None:
+    assert describe_change(untuned, tuned) == description
 
 
 def test_a_model_that_became_worse_is_called_worse() -> None:
@@ -46,7 +48,7 @@ def test_a_model_that_became_worse_is_called_worse() -> None:
     energy, force, _ = error_changes(rows)
     assert energy.improved is True
     assert force.improved is False
-    assert force.words.endswith("times larger")
+    assert force.description.endswith("times larger")
 
 
 def test_round_ten_comes_after_round_two() -> None:
@@ -59,15 +61,14 @@ def test_round_ten_comes_after_round_two() -> None:
 
 
 def test_sums_agree_with_the_rows() -> None:
-    assert sum(each.count for each in label_spending(RESULTS.labels)) == len(RESULTS.labels)
-    paid = sum(label.engine_seconds for label in RESULTS.labels if not label.from_cache)
-    assert sum(each.engine_seconds for each in label_spending(RESULTS.labels)) == pytest.approx(
-        paid
-    )
+    costs = label_costs(RESULTS.labels)
+    assert sum(cost.count for cost in costs) == len(RESULTS.labels)
+    computed = sum(label.engine_seconds for label in RESULTS.labels if not label.from_cache)
+    assert sum(cost.engine_seconds for cost in costs) == pytest.approx(computed)
     assert sum(stage_totals(RESULTS.stages).values()) == pytest.approx(
         sum(stage.seconds for stage in RESULTS.stages)
     )
-    assert [each.nats_per_label for each in gains_by_round(RESULTS)] == pytest.approx(
+    assert [gain.nats_per_label for gain in gains_by_round(RESULTS)] == pytest.approx(
         [61.4 / 12, 17.9 / 12]
     )
     assert what_is_missing(RESULTS) == []

@@ -1,7 +1,10 @@
-"""The command line: `entrove run`, `init`, `status`, `report`, `labels`, `import`, `plan`, `reference`.
+"""The command line: `entrove init`, `run`, `status`, `report`, `labels`, `import`, `plan`, ...
 
-Exit codes: 0 done, 1 something went wrong that a person can mend, 2 the configuration or the
-arguments are wrong and nothing was written, 130 stopped by Ctrl-C."""
+Each command imports what it needs, so that those that need no torch answer at once.
+
+Exit codes: 0 success, 1 an error that the user can correct, 2 the configuration or the arguments
+are wrong and nothing was written, 130 stopped by Ctrl-C.
+"""
 
 import logging
 import os
@@ -19,14 +22,14 @@ from entrove.errors import ConfigError, EntroveError
 
 
 class _Commands(TyperGroup):
-    """The commands; Typer itself would end them on Ctrl-C without a word."""
+    """The commands, with a message on Ctrl-C, for which Typer prints none."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Run a command, and say what Ctrl-C means for it."""
+        """Run a command; on Ctrl-C say how to continue."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as error:
-            _complain(
+            _print_error(
                 "stopped; what is finished is kept, and the same command continues from here"
             )
             raise typer.Exit(130) from error
@@ -63,7 +66,7 @@ def main(
         ),
     ] = False,
 ) -> None:
-    """Entropy-driven training data for machine-learned interatomic potentials, and the potentials."""
+    """Options of the program itself; its help text is that of `app`."""
 
 
 @app.command("init")
@@ -71,7 +74,7 @@ def init_command(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder to create.")],
     seeds: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[SEED]...", help="Structure files, one a phase."),
+        typer.Argument(metavar="[SEED]...", help="Structure files, one per phase."),
     ] = None,
 ) -> None:
     """Write a commented configuration to start from, with your seed crystals or with silicon."""
@@ -102,7 +105,7 @@ def run_command(
 
 @app.command("status")
 def status_command(folder: FolderPath) -> None:
-    """Show where a campaign stands."""
+    """Show the progress and the results of a campaign."""
     from entrove.campaign.results.read import read_results
     from entrove.report.status import status as render_status
 
@@ -111,7 +114,7 @@ def status_command(folder: FolderPath) -> None:
 
 @app.command("report")
 def report_command(folder: FolderPath) -> None:
-    """Rebuild report.html of a campaign."""
+    """Write report.html of a campaign again."""
     _load_torch_sim_quietly()
     from entrove.campaign.results.read import read_results
     from entrove.report.page import write_report
@@ -157,7 +160,7 @@ def import_command(
         typer.Option("--folder", help="Folder of the campaign, instead of the configuration's."),
     ] = None,
 ) -> None:
-    """Take over labels that were computed elsewhere, so that the campaign never pays for them."""
+    """Import labels that were computed elsewhere, so that the campaign does not compute them."""
     _check_text(config)
     from entrove.cli.import_labels import import_files
 
@@ -166,7 +169,7 @@ def import_command(
 
 @app.command("plan")
 def plan_command(config: ConfigPath) -> None:
-    """Say what a campaign would cost: labels, core hours, wall time, disk."""
+    """Estimate the cost of a campaign: labels, core hours, wall time, disk."""
     _check_text(config)
     _load_torch_sim_quietly()
     from entrove.cli.plan import show_plan
@@ -188,27 +191,27 @@ def _console() -> Console:
 
 
 def run() -> None:
-    """Enter from the command line; every expected error ends in one message and an exit code."""
+    """Run the command line; every expected error ends with one message and an exit code."""
     logging.captureWarnings(True)
     try:
         app()
     except ConfigError as error:
-        _complain(str(error))
+        _print_error(str(error))
         sys.exit(2)
     except EntroveError as error:
-        _complain(str(error))
+        _print_error(str(error))
         sys.exit(1)
     except OSError as error:
-        _complain(
-            f"the operating system refused: {error}\n"
-            "Nothing that was finished is lost; mend the cause (disk full? permissions?) and run "
-            "the command again."
+        _print_error(
+            f"error of the operating system: {error}\n"
+            "Nothing that was finished is lost; remove the cause (is the disk full? do you have "
+            "the permissions?) and run the command again."
         )
         sys.exit(1)
 
 
 def _check_text(config: Path) -> None:
-    """Answer mistakes in the configuration's text at once; everything after this loads torch."""
+    """Validate the configuration file first: everything after this loads torch, which is slow."""
     from entrove.campaign.configuration.config import CampaignConfig
     from entrove.campaign.configuration.config_file import read_config_file
 
@@ -216,19 +219,19 @@ def _check_text(config: Path) -> None:
 
 
 def _load_torch_sim_quietly() -> None:
-    """Import torch-sim with the error stream closed: without a GPU its Warp kernels complain."""
+    """Import torch-sim without its messages: Warp prints warnings to stderr without a GPU."""
     sys.stderr.flush()
     kept = os.dup(2)
     try:
-        with open(os.devnull, "wb") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
+        with open(os.devnull, "wb") as devnull:
+            os.dup2(devnull.fileno(), 2)
             import torch_sim  # noqa: F401
     finally:
         os.dup2(kept, 2)
         os.close(kept)
 
 
-def _complain(message: str) -> None:
+def _print_error(message: str) -> None:
     print(f"entrove: {message}", file=sys.stderr)
 
 

@@ -1,4 +1,4 @@
-"""`entrove plan`: what a campaign would cost."""
+"""`entrove plan`: the estimated cost of a campaign."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from entrove.report.formatting import format_duration
 
 
 def show_plan(config_path: Path, console: Console) -> None:
-    """Print labels, core hours, wall time and disk of a campaign that is run to its last round."""
+    """Print labels, core hours, wall time and disk of a campaign run to its last round."""
     plan = make_plan(check_campaign(config_path))
     table = Table(box=None, pad_edge=False)
     table.add_column("")
@@ -31,10 +31,10 @@ def show_plan(config_path: Path, console: Console) -> None:
 
 def _basis(plan: Plan) -> str:
     spread = f"two of three labels take {plan.shortest_s:.0f} to {plan.longest_s:.0f} s"
-    known = (
-        f"From {plan.observations} labels of this level of theory"
+    source = (
+        f"Estimated from {plan.observations} labels of this level of theory"
         if plan.observations
-        else "No label of this level of theory is known yet; guessed from atoms, electrons and "
+        else "No label of this level of theory is known yet; estimated from atoms, electrons and "
         "k-points"
     )
-    return f"{known}: {spread}. Exploration and training not included."
+    return f"{source}: {spread}. Exploration and training are not included."

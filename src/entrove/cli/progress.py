@@ -1,4 +1,4 @@
-"""Draw the progress of a campaign: a live line on a terminal, plain lines anywhere else."""
+"""Display the progress of a campaign: a live line on a terminal, plain lines anywhere else."""
 
 import time
 from collections.abc import Callable
@@ -11,11 +11,11 @@ from rich.text import Text
 from entrove.report.formatting import format_duration, shorten
 
 PLAIN_INTERVAL_S = 15.0
-"""Without a terminal, at most one line of progress in this time."""
+"""Without a terminal, at most one line of progress is printed in this time, in s."""
 
 
 def format_rate(done: float | int, seconds: float, unit: str) -> str:
-    """Write work per time, per minute when it is slow.
+    """Format work per second, or per minute when it is slow.
 
     >>> format_rate(30, 10.0, "steps"), format_rate(4, 60.0, "labels")
     ('3.0 steps/s', '4.0 labels/min')
@@ -27,7 +27,7 @@ def format_rate(done: float | int, seconds: float, unit: str) -> str:
 
 
 def stage_title(round_index: int, stage: str) -> str:
-    """Name a stage for people.
+    """Return the title of a stage.
 
     >>> stage_title(0, "relax"), stage_title(2, "label")
     ('prepare: relax', 'round 2: label')
@@ -36,7 +36,7 @@ def stage_title(round_index: int, stage: str) -> str:
 
 
 class _Stage:
-    """The stage that is running, and how far it is."""
+    """The stage that is running, and its progress."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class _Stage:
         self.total = total if total is not None else self.total
 
     def resume(self, done: int) -> None:
-        """Start from what was done before: it says nothing about the rate."""
+        """Start from what an earlier run did, which does not count for the rate."""
         self.done = self.first = done
         self.started = self.clock()
 
@@ -67,18 +67,18 @@ class _Stage:
             f"{self.done}/{self.total} {self.unit}" if self.total else f"{self.done} {self.unit}"
         )
 
-    def measure(self) -> tuple[str, str]:
-        """Rate, and time left; empty when they cannot be known yet."""
-        seconds, own = self.clock() - self.started, self.done - self.first
-        rate = format_rate(own, seconds, self.unit)
+    def estimate(self) -> tuple[str, str]:
+        """Return the rate and the remaining time; empty when they cannot be known yet."""
+        seconds, done_now = self.clock() - self.started, self.done - self.first
+        rate = format_rate(done_now, seconds, self.unit)
         left = ""
-        if self.total and own > 0 and self.done < self.total:
-            left = f"{format_duration(seconds / own * (self.total - self.done))} left"
+        if self.total and done_now > 0 and self.done < self.total:
+            left = f"{format_duration(seconds / done_now * (self.total - self.done))} left"
         return rate, left
 
 
 class PlainProgress:
-    """Plain lines: when a stage starts, now and then while it runs, and when it ends."""
+    """Plain lines: when a stage starts, at intervals while it runs, and when it ends."""
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic):
         self._console, self._clock = console, clock
@@ -97,21 +97,21 @@ class PlainProgress:
     def stage_started(
         self, round_index: int, stage: str, description: str, total: int | None, unit: str
     ) -> None:
-        """Print what begins."""
+        """Print which stage begins."""
         self._stage = _Stage(stage_title(round_index, stage), total, unit, self._clock)
         self._last = self._clock()
         amount = f" ({total} {unit})" if total else ""
         self._print(f"{self._stage.title}: {description}{amount}")
 
     def advanced(self, done: int, total: int | None = None, note: str = "") -> None:
-        """Print a line when the last one is old enough."""
+        """Print a line when the last one is older than `PLAIN_INTERVAL_S`."""
         if self._stage is None:
             return
         self._stage.advance(done, total, note)
         if self._clock() - self._last < PLAIN_INTERVAL_S:
             return
         self._last = self._clock()
-        parts = [self._stage.count, *self._stage.measure(), note]
+        parts = [self._stage.count, *self._stage.estimate(), note]
         self._print(f"{self._stage.title}: " + ", ".join(part for part in parts if part))
 
     def resumed(self, done: int) -> None:
@@ -120,14 +120,14 @@ class PlainProgress:
             self._stage.resume(done)
 
     def stage_finished(self, round_index: int, stage: str, seconds: float, summary: str) -> None:
-        """Print what came out."""
+        """Print the result of the stage."""
         self._print(
             f"{stage_title(round_index, stage)}: done in {format_duration(seconds)}: {summary}"
         )
         self._stage = None
 
     def stage_skipped(self, round_index: int, stage: str, summary: str) -> None:
-        """Print what an earlier run had found."""
+        """Print the result of the earlier run."""
         self._print(f"{stage_title(round_index, stage)}: done before: {summary}")
 
 
@@ -144,8 +144,8 @@ class _StageColumn(ProgressColumn):
 
 
 def fit_parts(stage: _Stage, width: int) -> str:
-    """Write what a line of this width can hold; what matters least is left out first."""
-    rate, left = stage.measure()
+    """Return the parts that fit into a line of this width; the least important are left out."""
+    rate, left = stage.estimate()
     line = stage.title
     for part in (
         stage.count if stage.done or not stage.description else stage.description,
@@ -164,21 +164,20 @@ class LiveProgress:
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic):
         self._console, self._clock = console, clock
         columns: list[ProgressColumn] = [SpinnerColumn()]
-        room = (
-            console.width - 3
-        )  # the spinner, a blank, and the last cell, after which some terminals wrap
+        # Without the spinner, a blank, and the last column, after which some terminals wrap.
+        text_width = console.width - 3
         if console.width >= 72:
             bar = max(8, min(30, console.width - 84))
             columns.append(BarColumn(bar_width=bar))
-            room -= bar + 1
-        columns.append(_StageColumn(room))
+            text_width -= bar + 1
+        columns.append(_StageColumn(text_width))
         self._progress = Progress(*columns, console=console, transient=True, refresh_per_second=4)
         self._stage: _Stage | None = None
         self._task = self._progress.add_task("", visible=False, stage=None)
 
     @property
     def renderable(self) -> RenderableType:
-        """What is on the live line now."""
+        """The present content of the live line."""
         return self._progress.get_renderable()
 
     def __enter__(self) -> "LiveProgress":
@@ -211,7 +210,7 @@ class LiveProgress:
             self._progress.update(self._task, completed=done)
 
     def stage_finished(self, round_index: int, stage: str, seconds: float, summary: str) -> None:
-        """Leave a line for the finished stage above the live one."""
+        """Print a line for the finished stage above the live one."""
         self._print(
             "[green]done[/green]", round_index, stage, f"{summary} ({format_duration(seconds)})"
         )
@@ -219,7 +218,7 @@ class LiveProgress:
         self._progress.update(self._task, visible=False)
 
     def stage_skipped(self, round_index: int, stage: str, summary: str) -> None:
-        """Leave a line for a stage that an earlier run finished."""
+        """Print a line for a stage that an earlier run finished."""
         self._print("[dim]before[/dim]", round_index, stage, summary)
 
     def _print(self, mark: str, round_index: int, stage: str, text: str) -> None:
@@ -229,5 +228,5 @@ class LiveProgress:
 
 
 def open_progress(console: Console) -> LiveProgress | PlainProgress:
-    """Choose the display that fits the console."""
+    """Return the display that fits the console."""
     return LiveProgress(console) if console.is_terminal else PlainProgress(console)

@@ -11,7 +11,7 @@ from entrove.cli.progress import open_progress
 def run_campaign(
     config_path: Path, folder: Path | None, *, check_only: bool, console: Console
 ) -> None:
-    """Run a campaign to its end and write the report; see `entrove.campaign.loop.run_campaign`."""
+    """Run a campaign until it stops, and write the report; see `entrove.campaign.loop`."""
     campaign = check_campaign(config_path, folder)
     if check_only:
         console.print(f"{config_path}: this configuration can run here", highlight=False)

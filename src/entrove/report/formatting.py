@@ -1,4 +1,4 @@
-"""Numbers, durations and names as people read them. What is missing is shown as a dash."""
+"""Format numbers, durations and names for the report. A missing value is shown as a dash."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -7,12 +7,12 @@ MISSING = "-"
 
 
 def is_number(value: float | None) -> bool:
-    """Tell whether a value is there and finite."""
+    """Return whether a value is known and finite."""
     return value is not None and math.isfinite(value)
 
 
 def decimals_for(values: Iterable[float | None]) -> int:
-    """Choose one number of decimals for a column.
+    """Return one number of decimals for a column.
 
     The largest number gets three significant digits and the smallest at least two, with at most
     three decimals, or five where all numbers are small.
@@ -28,7 +28,7 @@ def decimals_for(values: Iterable[float | None]) -> int:
 
 
 def format_number(value: float | None, decimals: int | None = None) -> str:
-    """Format with fixed decimals (default: three significant digits); huge numbers get an exponent.
+    """Format with fixed decimals (default: three significant digits), from 1e7 with an exponent.
 
     >>> [format_number(value) for value in (12.345, 0.1234, 12345.6, 2.5e9, None, float("nan"))]
     ['12.3', '0.123', '12,346', '2.5e+09', '-', '-']
@@ -73,7 +73,7 @@ def format_duration(seconds: float | int | None) -> str:
 
 
 def format_share(part: float, whole: float) -> str:
-    """Format a part of a whole.
+    """Format a part of a whole in percent.
 
     >>> format_share(1.0, 4.0), format_share(0.1, 400.0)
     ('25 %', '<1 %')
@@ -92,7 +92,7 @@ def format_count(count: int, singular: str, plural: str | None = None) -> str:
 
 
 def plain_words(identifier: str) -> str:
-    """Turn an identifier into words.
+    """Write an identifier with blanks instead of underscores.
 
     >>> plain_words("not_converged"), plain_words("hot_md")
     ('not converged', 'hot MD')
@@ -101,7 +101,7 @@ def plain_words(identifier: str) -> str:
 
 
 def shorten(text: str, limit: int) -> str:
-    """Cut a text to at most `limit` characters, with an ellipsis where something was cut.
+    """Cut a text to at most `limit` characters, with an ellipsis at the end when it was cut.
 
     >>> shorten("simple hexagonal", 8)
     'simple …'

@@ -1,4 +1,4 @@
-"""Write the report: one HTML file that needs no network, no server and no other file."""
+"""Write the report: a single HTML file that needs no network, no server and no other file."""
 
 import json
 from dataclasses import dataclass
@@ -26,11 +26,19 @@ MOST_WALKER_ROWS = 400
 
 
 def write_report(results: CampaignResults, path: Path) -> Path:
-    """Write the report of a campaign, finished or not, and return its path.
+    """Write the report of a campaign, finished or not.
 
-    The file replaces an older one in a single step, so a reader never sees half a page. The same
-    results give the same bytes. Raises `EntroveError` when the extra `report` is not installed and
-    `CampaignError` when the file cannot be written.
+    results
+        What `read_results(folder, figures=True)` returns; without `figures` the parity plots and
+        the map are missing.
+    path
+        The HTML file; an older one is replaced in one step, so that a reader never sees a part of
+        a page.
+
+    Returns the path. Equal results give an identical file.
+
+    Raises `EntroveError` when the extra `report` is not installed, and `CampaignError` when the
+    file cannot be written.
     """
     text = render_report(results)
     path = Path(path)
@@ -39,8 +47,7 @@ def write_report(results: CampaignResults, path: Path) -> Path:
     except OSError as error:
         raise CampaignError(
             f"{path}: the report cannot be written ({error.strerror}); check that its folder "
-            "exists, "
-            "that you may write there and that the disk is not full"
+            "exists, that you may write there and that the disk is not full"
         ) from error
     return path
 
@@ -54,7 +61,7 @@ class ParityRow:
 
 
 def render_report(results: CampaignResults) -> str:
-    """Return the report as one HTML text."""
+    """Return the report as the text of an HTML page; see `write_report`."""
     phases = style.phase_styles(results)
     pools = style.styles_of(
         (label.pool for label in results.labels if label.gain_nats is not None), first=len(phases)
@@ -88,7 +95,7 @@ def render_report(results: CampaignResults) -> str:
             "every_error": tables.every_error(results.errors),
             "gains": tables.gains(results),
             "pools": tables.pools(results.pools),
-            "spending": tables.spending(results.labels),
+            "costs": tables.costs(results.labels),
             "quarantine": tables.quarantine(results.labels),
             "labels": tables.every_label(results.labels[:MOST_LABEL_ROWS]),
             "walkers": tables.walkers(walkers[:MOST_WALKER_ROWS]),
@@ -106,14 +113,15 @@ def render_report(results: CampaignResults) -> str:
 
 
 def _models_to_compare(results: CampaignResults) -> dict[str, Parity]:
-    """Choose the untuned model, and the best or else the latest tuned one."""
-    chosen = summary.rounds_to_compare((each.round for each in results.parity), results.best_round)
-    ordered = sorted(results.parity, key=lambda each: each.round)
-    return {
-        f"{'Untuned' if each.round == 0 else f'Tuned, round {each.round}'}: {each.model}": each
-        for each in ordered
-        if each.round in chosen
-    }
+    """Return the untuned model, and the best tuned one (or the latest) by their titles."""
+    rounds = (predictions.round for predictions in results.parity)
+    chosen = summary.rounds_to_compare(rounds, results.best_round)
+    models = {}
+    for predictions in sorted(results.parity, key=lambda predictions: predictions.round):
+        if predictions.round in chosen:
+            tuned = f"Tuned, round {predictions.round}" if predictions.round else "Untuned"
+            models[f"{tuned}: {predictions.model}"] = predictions
+    return models
 
 
 def _facts(results: CampaignResults) -> list[tuple[str, str]]:
@@ -130,13 +138,13 @@ def _facts(results: CampaignResults) -> list[tuple[str, str]]:
 
 
 def figures_as_json(figures: list[Figure]) -> str:
-    """Serialise figures for a script element, checked by Plotly; arrays become base64."""
+    """Serialise figures for a script element; Plotly checks them, arrays become base64."""
     plotly = require("plotly.graph_objects", extra="report")
     parts = [
         f"{json.dumps(figure.name)}:{plotly.Figure(figure.data, figure.layout).to_json()}"
         for figure in figures
     ]
-    # Inside a script element the characters '</' and '<!--' would end or change it.
+    # The characters '</' and '<!--' would end or change the script element around them.
     return ("{" + ",".join(parts) + "}").replace("<", "\\u003c")
 
 

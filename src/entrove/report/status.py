@@ -1,4 +1,4 @@
-"""What `entrove status` prints: where a campaign stands, readable in a narrow terminal."""
+"""What `entrove status` prints: progress and results of a campaign, from 60 columns on."""
 
 import io
 from collections.abc import Iterable
@@ -26,7 +26,11 @@ MOST_QUARANTINED = 5
 
 
 def status(results: CampaignResults) -> Group:
-    """Return the state of a campaign as something that rich prints, from 60 columns on."""
+    """Return progress and results of a campaign, for a console of rich with at least 60 columns.
+
+    results
+        What `read_results(folder)` returns.
+    """
     parts: list[RenderableType] = [_heading(results), Text(), _facts(results)]
     for title, part in (
         ("Validation errors (MAE)", _errors(results)),
@@ -40,7 +44,13 @@ def status(results: CampaignResults) -> Group:
 
 
 def summary_text(results: CampaignResults, width: int = 80) -> str:
-    """Return the state of a campaign as plain text, for logs and pipes."""
+    """Return progress and results of a campaign as plain text, for logs and pipes.
+
+    results
+        What `read_results(folder)` returns.
+    width
+        Largest number of characters per line, at least 60.
+    """
     console = Console(
         file=io.StringIO(),
         width=width,
@@ -112,10 +122,12 @@ def _errors(results: CampaignResults) -> RenderableType | None:
     changes = error_changes(errors_to_compare(results))
     if all(change.tuned is None for change in changes):
         return table
-    words = ", ".join(f"{change.quantity.title.lower()} {change.words}" for change in changes)
+    described = ", ".join(
+        f"{change.quantity.title.lower()} {change.description}" for change in changes
+    )
     if 0 < results.best_round < models[-1].round:
-        words = f"round {results.best_round} is the best: {words}"
-    return Group(table, Text(words))
+        described = f"round {results.best_round} is the best: {described}"
+    return Group(table, Text(described))
 
 
 def _gains(results: CampaignResults) -> Table | None:
@@ -123,10 +135,10 @@ def _gains(results: CampaignResults) -> Table | None:
     if not rounds:
         return None
     table = _table([("round", True), ("labels", True), ("nats", True), ("nats per label", True)])
-    added = format_column([each.added_nats for each in rounds])
-    average = format_column([each.nats_per_label for each in rounds])
-    for each, total, per_label in zip(rounds, added, average, strict=True):
-        table.add_row(Text(str(each.round)), Text(str(each.labels)), Text(total), Text(per_label))
+    added = format_column([gain.added_nats for gain in rounds])
+    average = format_column([gain.nats_per_label for gain in rounds])
+    for gain, total, per_label in zip(rounds, added, average, strict=True):
+        table.add_row(Text(str(gain.round)), Text(str(gain.labels)), Text(total), Text(per_label))
     return table
 
 

@@ -1,4 +1,4 @@
-"""The numbers behind the report: changes against the untuned model, labels and seconds spent."""
+"""The numbers behind the report: changes against the untuned model, and the cost of labels."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -9,21 +9,24 @@ from entrove.campaign.results.results import CampaignResults, ModelErrors, Stage
 from entrove.report.formatting import is_number
 
 ALL = "all"
-"""What the total rows carry as their phase and kind."""
+"""Phase and kind of the total rows."""
 
 QUARANTINED = frozenset({"not converged", "crashed", "timed out", "rejected"})
-"""Outcomes of labels that were paid for and cannot be used."""
+"""Outcomes of labels that were computed and cannot be used."""
 
 
 @dataclass(frozen=True)
 class Quantity:
-    """One of the three errors in the report, with the words and units that people use for it."""
+    """One of the three errors in the report, with its title and units.
+
+    `column` is a field of `entrove.validation.errors_by_kind.ErrorRow`.
+    """
 
     name: str
     title: str
     unit: str
     unit_ascii: str
-    column: str  # field of `entrove.validation.errors_by_kind.ErrorRow`
+    column: str
 
     def of(self, row: ModelErrors) -> float:
         """Return this error of a row, in `unit`."""
@@ -37,7 +40,7 @@ ENERGY = Quantity(
     "meV/atom",
     "energy_centred_mae_meV_per_atom",
 )
-"""Without the mean error of each composition: the zero of energy is no merit."""
+"""Centred, because a model is no better for having learnt another zero of energy."""
 FORCE = Quantity("force", "Force", "meV/Å", "meV/A", "force_mae_meV_per_A")
 STRESS = Quantity("stress", "Stress", "meV/Å³", "meV/A^3", "stress_mae_meV_per_A3")
 QUANTITIES = (ENERGY, FORCE, STRESS)
@@ -52,7 +55,7 @@ class ModelKey:
 
     @property
     def title(self) -> str:
-        """What people call it."""
+        """Short title of the model."""
         return "untuned" if self.round == 0 else f"round {self.round}"
 
 
@@ -63,17 +66,19 @@ def models_in_order(rows: Iterable[ModelErrors]) -> list[ModelKey]:
 
 
 def rounds_to_compare(rounds: Iterable[int], best: int) -> list[int]:
-    """Choose the first round, of the untuned model, and that of the best model, or the latest while there is none.
+    """Return the round of the untuned model, and that of the best one, or the latest without any.
 
-    >>> rounds_to_compare([0, 1, 2, 3], best=2), rounds_to_compare([0, 1], best=0), rounds_to_compare([0], best=0)
-    ([0, 2], [0, 1], [0])
+    >>> rounds_to_compare([0, 1, 2, 3], best=2)
+    [0, 2]
+    >>> rounds_to_compare([0, 1], best=0), rounds_to_compare([0], best=0)
+    ([0, 1], [0])
     """
     ordered = sorted(set(rounds))
     return sorted({ordered[0], best if best in ordered[1:] else ordered[-1]}) if ordered else []
 
 
 def errors_to_compare(results: CampaignResults) -> list[ModelErrors]:
-    """List the errors of the models that are set side by side."""
+    """List the errors of the models that are compared."""
     chosen = rounds_to_compare((row.round for row in results.errors), results.best_round)
     return [row for row in results.errors if row.round in chosen]
 
@@ -101,27 +106,27 @@ def error_of(
 
 @dataclass(frozen=True)
 class ErrorChange:
-    """An error of the untuned model next to that of the latest tuned one."""
+    """An error of the untuned model and of the latest tuned one, in the unit of the quantity."""
 
     quantity: Quantity
     untuned: float | None
     tuned: float | None
 
     @property
-    def words(self) -> str:
-        """The change in words."""
+    def description(self) -> str:
+        """The change as a phrase."""
         return describe_change(self.untuned, self.tuned)
 
     @property
     def improved(self) -> bool | None:
-        """True when the tuned model is better, False when worse, None when it cannot be said."""
+        """Whether the tuned model is better; None when it is unknown or about equal."""
         if self.untuned is None or self.tuned is None or _is_unchanged(self.untuned, self.tuned):
             return None
         return self.tuned < self.untuned
 
 
 def describe_change(untuned: float | None, tuned: float | None) -> str:
-    """Say how an error changed, in the words that people use.
+    """Describe how an error changed.
 
     >>> describe_change(12.0, 4.0), describe_change(10.0, 9.0), describe_change(5.0, 12.5)
     ('3.0 times smaller', '10 % smaller', '2.5 times larger')
@@ -148,7 +153,7 @@ def _is_unchanged(untuned: float, tuned: float) -> bool:
 def error_changes(
     rows: Sequence[ModelErrors], phase: str = ALL, kind: str = ALL
 ) -> tuple[ErrorChange, ...]:
-    """Compare the untuned model with the latest tuned one, for centred energy, force and stress."""
+    """Compare the untuned with the latest tuned model: centred energy, force and stress."""
     models = models_in_order(rows)
     untuned = next((key for key in models if key.round == 0), None)
     tuned = next((key for key in reversed(models) if key.round > 0), None)
@@ -168,13 +173,16 @@ def validation_size(rows: Iterable[ModelErrors]) -> int | None:
 
 
 def quarantined(labels: Iterable[LabelRow]) -> list[LabelRow]:
-    """List the labels that failed for good."""
+    """List the labels that cannot be used."""
     return [label for label in labels if label.outcome in QUARANTINED]
 
 
 @dataclass(frozen=True)
-class LabelSpending:
-    """What the labels of one round and purpose cost, and what came of them."""
+class LabelCost:
+    """The labels of one round and purpose: their outcomes, and their cost.
+
+    `engine_seconds` is the time of the engine in s, to which cached labels add nothing.
+    """
 
     round: int
     purpose: str
@@ -182,29 +190,29 @@ class LabelSpending:
     converged: int
     quarantined: int
     from_cache: int
-    engine_seconds: float  # of labels that were computed; the cached ones were free
+    engine_seconds: float
 
 
-def label_spending(labels: Iterable[LabelRow]) -> list[LabelSpending]:
+def label_costs(labels: Iterable[LabelRow]) -> list[LabelCost]:
     """Sum the labels per round and purpose."""
     groups: dict[tuple[int, str], list[LabelRow]] = {}
     for label in labels:
         groups.setdefault((label.round, label.purpose), []).append(label)
     return [
-        LabelSpending(
+        LabelCost(
             round_index,
             purpose,
             len(group),
             sum(label.outcome == "converged" for label in group),
             len(quarantined(group)),
             sum(label.from_cache for label in group),
-            sum(_seconds_paid(label) for label in group),
+            sum(_seconds_computed(label) for label in group),
         )
         for (round_index, purpose), group in sorted(groups.items())
     ]
 
 
-def _seconds_paid(label: LabelRow) -> float:
+def _seconds_computed(label: LabelRow) -> float:
     return (
         label.engine_seconds if is_number(label.engine_seconds) and not label.from_cache else 0.0
     )
@@ -220,7 +228,10 @@ def outcomes_by_purpose(labels: Iterable[LabelRow]) -> dict[str, Counter[str]]:
 
 @dataclass(frozen=True)
 class RoundGain:
-    """What the labels of a round were expected to add, and what they added together."""
+    """The labels of a round, and the information that they were expected to add together.
+
+    `pools` counts the labels from each pool; `added_nats` is None when it is not known.
+    """
 
     round: int
     labels: int
@@ -229,7 +240,7 @@ class RoundGain:
 
     @property
     def nats_per_label(self) -> float | None:
-        """What a label added on average."""
+        """Information that a label adds on average."""
         return (
             None if self.added_nats is None or not self.labels else self.added_nats / self.labels
         )
@@ -255,7 +266,7 @@ def gains_by_round(results: CampaignResults) -> list[RoundGain]:
 
 
 def stage_totals(stages: Iterable[StageTime]) -> dict[str, float]:
-    """Sum the wall time per stage over the rounds, in the order in which stages first ran."""
+    """Sum the wall time of each stage over the rounds, in s, in the order of their first run."""
     totals: dict[str, float] = {}
     for stage in stages:
         totals[stage.stage] = totals.get(stage.stage, 0.0) + (
@@ -265,7 +276,7 @@ def stage_totals(stages: Iterable[StageTime]) -> dict[str, float]:
 
 
 def what_is_missing(results: CampaignResults) -> list[str]:
-    """Say what an unfinished campaign cannot show yet."""
+    """List what the results do not contain (yet)."""
     tuned = any(row.round > 0 for row in results.errors)
     checks = (
         (not results.errors, "validation errors"),

@@ -1,4 +1,4 @@
-"""The tables of the report: rows of finished texts."""
+"""The tables of the report: rows of formatted texts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from entrove.report.summary import (
     Quantity,
     error_of,
     gains_by_round,
-    label_spending,
+    label_costs,
     models_in_order,
     parts_in_order,
     quarantined,
@@ -29,11 +29,11 @@ HASH_DIGITS = 10
 
 @dataclass(frozen=True)
 class Column:
-    """The head of a column; numbers are set flush right."""
+    """The heading of a column; numbers are aligned right, and prose may wrap."""
 
     title: str
     numeric: bool = False
-    prose: bool = False  # may wrap
+    prose: bool = False
 
 
 @dataclass(frozen=True)
@@ -108,20 +108,20 @@ def every_error(rows: Sequence[ModelErrors]) -> Table:
 
 
 def gains(results: CampaignResults) -> Table:
-    """List what each round of labels added."""
+    """List the information that the labels of each round were expected to add."""
     rounds = gains_by_round(results)
-    added = format_column([each.added_nats for each in rounds])
-    per_label = format_column([each.nats_per_label for each in rounds])
+    added = format_column([gain.added_nats for gain in rounds])
+    per_label = format_column([gain.nats_per_label for gain in rounds])
     cells = [
         (
-            str(each.round),
-            str(each.labels),
+            str(gain.round),
+            str(gain.labels),
             total,
             average,
-            ", ".join(f"{plain_words(pool)} {count}" for pool, count in each.pools.items())
+            ", ".join(f"{plain_words(pool)} {count}" for pool, count in gain.pools.items())
             or MISSING,
         )
-        for each, total, average in zip(rounds, added, per_label, strict=True)
+        for gain, total, average in zip(rounds, added, per_label, strict=True)
     ]
     heads = (
         Column("Round", numeric=True),
@@ -134,7 +134,7 @@ def gains(results: CampaignResults) -> Table:
 
 
 def pools(rows: Sequence[PoolRow]) -> Table:
-    """List the places of each round that were reserved for a pool, and how many of it were picked."""
+    """List the places that each round reserved for a pool, and its picks from the pool."""
     cells = [
         (str(row.round), plain_words(row.pool), str(row.reserved), str(row.picked)) for row in rows
     ]
@@ -147,19 +147,19 @@ def pools(rows: Sequence[PoolRow]) -> Table:
     return Table(heads, cells)
 
 
-def spending(labels: Sequence[LabelRow]) -> Table:
-    """List what labels cost and what came of them, by round and purpose."""
+def costs(labels: Sequence[LabelRow]) -> Table:
+    """List outcomes and cost of the labels, by round and purpose."""
     cells = [
         (
-            str(each.round),
-            plain_words(each.purpose),
-            str(each.count),
-            str(each.converged),
-            str(each.quarantined),
-            str(each.from_cache),
-            format_duration(each.engine_seconds),
+            str(cost.round),
+            plain_words(cost.purpose),
+            str(cost.count),
+            str(cost.converged),
+            str(cost.quarantined),
+            str(cost.from_cache),
+            format_duration(cost.engine_seconds),
         )
-        for each in label_spending(labels)
+        for cost in label_costs(labels)
     ]
     heads = (
         Column("Round", numeric=True),
@@ -174,7 +174,7 @@ def spending(labels: Sequence[LabelRow]) -> Table:
 
 
 def quarantine(labels: Sequence[LabelRow]) -> Table:
-    """List the labels that failed for good, with the cause."""
+    """List the labels that cannot be used, with the cause."""
     cells = [
         (
             label.structure_hash[:HASH_DIGITS],
@@ -272,5 +272,5 @@ def _state(pressure_GPa: float, temperature_K: float | None) -> str:
 
 
 def format_plain(value: float) -> str:
-    """Format a set value such as a pressure: no digits that nobody chose."""
+    """Format a value that a user set, such as a pressure, without further digits."""
     return f"{value:g}" if is_number(value) else format_number(value)

@@ -1,4 +1,4 @@
-"""Is the tuned model better than the model that it came from?"""
+"""Decide whether a tuned model is better than the model that it was tuned from."""
 
 import math
 from dataclasses import dataclass
@@ -8,12 +8,18 @@ from entrove.validation.errors_by_kind import ErrorTable
 
 @dataclass(frozen=True)
 class Comparison:
-    """A verdict on a tuned model, with its reason in one line.
+    """Whether a tuned model is accepted, and why.
 
-    Each ratio is tuned over untuned mean absolute error on the same validation labels: below 1 is
-    better. Energies are compared after the mean signed error of each composition has been taken
-    away; otherwise a mere change of the zero of energy would make every tuned model look a
-    thousand times better."""
+    accepted
+        Whether the tuned model is better.
+    reason
+        The decision and the three ratios, in one line.
+    energy_ratio, force_ratio, stress_ratio
+        Tuned over untuned mean absolute error on the same validation labels: below 1 is better.
+        Energy errors are centred: the mean signed error of each composition is subtracted first.
+        Otherwise a mere change of the zero of energy would make every tuned model look a thousand
+        times better.
+    """
 
     accepted: bool
     reason: str
@@ -23,11 +29,17 @@ class Comparison:
 
 
 def compare(untuned: ErrorTable, tuned: ErrorTable) -> Comparison:
-    """Accept a tuned model whose force error is not higher and whose three ratios multiply to at most 1.
+    """Compare the errors of a tuned model with those of the untuned one.
 
-    Forces drive the exploration, so they have a veto; a gain there may cost a little energy or
-    stress accuracy, but not more than it brings. Errors that are not finite are refused. A stress
-    that is not known on both sides does not count."""
+    untuned, tuned
+        Errors of both models on the same labels, from `errors_by_kind`.
+
+    The tuned model is accepted when its force error is not higher and the product of the three
+    ratios is at most 1. Forces drive the exploration, so they must not become worse; better forces
+    may cost some accuracy of energy or stress, but not more than is gained. A model with errors
+    that are not finite is refused. Stress does not count when the untuned model has no stress
+    error.
+    """
     energy = _ratio(
         tuned.total.energy_centred_mae_meV_per_atom, untuned.total.energy_centred_mae_meV_per_atom
     )

@@ -1,4 +1,4 @@
-"""Elastic constants from stresses of strained cells."""
+"""Elastic constants from the stresses of strained cells."""
 
 from dataclasses import dataclass
 
@@ -14,30 +14,38 @@ VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 
 @dataclass(frozen=True)
 class ElasticConstants:
-    """C_ij = d sigma_i / d e_j in Voigt order xx, yy, zz, yz, xz, xy, with engineering shear strains.
+    """Elastic constants C_ij = d sigma_i / d e_j in Voigt order xx, yy, zz, yz, xz, xy.
 
-    `matrix_GPa` is symmetrised; `asymmetry_GPa` is the largest |C_ij - C_ji| before that, a
-    measure of residual stress and noise. The moduli are Voigt averages (Voigt, Lehrbuch der
-    Kristallphysik, 1928)."""
+    matrix_GPa
+        C_ij in GPa, shape (6, 6), symmetrised, for engineering shear strains (e_4 = 2 eps_yz).
+    asymmetry_GPa
+        Largest |C_ij - C_ji| before symmetrising, a measure of residual stress and noise.
+
+    The moduli are Voigt averages (Voigt, Lehrbuch der Kristallphysik, 1928).
+    """
 
     matrix_GPa: np.ndarray
     asymmetry_GPa: float
 
     @property
     def bulk_modulus_GPa(self) -> float:
-        """Voigt average (C11 + C22 + C33 + 2 (C12 + C13 + C23)) / 9."""
+        """Voigt average (C11 + C22 + C33 + 2 (C12 + C13 + C23)) / 9, in GPa."""
         return float(self.matrix_GPa[:3, :3].sum() / 9.0)
 
     @property
     def shear_modulus_GPa(self) -> float:
-        """Voigt average ((C11 + C22 + C33) - (C12 + C13 + C23) + 3 (C44 + C55 + C66)) / 15."""
+        """Voigt average (C11 + C22 + C33 - C12 - C13 - C23 + 3 (C44 + C55 + C66)) / 15, in GPa."""
         diagonal = np.trace(self.matrix_GPa[:3, :3])
         off_diagonal = (self.matrix_GPa[:3, :3].sum() - diagonal) / 2.0
         return float((diagonal - off_diagonal + 3.0 * np.trace(self.matrix_GPa[3:, 3:])) / 15.0)
 
     @property
     def is_stable(self) -> bool:
-        """Every small strain costs energy: all eigenvalues are positive (Born's criterion, no pressure)."""
+        """Whether every small strain costs energy: Born's criterion without pressure.
+
+        All eigenvalues of the matrix are positive (Born and Huang, Dynamical Theory of Crystal
+        Lattices, 1954).
+        """
         return bool(np.linalg.eigvalsh(self.matrix_GPa).min() > 0.0)
 
 
@@ -48,18 +56,27 @@ def elastic_constants(
     strain: float = 0.005,
     force_tolerance_eV_per_A: float | None = 0.001,
 ) -> ElasticConstants:
-    """Central differences of the stress over six strains of a relaxed cell.
+    """Compute elastic constants by central differences of the stress over six strains.
 
-    The error is of second order in `strain`. The atoms follow each strain, as in an experiment,
-    until no force exceeds the tolerance; None clamps them. `atoms` should be free of stress: under
-    pressure these are the stress-strain coefficients along the path, not the thermodynamic
-    constants."""
+    atoms
+        A relaxed crystal. It should be free of stress: under pressure the result are the
+        stress-strain coefficients along this path, not the thermodynamic constants.
+    calculator
+        Any ASE calculator with stress.
+    strain
+        Amplitude of each strain, without unit; the error of the result is of second order in it.
+    force_tolerance_eV_per_A
+        In each strained cell the atoms are relaxed until no force exceeds this, in eV/A, as they
+        relax in an experiment. None keeps their fractional positions (clamped-ion constants).
+
+    Returns the constants in GPa. A relaxation that does not converge is logged as a warning.
+    """
     columns = []
     for first, second in VOIGT:
         stresses = []
         for sign in (1.0, -1.0):
             deformation = np.eye(3)
-            # An engineering shear e_4 = 2 eps_yz, so each of the two entries gets half of it.
+            # The engineering shear is e_4 = 2 eps_yz, so each of the two entries gets half of it.
             half = 1.0 if first == second else 0.5
             deformation[first, second] += sign * strain * half
             if first != second:

@@ -19,7 +19,16 @@ DEFAULT_SCALES = (0.94, 0.96, 0.98, 1.0, 1.02, 1.04, 1.06)
 class EquationOfState:
     """A third-order Birch-Murnaghan equation of state, and the points that it was fitted to.
 
-    Ref: Birch, Phys. Rev. 71, 809 (1947). `bulk_modulus_derivative` is dB/dP at zero pressure.
+    volumes_A3_per_atom, energies_eV_per_atom
+        The points, each of shape (points,), in A^3/atom and eV/atom.
+    volume_A3_per_atom, energy_eV_per_atom
+        Volume and energy of the minimum, at zero pressure.
+    bulk_modulus_GPa
+        Bulk modulus B at zero pressure, in GPa.
+    bulk_modulus_derivative
+        dB/dP at zero pressure, without unit.
+
+    Ref: Birch, Phys. Rev. 71, 809 (1947).
     """
 
     volumes_A3_per_atom: np.ndarray
@@ -37,13 +46,23 @@ def equation_of_state(
     scales: Sequence[float] = DEFAULT_SCALES,
     force_tolerance_eV_per_A: float | None = 0.005,
 ) -> EquationOfState:
-    """Scale the cell isotropically around the one given, and fit Birch-Murnaghan.
+    """Scale a cell isotropically, and fit a Birch-Murnaghan equation of state.
 
-    `scales` multiply the lattice vectors. At each volume the atoms relax to the force tolerance
-    (None leaves them), the shape of the cell does not. Raises `ModelError` when the points have no
-    minimum inside."""
+    atoms
+        A crystal near its equilibrium volume.
+    calculator
+        Any ASE calculator.
+    scales
+        Factors of the lattice vectors, at least 5.
+    force_tolerance_eV_per_A
+        At each volume the atoms are relaxed until no force exceeds this, in eV/A; the shape of the
+        cell stays. None keeps their fractional positions.
+
+    Raises `ModelError` when there are too few points, or when the lowest energy is at the first or
+    last of them.
+    """
     if len(scales) < 5:
-        raise ModelError(f"{len(scales)} volumes; four parameters need at least 5")
+        raise ModelError(f"{len(scales)} volumes, but four parameters need at least 5; add scales")
     volumes, energies = [], []
     for scale in scales:
         cell = in_cell(atoms, scale * atoms.cell.array, calculator, force_tolerance_eV_per_A)
@@ -55,13 +74,21 @@ def equation_of_state(
 def fit_birch_murnaghan(
     volumes_A3_per_atom: np.ndarray, energies_eV_per_atom: np.ndarray
 ) -> EquationOfState:
-    """Fit the four parameters of Birch-Murnaghan; raises `ModelError` when the lowest point is at an end."""
+    """Fit the four parameters of the third-order Birch-Murnaghan equation of state.
+
+    volumes_A3_per_atom
+        Volumes in A^3/atom, increasing, shape (points,).
+    energies_eV_per_atom
+        Energies in eV/atom, shape (points,).
+
+    Raises `ModelError` when the lowest energy is at the first or last point.
+    """
     lowest = int(np.argmin(energies_eV_per_atom))
     if lowest in (0, len(energies_eV_per_atom) - 1):
         raise ModelError(
             f"the lowest energy is at the {'smallest' if lowest == 0 else 'largest'} volume "
-            f"({volumes_A3_per_atom[lowest]:.3f} A^3/atom): no minimum to fit; relax the cell "
-            "first"
+            f"({volumes_A3_per_atom[lowest]:.3f} A^3/atom), so that there is no minimum to fit; "
+            "relax the cell first, or give a wider range"
         )
     fit = AseFit(volumes_A3_per_atom, energies_eV_per_atom, eos="birchmurnaghan")
     volume, energy, modulus = fit.fit()

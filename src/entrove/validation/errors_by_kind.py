@@ -1,9 +1,10 @@
 """Errors of predictions against labels: per phase, per kind, and in total.
 
 Energies are compared per atom. Force and stress errors are over single components: all 3 N force
-components of a group together (so large cells count more), and the 6 independent stress
-components. `energy_centred` takes the mean signed energy error of each composition away first:
-what is left does not know about the zero of energy, which differs between levels of theory."""
+components of a group together (so that large cells count more), and the 6 independent stress
+components. For the centred energy errors the mean signed error of each composition is subtracted
+first: what is left does not depend on the zero of energy, which differs between levels of theory.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,10 +22,22 @@ MILLI = 1000.0
 
 @dataclass(frozen=True)
 class ErrorRow:
-    """Errors on one group of structures; `ALL` in `phase` or `kind` means that it is not restricted.
+    """Errors on one group of structures.
 
-    MAE is the mean absolute, RMSE the root mean square error. Stress is NaN when no structure of
-    the group is periodic along all three directions."""
+    phase, kind
+        What the structures of the group have in common; `ALL` where they may differ.
+    structures, atoms
+        Number of structures, and of atoms in all of them.
+    energy_mae_meV_per_atom, energy_rmse_meV_per_atom
+        Mean absolute and root-mean-square error of the energy per atom.
+    energy_centred_mae_meV_per_atom, energy_centred_rmse_meV_per_atom
+        The same after `centre_by_composition`.
+    force_mae_meV_per_A, force_rmse_meV_per_A
+        Errors of force components.
+    stress_mae_meV_per_A3, stress_rmse_meV_per_A3
+        Errors of stress components (1 meV/A^3 = 0.160 GPa); NaN when no structure of the group is
+        periodic along all three directions.
+    """
 
     phase: str
     kind: str
@@ -42,7 +55,7 @@ class ErrorRow:
 
 @dataclass(frozen=True)
 class ErrorTable:
-    """The total first, then each phase, each kind, and each pair of them, where there is more than one."""
+    """Errors in rows: the total first, then each phase, each kind, and each pair that occurs."""
 
     rows: tuple[ErrorRow, ...]
 
@@ -52,7 +65,7 @@ class ErrorTable:
         return self.row(ALL, ALL)
 
     def row(self, phase: str, kind: str) -> ErrorRow:
-        """The row of a phase and kind; raises `KeyError` when there is none."""
+        """Return the row of a phase and kind; raises `KeyError` when there is none."""
         for row in self.rows:
             if (row.phase, row.kind) == (phase, kind):
                 return row
@@ -61,7 +74,7 @@ class ErrorTable:
 
 @dataclass(frozen=True)
 class _Differences:
-    """Predicted minus reference, structure by structure."""
+    """Differences (predicted minus reference) of each structure."""
 
     energy: np.ndarray  # (structures,), eV/atom
     centred: np.ndarray  # (structures,), eV/atom
@@ -70,19 +83,29 @@ class _Differences:
 
 
 def errors_by_kind(reference: Sequence[Atoms], predicted: Sequence[Atoms]) -> ErrorTable:
-    """Compare predictions with labels, structure by structure in the same order.
+    """Compare predictions with labels.
 
-    Phase and kind are read from `info["entrove_phase"]` and `info["entrove_kind"]` of the
-    reference. Raises `StructureError` when the lists differ in length or order, or are empty."""
+    reference
+        Labelled structures with energy (eV), forces (eV/A) and stress (eV/A^3; not needed for
+        those that are not periodic along all three directions). `info["entrove_phase"]` and
+        `info["entrove_kind"]` name phase and kind.
+    predicted
+        The same structures in the same order, with predicted results.
+
+    Returns the errors of each group of structures.
+
+    Raises `StructureError` when the lists differ in length or order, or are empty.
+    """
     if len(reference) != len(predicted) or not reference:
         raise StructureError(
-            f"{len(reference)} labels and {len(predicted)} predictions; each label needs one "
-            "prediction"
+            f"{len(reference)} labels and {len(predicted)} predictions; give one prediction for "
+            "each label, and at least one label"
         )
     for index, (label, prediction) in enumerate(zip(reference, predicted, strict=True)):
         if content_hash(label) != content_hash(prediction):
             raise StructureError(
-                f"structure {index}: label and prediction are not of the same structure"
+                f"structure {index}: label and prediction are not of the same structure; give "
+                "both lists in the same order"
             )
     differences = _differences(reference, predicted)
     phases = np.array([str(atoms.info.get(provenance.PHASE, "unknown")) for atoms in reference])
@@ -121,7 +144,15 @@ def _differences(reference: Sequence[Atoms], predicted: Sequence[Atoms]) -> _Dif
 
 
 def centre_by_composition(structures: Sequence[Atoms], errors: np.ndarray) -> np.ndarray:
-    """Take the mean over all structures of the same composition away from each error, shape (structures,)."""
+    """Subtract from each energy error the mean over all structures of the same composition.
+
+    structures
+        Structures, from which the compositions are taken (reduced formulas).
+    errors
+        Signed errors per atom in any unit, shape (structures,).
+
+    Returns the centred errors, shape (structures,), in the same unit.
+    """
     centred = np.array(errors, dtype=float)
     formulas = np.array([atoms.symbols.formula.reduce()[0].format("hill") for atoms in structures])
     for formula in np.unique(formulas):
@@ -153,12 +184,12 @@ def _row(phase: str, kind: str, chosen: np.ndarray, differences: _Differences) -
 
 
 def _mae_and_rmse(errors: np.ndarray) -> tuple[float, float]:
-    """In thousandths; NaN for no errors at all."""
+    """Mean absolute and root-mean-square error in thousandths of the unit; NaN without errors."""
     if errors.size == 0:
         return float("nan"), float("nan")
     return MILLI * float(np.abs(errors).mean()), MILLI * float(np.sqrt((errors**2).mean()))
 
 
 def _in_order(values: np.ndarray) -> list[str]:
-    """Distinct values in the order in which they first occur."""
+    """Return the distinct values in the order in which they first occur."""
     return list(dict.fromkeys(values.tolist()))

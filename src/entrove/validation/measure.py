@@ -1,4 +1,4 @@
-"""Measure a model on labelled structures."""
+"""Compute the errors of a model on labelled structures."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,10 +13,13 @@ from entrove.validation.errors_by_kind import ErrorTable, errors_by_kind
 
 @dataclass(frozen=True)
 class Validation:
-    """What a model predicts for labelled structures, and how far that is from the labels.
+    """Predictions of a model for labelled structures, and their errors.
 
-    `predictions` are copies of the structures, in their order, that carry the model's energy (eV),
-    forces (eV/A) and stress (eV/A^3).
+    predictions
+        Copies of the structures, in the same order, with the model's energy (eV), forces (eV/A)
+        and stress (eV/A^3).
+    errors
+        Errors by phase and kind, the total first.
     """
 
     predictions: list[Atoms]
@@ -31,14 +34,14 @@ def validate(
     model
         A loaded model, or what `entrove.models.load` takes: a name or a file.
     labelled
-        Structures that carry energy (eV), forces (eV/A) and, when they are periodic in all three
+        Structures with energy (eV), forces (eV/A) and, when they are periodic in all three
         directions, stress (eV/A^3). Their `info` may name phase and kind (`entrove_phase`,
-        `entrove_kind`), by which the errors are listed.
+        `entrove_kind`), by which the errors are grouped.
     device
-        Where a model runs that is given by name: "auto", "cpu" or "cuda".
+        Where a model that is given by name runs: "auto", "cpu" or "cuda".
 
-    Returns predictions and mean errors; `errors.total` is the row over all structures, whose energy
-    errors are given as they are and, beside, without the mean error of each composition (centred).
+    Returns predictions and errors. `errors.total` is the row over all structures; its energy
+    errors are given both as they are and centred, without the mean error of each composition.
 
     Raises `ModelError` when the model cannot be loaded or does not know an element, and
     `StructureError` when there is no structure.

@@ -1,4 +1,4 @@
-"""Phonons by finite displacements, through phonopy (Togo, J. Phys. Soc. Jpn. 92, 012001 (2023))."""
+"""Phonons by finite displacements, with phonopy (Togo, J. Phys. Soc. Jpn. 92, 012001 (2023))."""
 
 from dataclasses import dataclass
 
@@ -9,14 +9,17 @@ from ase.calculators.calculator import Calculator
 from entrove._optional import require
 
 IMAGINARY_TOLERANCE_THZ = 0.1
-"""Acoustic modes at the zone centre come out slightly imaginary from finite precision; that is harmless."""
+"""Acoustic modes at the zone centre may be slightly imaginary from finite precision, in THz."""
 
 
 @dataclass(frozen=True)
 class Phonons:
-    """Frequencies in THz on a mesh of q-points, imaginary ones as negative numbers.
+    """Phonon frequencies on a mesh of q-points.
 
-    `frequencies_THz` is (q-points, bands); `weights` counts the symmetry copies of each q-point.
+    frequencies_THz
+        Frequencies in THz, shape (q-points, bands); imaginary ones are negative.
+    weights
+        Number of symmetry-equivalent q-points of each, shape (q-points,).
     """
 
     frequencies_THz: np.ndarray
@@ -24,17 +27,17 @@ class Phonons:
 
     @property
     def lowest_THz(self) -> float:
-        """Lowest frequency of the mesh."""
+        """Lowest frequency of the mesh, in THz."""
         return float(self.frequencies_THz.min())
 
     @property
     def highest_THz(self) -> float:
-        """Highest frequency of the mesh."""
+        """Highest frequency of the mesh, in THz."""
         return float(self.frequencies_THz.max())
 
     @property
     def is_stable(self) -> bool:
-        """No mode is imaginary beyond `IMAGINARY_TOLERANCE_THZ`."""
+        """Whether no mode is imaginary by more than `IMAGINARY_TOLERANCE_THZ`."""
         return self.lowest_THz > -IMAGINARY_TOLERANCE_THZ
 
 
@@ -46,9 +49,20 @@ def phonons(
     displacement_A: float = 0.01,
     mesh: tuple[int, int, int] = (8, 8, 8),
 ) -> Phonons:
-    """Frequencies of a relaxed crystal from forces in a supercell.
+    """Compute the phonon frequencies of a relaxed crystal from forces in a supercell.
 
-    Raises `EntroveError` with the install command when phonopy is not installed.
+    atoms
+        A relaxed crystal, primitive or not.
+    calculator
+        Any ASE calculator.
+    supercell
+        Repetitions of the cell along each lattice vector; forces should have decayed within it.
+    displacement_A
+        Length of the displacements, in Angstrom.
+    mesh
+        Number of q-points along each reciprocal lattice vector, centred on Gamma.
+
+    Raises `EntroveError`, with the command that installs it, when phonopy is missing.
     """
     phonopy = require("phonopy", extra="phonons")
     structure = require("phonopy.structure.atoms", extra="phonons")
@@ -68,7 +82,7 @@ def phonons(
             pbc=True,
         )
         cell.calc = calculator
-        # What is left of the net force is noise of the model's precision; phonons must not see it.
+        # A net force is rounding error of the model. It would break the acoustic sum rule.
         forces.append(cell.get_forces() - cell.get_forces().mean(axis=0))
     lattice.forces = forces
     lattice.produce_force_constants()

@@ -1,4 +1,4 @@
-"""Does molecular dynamics under the potential stay physical, and does it conserve energy?"""
+"""Check whether MD with a potential stays physical, and whether it conserves energy."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,17 +16,26 @@ from entrove.structures import copy_structure
 from entrove.units import BOLTZMANN_EV_PER_K
 
 SHORTEST_OVER_RADII = 0.5
-"""Two atoms closer than this share of the sum of their covalent radii have collapsed."""
+"""Two atoms have collapsed when their distance over the sum of covalent radii is below this."""
 HOTTEST_OVER_START = 3.0
-"""Kinetic energy above this multiple of the initial one means that the potential feeds the motion."""
+"""A trajectory heats up when its kinetic energy exceeds this multiple of the initial one."""
 
 
 @dataclass(frozen=True)
 class Stability:
-    """One trajectory without a thermostat.
+    """The result of one trajectory without a thermostat.
 
-    `drift_meV_per_atom_per_ps` is the slope of a straight line through the total energy; `noise`
-    is the standard deviation around that line. `reason` says why a trajectory is not stable."""
+    stable, reason
+        Whether it stayed physical; if not, why.
+    steps
+        Number of MD steps.
+    drift_meV_per_atom_per_ps, noise_meV_per_atom
+        Slope of a straight line fitted to the total energy, and standard deviation around it.
+    mean_temperature_K
+        Mean kinetic temperature in K.
+    shortest_distance_A
+        Shortest distance between two atoms at the steps that were checked, in Angstrom.
+    """
 
     stable: bool
     reason: str
@@ -47,11 +56,27 @@ def nve_stability(
     check_every: int = 50,
     seed: int = 0,
 ) -> list[Stability]:
-    """Run all structures in one batch in the NVE ensemble, velocities drawn at twice `temperature_K`.
+    """Run structures in one batch in the NVE ensemble, and check each trajectory.
 
-    From a relaxed crystal half of the kinetic energy goes into the springs, so the mean
-    temperature ends near `temperature_K`. A trajectory is unstable when energies or positions stop
-    being finite, two atoms collapse, or it heats itself up."""
+    structures
+        Relaxed crystals, of any size.
+    model
+        A torch-sim model.
+    temperature_K
+        Mean temperature to aim at, in K. Velocities are drawn at twice this temperature, because
+        from a relaxed crystal half of the kinetic energy becomes potential energy (equipartition
+        in the harmonic limit).
+    steps, timestep_fs
+        Number of MD steps, and the time step in fs.
+    check_every
+        Distances are checked every so many steps.
+    seed
+        Seed of the velocities.
+
+    Returns one result per structure. A trajectory is unstable when energies or positions are no
+    longer finite, two atoms collapse, or the kinetic energy exceeds `HOTTEST_OVER_START` times its
+    initial value.
+    """
     batch = torch_sim.initialize_state(
         [copy_structure(atoms) for atoms in structures], device=model.device, dtype=model.dtype
     )
@@ -69,7 +94,7 @@ def nve_stability(
             distances.append(_shortest_over_radii(state, structures))
     times_ps = np.arange(steps + 1) * timestep_fs * 1e-3
     return [
-        _judge(
+        _assess(
             times_ps,
             np.array([total[index] for total in totals]),
             np.array([kinetic[index] for kinetic in kinetics]),
@@ -90,7 +115,10 @@ def _kinetic_energies(state: torch_sim.SimState) -> np.ndarray:
 def _shortest_over_radii(
     state: torch_sim.SimState, structures: Sequence[Atoms]
 ) -> list[tuple[float, float]]:
-    """For each system the shortest distance in A, and the least ratio of a distance to the sum of radii."""
+    """Return for each system its shortest distance in A, and its least distance over radii.
+
+    The latter is the distance of two atoms over the sum of their covalent radii.
+    """
     from ase.neighborlist import neighbor_list
 
     shortest = []
@@ -113,7 +141,7 @@ def _shortest_over_radii(
     return shortest
 
 
-def _judge(
+def _assess(
     times_ps: np.ndarray, total: np.ndarray, kinetic: np.ndarray, distances: np.ndarray, atoms: int
 ) -> Stability:
     steps = len(times_ps) - 1

@@ -1,4 +1,4 @@
-"""A crystal in another cell, its atoms relaxed there."""
+"""Put a crystal into another cell, and relax its atoms there."""
 
 import logging
 import os
@@ -21,10 +21,11 @@ def in_cell(
     calculator: Calculator,
     force_tolerance_eV_per_A: float | None,
 ) -> Atoms:
-    """A copy in the cell `cell_A` (rows are lattice vectors) with the calculator attached.
+    """Return a copy in the cell `cell_A` (rows are lattice vectors) with the calculator attached.
 
-    Fractional positions are kept, then relaxed until no force exceeds the tolerance; None leaves
-    them."""
+    Fractional positions are kept, then relaxed until no force exceeds the tolerance; with None
+    they are not relaxed.
+    """
     strained = copy_structure(atoms)
     strained.set_cell(cell_A, scale_atoms=True)
     strained.calc = calculator

@@ -1,4 +1,4 @@
-"""Validation errors: per round, and part by part against the untuned model."""
+"""Validation errors: per round, and by phase and kind against the untuned model."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -28,7 +28,7 @@ MOST_TICKS = 8
 
 
 def errors_per_round(rows: Sequence[ModelErrors], phases: Mapping[str, Style]) -> list[Figure]:
-    """Draw each mean absolute error against the round, the untuned model first."""
+    """Plot each mean absolute error against the round, the untuned model first."""
     models = models_in_order(rows)
     return [_per_round(rows, models, quantity, phases) for quantity in QUANTITIES]
 
@@ -40,7 +40,7 @@ def _per_round(
     phases: Mapping[str, Style],
 ) -> Figure:
     data: list[dict[str, Any]] = []
-    # The total comes last so that it lies on top.
+    # The total is drawn last, on top of the others.
     for phase, kind in reversed(parts_in_order(rows)):
         is_total = phase == kind == ALL
         style = phases.get(phase)
@@ -90,7 +90,7 @@ def _per_round(
 
 
 def errors_by_part(rows: Sequence[ModelErrors], phases: Mapping[str, Style]) -> list[Figure]:
-    """Draw each part of the validation set as a line from the untuned to the tuned model."""
+    """Plot each phase and kind as a line from the untuned to the tuned model."""
     models = models_in_order(rows)
     untuned = next((model for model in models if model.round == 0), None)
     tuned = next((model for model in reversed(models) if model.round > 0), None)
@@ -112,7 +112,7 @@ def _by_part(
     after = [error_of(rows, tuned, quantity, *part) for part in parts]
     colours = [phases[phase].colour if phase in phases else INK for phase, _ in parts]
     names = [part_title(*part, limit=200) for part in parts]
-    # None between two points breaks the line.
+    # Plotly interrupts a line at None.
     ends: list[float | None] = []
     heights: list[float | None] = []
     for position, first, last in zip(positions, before, after, strict=True):

@@ -1,4 +1,4 @@
-"""Map of the fingerprint space: its first two principal components."""
+"""Map of the fingerprint space: the first two principal components of mean fingerprints."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,25 +10,28 @@ from entrove.report.figures.style import INK, Figure, Style, axis, layout, plot_
 from entrove.report.formatting import format_share, is_number
 
 MOST_POINTS = 3000
-"""Walker snapshots drawn; above it an even sample. Seeds and selected configurations are all drawn."""
+"""Largest number of walker snapshots; of more, an even sample is drawn.
+
+Seeds and selected configurations are all drawn.
+"""
 
 MARKERS: dict[str, dict[str, Any]] = {
     "walker": {"size": 5, "opacity": 0.35},
     "selected": {"size": 9, "opacity": 0.95},
     "seed": {"size": 17, "opacity": 1.0, "symbol": "star"},
 }
-"""What each group looks like, in the order in which they are drawn; phases have colours and symbols."""
+"""Marker of each group, in the order in which they are drawn; colour and symbol show the phase."""
 
 
 def draw_map(
     space: FingerprintMap, phases: Mapping[str, Style], most_points: int = MOST_POINTS
 ) -> Figure | None:
-    """Draw every group of every phase; walkers below, seeds on top."""
+    """Plot every group of every phase; walkers below, seeds on top."""
     points = [point for point in space.points if is_number(point.x) and is_number(point.y)]
     if not points:
         return None
     data = []
-    for group, look in MARKERS.items():
+    for group, marker in MARKERS.items():
         for phase in dict.fromkeys(point.phase for point in points):
             members = [point for point in points if (point.group, point.phase) == (group, phase)]
             if group == "walker" and len(members) > most_points // max(len(phases), 1):
@@ -39,7 +42,7 @@ def draw_map(
                 )
                 members = [members[index] for index in keep]
             if members:
-                data.append(_trace(group, phase, members, look, phases.get(phase)))
+                data.append(_trace(group, phase, members, marker, phases.get(phase)))
     shares = [
         plot_text(f" ({format_share(fraction, 1.0)} of the variance)")
         if is_number(fraction)
@@ -60,7 +63,11 @@ def draw_map(
 
 
 def _trace(
-    group: str, phase: str, members: Sequence[MapPoint], look: dict[str, Any], style: Style | None
+    group: str,
+    phase: str,
+    members: Sequence[MapPoint],
+    marker: dict[str, Any],
+    style: Style | None,
 ) -> dict[str, Any]:
     outline = {"color": INK, "width": 0 if group == "walker" else 1}
     return {
@@ -75,6 +82,6 @@ def _trace(
             "symbol": "circle" if style is None else style.symbol,
             "color": INK if style is None else style.colour,
             "line": outline,
-            **look,
+            **marker,
         },
     }

@@ -11,7 +11,7 @@ MOST_ROUND_NAMES = 6
 
 
 def gain_per_label(labels: Sequence[LabelRow], pools: Mapping[str, Style]) -> Figure | None:
-    """Draw the gain of each label as a bar: by round, and within a round from the largest down."""
+    """Plot the gain of each label as a bar, by round, and within a round by decreasing gain."""
     rows = [
         label for label in labels if label.gain_nats is not None and is_number(label.gain_nats)
     ]

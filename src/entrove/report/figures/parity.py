@@ -1,4 +1,4 @@
-"""Parity plots with the residuals below, for the untuned and a tuned model."""
+"""Parity plots with the errors below, for the untuned and a tuned model."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ from entrove.report.figures.style import INK, MUTED, Figure, Style, axis, layout
 from entrove.report.formatting import format_number
 
 MOST_POINTS = 1500
-"""Points drawn in one panel; above it the largest errors and an even sample of the others."""
+"""Largest number of points in a panel: the largest errors and an even sample of the others."""
 
 
 @dataclass(frozen=True)
 class ParityPanel:
-    """One panel: its plot, and the errors over all points, drawn or not."""
+    """One panel: its plot, and a caption with the errors over all points, drawn or not."""
 
     figure: Figure
     points: int
@@ -26,13 +26,16 @@ class ParityPanel:
 
 @dataclass(frozen=True)
 class _Points:
-    """Reference and prediction of one quantity; not-finite pairs are left out."""
+    """Reference and prediction of one quantity, in `unit`; pairs that are not finite are left out.
+
+    `error_scale` converts `unit` to `error_unit`.
+    """
 
     name: str
     title: str
     unit: str
     error_unit: str
-    error_scale: float  # error_unit per unit
+    error_scale: float
     reference: np.ndarray
     predicted: np.ndarray
     phases: np.ndarray
@@ -44,7 +47,7 @@ class _Points:
 
 
 def thin(errors: np.ndarray, limit: int) -> np.ndarray:
-    """Choose at most `limit` indices: a quarter for the largest errors, the rest evenly spaced."""
+    """Return at most `limit` indices: a quarter for the largest errors, the rest evenly spaced."""
     if len(errors) <= limit:
         return np.arange(len(errors))
     largest = np.argsort(-np.abs(errors), kind="stable")[: limit // 4]
@@ -56,23 +59,23 @@ def thin(errors: np.ndarray, limit: int) -> np.ndarray:
 def parity_panels(
     models: Mapping[str, Parity], phases: Mapping[str, Style], most_points: int = MOST_POINTS
 ) -> dict[str, list[ParityPanel]]:
-    """Draw energy, force and stress panels of each model; equal axes make the models comparable."""
+    """Plot energy, force and stress of each model, with equal axes for all models."""
     points = {title: _points_of(parity) for title, parity in models.items()}
     panels: dict[str, list[ParityPanel]] = {title: [] for title in models}
     for number in range(3 if models else 0):
         same_quantity = [quantities[number] for quantities in points.values()]
         values = np.concatenate(
-            [part for each in same_quantity for part in (each.reference, each.predicted)]
+            [array for model in same_quantity for array in (model.reference, model.predicted)]
         )
-        errors = np.concatenate([each.residuals for each in same_quantity])
+        errors = np.concatenate([model.residuals for model in same_quantity])
         span = _padded(values)
         error_span = (
             [-1.0, 1.0]
             if not errors.any()
             else [-1.1 * np.abs(errors).max(), 1.1 * np.abs(errors).max()]
         )
-        for place, (title, quantities) in enumerate(points.items()):
-            name = f"parity-{quantities[number].name}-{place}"
+        for index, (title, quantities) in enumerate(points.items()):
+            name = f"parity-{quantities[number].name}-{index}"
             panels[title].append(
                 _panel(name, quantities[number], phases, span, error_span, most_points=most_points)
             )
@@ -115,7 +118,7 @@ def _points_of(parity: Parity) -> list[_Points]:
 
 
 def _points(
-    words: tuple[str, str, str, str, float],
+    texts_and_scale: tuple[str, str, str, str, float],
     reference: np.ndarray,
     predicted: np.ndarray,
     parity: Parity,
@@ -126,10 +129,10 @@ def _points(
         phases = np.repeat(np.asarray(parity.phases, dtype=object), repeats)
         kinds = np.repeat(np.asarray(parity.kinds, dtype=object), repeats)
     else:
-        # Without atom counts nobody can say which structure a component belongs to.
+        # Without atom counts it is not known to which structure a component belongs.
         phases = kinds = np.full(len(reference), "", dtype=object)
     good = np.isfinite(reference) & np.isfinite(predicted)
-    return _Points(*words, reference[good], predicted[good], phases[good], kinds[good])
+    return _Points(*texts_and_scale, reference[good], predicted[good], phases[good], kinds[good])
 
 
 def _panel(

@@ -1,8 +1,9 @@
 """Colours, symbols and axes that all plots share.
 
-The colours are those of Okabe and Ito (2008), which stay apart for every common kind of colour
-blindness; phases differ in their symbols too. On a dark page each colour gives way to a lighter
-one."""
+The colours are those of Okabe and Ito (2008), which can be told apart with every common kind of
+colour blindness; phases also differ in their symbols. On a dark page each colour is replaced by a
+lighter one.
+"""
 
 import html
 from collections.abc import Iterable
@@ -32,16 +33,20 @@ MUTED, DARK_MUTED = "#69737D", "#9AA4AE"
 DARK_COLOURS = dict(
     zip((*PALETTE, INK, MUTED), (*DARK_PALETTE, DARK_INK, DARK_MUTED), strict=True)
 )
-"""What each colour becomes on a dark page."""
+"""The colour that replaces each colour on a dark page."""
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A plot: `data` and `layout` are Plotly's; colours are those of the light page."""
+    """A plot: `data` and `layout` are Plotly's; colours are those of the light page.
 
-    name: str  # id on the page
-    title: str  # heading above the plot
-    description: str  # for screen readers
+    `name` is the id on the page, `title` the heading above the plot, `description` the text for
+    screen readers.
+    """
+
+    name: str
+    title: str
+    description: str
     data: list[dict[str, Any]]
     layout: dict[str, Any]
     height_px: int
@@ -49,10 +54,10 @@ class Figure:
 
 @dataclass(frozen=True)
 class Style:
-    """The look of one phase or pool."""
+    """Colour and symbol of one phase or pool; `index` is that in the palette."""
 
     label: str
-    index: int  # in the palette
+    index: int
 
     @property
     def colour(self) -> str:
@@ -66,13 +71,13 @@ class Style:
 
 
 def styles_of(labels: Iterable[str], first: int = 0) -> dict[str, Style]:
-    """Give each label, in order of first appearance, a look of its own."""
+    """Give each label, in the order of first occurrence, its own style."""
     distinct = dict.fromkeys(label for label in labels if label != ALL)
     return {label: Style(label, first + number) for number, label in enumerate(distinct)}
 
 
 def phase_styles(results: CampaignResults) -> dict[str, Style]:
-    """Give each phase one look on the whole page."""
+    """Give each phase one style for the whole page."""
     labels = [row.phase for row in results.errors] + [label.phase for label in results.labels]
     labels += [str(phase) for parity in results.parity for phase in parity.phases]
     if results.fingerprint_map is not None:
@@ -81,26 +86,26 @@ def phase_styles(results: CampaignResults) -> dict[str, Style]:
 
 
 def plot_text(text: str, limit: int = 200) -> str:
-    """Make a text safe for Plotly, which reads a small subset of HTML in texts."""
+    """Escape a text for Plotly, which interprets some HTML in texts."""
     return html.escape(plain_words(shorten(text, limit)), quote=False)
 
 
 def part_title(phase: str, kind: str, limit: int = 26) -> str:
-    """Name a part of the validation set."""
+    """Return the title of a part of the validation set."""
     if phase == kind == ALL:
         return "all structures"
-    # A long phase is cut before the kind, which tells the parts of one phase apart.
+    # A long phase is cut, but not the kind, by which the parts of one phase differ.
     words = [shorten(phase, max(limit - len(kind) - 2, 8)), kind]
     return plot_text(", ".join(word for word in words if word != ALL), limit)
 
 
 def axis(title: str, **settings: Any) -> dict[str, Any]:
-    """Describe an axis with its title, which carries the unit."""
+    """Return an axis with its title, which includes the unit."""
     return {"title": {"text": title, "standoff": 10}, "automargin": True, **settings}
 
 
 def layout(x: dict[str, Any], y: dict[str, Any], **settings: Any) -> dict[str, Any]:
-    """Describe a plot without legend and title: the page has them outside of the plot."""
+    """Return a layout without legend and title, which the page has outside of the plot."""
     margin = {"l": 56, "r": 14, "t": 10, "b": 48}
     return {
         "xaxis": x,
