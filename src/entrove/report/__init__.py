@@ -1,1 +1,14 @@
-"""What a campaign found, for people: one self-contained page, and a summary for the terminal."""
+"""The report of a campaign: one self-contained HTML page, and a summary for the terminal.
+
+Everything here turns `CampaignResults` into text and plots; nothing reads the campaign folder.
+
+Read in this order:
+
+    summary.py     the numbers: changes of errors, cost of labels, gains per round
+    page.py        `write_report`: the page
+    tables.py      its tables
+    figures/       its plots
+    template/      its HTML, style and script
+    status.py      `status`, `summary_text`: what `entrove status` prints
+    formatting.py  numbers, durations and names as text
+"""

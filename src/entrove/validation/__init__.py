@@ -1,0 +1,17 @@
+"""Validation: how good a potential is, on labelled structures and on properties of crystals.
+
+On labelled structures:
+
+    measure.py         `validate`: predictions of a model, and their errors
+    errors_by_kind.py  `errors_by_kind`: errors by phase and kind of structure
+    comparison.py      `compare`: whether a tuned model is better than the untuned one
+    splits.py          `check_disjoint`: no structure is in both training and validation set
+
+On properties:
+
+    equation_of_state.py  `equation_of_state`: energy against volume (Birch-Murnaghan)
+    elastic.py            `elastic_constants`: from the stresses of strained cells
+    phonons.py            `phonons`: by finite displacements, with phonopy
+    stability.py          `nve_stability`: MD without a thermostat
+    strained_cell.py      a crystal in another cell, its atoms relaxed (used by the first two)
+"""

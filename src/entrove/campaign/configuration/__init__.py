@@ -1,0 +1,12 @@
+"""The configuration of a campaign: its keys, how its file is read, and what is checked.
+
+Read in this order:
+
+    config.py        `CampaignConfig`: all keys, composed of the settings of every stage
+    config_file.py   reads YAML, and explains each problem with file, line, key and remedy
+    check.py         `check_campaign`: whether a configuration can run on this machine
+    check_models.py  the part of it that loads the models
+    settled.py       the copy in the folder of a campaign, and which keys may still change
+    reference.py     the reference page and the commented file, generated from the models
+    template.py      the configuration that `entrove init` writes
+"""

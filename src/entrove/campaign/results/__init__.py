@@ -1,0 +1,9 @@
+"""What a campaign has found, read from its folder without changing it.
+
+Read in this order:
+
+    results.py          `CampaignResults`: everything that status and report show, as data
+    read.py             `read_results`: reads it
+    fingerprint_map.py  mean fingerprints in the plane of their first principal components
+    labels.py           the labels of a campaign, for `entrove labels`
+"""

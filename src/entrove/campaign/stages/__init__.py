@@ -1,0 +1,29 @@
+"""The stages of a campaign, one file each; `loop.py` above runs them in the order of its table.
+
+What all stages share:
+
+    context.py   `CampaignRun`: configuration, files, ledger, models and listener
+    models.py    the foundation model, the tuned ones, and which of them explores
+    datasets.py  the dataset of the campaign, with one set of statistics per entropy
+
+Before the first round, in this order:
+
+    verify.py    batched against single evaluations
+    relax.py     each phase at each pressure
+    anchors.py   the pool of anchors, and the structures of the validation set
+    label.py     labels of the validation set
+    validate.py  errors of the untuned model
+
+In each round: verify.py and relax.py when another model explores, then
+
+    explore.py   biased MD of all walkers
+    order.py     ordered cells
+    select.py    the structures to label
+    label.py     their labels, and outliers among all labels
+    train.py     fine-tuning to all labels
+    validate.py  errors of the tuned model
+
+At the end:
+
+    finish.py    the bundle of the best accepted model
+"""
