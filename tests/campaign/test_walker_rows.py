@@ -6,8 +6,6 @@ from torch_sim.models.lennard_jones import LennardJonesModel
 
 from entrove.campaign.journal.outcomes import Explored
 from entrove.campaign.stages.explore import _outcome
-from entrove.fingerprints.config import FingerprintConfig
-from entrove.fingerprints.gom import GaussianOverlap
 from entrove.report.tables import walkers as walker_table
 from entrove.sampling.config import BiasSettings, GuardSettings, SamplingConfig
 from entrove.sampling.pools.entropy_md import advance, begin
@@ -28,9 +26,8 @@ def test_a_walker_that_was_ended_is_said_to_have_ended_and_when():
     calm, hot = (Start("fcc", 0.0, bulk("Ar", "fcc", a=5.3, cubic=True)) for _ in range(2))
     hot.atoms.positions[0] += 0.5
     walkers, structures = plan_walkers([calm, hot], [1.0], config)
-    features = GaussianOverlap(FingerprintConfig(cutoff_A=5.0, length=24))
     exploration = begin(walkers, structures, model, config, 0)
-    exploration = advance(exploration, model, features, {}, config, lambda _: [])
+    exploration = advance(exploration, model, {}, config, lambda _: [])
     outcome = _outcome(exploration, 3)
     assert outcome.summary == "1 snapshots of 2 walkers, 1 restarts, 1 ended for good"
     rows = outcome.walkers

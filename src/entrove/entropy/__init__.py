@@ -17,10 +17,17 @@ What these are made of:
     whitening.py    frozen mean and scale per species, from an unbiased reference run
     logdet.py       ln det(1 + W W^T) of many configurations at once, with its gradient
     storage.py      the file of a dataset
+    typed_torch.py  functions of torch.linalg, with types
 """
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from entrove.entropy.config import EntropyConfig
+    from entrove.entropy.dataset import EntropyDataset
+    from entrove.entropy.functional import Bias, Entropy
+    from entrove.entropy.local import LocalEntropy
 
 _PUBLIC = {
     "Bias": "entrove.entropy.functional",

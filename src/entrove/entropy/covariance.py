@@ -27,6 +27,7 @@ from entrove.entropy.config import Mode
 from entrove.entropy.logdet import log_det_one_plus, log_det_one_plus_with_gradient
 from entrove.entropy.moments import Moments, SpeciesMoments
 from entrove.entropy.rows import SpeciesRows, split_rows
+from entrove.entropy.typed_torch import eigh
 from entrove.features import AtomFeatures
 
 
@@ -42,7 +43,7 @@ class Spectrum:
     @classmethod
     def of(cls, moments: Moments) -> "Spectrum":
         """Diagonalise the scatter of these rows."""
-        eigenvalues, eigenvectors = torch.linalg.eigh(moments.scatter())
+        eigenvalues, eigenvectors = eigh(moments.scatter())
         # Rounding can leave a scatter eigenvalue at -1e-12; the exact one is never negative.
         return cls(moments.count, moments.mean(), eigenvalues.clamp_min(0.0), eigenvectors)
 

@@ -26,6 +26,7 @@ from entrove.entropy.storage import (
     read_dataset,
     write_dataset,
 )
+from entrove.entropy.typed_torch import distinct, eigvalsh
 from entrove.entropy.whitening import Whitening, species_label
 from entrove.errors import SelectionError
 from entrove.features import FeatureMap
@@ -241,7 +242,7 @@ class EntropyDataset:
         Raises `SelectionError` for a species without calibration ("information").
         """
         functional = self._frozen()
-        gains = []
+        gains: list[np.ndarray] = []
         for batch in self._evaluate(structures):
             self._refuse_uncalibrated(batch)
             gains.append(functional.gains(batch).numpy())
@@ -370,7 +371,7 @@ class EntropyDataset:
         """Species (or the shared block) of a batch that would have to be whitened, and cannot."""
         if self.config.kind == "paper":
             return set()
-        numbers = set(batch.numbers.tolist()) if self.config.species_blocks else {SHARED}
+        numbers = set(distinct(batch.numbers)) if self.config.species_blocks else {SHARED}
         return {number for number in numbers if number not in self._whitening}
 
     def _refuse_uncalibrated(self, batch: FeatureBatch) -> None:
@@ -385,7 +386,7 @@ class EntropyDataset:
     def _check_possible(self, number: int, rest: Moments, before: Moments) -> None:
         """Raise `SelectionError` for statistics that no set of rows can have."""
         is_paper = self.config.kind == "paper"
-        least = float(torch.linalg.eigvalsh(rest.scatter() if is_paper else rest.outer)[0])
+        least = float(eigvalsh(rest.scatter() if is_paper else rest.outer)[0])
         allowed = self.config.epsilon * rest.count if is_paper else self.config.ridge
         # Sums of squares are rounded in proportion to themselves. Positions of eight decimals may
         # shift an eigenvalue by a few per cent of the regularisation, which is below any gain.

@@ -18,6 +18,7 @@ from entrove.entropy.config import Mode
 from entrove.entropy.logdet import log_det_one_plus, log_det_one_plus_with_gradient
 from entrove.entropy.moments import Moments, SpeciesMoments
 from entrove.entropy.rows import SpeciesRows, split_rows
+from entrove.entropy.typed_torch import cholesky, eigh, solve_lower
 from entrove.entropy.whitening import Whitening
 from entrove.errors import SelectionError
 from entrove.features import AtomFeatures
@@ -37,12 +38,12 @@ def inverse_root(
 
     Raises `SelectionError` when M is not finite.
     """
-    factor, failed = torch.linalg.cholesky_ex(M)
+    factor, failed = cholesky(M)
     if bool(failed):
         values, vectors = _eigh_above(M, ridge)
         return vectors * values.rsqrt()
     identity = torch.eye(len(M), dtype=M.dtype, device=M.device)
-    return torch.linalg.solve_triangular(factor, identity, upper=False).mT.contiguous()
+    return solve_lower(factor, identity).mT.contiguous()
 
 
 def _eigh_above(
@@ -58,7 +59,7 @@ def _eigh_above(
             "the statistics of the dataset are not finite: features are too far from their "
             "calibration; calibrate on a thermal run, and look for collapsed structures"
         )
-    values, vectors = torch.linalg.eigh(M)
+    values, vectors = eigh(M)
     return values.clamp_min(ridge), vectors
 
 
@@ -67,7 +68,7 @@ def total_information(moments: SpeciesMoments, ridge: float) -> float:
     total = 0.0
     for number in moments.species:
         M = regularised(moments[number], ridge)
-        factor, failed = torch.linalg.cholesky_ex(M / ridge)
+        factor, failed = cholesky(M / ridge)
         if bool(failed):
             total += 0.5 * float((_eigh_above(M, ridge)[0] / ridge).log().sum())
         else:

@@ -14,13 +14,15 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from entrove.entropy.typed_torch import cholesky, singular_values, svd
+
 
 def log_det_one_plus(W: Float[Tensor, "systems rows features"]) -> Float[Tensor, " systems"]:
     """ln det(1 + W W^T) for every system; NaN where W is not finite."""
     factor, failed = _factor(W)
     value = _log_det(factor)
     if failed is not None:
-        value[failed] = torch.linalg.svdvals(W[failed].double()).square().log1p().sum(-1).to(value)
+        value[failed] = singular_values(W[failed].double()).square().log1p().sum(-1).to(value)
     return value
 
 
@@ -35,7 +37,7 @@ def log_det_one_plus_with_gradient(
     else:
         gradient = 2.0 * torch.cholesky_solve(W.mT, factor).mT
     if failed is not None:
-        left, s, right = torch.linalg.svd(W[failed].double(), full_matrices=False)
+        left, s, right = svd(W[failed].double())
         value[failed] = s.square().log1p().sum(-1).to(value)
         gradient[failed] = (2.0 * (left * (s / (1.0 + s.square()))[:, None, :]) @ right).to(
             gradient
@@ -49,7 +51,7 @@ def _factor(
     """Cholesky factor of the smaller side, and which finite systems have none, if any."""
     gram = W @ W.mT if W.shape[1] <= W.shape[2] else W.mT @ W
     gram.diagonal(dim1=-2, dim2=-1).add_(1.0)
-    factor, info = torch.linalg.cholesky_ex(gram)
+    factor, info = cholesky(gram)
     if not bool(info.any()):
         return factor, None
     # Features that are not finite give NaN, which the walkers' guards and the selection detect.

@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from entrove.entropy.config import Mode
+from entrove.entropy.typed_torch import distinct
 from entrove.features import AtomFeatures
 
 SHARED = 0
@@ -64,7 +65,7 @@ def split_rows(
     if not species_blocks:
         all_atoms = torch.arange(len(batch.numbers), device=batch.values.device)
         return [_rows_of(SHARED, all_atoms, batch, mode)]
-    numbers: list[int] = torch.unique(batch.numbers).tolist()
+    numbers = distinct(batch.numbers)
     return [
         _rows_of(number, torch.nonzero(batch.numbers == number).squeeze(1), batch, mode)
         for number in numbers

@@ -73,7 +73,7 @@ def read_dataset(path: str | Path) -> StoredDataset:
     header, arrays = _read_archive(Path(path))
 
     def tensor(name: str) -> torch.Tensor:
-        return torch.from_numpy(arrays[name])
+        return cast("Any", torch).from_numpy(arrays[name])
 
     moments = {
         number: Moments(

@@ -17,7 +17,13 @@ What every feature map offers is in `entrove.features`.
 """
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from entrove.fingerprints.config import FingerprintConfig
+    from entrove.fingerprints.from_structures import Fingerprints, fingerprint
+    from entrove.fingerprints.gom import GaussianOverlap
+    from entrove.fingerprints.lengths import resolve_length
 
 _PUBLIC = {
     "FingerprintConfig": "entrove.fingerprints.config",

@@ -14,7 +14,20 @@ double precision over models of any precision).
 """
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from entrove.sampling.bias.calculator import EntropyCalculator
+    from entrove.sampling.bias.entropy_bias import EntropyBias
+    from entrove.sampling.candidates import Candidate, read_candidates, write_candidates
+    from entrove.sampling.config import SamplingConfig
+    from entrove.sampling.pools.anchors import generate_anchors
+    from entrove.sampling.pools.entropy_md import Exploration, advance, begin
+    from entrove.sampling.pools.hold_out import generate_hold_out
+    from entrove.sampling.pools.ordered import generate_ordered
+    from entrove.sampling.pools.random_md import run_plain_md
+    from entrove.sampling.relax import relax_at_pressure
+    from entrove.sampling.walkers.grid import Start, plan_walkers
 
 _PUBLIC = {
     "Candidate": "entrove.sampling.candidates",

@@ -14,7 +14,13 @@ Read in this order:
 """
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from entrove.selection.config import SelectionConfig
+    from entrove.selection.farthest_point import select_farthest
+    from entrove.selection.from_structures import select
+    from entrove.selection.result import Selection
 
 _PUBLIC = {
     "Selection": "entrove.selection.result",

@@ -23,7 +23,7 @@ def reject_duplicates(pool: FeaturePool, known: Iterable[str]) -> list[Rejection
     """
     known = frozenset(known)
     first: dict[str, int] = {}
-    rejections = []
+    rejections: list[Rejection] = []
     for index, digest in enumerate(pool.hashes):
         if digest in known:
             rejections.append(

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from entrove.entropy.batches import evaluate_in_batches
 from entrove.entropy.rows import split_rows
+from entrove.entropy.typed_torch import integers, row_norms
 from entrove.errors import SelectionError
 from entrove.features import FeatureMap
 from entrove.fingerprints.gom import GaussianOverlap
@@ -54,7 +55,7 @@ def select_farthest(
     open_[[rejection.index for rejection in rejected]] = False
     start = torch.cdist(points, anchors).amin(1)
     indices, distances = _walk(points, start, open_, count, start_counts=known.size > 0)
-    for index in torch.nonzero(open_).squeeze(1).tolist():
+    for index in integers(torch.nonzero(open_).squeeze(1)):
         rejected.append(
             Rejection(index, Filter.COUNT, "nearer to the picks than all that were picked")
         )
@@ -85,7 +86,7 @@ def _walk(
         indices.append(farthest)
         distances.append(float(distance[farthest]))
         open_[farthest] = False
-        to_pick = (points - points[farthest]).norm(dim=1)
+        to_pick = row_norms(points - points[farthest])
         distance = (
             torch.minimum(distance, to_pick) if start_counts or len(indices) > 1 else to_pick
         )

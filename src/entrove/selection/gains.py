@@ -72,9 +72,9 @@ class GrowingInformation:
     def __init__(self, moments: SpeciesMoments, pool: FeaturePool, *, ridge: float) -> None:
         self._blocks = pool.blocks
         self._ridge = ridge
-        self._M = {}
-        self._root = {}
-        self._needs_double = {}
+        self._M: dict[int, Tensor] = {}
+        self._root: dict[int, Tensor] = {}
+        self._needs_double: dict[int, Tensor] = {}
         for number, block in pool.blocks.items():
             known = moments[number] if number in moments else Moments.empty(block.rows.shape[1])
             self._M[number] = regularised(known, ridge)

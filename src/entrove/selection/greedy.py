@@ -80,8 +80,9 @@ class _Run:
         self.dataset = dataset
         self.gain = np.full(pool.size, np.inf)
         self._costs = np.array(pool.costs_s) if config.rank_by == "gain_per_second" else None
-        names, self._pool_of = np.unique(pool.pools or ("",) * pool.size, return_inverse=True)
+        names, pool_of = np.unique(pool.pools or ("",) * pool.size, return_inverse=True)
         self._pool_names: list[str] = names.tolist()
+        self._pool_of: np.ndarray = pool_of
         self._count = count
         self._bar = -np.inf if config.least_gain is None else config.least_gain
         self._fill_unused = config.fill_unused
@@ -167,14 +168,14 @@ class _Run:
         self._gains.append(self.dataset.include(candidate))
         self._picks.append(candidate)
         self._open[candidate] = False
-        self._quotas.take(self._pool_names[self._pool_of[candidate]])
+        self._quotas.take(self._pool_names[int(self._pool_of[candidate])])
         self._near.remember(candidate)
         return True
 
     def finish(self) -> Selection:
         """Give every candidate that is left its reason, and return the result."""
         for candidate in self.candidates.tolist():
-            pool = self._pool_names[self._pool_of[candidate]]
+            pool = self._pool_names[int(self._pool_of[candidate])]
             if self._full[self._pool_of[candidate]]:
                 reason, detail = Filter.QUOTA, f"no place was left for pool {pool!r}"
             else:

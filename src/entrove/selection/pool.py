@@ -1,7 +1,7 @@
 """Candidates as feature rows: all of a pool that is kept in memory while it is selected from."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 import torch
@@ -12,8 +12,9 @@ from torch import Tensor
 from entrove.entropy.batches import FeatureBatch
 from entrove.entropy.moments import Moments, SpeciesMoments
 from entrove.entropy.rows import SpeciesRows
+from entrove.entropy.typed_torch import row_norms, split
 from entrove.errors import SelectionError
-from entrove.provenance import POOL
+from entrove.provenance import POOL, provenance_of
 from entrove.structures import content_hash
 
 
@@ -51,7 +52,7 @@ class PoolBlock:
     def squares(self) -> Float[Tensor, " candidates"]:
         """Sum over rows and features of the squares of each candidate's values, in float64."""
         owner = torch.repeat_interleave(self.count)
-        of_rows = torch.linalg.vector_norm(self.rows, dim=1).to(torch.float64).square()
+        of_rows = row_norms(self.rows).to(torch.float64).square()
         return torch.zeros(len(self.count), dtype=torch.float64).index_add_(0, owner, of_rows)
 
     def gather(self, candidates: Int[Tensor, " candidates"]) -> Padded:
@@ -96,7 +97,7 @@ class FeaturePool:
         return SpeciesMoments(
             {
                 number: sum(
-                    (Moments.of(piece) for piece in block.rows.split(2**16)), Moments.empty(width)
+                    (Moments.of(piece) for piece in split(block.rows, 2**16)), Moments.empty(width)
                 )
                 for number, block in self.blocks.items()
                 for width in [block.rows.shape[1]]
@@ -106,29 +107,38 @@ class FeaturePool:
     def transform_(self, function: Callable[[int, Tensor], Tensor]) -> None:
         """Replace the rows of each species, in place and piece by piece."""
         for number, block in self.blocks.items():
-            for piece in block.rows.split(2**16):
+            for piece in split(block.rows, 2**16):
                 piece.copy_(function(number, piece.to(torch.float64)))
 
 
-@dataclass
 class PoolBuilder:
-    """Collects a pool batch by batch; of a structure it keeps rows, hash, pool and cost only."""
+    """Collects a pool batch by batch; of a structure it keeps rows, hash, pool and cost only.
 
-    dtype: torch.dtype
-    split: Callable[[FeatureBatch], list[SpeciesRows]]
-    cost_s: Callable[[Atoms], float] | None = None
-    _size: int = 0
-    _rows: dict[int, list[Tensor]] = field(default_factory=dict)
-    _counts: dict[int, list[Tensor]] = field(default_factory=dict)
-    _hashes: list[str] = field(default_factory=list)
-    _pools: list[str] = field(default_factory=list)
-    _costs_s: list[float] = field(default_factory=list)
+    `dtype` is the precision of the rows, `rows_of` splits a batch into them, and `cost_s` predicts
+    the label seconds of a structure.
+    """
+
+    def __init__(
+        self,
+        dtype: torch.dtype,
+        rows_of: Callable[[FeatureBatch], list[SpeciesRows]],
+        cost_s: Callable[[Atoms], float] | None = None,
+    ) -> None:
+        self._dtype = dtype
+        self._rows_of = rows_of
+        self._cost_s = cost_s
+        self._size = 0
+        self._rows: dict[int, list[Tensor]] = {}
+        self._counts: dict[int, list[Tensor]] = {}
+        self._hashes: list[str] = []
+        self._pools: list[str] = []
+        self._costs_s: list[float] = []
 
     def collect(self, batches: Iterable[FeatureBatch]) -> FeaturePool:
         """Go through all batches and return the pool."""
         for batch in batches:
             self._take(batch)
-        blocks = {}
+        blocks: dict[int, PoolBlock] = {}
         for number in sorted(self._rows):
             counts = torch.cat(self._counts.pop(number))
             first = torch.cat([torch.zeros(1, dtype=torch.int64), torch.cumsum(counts, 0)])
@@ -140,7 +150,7 @@ class PoolBuilder:
 
     def _take(self, batch: FeatureBatch) -> None:
         new = len(batch.structures)
-        blocks = {block.number: block for block in self.split(batch)}
+        blocks = {block.number: block for block in self._rows_of(batch)}
         for number in blocks.keys() - self._rows.keys():
             self._rows[number] = []
             self._counts[number] = [torch.zeros(self._size, dtype=torch.int64)]
@@ -148,12 +158,12 @@ class PoolBuilder:
             block = blocks.get(number)
             counts.append(torch.zeros(new, dtype=torch.int64) if block is None else block.count)
             if block is not None:
-                self._rows[number].append(block.values.to(self.dtype))
+                self._rows[number].append(block.values.to(self._dtype))
         for atoms in batch.structures:
             self._hashes.append(content_hash(atoms))
-            self._pools.append(str(atoms.info.get(POOL, "")))
-            if self.cost_s is not None:
-                self._costs_s.append(_positive(self.cost_s(atoms), atoms))
+            self._pools.append(str(provenance_of(atoms).get(POOL, "")))
+            if self._cost_s is not None:
+                self._costs_s.append(_positive(self._cost_s(atoms), atoms))
         self._size += new
 
 
