@@ -1,4 +1,4 @@
-"""Wrong configurations: each ends in one message with file, line, key path, what is allowed and what to do."""
+"""Wrong configurations: each message has file, line, key path, what is allowed and what to do."""
 
 import subprocess
 import sys
@@ -81,12 +81,14 @@ WRONG = {
     "an entropy that cannot select": (
         "regime:",
         "entropy: {kind: local}\nregime:",
-        r"c\.yaml:4: entropy: kind 'local' knows no dataset, so it cannot select; give 'information' or 'paper'",
+        r"c\.yaml:4: entropy: kind 'local' knows no dataset, so it cannot select; "
+        r"give 'information' or 'paper'",
     ),
     "no name where one decides": (
         "    name: gpaw\n",
         "",
-        r"c\.yaml:8: labelling\.engine: this section needs a name: gpaw, espresso, vasp, cp2k, ase, mlip$",
+        r"c\.yaml:8: labelling\.engine: this section needs a name: "
+        r"gpaw, espresso, vasp, cp2k, ase, mlip$",
     ),
     "one value where a list belongs": (
         "pressures_GPa: [0, 10]",
@@ -101,7 +103,8 @@ WRONG = {
     "days in a wall time": (
         "labelling:",
         "labelling:\n  executor: {name: slurm, walltime: 1-00:00:00}",
-        r"c\.yaml:8: labelling\.executor\.walltime: got '1-00:00:00'; this does not fit: Time limit .* hh:mm:ss",
+        r"c\.yaml:8: labelling\.executor\.walltime: got '1-00:00:00'; "
+        r"this does not fit: Time limit .* hh:mm:ss",
     ),
     "a wall time without quotes": (
         "labelling:",
@@ -121,7 +124,8 @@ WRONG = {
     "a blank in a name": (
         "name: silicon",
         "name: my silicon",
-        r"c\.yaml:1: name: got 'my silicon'; this does not fit: Name of the campaign: letters, digits and",
+        r"c\.yaml:1: name: got 'my silicon'; "
+        r"this does not fit: Name of the campaign: letters, digits and",
     ),
     "a phase twice": (
         "diamond.xyz}",
@@ -131,7 +135,8 @@ WRONG = {
     "a validation set of nothing": (
         "regime:",
         "sampling: {hold_out: {volume_strains: [], shears: [], md_snapshots: 0}}\nregime:",
-        r"c\.yaml:4: sampling\.hold_out: the validation set would be empty; give volume_strains, shears or md_sn",
+        r"c\.yaml:4: sampling\.hold_out: the validation set would be empty; "
+        r"give volume_strains, shears or md_sn",
     ),
     "empty list": (
         "temperatures_K: [300]",
@@ -147,7 +152,7 @@ def write(folder: Path, text: str) -> Path:
     return path
 
 
-def test_the_good_one_is_good(tmp_path):
+def test_a_correct_configuration_is_read(tmp_path):
     config = read_config_file(write(tmp_path, GOOD), CampaignConfig)
     assert config.regime.pressures_GPa == (0.0, 10.0)
     assert config.labelling.engine.kind == "gpaw"
@@ -184,7 +189,7 @@ ESPRESSO = """espresso
     pseudopotentials: {Si: Si.upf}
     cutoff_eV: 300"""
 
-WORLD = {
+MISSING_HERE = {
     "missing seed file": (
         GOOD.replace("diamond.xyz", "nowhere.xyz"),
         r"c.yaml:3: seeds[0].file: ",
@@ -210,6 +215,13 @@ WORLD = {
         "c.yaml:11: model.name: ",
         "cannot be tuned: only SevenNet models, and NequIP or Allegro packages",
     ),
+    "a model that only explores cannot be tuned": (
+        GOOD + "model: {name: chgnet}\n",
+        "c.yaml:11: model.name: ",
+        "chgnet cannot be tuned: Entrove does not drive CHGNet's own training; only SevenNet "
+        "models, and NequIP or Allegro packages and checkpoints can; name the model that is tuned here, "
+        "and give chgnet as model.explore_with",
+    ),
     "a compiled file cannot be tuned": (
         GOOD + "model: {name: allegro-oam-l}\ntraining: {framework: nequip}\n",
         "c.yaml:11: model.name: ",
@@ -233,7 +245,8 @@ WORLD = {
     "misspelt pool": (
         GOOD + "selection:\n  quotas: {anchors: 0.1, entropymd: 0.5}\n",
         "c.yaml:12: selection.quotas.entropymd: ",
-        "no such pool; did you mean 'entropy_md'? Pools of this campaign: entropy_md, anchors, ordered",
+        "no such pool; did you mean 'entropy_md'? "
+        "Pools of this campaign: entropy_md, anchors, ordered",
     ),
     "places for a pool that is switched off": (
         GOOD
@@ -274,8 +287,8 @@ def fill(folder: Path, text: str) -> Path:
     return write(folder, text)
 
 
-@pytest.mark.parametrize(("text", "where", "what"), WORLD.values(), ids=WORLD.keys())
-def test_what_the_machine_lacks_is_found(tmp_path, monkeypatch, text, where, what):
+@pytest.mark.parametrize(("text", "where", "what"), MISSING_HERE.values(), ids=MISSING_HERE.keys())
+def test_what_is_missing_on_the_machine_is_reported(tmp_path, monkeypatch, text, where, what):
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "allegro-oam-l.nequip.pt2").touch()
     monkeypatch.setenv("ENTROVE_MODELS", str(tmp_path / "models"))
@@ -369,7 +382,7 @@ def test_paths_are_taken_from_the_folder_of_the_configuration(tmp_path, monkeypa
     labelling = check_campaign(Path("../home/c.yaml")).config.labelling
     assert labelling.engine.pseudopotential_folder.resolve() == home / "pseudo"
     assert labelling.cache.resolve() == tmp_path / "shared.db"
-    # Where the files are is no part of the level of theory.
+    # The level of theory does not depend on where the files are.
     moved = labelling.engine.model_copy(update={"pseudopotential_folder": home / "pseudo"})
     assert LevelOfTheory.of(labelling.engine) == LevelOfTheory.of(moved)
 
@@ -384,7 +397,7 @@ def test_the_examples_are_valid(path, tmp_path):
     config = read_config_file(path, CampaignConfig)
     for seed in config.seeds:
         read_structures(path.parent / seed.file)
-    if config.labelling.engine.kind == "gpaw":  # the other ones need files that a user brings
+    if config.labelling.engine.kind == "gpaw":  # the other engines need files of the user
         campaign = check_campaign(path, tmp_path / "campaign")
         assert [seed.phase for seed in campaign.seeds] == [seed.phase for seed in config.seeds]
         assert not campaign.workspace.folder.exists()
