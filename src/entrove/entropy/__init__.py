@@ -4,6 +4,7 @@ Read in this order:
 
     config.py       settings
     dataset.py      `EntropyDataset`: add, remove, gain, bias
+    views.py        `DatasetViews`: one dataset, as each of several entropies sees it
     functional.py   what every entropy offers; `Bias`: an entropy with its feature map
     information.py  the information gain, never negative and submodular
     covariance.py   the paper's ln det of the normalised covariance

@@ -2,12 +2,13 @@
 
 Read in this order:
 
-    config.py      settings
-    candidates.py  `Candidate`: a structure with its provenance, and files of candidates
-    bias/          a model plus the entropy bias, for batches and for ASE
-    walkers/       many biased trajectories in one batch: dynamics, guards, restarts, checkpoints
-    pools/         the pools of candidates that a campaign selects from
-    relax.py       positions and cell at a pressure, many structures at once
+    config.py       settings
+    candidates.py   `Candidate`: a structure with its provenance, and files of candidates
+    bias/           a model plus the entropy bias, for batches and for ASE
+    walkers/        many biased trajectories in one batch: dynamics, guards, restarts, checkpoints
+    pools/          the pools of candidates that a campaign selects from
+    exploration.py  `explore`: from seeds to candidates in one call
+    relax.py        positions and cell at a pressure, many structures at once
 
 Below them: batch.py (structures to one batch, sums over its systems) and precision.py (dynamics in
 double precision over models of any precision).
@@ -38,6 +39,7 @@ _PUBLIC = {
     "Start": "entrove.sampling.walkers.grid",
     "advance": "entrove.sampling.pools.entropy_md",
     "begin": "entrove.sampling.pools.entropy_md",
+    "explore": "entrove.sampling.exploration",
     "generate_anchors": "entrove.sampling.pools.anchors",
     "generate_hold_out": "entrove.sampling.pools.hold_out",
     "generate_ordered": "entrove.sampling.pools.ordered",
@@ -57,6 +59,7 @@ __all__ = [  # loaded on first use, below
     "Start",
     "advance",
     "begin",
+    "explore",
     "generate_anchors",
     "generate_hold_out",
     "generate_ordered",

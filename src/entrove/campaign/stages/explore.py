@@ -1,7 +1,7 @@
 """Explore with walkers that are biased away from the shared dataset."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -11,85 +11,83 @@ from entrove.campaign.configuration.check import CheckedCampaign
 from entrove.campaign.journal.outcomes import Explored, WalkerRow
 from entrove.campaign.stages.anchors import reference_run
 from entrove.campaign.stages.context import CampaignRun
-from entrove.campaign.stages.datasets import SharedDataset
 from entrove.campaign.stages.relax import read_starts
 from entrove.campaign.workspace import RoundFiles
+from entrove.entropy.views import DatasetViews
 from entrove.fingerprints.gom import GaussianOverlap
 from entrove.fingerprints.lengths import resolve_length
 from entrove.sampling.candidates import Candidate, read_candidates, write_candidates
-from entrove.sampling.pools.entropy_md import Exploration, advance, begin
+from entrove.sampling.exploration import (
+    add_as_written,
+    run_chunks,
+    steps_done,
+    steps_in_all,
+)
+from entrove.sampling.pools.entropy_md import Exploration, begin
 from entrove.sampling.walkers.checkpoint import load_walkers, save_walkers
 from entrove.sampling.walkers.grid import plan_walkers
 from entrove.sampling.walkers.restarts import summarise_restarts
 from entrove.sampling.walkers.trajectories import TrajectoryRecorder
 from entrove.selection.config import SelectionConfig
 from entrove.selection.from_structures import select as pick
-from entrove.structures import as_written, read_structures, write_structures
+from entrove.structures import read_structures, write_structures
 
 
 def explore(run: CampaignRun, round_index: int) -> Explored:
     """Run all walkers of a round; a run that was interrupted continues after its last chunk."""
     config, files = run.config, run.files.round(round_index)
+    sampling, listener = config.sampling, run.listener
     model = run.models.exploring(round_index).model
     dataset = shared_dataset(run.campaign, device=str(model.device))
-    sampling = config.sampling
-    total = sampling.thermalise_steps + sampling.chunks * sampling.chunk_steps
-
-    def report_from(first: int) -> Callable[[int, int], None]:
-        return lambda done, _: run.listener.advanced(first + done, total)
-
     if files.walkers.exists():
         exploration = _read_exploration(files, model.device)
-        _add_as_written(dataset, [exploration.candidates[i] for i in exploration.admitted])
-        run.listener.resumed(
-            sampling.thermalise_steps + exploration.chunks_done(sampling) * sampling.chunk_steps
-        )
+        add_as_written(dataset, [exploration.candidates[i] for i in exploration.admitted])
+        listener.resumed(steps_done(exploration, sampling))
     else:
+        total = steps_in_all(sampling)
         walkers, structures = plan_walkers(
             read_starts(run.files, round_index), config.regime.temperatures_K, sampling
         )
-        rng = np.random.default_rng([config.random_seed, round_index])
-        exploration = begin(walkers, structures, model, sampling, rng, on_step=report_from(0))
+        exploration = begin(
+            walkers,
+            structures,
+            model,
+            sampling,
+            np.random.default_rng([config.random_seed, round_index]),
+            on_step=lambda done, _: listener.advanced(done, total),
+        )
     admissions = math.ceil(
         config.selection.admissions_per_label * config.selection.count / sampling.chunks
     )
-
-    def admit(snapshots: Sequence[Candidate]) -> list[int]:
-        chosen = pick_new(dataset, snapshots, admissions, config.selection)
-        _add_as_written(dataset, [snapshots[index] for index in chosen])
-        return chosen
-
-    recorder = TrajectoryRecorder(files.trajectories) if sampling.trajectory_every else None
-    while exploration.chunks_done(sampling) < sampling.chunks and exploration.walkers.rows:
-        done = sampling.thermalise_steps + exploration.chunks_done(sampling) * sampling.chunk_steps
-        exploration = advance(
-            exploration,
-            model,
-            dataset.biases(),
-            sampling,
-            admit,
-            on_step=report_from(done),
-            recorder=recorder,
-        )
-        _write_exploration(exploration, files)
+    exploration = run_chunks(
+        exploration,
+        model,
+        dataset,
+        sampling,
+        lambda snapshots: pick_new(dataset, snapshots, admissions, config.selection),
+        on_step=listener.advanced,
+        on_chunk=lambda reached: _write_exploration(reached, files),
+        recorder=TrajectoryRecorder(files.trajectories) if sampling.trajectory_every else None,
+    )
     write_candidates(files.candidates, exploration.candidates)
     return _outcome(exploration, round_index)
 
 
-def shared_dataset(campaign: CheckedCampaign, device: str = "cpu") -> SharedDataset:
-    """Return the dataset of all training labels so far, whitened on the unbiased reference run."""
+def shared_dataset(campaign: CheckedCampaign, device: str = "cpu") -> DatasetViews:
+    """The dataset of the training labels so far, whitened on the unbiased reference run."""
+    config = campaign.config
     anchors = read_candidates(campaign.workspace.round(0).anchors)
-    # The anchors include the densest cells. Resolved from them, the length is the same in every
-    # round.
-    config = resolve_length(campaign.config.fingerprint, [anchor.atoms for anchor in anchors])
-    dataset = SharedDataset(campaign.config, GaussianOverlap(config, device))
+    # The anchors hold the densest cells, so the length that they need is the same in every round.
+    length = resolve_length(config.fingerprint, [anchor.atoms for anchor in anchors])
+    biases = ((bias.entropy, bias.mode) for bias in config.sampling.biases)
+    dataset = DatasetViews(GaussianOverlap(length, device), config.entropy, biases)
     dataset.calibrate(reference_run(anchors))
     dataset.add(campaign.workspace.training_labels())
     return dataset
 
 
 def pick_new(
-    dataset: SharedDataset,
+    dataset: DatasetViews,
     snapshots: Sequence[Candidate],
     count: int,
     settings: SelectionConfig,
@@ -109,12 +107,6 @@ def pick_new(
     atoms = [snapshot.atoms for snapshot in snapshots]
     chosen = pick(atoms, min(count, len(snapshots)), given=dataset.selecting, config=filters)
     return sorted(int(index) for index in chosen.indices)
-
-
-def _add_as_written(dataset: SharedDataset, admitted: Sequence[Candidate]) -> None:
-    """Add snapshots one by one, rounded as in a file: a resumed run then gets identical bits."""
-    for candidate in admitted:
-        dataset.add([as_written(candidate.atoms)])
 
 
 def _write_exploration(exploration: Exploration, files: RoundFiles) -> None:

@@ -1,0 +1,87 @@
+"""One call from seeds to candidates does what a campaign does step by step."""
+
+import numpy as np
+import pytest
+import torch
+from ase.build import bulk
+from torch_sim.models.lennard_jones import LennardJonesModel
+
+from entrove.errors import ConfigError, StructureError
+from entrove.models.ase import from_torch_sim
+from entrove.sampling.config import BiasSettings, RelaxationSettings, SamplingConfig
+from entrove.sampling.exploration import explore, steps_in_all
+from entrove.structures import content_hash
+
+ARGON = LennardJonesModel(
+    sigma=3.4, epsilon=0.0104, cutoff=7.5, compute_stress=True, dtype=torch.float64
+)
+CONFIG = SamplingConfig(
+    thermalise_steps=4,
+    chunk_steps=4,
+    chunks=2,
+    snapshot_every=2,
+    biases=(
+        BiasSettings(entropy="information", mode="per_atom", kappas_eV=(0.05,)),
+        BiasSettings(entropy="local", kappas_eV=(0.01,)),
+        BiasSettings(entropy="none"),
+    ),
+)
+
+
+def explored(**changes):
+    arguments = {"temperatures_K": [20.0, 60.0], "pressures_GPa": [0.0, 1.0], "config": CONFIG}
+    model = from_torch_sim(ARGON, name="argon")
+    return explore([bulk("Ar", "fcc", a=5.3, cubic=True)], model, **arguments | changes)
+
+
+def test_every_walker_of_the_grid_gives_its_snapshots():
+    found = explored()
+    per_walker = CONFIG.chunks * CONFIG.chunk_steps // CONFIG.snapshot_every
+    states = {
+        (c.phase, c.pressure_GPa, c.temperature_K, c.entropy, c.kappa_eV is not None)
+        for c in found
+    }
+    assert len(found) == 2 * 2 * 3 * per_walker
+    assert {state[:4] for state in states} == {
+        ("Ar4-0", pressure, temperature, entropy)
+        for pressure in (0.0, 1.0)
+        for temperature in (20.0, 60.0)
+        for entropy in ("information", "local", "none")
+    }
+    # Relaxed at its pressure: denser cells at 1 GPa.
+    volumes = {c.pressure_GPa: c.atoms.get_volume() for c in found}
+    assert volumes[1.0] < 0.95 * volumes[0.0]
+
+
+def test_equal_seeds_give_equal_runs_and_other_seeds_others():
+    first, again, other = (
+        [content_hash(c.atoms) for c in explored(seed=seed)] for seed in (3, 3, 4)
+    )
+    assert first == again
+    assert set(first).isdisjoint(other)
+
+
+def test_what_is_admitted_and_what_is_labelled_changes_where_walkers_go_next():
+    def biased(found):
+        return [c.atoms.positions for c in found if c.entropy == "information" and c.step > 8]
+
+    everything = biased(explored())
+    nothing = biased(explored(admit=lambda snapshots: []))
+    labelled = bulk("Ar", "fcc", a=5.2, cubic=True)
+    known = biased(explored(admit=lambda snapshots: [], labelled=[labelled] * 50))
+    for one, other in ((everything, nothing), (nothing, known)):
+        assert max(np.abs(a - b).max() for a, b in zip(one, other, strict=True)) > 1e-9
+
+
+def test_progress_counts_the_steps_of_the_whole_run():
+    seen = []
+    explored(on_step=lambda done, total: seen.append((done, total)))
+    assert seen == [(step, steps_in_all(CONFIG)) for step in range(1, 13)]
+
+
+def test_seeds_that_cannot_be_relaxed_and_a_regime_that_is_empty_are_errors():
+    short = CONFIG.model_copy(update={"relaxation": RelaxationSettings(largest_steps=1)})
+    with pytest.raises(StructureError, match=r"none of 1 relaxations .* \(steps exhausted\)"):
+        explored(config=short, pressures_GPa=[1.0])
+    with pytest.raises(ConfigError, match="temperatures_K"):
+        explored(temperatures_K=[])
