@@ -1,8 +1,8 @@
-"""How many unphysical cells the guards hand on, 2000 K and 50 GPa, under the strongest biases.
+"""How many unphysical cells the guards let through, 2000 K and 50 GPa, under the strongest biases.
 
 Run: OMP_NUM_THREADS=1 python benchmarks/sampling/unphysical.py lennard_jones|sevennet
 `lennard_jones`: copper-like (epsilon 0.4093 eV, sigma 2.338 A), 64 walkers x 1000 steps.
-`sevennet`: silicon, SevenNet-0, fewer walkers and steps. What is handed on is checked by ASE's
+`sevennet`: silicon, SevenNet-0, fewer walkers and steps. What comes out is checked by ASE's
 neighbour list and by the model, once more and from outside.
 """
 
@@ -107,7 +107,7 @@ def report(name, model, config, state, taken, walkers, relaxed_volume) -> None:
             reasons[str(reason)] = reasons.get(str(reason), 0) + count
     write_result(
         f"unphysical_{name}",
-        "no unphysical cell is handed on at 2000 K and 50 GPa under the strongest biases",
+        "no unphysical cell is returned at 2000 K and 50 GPa under the strongest biases",
         {
             "unphysical_handed_on": int(unphysical),
             "handed_on": len(taken),

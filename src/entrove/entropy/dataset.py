@@ -99,7 +99,7 @@ class EntropyDataset:
     def from_config(
         cls, config: EntropyConfig, features: FeatureMap | None = None
     ) -> "EntropyDataset":
-        """Make an empty dataset; raises `SelectionError` for kinds that know no dataset."""
+        """Make an empty dataset; raises `SelectionError` for kinds without a dataset."""
         return cls(
             config.kind,
             config.mode,

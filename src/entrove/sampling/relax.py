@@ -69,9 +69,18 @@ def relax_at_pressure(
 ) -> list[Relaxation]:
     """Relax each structure, positions and cell, at its own pressure; results in the same order.
 
+    model
+        A torch-sim model with stress, of any precision; the relaxation is float64.
+    structures
+        Periodic in three dimensions.
+    pressures_GPa
+        One pressure for each structure, in GPa.
+    settings
+        Tolerances of force and stress, and the largest number of steps.
+
     FIRE (Bitzek et al., Phys. Rev. Lett. 97, 170201 (2006)) on positions and the logarithm of the
-    deformation. A structure leaves the batch when it converges or fails, so that the rest gets
-    faster.
+    deformation. A structure leaves the batch when it converges or fails, which makes the steps of
+    the others faster. A relaxation that does not converge is a value, see `RelaxationOutcome`.
 
     Raises `ConfigError` when the lists differ in length, `StructureError` when the structures
     cannot share a batch or have no volume, and `ModelError` when the model computes no stress.
@@ -92,13 +101,13 @@ def relax_at_pressure(
     waiting = list(range(len(structures)))
     finished: dict[int, Relaxation] = {}
     for step in range(settings.largest_steps + 1):
-        outcomes = _judge(state, start_volume[waiting], settings)
+        outcomes = _outcomes_of(state, start_volume[waiting], settings)
         last = step == settings.largest_steps
         done = [row for row, outcome in enumerate(outcomes) if outcome is not None or last]
         if done:
             for row, ended in zip(done, state.pop(done), strict=True):
                 outcome = outcomes[row] or RelaxationOutcome.STEPS_EXHAUSTED
-                finished[waiting[row]] = _conclude(
+                finished[waiting[row]] = _to_relaxation(
                     ended, outcome, step, pressures_GPa[waiting[row]]
                 )
             waiting = [index for row, index in enumerate(waiting) if row not in done]
@@ -141,7 +150,7 @@ def _deviation(
     return force, (state.stress + state.pressure).abs().amax(dim=(1, 2))
 
 
-def _judge(
+def _outcomes_of(
     state: CellFireState, start_volume: Float[Tensor, " systems"], settings: RelaxationSettings
 ) -> list[RelaxationOutcome | None]:
     force, stress = _deviation(state)
@@ -166,7 +175,7 @@ def _judge(
     return outcomes
 
 
-def _conclude(
+def _to_relaxation(
     ended: CellFireState, outcome: RelaxationOutcome, steps: int, pressure_GPa: float
 ) -> Relaxation:
     force, stress = _deviation(ended)

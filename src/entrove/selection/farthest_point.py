@@ -31,9 +31,14 @@ def select_farthest(
 ) -> Selection:
     """Pick `count` structures by farthest-point sampling.
 
-    `Selection.gains` are the distances at which the picks were made, in feature units. Without
-    `given` the first pick is the candidate farthest from the mean of the pool, and its distance is
-    the one to that mean. Equal structures are picked once.
+    pool, given
+        As for `entrove.select`; `given` are structures that the picks keep away from, too.
+    features
+        Feature map; Gaussian overlap fingerprints by default.
+
+    Returns a `Selection` whose `gains` are the distances at which the picks were made, in feature
+    units. Without `given` the first pick is the candidate farthest from the mean of the pool, and
+    its distance is the one to that mean. Equal structures are picked once.
 
     Raises `SelectionError` when `count` is not positive or above the number of candidates.
     """
@@ -51,11 +56,13 @@ def select_farthest(
     anchors = (
         _points(known, species, features.length) if known.size else points.mean(0, keepdim=True)
     )
-    open_ = torch.ones(candidates.size, dtype=torch.bool)
-    open_[[rejection.index for rejection in rejected]] = False
+    available = torch.ones(candidates.size, dtype=torch.bool)
+    available[[rejection.index for rejection in rejected]] = False
     start = torch.cdist(points, anchors).amin(1)
-    indices, distances = _walk(points, start, open_, count, start_counts=known.size > 0)
-    for index in integers(torch.nonzero(open_).squeeze(1)):
+    indices, distances = _pick_farthest(
+        points, start, available, count, start_counts=known.size > 0
+    )
+    for index in integers(torch.nonzero(available).squeeze(1)):
         rejected.append(
             Rejection(index, Filter.COUNT, "nearer to the picks than all that were picked")
         )
@@ -66,26 +73,26 @@ def select_farthest(
     )
 
 
-def _walk(
+def _pick_farthest(
     points: Float[Tensor, "candidates width"],
     distance: Float[Tensor, " candidates"],
-    open_: Bool[Tensor, " candidates"],
+    available: Bool[Tensor, " candidates"],
     count: int,
     *,
     start_counts: bool,
 ) -> tuple[list[int], list[float]]:
-    """Pick the farthest again and again, closing picks in `open_`.
+    """Pick the farthest candidate repeatedly; picks are cleared in `available`.
 
-    `start_counts` says whether what `distance` refers to at first is something to stay away from
-    (given structures), or only where to start from (the mean of the pool).
+    `start_counts` is whether the initial `distance` counts for later picks, too (it is to given
+    structures) or for the first pick only (it is to the mean of the pool).
     """
     indices: list[int] = []
     distances: list[float] = []
-    while len(indices) < count and bool(open_.any()):
-        farthest = int(torch.where(open_, distance, -1.0).argmax())
+    while len(indices) < count and bool(available.any()):
+        farthest = int(torch.where(available, distance, -1.0).argmax())
         indices.append(farthest)
         distances.append(float(distance[farthest]))
-        open_[farthest] = False
+        available[farthest] = False
         to_pick = row_norms(points - points[farthest])
         distance = (
             torch.minimum(distance, to_pick) if start_counts or len(indices) > 1 else to_pick
