@@ -1,8 +1,9 @@
 """Whole campaigns in seconds: real stages on four copper atoms, in this process.
 
-Labels are EMT's. Models are EMT with all energies scaled, so that errors are known and small when the scale
-is near one. Two parts are replaced, because starting their processes takes longer than their work: Parsl, by
-running each attempt here, and training, by a "tuned model" whose scale the test chooses for each round.
+Labels are computed with EMT. Models are EMT with all energies scaled, so that errors are known,
+and small when the scale is near one. Two parts are replaced, because starting their processes
+takes longer than their work: Parsl, by running each attempt in this process, and training, by a
+"tuned model" whose scale the test chooses for each round.
 """
 
 from collections.abc import Callable, Sequence
@@ -83,7 +84,10 @@ class Scaled(EMT):
 
 
 class Labels(EMT):
-    """The engine: EMT, which fails for the structures in `failing` and is off for those in `shifts_eV`."""
+    """The engine: EMT, except that it fails for some structures and shifts the energy of others.
+
+    `failing` has the content hashes of the former, `shifts_eV` those of the latter with the shift.
+    """
 
     failing: set[str] = set()  # noqa: RUF012  set by a test, for all instances
     shifts_eV: dict[str, float] = {}  # noqa: RUF012
@@ -100,11 +104,15 @@ class Labels(EMT):
 
 @dataclass
 class Bench:
-    """A campaign folder, what its engine was asked for, and what its training was given."""
+    """A campaign folder, with a record of what its engine and its training were given.
+
+    `computed` has the content hashes of all attempts of the engine, `trained_on` the number of
+    labels of each training.
+    """
 
     folder: Path
     scales: dict[int, float] = field(default_factory=dict)
-    paid: list[str] = field(default_factory=list)
+    computed: list[str] = field(default_factory=list)
     trained_on: list[int] = field(default_factory=list)
     on_train: Callable[[int], None] = lambda labels: None
     on_attempt: Callable[[str], None] = lambda structure_hash: None
@@ -132,23 +140,23 @@ class Bench:
         return {(record.round, record.stage) for record in Ledger(self.files.ledger).records()}
 
     def verdict(self) -> str:
-        [end] = Ledger(self.files.ledger).each(Finished).values()
-        return end.summary
+        [finished] = Ledger(self.files.ledger).each(Finished).values()
+        return finished.summary
 
     def dataset(self) -> list[str]:
         return [content_hash(atoms) for atoms in read_structures(self.files.dataset)]
 
-    # What stands in for Parsl and for training.
+    # The replacements of Parsl and of training.
 
     def submit(self, attempt: Attempt) -> "Future[AttemptResult]":
         name = Path(attempt.folder).parent.name
         self.on_attempt(name)
-        self.paid.append(name)
+        self.computed.append(name)
         attempt.write()
-        end = run_engine(engine_from_json(attempt.engine), "1", attempt)
-        end.write(attempt.folder)
+        result = run_engine(engine_from_json(attempt.engine), "1", attempt)
+        result.write(attempt.folder)
         future: Future[AttemptResult] = Future()
-        future.set_result(end)
+        future.set_result(result)
         return future
 
     def train_committee(
@@ -159,7 +167,7 @@ class Bench:
         config: TrainingConfig,
         **_: Any,
     ) -> tuple[TrainedModel, ...]:
-        own = folder / "member-0"
+        member = folder / "member-0"
         job = Job(
             base=base,
             base_hash="0",
@@ -167,14 +175,14 @@ class Bench:
             labels_hash=training_set_hash(structures),
             config=config,
         )
-        prepare_folder(own, job)
+        prepare_folder(member, job)
         self.on_train(len(structures))
-        if not (own / "result.json").exists():
+        if not (member / "result.json").exists():
             self.trained_on.append(len(structures))
-            write_structures(own / "labels.xyz", structures)
-            round_ = int(folder.parent.name.rpartition("-")[2])
-            scale = self.scales.get(round_, 1 - 0.1 / len(structures))
-            (own / "model.pth").write_text(str(scale))
+            write_structures(member / "labels.xyz", structures)
+            round_index = int(folder.parent.name.rpartition("-")[2])
+            scale = self.scales.get(round_index, 1 - 0.1 / len(structures))
+            (member / "model.pth").write_text(str(scale))
             result = {
                 "epochs_run": 1,
                 "best_epoch": 1,
@@ -183,13 +191,13 @@ class Bench:
                 "seconds": 0.0,
             }
             write_json(
-                own / "result.json",
+                member / "result.json",
                 Result.model_validate(result | {"reference_shifts_eV": {"Cu": 0.0}}),
             )
-        return (read_trained(own),)
+        return (read_trained(member),)
 
 
-class _Here:
+class _InProcessExecutor:
     """Runs attempts in this process."""
 
     capacity = 1
@@ -206,10 +214,10 @@ class _Here:
 
 
 def make_bench(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    """A fresh campaign folder whose labels and trainings run here."""
+    """A new campaign folder whose labels and trainings run in this process."""
     folder.mkdir(exist_ok=True)
     bench = Bench(folder)
-    monkeypatch.setattr(labeller, "AttemptExecutor", lambda *_: _Here(bench))
+    monkeypatch.setattr(labeller, "AttemptExecutor", lambda *_: _InProcessExecutor(bench))
     monkeypatch.setattr("entrove.campaign.stages.train.train_committee", bench.train_committee)
     monkeypatch.setattr(
         "entrove.campaign.stages.models.load",

@@ -1,8 +1,8 @@
-"""Every test run checks the shapes and types that the annotations promise."""
+"""Every test run checks the shapes and types of the annotations."""
 
 import os
 
-# Two labels, two walkers, two tests: threads of linear algebra would only get into each other's way.
+# The matrices of the tests are small: more threads of linear algebra would only compete for cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from jaxtyping import install_import_hook

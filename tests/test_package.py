@@ -5,7 +5,10 @@ import entrove
 
 
 def test_import_loads_no_heavy_package():
-    code = "import sys, entrove; print([m for m in ('torch', 'matplotlib', 'ase', 'parsl') if m in sys.modules])"
+    code = (
+        "import sys, entrove; "
+        "print([m for m in ('torch', 'matplotlib', 'ase', 'parsl') if m in sys.modules])"
+    )
     output = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )

@@ -1,4 +1,4 @@
-"""What a login node of a cluster has: sbatch and files, and neither the modules nor the programs of its nodes."""
+"""Checks on the login node of a cluster: it has sbatch and files, but not the nodes' programs."""
 
 import shutil
 from pathlib import Path
@@ -56,7 +56,7 @@ def test_what_would_fail_at_the_first_label_fails_at_once(
         read_campaign(login_node)
 
 
-def test_a_cluster_without_slurm_is_said_before_anything_runs(
+def test_a_missing_slurm_is_reported_before_anything_runs(
     login_node: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("PATH", "")

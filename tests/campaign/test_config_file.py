@@ -219,8 +219,8 @@ MISSING_HERE = {
         GOOD + "model: {name: chgnet}\n",
         "c.yaml:11: model.name: ",
         "chgnet cannot be tuned: Entrove does not drive CHGNet's own training; only SevenNet "
-        "models, and NequIP or Allegro packages and checkpoints can; name the model that is tuned here, "
-        "and give chgnet as model.explore_with",
+        "models, and NequIP or Allegro packages and checkpoints can; name the model that is tuned "
+        "here, and give chgnet as model.explore_with",
     ),
     "a compiled file cannot be tuned": (
         GOOD + "model: {name: allegro-oam-l}\ntraining: {framework: nequip}\n",

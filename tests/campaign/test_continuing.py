@@ -1,4 +1,4 @@
-"""A campaign that is stopped, continued, given more or other labels: what was computed is used, and only once."""
+"""A campaign that is stopped, continued, or given more labels uses each computed label once."""
 
 import shutil
 import sqlite3
@@ -44,19 +44,19 @@ def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
 
 
 def stop_when(reached):
-    """A callback that presses Ctrl-C once, when `reached(value)`."""
-    pressed = []
+    """A callback that raises KeyboardInterrupt once, when `reached(value)`."""
+    stopped = []
 
-    def press(value) -> None:
-        if not pressed and reached(value):
-            pressed.append(value)
+    def stop(value) -> None:
+        if not stopped and reached(value):
+            stopped.append(value)
             raise KeyboardInterrupt
 
-    return press
+    return stop
 
 
 class Watch(Silence):
-    """Remembers what a listener is told, and hands the progress on."""
+    """Records which stages were resumed, and passes the progress to a callback."""
 
     def __init__(self, on_progress) -> None:
         self.events: list[tuple] = []
@@ -76,10 +76,10 @@ class Watch(Silence):
 
 
 def misbehave_at(bench: Bench, numbers: dict[int, str]) -> None:
-    """Let the attempts with these numbers fail, or be off by 1 eV/atom."""
+    """Let the attempts with these numbers fail, or shift their energy by 1 eV/atom."""
 
     def on_attempt(structure_hash: str) -> None:
-        match numbers.get(len(bench.paid)):
+        match numbers.get(len(bench.computed)):
             case "fail":
                 Labels.failing.add(structure_hash)
             case "off":
@@ -94,11 +94,11 @@ def release(bench: Bench) -> int:
         return len(release_quarantined(bench.files.label_work, cache))
 
 
-def paid_once(bench: Bench) -> bool:
-    return len(set(bench.paid)) == len(bench.paid)
+def computed_once(bench: Bench) -> bool:
+    return len(set(bench.computed)) == len(bench.computed)
 
 
-# Killed and resumed equals uninterrupted, also at the end of a budget.
+# A campaign that is killed and resumed equals one that was not, also when its budget is spent.
 
 
 @pytest.mark.parametrize("when", ["labelling", "training"])
@@ -118,10 +118,10 @@ def test_a_budget_that_was_spent_when_it_was_stopped_is_used(finished: Bench, wh
         in finished.verdict()
     )
     assert len(finished.dataset()) == 2 * COUNT
-    assert paid_once(finished)
+    assert computed_once(finished)
 
 
-def test_exploring_that_was_stopped_goes_on_after_its_last_chunk(tmp_path, monkeypatch):
+def test_an_exploration_that_was_stopped_continues_after_its_last_chunk(tmp_path, monkeypatch):
     chunks = {"sampling": SETTINGS["sampling"] | {"chunks": 2}, "stopping": {"rounds": 1}}
     whole = make_bench(tmp_path / "whole", monkeypatch)
     whole.run(**chunks)
@@ -132,11 +132,14 @@ def test_exploring_that_was_stopped_goes_on_after_its_last_chunk(tmp_path, monke
     stopped.run(listener, **chunks)
     assert ("explore", "resumed", 8) in listener.events
     for name in ("round-01/candidates.xyz", "dataset.xyz"):
-        ours, theirs = (read_structures(one.files.folder / name) for one in (whole, stopped))
-        assert [content_hash(atoms) for atoms in ours] == [content_hash(atoms) for atoms in theirs]
+        expected, resumed = (
+            [content_hash(atoms) for atoms in read_structures(bench.files.folder / name)]
+            for bench in (whole, stopped)
+        )
+        assert resumed == expected
 
 
-# A finished campaign goes on when stopping allows it.
+# A finished campaign continues when the stopping conditions allow it.
 
 
 def test_more_labels_continue_a_campaign_whose_budget_was_spent(fresh: Bench):
@@ -174,7 +177,7 @@ def test_a_campaign_that_learnt_too_little_continues_with_a_lower_threshold(fini
     assert read_bundle(finished.files.bundle).training_labels == 2 * COUNT
 
 
-def test_a_stricter_end_does_not_waste_labels_that_are_paid(finished: Bench):
+def test_stricter_stopping_conditions_do_not_waste_labels_that_are_computed(finished: Bench):
     finished.on_train = stop_when(lambda _: True)
     with pytest.raises(KeyboardInterrupt):
         finished.run(stopping={"rounds": 3})
@@ -190,7 +193,8 @@ def test_a_later_model_that_is_worse_does_not_replace_a_better_one(fresh: Bench)
     fresh.scales = {1: 0.99, 2: 0.9}  # the untuned one: 0.8
     fresh.run(stopping={"rounds": 2})
     assert fresh.verdict() == (
-        "all 2 rounds are done; the model is that of round 1, better on the validation set than that of round 2"
+        "all 2 rounds are done; the model is that of round 1, better on the validation set than "
+        "that of round 2"
     )
     assert read_bundle(fresh.files.bundle).training_labels == COUNT
     summaries = {
@@ -212,9 +216,9 @@ def test_released_labels_are_tried_at_the_next_run_of_a_finished_campaign(fresh:
         COUNT - 1,
     )
     fresh.run(stopping={"rounds": 1})
-    assert fresh.trained_on == [COUNT - 1]  # what is in quarantine is left alone
+    assert fresh.trained_on == [COUNT - 1]  # quarantined labels are not tried again
 
-    before = list(fresh.paid)
+    before = list(fresh.computed)
     assert release(fresh) == 2
     fresh.on_train = stop_when(lambda labels: labels == COUNT)
     with pytest.raises(KeyboardInterrupt):
@@ -225,7 +229,7 @@ def test_released_labels_are_tried_at_the_next_run_of_a_finished_campaign(fresh:
         COUNT,
     )
     assert fresh.trained_on == [COUNT - 1, COUNT]
-    assert sorted(fresh.paid[len(before) :]) == sorted([before[0], before[VALIDATION]])
+    assert sorted(fresh.computed[len(before) :]) == sorted([before[0], before[VALIDATION]])
     assert read_bundle(fresh.files.bundle).training_labels == COUNT
     results = read_results(fresh.files.folder)
     assert {
@@ -238,42 +242,42 @@ def test_released_labels_go_into_the_next_round_where_there_is_one(fresh: Bench)
     misbehave_at(fresh, {VALIDATION: "fail"})
     fresh.run(stopping={"rounds": 1})
     release(fresh)
-    # Labelled, but not entered: the release is not forgotten.
-    fresh.on_attempt = stop_when(lambda _: len(fresh.paid) == VALIDATION + 2 * COUNT)
+    # Stopped when all is labelled but not entered in the ledger: the release is not forgotten.
+    fresh.on_attempt = stop_when(lambda _: len(fresh.computed) == VALIDATION + 2 * COUNT)
     with pytest.raises(KeyboardInterrupt):
         fresh.run(stopping={"rounds": 2})
     fresh.run(stopping={"rounds": 2})
     assert fresh.trained_on == [COUNT - 1, 2 * COUNT]
     assert len(set(fresh.dataset())) == 2 * COUNT
-    assert paid_once(fresh) is False  # the released one was paid for twice,
-    assert len(fresh.paid) == VALIDATION + 2 * COUNT + 1  # and nothing else
+    assert computed_once(fresh) is False  # the released label was computed twice,
+    assert len(fresh.computed) == VALIDATION + 2 * COUNT + 1  # and no other
 
 
-def test_another_cache_in_the_middle_neither_pays_nor_learns_twice(finished: Bench, tmp_path):
+def test_with_another_cache_no_label_is_computed_or_learnt_twice(finished: Bench, tmp_path):
     with LabelCache(finished.files.label_cache) as cache:
         known = {state.structure_hash for state in cache.states()}
     other = {"cache": str(tmp_path / "other.sqlite"), "keep_folders": "failed"}
     finished.run(stopping={"rounds": 2}, labelling=other)
-    # The folders of good labels are gone where they are not wanted.
+    # The new settings keep the folders of failed labels only.
     folders = {path.parent.name for path in finished.files.label_work.glob("*/*/attempt-1")}
     assert folders == known
     dataset = finished.dataset()
     assert len(dataset) == len(set(dataset)) == 2 * COUNT
-    assert known.isdisjoint(finished.paid)
+    assert known.isdisjoint(finished.computed)
     with LabelCache(tmp_path / "other.sqlite") as cache:
-        assert {state.structure_hash for state in cache.states()} == known | set(finished.paid)
+        assert {state.structure_hash for state in cache.states()} == known | set(finished.computed)
 
 
-def test_labels_of_another_campaign_are_found_and_not_paid(tmp_path, monkeypatch):
+def test_labels_of_another_campaign_are_found_and_not_computed_again(tmp_path, monkeypatch):
     shared = {"labelling": {"cache": str(tmp_path / "shared.sqlite")}, "stopping": {"rounds": 1}}
     first = make_bench(tmp_path / "first", monkeypatch)
     first.run(**shared)
-    with sqlite3.connect(tmp_path / "shared.sqlite") as connection:  # it was long ago
+    with sqlite3.connect(tmp_path / "shared.sqlite") as connection:  # make the labels older
         connection.execute("UPDATE labels SET started_utc = '2020-01-01T00:00:00+00:00'")
     connection.close()
     second = make_bench(tmp_path / "second", monkeypatch)
     second.run(**shared)
-    assert (len(first.paid), second.paid) == (VALIDATION + COUNT, [])
+    assert (len(first.computed), second.computed) == (VALIDATION + COUNT, [])
     assert second.dataset() == first.dataset()
     assert {row.from_cache for row in read_results(second.files.folder).labels} == {True}
     rows = label_costs(read_results(second.files.folder).labels)
@@ -284,34 +288,34 @@ def test_labels_of_another_campaign_are_found_and_not_paid(tmp_path, monkeypatch
 
 
 @pytest.mark.parametrize(("min_labels", "kept"), [(VALIDATION + COUNT, COUNT - 1), (100, COUNT)])
-def test_outliers_are_judged_by_the_configured_limits(fresh: Bench, min_labels, kept):
+def test_outliers_are_rejected_by_the_configured_limits(fresh: Bench, min_labels, kept):
     misbehave_at(fresh, {VALIDATION: "off"})
     fresh.run(stopping={"rounds": 1}, labelling={"outliers": {"min_labels": min_labels}})
     assert len(fresh.dataset()) == kept
     [row] = [
         row
         for row in read_results(fresh.files.folder).labels
-        if row.structure_hash == fresh.paid[VALIDATION]
+        if row.structure_hash == fresh.computed[VALIDATION]
     ]
     assert row.outcome == ("converged" if kept == COUNT else "rejected")
 
 
-def test_labels_that_were_too_few_to_be_judged_are_judged_later(fresh: Bench):
+def test_labels_that_were_too_few_for_the_outlier_test_are_tested_later(fresh: Bench):
     misbehave_at(fresh, {0: "off", VALIDATION: "off"})
     limits = {"outliers": {"min_labels": VALIDATION + 2 * COUNT}}
     fresh.run(stopping={"rounds": 1}, labelling=limits)
     assert len(fresh.dataset()) == COUNT
     fresh.run(stopping={"rounds": 2}, labelling=limits)
-    wrong = fresh.paid[VALIDATION]
+    wrong = fresh.computed[VALIDATION]
     assert wrong not in fresh.dataset()
     assert fresh.trained_on == [COUNT, 2 * COUNT - 1]
-    # The validation set stays as it is, so that errors can be compared; what is wrong with it is said.
+    # The validation set stays as it is, so that errors can be compared; the summary warns of it.
     assert len(read_structures(fresh.files.validation)) == VALIDATION
     labelled = Ledger(fresh.files.ledger).find(2, Labelled)
     assert labelled is not None
     summary = labelled.summary
     assert f"of earlier rounds withdrawn: {wrong[:10]} (the energy is +1 eV/atom away" in summary
-    assert f"warning: doubtful in the validation set: {fresh.paid[0][:10]} (" in summary
+    assert f"warning: doubtful in the validation set: {fresh.computed[0][:10]} (" in summary
     outcomes = {row.structure_hash: row.outcome for row in read_results(fresh.files.folder).labels}
     assert outcomes[wrong] == "rejected"
     assert content_hash(read_structures(fresh.files.validation)[0]) in outcomes

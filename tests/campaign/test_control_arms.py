@@ -1,4 +1,4 @@
-"""Control arms through the configuration: the same candidates, labels picked without looking at gains."""
+"""Control arms by configuration: the same candidates, picked without regard to their gains."""
 
 from pathlib import Path
 
@@ -56,10 +56,10 @@ def campaign(folder: Path, method: str) -> CampaignRun:
 
 
 def picked(folder: Path, method: str) -> set[bytes]:
-    made = campaign(folder, method)
-    assert select(made, 1).picked == 6
-    chosen = read_candidates(made.files.round(1).selected)
-    return {one.atoms.positions.tobytes() for one in chosen}
+    run = campaign(folder, method)
+    assert select(run, 1).picked == 6
+    chosen = read_candidates(run.files.round(1).selected)
+    return {candidate.atoms.positions.tobytes() for candidate in chosen}
 
 
 def test_every_method_picks_as_many_labels_and_gain_adds_most(tmp_path: Path):
@@ -78,22 +78,22 @@ def test_random_is_seeded_and_differs_from_gain(tmp_path: Path):
     assert picked(tmp_path / "gain", "gain") != first
 
 
-def test_farthest_point_is_the_librarys(tmp_path: Path):
-    made = campaign(tmp_path, "farthest_point")
-    select(made, 1)
-    chosen = read_candidates(made.files.round(1).selected)
+def test_farthest_point_picks_what_select_farthest_picks(tmp_path: Path):
+    run = campaign(tmp_path, "farthest_point")
+    select(run, 1)
+    chosen = read_candidates(run.files.round(1).selected)
     pool = [
-        *read_candidates(made.files.round(1).candidates),
-        *read_candidates(made.files.round(0).anchors),
+        *read_candidates(run.files.round(1).candidates),
+        *read_candidates(run.files.round(0).anchors),
     ]
-    atoms = [one.atoms for one in pool]
-    expected = select_farthest(atoms, 6, features=shared_dataset(made.campaign).features)
-    assert {one.atoms.positions.tobytes() for one in chosen} == {
+    atoms = [candidate.atoms for candidate in pool]
+    expected = select_farthest(atoms, 6, features=shared_dataset(run.campaign).features)
+    assert {candidate.atoms.positions.tobytes() for candidate in chosen} == {
         atoms[index].positions.tobytes() for index in expected.indices
     }
 
 
-def test_a_control_arm_refuses_what_it_would_ignore():
+def test_a_control_arm_refuses_settings_that_it_would_ignore():
     with pytest.raises(
         ValidationError, match=r"method 'random' is a control arm .* remove quotas, rank_by"
     ):

@@ -1,4 +1,4 @@
-"""A key of the configuration that nothing reads is a promise that nobody keeps."""
+"""Every key of the configuration is read by some code: none is without effect."""
 
 import ast
 from collections.abc import Iterator
@@ -14,11 +14,11 @@ from entrove.campaign.configuration.config_file import nested_models
 SOURCES = Path(entrove.__file__).parent
 VALIDATORS = ("field_validator", "model_validator")
 COUNTED = {"dataset_hashes", "potential_hashes"}
-"""Read as a whole only: `Engine.theory` counts every setting that is not the road to convergence."""
+"""Read as a whole: `Engine.theory` has every setting except those of the path to convergence."""
 
 
 def keys_of(model: type[BaseModel], path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    """Every key, sections included: a leaf is only read where its section is."""
+    """Every key, including sections: a key can only be read if its section is."""
     for name, field in model.model_fields.items():
         yield (*path, name)
         for member in dict.fromkeys(nested_models(field.annotation)):
@@ -26,7 +26,7 @@ def keys_of(model: type[BaseModel], path: tuple[str, ...] = ()) -> Iterator[tupl
 
 
 def names_read() -> set[str]:
-    """Attributes that any code reads, and keys of models that it names as text; checks of values do not count."""
+    """The names of all attributes that code reads, except in validators of the configuration."""
     found: set[str] = set()
     for source in SOURCES.rglob("*.py"):
         tree = ast.parse(source.read_text())
@@ -34,7 +34,7 @@ def names_read() -> set[str]:
             inner
             for node in ast.walk(tree)
             if isinstance(node, ast.FunctionDef)
-            and any(is_validator(one) for one in node.decorator_list)
+            and any(is_validator(decorator) for decorator in node.decorator_list)
             for inner in ast.walk(node)
         }
         found |= {

@@ -73,11 +73,11 @@ def test_cells_are_those_of_the_exploring_model(folder):
     (cell,) = read_structures(folder / "round-00" / "relaxed.xyz")
     cell.calc = EMT()
     stress = cell.get_stress() * EV_PER_A3_IN_GPA
-    # The tolerance of the relaxation is 0.1 GPa; SevenNet-0's cell would be off by more than 1 GPa.
+    # The tolerance of the relaxation is 0.1 GPa. With SevenNet-0 the error would exceed 1 GPa.
     np.testing.assert_allclose(stress, [-5, -5, -5, 0, 0, 0], atol=0.1)
 
 
-def test_it_is_said_to_be_serial(folder):
+def test_the_summary_says_that_it_is_serial(folder):
     verified = Ledger(folder / "ledger.sqlite").find(0, Verified)
     assert verified is not None
     assert "7net-0: batches agree with its ASE calculator" in verified.summary
@@ -85,7 +85,7 @@ def test_it_is_said_to_be_serial(folder):
     assert read_results(folder).foundation_model == "7net-0, explored with ase.calculators.emt:EMT"
 
 
-def test_the_dataset_takes_in_what_the_configuration_says_and_places_are_reported(folder):
+def test_as_many_snapshots_are_admitted_as_configured_and_places_are_reported(folder):
     snapshots = read_structures(folder / "round-01" / "walker_snapshots.xyz")
     admitted = [bool(atoms.info["entrove_admitted"]) for atoms in snapshots]
     assert len(snapshots) == 2 * 4
@@ -98,7 +98,7 @@ def test_the_dataset_takes_in_what_the_configuration_says_and_places_are_reporte
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stays", [True, False], ids=["given", "tuned"])
-def test_who_explores_the_second_round(tmp_path, stays):
+def test_which_model_explores_the_second_round(tmp_path, stays):
     path = write_campaign(tmp_path)
     if not stays:
         path.write_text(path.read_text().replace('explore_with: "ase.calculators.emt:EMT", ', ""))
@@ -109,7 +109,8 @@ def test_who_explores_the_second_round(tmp_path, stays):
     assert validated.accepted is True
     second_round = [record.stage for record in ledger.records() if record.round == 2]
     before_exploring = second_round[: 1 if stays else 3]
-    # A given explorer stays, although round 1 made a better model; a tuned one is verified and gets its cells.
+    # A given explorer stays, although round 1 made a better model. A tuned one is verified, and
+    # the phases are relaxed with it.
     assert before_exploring == (
         [Stage.EXPLORE] if stays else [Stage.VERIFY, Stage.RELAX, Stage.EXPLORE]
     )

@@ -60,7 +60,7 @@ EXAMPLES = [
 def test_what_a_stage_found_comes_back_as_the_same_type_with_the_same_values(tmp_path, outcome):
     Ledger(tmp_path / "ledger.sqlite").enter(1, outcome, 1.0)
     found = Ledger(tmp_path / "ledger.sqlite").find(1, type(outcome))
-    # repr: not-a-number, which a stress that is not known is, equals nothing, not even itself.
+    # By repr, because a stress error that is not known is NaN, which is not equal to itself.
     assert repr(found) == repr(outcome)
 
 

@@ -1,4 +1,4 @@
-"""A campaign that release 0.1 started is continued and reported, and ends as it would have there."""
+"""A campaign of release 0.1 is reported and continued, and ends as with that release."""
 
 import json
 import tarfile
@@ -42,7 +42,7 @@ def test_it_is_read_and_reported_as_it_is(stopped: Bench):
         [stage.round, stage.stage, stage.summary]
         for stage in results.stages
         if stage.round < 2 and stage.stage != Stage.VERIFY
-    ] == [entry for entry in first_round if entry[1] != "verify"]  # which names a file's full path
+    ] == [entry for entry in first_round if entry[1] != "verify"]  # contains the path of a file
     outcomes = [label.outcome for label in results.labels]
     assert outcomes == ["converged"] * 6 + ["crashed"]
     assert [row.restarts for row in results.walkers] == [0, 0]
@@ -61,10 +61,11 @@ def test_it_is_continued_and_ends_as_if_it_had_never_been_stopped(stopped: Bench
         for atoms in read_structures(stopped.files.dataset)
     ] == EXPECTED["dataset"]
     assert stopped.trained_on == [len(EXPECTED["dataset"])]  # round 1 is not trained again
-    assert set(stopped.paid).isdisjoint(EXPECTED["selected"]["1"])  # nor labelled again
+    assert set(stopped.computed).isdisjoint(EXPECTED["selected"]["1"])  # nor labelled again
     ledger = Ledger(stopped.files.ledger)
     assert list(ledger.each(Finished)) == [2]
     found = {(record.round, record.stage.value): record.summary for record in ledger.records()}
     for round_index, stage, summary in EXPECTED["summaries"]:
-        if stage not in ("verify", "validate"):  # a path; "centred" is new before "energy"
+        # "verify" contains the path of a file; "validate" now says "centred" before "energy".
+        if stage not in ("verify", "validate"):
             assert found[round_index, stage] == summary

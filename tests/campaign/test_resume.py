@@ -1,4 +1,4 @@
-"""A campaign that is killed again and again ends as one that never was."""
+"""A campaign that is killed several times ends like one that was never interrupted."""
 
 import os
 import signal
@@ -56,7 +56,7 @@ def finished_stages(folder: Path) -> set[tuple[int, str]]:
     connection = sqlite3.connect(path, timeout=30)
     try:
         return set(connection.execute("SELECT round, stage FROM stages").fetchall())
-    except sqlite3.OperationalError:  # the table is not there yet
+    except sqlite3.OperationalError:  # the table does not exist yet
         return set()
     finally:
         connection.close()
@@ -80,7 +80,10 @@ def kill_after(folder: Path, reached) -> None:
 
 
 def interrupt_after(folder: Path, reached) -> None:
-    """Start, and press Ctrl-C, as a terminal does for the whole group, as soon as `reached(folder)` holds."""
+    """Start, and interrupt as soon as `reached(folder)` holds.
+
+    Ctrl-C in a terminal sends the signal to the whole process group.
+    """
     process = start_until(folder, reached)
     os.killpg(process.pid, signal.SIGINT)
     assert process.wait(timeout=100) == 130
@@ -126,21 +129,21 @@ def test_killed_and_resumed_equals_uninterrupted(tmp_path, rounds):
         f"round-{rounds:02d}/candidates.xyz",
         f"round-{rounds:02d}/validation_predictions.xyz",
     ):
-        ours = read_structures(whole / "campaign" / name)
-        theirs = read_structures(killed / "campaign" / name)
-        assert [content_hash(atoms) for atoms in ours] == [
-            content_hash(atoms) for atoms in theirs
+        expected = read_structures(whole / "campaign" / name)
+        resumed = read_structures(killed / "campaign" / name)
+        assert [content_hash(atoms) for atoms in expected] == [
+            content_hash(atoms) for atoms in resumed
         ], name
-        for one, other in zip(ours, theirs, strict=True):
-            if one.calc is not None:
-                assert one.get_potential_energy() == other.get_potential_energy()
-                np.testing.assert_array_equal(one.get_forces(), other.get_forces())
-            provenance = {key for key in one.info if key != "entrove_engine_seconds"}
-            assert {key: one.info[key] for key in provenance} == {
-                key: other.info[key] for key in provenance
+        for ours, theirs in zip(expected, resumed, strict=True):
+            if ours.calc is not None:
+                assert ours.get_potential_energy() == theirs.get_potential_energy()
+                np.testing.assert_array_equal(ours.get_forces(), theirs.get_forces())
+            provenance = {key for key in ours.info if key != "entrove_engine_seconds"}
+            assert {key: ours.info[key] for key in provenance} == {
+                key: theirs.info[key] for key in provenance
             }
 
-    # No label was bought twice: every structure has one attempt folder.
+    # No label was computed twice: every structure has one attempt folder.
     attempts = sorted(
         path.parent.name for path in (killed / "campaign/labels").glob("*/*/attempt-*")
     )

@@ -28,7 +28,7 @@ def test_a_campaign_keeps_its_settings(tmp_path):
     assert yaml.safe_load((tmp_path / "config.yaml").read_text())["random_seed"] == 1
 
 
-def test_a_key_that_a_later_version_added_is_no_other_configuration(tmp_path):
+def test_keys_that_a_later_version_added_have_their_defaults(tmp_path):
     path = tmp_path / "config.yaml"
     settle_config(path, config())
     stored = yaml.safe_load(path.read_text())

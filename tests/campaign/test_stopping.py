@@ -15,7 +15,7 @@ def test_rounds_end_a_campaign():
     assert stop_after_validation(stopping, 2, 50.0) == "all 2 rounds are done"
 
 
-def test_an_error_that_is_small_enough_ends_it_earlier():
+def test_a_force_error_that_is_small_enough_ends_it_earlier():
     stopping = StoppingConfig(rounds=9, force_mae_meV_per_A=30.0)
     assert stop_after_validation(stopping, 1, 30.1) is None
     assert "below force_mae_meV_per_A=30" in str(stop_after_validation(stopping, 1, 30.0))

@@ -1,4 +1,4 @@
-"""From its second round on a campaign explores with the tuned model: verified, and in cells of its own."""
+"""From the second round a campaign explores with the tuned model: verified, in its own cells."""
 
 import shutil
 from pathlib import Path
@@ -28,7 +28,7 @@ from entrove.units import EV_PER_A3_IN_GPA
 
 PRESSURE_GPa = 5.0
 STARTED_AT_A = 5.2
-"""Lattice constant of silicon to another model; SevenNet-0's at 5 GPa is 5.38 A."""
+"""Lattice constant of silicon as if from another model; that of SevenNet-0 at 5 GPa is 5.38 A."""
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +129,7 @@ def test_a_tuned_model_with_wrong_batches_stops_the_round_or_explores_one_by_one
     outcome = verify_tuned(run, 2)
     assert outcome.summary.endswith("continuing with its ASE calculator, one structure at a time")
     assert not run.models.exploring(2).batched
-    # A later process, which has the ledger alone, knows it too.
+    # A later process, which only has the ledger, falls back as well.
     ledger = Ledger(run.files.ledger)
     ledger.enter(2, outcome, 1.0)
     assert not CampaignModels(run.campaign, ledger).exploring(2).batched

@@ -1,4 +1,4 @@
-"""What becomes of a walker reaches the ledger and the report."""
+"""The end of a walker is recorded in the ledger and shown in the report."""
 
 import torch
 from ase.build import bulk
@@ -12,7 +12,7 @@ from entrove.sampling.pools.entropy_md import advance, begin
 from entrove.sampling.walkers.grid import Start, plan_walkers
 
 
-def test_a_walker_that_was_ended_is_said_to_have_ended_and_when():
+def test_a_walker_that_was_ended_is_reported_with_its_last_step():
     model = LennardJonesModel(
         sigma=3.4, epsilon=0.01, cutoff=7.5, compute_stress=True, dtype=torch.float64
     )

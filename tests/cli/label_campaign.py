@@ -1,4 +1,4 @@
-"""A campaign folder with labels, written as a campaign leaves it, without its model and MD."""
+"""A campaign folder with labels, as a campaign writes it, but without models and MD."""
 
 from pathlib import Path
 

@@ -39,11 +39,11 @@ def entrove(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
 
     def command(*arguments: str | Path) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["entrove", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
+        with pytest.raises(SystemExit) as exit_:
             main.run()
         output = capsys.readouterr()
-        assert isinstance(end.value.code, int)
-        return end.value.code, output.out, output.err
+        assert isinstance(exit_.value.code, int)
+        return exit_.value.code, output.out, output.err
 
     return command
 
@@ -58,7 +58,7 @@ def one_round(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture
 def campaign(tmp_path: Path) -> Path:
-    """A configuration that can run here."""
+    """A configuration that can run on this machine."""
     bulk("Cu", cubic=True).write(tmp_path / "fcc.xyz")
     (tmp_path / "copper.yaml").write_text(COPPER)
     return tmp_path / "copper.yaml"
@@ -80,7 +80,8 @@ def test_status_needs_neither_torch_nor_anything_outside_the_folder(
     (folder / "config.yaml").write_text(yaml.safe_dump(stored))
     code = (
         "import sys; from entrove.cli.main import app; app(sys.argv[1:], standalone_mode=False); "
-        "print([name for name in ('torch', 'torch_sim', 'plotly', 'sevenn') if name in sys.modules])"
+        "names = ('torch', 'torch_sim', 'plotly', 'sevenn'); "
+        "print([name for name in names if name in sys.modules])"
     )
     command = [sys.executable, "-c", code, "status", str(folder)]
     result = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
@@ -104,14 +105,14 @@ def test_report_and_labels_of_a_finished_campaign(
     assert "7 labels, 0 in quarantine" in output
 
 
-def test_no_campaign_is_said_in_one_line(tmp_path: Path, entrove: Command):
+def test_a_folder_without_a_campaign_is_reported_in_one_line(tmp_path: Path, entrove: Command):
     for command in ("status", "report", "labels"):
         code, _, errors = entrove(command, tmp_path)
         assert code == 1
         assert "holds no campaign" in errors
 
 
-def test_plan_counts_what_a_campaign_would_buy(campaign: Path, entrove: Command):
+def test_plan_counts_the_labels_of_a_campaign(campaign: Path, entrove: Command):
     plan = make_plan(check_campaign(campaign))
     assert [(row.what, row.labels) for row in plan.rows] == [
         ("validation", 5),
@@ -163,10 +164,10 @@ def test_what_the_check_finds_ends_with_exit_code_2_and_writes_nothing(
 def test_ctrl_c_says_that_the_same_command_continues(
     one_round: Path, entrove: Command, monkeypatch: pytest.MonkeyPatch
 ):
-    def press(folder: Path) -> None:
+    def interrupt(folder: Path) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("entrove.campaign.results.read.read_results", press)
+    monkeypatch.setattr("entrove.campaign.results.read.read_results", interrupt)
     code, _, errors = entrove("status", one_round)
     assert code == 130
     assert (

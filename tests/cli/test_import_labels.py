@@ -37,7 +37,7 @@ def config(tmp_path: Path) -> Path:
     return tmp_path / "campaign.yaml"
 
 
-def test_imported_labels_are_never_paid_for_again(tmp_path: Path, config: Path):
+def test_imported_labels_are_not_computed_again(tmp_path: Path, config: Path):
     command = [
         sys.executable,
         "-m",
@@ -67,7 +67,7 @@ def test_imported_labels_are_never_paid_for_again(tmp_path: Path, config: Path):
         assert label.attach(atoms).info["entrove_engine"] == "ase imported from ours.xyz"
 
 
-def test_a_level_that_nobody_vouches_for_is_refused(tmp_path: Path, config: Path):
+def test_labels_are_refused_unless_the_user_confirms_their_level(tmp_path: Path, config: Path):
     with pytest.raises(ConfigError) as caught:
         import_files(config, [tmp_path / "ours.xyz"], None, same_level=False, console=Console())
     assert "calculator: ase.calculators.emt:EMT" in str(caught.value)

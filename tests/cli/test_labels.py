@@ -29,7 +29,7 @@ def failed(path: Path) -> set[str]:
         }
 
 
-def test_labels_are_found_on_every_way_to_the_folder(
+def test_labels_are_found_by_every_path_to_the_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     config, workspace = make_campaign(tmp_path / "campaign")
@@ -37,9 +37,9 @@ def test_labels_are_found_on_every_way_to_the_folder(
     attempt = store(config, workspace.label_cache, workspace.label_work, 1, Outcome.CRASHED)
     (tmp_path / "link").symlink_to(workspace.folder)
     monkeypatch.chdir(workspace.label_work)
-    ways = (workspace.folder, tmp_path / "link", Path(os.path.relpath(workspace.folder)))
-    for way in ways:
-        text = listing(way)
+    paths = (workspace.folder, tmp_path / "link", Path(os.path.relpath(workspace.folder)))
+    for path in paths:
+        text = listing(path)
         assert "2 labels, 1 in quarantine" in text
         assert f"{content_hash(copper(1))[:10]} in quarantine: {attempt}\n" in text
     monkeypatch.chdir(tmp_path)
@@ -50,7 +50,7 @@ def test_labels_are_found_on_every_way_to_the_folder(
     assert [path.name for path in moved.glob("labels/*/*/released-*")] == ["released-1-attempt-1"]
 
 
-def test_a_failure_that_came_from_another_campaign_is_listed_and_released(tmp_path: Path):
+def test_a_failed_label_of_another_campaign_is_listed_and_released(tmp_path: Path):
     config, _ = make_campaign(tmp_path / "campaign", cache=tmp_path / "shared.sqlite")
     theirs = store(
         config, tmp_path / "shared.sqlite", tmp_path / "theirs", 1, Outcome.NOT_CONVERGED

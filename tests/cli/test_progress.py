@@ -46,11 +46,11 @@ def test_a_total_may_come_later():
     )
 
 
-def test_what_was_known_before_says_nothing_about_the_rate():
+def test_labels_known_before_do_not_count_for_the_rate():
     output, clock, progress = plain_lines()
     progress.stage_started(1, "label", "labelling", 24, "labels")
     progress.resumed(20)
-    for done in range(1, 21):  # labels of the cache are handed on one by one
+    for done in range(1, 21):  # labels from the cache are reported one by one
         progress.advanced(done)
     clock.now = 30.0
     progress.advanced(21)

@@ -1,4 +1,4 @@
-"""Read a report back as a browser would: its texts, its tables, its plots and what it loads."""
+"""Parse a report as a browser does: its texts, tables and plots, and what it loads."""
 
 import base64
 import json
@@ -21,7 +21,7 @@ DTYPES = {
 
 
 class Page(HTMLParser):
-    """The parsed report: `elements`, `texts` by id, `tables` by the last heading, `figures` by name."""
+    """The parsed report: `elements`, `visible` text, `tables` by heading, `figures` by name."""
 
     def __init__(self, html: str) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A silicon campaign as the report sees it: two rounds of 12 labels, 12 validation structures."""
+"""Results of a silicon campaign: two rounds of 12 labels, 12 validation structures."""
 
 import dataclasses
 from pathlib import Path
@@ -21,6 +21,7 @@ PHASES = ("diamond", "beta-tin")
 KINDS = ("strain", "shear", "hot_md")
 SHRINK = (1.0, 0.42, 0.27)  # error of each round against the untuned model
 ATOMS = 8
+NOT_CONVERGED = "the density did not converge in 200 iterations, 3 attempts (last: smaller mixing)"
 
 CONFIG = """\
 name: silicon
@@ -46,7 +47,8 @@ def silicon_results(rounds: int = 2, structures_per_part: int = 2) -> CampaignRe
         verdict="all 2 rounds are done; the next 12 labels would add 3.1 nats",
         rounds_done=rounds,
         rounds_planned=rounds,
-        level_of_theory="GPAW 26.7.0, PBE, plane waves 300 eV, k-spacing 0.35 1/Å, Fermi-Dirac 0.1 eV",
+        level_of_theory="GPAW 26.7.0, PBE, plane waves 300 eV, k-spacing 0.35 1/Å, "
+        "Fermi-Dirac 0.1 eV",
         level_of_theory_hash="5c1f0b7e2d9a4c33",
         foundation_model="7net-0",
         config_yaml=CONFIG,
@@ -120,7 +122,7 @@ def _model_errors(parity: Parity) -> list[ModelErrors]:
             kind=kind,
             structures=int(part.sum()),
             atoms=ATOMS * int(part.sum()),
-            # The level of theory has another zero of energy: shown as if centred, it would be seen.
+            # Another zero of energy: the report would show if it confused the two energy errors.
             energy_mae_meV_per_atom=centred + 5000.0,
             energy_rmse_meV_per_atom=centred + 5000.0,
             energy_centred_mae_meV_per_atom=centred,
@@ -170,9 +172,7 @@ def _labels(rng: np.random.Generator, rounds: int) -> tuple[LabelRow, ...]:
                     temperature_K=(300.0, 1000.0)[number % 2] if pool == "entropy_md" else None,
                     gain_nats=float(gain),
                     outcome="not converged" if failed else "converged",
-                    cause="the density did not converge in 200 iterations, 3 attempts (last: smaller mixing)"
-                    if failed
-                    else "",
+                    cause=NOT_CONVERGED if failed else "",
                     engine_seconds=float(rng.uniform(15, 30)) * (4 if failed else 1),
                     from_cache=(round_index, number) == (2, 3),
                 )

@@ -1,4 +1,4 @@
-"""The page in a real browser: plots are drawn, nothing overlaps, nothing fails, at three widths."""
+"""The page in a real browser, at several widths: plots are drawn, nothing overlaps or fails."""
 
 import dataclasses
 import html
@@ -27,7 +27,8 @@ WATCH = """<script>
 window.failures = [];
 for (const kind of ["error", "securitypolicyviolation", "unhandledrejection"]) {
   window.addEventListener(kind, (event) =>
-    window.failures.push(kind + ": " + (event.message || event.violatedDirective || event.reason)), true);
+    window.failures.push(
+      kind + ": " + (event.message || event.violatedDirective || event.reason)), true);
 }
 for (const level of ["error", "warn"]) {
   console[level] = (...words) => window.failures.push("console " + level + ": " + words.join(" "));
@@ -38,21 +39,21 @@ PROBE = """<script>
 setTimeout(() => {
   const boxes = (root) => [...root.querySelectorAll("text")]
     .filter((text) => text.textContent.trim() && text.getClientRects().length)
-    .map((text) => ({ words: text.textContent, box: text.getBoundingClientRect() }));
+    .map((text) => ({ text: text.textContent, box: text.getBoundingClientRect() }));
   const overlaps = [], cut = [], drawn = {}, labels = {};
   for (const plot of document.querySelectorAll(".plot")) {
     const texts = boxes(plot), frame = plot.getBoundingClientRect();
-    texts.forEach((one, number) => {
+    texts.forEach(({ text, box }, number) => {
       for (const other of texts.slice(number + 1)) {
-        const wide = Math.min(one.box.right, other.box.right) - Math.max(one.box.left, other.box.left);
-        const high = Math.min(one.box.bottom, other.box.bottom) - Math.max(one.box.top, other.box.top);
-        if (wide > 1 && high > 1) overlaps.push([plot.id, one.words, other.words]);
+        const width = Math.min(box.right, other.box.right) - Math.max(box.left, other.box.left);
+        const height = Math.min(box.bottom, other.box.bottom) - Math.max(box.top, other.box.top);
+        if (width > 1 && height > 1) overlaps.push([plot.id, text, other.text]);
       }
-      if (one.box.left < frame.left - 1 || one.box.right > frame.right + 1
-          || one.box.top < frame.top - 1 || one.box.bottom > frame.bottom + 1) cut.push([plot.id, one.words]);
+      if (box.left < frame.left - 1 || box.right > frame.right + 1
+          || box.top < frame.top - 1 || box.bottom > frame.bottom + 1) cut.push([plot.id, text]);
     });
     drawn[plot.id] = plot.querySelectorAll(".points path.point, .points .point path").length;
-    labels[plot.id] = texts.map((text) => text.words);
+    labels[plot.id] = texts.map(({ text }) => text);
   }
   window.parent.postMessage({ overlaps, cut, drawn, labels, failures: window.failures,
     hacked: window.hacked === 1, images: document.images.length,
@@ -61,15 +62,16 @@ setTimeout(() => {
 }, 1500);
 </script>"""
 
-# A window can be no narrower than some 500 px; a frame can.
+# A browser window is at least about 500 px wide; a frame can be narrower.
 FRAME = """<!DOCTYPE html><body style="margin: 0"><pre id="probe"></pre>
 <iframe src="page.html" style="border: 0; width: {width}px; height: 4000px"></iframe>
 <script>addEventListener("message", (event) => {{
-  document.getElementById("probe").textContent = JSON.stringify(event.data); }});</script></body>"""
+  document.getElementById("probe").textContent = JSON.stringify(event.data);
+}});</script></body>"""
 
 
-def look_at(results: CampaignResults, width: int, folder: Path) -> dict[str, Any]:
-    """Open the report in a frame of this width and return what the probe saw."""
+def open_page(results: CampaignResults, width: int, folder: Path) -> dict[str, Any]:
+    """Open the report in a frame of this width, and return what the script in it has found."""
     page = render_report(results).replace("<head>", f"<head>{WATCH}", 1)
     (folder / "page.html").write_text(page.rsplit("</body>", 1)[0] + f"{PROBE}</body></html>")
     (folder / "frame.html").write_text(FRAME.format(width=width))
@@ -95,12 +97,12 @@ def look_at(results: CampaignResults, width: int, folder: Path) -> dict[str, Any
     ]
     finished = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     found = re.search(r'<pre id="probe">(.+?)</pre>', finished.stdout, re.DOTALL)
-    assert found, f"the page did not answer: {finished.stderr[-2000:]}"
+    assert found, f"the page did not report: {finished.stderr[-2000:]}"
     return json.loads(html.unescape(found[1]))
 
 
 def demanding_results() -> CampaignResults:
-    """Many rounds, long phase names, a lot of parts: what makes labels collide."""
+    """Many rounds, long phase names and many parts, with which labels could overlap."""
     results = silicon_results(rounds=11)
     names = {"beta-tin": "simple hexagonal high-pressure polymorph"}
     return dataclasses.replace(
@@ -114,9 +116,9 @@ def demanding_results() -> CampaignResults:
         ),
         parity=tuple(
             dataclasses.replace(
-                each, phases=np.array([names.get(phase, phase) for phase in each.phases])
+                parity, phases=np.array([names.get(phase, phase) for phase in parity.phases])
             )
-            for each in results.parity
+            for parity in results.parity
         ),
     )
 
@@ -137,7 +139,7 @@ CASES = {
 def test_the_page_draws_without_failures_and_overlaps(
     case: str, width: int, tmp_path: Path
 ) -> None:
-    seen = look_at(CASES[case], width, tmp_path)
+    seen = open_page(CASES[case], width, tmp_path)
     assert seen["failures"] == []
     assert seen["overlaps"] == []
     assert seen["cut"] == []
@@ -148,7 +150,7 @@ def test_the_page_draws_without_failures_and_overlaps(
 
 def test_the_browser_draws_every_point(tmp_path: Path) -> None:
     results = silicon_results()
-    seen = look_at(results, 1200, tmp_path)
+    seen = open_page(results, 1200, tmp_path)
     space = results.fingerprint_map
     assert space is not None
     assert seen["drawn"]["fingerprint-map"] == len(space.points)
@@ -162,7 +164,7 @@ def test_the_browser_draws_every_point(tmp_path: Path) -> None:
 
 
 def test_hostile_strings_stay_strings(tmp_path: Path) -> None:
-    seen = look_at(hostile_results(), 1000, tmp_path)
+    seen = open_page(hostile_results(), 1000, tmp_path)
     assert seen["failures"] == []
     assert not seen["hacked"]
     assert seen["images"] == 0

@@ -1,4 +1,4 @@
-"""The page shows the numbers that it was given, loads nothing, and copes with what is missing."""
+"""The page shows the numbers of the results, loads nothing, and works when parts are missing."""
 
 import dataclasses
 import os
@@ -211,9 +211,9 @@ def test_map_holds_every_point(page: Page) -> None:
     assert drawn == {(point.x, point.y, f"{point.group}: {point.phase}") for point in space.points}
 
 
-def test_labels_and_times_are_accounted_for(page: Page) -> None:
-    [spent] = page.tables["Labels"]
-    assert [row[:6] for row in spent[1:]] == [
+def test_labels_and_times_are_listed(page: Page) -> None:
+    [costs] = page.tables["Labels"]
+    assert [row[:6] for row in costs[1:]] == [
         ["0", "validation", "12", "12", "0", "0"],
         ["1", "training", "12", "11", "1", "0"],
         ["2", "training", "12", "12", "0", "1"],
@@ -235,8 +235,8 @@ def test_labels_and_times_are_accounted_for(page: Page) -> None:
 
 def test_a_cached_label_costs_no_engine_time() -> None:
     labels = tuple(dataclasses.replace(label, engine_seconds=10.0) for label in RESULTS.labels)
-    [spent] = Page(render_report(dataclasses.replace(RESULTS, labels=labels))).tables["Labels"]
-    assert [row[6] for row in spent[1:]] == ["2 min 00 s", "2 min 00 s", "1 min 50 s"]
+    [costs] = Page(render_report(dataclasses.replace(RESULTS, labels=labels))).tables["Labels"]
+    assert [row[6] for row in costs[1:]] == ["2 min 00 s", "2 min 00 s", "1 min 50 s"]
 
 
 def test_the_page_loads_nothing_and_holds_plotly_once(page: Page) -> None:

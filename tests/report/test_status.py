@@ -1,4 +1,4 @@
-"""`entrove status` fits its terminal and says what the results say."""
+"""`entrove status` fits into the terminal and shows the numbers of the results."""
 
 import dataclasses
 
@@ -21,8 +21,8 @@ def test_no_line_is_wider_than_the_terminal(width: int) -> None:
 def test_tables_are_not_broken_in_a_narrow_terminal(width: int) -> None:
     lines = summary_text(RESULTS, width).splitlines()
     total = [row for row in RESULTS.errors if row.phase == "all"]
-    words = next(line for line in lines if line.strip().startswith("round 2")).split()
-    assert [float(word) for word in words[2:]] == pytest.approx(
+    cells = next(line for line in lines if line.strip().startswith("round 2")).split()
+    assert [float(cell) for cell in cells[2:]] == pytest.approx(
         [
             total[-1].errors.energy_centred_mae_meV_per_atom,
             total[-1].errors.force_mae_meV_per_A,

@@ -1,6 +1,5 @@
 """The numbers behind the report."""
 
-import dataclasses
 
 import numpy as np
 import pytest

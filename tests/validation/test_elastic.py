@@ -28,7 +28,7 @@ def test_cubic_symmetry_and_energy_derivatives(copper):
     cubic[:3, :3] = c12
     cubic[range(6), range(6)] = [c11] * 3 + [c44] * 3
     np.testing.assert_allclose(C, cubic, atol=0.05)
-    # The energy knows the same constants: E(e) / V = 1/2 C e^2 for one strain e.
+    # The energy gives the same constants: E(e) / V = 1/2 C e^2 for a single strain e.
     step = 0.004
     for index, expected in ((0, c11), (3, c44)):
         energies = []
@@ -47,7 +47,8 @@ def test_cubic_symmetry_and_energy_derivatives(copper):
         curvature = (
             (energies[0] - 2 * energies[1] + energies[2]) / step**2 / copper.get_volume() / GPa
         )
-        # Both differences are of second order: (step)^2 times a ratio of fourth to second derivatives.
+        # Both differences have errors of second order: step^2 times a ratio of fourth to second
+        # derivatives.
         assert curvature == pytest.approx(expected, rel=0.01)
     assert constants.is_stable
     assert constants.bulk_modulus_GPa == pytest.approx((c11 + 2 * c12) / 3, rel=1e-3)
@@ -67,7 +68,7 @@ def test_pair_potential_obeys_cauchy():
 
 
 def test_positions_relax_inside_a_strained_cell():
-    """Diamond with free atoms is softer under shear than with clamped atoms (Kleinman's internal strain)."""
+    """Diamond with free atoms is softer under shear than with clamped ones (internal strain)."""
     from ase.calculators.tersoff import Tersoff, TersoffParameters
 
     # Silicon, T3: Tersoff, Phys. Rev. B 38, 9902 (1988).

@@ -37,7 +37,7 @@ def pair() -> tuple[list[Atoms], list[Atoms]]:
     return reference, predicted
 
 
-def test_total_equals_numpy_by_hand(pair):
+def test_total_equals_numpy(pair):
     reference, predicted = pair
     total = errors_by_kind(reference, predicted).total
     energy = np.array(
@@ -65,7 +65,7 @@ def test_total_equals_numpy_by_hand(pair):
     assert total.force_rmse_meV_per_A == pytest.approx(1e3 * np.sqrt((forces**2).mean()))
     assert total.stress_mae_meV_per_A3 == pytest.approx(1e3 * np.abs(stress).mean())
     assert total.stress_rmse_meV_per_A3 == pytest.approx(1e3 * np.sqrt((stress**2).mean()))
-    # Silicon is three of the four structures; the one of SiC is its own mean.
+    # Three structures are silicon; the error of the only one of SiC is its own mean.
     silicon = energy[[0, 1, 3]] - energy[[0, 1, 3]].mean()
     assert total.energy_centred_mae_meV_per_atom == pytest.approx(1e3 * np.abs(silicon).sum() / 4)
 

@@ -1,4 +1,4 @@
-"""Phonons need phonopy, which is an extra: these tests say so when it is not installed."""
+"""Phonons need phonopy, which is an extra: without it, only the error message is tested."""
 
 import importlib.util
 
@@ -27,19 +27,20 @@ def test_copper_is_stable_and_has_the_right_highest_mode():
     assert result.is_stable
     assert result.frequencies_THz.shape[1] == 3
     assert result.weights.sum() == 6**3
-    # Measured: 7.3 THz, longitudinal at L (Svensson, Brockhouse and Rowe, Phys. Rev. 155, 619 (1967)); EMT is softer.
+    # Measured: 7.3 THz, longitudinal at L (Svensson, Brockhouse and Rowe, Phys. Rev. 155, 619
+    # (1967)); EMT is softer.
     assert 6.0 < result.highest_THz < 8.5
 
 
 @needs_phonopy
 def test_primitive_and_conventional_cell_agree():
-    """The same crystal, forces within 5 A in both supercells: the same highest mode, folded or not."""
+    """The highest mode is that of the crystal: forces have decayed in both supercells (5 A)."""
     primitive = phonons(bulk("Cu", a=3.61), EMT(), supercell=(4, 4, 4), mesh=(4, 4, 4))
     conventional = phonons(
         bulk("Cu", a=3.61, cubic=True), EMT(), supercell=(2, 2, 2), mesh=(4, 4, 4)
     )
     assert conventional.frequencies_THz.shape[1] == 12
-    # The meshes hold different points of the zone: both sample L, where the highest mode is.
+    # The meshes have different q-points, but both sample L, where the highest mode is.
     assert conventional.highest_THz == pytest.approx(primitive.highest_THz, rel=0.01)
 
 

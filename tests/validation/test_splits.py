@@ -18,17 +18,17 @@ def test_disjoint_sets_pass(structures):
     check_disjoint([], structures)
 
 
-def test_a_leak_is_found_even_when_reordered_and_moved_by_a_lattice_vector(structures):
-    disguised = structures[1][::-1]
-    disguised.positions[3] += disguised.cell[0]
-    disguised.info["note"] = "looks new"
+def test_a_shared_structure_is_found_when_reordered_or_moved_by_a_lattice_vector(structures):
+    copy = structures[1][::-1]
+    copy.positions[3] += copy.cell[0]
+    copy.info["note"] = "looks new"
     with pytest.raises(
         StructureError,
         match=r"1 of 2 validation structures .* \(training 1 = validation 0\); remove them",
     ):
-        check_disjoint(structures[:3], [disguised, structures[3]])
+        check_disjoint(structures[:3], [copy, structures[3]])
 
 
-def test_hold_out_is_kept_from_candidates(structures):
+def test_candidates_in_the_hold_out_are_left_out(structures):
     assert without_hold_out(structures, [structures[0], structures[2]]) == [1, 3]
     assert without_hold_out(structures, []) == [0, 1, 2, 3]

@@ -22,7 +22,7 @@ def argon(cutoff_A: float = 8.0) -> LennardJonesModel:
 
 
 class PumpedModel(ModelInterface):
-    """Forces that are not the gradient of the energy: they feed the motion."""
+    """Forces that are not the gradient of the energy, so that the energy is not conserved."""
 
     def __init__(self, factor: float):
         super().__init__()
@@ -43,10 +43,11 @@ def test_lennard_jones_crystal_conserves_energy(crystals):
     for report in reports:
         assert report.stable
         assert report.steps == 200
-        # Velocity Verlet has no drift of its own; the potential is cut off at 8 A, where it jumps by 0.2 meV.
+        # Velocity Verlet itself has no drift; the potential jumps by 0.2 meV at its cutoff of 8 A.
         assert abs(report.drift_meV_per_atom_per_ps) < 0.1
         assert report.noise_meV_per_atom < 0.1
-        # Equipartition: half of the initial 40 K goes into the springs; 16 and 32 atoms fluctuate.
+        # Equipartition: half of the initial 40 K becomes potential energy. The tolerance is for
+        # the fluctuation of 16 and 32 atoms.
         assert report.mean_temperature_K == pytest.approx(20.0, rel=0.25)
         assert 3.2 < report.shortest_distance_A < 3.72
 
@@ -55,23 +56,23 @@ def test_noise_falls_with_the_square_of_the_timestep(crystals):
     """The energy error of velocity Verlet is of second order: a quarter for half the step."""
     coarse, fine = (
         nve_stability(crystals[:1], argon(), temperature_K=20.0, steps=steps, timestep_fs=dt)[0]
-        # Long steps: below 16 fs the jump of the potential at its cutoff is all the noise there is.
+        # Long steps: below 16 fs all noise comes from the jump of the potential at its cutoff.
         for steps, dt in ((25, 64.0), (50, 32.0))
     )
     assert coarse.noise_meV_per_atom / fine.noise_meV_per_atom == pytest.approx(4.0, rel=0.25)
 
 
 def test_equal_seeds_give_equal_trajectories(crystals):
-    one, two, other = (
+    first, again, other = (
         nve_stability(crystals[:1], argon(), temperature_K=20.0, steps=20, seed=seed)[0]
         for seed in (1, 1, 2)
     )
-    assert one == two
-    assert one != other
+    assert first == again
+    assert first != other
 
 
-def test_repulsion_that_is_missing_is_called_unstable(crystals):
-    """With forces turned round, atoms fall into each other."""
+def test_a_missing_repulsion_is_called_unstable(crystals):
+    """With the sign of the forces inverted, atoms collapse."""
     report = nve_stability(
         crystals[:1], PumpedModel(-1.0), temperature_K=100.0, steps=200, timestep_fs=20.0
     )[0]
