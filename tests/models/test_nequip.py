@@ -67,7 +67,8 @@ def test_batches_equal_nequips_own_calculator(model, structures):
     assert max(c.forces_difference_eV_per_A for c in report.comparisons) < 1e-10
     assert report.uncounted == ()
     assert all(
-        [count.batched > 0 for count in one.neighbours] == [True] for one in report.comparisons
+        [count.batched > 0 for count in comparison.neighbours] == [True]
+        for comparison in report.comparisons
     )
     assert np.abs(predict(model, structures)[0].get_forces()).max() > 1e-3
 

@@ -107,7 +107,8 @@ def test_a_sound_model_passes_on_samples_and_probes(calculated_once, structures)
     assert [comparison.atoms for comparison in report.comparisons] == [8, 2, 2, 8]
     assert report.uncounted == ()
     assert all(
-        [count.batched > 0 for count in one.neighbours] == [True] for one in report.comparisons
+        [count.batched > 0 for count in comparison.neighbours] == [True]
+        for comparison in report.comparisons
     )
     assert "batches agree with its ASE calculator on 4 structures" in report.summary()
 

@@ -24,11 +24,19 @@ from typing import Any
 
 _PUBLIC = {
     "LoadedModel": "entrove.models.loaded",
+    "committee_of": "entrove.models.committee",
     "load": "entrove.models.registry",
     "predict": "entrove.models.prediction",
+    "verified": "entrove.models.verify",
 }
 
-__all__ = ["LoadedModel", "load", "predict"]  # loaded on first use, below
+__all__ = [  # loaded on first use, below
+    "LoadedModel",
+    "committee_of",
+    "load",
+    "predict",
+    "verified",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -17,7 +17,7 @@ OnMismatch = Literal["stop", "fall_back"]
 
 
 class CampaignModels:
-    """Loads each model when it is first needed; one whose batches failed verification is evaluated serially."""
+    """Loads each model on first use; without verified batches, it is evaluated serially."""
 
     def __init__(self, campaign: CheckedCampaign, ledger: Ledger):
         self._campaign = campaign
@@ -33,7 +33,7 @@ class CampaignModels:
     def verify_untuned(
         self, seeds: Sequence[Atoms], on_mismatch: OnMismatch
     ) -> tuple[VerificationReport, VerificationReport | None]:
-        """Check the batches of the foundation model, and of the model that explores in its place, if any.
+        """Check the batches of the foundation model, and of the one that explores instead, if any.
 
         Whether the foundation model's can be trusted holds for the tuned models too.
         """
@@ -67,7 +67,7 @@ class CampaignModels:
         return self._tuned[round_index]
 
     def _failed(self, round_index: int) -> bool:
-        """Whether a later round, which explores with this round's model, found its batches wrong."""
+        """Whether a later round that explores with this round's model found its batches wrong."""
         verifications = self._ledger.each(Verified).values()
         return any(
             verification.tuned_in == round_index and not verification.batched
@@ -75,12 +75,12 @@ class CampaignModels:
         )
 
     def best_round(self, before: int) -> int:
-        """The round before `before` with the best accepted model; 0, the foundation model, if none."""
+        """The round before `before` with the best accepted model; 0 for the foundation model."""
         validations = self._ledger.each(Validated)
         return best_round({index: found for index, found in validations.items() if index < before})
 
     def exploring(self, round_index: int) -> LoadedModel:
-        """The model that explores in a round: the one given for it, or the best accepted one so far."""
+        """The model that explores in a round: a given one, or the best accepted one so far."""
         if self._explorer is not None:
             return self._explorer
         best = self.best_round(before=round_index)
