@@ -27,7 +27,9 @@ def main(folder: Path) -> None:
         "entrove": results.entrove_version,
         "machine": {"cores": os.cpu_count(), "platform": platform.machine()},
         "level_of_theory": results.level_of_theory,
-        "validation_errors": [asdict(row) for row in total],
+        "validation_errors": [
+            {"round": row.round, "model": row.model} | asdict(row.errors) for row in total
+        ],
         "labels": len(results.labels),
         "information_nats": results.next_gain_nats,
         "stages": [asdict(stage) for stage in results.stages],

@@ -4,7 +4,6 @@ What all stages share:
 
     context.py   `CampaignRun`: configuration, files, ledger, models and listener
     models.py    the foundation model, the tuned ones, and which of them explores
-    datasets.py  the dataset of the campaign, with one set of statistics per entropy
 
 Before the first round, in this order:
 

@@ -74,10 +74,11 @@ def explore(run: CampaignRun, round_index: int) -> Explored:
 
 
 def shared_dataset(campaign: CheckedCampaign, device: str = "cpu") -> DatasetViews:
-    """The dataset of the training labels so far, whitened on the unbiased reference run."""
+    """Return the dataset of all training labels so far, whitened on the unbiased reference run."""
     config = campaign.config
     anchors = read_candidates(campaign.workspace.round(0).anchors)
-    # The anchors hold the densest cells, so the length that they need is the same in every round.
+    # The anchors include the densest cells. Resolved from them, the length is the same in every
+    # round.
     length = resolve_length(config.fingerprint, [anchor.atoms for anchor in anchors])
     biases = ((bias.entropy, bias.mode) for bias in config.sampling.biases)
     dataset = DatasetViews(GaussianOverlap(length, device), config.entropy, biases)
