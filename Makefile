@@ -11,13 +11,13 @@ help: ## show this list
 setup: ## install the pinned dependencies into .venv
 	@tools/setup.sh
 
-demo: setup ## the main job: learn silicon from DFT (about 15 minutes on 2 cores)
+demo: setup ## a whole campaign: silicon from DFT (about 15 minutes on 2 cores)
 	@$(VENV)/entrove run examples/silicon/campaign.yaml
 
-test: setup ## the tests of the gate
+test: setup ## the tests that must pass before a change is merged
 	@$(VENV)/python -m pytest
 
-test-slow: setup ## every test, the long ones too
+test-slow: setup ## all tests, including the long ones
 	@$(VENV)/python -m pytest -m ""
 
 lint: setup ## format check, lint, import rules, types
@@ -26,7 +26,7 @@ lint: setup ## format check, lint, import rules, types
 	@$(VENV)/lint-imports
 	@$(VENV)/pyright
 
-format: setup ## format and mend what ruff can mend
+format: setup ## format, and fix what ruff can fix
 	@$(VENV)/ruff format .
 	@$(VENV)/ruff check --fix .
 
@@ -36,5 +36,5 @@ docs: setup ## regenerate the reference page of the configuration
 lock: setup ## pin the newest versions that fit (needs uv)
 	@tools/lock.sh
 
-clean: ## remove what setup made; campaigns stay, their labels were paid for
+clean: ## remove what setup made; campaigns stay, because their labels took DFT time
 	rm -rf .venv .uv
