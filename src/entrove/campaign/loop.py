@@ -323,6 +323,7 @@ def _run_to_end(campaign: CheckedCampaign, ledger: Ledger, listener: ProgressLis
         run = CampaignRun(campaign, ledger, CampaignModels(campaign, ledger), listener)
         last, verdict = _run_rounds(run, reopened)
     found = ledger.find(last, Finished)
+    # The user may have changed `stopping` so that the campaign ends here for another reason.
     if found is not None and found.reason != verdict:
         ledger.forget([(last, Stage.FINISH)])
     StageRunner(ledger, listener).run(

@@ -84,6 +84,7 @@ def make_plan(campaign: CheckedCampaign) -> Plan:
         sum(row.wall_hours for row in rows),
         sum(row.disk_MB for row in rows),
     )
+    # `factor` is one standard deviation of ln(time), hence two of three labels.
     estimates = [model.predict(atoms) for atoms in seeds]
     return Plan(
         (*rows, total),

@@ -34,6 +34,7 @@ def stop_before_labels(
         return f"no candidate is left that is new to the dataset{rejected}"
     gain_nats = selected.gain_nats / selected.picked
     least = stopping.least_gain_nats
+    # The first round is always labelled: without it there would be no tuned model at all.
     if least is not None and rounds_done and gain_nats < least:
         return (
             f"the next {selected.picked} labels would add {gain_nats:.3g} nats each, "

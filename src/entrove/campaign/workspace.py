@@ -137,6 +137,7 @@ class Workspace:
     def existing_rounds(self) -> Iterator[RoundFiles]:
         """Yield the rounds that have a folder, the preparation first."""
         folders = self.folder.glob("round-*")
+        # By number: by name, round-100 would come before round-99.
         for folder in sorted(folders, key=lambda path: int(path.name.rpartition("-")[2])):
             yield RoundFiles(folder)
 

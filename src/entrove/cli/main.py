@@ -221,6 +221,7 @@ def _check_text(config: Path) -> None:
 def _load_torch_sim_quietly() -> None:
     """Import torch-sim without its messages: Warp prints warnings to stderr without a GPU."""
     sys.stderr.flush()
+    # Warp writes to the file descriptor itself, so replacing sys.stderr would not be enough.
     kept = os.dup(2)
     try:
         with open(os.devnull, "wb") as devnull:

@@ -145,6 +145,7 @@ def _assess(
     times_ps: np.ndarray, total: np.ndarray, kinetic: np.ndarray, distances: np.ndarray, atoms: int
 ) -> Stability:
     steps = len(times_ps) - 1
+    # The total momentum is zero, so there are 3 (N - 1) degrees of freedom.
     temperature = float(np.nanmean(kinetic)) * 2.0 / (3.0 * max(1, atoms - 1) * BOLTZMANN_EV_PER_K)
     shortest = (
         float(np.nanmin(distances[:, 0])) if not np.isnan(distances[:, 0]).all() else float("nan")

@@ -40,6 +40,7 @@ def is_held(folder: Path) -> bool:
     if not path.exists():
         return False
     with path.open("r", encoding="utf-8") as handle:
+        # Shared, so that several readers do not mistake each other for a running campaign.
         try:
             fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
