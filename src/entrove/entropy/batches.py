@@ -25,6 +25,10 @@ class FeatureBatch(AtomFeatures):
     structures: list[Atoms]
     first: int
 
+    def __len__(self) -> int:
+        """Number of structures."""
+        return self.n_systems
+
     def name(self, system: int) -> str:
         """Position and formula of a structure, for messages."""
         return (

@@ -8,6 +8,50 @@ from entrove.settings import Settings
 
 EntropyKind = Literal["information", "paper", "local", "none"]
 Mode = Literal["per_atom", "per_config"]
+LabelKind = Literal["energy", "forces", "stress"]
+
+
+class LabelsConfig(Settings):
+    """Rows of labels: what a label brings, and how well each of its numbers can be fitted.
+
+    Features are whitened and the weights of the model have a unit prior in eV, so that a noise
+    level is relative to what the model can express: half of it counts as twice the data.
+    """
+
+    labels: tuple[LabelKind, ...] = Field(
+        default=("energy", "forces", "stress"),
+        min_length=1,
+        description="What a label brings. A structure that is not periodic in three dimensions "
+        "has no stress.",
+    )
+    energy_noise_eV_per_atom: float = Field(
+        default=0.01, gt=0, description="sigma_E, noise of an energy, in eV/atom."
+    )
+    force_noise_eV_per_A: float = Field(
+        default=0.1, gt=0, description="sigma_F, noise of a force component, in eV/A."
+    )
+    stress_noise_eV_per_A3: float = Field(
+        default=0.01, gt=0, description="sigma_S, noise of a stress component, in eV/A^3."
+    )
+    noise_doubles_at_eV_per_atom: float | None = Field(
+        default=0.3,
+        gt=0,
+        description="E_0 in sigma (1 + dE / E_0), in eV/atom: no model fits everything, and what "
+        "lies dE above the ground state must not outweigh what lies near it. null: the noise is "
+        "the same everywhere.",
+    )
+    directions: int | None = Field(
+        default=None,
+        ge=1,
+        description="Most directions in which forces and stresses of a structure are taken; more "
+        "become a random sketch of so many. null: all of them, 3 (n - 1) + 6.",
+    )
+    step_A: float = Field(
+        default=0.01,
+        gt=0,
+        le=0.1,
+        description="How far atoms move for a derivative, in A.",
+    )
 
 
 class EntropyConfig(Settings):

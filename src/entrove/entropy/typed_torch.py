@@ -38,6 +38,11 @@ def singular_values(matrices: Tensor) -> Tensor:
     return _torch.linalg.svdvals(matrices)
 
 
+def qr(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """Q with orthonormal columns and the upper triangular R, with Q R the matrix."""
+    return _torch.linalg.qr(matrix)
+
+
 def row_norms(rows: Tensor) -> Tensor:
     """Euclidean norm of each row of a matrix."""
     return _torch.linalg.vector_norm(rows, dim=1)

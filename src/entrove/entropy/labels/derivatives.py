@@ -1,0 +1,131 @@
+"""Features summed per species, and their derivatives along directions of each structure.
+
+The derivatives are differences of the values of moved structures. That needs no more of a feature
+map than its values, and is the cheapest way for the networks: SevenNet-0 gives 128 features, whose
+pull-backs cost 128 backward passes, while a cell of eight atoms has 27 directions. Measured in
+`benchmarks/selection/cost_of_rows.py`.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch_sim.state import SimState
+
+from entrove.entropy.labels.directions import Directions
+from entrove.entropy.typed_torch import integers
+from entrove.features import AtomFeatures, FeatureMap
+
+LEVER_A = 3.0
+"""Distance at which a strain counts as a displacement, when the length of a step is chosen."""
+
+
+def sum_over_species(
+    batch: AtomFeatures, species: Sequence[int]
+) -> Float[Tensor, "systems width"]:
+    """X_c of every system, in float64: sums of features, one block per species side by side.
+
+    `species` are atomic numbers in order; without any of its atoms a block is zero.
+    """
+    features = batch.values.shape[1]
+    place = torch.zeros(max(*species, int(batch.numbers.max())) + 1, dtype=torch.int64)
+    place[list(species)] = torch.arange(len(species))
+    block = batch.system_idx * len(species) + place.to(batch.numbers.device)[batch.numbers]
+    sums = torch.zeros(
+        batch.n_systems * len(species), features, dtype=torch.float64, device=batch.values.device
+    )
+    sums.index_add_(0, block, batch.values.detach().to(torch.float64))
+    return sums.view(batch.n_systems, len(species) * features)
+
+
+def derivatives(
+    features: FeatureMap,
+    state: SimState,
+    directions: Sequence[Directions],
+    species: Sequence[int],
+    *,
+    step_A: float,
+) -> list[Float[Tensor, "directions width"]]:
+    """dX_c along each direction of each system of a batch, by central differences.
+
+    An atom moves by about `step_A` to either side, whatever the length of a direction.
+    """
+    counts = torch.tensor([len(of_one.strains) for of_one in directions])
+    rows = [torch.zeros(0) for _ in directions]
+    found: list[list[Tensor]] = [[] for _ in directions]
+    for k in range(int(counts.max()) if len(counts) else 0):
+        active = counts > k
+        part = _systems(state, active)
+        chosen = [
+            of_one for of_one, is_active in zip(directions, active, strict=True) if is_active
+        ]
+        displacement = torch.cat([of_one.displacements[k] for of_one in chosen]).to(state.device)
+        strain = torch.stack([of_one.strains[k] for of_one in chosen]).to(state.device)
+        length = step_A / _size(displacement, strain, part)
+        plus, minus = (
+            _sums(features, part, displacement, strain, sign * length, species)
+            for sign in (1.0, -1.0)
+        )
+        slope = (plus - minus) / (2 * length[:, None]).to(plus)
+        for index, row in zip(integers(torch.nonzero(active).flatten()), slope, strict=True):
+            found[index].append(row)
+    width = len(species) * features.length
+    for index, of_one in enumerate(found):
+        rows[index] = torch.stack(of_one) if of_one else torch.zeros(0, width, dtype=torch.float64)
+    return rows
+
+
+def _size(
+    displacement: Float[Tensor, "atoms 3"], strain: Float[Tensor, "systems 3 3"], state: SimState
+) -> Float[Tensor, " systems"]:
+    """Length of a direction, per unit of t: no atom moves further relative to its neighbours."""
+    squares = torch.zeros(len(strain), dtype=displacement.dtype, device=displacement.device)
+    squares.index_add_(0, state.system_idx, displacement.square().sum(1))
+    return (squares + LEVER_A**2 * strain.square().sum((1, 2))).sqrt()
+
+
+def _sums(
+    features: FeatureMap,
+    state: SimState,
+    displacement: Float[Tensor, "atoms 3"],
+    strain: Float[Tensor, "systems 3 3"],
+    length: Float[Tensor, " systems"],
+    species: Sequence[int],
+) -> Float[Tensor, "systems width"]:
+    of_atom = state.system_idx
+    strained = length[:, None, None] * strain
+    moved = state.positions + length[of_atom, None] * displacement
+    moved = moved + torch.einsum("nab,nb->na", strained[of_atom], state.positions)
+    # torch-sim stores cell vectors as columns.
+    moved_state = _with(state, moved, state.cell + strained @ state.cell)
+    values = features.evaluate(moved_state, pull_back=False).values.detach()
+    return sum_over_species(AtomFeatures.of_state(values, moved_state), species).to("cpu")
+
+
+def _systems(state: SimState, chosen: Bool[Tensor, " systems"]) -> SimState:
+    if bool(chosen.all()):
+        return state
+    chosen = chosen.to(state.device)
+    of_atoms = chosen[state.system_idx]
+    return SimState(
+        positions=state.positions[of_atoms],
+        masses=state.masses[of_atoms],
+        cell=state.cell[chosen],
+        pbc=state.pbc,
+        atomic_numbers=state.atomic_numbers[of_atoms],
+        system_idx=(chosen.cumsum(0) - 1)[state.system_idx[of_atoms]],
+    )
+
+
+def _with(
+    state: SimState, positions: Float[Tensor, "atoms 3"], cell: Float[Tensor, "systems 3 3"]
+) -> SimState:
+    return SimState(
+        positions=positions,
+        masses=state.masses,
+        cell=cell,
+        pbc=state.pbc,
+        atomic_numbers=state.atomic_numbers,
+        system_idx=state.system_idx,
+    )
