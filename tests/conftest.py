@@ -8,3 +8,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from jaxtyping import install_import_hook
 
 install_import_hook("entrove", "beartype.beartype")
+
+# They hold no doctests, and as modules to collect they would all have the name `conftest`.
+collect_ignore_glob = ["*conftest.py"]

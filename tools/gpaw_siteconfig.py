@@ -1,5 +1,5 @@
 # How GPAW's own build finds its compiler and libraries (read through GPAW_CONFIG).
-# NumPy stands in for BLAS, and the built-in functionals for libxc: LDA, PBE, RPBE, revPBE and PW91.
+# NumPy replaces BLAS, and the built-in functionals replace libxc: LDA, PBE, RPBE, revPBE, PW91.
 compiler = "g++"
 noblas = True
 nolibxc = True

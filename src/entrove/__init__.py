@@ -19,39 +19,7 @@ The packages follow the method; imports point one way, from the top of this pict
     structures, files, provenance, threads, units, settings, errors
 """
 
-import importlib
-from typing import Any
+import lazy_loader
 
-from entrove._version import __version__
-
-_PUBLIC = {
-    "EntropyBias": "entrove.sampling.bias.entropy_bias",
-    "EntropyCalculator": "entrove.sampling.bias.calculator",
-    "EntropyDataset": "entrove.entropy.dataset",
-    "EntroveError": "entrove.errors",
-    "fingerprint": "entrove.fingerprints.from_structures",
-    "load_model": "entrove.training.bundle",
-    "select": "entrove.selection.from_structures",
-}
-
-__all__ = [  # loaded on first use, see below
-    "EntropyBias",
-    "EntropyCalculator",
-    "EntropyDataset",
-    "EntroveError",
-    "__version__",
-    "fingerprint",
-    "load_model",
-    "select",
-]
-
-
-def __getattr__(name: str) -> Any:
-    # Loaded on first use: `import entrove` must not wait for torch.
-    if name in _PUBLIC:
-        return getattr(importlib.import_module(_PUBLIC[name]), name)
-    raise AttributeError(f"module 'entrove' has no attribute '{name}'")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+# The public names are in __init__.pyi. They are loaded on first use: torch takes seconds.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -16,3 +16,8 @@ A stage is a function of a `CampaignRun` and the number of the round. It reads a
 the workspace, and returns an outcome that the ledger keeps; no stage runs another one. So a
 campaign can be interrupted at any time, and continues at the first stage without an outcome.
 """
+
+import lazy_loader
+
+# The public names are in __init__.pyi. They are loaded on first use: torch takes seconds.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -21,33 +21,9 @@ What these are made of:
     typed_torch.py  functions of torch.linalg, with types
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+# lazy_loader has no types:
+# pyright: basic
+import lazy_loader
 
-if TYPE_CHECKING:
-    from entrove.entropy.config import EntropyConfig
-    from entrove.entropy.dataset import EntropyDataset
-    from entrove.entropy.functional import Bias, Entropy
-    from entrove.entropy.local import LocalEntropy
-
-_PUBLIC = {
-    "Bias": "entrove.entropy.functional",
-    "Entropy": "entrove.entropy.functional",
-    "EntropyConfig": "entrove.entropy.config",
-    "EntropyDataset": "entrove.entropy.dataset",
-    "LocalEntropy": "entrove.entropy.local",
-}
-
-__all__ = ["Bias", "Entropy", "EntropyConfig", "EntropyDataset", "LocalEntropy"]
-# loaded on first use, below
-
-
-def __getattr__(name: str) -> Any:
-    # Loaded on first use: torch takes seconds.
-    if name in _PUBLIC:
-        return getattr(importlib.import_module(_PUBLIC[name]), name)
-    raise AttributeError(f"module 'entrove.entropy' has no attribute '{name}'")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+# The public names are in __init__.pyi. They are loaded on first use: torch takes seconds.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

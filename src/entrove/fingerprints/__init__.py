@@ -16,38 +16,7 @@ Read in this order:
 What every feature map offers is in `entrove.features`.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+import lazy_loader
 
-if TYPE_CHECKING:
-    from entrove.fingerprints.config import FingerprintConfig
-    from entrove.fingerprints.from_structures import Fingerprints, fingerprint
-    from entrove.fingerprints.gom import GaussianOverlap
-    from entrove.fingerprints.lengths import resolve_length
-
-_PUBLIC = {
-    "FingerprintConfig": "entrove.fingerprints.config",
-    "Fingerprints": "entrove.fingerprints.from_structures",
-    "GaussianOverlap": "entrove.fingerprints.gom",
-    "fingerprint": "entrove.fingerprints.from_structures",
-    "resolve_length": "entrove.fingerprints.lengths",
-}
-
-__all__ = [  # loaded on first use, below
-    "FingerprintConfig",
-    "Fingerprints",
-    "GaussianOverlap",
-    "fingerprint",
-    "resolve_length",
-]
-
-
-def __getattr__(name: str) -> Any:
-    # Loaded on first use: torch takes seconds.
-    if name in _PUBLIC:
-        return getattr(importlib.import_module(_PUBLIC[name]), name)
-    raise AttributeError(f"module 'entrove.fingerprints' has no attribute '{name}'")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+# The public names are in __init__.pyi. They are loaded on first use: torch takes seconds.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

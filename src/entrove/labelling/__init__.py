@@ -28,38 +28,7 @@ To label structures::
     ]
 """
 
-import importlib
-from typing import Any
+import lazy_loader
 
-_PUBLIC = {
-    "Label": "entrove.labelling.labels",
-    "LabelCache": "entrove.labelling.store.cache",
-    "Labeller": "entrove.labelling.labeller",
-    "LabellingConfig": "entrove.labelling.config",
-    "LevelOfTheory": "entrove.labelling.level_of_theory",
-    "Outcome": "entrove.labelling.labels",
-    "import_labels": "entrove.labelling.store.imports",
-    "label": "entrove.labelling.label_structures",
-}
-
-__all__ = [  # loaded on first use, below
-    "Label",
-    "LabelCache",
-    "Labeller",
-    "LabellingConfig",
-    "LevelOfTheory",
-    "Outcome",
-    "import_labels",
-    "label",
-]
-
-
-def __getattr__(name: str) -> Any:
-    # Loaded on first use: a worker and an engine process start faster with what they need only.
-    if name in _PUBLIC:
-        return getattr(importlib.import_module(_PUBLIC[name]), name)
-    raise AttributeError(f"module 'entrove.labelling' has no attribute '{name}'")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+# The public names are in __init__.pyi. They are loaded on first use: torch takes seconds.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

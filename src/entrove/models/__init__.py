@@ -19,32 +19,7 @@ A framework is added as a folder with a `Framework` in its loading.py and a line
 One that can be tuned also gets a folder and a line in `entrove.training`.
 """
 
-import importlib
-from typing import Any
+import lazy_loader
 
-_PUBLIC = {
-    "LoadedModel": "entrove.models.loaded",
-    "committee_of": "entrove.models.committee",
-    "load": "entrove.models.registry",
-    "predict": "entrove.models.prediction",
-    "verified": "entrove.models.verify",
-}
-
-__all__ = [  # loaded on first use, below
-    "LoadedModel",
-    "committee_of",
-    "load",
-    "predict",
-    "verified",
-]
-
-
-def __getattr__(name: str) -> Any:
-    # Loaded on first use: torch takes seconds.
-    if name in _PUBLIC:
-        return getattr(importlib.import_module(_PUBLIC[name]), name)
-    raise AttributeError(f"module 'entrove.models' has no attribute '{name}'")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+# The public names are in __init__.pyi. They are loaded on first use: torch takes seconds.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

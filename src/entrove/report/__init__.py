@@ -12,3 +12,8 @@ Read in this order:
     status.py      `status`, `summary_text`: what `entrove status` prints
     formatting.py  numbers, durations and names as text
 """
+
+import lazy_loader
+
+# The public names are in __init__.pyi. They are loaded on first use: torch takes seconds.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -13,31 +13,9 @@ Read in this order:
     farthest_point.py   the control arm: farthest-point sampling
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+# lazy_loader has no types:
+# pyright: basic
+import lazy_loader
 
-if TYPE_CHECKING:
-    from entrove.selection.config import SelectionConfig
-    from entrove.selection.farthest_point import select_farthest
-    from entrove.selection.from_structures import select
-    from entrove.selection.result import Selection
-
-_PUBLIC = {
-    "Selection": "entrove.selection.result",
-    "SelectionConfig": "entrove.selection.config",
-    "select": "entrove.selection.from_structures",
-    "select_farthest": "entrove.selection.farthest_point",
-}
-
-__all__ = ["Selection", "SelectionConfig", "select", "select_farthest"]  # loaded on first use
-
-
-def __getattr__(name: str) -> Any:
-    # Loaded on first use: torch takes seconds.
-    if name in _PUBLIC:
-        return getattr(importlib.import_module(_PUBLIC[name]), name)
-    raise AttributeError(f"module 'entrove.selection' has no attribute '{name}'")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+# The public names are in __init__.pyi. They are loaded on first use: torch takes seconds.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -15,3 +15,8 @@ On properties:
     stability.py          `nve_stability`: MD without a thermostat
     strained_cell.py      a crystal in another cell, its atoms relaxed (used by the first two)
 """
+
+import lazy_loader
+
+# The public names are in __init__.pyi. They are loaded on first use: torch takes seconds.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

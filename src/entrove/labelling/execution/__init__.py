@@ -14,19 +14,7 @@ A worker and an engine are two processes, so that the worker survives what an en
 own. Public is `AttemptExecutor`, for several labellers that share workers.
 """
 
-import importlib
-from typing import Any
+import lazy_loader
 
-__all__ = ["AttemptExecutor"]  # loaded on first use, below
-
-
-def __getattr__(name: str) -> Any:
-    # Loaded on first use: workers and engine processes, which live here, do without it.
-    if name in __all__:
-        module = importlib.import_module("entrove.labelling.execution.executor")
-        return getattr(module, name)
-    raise AttributeError(f"module 'entrove.labelling.execution' has no attribute '{name}'")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+# The public names are in __init__.pyi. They are loaded on first use: torch takes seconds.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,9 @@
+from .comparison import compare as compare
+from .elastic import elastic_constants as elastic_constants
+from .equation_of_state import equation_of_state as equation_of_state
+from .errors_by_kind import errors_by_kind as errors_by_kind
+from .measure import Validation as Validation
+from .measure import validate as validate
+from .phonons import phonons as phonons
+from .splits import check_disjoint as check_disjoint
+from .stability import nve_stability as nve_stability
