@@ -1,6 +1,5 @@
 """The numbers behind the report."""
 
-
 import numpy as np
 import pytest
 from silicon_results import silicon_results, with_errors
