@@ -47,10 +47,11 @@ class LabelsConfig(Settings):
         "become a random sketch of so many. null: all of them, 3 (n - 1) + 6.",
     )
     step_A: float = Field(
-        default=0.01,
+        default=1e-3,
         gt=0,
         le=0.1,
-        description="How far atoms move for a derivative, in A.",
+        description="How far atoms move for a derivative of the features, in A. A network in "
+        "single precision needs 1e-3.",
     )
 
 

@@ -76,15 +76,12 @@ class LabelRows:
 class LabelRowMap:
     """Computes rows of labels: features of one map, whitened per species, and noise levels.
 
-    features
-        Turns atoms into features: those of the model that learns, best of all.
-    whitening
-        Mean and scale of the features of each species, see `calibrated`. Structures with another
-        species are refused.
-    config
-        Noise levels, how noise grows with energy, and how many directions are taken.
-    excess
-        Energies above the ground state in eV/atom; without it the noise does not grow.
+    Args:
+        features: Turns atoms into features: those of the model that learns, best of all.
+        whitening: Mean and scale of the features of each species, see `calibrated`. Structures
+            with another species are refused.
+        config: Noise levels, how noise grows with energy, and how many directions are taken.
+        excess: Energies above the ground state in eV/atom; without it the noise does not grow.
     """
 
     def __init__(
@@ -142,10 +139,10 @@ class LabelRowMap:
     ) -> Iterator[LabelRows]:
         """Rows of the labels, batch by batch.
 
-        structures
-            A list, a stream or a file.
-        labelled
-            Count only the labels that the structures carry, instead of those that they would get.
+        Args:
+            structures: A list, a stream or a file.
+            labelled: Count only the labels that the structures carry, instead of those that they
+                would get.
 
         Raises `SelectionError` for a species that was not calibrated and for energies or rows that
         are not finite; `StructureError` for a structure without atoms or with bad positions.
@@ -166,7 +163,8 @@ class LabelRowMap:
             dim=1,
         )
         means = atoms_of.repeat_interleave(self.features.length, dim=1) * self._mean
-        energy = (sum_over_species(batch, species) - means) / self._scale
+        sums = sum_over_species(batch, species)
+        energy = (sums - means) / self._scale
         energy = energy / atoms_of.sum(1, keepdim=True) / config.energy_noise_eV_per_atom
         labels = [_labels(atoms, config, labelled) for atoms in batch.structures]
         directions = [
@@ -178,6 +176,7 @@ class LabelRowMap:
             to_state(batch.structures),
             directions,
             species,
+            sums=sums,
             step_A=config.step_A,
         )
         shrink = self._confidence(batch)

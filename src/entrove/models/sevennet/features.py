@@ -10,6 +10,7 @@ from collections import OrderedDict
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch_sim.state import SimState
 
 from entrove._optional import require
@@ -18,6 +19,7 @@ from entrove.models.edge_features import EdgeFeatures
 from entrove.models.neighbours import Neighbours
 from entrove.models.sevennet.model import SevenNetModel
 from entrove.models.torch_settings import default_dtype
+from entrove.threads import claim_threads, map_over_threads
 
 READOUT = "reduce_input_to_hidden"
 """SevenNet's name for the first module of the energy readout."""
@@ -38,15 +40,25 @@ class SevenNetFeatures:
         return len(self._columns)
 
     def evaluate(self, state: SimState, *, pull_back: bool = True) -> EdgeFeatures:
-        """Compute the features of every atom of a batch, in the network's precision."""
-        key = require("sevenn._keys", extra="sevennet")
-        state = state.to(device=self._model.device, dtype=self._model.dtype)
-        found = self._model.search(state)
+        """Compute the features of every atom of a batch, in the network's precision.
+
+        Values alone are computed piece by piece, side by side on the threads of a CPU.
+        """
+        model = self._model
+        state = state.to(device=model.device, dtype=model.dtype)
+        found = model.search(state)
         vectors = found.vectors.detach().requires_grad_(pull_back)
         neighbours = Neighbours(found.centre, found.neighbour, found.shifts, vectors)
-        with default_dtype(self._model.network_dtype), torch.set_grad_enabled(pull_back):
-            graph = self._trunk(self._model.graph(state, neighbours))
-        return EdgeFeatures(state, neighbours, graph[key.NODE_FEATURE][:, self._columns])
+        with claim_threads(model.device), default_dtype(model.network_dtype):
+            graph = model.graph(state, neighbours)
+            pieces = [graph] if pull_back else model.cut(graph, state, neighbours)
+            run = self._run if pull_back else torch.no_grad()(self._run)
+            output = torch.cat(map_over_threads(run, pieces, model.device))
+        return EdgeFeatures(state, neighbours, output)
+
+    def _run(self, graph: dict[str, Tensor]) -> Tensor:
+        key = require("sevenn._keys", extra="sevennet")
+        return self._trunk(graph)[key.NODE_FEATURE][:, self._columns]
 
     def describe(self) -> dict[str, object]:
         """Name, fidelity, length and hash of the weights: a tuned model has other features."""

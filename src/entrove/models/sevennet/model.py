@@ -59,7 +59,7 @@ class SevenNetModel(ModelInterface):
         state = state.to(device=self._device, dtype=self._dtype)
         neighbours = self.search(state)
         with claim_threads(self._device), default_dtype(self.network_dtype):
-            pieces = self._cut(self.graph(state, neighbours), state, neighbours)
+            pieces = self.cut(self.graph(state, neighbours), state, neighbours)
             outputs = map_over_threads(self._run, pieces, self._device)
         return self._results(state, outputs)
 
@@ -89,7 +89,7 @@ class SevenNetModel(ModelInterface):
             )
         return graph
 
-    def _cut(
+    def cut(
         self, graph: dict[str, Tensor], state: SimState, neighbours: Neighbours
     ) -> list[dict[str, Tensor]]:
         """Cut a graph between systems into pieces of about equal numbers of pairs.
