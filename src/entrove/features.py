@@ -21,14 +21,12 @@ from entrove.errors import ConfigError
 class AtomFeatures:
     """Features of the atoms of a batch of systems: what every entropy and selection takes.
 
-    values
-        One row per atom, float32 or float64, on any device, detached from any graph.
-    numbers
-        Atomic number of each atom.
-    system_idx
-        The system of each atom, counted from 0. Atoms of a system need not be adjacent.
-    n_systems
-        Number of systems; a system without atoms counts, too.
+    Attributes:
+        values: One row per atom, float32 or float64, on any device, detached from any graph.
+        numbers: Atomic number of each atom.
+        system_idx: The system of each atom, counted from 0. Atoms of a system need not be
+            adjacent.
+        n_systems: Number of systems; a system without atoms counts, too.
 
     Raises `ConfigError` when the three arrays do not have one entry per atom.
     """

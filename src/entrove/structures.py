@@ -27,8 +27,8 @@ HASH_RESOLUTION_A = 1e-5
 def content_hash(atoms: Atoms) -> str:
     """Hash species, cell, periodicity and positions.
 
-    atoms
-        One structure.
+    Args:
+        atoms: One structure.
 
     Returns 32 hexadecimal digits. They do not change when atoms are reordered or moved by lattice
     vectors along periodic directions; they do change under rotation and translation. Lengths are
@@ -76,11 +76,10 @@ def _round_length(length_A: np.ndarray) -> np.ndarray:
 def read_structures(path: str | Path, *, may_be_empty: bool = False) -> list[Atoms]:
     """Read every structure of a file.
 
-    path
-        A file in any format that ASE reads.
-    may_be_empty
-        Return an empty list for a file that is missing or empty, as those of a campaign are
-        before anything was found.
+    Args:
+        path: A file in any format that ASE reads.
+        may_be_empty: Return an empty list for a file that is missing or empty, as those of a
+            campaign are before anything was found.
 
     Raises `StructureError` when the file is missing, unreadable or empty.
     """
@@ -122,15 +121,12 @@ def attach_results(
 ) -> Atoms:
     """Attach energy, forces and stress to a structure, as ASE's readers do.
 
-    atoms
-        The structure; it is not changed.
-    energy_eV
-        Total energy in eV.
-    forces_eV_per_A
-        Forces in eV/A, shape (atoms, 3).
-    stress_eV_per_A3
-        Stress in eV/A^3 with ASE's sign (tension is positive), shape (3, 3) or (6,) in Voigt
-        order xx, yy, zz, yz, xz, xy.
+    Args:
+        atoms: The structure; it is not changed.
+        energy_eV: Total energy in eV.
+        forces_eV_per_A: Forces in eV/A, shape (atoms, 3).
+        stress_eV_per_A3: Stress in eV/A^3 with ASE's sign (tension is positive), shape (3, 3) or
+            (6,) in Voigt order xx, yy, zz, yz, xz, xy.
 
     Returns a copy with a `SinglePointCalculator`.
     """
@@ -176,10 +172,9 @@ def as_written(atoms: Atoms) -> Atoms:
 def write_structures(path: str | Path, structures: Sequence[Atoms]) -> None:
     """Write extended XYZ, replacing `path` in one step.
 
-    path
-        The file; a reader sees the old one or the new one, never a part of it.
-    structures
-        Structures with their `info`, arrays and results.
+    Args:
+        path: The file; a reader sees the old one or the new one, never a part of it.
+        structures: Structures with their `info`, arrays and results.
     """
     from ase.io import write
 

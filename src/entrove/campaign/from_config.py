@@ -14,12 +14,10 @@ def run(
 ) -> CampaignResults:
     """Check a configuration, run its campaign or continue it, and return what it found.
 
-    config
-        Configuration file, as `entrove init` writes it.
-    folder
-        Folder of the campaign, instead of the one that the configuration names.
-    listener
-        Receives the progress; None ignores it.
+    Args:
+        config: Configuration file, as `entrove init` writes it.
+        folder: Folder of the campaign, instead of the one that the configuration names.
+        listener: Receives the progress; None ignores it.
 
     Returns the results without what only the figures of the report need; `write_report` of
     `entrove.report` writes a page from those of `read_results(folder, figures=True)`.

@@ -96,22 +96,16 @@ def _no_verdict(run: CampaignRun, round_index: int) -> str | None:  # noqa: ARG0
 class StageEntry:
     """One row of the table of stages.
 
-    outcome
-        Model of what the stage finds; it names the stage in the ledger.
-    description
-        What happens, in a phrase that the progress display shows.
-    work
-        The function that runs the stage.
-    needs, leaves
-        Files that must exist before the stage, and files that exist after it.
-    unit, total
-        The unit in which progress is counted, and the amount of work where it is known beforehand.
-    skipped
-        Whether a round runs without this stage.
-    repeated
-        Whether a finished stage is run again.
-    ends
-        The reason why the campaign ends after this stage, or None.
+    Attributes:
+        outcome: Model of what the stage finds; it names the stage in the ledger.
+        description: What happens, in a phrase that the progress display shows.
+        work: The function that runs the stage.
+        needs, leaves: Files that must exist before the stage, and files that exist after it.
+        unit, total: The unit in which progress is counted, and the amount of work where it is
+            known beforehand.
+        skipped: Whether a round runs without this stage.
+        repeated: Whether a finished stage is run again.
+        ends: The reason why the campaign ends after this stage, or None.
     """
 
     outcome: type[StageOutcome]
@@ -288,10 +282,9 @@ ROUND: tuple[StageEntry, ...] = (
 def run_campaign(campaign: CheckedCampaign, listener: ProgressListener) -> None:
     """Run a campaign, or continue it, until a stopping condition holds.
 
-    campaign
-        What `check_campaign` returns. Its folder is created when it does not exist.
-    listener
-        Receives the progress; `Silence()` ignores it.
+    Args:
+        campaign: What `check_campaign` returns. Its folder is created when it does not exist.
+        listener: Receives the progress; `Silence()` ignores it.
 
     What was finished before an interruption is not repeated. Results are files in the folder of
     the campaign; `read_results` reads them.

@@ -18,14 +18,12 @@ from entrove.sampling.walkers.grid import Start
 class PlanRow:
     """Labels of one purpose, and their estimated cost.
 
-    what
-        "validation", "training", or "together" for their sum.
-    labels
-        Number of labels.
-    core_hours, wall_hours
-        Time of the engine in core hours, and wall time with all workers of the executor, in h.
-    disk_MB
-        Size of the engine's files in MB.
+    Attributes:
+        what: "validation", "training", or "together" for their sum.
+        labels: Number of labels.
+        core_hours, wall_hours: Time of the engine in core hours, and wall time with all workers of
+            the executor, in h.
+        disk_MB: Size of the engine's files in MB.
     """
 
     what: str
@@ -39,12 +37,10 @@ class PlanRow:
 class Plan:
     """The estimated cost of all labels of a campaign that is run to its last round.
 
-    rows
-        Validation, training, and their sum.
-    shortest_s, longest_s
-        About two of three labels take between these times, in s.
-    observations
-        Number of labels of this level of theory on which the estimate is based.
+    Attributes:
+        rows: Validation, training, and their sum.
+        shortest_s, longest_s: About two of three labels take between these times, in s.
+        observations: Number of labels of this level of theory on which the estimate is based.
     """
 
     rows: tuple[PlanRow, ...]
@@ -56,8 +52,8 @@ class Plan:
 def make_plan(campaign: CheckedCampaign) -> Plan:
     """Estimate the cost of the labels of a campaign from the sizes and k-points of its seeds.
 
-    campaign
-        What `check_campaign` returns.
+    Args:
+        campaign: What `check_campaign` returns.
 
     Labels of this level of theory in the cache improve the estimate; the times of exploration and
     training are not included. Nothing is written.

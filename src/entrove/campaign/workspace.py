@@ -79,8 +79,8 @@ class RoundFiles:
 class Workspace:
     """The paths of the files of a campaign.
 
-    folder
-        The folder of the campaign; it need not exist, and nothing is created in it.
+    Attributes:
+        folder: The folder of the campaign; it need not exist, and nothing is created in it.
     """
 
     folder: Path
@@ -148,9 +148,9 @@ class Workspace:
     def training_labels(self, before: int | None = None) -> list[Atoms]:
         """Read the good training labels of all rounds; the list may be empty.
 
-        before
-            Only labels of rounds before this one. A round that is repeated after an interruption
-            needs this, because it may have written labels of its own already.
+        Args:
+            before: Only labels of rounds before this one. A round that is repeated after an
+                interruption needs this, because it may have written labels of its own already.
 
         Energies, forces and stresses are in eV, eV/A and eV/A^3.
         """

@@ -39,18 +39,14 @@ logger = logging.getLogger(__name__)
 class EntropyDataset:
     """Statistics of the features of a growing dataset, with gains, removal, merge and a file.
 
-    entropy
-        "information": whitened information gain, never negative. "paper": ln det of the normalised
-        covariance, see `entrove.entropy.covariance`. Both in nats.
-    mode
-        "per_atom" (a row is the features of an atom) or "per_config" (their mean over the atoms of
-        one species in a configuration).
-    features
-        Turns atoms into features; Gaussian overlap fingerprints by default.
-    epsilon, ridge, scale_floor, species_blocks
-        See `EntropyConfig`.
-    batch_atoms
-        Atoms whose features are evaluated at once.
+    Args:
+        entropy: "information": whitened information gain, never negative. "paper": ln det of the
+            normalised covariance, see `entrove.entropy.covariance`. Both in nats.
+        mode: "per_atom" (a row is the features of an atom) or "per_config" (their mean over the
+            atoms of one species in a configuration).
+        features: Turns atoms into features; Gaussian overlap fingerprints by default.
+        epsilon, ridge, scale_floor, species_blocks: See `EntropyConfig`.
+        batch_atoms: Atoms whose features are evaluated at once.
 
     "information" needs `calibrate` with structures of an unbiased run, before anything is added.
     Structures themselves are not kept, only their content hashes. Raises `SelectionError` when a

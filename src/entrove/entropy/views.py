@@ -19,12 +19,10 @@ class DatasetViews:
 
     All views have the same members at all times; each keeps statistics of its own.
 
-    features
-        Turns atoms into features, the same for all views.
-    config
-        The entropy that selects, and the parameters of all of them.
-    others
-        Entropies and modes that walkers are biased by; "none" needs no view.
+    Args:
+        features: Turns atoms into features, the same for all views.
+        config: The entropy that selects, and the parameters of all of them.
+        others: Entropies and modes that walkers are biased by; "none" needs no view.
     """
 
     def __init__(

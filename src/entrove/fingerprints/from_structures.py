@@ -35,8 +35,8 @@ class Fingerprints:
     def pull_back(self, gradient: Float[np.ndarray, "atoms features"]) -> StructureGradient:
         """Turn g = dL/dvalues into dL/dr and dL/d(symmetric strain) of every structure.
 
-        gradient
-            (atoms, features), in u per unit of a feature, for an L in any unit u.
+        Args:
+            gradient: (atoms, features), in u per unit of a feature, for an L in any unit u.
 
         Raises `ConfigError` when `gradient` does not have the shape of `values`.
         """
@@ -67,21 +67,16 @@ def fingerprint(
 ) -> Fingerprints:
     """Gaussian-overlap fingerprints of every atom of every structure.
 
-    structures
-        One structure or a list; their periodicity may differ.
-    cutoff_A
-        Radius of an atom's sphere in Angstrom.
-    length
-        Number of eigenvalues per atom, padded with zeros; "auto" fits the densest structure.
-    orbitals
-        "s" or "sp" (s, p_x, p_y, p_z).
-    radii_A
-        Gaussian width by chemical symbol in Angstrom, for the elements whose default, a covalent
-        radius (`entrove.fingerprints.radii`), is to be replaced.
-    dtype
-        "float64" or "float32" (values good to about 1e-6, gradients to 3e-3).
-    device
-        Any torch device.
+    Args:
+        structures: One structure or a list; their periodicity may differ.
+        cutoff_A: Radius of an atom's sphere in Angstrom.
+        length: Number of eigenvalues per atom, padded with zeros; "auto" fits the densest
+            structure.
+        orbitals: "s" or "sp" (s, p_x, p_y, p_z).
+        radii_A: Gaussian width by chemical symbol in Angstrom, for the elements whose default, a
+            covalent radius (`entrove.fingerprints.radii`), is to be replaced.
+        dtype: "float64" or "float32" (values good to about 1e-6, gradients to 3e-3).
+        device: Any torch device.
 
     Returns `Fingerprints`: `values` (atoms, length) with one row per atom in the order of the
     list, the largest eigenvalue first, and `pull_back` for gradients.

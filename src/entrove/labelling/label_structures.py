@@ -39,16 +39,14 @@ def label(
         cache: SQLite file that remembers every label, and may be shared with campaigns; by default
             the one that the configuration names, else `labels.sqlite` in `folder`.
         species: Chemical symbols of everything that will ever have this level of theory; by
-        default
-            those of `structures`. GPAW's and VASP's data files of these elements are part of it.
+            default those of `structures`. GPAW's and VASP's data files of these elements are part
+            of it.
 
-    Returns:
-        One label per structure, in their order: energies in eV, forces in eV/A, stress in eV/A^3.
-        Not all need be converged: look at `Label.outcome`, and use `Label.attach` for the others.
+    Returns one label per structure, in their order: energies in eV, forces in eV/A, stress in
+    eV/A^3. Not all need be converged: `Label.attach` works only for those whose `outcome` says so.
 
-    Raises:
-        LabelError: The engine or the executor cannot be used here, `folder` belongs to another
-            level of theory, or the machine fails while labelling (disk full, say).
+    Raises `LabelError` when the engine or the executor cannot be used here, when `folder` belongs
+    to another level of theory, or when the machine fails while labelling (disk full, say).
 
     >>> import tempfile
     >>> from ase.build import bulk

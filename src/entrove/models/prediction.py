@@ -26,10 +26,10 @@ def predict(
     A batch holds at most `batch_size` structures, and fewer when they are large or dense, so that
     memory is bounded however long the list is. Structures of different periodicity may be mixed.
 
-    Arguments:
-        model: a model from `entrove.models.load`, or a committee.
-        structures: any number of structures; they are not changed.
-        batch_size: most structures of one batch.
+    Args:
+        model: A model from `entrove.models.load`, or a committee.
+        structures: Any number of structures; they are not changed.
+        batch_size: Most structures of one batch.
 
     Returns copies of `structures` in their order, with info and arrays kept, and with energy (eV),
     forces (atoms, 3) (eV/A) and stress (6,) (eV/A^3, ASE's order and sign) in their ASE

@@ -31,8 +31,8 @@ FILE_SUFFIXES = tuple(suffix for framework in FRAMEWORKS for suffix in framework
 def load(name_or_path: str, *, device: str = "auto") -> LoadedModel:
     """Load a model that evaluates batches of structures.
 
-    Arguments:
-        name_or_path: a name of `NAMES`, the path of a model file (see `FILE_SUFFIXES`), or
+    Args:
+        name_or_path: A name of `NAMES`, the path of a model file (see `FILE_SUFFIXES`), or
             "module:factory", which is called without arguments and gives an ASE calculator or a
             torch-sim model. A multi-fidelity model takes its fidelity after an at sign:
             `7net-mf-ompa@mpa`.

@@ -209,12 +209,12 @@ def verified(
 ) -> tuple[LoadedModel, VerificationReport]:
     """Return a model that may be trusted in batches, and the report.
 
-    Arguments:
-        model: the model to check.
-        structures: what it will be used for, such as the seeds of a campaign; probes are added.
+    Args:
+        model: The model to check.
+        structures: What it will be used for, such as the seeds of a campaign; probes are added.
         on_mismatch: "stop" raises `ModelError` with the differences; "fall_back" returns the
             model's own ASE calculator, one structure at a time, and logs that it does.
-        tolerances: largest differences that pass; by default those of `Tolerances`.
+        tolerances: Largest differences that pass; by default those of `Tolerances`.
     """
     report = verify_batching(model, structures, tolerances)
     if report.passed:

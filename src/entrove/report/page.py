@@ -25,15 +25,14 @@ MOST_LABEL_ROWS = 1000
 MOST_WALKER_ROWS = 400
 
 
-def write_report(results: CampaignResults, path: Path) -> Path:
+def write_report(results: CampaignResults, path: str | Path) -> Path:
     """Write the report of a campaign, finished or not.
 
-    results
-        What `read_results(folder, figures=True)` returns; without `figures` the parity plots and
-        the map are missing.
-    path
-        The HTML file; an older one is replaced in one step, so that a reader never sees a part of
-        a page.
+    Args:
+        results: What `read_results(folder, figures=True)` returns; without `figures` the parity
+            plots and the map are missing.
+        path: The HTML file; an older one is replaced in one step, so that a reader never sees a
+            part of a page.
 
     Returns the path. Equal results give an identical file.
 

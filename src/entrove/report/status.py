@@ -28,8 +28,8 @@ MOST_QUARANTINED = 5
 def status(results: CampaignResults) -> Group:
     """Return progress and results of a campaign, for a console of rich with at least 60 columns.
 
-    results
-        What `read_results(folder)` returns.
+    Args:
+        results: What `read_results(folder)` returns.
     """
     parts: list[RenderableType] = [_heading(results), Text(), _facts(results)]
     for title, part in (
@@ -46,10 +46,9 @@ def status(results: CampaignResults) -> Group:
 def summary_text(results: CampaignResults, width: int = 80) -> str:
     """Return progress and results of a campaign as plain text, for logs and pipes.
 
-    results
-        What `read_results(folder)` returns.
-    width
-        Largest number of characters per line, at least 60.
+    Args:
+        results: What `read_results(folder)` returns.
+        width: Largest number of characters per line, at least 60.
     """
     console = Console(
         file=io.StringIO(),

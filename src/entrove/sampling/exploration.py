@@ -51,28 +51,22 @@ def explore(
     walker per phase, pressure, temperature and bias strength runs, all in one batch. After each
     chunk new snapshots join the dataset, so that walkers of the next chunk move away from them.
 
-    seeds
-        Crystals to start from, all with the same periodicity. `info["entrove_phase"]` names the
-        phase; by default it is the formula and the number of the seed.
-    model
-        What explores, see `entrove.models.load`; it must give a stress.
-    temperatures_K, pressures_GPa
-        The regime: every temperature is combined with every pressure.
-    labelled
-        What is labelled already: walkers are driven away from it from the start.
-    config
-        Steps, chunks, biases, guards; see `SamplingConfig`.
-    entropy
-        Parameters of the entropies; its `kind` and `mode` are one more view of the dataset.
-    features
-        What the entropies see of an atom; by default Gaussian overlap fingerprints.
-    admit
-        Chooses which snapshots of a chunk join the dataset; by default all do. To admit the best 8
-        by their gain: `lambda new: entrove.select([c.atoms for c in new], 8, given=d).indices`.
-    seed
-        Seed of everything random.
-    on_step
-        Called with MD steps done and MD steps in all.
+    Args:
+        seeds: Crystals to start from, all with the same periodicity. `info["entrove_phase"]` names
+            the phase; by default it is the formula and the number of the seed.
+        model: What explores, see `entrove.models.load`; it must give a stress.
+        temperatures_K, pressures_GPa: The regime: every temperature is combined with every
+            pressure.
+        labelled: What is labelled already: walkers are driven away from it from the start.
+        config: Steps, chunks, biases, guards; see `SamplingConfig`.
+        entropy: Parameters of the entropies; its `kind` and `mode` are one more view of the
+            dataset.
+        features: What the entropies see of an atom; by default Gaussian overlap fingerprints.
+        admit: Chooses which snapshots of a chunk join the dataset; by default all do. To admit the
+            best 8 by their gain: `lambda new: entrove.select([c.atoms for c in new], 8,
+            given=d).indices`.
+        seed: Seed of everything random.
+        on_step: Called with MD steps done and MD steps in all.
 
     Returns the healthy snapshots of all walkers, in the order in which they were taken.
 

@@ -69,14 +69,11 @@ def relax_at_pressure(
 ) -> list[Relaxation]:
     """Relax each structure, positions and cell, at its own pressure; results in the same order.
 
-    model
-        A torch-sim model with stress, of any precision; the relaxation is float64.
-    structures
-        Periodic in three dimensions.
-    pressures_GPa
-        One pressure for each structure, in GPa.
-    settings
-        Tolerances of force and stress, and the largest number of steps.
+    Args:
+        model: A torch-sim model with stress, of any precision; the relaxation is float64.
+        structures: Periodic in three dimensions.
+        pressures_GPa: One pressure for each structure, in GPa.
+        settings: Tolerances of force and stress, and the largest number of steps.
 
     FIRE (Bitzek et al., Phys. Rev. Lett. 97, 170201 (2006)) on positions and the logarithm of the
     deformation. A structure leaves the batch when it converges or fails, which makes the steps of

@@ -31,10 +31,10 @@ def select_farthest(
 ) -> Selection:
     """Pick `count` structures by farthest-point sampling.
 
-    pool, given
-        As for `entrove.select`; `given` are structures that the picks keep away from, too.
-    features
-        Feature map; Gaussian overlap fingerprints by default.
+    Args:
+        pool, given: As for `entrove.select`; `given` are structures that the picks keep away from,
+            too.
+        features: Feature map; Gaussian overlap fingerprints by default.
 
     Returns a `Selection` whose `gains` are the distances at which the picks were made, in feature
     units. Without `given` the first pick is the candidate farthest from the mean of the pool, and

@@ -32,22 +32,19 @@ def select(
 ) -> Selection:
     """Pick the `count` structures of `pool` that add most to `given`, one after the other.
 
-    pool
-        One structure, a list, an iterator, or the path of a file that ASE reads. It is streamed:
-        only feature rows are kept, n_atoms x length numbers per structure (8 bytes each, 4 with
-        `storage="float32"`), so the structures need not fit in memory.
-        `atoms.info["entrove_pool"]` names the pool for quotas.
-    given
-        What is labelled already: an `EntropyDataset` (it is not changed), or structures, or
-        nothing. Near-duplicates of labelled structures are recognised only where these are given
-        themselves: a dataset keeps statistics and hashes, by which it recognises equal ones only.
-    entropy, mode, features
-        As for `EntropyDataset`; only for a `given` that is not one. Without a calibrated dataset,
-        mean and scale of the features are those of the pool.
-    config
-        Quotas, duplicates, least gain, ranking, precision; its `count` is not used here.
-    cost_s
-        Predicted seconds of a label, for `rank_by="gain_per_second"`.
+    Args:
+        pool: One structure, a list, an iterator, or the path of a file that ASE reads. It is
+            streamed: only feature rows are kept, n_atoms x length numbers per structure (8 bytes
+            each, 4 with `storage="float32"`), so the structures need not fit in memory.
+            `atoms.info["entrove_pool"]` names the pool for quotas.
+        given: What is labelled already: an `EntropyDataset` (it is not changed), or structures, or
+            nothing. Near-duplicates of labelled structures are recognised only where these are
+            given themselves: a dataset keeps statistics and hashes, by which it recognises equal
+            ones only.
+        entropy, mode, features: As for `EntropyDataset`; only for a `given` that is not one.
+            Without a calibrated dataset, mean and scale of the features are those of the pool.
+        config: Quotas, duplicates, least gain, ranking, precision; its `count` is not used here.
+        cost_s: Predicted seconds of a label, for `rank_by="gain_per_second"`.
 
     Returns a `Selection`: indices into the pool, best first, gains in nats, and the reason for
     every other candidate. It has fewer than `count` picks when the filters leave fewer.

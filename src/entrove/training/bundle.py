@@ -93,15 +93,15 @@ def write_bundle(
 ) -> Bundle:
     """Write tuned models as a bundle; a bundle that is there already is replaced.
 
-    Arguments:
-        folder: where the bundle will be.
-        members: the potential, then other members of a committee.
-        species: chemical symbols that the training labels hold.
-        level_of_theory_hash: hash of the level of theory of the labels.
-        level_of_theory: the level of theory, described.
-        metrics: errors on validation labels; names carry the unit.
-        regime: where the potential was trained and validated.
-        modal: fidelity of a multi-fidelity model.
+    Args:
+        folder: Where the bundle will be.
+        members: The potential, then other members of a committee.
+        species: Chemical symbols that the training labels hold.
+        level_of_theory_hash: Hash of the level of theory of the labels.
+        level_of_theory: The level of theory, described.
+        metrics: Errors on validation labels; names carry the unit.
+        regime: Where the potential was trained and validated.
+        modal: Fidelity of a multi-fidelity model.
 
     Raises `ModelError` when there is no member, the members were tuned from different models or
     labels, or `folder` holds something that is not a bundle.
@@ -187,11 +187,11 @@ def load_model(
 
     Energies are those of the level of theory of the labels: nothing has to be added.
 
-    Arguments:
-        path: the folder of the bundle, such as a campaign's `model`.
+    Args:
+        path: The folder of the bundle, such as a campaign's `model`.
         device: "auto" (CUDA where there is a device), "cpu" or "cuda".
         kind: "ase" for an ASE calculator, "torchsim" for a torch-sim model that takes batches.
-        member: a model of a committee; 0 is the potential itself.
+        member: A model of a committee; 0 is the potential itself.
 
     Raises `ModelError` for a folder that is not a sound bundle, and `EntroveError` with the
     install command when the framework of the weights is not installed.

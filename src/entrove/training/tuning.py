@@ -18,7 +18,7 @@ from entrove.training.trainers import Trainer, trainer_for
 def fine_tune(
     structures: Sequence[Atoms],
     base: str | Path,
-    folder: Path,
+    folder: str | Path,
     config: TrainingConfig,
     *,
     seed: int = 0,
@@ -33,19 +33,19 @@ def fine_tune(
     The same call on the same folder continues an interrupted run after its last epoch, and returns
     at once when the run is done.
 
-    Arguments:
-        structures: the labels; each carries energy (eV) and forces (eV/A), and stress (eV/A^3) if
+    Args:
+        structures: The labels; each carries energy (eV) and forces (eV/A), and stress (eV/A^3) if
             it is periodic and the stress is known.
-        base: the model to start from, a packaged name or the path of a checkpoint or package.
-        folder: where the run keeps its files; it belongs to this run alone.
-        config: how to train; its `framework` is that of `base`.
-        seed: decides the order of the labels, which are set aside, and the head noise.
-        head_noise: random change of the energy head before training, relative to the spread of its
+        base: The model to start from, a packaged name or the path of a checkpoint or package.
+        folder: Where the run keeps its files; it belongs to this run alone.
+        config: How to train; its `framework` is that of `base`.
+        seed: Decides the order of the labels, which are set aside, and the head noise.
+        head_noise: Random change of the energy head before training, relative to the spread of its
             weights; SevenNet only.
-        modal: fidelity of a multi-fidelity model; SevenNet only.
+        modal: Fidelity of a multi-fidelity model; SevenNet only.
         device: "auto", "cpu" or "cuda".
         threads: CPU threads of the process.
-        on_epoch: called in this process after every epoch.
+        on_epoch: Called in this process after every epoch.
 
     Returns the tuned model, whose `checkpoint` is a file for `entrove.models.load`.
 

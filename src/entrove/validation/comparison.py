@@ -10,15 +10,13 @@ from entrove.validation.errors_by_kind import ErrorTable
 class Comparison:
     """Whether a tuned model is accepted, and why.
 
-    accepted
-        Whether the tuned model is better.
-    reason
-        The decision and the three ratios, in one line.
-    energy_ratio, force_ratio, stress_ratio
-        Tuned over untuned mean absolute error on the same validation labels: below 1 is better.
-        Energy errors are centred: the mean signed error of each composition is subtracted first.
-        Otherwise a mere change of the zero of energy would make every tuned model look a thousand
-        times better.
+    Attributes:
+        accepted: Whether the tuned model is better.
+        reason: The decision and the three ratios, in one line.
+        energy_ratio, force_ratio, stress_ratio: Tuned over untuned mean absolute error on the same
+            validation labels: below 1 is better. Energy errors are centred: the mean signed error
+            of each composition is subtracted first. Otherwise a mere change of the zero of energy
+            would make every tuned model look a thousand times better.
     """
 
     accepted: bool
@@ -31,8 +29,8 @@ class Comparison:
 def compare(untuned: ErrorTable, tuned: ErrorTable) -> Comparison:
     """Compare the errors of a tuned model with those of the untuned one.
 
-    untuned, tuned
-        Errors of both models on the same labels, from `errors_by_kind`.
+    Args:
+        untuned, tuned: Errors of both models on the same labels, from `errors_by_kind`.
 
     The tuned model is accepted when its force error is not higher and the product of the three
     ratios is at most 1. Forces drive the exploration, so they must not become worse; better forces

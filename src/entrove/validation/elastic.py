@@ -16,10 +16,11 @@ VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 class ElasticConstants:
     """Elastic constants C_ij = d sigma_i / d e_j in Voigt order xx, yy, zz, yz, xz, xy.
 
-    matrix_GPa
-        C_ij in GPa, shape (6, 6), symmetrised, for engineering shear strains (e_4 = 2 eps_yz).
-    asymmetry_GPa
-        Largest |C_ij - C_ji| before symmetrising, a measure of residual stress and noise.
+    Attributes:
+        matrix_GPa: C_ij in GPa, shape (6, 6), symmetrised, for engineering shear strains (e_4 = 2
+            eps_yz).
+        asymmetry_GPa: Largest |C_ij - C_ji| before symmetrising, a measure of residual stress and
+            noise.
 
     The moduli are Voigt averages (Voigt, Lehrbuch der Kristallphysik, 1928).
     """
@@ -58,16 +59,15 @@ def elastic_constants(
 ) -> ElasticConstants:
     """Compute elastic constants by central differences of the stress over six strains.
 
-    atoms
-        A relaxed crystal. It should be free of stress: under pressure the result are the
-        stress-strain coefficients along this path, not the thermodynamic constants.
-    calculator
-        Any ASE calculator with stress.
-    strain
-        Amplitude of each strain, without unit; the error of the result is of second order in it.
-    force_tolerance_eV_per_A
-        In each strained cell the atoms are relaxed until no force exceeds this, in eV/A, as they
-        relax in an experiment. None keeps their fractional positions (clamped-ion constants).
+    Args:
+        atoms: A relaxed crystal. It should be free of stress: under pressure the result are the
+            stress-strain coefficients along this path, not the thermodynamic constants.
+        calculator: Any ASE calculator with stress.
+        strain: Amplitude of each strain, without unit; the error of the result is of second order
+            in it.
+        force_tolerance_eV_per_A: In each strained cell the atoms are relaxed until no force
+            exceeds this, in eV/A, as they relax in an experiment. None keeps their fractional
+            positions (clamped-ion constants).
 
     Returns the constants in GPa. A relaxation that does not converge is logged as a warning.
     """

@@ -19,14 +19,12 @@ DEFAULT_SCALES = (0.94, 0.96, 0.98, 1.0, 1.02, 1.04, 1.06)
 class EquationOfState:
     """A third-order Birch-Murnaghan equation of state, and the points that it was fitted to.
 
-    volumes_A3_per_atom, energies_eV_per_atom
-        The points, each of shape (points,), in A^3/atom and eV/atom.
-    volume_A3_per_atom, energy_eV_per_atom
-        Volume and energy of the minimum, at zero pressure.
-    bulk_modulus_GPa
-        Bulk modulus B at zero pressure, in GPa.
-    bulk_modulus_derivative
-        dB/dP at zero pressure, without unit.
+    Attributes:
+        volumes_A3_per_atom, energies_eV_per_atom: The points, each of shape (points,), in A^3/atom
+            and eV/atom.
+        volume_A3_per_atom, energy_eV_per_atom: Volume and energy of the minimum, at zero pressure.
+        bulk_modulus_GPa: Bulk modulus B at zero pressure, in GPa.
+        bulk_modulus_derivative: dB/dP at zero pressure, without unit.
 
     Ref: Birch, Phys. Rev. 71, 809 (1947).
     """
@@ -48,15 +46,12 @@ def equation_of_state(
 ) -> EquationOfState:
     """Scale a cell isotropically, and fit a Birch-Murnaghan equation of state.
 
-    atoms
-        A crystal near its equilibrium volume.
-    calculator
-        Any ASE calculator.
-    scales
-        Factors of the lattice vectors, at least 5.
-    force_tolerance_eV_per_A
-        At each volume the atoms are relaxed until no force exceeds this, in eV/A; the shape of the
-        cell stays. None keeps their fractional positions.
+    Args:
+        atoms: A crystal near its equilibrium volume.
+        calculator: Any ASE calculator.
+        scales: Factors of the lattice vectors, at least 5.
+        force_tolerance_eV_per_A: At each volume the atoms are relaxed until no force exceeds this,
+            in eV/A; the shape of the cell stays. None keeps their fractional positions.
 
     Raises `ModelError` when there are too few points, or when the lowest energy is at the first or
     last of them.
@@ -76,10 +71,9 @@ def fit_birch_murnaghan(
 ) -> EquationOfState:
     """Fit the four parameters of the third-order Birch-Murnaghan equation of state.
 
-    volumes_A3_per_atom
-        Volumes in A^3/atom, increasing, shape (points,).
-    energies_eV_per_atom
-        Energies in eV/atom, shape (points,).
+    Args:
+        volumes_A3_per_atom: Volumes in A^3/atom, increasing, shape (points,).
+        energies_eV_per_atom: Energies in eV/atom, shape (points,).
 
     Raises `ModelError` when the lowest energy is at the first or last point.
     """

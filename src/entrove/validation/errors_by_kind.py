@@ -24,19 +24,16 @@ MILLI = 1000.0
 class ErrorRow:
     """Errors on one group of structures.
 
-    phase, kind
-        What the structures of the group have in common; `ALL` where they may differ.
-    structures, atoms
-        Number of structures, and of atoms in all of them.
-    energy_mae_meV_per_atom, energy_rmse_meV_per_atom
-        Mean absolute and root-mean-square error of the energy per atom.
-    energy_centred_mae_meV_per_atom, energy_centred_rmse_meV_per_atom
-        The same after `centre_by_composition`.
-    force_mae_meV_per_A, force_rmse_meV_per_A
-        Errors of force components.
-    stress_mae_meV_per_A3, stress_rmse_meV_per_A3
-        Errors of stress components (1 meV/A^3 = 0.160 GPa); NaN when no structure of the group is
-        periodic along all three directions.
+    Attributes:
+        phase, kind: What the structures of the group have in common; `ALL` where they may differ.
+        structures, atoms: Number of structures, and of atoms in all of them.
+        energy_mae_meV_per_atom, energy_rmse_meV_per_atom: Mean absolute and root-mean-square error
+            of the energy per atom.
+        energy_centred_mae_meV_per_atom, energy_centred_rmse_meV_per_atom: The same after
+            `centre_by_composition`.
+        force_mae_meV_per_A, force_rmse_meV_per_A: Errors of force components.
+        stress_mae_meV_per_A3, stress_rmse_meV_per_A3: Errors of stress components (1 meV/A^3 =
+            0.160 GPa); NaN when no structure of the group is periodic along all three directions.
     """
 
     phase: str
@@ -85,12 +82,11 @@ class _Differences:
 def errors_by_kind(reference: Sequence[Atoms], predicted: Sequence[Atoms]) -> ErrorTable:
     """Compare predictions with labels.
 
-    reference
-        Labelled structures with energy (eV), forces (eV/A) and stress (eV/A^3; not needed for
-        those that are not periodic along all three directions). `info["entrove_phase"]` and
-        `info["entrove_kind"]` name phase and kind.
-    predicted
-        The same structures in the same order, with predicted results.
+    Args:
+        reference: Labelled structures with energy (eV), forces (eV/A) and stress (eV/A^3; not
+            needed for those that are not periodic along all three directions).
+            `info["entrove_phase"]` and `info["entrove_kind"]` name phase and kind.
+        predicted: The same structures in the same order, with predicted results.
 
     Returns the errors of each group of structures.
 
@@ -146,10 +142,9 @@ def _differences(reference: Sequence[Atoms], predicted: Sequence[Atoms]) -> _Dif
 def centre_by_composition(structures: Sequence[Atoms], errors: np.ndarray) -> np.ndarray:
     """Subtract from each energy error the mean over all structures of the same composition.
 
-    structures
-        Structures, from which the compositions are taken (reduced formulas).
-    errors
-        Signed errors per atom in any unit, shape (structures,).
+    Args:
+        structures: Structures, from which the compositions are taken (reduced formulas).
+        errors: Signed errors per atom in any unit, shape (structures,).
 
     Returns the centred errors, shape (structures,), in the same unit.
     """

@@ -15,11 +15,10 @@ from entrove.validation.errors_by_kind import ErrorTable, errors_by_kind
 class Validation:
     """Predictions of a model for labelled structures, and their errors.
 
-    predictions
-        Copies of the structures, in the same order, with the model's energy (eV), forces (eV/A)
-        and stress (eV/A^3).
-    errors
-        Errors by phase and kind, the total first.
+    Attributes:
+        predictions: Copies of the structures, in the same order, with the model's energy (eV),
+            forces (eV/A) and stress (eV/A^3).
+        errors: Errors by phase and kind, the total first.
     """
 
     predictions: list[Atoms]
@@ -31,14 +30,12 @@ def validate(
 ) -> Validation:
     """Predict labelled structures with a model and compare the predictions with the labels.
 
-    model
-        A loaded model, or what `entrove.models.load` takes: a name or a file.
-    labelled
-        Structures with energy (eV), forces (eV/A) and, when they are periodic in all three
-        directions, stress (eV/A^3). Their `info` may name phase and kind (`entrove_phase`,
-        `entrove_kind`), by which the errors are grouped.
-    device
-        Where a model that is given by name runs: "auto", "cpu" or "cuda".
+    Args:
+        model: A loaded model, or what `entrove.models.load` takes: a name or a file.
+        labelled: Structures with energy (eV), forces (eV/A) and, when they are periodic in all
+            three directions, stress (eV/A^3). Their `info` may name phase and kind
+            (`entrove_phase`, `entrove_kind`), by which the errors are grouped.
+        device: Where a model that is given by name runs: "auto", "cpu" or "cuda".
 
     Returns predictions and errors. `errors.total` is the row over all structures; its energy
     errors are given both as they are and centred, without the mean error of each composition.

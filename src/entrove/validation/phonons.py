@@ -16,10 +16,9 @@ IMAGINARY_TOLERANCE_THZ = 0.1
 class Phonons:
     """Phonon frequencies on a mesh of q-points.
 
-    frequencies_THz
-        Frequencies in THz, shape (q-points, bands); imaginary ones are negative.
-    weights
-        Number of symmetry-equivalent q-points of each, shape (q-points,).
+    Attributes:
+        frequencies_THz: Frequencies in THz, shape (q-points, bands); imaginary ones are negative.
+        weights: Number of symmetry-equivalent q-points of each, shape (q-points,).
     """
 
     frequencies_THz: np.ndarray
@@ -51,16 +50,13 @@ def phonons(
 ) -> Phonons:
     """Compute the phonon frequencies of a relaxed crystal from forces in a supercell.
 
-    atoms
-        A relaxed crystal, primitive or not.
-    calculator
-        Any ASE calculator.
-    supercell
-        Repetitions of the cell along each lattice vector; forces should have decayed within it.
-    displacement_A
-        Length of the displacements, in Angstrom.
-    mesh
-        Number of q-points along each reciprocal lattice vector, centred on Gamma.
+    Args:
+        atoms: A relaxed crystal, primitive or not.
+        calculator: Any ASE calculator.
+        supercell: Repetitions of the cell along each lattice vector; forces should have decayed
+            within it.
+        displacement_A: Length of the displacements, in Angstrom.
+        mesh: Number of q-points along each reciprocal lattice vector, centred on Gamma.
 
     Raises `EntroveError`, with the command that installs it, when phonopy is missing.
     """

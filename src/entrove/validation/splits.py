@@ -11,9 +11,9 @@ from entrove.structures import content_hash
 def check_disjoint(training: Sequence[Atoms], validation: Sequence[Atoms]) -> None:
     """Check that no structure is in both sets.
 
-    training, validation
-        Structures; they are compared by content hash, so that copies with reordered atoms or atoms
-        moved by lattice vectors count as equal.
+    Args:
+        training, validation: Structures; they are compared by content hash, so that copies with
+            reordered atoms or atoms moved by lattice vectors count as equal.
 
     Raises `StructureError`, which lists the pairs, when a structure is in both sets.
     """

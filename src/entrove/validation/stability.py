@@ -25,16 +25,14 @@ HOTTEST_OVER_START = 3.0
 class Stability:
     """The result of one trajectory without a thermostat.
 
-    stable, reason
-        Whether it stayed physical; if not, why.
-    steps
-        Number of MD steps.
-    drift_meV_per_atom_per_ps, noise_meV_per_atom
-        Slope of a straight line fitted to the total energy, and standard deviation around it.
-    mean_temperature_K
-        Mean kinetic temperature in K.
-    shortest_distance_A
-        Shortest distance between two atoms at the steps that were checked, in Angstrom.
+    Attributes:
+        stable, reason: Whether it stayed physical; if not, why.
+        steps: Number of MD steps.
+        drift_meV_per_atom_per_ps, noise_meV_per_atom: Slope of a straight line fitted to the total
+            energy, and standard deviation around it.
+        mean_temperature_K: Mean kinetic temperature in K.
+        shortest_distance_A: Shortest distance between two atoms at the steps that were checked, in
+            Angstrom.
     """
 
     stable: bool
@@ -58,20 +56,15 @@ def nve_stability(
 ) -> list[Stability]:
     """Run structures in one batch in the NVE ensemble, and check each trajectory.
 
-    structures
-        Relaxed crystals, of any size.
-    model
-        A torch-sim model.
-    temperature_K
-        Mean temperature to aim at, in K. Velocities are drawn at twice this temperature, because
-        from a relaxed crystal half of the kinetic energy becomes potential energy (equipartition
-        in the harmonic limit).
-    steps, timestep_fs
-        Number of MD steps, and the time step in fs.
-    check_every
-        Distances are checked every so many steps.
-    seed
-        Seed of the velocities.
+    Args:
+        structures: Relaxed crystals, of any size.
+        model: A torch-sim model.
+        temperature_K: Mean temperature to aim at, in K. Velocities are drawn at twice this
+            temperature, because from a relaxed crystal half of the kinetic energy becomes
+            potential energy (equipartition in the harmonic limit).
+        steps, timestep_fs: Number of MD steps, and the time step in fs.
+        check_every: Distances are checked every so many steps.
+        seed: Seed of the velocities.
 
     Returns one result per structure. A trajectory is unstable when energies or positions are no
     longer finite, two atoms collapse, or the kinetic energy exceeds `HOTTEST_OVER_START` times its

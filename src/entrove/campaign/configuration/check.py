@@ -33,21 +33,16 @@ class Seed:
 class CheckedCampaign:
     """A configuration that can run on this machine, and what the check has loaded.
 
-    config
-        The configuration, with absolute paths and an engine bound to the elements of the seeds.
-    config_path
-        The file that it was read from.
-    workspace
-        The files of the campaign; none of them needs to exist.
-    seeds
-        Each phase with its structure.
-    model_name
-        The model that is tuned, as `entrove.models.registry.load` takes it.
-    foundation
-        That model, loaded.
-    explorer
-        The model that explores in its place. None: the foundation model explores the first round,
-        the best tuned one all others.
+    Attributes:
+        config: The configuration, with absolute paths and an engine bound to the elements of the
+            seeds.
+        config_path: The file that it was read from.
+        workspace: The files of the campaign; none of them needs to exist.
+        seeds: Each phase with its structure.
+        model_name: The model that is tuned, as `entrove.models.registry.load` takes it.
+        foundation: That model, loaded.
+        explorer: The model that explores in its place. None: the foundation model explores the
+            first round, the best tuned one all others.
     """
 
     config: CampaignConfig
@@ -67,10 +62,9 @@ class CheckedCampaign:
 def check_campaign(config_path: Path, folder: Path | None = None) -> CheckedCampaign:
     """Read a configuration and check that a campaign can run on this machine; nothing is written.
 
-    config_path
-        The YAML file, as `entrove init` writes it.
-    folder
-        Folder of the campaign, instead of the one that the configuration names.
+    Args:
+        config_path: The YAML file, as `entrove init` writes it.
+        folder: Folder of the campaign, instead of the one that the configuration names.
 
     Returns the checked campaign with its models loaded, which takes seconds.
 
@@ -88,8 +82,8 @@ def check_campaign(config_path: Path, folder: Path | None = None) -> CheckedCamp
 def read_campaign(config_path: Path) -> tuple[CampaignConfig, tuple[Seed, ...]]:
     """Read a configuration and its seeds, and check that they can be labelled as configured.
 
-    config_path
-        The YAML file.
+    Args:
+        config_path: The YAML file.
 
     Returns the configuration and the seeds. Paths of labelling are absolute, and the engine is
     bound to the elements of the seeds, so that its level of theory is final.

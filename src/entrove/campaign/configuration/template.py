@@ -19,11 +19,10 @@ _HEADER = """\
 def write_starting_point(folder: Path, seed_files: list[Path]) -> Path:
     """Create a folder with a commented campaign.yaml and its seed structures.
 
-    folder
-        The folder; the campaign gets its name.
-    seed_files
-        Structure files, one per phase; each phase gets the name of its file. Without any, the
-        seed is silicon in the diamond structure.
+    Args:
+        folder: The folder; the campaign gets its name.
+        seed_files: Structure files, one per phase; each phase gets the name of its file. Without
+            any, the seed is silicon in the diamond structure.
 
     Characters that a name must not contain are replaced by an underscore. Returns the path of the
     configuration.

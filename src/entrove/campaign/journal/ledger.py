@@ -47,14 +47,11 @@ _COLUMNS = "round, stage, finished_utc, seconds, summary, payload"
 class StageRecord:
     """One finished stage.
 
-    round
-        Its round; 0 is the preparation.
-    outcome
-        What it found.
-    finished_utc
-        When it was finished, in s since the epoch.
-    seconds
-        Wall time in s, including that of attempts that were interrupted.
+    Attributes:
+        round: Its round; 0 is the preparation.
+        outcome: What it found.
+        finished_utc: When it was finished, in s since the epoch.
+        seconds: Wall time in s, including that of attempts that were interrupted.
     """
 
     round: int
@@ -76,10 +73,9 @@ class StageRecord:
 class Ledger:
     """The finished stages of one campaign.
 
-    path
-        The SQLite file, created when it does not exist.
-    read_only
-        The file must exist, and is never changed.
+    Args:
+        path: The SQLite file, created when it does not exist.
+        read_only: The file must exist, and is never changed.
 
     Raises `CampaignError` when the file cannot be read, is no ledger, or has another schema.
     """
@@ -135,10 +131,9 @@ class Ledger:
     def find[Outcome: StageOutcome](self, round_index: int, kind: type[Outcome]) -> Outcome | None:
         """Return what a stage found in a round, or None when it is not finished.
 
-        round_index
-            The round; 0 is the preparation.
-        kind
-            Model of the stage, such as `Selected`.
+        Args:
+            round_index: The round; 0 is the preparation.
+            kind: Model of the stage, such as `Selected`.
         """
         query = f"SELECT {_COLUMNS} FROM stages WHERE round = ? AND stage = ?"
         with self._connection() as connection:
@@ -150,8 +145,8 @@ class Ledger:
     def each[Outcome: StageOutcome](self, kind: type[Outcome]) -> dict[int, Outcome]:
         """Return what a stage found, by round; only rounds in which it is finished.
 
-        kind
-            Model of the stage, such as `Selected`.
+        Args:
+            kind: Model of the stage, such as `Selected`.
         """
         return {
             record.round: record.outcome
@@ -170,12 +165,10 @@ class Ledger:
     def enter(self, round_index: int, outcome: StageOutcome, seconds: float) -> StageRecord:
         """Enter a finished stage, in one transaction.
 
-        round_index
-            The round; 0 is the preparation.
-        outcome
-            What the stage found; its type names the stage.
-        seconds
-            Wall time of this attempt in s; the time of interrupted ones is added.
+        Args:
+            round_index: The round; 0 is the preparation.
+            outcome: What the stage found; its type names the stage.
+            seconds: Wall time of this attempt in s; the time of interrupted ones is added.
 
         Raises `CampaignError` when the stage is entered already.
         """

@@ -34,22 +34,17 @@ class Stage(StrEnum):
 class LabelRow:
     """The outcome of one structure that was sent to the labelling engine.
 
-    purpose
-        "training" or "validation".
-    round
-        The round that selected it; 0 for the validation set.
-    structure_hash
-        Content hash, see `entrove.structures.content_hash`.
-    phase, kind, pool, pressure_GPa, temperature_K
-        Where the structure came from, see `entrove.provenance`.
-    gain_nats
-        Information gain that the selection expected; None for validation structures.
-    outcome, cause
-        A value of `entrove.labelling.labels.Outcome`, and what caused it, if it failed.
-    engine_seconds
-        Wall time of the engine in s.
-    from_cache
-        The label was not computed by this campaign.
+    Attributes:
+        purpose: "training" or "validation".
+        round: The round that selected it; 0 for the validation set.
+        structure_hash: Content hash, see `entrove.structures.content_hash`.
+        phase, kind, pool, pressure_GPa, temperature_K: Where the structure came from, see
+            `entrove.provenance`.
+        gain_nats: Information gain that the selection expected; None for validation structures.
+        outcome, cause: A value of `entrove.labelling.labels.Outcome`, and what caused it, if it
+            failed.
+        engine_seconds: Wall time of the engine in s.
+        from_cache: The label was not computed by this campaign.
     """
 
     purpose: str

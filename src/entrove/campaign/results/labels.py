@@ -14,14 +14,11 @@ from entrove.structures import content_hash, read_structures
 class CampaignLabels:
     """The labels of a campaign.
 
-    folder
-        The folder of the campaign.
-    cache
-        Its cache of labels, which other campaigns may share.
-    work_folder
-        The folder of its engine's files.
-    structure_hashes
-        Content hashes of the structures that it has sent to the engine.
+    Attributes:
+        folder: The folder of the campaign.
+        cache: Its cache of labels, which other campaigns may share.
+        work_folder: The folder of its engine's files.
+        structure_hashes: Content hashes of the structures that it has sent to the engine.
     """
 
     folder: Path

@@ -43,11 +43,10 @@ from entrove.validation.errors_by_kind import ALL, centre_by_composition
 def read_results(folder: str | Path, *, figures: bool = False) -> CampaignResults:
     """Read the results of a campaign, finished or not, also while it runs.
 
-    folder
-        The folder of the campaign, or a copy of it.
-    figures
-        Also read what the figures of the report need: predictions, and the map of fingerprints,
-        which are computed.
+    Args:
+        folder: The folder of the campaign, or a copy of it.
+        figures: Also read what the figures of the report need: predictions, and the map of
+            fingerprints, which are computed.
 
     Raises `CampaignError` when the folder holds no campaign, or one of a later version.
     """

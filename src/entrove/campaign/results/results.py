@@ -55,21 +55,20 @@ class StageTime:
 class Parity:
     """References and predictions of one model on the validation set.
 
-    round, model
-        The round that tuned the model (0: untuned), and its name.
-    phases, kinds
-        Phase and kind of each structure, shape (structures,).
-    reference_energy_eV_per_atom
-        Reference energy relative to the mean over all structures, in eV/atom, shape (structures,).
-    centred_energy_eV_per_atom
-        The same plus the error of the prediction, from which the mean error of each composition is
-        subtracted, see `centre_by_composition`; shape (structures,).
-    reference_forces_eV_per_A, predicted_forces_eV_per_A
-        Force components in eV/A, structure after structure, shape (3 x atoms of all structures,).
-    reference_stress_GPa, predicted_stress_GPa
-        Stress components in GPa, 6 or 9 per structure, structure after structure.
-    atom_counts
-        Number of atoms of each structure, shape (structures,); None when it is not known.
+    Attributes:
+        round, model: The round that tuned the model (0: untuned), and its name.
+        phases, kinds: Phase and kind of each structure, shape (structures,).
+        reference_energy_eV_per_atom: Reference energy relative to the mean over all structures, in
+            eV/atom, shape (structures,).
+        centred_energy_eV_per_atom: The same plus the error of the prediction, from which the mean
+            error of each composition is subtracted, see `centre_by_composition`; shape
+            (structures,).
+        reference_forces_eV_per_A, predicted_forces_eV_per_A: Force components in eV/A, structure
+            after structure, shape (3 x atoms of all structures,).
+        reference_stress_GPa, predicted_stress_GPa: Stress components in GPa, 6 or 9 per structure,
+            structure after structure.
+        atom_counts: Number of atoms of each structure, shape (structures,); None when it is not
+            known.
     """
 
     round: int
@@ -126,38 +125,27 @@ class PoolRow:
 class CampaignResults:
     """A campaign, finished or not.
 
-    folder, name
-        Folder of the campaign, and its name.
-    entrove_version
-        The version that reads it.
-    finished, verdict
-        Whether a stopping condition held, and which one, or how far the campaign is.
-    rounds_done, rounds_planned
-        Rounds that are validated, and the largest number of rounds.
-    level_of_theory, level_of_theory_hash
-        The level of theory as a phrase ("GPAW 26.7.0, PBE, 300 eV, ..."), and its hash.
-    foundation_model
-        The model that is tuned, and the one that explores, if it is another one.
-    config_yaml
-        The resolved configuration.
-    errors
-        Errors of each validated model, by phase and kind.
-    labels
-        The outcome of every structure that was sent to the engine.
-    stages
-        Wall time of each finished stage.
-    parity
-        Predictions of each validated model; empty unless `read_results` was asked for figures.
-    walkers
-        Restarts of each walker in each round.
-    pools
-        Places that were reserved for each pool, and picks from it, in each round.
-    next_gain_nats
-        Information that the labels of each round were expected to add together, in nats, by round.
-    fingerprint_map
-        The map of fingerprints; None unless `read_results` was asked for figures.
-    best_round
-        The round of the best accepted model; 0 when no model is accepted.
+    Attributes:
+        folder, name: Folder of the campaign, and its name.
+        entrove_version: The version that reads it.
+        finished, verdict: Whether a stopping condition held, and which one, or how far the
+            campaign is.
+        rounds_done, rounds_planned: Rounds that are validated, and the largest number of rounds.
+        level_of_theory, level_of_theory_hash: The level of theory as a phrase ("GPAW 26.7.0, PBE,
+            300 eV, ..."), and its hash.
+        foundation_model: The model that is tuned, and the one that explores, if it is another one.
+        config_yaml: The resolved configuration.
+        errors: Errors of each validated model, by phase and kind.
+        labels: The outcome of every structure that was sent to the engine.
+        stages: Wall time of each finished stage.
+        parity: Predictions of each validated model; empty unless `read_results` was asked for
+            figures.
+        walkers: Restarts of each walker in each round.
+        pools: Places that were reserved for each pool, and picks from it, in each round.
+        next_gain_nats: Information that the labels of each round were expected to add together, in
+            nats, by round.
+        fingerprint_map: The map of fingerprints; None unless `read_results` was asked for figures.
+        best_round: The round of the best accepted model; 0 when no model is accepted.
     """
 
     folder: Path

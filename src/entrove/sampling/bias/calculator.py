@@ -24,16 +24,13 @@ VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 class EntropyCalculator(Calculator):
     """E = E_base - kappa S for any ASE calculator and a dataset, or any other entropy.
 
-    base
-        The ASE calculator to bias.
-    dataset
-        An `EntropyDataset`, whose additions take effect at once; a `Bias`, such as
-        `dataset.bias()`, which stays as it is; or an entropy without a dataset, such as
-        `LocalEntropy`, with `features`.
-    kappa_eV
-        Strength of the bias in eV.
-    features
-        Feature map of an entropy without a dataset.
+    Args:
+        base: The ASE calculator to bias.
+        dataset: An `EntropyDataset`, whose additions take effect at once; a `Bias`, such as
+            `dataset.bias()`, which stays as it is; or an entropy without a dataset, such as
+            `LocalEntropy`, with `features`.
+        kappa_eV: Strength of the bias in eV.
+        features: Feature map of an entropy without a dataset.
 
     Energy in eV, forces in eV/A, stress in eV/A^3 (ASE's sign and Voigt order); all include the
     bias. `results` also holds `base_energy` (eV), `base_forces` (eV/A) and `entropy`

@@ -25,18 +25,16 @@ from entrove.sampling.precision import in_double, plain_state
 class EntropyBias(ModelInterface):
     """A torch-sim model with E = E_base - kappa S for each system of a batch.
 
-    base
-        The torch-sim model to bias, of any precision; everything here is float64.
-    biases
-        One `Bias` for each system of the batch, in its order, or None for an unbiased system.
-    kappa_eV
-        One strength for each system, in eV; zero leaves a system unbiased and costs nothing.
-    largest_bias_force_eV_per_A
-        Upper bound of the bias force on each atom, for each system.
-    largest_bias_virial_eV
-        Upper bound of kappa |dS/dstrain| (Frobenius norm; bias stress times volume), for each
-        system. kappa of a system is scaled down until both bounds hold, which keeps the net force
-        zero and force and stress consistent with each other.
+    Attributes:
+        base: The torch-sim model to bias, of any precision; everything here is float64.
+        biases: One `Bias` for each system of the batch, in its order, or None for an unbiased
+            system.
+        kappa_eV: One strength for each system, in eV; zero leaves a system unbiased and costs
+            nothing.
+        largest_bias_force_eV_per_A: Upper bound of the bias force on each atom, for each system.
+        largest_bias_virial_eV: Upper bound of kappa |dS/dstrain| (Frobenius norm; bias stress
+            times volume), for each system. kappa of a system is scaled down until both bounds
+            hold, which keeps the net force zero and force and stress consistent with each other.
 
     A system whose features cannot be computed (two atoms at one place, a collapsed cell) gets no
     bias force and an energy that is not a number, which the guards detect; the others are not

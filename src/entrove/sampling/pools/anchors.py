@@ -23,18 +23,13 @@ def generate_anchors(
 ) -> list[Candidate]:
     """Make the anchors of every phase at every pressure; no structure is made twice.
 
-    starts
-        The relaxed phases, each at its pressure.
-    temperatures_K
-        Temperatures of the unbiased MD, in K.
-    model
-        Computes energy and forces.
-    config
-        `config.anchors` has strains, shears and MD steps.
-    rng
-        Generator or seed of the velocities.
-    on_step
-        Called with MD steps done and steps in all.
+    Args:
+        starts: The relaxed phases, each at its pressure.
+        temperatures_K: Temperatures of the unbiased MD, in K.
+        model: Computes energy and forces.
+        config: `config.anchors` has strains, shears and MD steps.
+        rng: Generator or seed of the velocities.
+        on_step: Called with MD steps done and steps in all.
     """
     settings = config.anchors
     relaxed = [

@@ -64,20 +64,15 @@ def advance(
 ) -> Exploration:
     """Run one chunk under fixed biases, then let `admit` choose what joins the dataset.
 
-    exploration
-        The walkers and candidates so far.
-    model
-        The unbiased torch-sim model.
-    biases
-        What biases the walkers of each (entropy, mode) of the grid; fixed for this chunk.
-    config
-        `chunk_steps`, `snapshot_every`, and the settings of dynamics and guards.
-    admit
-        Takes the snapshots of all walkers and returns the indices of those that join the dataset.
-    on_step
-        Called with steps of this chunk done and steps in all.
-    recorder
-        Stores a frame of every walker each `trajectory_every` steps.
+    Args:
+        exploration: The walkers and candidates so far.
+        model: The unbiased torch-sim model.
+        biases: What biases the walkers of each (entropy, mode) of the grid; fixed for this chunk.
+        config: `chunk_steps`, `snapshot_every`, and the settings of dynamics and guards.
+        admit: Takes the snapshots of all walkers and returns the indices of those that join the
+            dataset.
+        on_step: Called with steps of this chunk done and steps in all.
+        recorder: Stores a frame of every walker each `trajectory_every` steps.
 
     Raises `ConfigError` when a walker has no bias in `biases`.
     """

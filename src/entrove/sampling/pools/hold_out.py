@@ -25,21 +25,16 @@ def generate_hold_out(
 ) -> list[Candidate]:
     """Make the structures that are never trained on; none is a copy of an anchor.
 
-    starts
-        The relaxed phases, each at its pressure.
-    temperatures_K
-        Temperatures of the regime in K; the hot MD is at the highest times `temperature_factor`.
-    anchors
-        Structures that must not be copied.
-    model
-        Computes energy and forces.
-    config
-        `config.hold_out` has strains, shears and MD steps.
-    rng
-        Generator or seed; it must differ from that of the anchors and of the walkers, so that
-        trajectories differ.
-    on_step
-        Called with MD steps done and steps in all.
+    Args:
+        starts: The relaxed phases, each at its pressure.
+        temperatures_K: Temperatures of the regime in K; the hot MD is at the highest times
+            `temperature_factor`.
+        anchors: Structures that must not be copied.
+        model: Computes energy and forces.
+        config: `config.hold_out` has strains, shears and MD steps.
+        rng: Generator or seed; it must differ from that of the anchors and of the walkers, so that
+            trajectories differ.
+        on_step: Called with MD steps done and steps in all.
     """
     settings = config.hold_out
     deformed = deform(

@@ -72,14 +72,11 @@ def generate_ordered(
 ) -> list[OrderedCell]:
     """Relax perturbed seeds and random crystals towards order; return all, kept or dropped.
 
-    starts
-        The seeds, each with its pressure; the model must compute stress.
-    features
-        Feature map whose variance per species is minimised.
-    config
-        `config.ordered`, `config.relaxation` and `config.guards` apply.
-    rng
-        Generator or seed of perturbations and random crystals.
+    Args:
+        starts: The seeds, each with its pressure; the model must compute stress.
+        features: Feature map whose variance per species is minimised.
+        config: `config.ordered`, `config.relaxation` and `config.guards` apply.
+        rng: Generator or seed of perturbations and random crystals.
     """
     rng = np.random.default_rng(rng)
     settings = config.ordered

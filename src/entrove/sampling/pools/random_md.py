@@ -26,21 +26,16 @@ def run_plain_md(
 ) -> list[Candidate]:
     """Run every phase at every temperature for about `steps` steps; return even snapshots.
 
-    starts, temperatures_K
-        The relaxed phases, and the temperatures of each in K.
-    model
-        Computes energy and forces.
-    config
-        Time step, friction, guards, replicas, and the `thermalise_steps` that come first. The
-        ensemble is always NVT, at the volume of the relaxed phase.
-    rng
-        Generator or seed of the velocities.
-    steps, snapshots
-        MD steps after the thermalisation, and how many snapshots of each run are returned.
-    pool, kind
-        What the candidates are marked with.
-    on_step
-        Called with MD steps done and steps in all, the thermalisation included.
+    Args:
+        starts, temperatures_K: The relaxed phases, and the temperatures of each in K.
+        model: Computes energy and forces.
+        config: Time step, friction, guards, replicas, and the `thermalise_steps` that come first.
+            The ensemble is always NVT, at the volume of the relaxed phase.
+        rng: Generator or seed of the velocities.
+        steps, snapshots: MD steps after the thermalisation, and how many snapshots of each run are
+            returned.
+        pool, kind: What the candidates are marked with.
+        on_step: Called with MD steps done and steps in all, the thermalisation included.
     """
     if not steps or not snapshots:
         return []

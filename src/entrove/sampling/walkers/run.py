@@ -46,14 +46,12 @@ def init_walkers(
 ) -> WalkersState:
     """Place every walker at its structure, a relaxed phase, with Maxwell-Boltzmann velocities.
 
-    walkers, structures
-        From `plan_walkers`: the walkers, and the structure that each starts from.
-    model
-        The unbiased torch-sim model.
-    config
-        Settings of the dynamics.
-    rng
-        Generator or seed of all velocities and noise.
+    Args:
+        walkers, structures: From `plan_walkers`: the walkers, and the structure that each starts
+            from.
+        model: The unbiased torch-sim model.
+        config: Settings of the dynamics.
+        rng: Generator or seed of all velocities and noise.
 
     Velocities are those of twice the temperature, half of which becomes potential energy during
     the thermalisation (see `HEAT_AT_MINIMUM`); without `thermalise_steps` they are those of the
@@ -132,20 +130,14 @@ def run_chunk(
 ) -> tuple[WalkersState, list[Candidate]]:
     """Run `chunk_steps` of every walker under its bias; return the new state and the snapshots.
 
-    state
-        Where the walkers are; it is not changed.
-    model
-        The unbiased torch-sim model.
-    biases
-        The bias for each (entropy, mode) of the grid, fixed for the whole chunk.
-    config
-        Settings of dynamics, guards and adaptive strengths.
-    pool, kind
-        What the snapshots are marked with.
-    on_step
-        Called after each step with steps done and steps in all.
-    on_frame
-        Called every `trajectory_every` steps with the step, the walkers and the batch.
+    Args:
+        state: Where the walkers are; it is not changed.
+        model: The unbiased torch-sim model.
+        biases: The bias for each (entropy, mode) of the grid, fixed for the whole chunk.
+        config: Settings of dynamics, guards and adaptive strengths.
+        pool, kind: What the snapshots are marked with.
+        on_step: Called after each step with steps done and steps in all.
+        on_frame: Called every `trajectory_every` steps with the step, the walkers and the batch.
 
     Raises `ConfigError` when a bias is missing, or when an adaptive walker was never thermalised.
     """

@@ -1,0 +1,188 @@
+"""Files and names that the code blocks of each page use when a reader types them in.
+
+A page that needs nothing but what it imports is not listed with names of its own.
+"""
+
+import shutil
+import tarfile
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ase import Atoms
+from ase.build import bulk
+from ase.calculators.emt import EMT
+from ase.io import write
+
+TESTS = Path(__file__).parent
+
+
+def rattled(symbol: str, count: int, seed: int) -> list[Atoms]:
+    rng = np.random.default_rng(seed)
+    structures = []
+    for _ in range(count):
+        atoms = bulk(symbol, cubic=True)
+        atoms.positions += rng.normal(scale=rng.uniform(0.03, 0.15), size=atoms.positions.shape)
+        structures.append(atoms)
+    return structures
+
+
+def labelled_copper(count: int, seed: int) -> list[Atoms]:
+    """Copper with energy, forces and stress of EMT."""
+    from entrove.structures import attach_results
+
+    return [
+        attach_results(
+            atoms,
+            EMT().get_potential_energy(atoms),
+            EMT().get_forces(atoms),
+            EMT().get_stress(atoms),
+        )
+        for atoms in rattled("Cu", count, seed)
+    ]
+
+
+def put_bundle(folder: Path) -> None:
+    """A model bundle: SevenNet-0 as if it had been tuned."""
+    from entrove.models.sevennet.loading import pretrained_checkpoint
+    from entrove.training.bundle import Regime, write_bundle
+    from entrove.training.trained_model import TrainedModel
+
+    own = folder.parent / "training"
+    own.mkdir(parents=True)
+    checkpoint = Path(shutil.copy(pretrained_checkpoint("7net-0"), own / "model.pth"))
+    trained = TrainedModel(
+        folder=own,
+        checkpoint=checkpoint,
+        framework="sevennet",
+        base="7net-0",
+        seed=1,
+        epochs_run=1,
+        best_epoch=1,
+        training_loss=0.1,
+        watched_loss=None,
+        reference_shifts_eV={"Si": 0.0},
+        training_labels=1,
+        training_set_hash="0" * 32,
+        seconds=1.0,
+        accepted=True,
+    )
+    write_bundle(
+        folder,
+        [trained],
+        species=["Si"],
+        level_of_theory_hash="0" * 16,
+        level_of_theory="test",
+        metrics={},
+        regime=Regime(phases=("diamond",), pressures_GPa=(0.0,), temperatures_K=(300.0,)),
+    )
+
+
+def put_campaign(folder: Path) -> None:
+    """The folder of a campaign that was stopped in its second round."""
+    with tarfile.open(TESTS / "campaign/data/release-0.1.tar.xz") as archive:
+        archive.extractall(folder, filter="data")
+
+
+def readme(folder: Path) -> dict[str, Any]:
+    write(folder / "MgO_B1.cif", bulk("MgO", "rocksalt", a=4.21, cubic=True))
+    write(folder / "MgO_B2.cif", bulk("MgO", "cesiumchloride", a=2.65))
+    (folder / "mgo").mkdir()
+    put_campaign(folder / "mgo")
+    put_bundle(folder / "mgo/campaign/model")
+    write(folder / "pool.xyz", rattled("Si", 12, seed=1))
+    write(folder / "labelled.xyz", rattled("Si", 4, seed=2))
+    return {}
+
+
+def entropies(folder: Path) -> dict[str, Any]:
+    import entrove
+
+    other = entrove.EntropyDataset("information", "per_atom")
+    reference = rattled("Si", 6, seed=1)
+    other.calibrate(reference)
+    snapshots = rattled("Si", 40, seed=5)
+    for index, atoms in enumerate(snapshots):
+        atoms.info["entrove_pool"] = "anchors" if index % 2 else "entropy_md"
+    write(folder / "snapshots.extxyz", snapshots)
+    from entrove.features import AtomFeatures
+
+    return {
+        "reference": reference,
+        "labelled": rattled("Si", 8, seed=2),
+        "candidates": rattled("Si", 5, seed=3),
+        "other": other,
+        "pool": rattled("Si", 30, seed=4),
+        "predicted_seconds": lambda atoms: 20.0 * len(atoms),
+        "atom_features": AtomFeatures(
+            values=torch.rand(8, 50, dtype=torch.float64),
+            numbers=torch.full((8,), 14),
+            system_idx=torch.zeros(8, dtype=torch.int64),
+            n_systems=1,
+        ),
+    }
+
+
+def fingerprints(folder: Path) -> dict[str, Any]:
+    del folder
+    return {"structures": rattled("Si", 3, seed=1), "g": np.ones((24, 50))}
+
+
+def sampling(folder: Path) -> dict[str, Any]:
+    del folder
+    import entrove
+    from entrove.models.ase import from_calculator
+
+    dataset = entrove.EntropyDataset("information", "per_atom")
+    dataset.calibrate(rattled("Cu", 6, seed=1))
+    return {
+        "atoms": rattled("Cu", 1, seed=2)[0],
+        "dataset": dataset,
+        "base_calculator": EMT(),
+        "base_model": from_calculator(EMT()).model,
+    }
+
+
+def training(folder: Path) -> dict[str, Any]:
+    put_bundle(folder / "campaign/model")
+    validation = labelled_copper(3, seed=2)
+    return {
+        "labelled": labelled_copper(4, seed=1),
+        "folder": folder / "tuning",
+        "validation": validation,
+        "untuned": validation,
+        "tuned": validation,
+    }
+
+
+def python(folder: Path) -> dict[str, Any]:
+    (folder / "mgo").mkdir()
+    put_campaign(folder / "mgo")
+    return {}
+
+
+def report(folder: Path) -> dict[str, Any]:
+    put_campaign(folder)
+    return {"folder": folder / "campaign"}
+
+
+def nothing(folder: Path) -> dict[str, Any]:
+    del folder
+    return {}
+
+
+PREPARE: dict[str, Callable[[Path], dict[str, Any]]] = defaultdict(
+    lambda: nothing,
+    {
+        "README.md": readme,
+        "docs/entropies.md": entropies,
+        "docs/fingerprints.md": fingerprints,
+        "docs/python.md": python,
+        "docs/report.md": report,
+        "docs/sampling.md": sampling,
+        "docs/training.md": training,
+    },
+)
