@@ -16,9 +16,12 @@ MARGIN = 1.1
 def resolve_length(config: FingerprintConfig, structures: Sequence[Atoms]) -> FingerprintConfig:
     """Replace length="auto" by the size of the largest sphere among the structures, plus 10 %.
 
-    Give the densest structures of the regime (highest pressure, largest compression). A sphere
-    that exceeds the length later keeps its largest eigenvalues. Raises `StructureError` when
-    there are no structures.
+    Args:
+        config: Settings of the fingerprint; any other length than "auto" is kept.
+        structures: The densest structures of the regime (highest pressure, largest compression).
+            A sphere that exceeds the length later keeps its largest eigenvalues.
+
+    Raises `StructureError` when there are no structures.
     """
     if config.length != "auto":
         return config

@@ -106,7 +106,10 @@ def spread(values: Float[Tensor, "members items *components"]) -> Float[Tensor, 
 
 
 def committee_of(members: Sequence[LoadedModel]) -> LoadedModel:
-    """Make one model of several; it knows the species that all of them know.
+    """Make one model of several: mean and spread of their results, and their common species.
+
+    Args:
+        members: At least two models on one device.
 
     Raises `ModelError` when there are fewer than two members or they live on different devices.
     """

@@ -1,8 +1,8 @@
 """Neighbours of every atom of a batch, from nvalchemiops, which comes with torch-sim.
 
-torch-sim's own front to it reserves room for about 110 neighbours at 5 A and fails on anything
-denser (diamond compressed by 10 % in length does it). Here the room follows the density and grows
-on demand.
+torch-sim's own function for it reserves memory for about 110 neighbours at 5 A and fails when
+there are more (in diamond compressed by 10 % in length, for example). Here the memory follows the
+density and grows on demand.
 """
 
 import logging

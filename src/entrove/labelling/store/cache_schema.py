@@ -55,13 +55,13 @@ CREATE TABLE labels (
 
 
 _NOT_WRITABLE = "it cannot be written; check the permissions of the file and its folder"
-_MAKE_ROOM = "make room, then start again: finished labels are kept"
+_FREE_SPACE = "free some disk space, then start again: finished labels are kept"
 _REMEDIES = {
     "locked": "another process keeps it locked; wait for that process or stop it, then start "
     "again",
-    "full": f"the disk is full; {_MAKE_ROOM}",
-    "No space": f"the disk is full; {_MAKE_ROOM}",
-    "disk I/O": f"the disk failed or is full; {_MAKE_ROOM}",
+    "full": f"the disk is full; {_FREE_SPACE}",
+    "No space": f"the disk is full; {_FREE_SPACE}",
+    "disk I/O": f"the disk failed or is full; {_FREE_SPACE}",
     "readonly": _NOT_WRITABLE,
     "read-only": _NOT_WRITABLE,
     "Permission": _NOT_WRITABLE,

@@ -35,11 +35,20 @@ def import_labels(
 ) -> ImportReport:
     """Put the labelled structures of a file into the cache, as labels of this level of theory.
 
-    That they were computed at this level is the caller's responsibility. The energy that counts is
-    `free_energy` where the file has one: it is what forces are the derivative of. Structures
-    without energy or forces, implausible ones, and those whose own
-    `info["entrove_level_of_theory"]` names another level are refused one by one. Raises
-    `LabelError` when the file holds no usable label at all.
+    Args:
+        path: A file in any format that ASE reads, with energies (eV), forces (eV/A) and stress
+            (eV/A^3). The energy that counts is `free_energy` where the file has one: it is what
+            forces are the derivative of.
+        level: The level of theory. That the labels were computed at it is the caller's
+            responsibility.
+        cache: Where the labels are stored.
+        limits: What is implausible; by default the limits of a configuration that sets none.
+
+    Returns how many labels are new and how many were known. Structures without energy or forces,
+    implausible ones, and those whose own `info["entrove_level_of_theory"]` names another level are
+    refused one by one.
+
+    Raises `LabelError` when the file holds no usable label at all.
     """
     structures = read_structures(path)
     stored, known, refused = 0, 0, []

@@ -44,7 +44,18 @@ def begin(
     *,
     on_step: Callable[[int, int], None] | None = None,
 ) -> Exploration:
-    """Place the walkers and thermalise them without bias; raises what `init_walkers` raises."""
+    """Place the walkers and thermalise them without bias.
+
+    Args:
+        walkers, structures: From `plan_walkers`: the walkers, and the structure that each starts
+            from.
+        model: The unbiased torch-sim model.
+        config: Settings of the dynamics.
+        rng: Generator or seed of all velocities and noise.
+        on_step: Called after each step with steps done and steps in all.
+
+    Returns an exploration without candidates. Raises what `init_walkers` raises.
+    """
     return Exploration(
         thermalise(
             init_walkers(walkers, structures, model, config, rng), model, config, on_step=on_step

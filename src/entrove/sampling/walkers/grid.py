@@ -54,9 +54,13 @@ def plan_walkers(
 ) -> tuple[list[Walker], list[Atoms]]:
     """List every walker of the grid, and the structure that each starts from.
 
-    `config.biases` and `config.replicas` set how many walkers there are for each start and
-    temperature (in K). Raises `ConfigError` when there is no start or no temperature, or when a
-    temperature is not positive.
+    Args:
+        starts: Relaxed phases with their pressures.
+        temperatures_K: Temperatures in K, each combined with each start.
+        config: Its `biases` and `replicas` set how many walkers each combination gets.
+
+    Raises `ConfigError` when there is no start or no temperature, or when a temperature is not
+    positive.
     """
     if not starts:
         raise ConfigError(
