@@ -9,6 +9,7 @@ Read in this order:
     information.py  the information gain, never negative and submodular
     covariance.py   the paper's ln det of the normalised covariance
     local.py        nearest-neighbour entropy of one configuration, without a dataset
+    labels/         rows of energy, forces and stress: what a label teaches a linear model
 
 What these are made of:
 

@@ -7,6 +7,7 @@ from pydantic import Field
 from entrove.settings import Settings
 
 EntropyKind = Literal["information", "paper", "local", "none"]
+SelectingKind = EntropyKind | Literal["labels"]
 Mode = Literal["per_atom", "per_config"]
 LabelKind = Literal["energy", "forces", "stress"]
 
@@ -58,11 +59,12 @@ class LabelsConfig(Settings):
 class EntropyConfig(Settings):
     """Which entropy is used, and its parameters."""
 
-    kind: EntropyKind = Field(
+    kind: SelectingKind = Field(
         default="information",
         description="information: whitened information gain, never negative; paper: ln det of "
         "the normalised covariance; local: nearest-neighbour entropy of one configuration, "
-        "without a dataset; none: no bias.",
+        "without a dataset; none: no bias; labels: for the selection only, what energy, forces "
+        "and stress of a label teach, while snapshots are admitted by information.",
     )
     mode: Mode = Field(
         default="per_atom",
@@ -107,4 +109,7 @@ class EntropyConfig(Settings):
         ge=1,
         description="local: p of the soft minimum (sum_j d_ij^-p)^(-1/p) over neighbours; larger "
         "is sharper.",
+    )
+    labels: LabelsConfig = Field(
+        default=LabelsConfig(), description="labels: noise levels of what a label brings."
     )

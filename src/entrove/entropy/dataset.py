@@ -12,7 +12,7 @@ from ase import Atoms
 from pydantic import ValidationError
 
 from entrove.entropy.batches import BATCH_ATOMS, FeatureBatch, evaluate_in_batches
-from entrove.entropy.config import EntropyConfig, EntropyKind, Mode
+from entrove.entropy.config import EntropyConfig, Mode, SelectingKind
 from entrove.entropy.covariance import CovarianceEntropy, total_gain
 from entrove.entropy.functional import Bias, GainFunctional
 from entrove.entropy.information import InformationGain, total_information
@@ -55,7 +55,7 @@ class EntropyDataset:
 
     def __init__(
         self,
-        entropy: EntropyKind = "information",
+        entropy: SelectingKind = "information",
         mode: Mode = "per_atom",
         *,
         features: FeatureMap | None = None,

@@ -29,7 +29,9 @@ class DatasetViews:
         self, features: FeatureMap, config: EntropyConfig, others: Iterable[View] = ()
     ) -> None:
         self.features = features
-        self._selecting: View = (config.kind, config.mode)
+        # Rows of labels are for candidates only: snapshots are admitted by information.
+        kind = "information" if config.kind == "labels" else config.kind
+        self._selecting: View = (kind, config.mode)
         wanted = sorted({self._selecting, *others})
         self._views: dict[View, EntropyDataset] = {
             (kind, mode): EntropyDataset.from_config(

@@ -7,10 +7,14 @@ Read in this order:
     result.py           `Selection`: picks, gains, and why the others were left out
     greedy.py           lazy greedy (information gain) and plain greedy (paper)
     gains.py            what many candidates would add, while the dataset grows
+    by_labels.py        selection by rows of labels, for information or for a target
+    label_gains.py      what the labels of many candidates would teach, while the dataset grows
     duplicates.py       equal structures by content, near-equal ones by features
     quotas.py           places reserved for each pool
     pool.py             candidates as feature rows, streamed
-    farthest_point.py   the control arm: farthest-point sampling
+    control_arms.py     random picks, farthest points and largest clusters, to compare with
+    farthest_point.py   farthest-point sampling
+    lcmd.py             largest cluster, maximum distance
 """
 
 # lazy_loader has no types:

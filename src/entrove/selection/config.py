@@ -13,10 +13,34 @@ class SelectionConfig(Settings):
     """How candidates are picked for labelling."""
 
     count: int = Field(default=24, ge=1, description="Labels per round.")
-    method: Literal["gain", "farthest_point", "random"] = Field(
+    method: Literal["gain", "lcmd", "farthest_point", "random"] = Field(
         default="gain",
-        description="gain: what adds most to the dataset, one after the other; farthest_point "
-        "and random are control arms, to compare with.",
+        description="gain: what adds most to the dataset, one after the other; lcmd (largest "
+        "cluster, maximum distance), farthest_point and random are control arms, to compare with.",
+    )
+    objective: Literal["target", "information"] = Field(
+        default="target",
+        description="With entropy.kind labels, what a gain is. target: by how much the labels "
+        "lower the mean predicted variance of what the potential will be used for; information: "
+        "what they tell about the weights of the model, in nats, which seeks the extremes.",
+    )
+    features: Literal["fingerprint", "model"] = Field(
+        default="model",
+        description="With entropy.kind labels, the features of its rows. model: the last layer of "
+        "the model that explores in the round; fingerprint: those of the section fingerprint.",
+    )
+    pool_share: float = Field(
+        default=0.25,
+        ge=0,
+        le=1,
+        description="With objective target, the weight of the candidates themselves in the sample "
+        "whose variance is to fall, so that nothing that was sampled is without weight.",
+    )
+    budget_s: float | None = Field(
+        default=None,
+        gt=0,
+        description="Most engine seconds that the labels of a round are predicted to take, beside "
+        "count; null: no limit.",
     )
     quotas: dict[str, Share] = Field(
         default={},
@@ -51,8 +75,8 @@ class SelectionConfig(Settings):
     )
     rank_by: Literal["gain", "gain_per_second"] = Field(
         default="gain",
-        description="gain: nats; gain_per_second: nats per second that the label is predicted to "
-        "cost.",
+        description="gain: what a label adds; gain_per_second: the same per second that the "
+        "label is predicted to cost.",
     )
     storage: Literal["float64", "float32"] = Field(
         default="float64",

@@ -52,9 +52,9 @@ def select_farthest(
     known = _collect(given, features) if given is not None else FeaturePool(0, {})
     rejected = reject_duplicates(candidates, known.hashes)
     species = sorted(candidates.blocks.keys() | known.blocks.keys())
-    points = _points(candidates, species, features.length)
+    points = points_of(candidates, species, features.length)
     anchors = (
-        _points(known, species, features.length) if known.size else points.mean(0, keepdim=True)
+        points_of(known, species, features.length) if known.size else points.mean(0, keepdim=True)
     )
     available = torch.ones(candidates.size, dtype=torch.bool)
     available[[rejection.index for rejection in rejected]] = False
@@ -105,7 +105,7 @@ def _collect(source: StructureSource, features: FeatureMap) -> FeaturePool:
     return builder.collect(evaluate_in_batches(features, source))
 
 
-def _points(
+def points_of(
     pool: FeaturePool, species: list[int], length: int
 ) -> Float[Tensor, "candidates width"]:
     """Mean rows of all species of each configuration, concatenated; zero for missing species."""

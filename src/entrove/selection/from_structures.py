@@ -1,20 +1,21 @@
 """Select structures for labelling from a list, a file or a stream."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
-import torch
 from ase import Atoms
 
-from entrove.entropy.batches import evaluate_in_batches
-from entrove.entropy.config import Mode
+from entrove.entropy.config import LabelsConfig, Mode
 from entrove.entropy.dataset import EntropyDataset
 from entrove.errors import SelectionError
 from entrove.features import FeatureMap
+from entrove.fingerprints.gom import GaussianOverlap
+from entrove.selection.by_labels import Energies, LabelTask, select_by_labels
 from entrove.selection.config import SelectionConfig
+from entrove.selection.control_arms import select_control_arm
 from entrove.selection.gains import growing_dataset
 from entrove.selection.greedy import select_greedily
-from entrove.selection.pool import FeaturePool, PoolBuilder
+from entrove.selection.pool import collect_pool
 from entrove.selection.result import Selection
 from entrove.structures import StructureSource, iterate_structures
 
@@ -24,11 +25,16 @@ def select(
     count: int,
     given: EntropyDataset | StructureSource | None = None,
     *,
-    entropy: Literal["information", "paper"] | None = None,
+    entropy: Literal["information", "paper", "labels"] | None = None,
     mode: Mode | None = None,
     features: FeatureMap | None = None,
     config: SelectionConfig | None = None,
     cost_s: Callable[[Atoms], float] | None = None,
+    budget_s: float | None = None,
+    labels: LabelsConfig | None = None,
+    target: StructureSource | None = None,
+    energies_eV: Energies | None = None,
+    seed: int | Sequence[int] = 0,
 ) -> Selection:
     """Pick the `count` structures of `pool` that add most to `given`, one after the other.
 
@@ -36,18 +42,32 @@ def select(
         pool: One structure, a list, an iterator, or the path of a file that ASE reads. It is
             streamed: only feature rows are kept, n_atoms x length numbers per structure (8 bytes
             each, 4 with `storage="float32"`), so the structures need not fit in memory.
-            `atoms.info["entrove_pool"]` names the pool for quotas.
+            `atoms.info["entrove_pool"]` names the pool for quotas. For `entropy="labels"` and for
+            control arms it has to fit.
         given: What is labelled already: an `EntropyDataset` (it is not changed), or structures, or
             nothing. Near-duplicates of labelled structures are recognised only where these are
             given themselves: a dataset keeps statistics and hashes, by which it recognises equal
-            ones only.
-        entropy, mode, features: As for `EntropyDataset`; only for a `given` that is not one.
-            Without a calibrated dataset, mean and scale of the features are those of the pool.
-        config: Quotas, duplicates, least gain, ranking, precision; its `count` is not used here.
-        cost_s: Predicted seconds of a label, for `rank_by="gain_per_second"`.
+            ones only. For `entropy="labels"` and for control arms, structures.
+        entropy: "information" or "paper", see `EntropyDataset`; or "labels": what the energy,
+            forces and stress of a label teach a model that is linear in the features.
+        mode: As for `EntropyDataset`, "information" and "paper" only.
+        features: Feature map; only for a `given` that is no dataset. Without a calibrated
+            dataset, mean and scale of the features are those of the pool.
+        config: Method, objective, quotas, duplicates, least gain, ranking, precision; its `count`
+            and `features` are not used here.
+        cost_s: Predicted seconds of a label, for `rank_by="gain_per_second"` and for `budget_s`.
+        budget_s: Most predicted seconds of all picks together; `config.budget_s` by default.
+        labels: Noise levels of labels, for `entropy="labels"`.
+        target: A sample of what is to be predicted, for the objective "target"; the pool itself by
+            default.
+        energies_eV: Total energies of a list of structures in eV, all by one model: the noise
+            of labels grows with the energy above the lowest of a composition. Without it, it does
+            not grow.
+        seed: Of the control arm "random".
 
-    Returns a `Selection`: indices into the pool, best first, gains in nats, and the reason for
-    every other candidate. It has fewer than `count` picks when the filters leave fewer.
+    Returns a `Selection`: indices into the pool, best first, gains in nats (of variance for the
+    objective "target"), and the reason for every other candidate. It has fewer than `count` picks
+    when the filters leave fewer.
 
     Raises `SelectionError` when `count` is not positive or above the number of candidates, or when
     arguments contradict each other; `StructureError` for structures that cannot be used.
@@ -56,65 +76,87 @@ def select(
     >>> cells = [bulk("Si", a=a) for a in (5.3, 5.4, 5.5, 5.6)]
     >>> len(select(cells, 2))
     2
+    >>> len(select(cells, 2, entropy="labels"))
+    2
     """
     config = config or SelectionConfig()
-    dataset = _dataset(given, entropy, mode, features)
-    if config.rank_by == "gain_per_second" and cost_s is None:
-        raise SelectionError(
-            "rank_by='gain_per_second' needs the cost of each label; pass cost_s=..., or rank by "
-            "gain"
-        )
+    if budget_s is not None:
+        config = config.model_copy(update={"budget_s": budget_s})
+    _check_costs(config, cost_s)
     if count < 1:
         raise SelectionError(f"count={count}, but at least 1 is needed")
-    candidates = collect_pool(pool, dataset, config, cost_s=cost_s)
-    if count > candidates.size:
-        raise SelectionError(
-            f"count={count} but only {candidates.size} candidates are left; lower count or sample "
-            "longer"
+    if entropy == "labels" or config.method != "gain":
+        if isinstance(given, EntropyDataset):
+            raise SelectionError(
+                "an EntropyDataset keeps no structures, which entropy='labels' and control arms "
+                "compare with; give the labelled structures instead"
+            )
+        candidates = list(iterate_structures(pool))
+        _check_count(count, len(candidates))
+        task = LabelTask(
+            features if features is not None else GaussianOverlap(),
+            labels or LabelsConfig(),
+            () if given is None else list(iterate_structures(given)),
+            () if target is None else list(iterate_structures(target)),
+            energies_eV,
         )
+        if config.method == "gain":
+            return select_by_labels(candidates, count, task, config, cost_s=cost_s)
+        return select_control_arm(candidates, count, task, config, cost_s=cost_s, seed=seed)
+    _refuse_unused({"labels": labels, "target": target, "energies_eV": energies_eV})
+    dataset = _dataset(given, entropy, mode, features)
+    atoms_pool = collect_pool(pool, dataset, config, cost_s=cost_s)
+    _check_count(count, atoms_pool.size)
     labelled = None
     if given is not None and not isinstance(given, EntropyDataset):
         members = list(iterate_structures(given))
         dataset.add(members)
         if config.duplicate_tolerance > 0:
             labelled = collect_pool(members, dataset, config)
-    growing = growing_dataset(dataset.config, dataset.moments, candidates)
+    growing = growing_dataset(dataset.config, dataset.moments, atoms_pool)
     return select_greedily(
-        candidates, growing, count, config, known=dataset.hashes, labelled=labelled
+        atoms_pool, growing, count, config, known=dataset.hashes, labelled=labelled
     )
 
 
-def collect_pool(
-    pool: StructureSource,
-    dataset: EntropyDataset,
-    config: SelectionConfig,
-    *,
-    cost_s: Callable[[Atoms], float] | None = None,
-) -> FeaturePool:
-    """Evaluate the features of a pool as rows of this dataset.
+def _check_costs(config: SelectionConfig, cost_s: Callable[[Atoms], float] | None) -> None:
+    if cost_s is not None:
+        return
+    for wanted, name in (
+        (config.rank_by == "gain_per_second", "rank_by='gain_per_second'"),
+        (config.budget_s is not None, f"budget_s={config.budget_s}"),
+    ):
+        if wanted:
+            raise SelectionError(
+                f"{name} needs the cost of each label; pass cost_s=..., or leave it out"
+            )
 
-    A dataset that has neither members nor a calibration is calibrated on the pool, in place.
-    """
-    raw = dataset.config.kind == "information" and not dataset.whitening.species
-    builder = PoolBuilder(
-        getattr(torch, config.storage), dataset.raw_rows if raw else dataset.rows, cost_s
-    )
-    batches = evaluate_in_batches(dataset.features, pool, dataset.batch_atoms)
-    candidates = builder.collect(batches)
-    if raw and candidates.size:
-        dataset.calibrate_on_moments(candidates.moments())
-        candidates.transform_(lambda number, rows: dataset.whitening[number].apply(rows))
-    return candidates
+
+def _check_count(count: int, candidates: int) -> None:
+    if count > candidates:
+        raise SelectionError(
+            f"count={count} but only {candidates} candidates are left; lower count or sample "
+            "longer"
+        )
+
+
+def _refuse_unused(given: dict[str, object]) -> None:
+    unused = [name for name, value in given.items() if value is not None]
+    if unused:
+        raise SelectionError(
+            f"{', '.join(unused)} belong to entropy='labels'; choose it, or leave them out"
+        )
 
 
 def _dataset(
     given: EntropyDataset | StructureSource | None,
-    entropy: Literal["information", "paper"] | None,
+    entropy: Literal["information", "paper", "labels"] | None,
     mode: Mode | None,
     features: FeatureMap | None,
 ) -> EntropyDataset:
     if not isinstance(given, EntropyDataset):
-        return EntropyDataset(entropy or "information", mode or "per_atom", features=features)
+        kind = "paper" if entropy == "paper" else "information"
+        return EntropyDataset(kind, mode or "per_atom", features=features)
     named = {"entropy": entropy, "mode": mode, "features": features}
     contradicting = [name for name, value in named.items() if value is not None]
     if contradicting:

@@ -40,7 +40,10 @@ class GrowingDataset(Protocol):
     """A dataset, the picks so far included."""
 
     diminishing: bool
-    """Whether a gain can only fall as the dataset grows, so that an old gain is an upper bound."""
+    """Whether a gain only falls as the dataset grows, so that an old gain is an upper bound."""
+
+    sweep: int
+    """Where gains nearly always fall: all are computed again in so many picks; 0: no need to."""
 
     def gains(self, candidates: Int[Tensor, " candidates"]) -> Float[Tensor, " candidates"]:
         """Gain of each candidate on its own, in nats."""
@@ -68,43 +71,31 @@ class GrowingInformation:
     """
 
     diminishing = True
+    sweep = 0
 
     def __init__(self, moments: SpeciesMoments, pool: FeaturePool, *, ridge: float) -> None:
         self._blocks = pool.blocks
         self._ridge = ridge
         self._M: dict[int, Tensor] = {}
         self._root: dict[int, Tensor] = {}
-        self._needs_double: dict[int, Tensor] = {}
+        self._needs_double: dict[int, Tensor | None] = {}
         for number, block in pool.blocks.items():
             known = moments[number] if number in moments else Moments.empty(block.rows.shape[1])
             self._M[number] = regularised(known, ridge)
             self._root[number] = inverse_root(self._M[number], self._ridge)
-            if block.rows.dtype != torch.float64:
-                self._needs_double[number] = block.squares() > SINGLE_LEVERAGE * ridge
+            self._needs_double[number] = needs_double(block, ridge)
 
     def gains(self, candidates: Int[Tensor, " candidates"]) -> Float[Tensor, " candidates"]:
         """Gain of each candidate on its own, in nats."""
         gains = torch.zeros(len(candidates), dtype=torch.float64)
         for number, block in self._blocks.items():
-            for places, dtype in self._precisions(number, candidates):
+            for places, dtype in split_by_precision(self._needs_double[number], candidates):
                 root = self._root[number].to(dtype)
-                for piece, log_det in _map_pieces(
+                for piece, log_det in map_pieces(
                     partial(_log_det, block, root), block, candidates[places]
                 ):
                     gains[places[piece.places]] += 0.5 * log_det
         return gains
-
-    def _precisions(
-        self, number: int, candidates: Int[Tensor, " candidates"]
-    ) -> list[tuple[Int[Tensor, " places"], torch.dtype]]:
-        """Which of these candidates are evaluated in which precision."""
-        if number not in self._needs_double:
-            return [(torch.arange(len(candidates)), torch.float64)]
-        double = self._needs_double[number][candidates]
-        return [
-            (double.nonzero().squeeze(1), torch.float64),
-            ((~double).nonzero().squeeze(1), torch.float32),
-        ]
 
     def include(self, candidate: int) -> float:
         """Add a candidate and return its gain in nats."""
@@ -118,10 +109,31 @@ class GrowingInformation:
         return gain
 
 
+def needs_double(block: PoolBlock, ridge: float) -> Tensor | None:
+    """Which candidates need float64 arithmetic; None where all rows are kept in float64."""
+    if block.rows.dtype == torch.float64:
+        return None
+    return block.squares() > SINGLE_LEVERAGE * ridge
+
+
+def split_by_precision(
+    double: Tensor | None, candidates: Int[Tensor, " candidates"]
+) -> list[tuple[Int[Tensor, " places"], torch.dtype]]:
+    """Which of these candidates are evaluated in which precision, see `needs_double`."""
+    if double is None:
+        return [(torch.arange(len(candidates)), torch.float64)]
+    double = double[candidates]
+    return [
+        (double.nonzero().squeeze(1), torch.float64),
+        ((~double).nonzero().squeeze(1), torch.float32),
+    ]
+
+
 class GrowingCovariance:
     """Gain in ln det of the normalised covariance, see `entropy.covariance`. Rows are raw."""
 
     diminishing = False
+    sweep = 0
 
     def __init__(self, moments: SpeciesMoments, pool: FeaturePool, *, epsilon: float) -> None:
         self._blocks = pool.blocks
@@ -178,7 +190,7 @@ def _cut(block: PoolBlock, candidates: Int[Tensor, " candidates"]) -> list[_Piec
     return [_Piece(candidates[place], place) for place in places]
 
 
-def _map_pieces(
+def map_pieces(
     function: Callable[[Int[Tensor, " candidates"]], Tensor],
     block: PoolBlock,
     candidates: Int[Tensor, " candidates"],

@@ -6,7 +6,9 @@ up-to-date gain above all other bounds, it is the best of all. So it picks what 
 (among gains that are equal up to rounding, the two may differ). Most picks need only the front,
 some thousands of candidates with the largest bounds: all others are below its ceiling.
 
-The paper's entropy has no such property: all candidates are evaluated again for each pick.
+The paper's entropy has no such property: all candidates are evaluated again for each pick. The
+variance of a target lies in between: its falls diminish but for rare exceptions. Old ones are
+taken as bounds, and a share of all candidates, in turn, is evaluated again before each pick.
 
 Refs: Minoux, Optimization Techniques, LNCIS 7, 234 (1978); Krause, Singh & Guestrin, JMLR 9, 235
 (2008), Algorithm 2.
@@ -45,6 +47,7 @@ def select_greedily(
     *,
     known: Iterable[str] = (),
     labelled: FeaturePool | None = None,
+    unit: str = "nats",
 ) -> Selection:
     """Pick up to `count` candidates; `dataset` grows by them.
 
@@ -52,7 +55,7 @@ def select_greedily(
     Candidates are ranked by gain, or by gain per predicted second (`rank_by`). Fewer are picked
     when filters leave fewer; `Selection.rejected` has the filter of each.
     """
-    run = _Run(pool, dataset, count, config, labelled)
+    run = _Run(pool, dataset, count, config, labelled, unit)
     run.reject(reject_duplicates(pool, known))
     with claim_threads(torch.device("cpu")):
         if dataset.diminishing:
@@ -76,10 +79,14 @@ class _Run:
         count: int,
         config: SelectionConfig,
         labelled: FeaturePool | None,
+        unit: str,
     ) -> None:
         self.dataset = dataset
         self.gain = np.full(pool.size, np.inf)
-        self._costs = np.array(pool.costs_s) if config.rank_by == "gain_per_second" else None
+        self._unit = unit
+        self._costs = np.array(pool.costs_s) if pool.costs_s else None
+        self._per_second = config.rank_by == "gain_per_second"
+        self._left_s = np.inf if config.budget_s is None else config.budget_s
         names, pool_of = np.unique(pool.pools or ("",) * pool.size, return_inverse=True)
         self._pool_names: list[str] = names.tolist()
         self._pool_of: np.ndarray = pool_of
@@ -90,13 +97,13 @@ class _Run:
         self._near = NearDuplicates(pool, config.duplicate_tolerance, labelled)
         self._open = np.ones(pool.size, dtype=bool)
         self._full = np.zeros(len(names), dtype=bool)
-        self._picks: list[int] = []
+        self.picks: list[int] = []
         self._gains: list[float] = []
         self._rejected: list[Rejection] = []
 
     @property
     def complete(self) -> bool:
-        return len(self._picks) == self._count
+        return len(self.picks) == self._count
 
     @property
     def candidates(self) -> np.ndarray:
@@ -122,8 +129,12 @@ class _Run:
         """Rank candidates by their last known gains (per second); -inf where no place is left."""
         self._full = np.array([not self._quotas.admits(name) for name in self._pool_names])
         gain = self.gain[candidates]
-        scores = gain if self._costs is None else gain / self._costs[candidates]
+        scores = gain
+        if self._per_second and self._costs is not None:
+            scores = gain / self._costs[candidates]
         has_place = ~self._full[self._pool_of[candidates]]
+        if self._costs is not None:
+            has_place &= self._costs[candidates] <= self._left_s
         return np.where(self._open[candidates] & has_place, scores, -np.inf)
 
     def reject(self, rejections: Iterable[Rejection]) -> None:
@@ -139,7 +150,8 @@ class _Run:
         has_place = ~self._full[self._pool_of]
         for candidate in np.flatnonzero(self._open & has_place & (self.gain < self._bar)).tolist():
             detail = (
-                f"would add {self.gain[candidate]:.3g} nats or less, least gain is {self._bar:g}"
+                f"would add {self.gain[candidate]:.3g} {self._unit} or less, "
+                f"least gain is {self._bar:g}"
             )
             self.reject([Rejection(candidate, Filter.LEAST_GAIN, detail)])
 
@@ -166,9 +178,11 @@ class _Run:
             self.reject([Rejection(candidate, Filter.NEAR_DUPLICATE, detail)])
             return False
         self._gains.append(self.dataset.include(candidate))
-        self._picks.append(candidate)
+        self.picks.append(candidate)
         self._open[candidate] = False
         self._quotas.take(self._pool_names[int(self._pool_of[candidate])])
+        if self._costs is not None:
+            self._left_s -= float(self._costs[candidate])
         self._near.remember(candidate)
         return True
 
@@ -178,14 +192,19 @@ class _Run:
             pool = self._pool_names[int(self._pool_of[candidate])]
             if self._full[self._pool_of[candidate]]:
                 reason, detail = Filter.QUOTA, f"no place was left for pool {pool!r}"
+            elif self._costs is not None and self._costs[candidate] > self._left_s:
+                reason, detail = (
+                    Filter.BUDGET,
+                    f"would take {self._costs[candidate]:.3g} s, {self._left_s:.3g} s are left",
+                )
             else:
                 reason, detail = (
                     Filter.COUNT,
-                    f"outranked; last known gain {self.gain[candidate]:.3g} nats",
+                    f"outranked; last known gain {self.gain[candidate]:.3g} {self._unit}",
                 )
             self.reject([Rejection(candidate, reason, detail)])
         return Selection(
-            indices=np.array(self._picks, dtype=np.int64),
+            indices=np.array(self.picks, dtype=np.int64),
             gains=np.array(self._gains, dtype=np.float64),
             rejected=tuple(sorted(self._rejected, key=lambda rejection: rejection.index)),
             quotas=self._quotas.report(),
@@ -214,7 +233,14 @@ def _pick_lazily(run: _Run) -> None:
     run.update(run.candidates)
     stale = np.zeros(len(run.gain), dtype=bool)
     front = _Front.of(run)
+    sweep = run.dataset.sweep
     while not run.complete:
+        if sweep and stale.any():
+            candidates = run.candidates
+            turn = candidates[candidates % sweep == len(run.picks) % sweep]
+            run.update(turn)
+            stale[turn] = False
+            front = _Front.of(run)
         best, front = _settle_best(run, stale, front)
         if best is None:
             if not run.release_places():

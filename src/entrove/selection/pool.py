@@ -9,13 +9,15 @@ from ase import Atoms
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from entrove.entropy.batches import FeatureBatch
+from entrove.entropy.batches import FeatureBatch, evaluate_in_batches
+from entrove.entropy.dataset import EntropyDataset
 from entrove.entropy.moments import Moments, SpeciesMoments
 from entrove.entropy.rows import SpeciesRows
 from entrove.entropy.typed_torch import row_norms, split
 from entrove.errors import SelectionError
 from entrove.provenance import POOL, provenance_of
-from entrove.structures import content_hash
+from entrove.selection.config import SelectionConfig
+from entrove.structures import StructureSource, content_hash
 
 
 @dataclass(frozen=True)
@@ -165,6 +167,29 @@ class PoolBuilder:
             if self._cost_s is not None:
                 self._costs_s.append(_positive(self._cost_s(atoms), atoms))
         self._size += new
+
+
+def collect_pool(
+    pool: StructureSource,
+    dataset: EntropyDataset,
+    config: SelectionConfig,
+    *,
+    cost_s: Callable[[Atoms], float] | None = None,
+) -> FeaturePool:
+    """Evaluate the features of a pool as rows of this dataset.
+
+    A dataset that has neither members nor a calibration is calibrated on the pool, in place.
+    """
+    raw = dataset.config.kind == "information" and not dataset.whitening.species
+    builder = PoolBuilder(
+        getattr(torch, config.storage), dataset.raw_rows if raw else dataset.rows, cost_s
+    )
+    batches = evaluate_in_batches(dataset.features, pool, dataset.batch_atoms)
+    candidates = builder.collect(batches)
+    if raw and candidates.size:
+        dataset.calibrate_on_moments(candidates.moments())
+        candidates.transform_(lambda number, rows: dataset.whitening[number].apply(rows))
+    return candidates
 
 
 def _positive(cost_s: float, atoms: Atoms) -> float:

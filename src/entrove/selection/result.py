@@ -14,6 +14,7 @@ class Filter(StrEnum):
     NEAR_DUPLICATE = "near_duplicate"
     LEAST_GAIN = "least_gain"
     QUOTA = "quota"
+    BUDGET = "budget"
     COUNT = "count"
 
 
@@ -42,8 +43,9 @@ class Selection:
     `indices` count in the order of the pool as it was given. `gains` are what each pick added to
     the dataset and the picks before it, in nats; for "information" they sum to the increase of the
     dataset's entropy, and never increase from pick to pick unless quotas or costs decide the
-    order. Farthest-point sampling puts distances, in feature units, in their place. `rejected` has
-    one entry for every other candidate, by index.
+    order. For the objective "target" they are falls of the mean predicted variance, in units of
+    the noise. Control arms put distances, in feature units, or zeros in their place. `rejected`
+    has one entry for every other candidate, by index.
     """
 
     indices: Int[np.ndarray, " picks"]

@@ -75,6 +75,7 @@ def check_campaign(config_path: Path, folder: Path | None = None) -> CheckedCamp
     structures = [seed.atoms for seed in seeds]
     model_name, foundation = check_tuned_model(config_path, config, structures)
     explorer = check_explorer(config_path, config, structures)
+    _check_features(config_path, config, explorer or foundation)
     workspace = Workspace((folder or config_path.parent / config.folder).resolve())
     return CheckedCampaign(config, config_path, workspace, seeds, model_name, foundation, explorer)
 
@@ -163,6 +164,19 @@ def _check_labelling(config_path: Path, config: CampaignConfig, species: list[st
         check_engine(config.labelling, species)
     except EntroveError as error:
         raise problem_at(config_path, key_path, str(error)) from error
+
+
+def _check_features(config_path: Path, config: CampaignConfig, model: LoadedModel) -> None:
+    """Rows of labels in a model's own features need a model that shows them."""
+    if config.entropy.kind != "labels" or config.selection.features != "model":
+        return
+    if model.make_features is None:
+        raise problem_at(
+            config_path,
+            ("selection", "features"),
+            f"{model.name} gives no access to its per-atom features; set it to fingerprint, or "
+            "explore with a SevenNet or eager NequIP/Allegro model",
+        )
 
 
 def _check_report(config_path: Path) -> None:

@@ -186,12 +186,25 @@ class CampaignConfig(Settings):
     @field_validator("entropy")
     @classmethod
     def _selecting_entropy_knows_a_dataset(cls, entropy: EntropyConfig) -> EntropyConfig:
-        if entropy.kind not in ("information", "paper"):
+        if entropy.kind not in ("information", "paper", "labels"):
             raise ValueError(
                 f"kind '{entropy.kind}' knows no dataset, so it cannot select; give 'information' "
-                f"or 'paper' here ('{entropy.kind}' can bias walkers, under sampling.biases)"
+                f"or 'paper' here, or 'labels' ('{entropy.kind}' can bias walkers, under "
+                "sampling.biases)"
             )
         return entropy
+
+    @model_validator(mode="after")
+    def _least_gain_has_a_unit(self) -> "CampaignConfig":
+        selection = self.selection
+        in_nats = self.entropy.kind != "labels" or selection.objective == "information"
+        if selection.method == "gain" and selection.least_gain is not None and not in_nats:
+            raise ValueError(
+                f"selection.least_gain={selection.least_gain:g} is in nats, but the objective "
+                "'target' is no information; remove it, or set selection.objective to "
+                "'information'"
+            )
+        return self
 
     @model_validator(mode="after")
     def _phases_differ(self) -> "CampaignConfig":

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-import numpy as np
 from ase import Atoms
 
 from entrove.campaign.journal.outcomes import Selected
@@ -10,16 +9,22 @@ from entrove.campaign.stages.context import CampaignRun
 from entrove.campaign.stages.explore import shared_dataset
 from entrove.campaign.stages.order import wants_ordered
 from entrove.entropy.dataset import EntropyDataset
+from entrove.features import FeatureMap
 from entrove.labelling.cost import CostModel
 from entrove.labelling.level_of_theory import LevelOfTheory
 from entrove.labelling.store.cache import LabelCache
+from entrove.models.prediction import predict
 from entrove.sampling.candidates import Candidate, read_candidates, write_candidates
-from entrove.selection.farthest_point import select_farthest
+from entrove.selection.config import SelectionConfig
 from entrove.selection.from_structures import select as pick
-from entrove.structures import content_hash
+from entrove.selection.result import Selection
+from entrove.structures import content_hash, energy_of
 
 SELECTION_STREAM = 3
 """Stream of random numbers of a random selection, besides that of the walkers."""
+
+TARGET_KINDS = ("md", "strain", "shear")
+"""Anchors that stand for the regime where the potential is used."""
 
 
 def select(run: CampaignRun, round_index: int) -> Selected:
@@ -34,20 +39,24 @@ def select(run: CampaignRun, round_index: int) -> Selected:
     if not pool or not wanted:
         write_candidates(files.selected, [])
         return Selected(summary="nothing to pick", picked=0, gain_nats=0.0)
-    settings = config.selection
-    if settings.method != "gain":
-        pool = _control_arm(run, round_index, pool, min(wanted, len(pool)), dataset)
-        # A control arm labels near-duplicates, too: all arms get the same number of labels.
-        settings = settings.model_copy(update={"duplicate_tolerance": 0.0})
-    selection = pick(
-        [candidate.to_atoms() for candidate in pool],
-        min(wanted, len(pool)),
-        given=dataset,
-        config=settings,
-        cost_s=_cost(run) if settings.rank_by == "gain_per_second" else None,
-    )
+    count = min(wanted, len(pool))
+    if config.selection.method != "gain":
+        pool = _control_arm(run, round_index, pool, count, dataset.features)
+        # A control arm labels near-duplicates, too: all arms get the same number of labels. What
+        # it picked is put in order by gain.
+        settings = config.selection.model_copy(
+            update={"method": "gain", "duplicate_tolerance": 0.0, "budget_s": None}
+        )
+        selection = _by_gain(run, pool, len(pool), dataset, settings)
+        gains = selection.gains.tolist()
+    elif config.entropy.kind == "labels":
+        selection = _by_labels(run, round_index, pool, count, dataset.features)
+        gains = _gains_in_order([pool[index] for index in selection.indices], dataset)
+    else:
+        selection = _by_gain(run, pool, count, dataset, config.selection)
+        gains = selection.gains.tolist()
     write_candidates(files.selected, [pool[index] for index in selection.indices])
-    gain = float(selection.gains.sum())
+    gain = float(sum(gains))
     picked = {use.pool or "any": use.picked for use in selection.quotas}
     counts = ", ".join(
         f"{count} {name.replace('_', ' ')}" for name, count in picked.items() if count
@@ -56,7 +65,7 @@ def select(run: CampaignRun, round_index: int) -> Selected:
         summary=f"{len(selection)} of {len(pool)} candidates, together {gain:.1f} nats ({counts})",
         picked=len(selection),
         gain_nats=gain,
-        gains_nats=tuple(float(value) for value in selection.gains),
+        gains_nats=tuple(float(value) for value in gains),
         rejected=selection.rejections_by_filter(),
         picked_by_pool=picked,
         reserved_by_pool={use.pool or "any": use.reserved for use in selection.quotas},
@@ -78,21 +87,81 @@ def _candidates(run: CampaignRun, round_index: int) -> list[Candidate]:
     return [candidate for candidate in pool if content_hash(candidate.atoms) not in known]
 
 
+def _by_gain(
+    run: CampaignRun,
+    pool: list[Candidate],
+    count: int,
+    dataset: EntropyDataset,
+    settings: SelectionConfig,
+) -> Selection:
+    """Pick what adds most to the dataset of features."""
+    return pick(
+        [candidate.to_atoms() for candidate in pool],
+        count,
+        given=dataset,
+        config=settings,
+        cost_s=_cost(run) if _needs_costs(settings) else None,
+    )
+
+
+def _by_labels(
+    run: CampaignRun,
+    round_index: int,
+    pool: list[Candidate],
+    count: int,
+    fingerprints: FeatureMap,
+) -> Selection:
+    """Pick the candidates whose labels teach most.
+
+    All rows, those of old labels too, are computed with the features of the model that explores
+    in this round, so that features of different models never meet. The target is the regime: the
+    unbiased thermal cells and the strained ones among the anchors.
+    """
+    settings, model = run.config.selection, run.models.exploring(round_index)
+    anchors = read_candidates(run.files.round(0).anchors)
+    return pick(
+        [candidate.to_atoms() for candidate in pool],
+        count,
+        given=run.files.training_labels(before=round_index),
+        entropy="labels",
+        features=model.features() if settings.features == "model" else fingerprints,
+        config=settings,
+        cost_s=_cost(run) if _needs_costs(settings) else None,
+        labels=run.config.entropy.labels,
+        target=[anchor.atoms for anchor in anchors if anchor.kind in TARGET_KINDS],
+        energies_eV=lambda structures: [energy_of(atoms) for atoms in predict(model, structures)],
+    )
+
+
+def _gains_in_order(picks: list[Candidate], dataset: EntropyDataset) -> list[float]:
+    """Information in nats that each pick adds to the dataset and the picks before it."""
+    grown, gains = dataset.copy(), []
+    for candidate in picks:
+        gains.append(float(grown.gain([candidate.atoms])[0]))
+        grown.add([candidate.atoms])
+    return gains
+
+
 def _control_arm(
-    run: CampaignRun, round_index: int, pool: list[Candidate], count: int, dataset: EntropyDataset
+    run: CampaignRun, round_index: int, pool: list[Candidate], count: int, fingerprints: FeatureMap
 ) -> list[Candidate]:
     """Return what a control arm labels; order and gains, for the report, are computed later."""
-    if run.config.selection.method == "random":
-        rng = np.random.default_rng([run.config.random_seed, round_index, SELECTION_STREAM])
-        chosen = rng.permutation(len(pool))[:count]
-    else:
-        chosen = select_farthest(
-            [candidate.atoms for candidate in pool],
-            count,
-            run.files.training_labels(),
-            features=dataset.features,
-        ).indices
+    config = run.config
+    of_model = config.entropy.kind == "labels" and config.selection.features == "model"
+    chosen = pick(
+        [candidate.atoms for candidate in pool],
+        count,
+        given=run.files.training_labels(),
+        features=run.models.exploring(round_index).features() if of_model else fingerprints,
+        config=config.selection,
+        cost_s=_cost(run) if _needs_costs(config.selection) else None,
+        seed=[config.random_seed, round_index, SELECTION_STREAM],
+    ).indices
     return [pool[index] for index in chosen]
+
+
+def _needs_costs(settings: SelectionConfig) -> bool:
+    return settings.rank_by == "gain_per_second" or settings.budget_s is not None
 
 
 def _cost(run: CampaignRun) -> Callable[[Atoms], float]:

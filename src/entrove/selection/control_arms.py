@@ -1,0 +1,120 @@
+"""Control arms, to compare with: random, farthest points, and largest clusters.
+
+They use no gain, and label near-duplicates, too, so that all arms get the same number of labels;
+equal structures are picked once. With a budget, a pick that no longer fits is passed over.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from ase import Atoms
+
+from entrove.entropy.batches import evaluate_in_batches
+from entrove.entropy.dataset import EntropyDataset
+from entrove.entropy.rows import split_rows
+from entrove.selection.by_labels import LabelTask
+from entrove.selection.config import SelectionConfig
+from entrove.selection.farthest_point import points_of, select_farthest
+from entrove.selection.lcmd import pick_by_clusters
+from entrove.selection.pool import PoolBuilder
+from entrove.selection.result import Filter, Rejection, Selection
+from entrove.structures import content_hash
+
+
+def select_control_arm(
+    candidates: Sequence[Atoms],
+    count: int,
+    task: LabelTask,
+    config: SelectionConfig,
+    *,
+    cost_s: Callable[[Atoms], float] | None = None,
+    seed: int | Sequence[int] = 0,
+) -> Selection:
+    """Pick `count` candidates by the method of `config`, within its budget.
+
+    Gains of the `Selection` are distances to what was labelled or picked before; zeros for
+    "random".
+    """
+    limited = cost_s is not None and config.budget_s is not None
+    order, distances, equal = _ranked(
+        candidates, len(candidates) if limited else count, task, config, seed
+    )
+    left_s = np.inf if config.budget_s is None else config.budget_s
+    picks: list[int] = []
+    gains: list[float] = []
+    rejected = list(equal)
+    for index, distance in zip(order, distances, strict=True):
+        cost = cost_s(candidates[index]) if limited and cost_s is not None else 0.0
+        if len(picks) == count:
+            break
+        if cost > left_s:
+            detail = f"would take {cost:.3g} s, {left_s:.3g} s were left"
+            rejected.append(Rejection(index, Filter.BUDGET, detail))
+            continue
+        left_s -= cost
+        picks.append(index)
+        gains.append(distance)
+    known = {*picks, *(rejection.index for rejection in rejected)}
+    rejected += [
+        Rejection(index, Filter.COUNT, f"not among the picks of '{config.method}'")
+        for index in range(len(candidates))
+        if index not in known
+    ]
+    return Selection(
+        indices=np.array(picks, dtype=np.int64),
+        gains=np.array(gains, dtype=np.float64),
+        rejected=tuple(sorted(rejected, key=lambda rejection: rejection.index)),
+    )
+
+
+def _ranked(
+    candidates: Sequence[Atoms],
+    count: int,
+    task: LabelTask,
+    config: SelectionConfig,
+    seed: int | Sequence[int],
+) -> tuple[list[int], list[float], list[Rejection]]:
+    """Indices in the order of the method, their distances, and the equal structures left out."""
+    if config.method == "farthest_point":
+        found = select_farthest(candidates, count, task.labelled or None, features=task.features)
+        equal = [one for one in found.rejected if one.filter is Filter.DUPLICATE]
+        return found.indices.tolist(), found.gains.tolist(), equal
+    equal = _equal_structures(candidates, task.labelled)
+    available = np.ones(len(candidates), dtype=bool)
+    available[[rejection.index for rejection in equal]] = False
+    if config.method == "random":
+        shuffled = np.random.default_rng(seed).permutation(len(candidates))
+        order = shuffled[available[shuffled]][:count].tolist()
+        return order, [0.0] * len(order), equal
+    points = _whitened_means([*candidates, *task.labelled], task)
+    indices, distances = pick_by_clusters(
+        points[: len(candidates)],
+        points[len(candidates) :],
+        torch.as_tensor(available),
+        count,
+    )
+    return indices, distances, equal
+
+
+def _equal_structures(candidates: Sequence[Atoms], labelled: Sequence[Atoms]) -> list[Rejection]:
+    known = {content_hash(atoms) for atoms in labelled}
+    rejections: list[Rejection] = []
+    for index, atoms in enumerate(candidates):
+        digest = content_hash(atoms)
+        if digest in known:
+            detail = "equal to a labelled structure or to an earlier candidate"
+            rejections.append(Rejection(index, Filter.DUPLICATE, detail))
+        known.add(digest)
+    return rejections
+
+
+def _whitened_means(structures: Sequence[Atoms], task: LabelTask) -> torch.Tensor:
+    """The means of the whitened features per species, side by side: one point per structure."""
+    dataset = EntropyDataset("information", "per_atom", features=task.features)
+    dataset.calibrate(structures)
+    whitening = dataset.whitening
+    builder = PoolBuilder(torch.float64, lambda batch: split_rows(batch, "per_config"))
+    pool = builder.collect(evaluate_in_batches(task.features, structures))
+    pool.transform_(lambda number, rows: whitening[number].apply(rows))
+    return points_of(pool, sorted(pool.blocks), task.features.length)

@@ -1,0 +1,102 @@
+"""Selection by rows of labels in a campaign: features, target and energies of the explorer."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase.build import bulk
+from pydantic import ValidationError
+
+from entrove.campaign.configuration.check import CheckedCampaign
+from entrove.campaign.configuration.config import CampaignConfig
+from entrove.campaign.journal.ledger import Ledger
+from entrove.campaign.journal.progress import Silence
+from entrove.campaign.stages import select as stage
+from entrove.campaign.stages.context import CampaignRun
+from entrove.campaign.stages.models import CampaignModels
+from entrove.campaign.workspace import Workspace
+from entrove.models.registry import load
+from entrove.sampling.candidates import Candidate, read_candidates, write_candidates
+
+
+def rattled(count: int, seed: int, pool: str, kind: str) -> list[Candidate]:
+    rng = np.random.default_rng(seed)
+    made = []
+    for _ in range(count):
+        atoms = bulk("Cu", cubic=True)
+        atoms.positions += rng.normal(scale=rng.uniform(0.02, 0.3), size=(4, 3))
+        made.append(Candidate(atoms, pool, kind, "fcc", 0.0))
+    return made
+
+
+def campaign(folder: Path, model: str, **selection) -> CampaignRun:
+    config = CampaignConfig.model_validate(
+        {
+            "name": "copper",
+            "seeds": [{"phase": "fcc", "file": "fcc.xyz"}],
+            "entropy": {"kind": "labels", "labels": {"directions": 3}},
+            "selection": {"count": 4, **selection},
+            "labelling": {"engine": {"name": "ase", "calculator": "ase.calculators.emt:EMT"}},
+        }
+    )
+    files = Workspace(folder)
+    for round_index in (0, 1):
+        files.round(round_index).folder.mkdir(parents=True)
+    anchors = [*rattled(3, 1, "anchors", "md"), *rattled(2, 2, "anchors", "relaxed")]
+    write_candidates(files.round(0).anchors, anchors)
+    write_candidates(files.round(0).hold_out, rattled(2, 2, "validation", "hot_md"))
+    write_candidates(files.round(1).candidates, rattled(12, 3, "entropy_md", "md"))
+    write_candidates(files.round(1).ordered, [])
+    checked = CheckedCampaign(config, folder / "campaign.yaml", files, (), model, load(model))
+    ledger = Ledger(files.ledger)
+    return CampaignRun(checked, ledger, CampaignModels(checked, ledger), Silence())
+
+
+@pytest.mark.parametrize(
+    ("model", "features"),
+    [("ase.calculators.emt:EMT", "fingerprint"), ("7net-0", "model")],
+)
+def test_a_round_is_picked_by_its_labels(tmp_path, monkeypatch, model, features):
+    run = campaign(tmp_path, model, features=features)
+    asked: dict[str, object] = {}
+    pick = stage.pick
+
+    def record(pool, count, **arguments):
+        asked.update(arguments)
+        return pick(pool, count, **arguments)
+
+    monkeypatch.setattr(stage, "pick", record)
+    selected = stage.select(run, 1)
+    assert selected.picked == 4
+    assert len(read_candidates(run.files.round(1).selected)) == 4
+    # The report counts information of fingerprints, whatever picked.
+    assert len(selected.gains_nats) == 4
+    assert selected.gain_nats == pytest.approx(sum(selected.gains_nats))
+    assert min(selected.gains_nats) > 0
+    assert len(asked["target"]) == 3  # thermal anchors; none is strained here
+    assert asked["given"] == []
+    kind = asked["features"].describe()
+    expected = "gaussian_overlap" if features == "fingerprint" else "sevennet last layer"
+    assert expected in (kind.get("kind"), kind.get("features"))
+    atoms = asked["target"][0]
+    (energy,) = asked["energies_eV"]([atoms])
+    expected = run.models.foundation.calculator().get_potential_energy(atoms)
+    assert energy == pytest.approx(expected, abs=1e-4)
+
+
+def test_lcmd_is_a_control_arm_of_a_campaign(tmp_path):
+    run = campaign(tmp_path, "ase.calculators.emt:EMT", method="lcmd", features="fingerprint")
+    assert stage.select(run, 1).picked == 4
+
+
+def test_a_least_gain_needs_nats():
+    settings = {
+        "name": "copper",
+        "seeds": [{"phase": "fcc", "file": "fcc.xyz"}],
+        "entropy": {"kind": "labels"},
+        "selection": {"least_gain": 0.1},
+    }
+    with pytest.raises(ValidationError, match="objective 'target' is no information"):
+        CampaignConfig.model_validate(settings)
+    settings["selection"]["objective"] = "information"
+    CampaignConfig.model_validate(settings)

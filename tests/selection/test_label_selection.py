@@ -1,0 +1,228 @@
+"""Selection by rows of labels: what brute force picks, within costs, and for the right target."""
+
+import numpy as np
+import pytest
+import torch
+from candidate_pools import silicon
+
+import entrove
+from entrove.entropy.config import LabelsConfig
+from entrove.entropy.labels.posterior import LabelPosterior
+from entrove.entropy.labels.rows import LabelRowMap, LabelRows
+from entrove.errors import SelectionError
+from entrove.fingerprints.config import FingerprintConfig
+from entrove.fingerprints.gom import GaussianOverlap
+from entrove.selection.config import SelectionConfig
+from entrove.selection.greedy import select_greedily
+from entrove.selection.label_gains import GrowingTarget, as_pool, growing_labels
+from entrove.selection.pool import FeaturePool
+
+NO_FILTERS = SelectionConfig(duplicate_tolerance=0.0)
+WIDTH = 12
+
+
+def random_rows(seed: int, structures=60, largest=6) -> LabelRows:
+    rng = np.random.default_rng(seed)
+    counts = rng.integers(1, largest + 1, size=structures)
+    spread = np.repeat(rng.uniform(0.1, 3.0, size=structures), counts)
+    values = rng.normal(size=(counts.sum(), WIDTH)) * spread[:, None]
+    return LabelRows(torch.as_tensor(values), torch.as_tensor(counts))
+
+
+def one(rows: LabelRows, index: int) -> LabelRows:
+    return LabelRows(rows.of(index), rows.count[index : index + 1])
+
+
+def brute_force(rows: LabelRows, count: int, target) -> tuple[list[int], list[float]]:
+    """Every candidate anew for every pick, by dense inverses and determinants."""
+    M, picks, gains = np.eye(WIDTH), [], []
+
+    def value(matrix):
+        if target is None:
+            return np.linalg.slogdet(matrix)[1] / 2
+        return -np.trace(np.linalg.inv(matrix) @ target.numpy())
+
+    for _ in range(count):
+        found = {
+            c: value(M + rows.of(c).numpy().T @ rows.of(c).numpy()) - value(M)
+            for c in range(len(rows))
+            if c not in picks
+        }
+        picks.append(max(found, key=found.__getitem__))
+        gains.append(found[picks[-1]])
+        M = M + rows.of(picks[-1]).numpy().T @ rows.of(picks[-1]).numpy()
+    return picks, gains
+
+
+def pick(rows, count, target, *, config=NO_FILTERS, dtype=torch.float64, **columns):
+    growing = growing_labels(LabelPosterior.prior(WIDTH), as_pool(rows, dtype), target)
+    pool = FeaturePool(len(rows), {}, **columns)
+    return select_greedily(pool, growing, count, config)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("objective", ["information", "target"])
+def test_picks_are_those_of_brute_force(seed, objective, dtype):
+    rows = random_rows(seed)
+    target = random_rows(90 + seed).gram() / 60 if objective == "target" else None
+    selection = pick(rows, 12, target, dtype=dtype)
+    picks, gains = brute_force(rows, 12, target)
+    assert selection.indices.tolist() == picks
+    # float32 keeps seven digits of rows, and gains are sums of a few of their squares.
+    np.testing.assert_allclose(
+        selection.gains, gains, rtol=1e-9 if dtype == torch.float64 else 1e-4
+    )
+
+
+def test_gains_of_the_target_sum_to_the_fall_of_its_variance():
+    rows, target = random_rows(5), random_rows(95).gram() / 60
+    selection = pick(rows, 10, target)
+    posterior = LabelPosterior.prior(WIDTH)
+    before = posterior.variance(target)
+    for index in selection.indices:
+        posterior = posterior.with_labels(one(rows, int(index)))
+    assert selection.gains.sum() == pytest.approx(before - posterior.variance(target))
+
+
+def test_every_candidate_is_evaluated_again_within_a_sweep(monkeypatch):
+    """A fall that rises is seen although old falls are taken as bounds."""
+    rows, target = random_rows(7, structures=100), random_rows(97).gram() / 60
+    seen: list[set[int]] = [set()]
+    include, gains = GrowingTarget.include, GrowingTarget.gains
+
+    def count_gains(self, candidates):
+        seen[-1].update(candidates.tolist())
+        return gains(self, candidates)
+
+    def count_picks(self, candidate):
+        seen.append({candidate})
+        return include(self, candidate)
+
+    monkeypatch.setattr(GrowingTarget, "gains", count_gains)
+    monkeypatch.setattr(GrowingTarget, "include", count_picks)
+    monkeypatch.setattr(GrowingTarget, "sweep", 4)
+    order = pick(rows, 12, target).indices.tolist()
+    assert seen[0] == set(range(100))
+    for first in range(1, 8):
+        recent = set().union(*seen[first : first + 4])
+        assert recent | set(order[: first + 4]) == set(range(100))
+
+
+def test_costs_and_a_budget():
+    rows, target = random_rows(8), random_rows(98).gram() / 60
+    costs = tuple(np.random.default_rng(8).uniform(1.0, 10.0, size=60).tolist())
+    per_second = NO_FILTERS.model_copy(update={"rank_by": "gain_per_second", "budget_s": 40.0})
+    selection = pick(rows, 60, target, config=per_second, costs_s=costs)
+    spent = sum(costs[index] for index in selection.indices)
+    assert spent <= 40.0
+    left = [c for index, c in enumerate(costs) if index not in selection.indices]
+    assert min(left) > 40.0 - spent
+    counts = selection.rejections_by_filter()
+    assert counts["budget"] == 60 - len(selection)
+    by_gain = NO_FILTERS.model_copy(update={"budget_s": 40.0})
+    plain = pick(rows, 60, target, config=by_gain, costs_s=costs)
+    assert sum(costs[index] for index in plain.indices) <= 40.0
+    assert selection.gains.sum() > plain.gains.sum()
+
+
+FEATURES = GaussianOverlap(FingerprintConfig(cutoff_A=4.0, length=16))
+POOL = [silicon(seed, rattle_A=0.02 + 0.01 * seed) for seed in range(12)]
+LABELS = LabelsConfig(directions=6)
+
+
+def select(count=4, **more):
+    return entrove.select(
+        POOL, count, **{"entropy": "labels", "features": FEATURES, "labels": LABELS, **more}
+    )
+
+
+def test_select_uses_the_rows_of_the_structures():
+    config = SelectionConfig(objective="information", duplicate_tolerance=0.0)
+    found = select(config=config, given=[silicon(50)])
+    rows_of = LabelRowMap.calibrated(FEATURES, [*POOL, silicon(50)], LABELS)
+    posterior = LabelPosterior.prior(rows_of.width).with_labels(rows_of.of([silicon(50)]))
+    gains = posterior.information(rows_of.of(POOL)).numpy()
+    assert gains.argmax() == found.indices[0]
+    assert gains.max() == pytest.approx(found.gains[0], rel=1e-6)
+
+
+def test_what_is_labelled_is_not_picked_again():
+    again = POOL[3].copy()
+    again.rotate(40, "z", rotate_cell=True)
+    selection = select(8, given=[POOL[5], again])
+    reasons = {rejection.index: rejection.filter.value for rejection in selection.rejected}
+    assert reasons[5] == "duplicate"
+    assert reasons[3] == "near_duplicate"
+
+
+def test_the_target_decides():
+    """Cells near equilibrium teach most about such cells, distorted ones about distorted ones."""
+    calm, wild = POOL[:2], POOL[-2:]
+    config = SelectionConfig(pool_share=0.0)
+    fresh = {
+        name: [silicon(100 + seed, rattle_A=rattle) for seed in range(6)]
+        for name, rattle in (("calm", 0.02), ("wild", 0.13))
+    }
+    falls = {}
+    for name, sample in fresh.items():
+        rows_of = LabelRowMap.calibrated(FEATURES, [*POOL, *sample], LABELS)
+        rows = rows_of.of(sample)
+        target = rows.gram() / len(rows)
+        prior = LabelPosterior.prior(rows_of.width)
+        falls[name] = prior.falls(rows_of.of([*calm, *wild]), target) / prior.variance(target)
+        picked = select(1, target=sample, config=config).indices[0]
+        all_falls = prior.falls(rows_of.of(POOL), target)
+        assert picked == int(all_falls.argmax())
+    assert float(falls["wild"][2:].sum()) > float(falls["wild"][:2].sum())
+
+
+def test_high_energies_teach_less():
+    energies = {id(atoms): 8 * 0.2 * index for index, atoms in enumerate(POOL)}
+
+    def of(structures):
+        return [energies[id(atoms)] for atoms in structures]
+
+    config = SelectionConfig(objective="information", duplicate_tolerance=0.0)
+    plain = select(12, config=config)
+    low = select(12, config=config, energies_eV=of)
+    assert np.mean(low.indices[:4]) < np.mean(plain.indices[:4])
+    with pytest.raises(SelectionError, match="is not finite"):
+        select(energies_eV=lambda structures: [np.nan] * len(structures))
+
+
+@pytest.mark.parametrize("method", ["random", "farthest_point", "lcmd"])
+def test_control_arms_pick_what_is_asked_for(method):
+    config = SelectionConfig(method=method)
+    labelled = [silicon(60)]
+    selection = entrove.select([*POOL, POOL[0]], 5, labelled, config=config, features=FEATURES)
+    assert len(set(selection.indices.tolist())) == 5
+    assert len(selection.indices) + len(selection.rejected) == 13
+    assert selection.rejections_by_filter()["duplicate"] == 1
+    costs = {len(atoms): 3.0 for atoms in POOL}
+    limited = entrove.select(
+        POOL, 5, config=config, features=FEATURES, cost_s=lambda a: costs[len(a)], budget_s=10.0
+    )
+    assert len(limited) == 3
+    assert limited.rejections_by_filter()["budget"] == 9
+
+
+def test_random_follows_its_seed():
+    config = SelectionConfig(method="random")
+    draws = [
+        entrove.select(POOL, 6, config=config, seed=seed).indices.tolist() for seed in (1, 1, 2)
+    ]
+    assert draws[0] == draws[1] != draws[2]
+
+
+def test_contradictions_are_refused():
+    with pytest.raises(SelectionError, match="needs the cost of each label"):
+        select(budget_s=10.0)
+    with pytest.raises(SelectionError, match="keeps no structures"):
+        select(given=entrove.EntropyDataset())
+    with pytest.raises(SelectionError, match="is in nats"):
+        select(config=SelectionConfig(least_gain=0.1))
+    with pytest.raises(SelectionError, match="target belong to entropy='labels'"):
+        entrove.select(POOL, 2, target=POOL)
+    with pytest.raises(SelectionError, match="count=13 but only 12"):
+        select(13)
