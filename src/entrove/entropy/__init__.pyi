@@ -1,4 +1,5 @@
 from .config import EntropyConfig as EntropyConfig
+from .config import LabelsConfig as LabelsConfig
 from .dataset import EntropyDataset as EntropyDataset
 from .functional import Bias as Bias
 from .functional import Entropy as Entropy
