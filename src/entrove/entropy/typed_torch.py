@@ -23,6 +23,11 @@ def cholesky(matrices: Tensor) -> tuple[Tensor, Tensor]:
     return _torch.linalg.cholesky_ex(matrices)
 
 
+def cholesky_inverse(factor: Tensor) -> Tensor:
+    """Inverse of A from its lower Cholesky factor."""
+    return _torch.cholesky_inverse(factor)
+
+
 def solve_lower(factor: Tensor, right: Tensor) -> Tensor:
     """Solve L X = B for a lower triangular L."""
     return _torch.linalg.solve_triangular(factor, right, upper=False)

