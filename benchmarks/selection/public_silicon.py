@@ -53,6 +53,7 @@ RANDOM_DRAWS = 4
 RESULTS = Path(__file__).parent / "results"
 POOL_SIZE, SPLIT_SEED = 600, 5
 BOOTSTRAPS = 2000
+COUNTS = (25, 50, 100, 200)
 COLUMNS = ("E all", "F all", "E low", "F low")
 
 
@@ -182,34 +183,79 @@ ARMS: dict[str, Arm] = {
 
 
 def picks_of(name: str, data: Data, count: int, work: Path) -> list[int]:
-    cache = work / "picks" / f"{_digest(name, str(len(data.pool)))}.json"
-    known = json.loads(cache.read_text())["picks"] if cache.is_file() else []
+    known = known_picks(name, data, work)
     if len(known) < count:
         start = time.perf_counter()
         known = [int(index) for index in ARMS[name](data, count)]
         print(f"{name}: picked {len(known)} in {time.perf_counter() - start:.0f} s", flush=True)
+        cache = _picks_file(name, data, work)
         cache.parent.mkdir(parents=True, exist_ok=True)
         replace_text(cache, json.dumps({"arm": name, "picks": known}))
     return known[:count]
 
 
-def errors_after_training(
-    data: Data, picks: Sequence[int], config: TrainingConfig, work: Path, threads: int
-) -> np.ndarray:
-    """Absolute errors on the test cells, shape (2, cells): eV/atom, and mean over forces."""
-    labels = [data.pool[index] for index in sorted(picks)]
-    key = _digest(*(content_hash(atoms) for atoms in labels), config.model_dump_json(), MODEL)
-    cache = work / "errors" / f"{key}.npy"
-    if cache.is_file():
-        return np.load(cache)
-    start = time.perf_counter()
-    trained = fine_tune(labels, MODEL, work / "models" / key, config, threads=threads)
-    errors = errors_of(load(str(trained.checkpoint), device="cpu"), data.test)
-    print(f"   {len(labels)} labels: {time.perf_counter() - start:.0f} s", flush=True)
-    cache.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(cache) as unfinished, unfinished.open("wb") as handle:
-        np.save(handle, errors)
-    return errors
+def known_picks(name: str, data: Data, work: Path) -> list[int]:
+    cache = _picks_file(name, data, work)
+    return json.loads(cache.read_text())["picks"] if cache.is_file() else []
+
+
+def _picks_file(name: str, data: Data, work: Path) -> Path:
+    return work / "picks" / f"{_digest(name, str(len(data.pool)))}.json"
+
+
+@dataclass(frozen=True)
+class Student:
+    """SevenNet-0, tuned to some labels of the pool in a folder of their own."""
+
+    data: Data
+    config: TrainingConfig
+    work: Path
+    threads: int
+
+    def errors(self, picks: Sequence[int]) -> np.ndarray:
+        """Absolute errors on the test cells, shape (2, cells): eV/atom, and mean over forces."""
+        known = self.known_errors(picks)
+        if known is not None:
+            return known
+        start = time.perf_counter()
+        key = self._key(picks)
+        trained = fine_tune(
+            self._labels(picks),
+            MODEL,
+            self.work / "models" / key,
+            self.config,
+            threads=self.threads,
+        )
+        errors = errors_of(load(str(trained.checkpoint), device="cpu"), self.data.test)
+        print(f"   {len(picks)} labels: {time.perf_counter() - start:.0f} s", flush=True)
+        cache = self.work / "errors" / f"{key}.npy"
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(cache) as unfinished, unfinished.open("wb") as handle:
+            np.save(handle, errors)
+        return errors
+
+    def known_errors(self, picks: Sequence[int]) -> np.ndarray | None:
+        cache = self.work / "errors" / f"{self._key(picks)}.npy"
+        return np.load(cache) if cache.is_file() else None
+
+    def _labels(self, picks: Sequence[int]) -> list[Atoms]:
+        return [self.data.pool[index] for index in sorted(picks)]
+
+    def _key(self, picks: Sequence[int]) -> str:
+        hashes = (content_hash(atoms) for atoms in self._labels(picks))
+        return _digest(*hashes, self.config.model_dump_json(), MODEL)
+
+
+def all_known(student: Student) -> dict[tuple[str, int], np.ndarray]:
+    """Errors of all arms and counts that this or an earlier run has trained."""
+    found = {}
+    for name in ARMS:
+        picks = known_picks(name, student.data, student.work)
+        for count in COUNTS:
+            errors = student.known_errors(picks[:count]) if len(picks) >= count else None
+            if errors is not None:
+                found[name, count] = errors
+    return found
 
 
 def errors_of(model: LoadedModel, test: Sequence[Atoms], shift: float = 0.0) -> np.ndarray:
@@ -301,7 +347,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data")
     parser.add_argument("work_folder", type=Path)
-    parser.add_argument("--counts", type=int, nargs="+", default=[25, 50, 100])
+    parser.add_argument("--counts", type=int, nargs="+", choices=COUNTS, default=[25, 50, 100])
     parser.add_argument("--arms", nargs="+", choices=list(ARMS), default=list(ARMS))
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--threads", type=int, default=2)
@@ -321,7 +367,7 @@ def main() -> None:
     ]
     untuned = errors_of(data.model, data.test, float(np.median(offsets)))
     config = TrainingConfig(epochs=given.epochs)
-    found: dict[tuple[str, int], np.ndarray] = {}
+    student = Student(data, config, given.work_folder, given.threads)
     provenance = {
         "model": MODEL,
         "training": config.model_dump(mode="json"),
@@ -339,11 +385,9 @@ def main() -> None:
     for count in given.counts:
         for name in given.arms:
             picks = picks_of(name, data, max(given.counts), given.work_folder)[:count]
-            found[name, count] = errors_after_training(
-                data, picks, config, given.work_folder, given.threads
-            )
-            print(count, name, means(found[name, count], data.low).round(1), flush=True)
-            write_results(summarise(data, found, untuned) | provenance)
+            errors = student.errors(picks)
+            print(count, name, means(errors, data.low).round(1), flush=True)
+            write_results(summarise(data, all_known(student), untuned) | provenance)
 
 
 if __name__ == "__main__":
