@@ -55,13 +55,3 @@ def test_settings_do_not_wait_for_torch():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert output.stdout.strip() == "[]"
-
-
-def test_public_names_of_training_exist():
-    import entrove.training
-
-    assert entrove.training.fine_tune is fine_tune
-    assert entrove.training.TrainingConfig is TrainingConfig
-    assert all(getattr(entrove.training, name) for name in entrove.training.__all__)
-    with pytest.raises(AttributeError, match="has no attribute 'finetune'"):
-        entrove.training.finetune  # noqa: B018  the access is what is tested
