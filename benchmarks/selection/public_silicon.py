@@ -39,6 +39,7 @@ from torch_sim.state import SimState
 from entrove.entropy.config import LabelsConfig
 from entrove.features import FeatureMap, Features, PullBack
 from entrove.files import replace_text, replacing
+from entrove.fingerprints.gom import GaussianOverlap
 from entrove.models.loaded import LoadedModel
 from entrove.models.prediction import predict
 from entrove.models.registry import load
@@ -138,21 +139,21 @@ def random(seed: int) -> Arm:
     return lambda data, count: np.random.default_rng(seed).permutation(len(data.pool))[:count]
 
 
-def by_labels(
-    objective: str, *, growth: float | None = 0.3, of_model: bool = True, **settings: object
-) -> Arm:
-    labels = LabelsConfig.model_validate(
-        {"labels": ("energy", "forces"), "noise_doubles_at_eV_per_atom": growth} | settings
-    )
+def by_labels(objective: str, features: str = "model", **settings: object) -> Arm:
+    labels = LabelsConfig.model_validate({"labels": ("energy", "forces")} | settings)
     config = SelectionConfig.model_validate({"objective": objective})
 
     def arm(data: Data, count: int) -> Sequence[int]:
-        features = data.features if of_model else None
+        maps = {
+            "model": lambda: data.features,
+            "gradients": data.model.weight_gradients,
+            "fingerprints": GaussianOverlap,
+        }
         return select(
             data.pool,
             count,
             entropy="labels",
-            features=features,
+            features=maps[features](),
             config=config,
             labels=labels,
             energies_eV=data.energies,
@@ -175,8 +176,12 @@ ARMS: dict[str, Arm] = {
     ),
     "labels, target, model features": by_labels("target"),
     "labels, information, model features": by_labels("information"),
-    "labels, target, model features, even noise": by_labels("target", growth=None),
-    "labels, target, fingerprints": by_labels("target", of_model=False),
+    "labels, target, model features, even noise": by_labels(
+        "target", noise_doubles_at_eV_per_atom=None
+    ),
+    "labels, target, model features, energies only": by_labels("target", labels=("energy",)),
+    "labels, target, fingerprints": by_labels("target", "fingerprints"),
+    "labels, target, weight gradients": by_labels("target", "gradients", directions=6),
     "lcmd, model features": control("lcmd"),
     "farthest points, model features": control("farthest_point"),
 }

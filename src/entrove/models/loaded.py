@@ -31,6 +31,7 @@ class LoadedModel:
     batched: bool
     make_calculator: Callable[[], Calculator]
     make_features: Callable[[], FeatureMap] | None = None
+    make_weight_gradients: Callable[[], FeatureMap] | None = None
     members: tuple["LoadedModel", ...] = ()
 
     def calculator(self) -> Calculator:
@@ -48,6 +49,20 @@ class LoadedModel:
                 "use Gaussian-overlap fingerprints, or a SevenNet or eager NequIP/Allegro model"
             )
         return self.make_features()
+
+    def weight_gradients(self) -> FeatureMap:
+        """Build the map from configurations to a sketch of their gradients by all weights.
+
+        Its values belong to whole configurations: a selection by labels takes it, a bias does not.
+
+        Raises `ModelError` when the model gives no access to its weights.
+        """
+        if self.make_weight_gradients is None:
+            raise ModelError(
+                f"{self.name}: the gradients of this model's weights are not available; use its "
+                "last layer or Gaussian-overlap fingerprints, or a SevenNet model"
+            )
+        return self.make_weight_gradients()
 
     def check_species(self, structures: Sequence[Atoms]) -> None:
         """Raise `ModelError` when a structure holds an element that the model does not know."""

@@ -10,7 +10,13 @@ from ase import Atoms
 from entrove.entropy.config import LabelsConfig
 from entrove.entropy.dataset import EntropyDataset
 from entrove.entropy.labels.posterior import LabelPosterior
-from entrove.entropy.labels.rows import ExcessEnergy, LabelRowMap, LabelRows, excess_energies
+from entrove.entropy.labels.rows import (
+    ExcessEnergy,
+    LabelRowMap,
+    LabelRows,
+    excess_energies,
+    is_of_structure,
+)
 from entrove.entropy.typed_torch import split
 from entrove.errors import SelectionError
 from entrove.features import FeatureMap
@@ -29,15 +35,12 @@ Energies = Callable[[Sequence[Atoms]], Sequence[float]]
 class LabelTask:
     """What a selection by labels is given, beside the candidates.
 
-    features
-        Turns atoms into features: those of the model that learns, best of all.
-    labelled
-        Structures that are labelled already, in the same features. Where they carry results, only
-        these count.
-    target
-        A sample of what is to be predicted; empty: the candidates themselves.
-    energies_eV
-        Energies by which the noise grows; None: it does not.
+    Attributes:
+        features: Turns atoms into features: those of the model that learns, best of all.
+        labelled: Structures that are labelled already, in the same features. Where they carry
+            results, only these count.
+        target: A sample of what is to be predicted; empty: the candidates themselves.
+        energies_eV: Energies by which the noise grows; None: it does not.
     """
 
     features: FeatureMap
@@ -68,7 +71,12 @@ def select_by_labels(
             "information; remove it, or set objective to 'information'"
         )
     everything = [*candidates, *task.labelled, *task.target]
-    dataset = EntropyDataset("information", "per_atom", features=task.features)
+    dataset = EntropyDataset(
+        "information",
+        "per_atom",
+        features=task.features,
+        species_blocks=not is_of_structure(task.features),
+    )
     dataset.calibrate(everything)
     atoms_pool = collect_pool(candidates, dataset, config, cost_s=cost_s)
     labelled_pool = (

@@ -24,10 +24,11 @@ class SelectionConfig(Settings):
         "lower the mean predicted variance of what the potential will be used for; information: "
         "what they tell about the weights of the model, in nats, which seeks the extremes.",
     )
-    features: Literal["fingerprint", "model"] = Field(
+    features: Literal["model", "gradients", "fingerprint"] = Field(
         default="model",
         description="With entropy.kind labels, the features of its rows. model: the last layer of "
-        "the model that explores in the round; fingerprint: those of the section fingerprint.",
+        "the model that explores in the round; gradients: a sketch of the gradients of its energy "
+        "by all weights (SevenNet); fingerprint: those of the section fingerprint.",
     )
     pool_share: float = Field(
         default=0.25,

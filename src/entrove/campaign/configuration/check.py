@@ -168,14 +168,17 @@ def _check_labelling(config_path: Path, config: CampaignConfig, species: list[st
 
 def _check_features(config_path: Path, config: CampaignConfig, model: LoadedModel) -> None:
     """Rows of labels in a model's own features need a model that shows them."""
-    if config.entropy.kind != "labels" or config.selection.features != "model":
+    if config.entropy.kind != "labels" or config.selection.features == "fingerprint":
         return
-    if model.make_features is None:
+    of_layer = config.selection.features == "model"
+    if (model.make_features if of_layer else model.make_weight_gradients) is None:
+        what = "per-atom features" if of_layer else "gradients by its weights"
+        able = "a SevenNet or eager NequIP/Allegro" if of_layer else "a SevenNet"
         raise problem_at(
             config_path,
             ("selection", "features"),
-            f"{model.name} gives no access to its per-atom features; set it to fingerprint, or "
-            "explore with a SevenNet or eager NequIP/Allegro model",
+            f"{model.name} gives no access to its {what}; set it to fingerprint, or explore with "
+            f"{able} model",
         )
 
 

@@ -124,7 +124,7 @@ def _by_labels(
         count,
         given=run.files.training_labels(before=round_index),
         entropy="labels",
-        features=model.features() if settings.features == "model" else fingerprints,
+        features=_features(run, round_index, fingerprints),
         config=settings,
         cost_s=_cost(run) if _needs_costs(settings) else None,
         labels=run.config.entropy.labels,
@@ -147,17 +147,29 @@ def _control_arm(
 ) -> list[Candidate]:
     """Return what a control arm labels; order and gains, for the report, are computed later."""
     config = run.config
-    of_model = config.entropy.kind == "labels" and config.selection.features == "model"
+    by_labels = config.entropy.kind == "labels"
     chosen = pick(
         [candidate.atoms for candidate in pool],
         count,
         given=run.files.training_labels(),
-        features=run.models.exploring(round_index).features() if of_model else fingerprints,
+        features=_features(run, round_index, fingerprints) if by_labels else fingerprints,
         config=config.selection,
         cost_s=_cost(run) if _needs_costs(config.selection) else None,
         seed=[config.random_seed, round_index, SELECTION_STREAM],
     ).indices
     return [pool[index] for index in chosen]
+
+
+def _features(run: CampaignRun, round_index: int, fingerprints: FeatureMap) -> FeatureMap:
+    """The features of rows of labels: those of the model that explores, or fingerprints."""
+    model = run.models.exploring(round_index)
+    match run.config.selection.features:
+        case "model":
+            return model.features()
+        case "gradients":
+            return model.weight_gradients()
+        case "fingerprint":
+            return fingerprints
 
 
 def _needs_costs(settings: SelectionConfig) -> bool:

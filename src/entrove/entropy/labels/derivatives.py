@@ -9,6 +9,7 @@ average and 1.5 % at most: half of it rounding, half of it curvature. A selectio
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from jaxtyping import Bool, Float
@@ -16,6 +17,7 @@ from torch import Tensor
 from torch_sim.state import SimState
 
 from entrove.entropy.labels.directions import Directions
+from entrove.entropy.rows import SHARED
 from entrove.entropy.typed_torch import integers
 from entrove.features import AtomFeatures, FeatureMap
 
@@ -28,9 +30,12 @@ def sum_over_species(
 ) -> Float[Tensor, "systems width"]:
     """X_c of every system, in float64: sums of features, one block per species side by side.
 
-    `species` are atomic numbers in order; without any of its atoms a block is zero.
+    `species` are atomic numbers in order; without any of its atoms a block is zero. With `SHARED`
+    alone, all atoms form one block.
     """
     features = batch.values.shape[1]
+    if tuple(species) == (SHARED,):
+        batch = replace(batch, numbers=torch.full_like(batch.numbers, SHARED))
     place = torch.zeros(max(*species, int(batch.numbers.max())) + 1, dtype=torch.int64)
     place[list(species)] = torch.arange(len(species))
     block = batch.system_idx * len(species) + place.to(batch.numbers.device)[batch.numbers]

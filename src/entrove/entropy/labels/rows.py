@@ -1,7 +1,7 @@
 """`LabelRowMap`: structures to the rows of the labels that they have, or would get."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
@@ -15,7 +15,7 @@ from entrove.entropy.config import LabelsConfig
 from entrove.entropy.labels.derivatives import derivatives, sum_over_species
 from entrove.entropy.labels.directions import NoiseOfRows, directions_of
 from entrove.entropy.moments import SpeciesMoments
-from entrove.entropy.rows import split_rows
+from entrove.entropy.rows import SHARED, split_rows
 from entrove.entropy.typed_torch import distinct, qr
 from entrove.entropy.whitening import Whitening
 from entrove.errors import SelectionError
@@ -115,7 +115,9 @@ class LabelRowMap:
         """Take mean and scale of the features of each species from these structures."""
         moments = sum(
             (
-                SpeciesMoments.of(split_rows(batch, "per_atom"))
+                SpeciesMoments.of(
+                    split_rows(batch, "per_atom", species_blocks=not is_of_structure(features))
+                )
                 for batch in evaluate_in_batches(features, reference, batch_atoms)
             ),
             SpeciesMoments(),
@@ -152,6 +154,8 @@ class LabelRowMap:
 
     def _rows(self, batch: FeatureBatch, labelled: bool) -> LabelRows:
         species = self.whitening.species
+        if species == (SHARED,):
+            batch = replace(batch, numbers=torch.full_like(batch.numbers, SHARED))
         for number in distinct(batch.numbers):
             self.whitening[number]  # raises for a species without calibration
         config = self.config
@@ -205,6 +209,14 @@ class LabelRowMap:
                 f"the energy of {batch.name(index)} is not finite; remove the structure"
             )
         return torch.as_tensor(1.0 / (1.0 + np.maximum(excess, 0.0) / growth))
+
+
+def is_of_structure(features: FeatureMap) -> bool:
+    """Whether X_c is not a sum over atoms, so that species share one block.
+
+    Such a map has an attribute `per_structure`, and gives X_c / n for each of n atoms.
+    """
+    return bool(getattr(features, "per_structure", False))
 
 
 def _labels(atoms: Atoms, config: LabelsConfig, labelled: bool) -> tuple[bool, NoiseOfRows]:

@@ -2,9 +2,10 @@
 
 Read in this order:
 
-    model.py      the network as a torch-sim model for batches
-    features.py   its last layer as per-atom features
-    loading.py    names, files, fidelities; the entry `SEVENNET` of the registry
+    model.py              the network as a torch-sim model for batches
+    features.py           its last layer as per-atom features
+    weight_gradients.py   a sketch of the gradients of energies by all weights
+    loading.py            names, files, fidelities; the entry `SEVENNET` of the registry
 
 How SevenNet models are tuned is in `entrove.training.sevennet`.
 """

@@ -14,6 +14,7 @@ from entrove.models.frameworks import Framework
 from entrove.models.loaded import LoadedModel, resolve_device
 from entrove.models.sevennet.features import SevenNetFeatures
 from entrove.models.sevennet.model import SevenNetModel
+from entrove.models.sevennet.weight_gradients import SevenNetWeightGradients
 from entrove.models.torch_settings import default_dtype, ignoring_known_warnings
 
 IN_WHEEL = ("7net-0", "7net-l3i5", "7net-mf-0")
@@ -45,6 +46,9 @@ def load_sevennet(base: str, *, modal: str | None = None, device: str = "auto") 
         batched=True,
         make_calculator=functools.partial(_build_calculator, checkpoint, modal, resolved),
         make_features=functools.partial(SevenNetFeatures, model, name=with_fidelity),
+        make_weight_gradients=functools.partial(
+            SevenNetWeightGradients, model, name=with_fidelity
+        ),
     )
 
 

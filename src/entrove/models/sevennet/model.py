@@ -90,19 +90,25 @@ class SevenNetModel(ModelInterface):
         return graph
 
     def cut(
-        self, graph: dict[str, Tensor], state: SimState, neighbours: Neighbours
+        self,
+        graph: dict[str, Tensor],
+        state: SimState,
+        neighbours: Neighbours,
+        *,
+        single: bool = False,
     ) -> list[dict[str, Tensor]]:
         """Cut a graph between systems into pieces of about equal numbers of pairs.
 
         They fit into the cache of a CPU, and into the memory of a GPU, where a batch that fits
-        stays whole.
+        stays whole. With `single`, every system is a piece.
         """
         wanted = count_pieces(len(neighbours.centre), self._device)
-        if min(wanted, state.n_systems) < 2:
+        cuts = range(1, state.n_systems) if single else ()
+        if min(wanted, state.n_systems) < 2 and not cuts:
             return [graph]
         key = require("sevenn._keys", extra="sevennet")
         pieces = []
-        for piece in cut_between_systems(state, neighbours, wanted):
+        for piece in cut_between_systems(state, neighbours, wanted, cuts):
             cut = {name: values[piece.systems] for name, values in graph.items()}
             for name in (key.NODE_FEATURE, key.ATOMIC_NUMBERS, key.POS):
                 cut[name] = graph[name][piece.atoms]
