@@ -140,7 +140,9 @@ def random(seed: int) -> Arm:
 
 
 def by_labels(objective: str, features: str = "model", **settings: object) -> Arm:
-    labels = LabelsConfig.model_validate({"labels": ("energy", "forces")} | settings)
+    labels = LabelsConfig.model_validate(
+        {"labels": ("energy", "forces"), "noise_doubles_at_eV_per_atom": 0.3} | settings
+    )
     config = SelectionConfig.model_validate({"objective": objective})
 
     def arm(data: Data, count: int) -> Sequence[int]:
@@ -175,6 +177,9 @@ ARMS: dict[str, Arm] = {
         select(data.pool, count).indices
     ),
     "labels, target, model features": by_labels("target"),
+    "labels, target, model features, E_0 = 0.1": by_labels(
+        "target", noise_doubles_at_eV_per_atom=0.1
+    ),
     "labels, information, model features": by_labels("information"),
     "labels, target, model features, even noise": by_labels(
         "target", noise_doubles_at_eV_per_atom=None

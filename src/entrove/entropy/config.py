@@ -35,7 +35,7 @@ class LabelsConfig(Settings):
         default=0.01, gt=0, description="sigma_S, noise of a stress component, in eV/A^3."
     )
     noise_doubles_at_eV_per_atom: float | None = Field(
-        default=0.3,
+        default=0.1,
         gt=0,
         description="E_0 in sigma (1 + dE / E_0), in eV/atom: no model fits everything, and what "
         "lies dE above the ground state must not outweigh what lies near it. null: the noise is "
