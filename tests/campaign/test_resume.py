@@ -41,8 +41,17 @@ stopping: {rounds: 9, labels: LABELS}
 """
 
 
+# What a shell starts in the background ignores Ctrl-C; the tests may be, a campaign must not.
+ENTROVE = """\
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from entrove.cli.main import run
+run()
+"""
+
+
 def start(folder: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "entrove.cli.main", "run", str(folder / "campaign.yaml")]
+    command = [sys.executable, "-c", ENTROVE, "run", str(folder / "campaign.yaml")]
     with (folder / "output.txt").open("ab") as output:
         return subprocess.Popen(
             command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
