@@ -78,7 +78,7 @@ def _ranked(
     """Indices in the order of the method, their distances, and the equal structures left out."""
     if config.method == "farthest_point":
         found = select_farthest(candidates, count, task.labelled or None, features=task.features)
-        equal = [one for one in found.rejected if one.filter is Filter.DUPLICATE]
+        equal = [rejection for rejection in found.rejected if rejection.filter is Filter.DUPLICATE]
         return found.indices.tolist(), found.gains.tolist(), equal
     equal = _equal_structures(candidates, task.labelled)
     available = np.ones(len(candidates), dtype=bool)
