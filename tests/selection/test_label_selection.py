@@ -201,7 +201,11 @@ def test_control_arms_pick_what_is_asked_for(method):
     assert selection.rejections_by_filter()["duplicate"] == 1
     costs = {len(atoms): 3.0 for atoms in POOL}
     limited = entrove.select(
-        POOL, 5, config=config, features=FEATURES, cost_s=lambda a: costs[len(a)], budget_s=10.0
+        POOL,
+        5,
+        config=config.model_copy(update={"budget_s": 10.0}),
+        features=FEATURES,
+        cost_s=lambda atoms: costs[len(atoms)],
     )
     assert len(limited) == 3
     assert limited.rejections_by_filter()["budget"] == 9
@@ -217,7 +221,7 @@ def test_random_follows_its_seed():
 
 def test_contradictions_are_refused():
     with pytest.raises(SelectionError, match="needs the cost of each label"):
-        select(budget_s=10.0)
+        select(config=SelectionConfig(budget_s=10.0))
     with pytest.raises(SelectionError, match="keeps no structures"):
         select(given=entrove.EntropyDataset())
     with pytest.raises(SelectionError, match="is in nats"):

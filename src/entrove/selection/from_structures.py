@@ -30,7 +30,6 @@ def select(
     features: FeatureMap | None = None,
     config: SelectionConfig | None = None,
     cost_s: Callable[[Atoms], float] | None = None,
-    budget_s: float | None = None,
     labels: LabelsConfig | None = None,
     target: StructureSource | None = None,
     energies_eV: Energies | None = None,
@@ -53,10 +52,10 @@ def select(
         mode: As for `EntropyDataset`, "information" and "paper" only.
         features: Feature map; only for a `given` that is no dataset. Without a calibrated
             dataset, mean and scale of the features are those of the pool.
-        config: Method, objective, quotas, duplicates, least gain, ranking, precision; its `count`
-            and `features` are not used here.
-        cost_s: Predicted seconds of a label, for `rank_by="gain_per_second"` and for `budget_s`.
-        budget_s: Most predicted seconds of all picks together; `config.budget_s` by default.
+        config: Method, objective, budget of seconds, quotas, duplicates, least gain, ranking,
+            precision; its `count` and `features` are not used here.
+        cost_s: Predicted seconds of a label, for `rank_by="gain_per_second"` and for the budget of
+            `config`.
         labels: Noise levels of labels, for `entropy="labels"`.
         target: A sample of what is to be predicted, for the objective "target"; the pool itself by
             default.
@@ -80,8 +79,6 @@ def select(
     2
     """
     config = config or SelectionConfig()
-    if budget_s is not None:
-        config = config.model_copy(update={"budget_s": budget_s})
     _check_costs(config, cost_s)
     if count < 1:
         raise SelectionError(f"count={count}, but at least 1 is needed")
