@@ -1,0 +1,105 @@
+"""Files that ASE's readers read: databases, trajectories and the outputs of DFT codes."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+
+from entrove.formats.frame import Frame, LabelKeys
+from entrove.formats.label_keys import convergence_in
+from entrove.formats.labels_of_frame import BrokenFrameError, finite, take_labels
+
+_KEPT_RESULTS = ("dipole", "magmom", "magmoms", "charges", "stresses", "energies")
+
+
+def read_database(path: str | Path, keys: LabelKeys) -> Iterator[Frame]:
+    """Yield the rows of an ASE database in the order of their ids."""
+    from ase.db import connect
+
+    database = connect(path)
+    for index, row in enumerate(database.select(sort="id")):
+        try:
+            atoms = row.toatoms(add_additional_information=False)
+            atoms.info.update(row.key_value_pairs)
+            atoms.info.update(row.data or {})
+        except Exception as error:  # a damaged row raises errors of any kind
+            yield Frame(str(path), index, problem=f"ASE cannot read the row: {error}")
+            continue
+        yield frame_of(atoms, str(path), index, keys)
+
+
+def read_by_ase(
+    path: str | Path, keys: LabelKeys, ase_format: str | None = None
+) -> Iterator[Frame]:
+    """Yield the frames that ASE's reader of this format finds.
+
+    Where the reader stops at damage, the last frame says so: what follows cannot be found.
+    """
+    from ase.io import iread
+
+    index = 0
+    try:
+        for atoms in iread(path, index=":", format=ase_format):
+            yield frame_of(atoms, str(path), index, keys)
+            index += 1
+    except Exception as error:  # ASE's readers raise exceptions of any kind on a damaged file
+        problem = f"ASE cannot read on ({type(error).__name__}: {error}); the rest is not read"
+        yield Frame(str(path), index, problem=problem)
+
+
+def frame_of(
+    atoms: Atoms,
+    source: str,
+    index: int,
+    keys: LabelKeys,
+    converged: bool | None = None,
+    notes: tuple[str, ...] = (),
+) -> Frame:
+    """Bring what ASE has read into the internal form.
+
+    Args:
+        atoms: The structure with its calculator; its `info` and arrays may hold labels, too.
+        source: The file.
+        index: Position in it.
+        keys: Names of labels given by the user.
+        converged: What the reader knows about the electronic steps.
+        notes: What the reader did.
+    """
+    results: dict[str, Any] = dict(getattr(atoms.calc, "results", {}))
+    info = {**atoms.info}
+    arrays = dict(atoms.arrays)
+    for name in ("energy", "free_energy", "stress"):
+        if results.get(name) is not None:
+            info[name] = results[name]
+    if results.get("forces") is not None:
+        arrays["forces"] = np.asarray(results["forces"])
+    try:
+        if (atoms.numbers < 1).any():
+            atom = int(np.flatnonzero(atoms.numbers < 1)[0])
+            raise BrokenFrameError(f"atom {atom} is X, no chemical element")
+        finite("positions", atoms.positions)
+        finite("cell", atoms.cell.array)
+        found = take_labels(info, arrays, atoms.cell, len(atoms), keys)
+    except BrokenFrameError as error:
+        return Frame(source, index, problem=str(error), converged=converged, notes=notes)
+    said = [value for value in (converged, convergence_in(info)) if value is not None]
+    read = Atoms(
+        numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc, info=info
+    )
+    for name, values in arrays.items():
+        if name not in ("numbers", "positions"):
+            read.set_array(name, values)
+    read.set_constraint(atoms.constraints)
+    kept = {name: results[name] for name in _KEPT_RESULTS if results.get(name) is not None}
+    if found.results or kept:
+        read.calc = SinglePointCalculator(read, **kept, **found.results)
+    return Frame(
+        source,
+        index,
+        read,
+        converged=all(said) if said else None,
+        notes=(*notes, *(note for note in found.notes if not note.startswith("six numbers of"))),
+    )

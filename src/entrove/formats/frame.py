@@ -1,0 +1,61 @@
+"""One frame of a file with labels, and the names under which a file keeps its labels."""
+
+from dataclasses import dataclass
+
+from ase import Atoms
+
+_QUANTITIES = ("energy", "forces", "stress", "virial")
+
+
+@dataclass(frozen=True)
+class LabelKeys:
+    """Names of the keys to take labels from; None takes the usual ones.
+
+    `forces` names a column of atoms; the others name values of the whole frame. A virial is in
+    eV, with virial = -volume * stress.
+    """
+
+    energy: str | None = None
+    forces: str | None = None
+    stress: str | None = None
+    virial: str | None = None
+
+    def named(self) -> dict[str, str]:
+        """Return the names that are given, by quantity."""
+        names = (self.energy, self.forces, self.stress, self.virial)
+        return {
+            quantity: name
+            for quantity, name in zip(_QUANTITIES, names, strict=True)
+            if name is not None
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One structure of a file, or why it cannot be used.
+
+    `source` is the file as it was given (the file inside, where a folder was given) and `index`
+    the position in it, from 0. `atoms` carries energy (eV), `free_energy` where the file has one,
+    forces (eV/A) and stress (eV/A^3, ASE's sign and Voigt order) in a `SinglePointCalculator`, as
+    far as the file has them; it is None exactly where `problem` is not empty. `converged` is
+    whether the electronic steps converged, None where the file does not say. `notes` say what was
+    done with the conventions of the file, such as "stress from virial in eV".
+    """
+
+    source: str
+    index: int
+    atoms: Atoms | None = None
+    problem: str = ""
+    converged: bool | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def where(self) -> str:
+        """The frame as messages name it."""
+        return f"{self.source}: frame {self.index}"
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Which of "energy", "forces" and "stress" the frame carries."""
+        results = getattr(getattr(self.atoms, "calc", None), "results", {})
+        return tuple(name for name in ("energy", "forces", "stress") if name in results)
