@@ -4,6 +4,7 @@ import logging
 
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.io import write
 from candidate_pools import silicon
 
@@ -140,3 +141,28 @@ def test_given_species_that_the_pool_lacks_are_calibrated_on_themselves(caplog):
 
 def test_repr_of_a_selection_stays_short():
     assert len(repr(entrove.select(POOL, 3))) < 300
+
+
+def mixed_sizes() -> list[Atoms]:
+    """Thermal cells of 8 atoms, and supercells of them, which hold no other environments."""
+    cells = [silicon(seed, 0.05) for seed in range(20)]
+    return cells + [atoms.repeat((2, 2, 1)) for atoms in cells]
+
+
+def test_large_cells_do_not_win_by_their_size():
+    pool = mixed_sizes()
+    by_gain = entrove.select(pool, 4, given=labelled(), config=SelectionConfig(rank_by="gain"))
+    assert {len(pool[index]) for index in by_gain.indices} == {32}
+    default = entrove.select(pool, 4, given=labelled())
+    assert {len(pool[index]) for index in default.indices} == {8}
+
+
+def test_predicted_seconds_count_where_sizes_differ():
+    """With a flat cost, size alone decides nothing; with equal sizes, cost decides nothing."""
+    pool = mixed_sizes()
+    by_gain = entrove.select(pool, 4, given=labelled(), config=SelectionConfig(rank_by="gain"))
+    flat = entrove.select(pool, 4, given=labelled(), cost_s=lambda _: 3.0)
+    assert flat.indices.tolist() == by_gain.indices.tolist()
+    seconds = {id(atoms): 1.0 + index for index, atoms in enumerate(POOL)}
+    equal = entrove.select(POOL, 4, given=labelled(), cost_s=lambda atoms: seconds[id(atoms)])
+    assert equal.indices.tolist() == entrove.select(POOL, 4, given=labelled()).indices.tolist()

@@ -74,10 +74,11 @@ class SelectionConfig(Settings):
         "and least_gain. More drive the walkers further; 0: walkers are biased by the labels of "
         "earlier rounds only.",
     )
-    rank_by: Literal["gain", "gain_per_second"] = Field(
-        default="gain",
+    rank_by: Literal["auto", "gain", "gain_per_second"] = Field(
+        default="auto",
         description="gain: what a label adds; gain_per_second: the same per second that the "
-        "label is predicted to cost.",
+        "label is predicted to cost; auto: gain_per_second where candidates differ in their "
+        "number of atoms, since large cells add more and cost more, and gain otherwise.",
     )
     storage: Literal["float64", "float32"] = Field(
         default="float64",
@@ -104,7 +105,7 @@ class SelectionConfig(Settings):
             for name, used in (
                 ("quotas", bool(self.quotas)),
                 ("least_gain", self.least_gain is not None),
-                ("rank_by", self.rank_by != "gain"),
+                ("rank_by", self.rank_by == "gain_per_second"),
             )
             if used
         ]

@@ -54,8 +54,9 @@ def select(
             dataset, mean and scale of the features are those of the pool.
         config: Method, objective, budget of seconds, quotas, duplicates, least gain, ranking,
             precision; its `count` and `features` are not used here.
-        cost_s: Predicted seconds of a label, for `rank_by="gain_per_second"` and for the budget of
-            `config`.
+        cost_s: Predicted seconds of a label: gains are divided by it where candidates differ in
+            size or `rank_by` is "gain_per_second", and the budget of `config` is counted in it.
+            Without it, a label of n atoms counts as n^1.5, and there can be no budget.
         labels: Noise levels of labels, for `entropy="labels"`.
         target: A sample of what is to be predicted, for the objective "target"; the pool itself by
             default.

@@ -38,6 +38,12 @@ LARGEST_WIDTH = 2048
 FRONT = 8192
 """Candidates considered for a pick, as long as the best of them is above all others' bounds."""
 
+SIZE_EXPONENT = 1.5
+"""Power of the number of atoms by which a label is taken to cost when no seconds are predicted.
+
+It is that of plane-wave DFT for small cells in `labelling.cost` before any label is timed.
+"""
+
 
 def select_greedily(
     pool: FeaturePool,
@@ -52,8 +58,8 @@ def select_greedily(
     """Pick up to `count` candidates; `dataset` grows by them.
 
     `known` are hashes of labelled structures, `labelled` their rows where these are available.
-    Candidates are ranked by gain, or by gain per predicted second (`rank_by`). Fewer are picked
-    when filters leave fewer; `Selection.rejected` has the filter of each.
+    Candidates are ranked by gain, or by gain per cost (`rank_by`, see `ranking_costs`). Fewer are
+    picked when filters leave fewer; `Selection.rejected` has the filter of each.
     """
     run = _Run(pool, dataset, count, config, labelled, unit)
     run.reject(reject_duplicates(pool, known))
@@ -63,6 +69,19 @@ def select_greedily(
         else:
             _pick_plainly(run)
     return run.finish()
+
+
+def ranking_costs(pool: FeaturePool, rank_by: str) -> np.ndarray | None:
+    """What the gain of each candidate is divided by; None: candidates are ranked by gain alone.
+
+    These are the predicted seconds where the pool has them. Without any, "auto" takes the number
+    of atoms to the power of `SIZE_EXPONENT`.
+    """
+    if rank_by == "gain" or (rank_by == "auto" and len(set(pool.sizes)) < 2):
+        return None
+    if pool.costs_s:
+        return np.array(pool.costs_s)
+    return np.array(pool.sizes, dtype=float) ** SIZE_EXPONENT if rank_by == "auto" else None
 
 
 class _Run:
@@ -85,7 +104,7 @@ class _Run:
         self.gain = np.full(pool.size, np.inf)
         self._unit = unit
         self._costs = np.array(pool.costs_s) if pool.costs_s else None
-        self._per_second = config.rank_by == "gain_per_second"
+        self._price = ranking_costs(pool, config.rank_by)
         self._left_s = np.inf if config.budget_s is None else config.budget_s
         names, pool_of = np.unique(pool.pools or ("",) * pool.size, return_inverse=True)
         self._pool_names: list[str] = names.tolist()
@@ -128,10 +147,10 @@ class _Run:
     def scores(self, candidates: np.ndarray) -> np.ndarray:
         """Rank candidates by their last known gains (per second); -inf where no place is left."""
         self._full = np.array([not self._quotas.admits(name) for name in self._pool_names])
-        gain = self.gain[candidates]
-        scores = gain
-        if self._per_second and self._costs is not None:
-            scores = gain / self._costs[candidates]
+        scores = self.gain[candidates]
+        if self._price is not None:
+            price = self._price[candidates]
+            scores = np.where(scores > 0, scores / price, scores * price)
         has_place = ~self._full[self._pool_of[candidates]]
         if self._costs is not None:
             has_place &= self._costs[candidates] <= self._left_s

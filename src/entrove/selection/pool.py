@@ -79,8 +79,8 @@ class FeaturePool:
     """The candidates of a selection.
 
     `blocks` has the rows per species, as the statistics of the dataset count them. `hashes` are
-    content hashes, `pools` the names of the pools, `costs_s` the predicted label seconds; each is
-    empty or has one entry per candidate.
+    content hashes, `pools` the names of the pools, `costs_s` the predicted label seconds and
+    `sizes` the numbers of atoms; each is empty or has one entry per candidate.
     """
 
     size: int
@@ -88,6 +88,7 @@ class FeaturePool:
     hashes: tuple[str, ...] = ()
     pools: tuple[str, ...] = ()
     costs_s: tuple[float, ...] = ()
+    sizes: tuple[int, ...] = ()
 
     def composition(self, candidate: int) -> tuple[tuple[int, int], ...]:
         """(species, number of rows) of a candidate."""
@@ -135,6 +136,7 @@ class PoolBuilder:
         self._hashes: list[str] = []
         self._pools: list[str] = []
         self._costs_s: list[float] = []
+        self._sizes: list[int] = []
 
     def collect(self, batches: Iterable[FeatureBatch]) -> FeaturePool:
         """Go through all batches and return the pool."""
@@ -147,7 +149,12 @@ class PoolBuilder:
             # Popped block by block: at most one species is in memory twice.
             blocks[number] = PoolBlock(torch.cat(self._rows.pop(number)), first)
         return FeaturePool(
-            self._size, blocks, tuple(self._hashes), tuple(self._pools), tuple(self._costs_s)
+            self._size,
+            blocks,
+            tuple(self._hashes),
+            tuple(self._pools),
+            tuple(self._costs_s),
+            tuple(self._sizes),
         )
 
     def _take(self, batch: FeatureBatch) -> None:
@@ -163,6 +170,7 @@ class PoolBuilder:
                 self._rows[number].append(block.values.to(self._dtype))
         for atoms in batch.structures:
             self._hashes.append(content_hash(atoms))
+            self._sizes.append(len(atoms))
             self._pools.append(str(provenance_of(atoms).get(POOL, "")))
             if self._cost_s is not None:
                 self._costs_s.append(_positive(self._cost_s(atoms), atoms))

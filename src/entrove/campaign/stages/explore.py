@@ -104,6 +104,7 @@ def pick_new(
         least_gain=settings.least_gain,
         duplicate_tolerance=settings.duplicate_tolerance,
         storage=settings.storage,
+        rank_by="gain",  # an admission costs no label
     )
     atoms = [snapshot.atoms for snapshot in snapshots]
     chosen = pick(atoms, min(count, len(snapshots)), given=dataset.selecting, config=filters)

@@ -100,7 +100,7 @@ def _by_gain(
         count,
         given=dataset,
         config=settings,
-        cost_s=_cost(run) if _needs_costs(settings) else None,
+        cost_s=_cost(run, pool, settings),
     )
 
 
@@ -126,7 +126,7 @@ def _by_labels(
         entropy="labels",
         features=_features(run, round_index, fingerprints),
         config=settings,
-        cost_s=_cost(run) if _needs_costs(settings) else None,
+        cost_s=_cost(run, pool, settings),
         labels=run.config.entropy.labels,
         target=[anchor.atoms for anchor in anchors if anchor.kind in TARGET_KINDS],
         energies_eV=lambda structures: [energy_of(atoms) for atoms in predict(model, structures)],
@@ -154,7 +154,7 @@ def _control_arm(
         given=run.files.training_labels(),
         features=_features(run, round_index, fingerprints) if by_labels else fingerprints,
         config=config.selection,
-        cost_s=_cost(run) if _needs_costs(config.selection) else None,
+        cost_s=_cost(run, pool, config.selection),
         seed=[config.random_seed, round_index, SELECTION_STREAM],
     ).indices
     return [pool[index] for index in chosen]
@@ -172,11 +172,16 @@ def _features(run: CampaignRun, round_index: int, fingerprints: FeatureMap) -> F
             return fingerprints
 
 
-def _needs_costs(settings: SelectionConfig) -> bool:
-    return settings.rank_by == "gain_per_second" or settings.budget_s is not None
-
-
-def _cost(run: CampaignRun) -> Callable[[Atoms], float]:
+def _cost(
+    run: CampaignRun, pool: list[Candidate], settings: SelectionConfig
+) -> Callable[[Atoms], float] | None:
+    """Predicted engine seconds of a label; None where nothing is decided by them."""
+    sizes = {len(candidate.atoms) for candidate in pool}
+    ranks = settings.rank_by == "gain_per_second" or (
+        settings.rank_by == "auto" and len(sizes) > 1
+    )
+    if not ranks and settings.budget_s is None:
+        return None
     engine = run.config.labelling.engine
     with LabelCache(run.campaign.label_cache) as cache:
         model = CostModel(engine, cache.costs(LevelOfTheory.of(engine)))
