@@ -80,6 +80,31 @@ class Misbehaving(EMT):
                 self.results["energy"] = self.results["free_energy"] = float("nan")
 
 
+class ComputesAnother(EMT):
+    """EMT that ends somewhere else than it was asked, as a calculator with a relaxation does."""
+
+    def __init__(self, changes: str):
+        super().__init__()
+        self.changes = changes
+
+    def calculate(self, atoms=None, *arguments, **keywords):
+        super().calculate(atoms, *arguments, **keywords)
+        assert atoms is not None
+        match self.changes:
+            case "atoms given":
+                atoms.positions[1, 2] += 0.02
+            case "own atoms":
+                self.atoms.positions[1, 2] += 0.02
+            case "cell":
+                self.atoms.cell[0, 0] += 0.01
+            case "species":
+                self.atoms.numbers[0] = 47
+            case "nothing":
+                self.atoms.positions[2] += self.atoms.cell[1] + 2e-6
+        # Asked again, ASE must not find that its own atoms have changed, and compute again.
+        self.get_property = lambda name, atoms=None, **_: self.results[name]
+
+
 def never_converged() -> EMT:
     """A calculator that tells by an attribute."""
     calculator = EMT()

@@ -8,7 +8,11 @@ from entrove.errors import LabelError
 from entrove.labelling.attempt import AttemptResult
 from entrove.labelling.labels import Outcome
 from entrove.labelling.outliers import OutlierLimits, find_energy_outliers
-from entrove.labelling.sanity import SanityLimits, find_implausible_value
+from entrove.labelling.sanity import (
+    SanityLimits,
+    find_implausible_value,
+    find_impossible_structure,
+)
 from entrove.structures import attach_results
 
 GOOD = AttemptResult(
@@ -28,6 +32,14 @@ NAN = float("nan")
         ({"energy_eV": NAN}, "the energy is nan"),
         ({"energy_eV": None}, "the energy is None"),
         ({"forces_eV_per_A": [[0.0, NAN, 0.0]] * 2}, "a force is not a finite number"),
+        ({"forces_eV_per_A": [[0.0, 0.0, 1.0], [0.0, 0.0, -0.97]]}, ""),
+        (
+            {"forces_eV_per_A": [[0.0, 0.0, 1.0], [0.0, 0.0, -0.9]]},
+            "the forces do not sum to zero: their mean is 0.05 eV/A, more than 0.02 eV/A; fixed "
+            "atoms, an external field, or forces of another structure do that",
+        ),
+        # Of large forces a small fraction may be left.
+        ({"forces_eV_per_A": [[0.0, 0.0, 20.0], [0.0, 0.0, -19.8]]}, ""),
         ({"forces_eV_per_A": [[0.0, 0.0, 0.0]]}, "forces have shape (1, 3) for 2 atoms"),
         (
             {"forces_eV_per_A": [[0.0, 80.0, 80.0]] * 2},
@@ -43,6 +55,31 @@ NAN = float("nan")
 )
 def test_what_cannot_be_true_is_named(changes: dict, complaint: str):
     assert find_implausible_value(replace(GOOD, **changes), 2, SanityLimits()) == complaint
+
+
+COPPER = {"cell": [3.6] * 3, "pbc": True}
+
+
+@pytest.mark.parametrize(
+    ("atoms", "complaint"),
+    [
+        (Atoms("Cu2", positions=[[0, 0, 0], [1.8, 1.8, 0]], **COPPER), ""),
+        (Atoms("H2", positions=[[0, 0, 0], [0, 0, 0.74]]), ""),
+        (Atoms("Cu2", positions=[[0, 0, 0], [0, 0, 0]], **COPPER), "atoms 0 and 1 are 0 A apart"),
+        # Across a face of the cell, and an image of the atom itself.
+        (Atoms("Cu2", positions=[[0, 0, 0], [0, 0, 3.2]], **COPPER), "atoms 0 and 1 are 0.4 A"),
+        (Atoms("Cu", cell=[3.6, 3.6, 0.5], pbc=True), "atoms 0 and 0 are 0.5 A apart"),
+        (Atoms("XCu3", positions=np.diag([1.8] * 4)[:, :3], **COPPER), "that is no chemical"),
+        (Atoms("Cu", positions=[[NAN, 0, 0]], **COPPER), "is not a finite number"),
+        (Atoms("Cu", cell=[3.6, 3.6, 0], pbc=True), "its cell has no volume"),
+        (Atoms("Cu", cell=[[3, 0, 0], [0, 3, 0], [3, 3, 0]], pbc=True), "its cell has no volume"),
+        (Atoms(), "it has no atoms"),
+    ],
+)
+def test_structures_that_can_have_no_label_are_named(atoms: Atoms, complaint: str):
+    found = find_impossible_structure(atoms, SanityLimits())
+    assert found.startswith(complaint) or (complaint and complaint in found)
+    assert bool(found) == bool(complaint)
 
 
 def labels_and_predictions(count: int, seed: int) -> tuple[list[Atoms], list[Atoms]]:

@@ -1,6 +1,12 @@
-"""Labels that cannot be right: not finite, of the wrong shape, or far too large."""
+"""Labels that cannot be right: not finite, far too large, contradicting themselves.
+
+And structures that can have no label: atoms at one place, elements that do not exist.
+"""
 
 import numpy as np
+from ase import Atoms
+from ase.data import chemical_symbols, covalent_radii
+from ase.neighborlist import neighbor_list
 from pydantic import Field, PositiveFloat
 
 from entrove.labelling.attempt import AttemptResult
@@ -16,6 +22,15 @@ class SanityLimits(Settings):
     max_stress_eV_per_A3: PositiveFloat = Field(
         default=5.0, description="Largest stress component in eV/A^3 (1 eV/A^3 = 160.2 GPa)."
     )
+    max_mean_force_eV_per_A: PositiveFloat = Field(
+        default=0.02,
+        description="Largest mean of all force vectors in eV/A; forces on all atoms sum to zero. "
+        "Where forces are large, 1 % of their mean length is allowed.",
+    )
+    min_distance: PositiveFloat = Field(
+        default=0.35,
+        description="Shortest distance between two atoms over the sum of their covalent radii.",
+    )
 
 
 def find_implausible_value(end: AttemptResult, atom_count: int, limits: SanityLimits) -> str:
@@ -28,12 +43,54 @@ def find_implausible_value(end: AttemptResult, atom_count: int, limits: SanityLi
     too_large = _find_large(
         "force", "eV/A", np.linalg.norm(forces, axis=1), limits.max_force_eV_per_A
     )
-    if too_large or end.stress_eV_per_A3 is None:
+    if too_large or (too_large := _find_net_force(forces, limits.max_mean_force_eV_per_A)):
         return too_large
+    if end.stress_eV_per_A3 is None:
+        return ""
     stress = np.asarray(end.stress_eV_per_A3, dtype=float)
     if stress.shape != (3, 3):
         return f"the stress has shape {stress.shape}"
     return _find_large("stress", "eV/A^3", np.abs(stress), limits.max_stress_eV_per_A3)
+
+
+def find_impossible_structure(atoms: Atoms, limits: SanityLimits) -> str:
+    """Why this structure can have no label; an empty string when it can."""
+    if not len(atoms):
+        return "it has no atoms"
+    if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell.array).all()):
+        return "a position or a cell vector is not a finite number"
+    unknown = sorted({int(number) for number in atoms.numbers if number < 1})
+    if unknown or atoms.numbers.max() >= len(chemical_symbols):
+        return (
+            "it has an atom that is no chemical element (X, a dummy or virtual site); remove it "
+            "and label what is left"
+        )
+    if (atoms.cell.lengths()[atoms.pbc] == 0).any() or (
+        atoms.pbc.any() and abs(atoms.cell.complete().volume) < 1e-6
+    ):
+        return "its cell has no volume although it is periodic"
+    first, second, distances = neighbor_list(
+        "ijd", atoms, (limits.min_distance * covalent_radii[atoms.numbers]).tolist()
+    )
+    if not len(distances):
+        return ""
+    closest = int(np.argmin(distances))
+    return (
+        f"atoms {first[closest]} and {second[closest]} are {distances[closest]:.3g} A apart, less "
+        f"than {limits.min_distance:g} times the sum of their covalent radii"
+    )
+
+
+def _find_net_force(forces: np.ndarray, limit_eV_per_A: float) -> str:
+    mean = float(np.linalg.norm(forces.mean(axis=0)))
+    # Grids and truncated sums leave a little, in proportion to the forces themselves.
+    limit = max(limit_eV_per_A, 0.01 * float(np.linalg.norm(forces, axis=1).mean()))
+    return (
+        f"the forces do not sum to zero: their mean is {mean:.3g} eV/A, more than {limit:.3g} "
+        "eV/A; fixed atoms, an external field, or forces of another structure do that"
+        if mean > limit
+        else ""
+    )
 
 
 def _find_large(what: str, unit: str, values: np.ndarray, limit: float) -> str:

@@ -5,6 +5,8 @@ itself is exercised: inputs, sorting of species, units, signs, and how it is tol
 converged.
 """
 
+import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -125,6 +127,32 @@ def test_vasp_ends_normally_without_convergence_and_is_not_believed(
     end = run(tmp_path / "run", potentials, "OUTCAR.unconverged")
     assert end.outcome is Outcome.NOT_CONVERGED
     assert end.cause == "VASP left its loop EDIFF was not reached (unconverged)"
+
+
+@pytest.mark.parametrize(
+    ("steps", "limit", "converged"), [(100, 100, False), (99, 100, True), (12, 12, False)]
+)
+def test_the_phrase_of_vasp_5_is_not_believed_after_all_its_steps(
+    tmp_path: Path,
+    potentials: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    steps: int,
+    limit: int,
+    converged: bool,
+):
+    """VASP 5 says that EDIFF is reached also when it has only made NELM steps."""
+    monkeypatch.setenv("VASP_PP_PATH", "")
+    text = (STORED / "OUTCAR").read_text()
+    text = text.replace("NELM   =    100;", f"NELM   = {limit:6d};").replace(
+        "Iteration      1(  12)", f"Iteration      1({steps:4d})"
+    )
+    (tmp_path / "OUTCAR").write_text(text)
+    monkeypatch.setattr(sys.modules[__name__], "STORED", tmp_path)
+    for name in ("CONTCAR", "vasprun.xml"):
+        shutil.copy(Path(__file__).parent / "vasp_outputs" / name, tmp_path)
+    end = run(tmp_path / "run", potentials, "OUTCAR")
+    assert end.outcome is (Outcome.CONVERGED if converged else Outcome.NOT_CONVERGED)
+    assert converged or f"VASP made all NELM = {limit} electronic steps" in end.cause
 
 
 def test_a_truncated_output_is_a_crash(

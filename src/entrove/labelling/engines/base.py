@@ -34,6 +34,14 @@ class NotConvergedError(Exception):
     """The engine itself says that it did not reach self-consistency."""
 
 
+class OtherStructureError(Exception):
+    """The engine computed another structure than the one that it was given."""
+
+
+SAME_PLACE_A = 1e-4
+"""What an engine computed may differ by this from what it was given: by printed decimals."""
+
+
 class Engine(Settings, ABC):
     """The settings of an engine and what it does with them.
 
@@ -150,8 +158,10 @@ def evaluate_calculator(calculator: Any, atoms: Atoms) -> Computation:
     The calculator may be of any class: GPAW's is not derived from ASE's. The energy is the one
     that the forces are the derivative of: with smeared occupations the free energy, not its
     extrapolation to zero temperature.
+
+    Raises `OtherStructureError` when the calculator moved atoms or changed the cell.
     """
-    atoms = atoms.copy()
+    given, atoms = atoms, atoms.copy()
     atoms.calc = calculator
     forces = np.asarray(atoms.get_forces(apply_constraint=False), dtype=float)
     energy = float(atoms.get_potential_energy(force_consistent=_has_free_energy(calculator)))
@@ -159,7 +169,43 @@ def evaluate_calculator(calculator: Any, atoms: Atoms) -> Computation:
     if atoms.pbc.all():
         voigt = np.asarray(atoms.get_stress(apply_constraint=False), dtype=float)
         stress = voigt_6_to_full_3x3_stress(voigt)
+    require_same_structure(given, atoms)
+    computed = getattr(calculator, "atoms", None)
+    if isinstance(computed, Atoms):
+        require_same_structure(given, computed)
     return Computation(energy, forces, stress)
+
+
+def require_same_structure(given: Atoms, computed: Atoms) -> None:
+    """Raise `OtherStructureError` when an engine computed another structure than it was given.
+
+    Args:
+        given: The structure of the label.
+        computed: What the engine says that its results belong to, atoms in the same order; they
+            may be in other periodic images.
+
+    A relaxation that was left on is what this finds: energy and forces would be those of its end.
+    """
+    if len(given) != len(computed) or (given.numbers != computed.numbers).any():
+        raise OtherStructureError(
+            f"the engine returned {computed.get_chemical_formula()} for "
+            f"{given.get_chemical_formula()}; its label would be of another structure"
+        )
+    cell_A = float(np.abs(computed.cell.array - given.cell.array).max())
+    if cell_A > SAME_PLACE_A and given.pbc.any():
+        raise OtherStructureError(
+            f"the engine changed the cell by up to {cell_A:.3g} A, so its energy is not that of "
+            "the structure that was asked for; switch off its relaxation"
+        )
+    from ase.geometry import find_mic
+
+    shifts = computed.positions - given.positions
+    moved_A = float(find_mic(shifts, given.cell, given.pbc)[1].max()) if len(given) else 0.0
+    if moved_A > SAME_PLACE_A:
+        raise OtherStructureError(
+            f"the engine moved an atom by {moved_A:.3g} A, so its energy is not that of the "
+            "structure that was asked for; switch off its relaxation"
+        )
 
 
 def _has_free_energy(calculator: Any) -> bool:

@@ -246,11 +246,21 @@ class Vasp(Engine):
 
 
 def _require_convergence(outcar: Path, error: BaseException | None = None) -> None:
-    # VASP ends normally without self-consistency too: only its reason for leaving the loop
-    # differs.
+    """Raise `NotConvergedError` unless the last electronic loop of an OUTCAR converged.
+
+    VASP ends normally without self-consistency too. VASP 6 says why it left its loop; VASP 5 says
+    that EDIFF is reached when only NELM was, so the steps are counted as well.
+    """
     text = outcar.read_text(errors="replace") if outcar.exists() else ""
     reasons = re.findall(r"aborting loop (.*?)\s*-*$", text, flags=re.MULTILINE)
     if reasons and "EDIFF is reached" not in reasons[-1]:
         raise NotConvergedError(f"VASP left its loop {reasons[-1]}") from error
+    steps = re.findall(r"- Iteration +\d+\( *(\d+)\)", text)
+    limit = re.search(r"^\s*NELM\s*=\s*(\d+)", text, flags=re.MULTILINE)
+    if steps and limit and int(steps[-1]) >= int(limit.group(1)):
+        raise NotConvergedError(
+            f"VASP made all NELM = {limit.group(1)} electronic steps; what it says about EDIFF "
+            "then is not to be relied on"
+        ) from error
     if error is None and not reasons:
         raise NotConvergedError("OUTCAR does not say that EDIFF was reached")

@@ -21,7 +21,7 @@ from typing import TextIO
 
 from entrove.errors import EntroveError
 from entrove.labelling.attempt import LOG_FILE, Attempt, AttemptResult, describe_host
-from entrove.labelling.engines.base import Engine, NotConvergedError
+from entrove.labelling.engines.base import Engine, NotConvergedError, OtherStructureError
 from entrove.labelling.engines.registry import engine_from_json
 from entrove.labelling.labels import Outcome
 
@@ -67,6 +67,8 @@ def run_engine(engine: Engine, version: str, attempt: Attempt) -> AttemptResult:
         computation = engine.compute(attempt.atoms(), folder, attempt.rung)
     except NotConvergedError as error:
         outcome, cause = Outcome.NOT_CONVERGED, str(error)
+    except OtherStructureError as error:
+        outcome, cause = Outcome.REJECTED, str(error)
     except Exception as error:  # whatever a foreign code raises fails this attempt only
         traceback.print_exc()
         outcome, cause = Outcome.CRASHED, f"{type(error).__name__}: {error}".strip()
