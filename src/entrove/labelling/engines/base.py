@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 from ase import Atoms
@@ -199,8 +199,8 @@ def require_same_structure(given: Atoms, computed: Atoms) -> None:
         )
     from ase.geometry import find_mic
 
-    shifts = computed.positions - given.positions
-    moved_A = float(find_mic(shifts, given.cell, given.pbc)[1].max()) if len(given) else 0.0
+    shifts, pbc = computed.positions - given.positions, cast(Any, given.pbc)  # typed as one flag
+    moved_A = float(find_mic(shifts, given.cell, pbc)[1].max()) if len(given) else 0.0
     if moved_A > SAME_PLACE_A:
         raise OtherStructureError(
             f"the engine moved an atom by {moved_A:.3g} A, so its energy is not that of the "
