@@ -8,8 +8,13 @@ Read in this order; each file imports only from those above it::
     xyz_blocks.py        an extended XYZ file cut into its frames, also where some are broken
     xyz_comment.py       the key=value pairs of a frame
     extxyz.py            one frame of extended XYZ
+    xyz_writer.py        the same back to text, every number exactly
     ase_files.py         what ASE's readers read
+    codes/               outputs of VASP, Quantum ESPRESSO, GPAW and CP2K
+    deepmd.py            systems of DeePMD-kit, read
+    deepmd_writer.py     and written
     reading.py           read_frames(): any file, one frame after the other
+    writing.py           write_frames(): any format that models are trained from
 
 To read labelled structures::
 

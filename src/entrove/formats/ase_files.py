@@ -8,11 +8,13 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from entrove.formats.frame import Frame, LabelKeys
+from entrove.formats.frame import OTHER_RESULTS, OTHER_RESULTS_OF_ATOMS, Frame, LabelKeys
 from entrove.formats.label_keys import convergence_in
 from entrove.formats.labels_of_frame import BrokenFrameError, finite, take_labels
 
-_KEPT_RESULTS = ("dipole", "magmom", "magmoms", "charges", "stresses", "energies")
+DATABASE_ARRAYS = "arrays"
+"""Key in the data of a row under which `write_frames` puts arrays that a row has no place for."""
+_KEPT = (*OTHER_RESULTS[1:], *OTHER_RESULTS_OF_ATOMS)  # the free energy is taken as a label
 
 
 def read_database(path: str | Path, keys: LabelKeys) -> Iterator[Frame]:
@@ -24,7 +26,10 @@ def read_database(path: str | Path, keys: LabelKeys) -> Iterator[Frame]:
         try:
             atoms = row.toatoms(add_additional_information=False)
             atoms.info.update(row.key_value_pairs)
-            atoms.info.update(row.data or {})
+            data = dict(row.data or {})
+            for name, values in data.pop(DATABASE_ARRAYS, {}).items():
+                atoms.set_array(name, np.asarray(values))
+            atoms.info.update(data)
         except Exception as error:  # a damaged row raises errors of any kind
             yield Frame(str(path), index, problem=f"ASE cannot read the row: {error}")
             continue
@@ -93,7 +98,7 @@ def frame_of(
         if name not in ("numbers", "positions"):
             read.set_array(name, values)
     read.set_constraint(atoms.constraints)
-    kept = {name: results[name] for name in _KEPT_RESULTS if results.get(name) is not None}
+    kept = {name: results[name] for name in _KEPT if results.get(name) is not None}
     if found.results or kept:
         read.calc = SinglePointCalculator(read, **kept, **found.results)
     return Frame(

@@ -16,14 +16,12 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.constraints import FixAtoms, FixCartesian
 from ase.data import atomic_numbers
 
-from entrove.formats.frame import Frame, LabelKeys
+from entrove.formats.frame import OTHER_RESULTS, OTHER_RESULTS_OF_ATOMS, Frame, LabelKeys
 from entrove.formats.label_keys import convergence_in
 from entrove.formats.labels_of_frame import BrokenFrameError, finite, take_labels
 from entrove.formats.xyz_blocks import XyzBlock, iterate_xyz_blocks
 from entrove.formats.xyz_comment import LOGICAL, parse_comment
 
-OTHER_RESULTS_OF_ATOMS = ("stresses", "charges", "magmoms", "energies")
-OTHER_RESULTS = ("dipole", "magmom")
 DEUTERIUM_MASS = 2.014
 _DEUTERIUM = -1
 
@@ -204,7 +202,9 @@ def _set_constraint(atoms: Atoms, arrays: dict[str, np.ndarray]) -> None:
     if fixed.ndim == 1:
         atoms.set_constraint(FixAtoms(mask=fixed))
     else:
-        atoms.set_constraint([FixCartesian(atom, mask) for atom, mask in enumerate(fixed)])
+        atoms.set_constraint(
+            [FixCartesian(atom, mask) for atom, mask in enumerate(fixed) if mask.any()]
+        )
 
 
 def _finish(atoms, info, arrays, found, notes):

@@ -4,6 +4,10 @@ from dataclasses import dataclass
 
 from ase import Atoms
 
+OTHER_RESULTS_OF_ATOMS = ("stresses", "charges", "magmoms", "energies")
+"""Results of single atoms that are kept beside the labels."""
+OTHER_RESULTS = ("free_energy", "dipole", "magmom")
+"""Results of whole frames that are kept beside the labels."""
 _QUANTITIES = ("energy", "forces", "stress", "virial")
 
 

@@ -1,26 +1,40 @@
 """Read labelled structures from any file, one after the other."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from entrove.errors import StructureError
 from entrove.formats.ase_files import read_by_ase, read_database
+from entrove.formats.codes.cp2k import is_cp2k, read_cp2k
+from entrove.formats.codes.espresso import is_espresso, read_espresso
+from entrove.formats.codes.gpaw import is_gpaw, read_gpaw_text
+from entrove.formats.codes.vasp import read_outcar
+from entrove.formats.codes.vasprun import read_vasprun
+from entrove.formats.deepmd import is_deepmd, read_deepmd
 from entrove.formats.extxyz import read_extxyz
 from entrove.formats.frame import Frame, LabelKeys
+from entrove.formats.xyz_blocks import open_text
 
+DATABASE_ADDRESSES = ("postgresql://", "mysql://", "mariadb://")
 _COMPRESSED = {".gz", ".bz2", ".xz"}
+_HEAD_CHARACTERS = 20_000
 
 
 def read_frames(path: str | Path, keys: LabelKeys | None = None) -> Iterator[Frame]:
     """Yield the frames of a file, one at a time, so that it need not fit in memory.
 
     Args:
-        path: A file; its format is told by its name and content.
+        path: A file, whose format is told by its name and content: extended XYZ (with the keys of
+            MACE, GAP and NEP), an ASE database or trajectory, OUTCAR, vasprun.xml, the output of
+            pw.x, CP2K or GPAW, .gpw, whatever else ASE reads. A folder is a system of DeePMD-kit,
+            or is searched for systems, vasprun.xml and OUTCAR (the latter only where there is no
+            vasprun.xml, which has more digits).
         keys: Names of labels to take instead of the usual ones.
 
     Yields a `Frame` for each structure, in order. A broken one carries its `problem`, and reading
     continues after it.
-    Raises `StructureError` when there is no such file.
+    Raises `StructureError` when there is no such file, or nothing to read in a folder.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "two.xyz"
@@ -30,18 +44,77 @@ def read_frames(path: str | Path, keys: LabelKeys | None = None) -> Iterator[Fra
     (-1.5, ('energy is REF_energy',), 1)
     """
     keys = keys or LabelKeys()
-    if str(path).startswith(("postgresql://", "mysql://", "mariadb://")):
+    if str(path).startswith(DATABASE_ADDRESSES):
         yield from read_database(str(path), keys)
         return
     path = Path(path)
     if not path.exists():
         raise StructureError(f"{path}: no such file; check the path")
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    if suffixes and suffixes[-1] in _COMPRESSED:
-        suffixes.pop()
-    if suffixes and suffixes[-1] in (".xyz", ".extxyz"):
-        yield from read_extxyz(path, keys)
-    elif suffixes and suffixes[-1] == ".db":
-        yield from read_database(path, keys)
-    else:
-        yield from read_by_ase(path, keys)
+    if path.is_dir() and not is_deepmd(path):
+        for inner in files_of_folder(path):
+            yield from read_frames(inner, keys)
+        return
+    yield from _frames_of(path, keys)
+
+
+def is_xyz(path: str | Path) -> bool:
+    """Whether a file is extended XYZ by its name."""
+    return _name(Path(path)).endswith((".xyz", ".extxyz"))
+
+
+def files_of_folder(folder: Path) -> list[Path]:
+    """Return the systems of DeePMD-kit and the outputs of VASP below a folder, sorted.
+
+    Raises `StructureError` when there are none.
+    """
+    found: list[Path] = []
+    for place, folders, names in os.walk(folder):
+        folders.sort()
+        if is_deepmd(Path(place)):
+            found.append(Path(place))
+            folders.clear()
+            continue
+        outputs = [[n for n in sorted(names) if n.startswith(s)] for s in ("vasprun", "OUTCAR")]
+        found += [Path(place) / name for name in next(filter(None, outputs), [])]
+    if not found:
+        raise StructureError(
+            f"{folder}: the folder holds neither vasprun.xml nor OUTCAR nor a DeePMD system "
+            "(type.raw); give the files themselves"
+        )
+    return found
+
+
+def _name(path: Path) -> str:
+    return path.stem.lower() if path.suffix.lower() in _COMPRESSED else path.name.lower()
+
+
+def _frames_of(path: Path, keys: LabelKeys) -> Iterator[Frame]:
+    name = _name(path)
+    if path.is_dir():
+        return read_deepmd(path)
+    if name.endswith((".xyz", ".extxyz")):
+        return read_extxyz(path, keys)
+    if name.endswith(".db"):
+        return read_database(path, keys)
+    if name.startswith("outcar") or name.endswith(".outcar"):
+        return read_outcar(path, keys)
+    if "vasprun" in name and name.endswith(".xml"):
+        return read_vasprun(path)
+    if name.endswith(".gpw"):  # GPAW writes its state after convergence; ASE keeps all results
+        return read_by_ase(path, keys, "gpw")
+    head = _head(path)
+    if is_espresso(head):
+        return read_espresso(path, keys)
+    if is_cp2k(head):
+        return read_cp2k(path, keys)
+    if is_gpaw(head):
+        return read_gpaw_text(path, keys)
+    return read_by_ase(path, keys)
+
+
+def _head(path: Path) -> str:
+    try:
+        with open_text(path) as handle:
+            return handle.read(_HEAD_CHARACTERS)
+    except (OSError, EOFError):
+        return ""

@@ -40,7 +40,7 @@ def parse_comment(comment: str) -> dict[str, Any]:
             info[key] = True
         else:
             text = _unquoted(text)
-            info[key] = text if key.lower() == "uid" else _value(text)
+            info[key] = text if key.lower() == "uid" else parse_value(text)
         while position < len(comment) and comment[position].isspace():
             position += 1
     return info
@@ -65,7 +65,8 @@ def _unquoted(text: str) -> str:
     return "".join(pieces)
 
 
-def _value(text: str) -> Any:
+def parse_value(text: str) -> Any:
+    """Return what the text of a value stands for, without its quotes."""
     if text.startswith("_JSON "):
         try:
             value = json.loads(text[6:])

@@ -1,0 +1,69 @@
+"""Quantum ESPRESSO's pw.x by ASE's reader, with the convergence of each step.
+
+ASE's reader gives up the whole file where it cannot make sense of the bands, as after a
+self-consistency that did not converge. Bands are no labels: they are hidden from it.
+"""
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+from entrove.formats.ase_files import frame_of
+from entrove.formats.codes.scanned import lines_of
+from entrove.formats.frame import Frame, LabelKeys
+
+_BANDS = ("End of self-consistent calculation", "End of band structure calculation")
+
+
+def is_espresso(head: str) -> bool:
+    """Whether the beginning of a file is that of an output of pw.x."""
+    return "Program PWSCF" in head
+
+
+def read_espresso(path: Path, keys: LabelKeys) -> Iterator[Frame]:
+    """Yield the structures of an output of pw.x that were computed."""
+    from ase.io import iread
+
+    text, said, finished = _scan(path)
+    index = 0
+    try:
+        structures = iread(
+            io.StringIO(text), index=":", format="espresso-out", results_required=False
+        )
+        for step, atoms in enumerate(structures):
+            converged = said[step] if step < len(said) else None
+            computed = atoms.calc is not None and "energy" in atoms.calc.results
+            if not computed and converged is None and step > 0 and finished:
+                continue  # the structure after the last step, which is printed only
+            frame = frame_of(atoms, str(path), index, keys, converged)
+            if not computed and converged is None:
+                frame = Frame(str(path), index, problem="the file ends before its energy")
+            elif converged is False:
+                frame = _not_converged(frame)
+            yield frame
+            index += 1
+    except Exception as error:  # ASE's readers raise exceptions of any kind on a damaged file
+        problem = f"ASE cannot read on ({type(error).__name__}: {error}); the rest is not read"
+        yield Frame(str(path), index, problem=problem)
+
+
+def _scan(path: Path) -> tuple[str, list[bool | None], bool]:
+    """The text without bands; whether each structure converged; whether the job ended."""
+    lines: list[str] = []
+    said: list[bool | None] = []
+    finished = False
+    for line in lines_of(path):
+        if "Program PWSCF" in line or "ATOMIC_POSITIONS" in line:
+            said.append(None)
+        elif "convergence has been achieved" in line and said:
+            said[-1] = said[-1] is not False
+        elif "convergence NOT achieved" in line and said:
+            said[-1] = False
+        finished = finished or "JOB DONE" in line
+        lines.append("\n" if any(phrase in line for phrase in _BANDS) else line)
+    return "".join(lines), said, finished
+
+
+def _not_converged(frame: Frame) -> Frame:
+    notes = (*frame.notes, "not converged: pw.x says that convergence was NOT achieved")
+    return Frame(frame.source, frame.index, frame.atoms, frame.problem, False, notes)

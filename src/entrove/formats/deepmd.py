@@ -1,0 +1,111 @@
+"""DeePMD-kit systems: a folder of type.raw, type_map.raw and set.000/*.npy, or of *.raw files.
+
+Written from the description in DeePMD-kit's documentation ("Data"): one system holds frames of
+one list of atoms; coordinates in A, energies in eV, forces in eV/A, virials in eV with
+virial = -volume * stress, nine numbers per frame. The usual converter, dpdata, drops a stress
+that ASE's structures carry, so that this reader and writer are our own.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.data import atomic_numbers
+
+from entrove.errors import StructureError
+from entrove.formats.frame import Frame
+from entrove.formats.labels_of_frame import BrokenFrameError, finite
+
+_WIDTHS = {"coord": 3, "box": 9, "energy": 1, "force": 3, "virial": 9}
+_PER_ATOM = ("coord", "force")
+
+
+def is_deepmd(folder: Path) -> bool:
+    """Whether a folder is a system of DeePMD-kit."""
+    return (folder / "type.raw").is_file()
+
+
+def read_deepmd(folder: Path) -> Iterator[Frame]:
+    """Yield the frames of a system, those of set.000 first."""
+    try:
+        numbers = _numbers(folder)
+    except (StructureError, ValueError) as error:
+        yield Frame(str(folder), 0, problem=str(error))
+        return
+    pbc = not (folder / "nopbc").exists()
+    index = 0
+    sets = sorted(part for part in folder.glob("set.*") if part.is_dir())
+    for part in sets or [folder]:
+        try:
+            data = _data_of(part, len(numbers), raw=not sets)
+        except (StructureError, ValueError, OSError) as error:
+            yield Frame(str(folder), index, problem=f"{part.name}: {error}")
+            index += 1
+            continue
+        for row in range(len(data["coord"])):
+            values = {name: array[row] for name, array in data.items()}
+            yield _frame(str(folder), index, numbers, values, pbc)
+            index += 1
+
+
+def _numbers(folder: Path) -> np.ndarray:
+    types = np.loadtxt(folder / "type.raw", dtype=int, ndmin=1)
+    names_file = folder / "type_map.raw"
+    if not names_file.exists():
+        raise StructureError(
+            "no type_map.raw, so that nobody knows which elements the types of type.raw are; "
+            "write their symbols to it, one per line in the order of the types"
+        )
+    symbols = names_file.read_text(encoding="utf-8").split()
+    unknown = [symbol for symbol in symbols if not atomic_numbers.get(symbol)]
+    if unknown or types.max() >= len(symbols):
+        raise StructureError(
+            f"type_map.raw has {symbols}, but type.raw needs {types.max() + 1} chemical symbols"
+        )
+    return np.array([atomic_numbers[symbol] for symbol in symbols])[types]
+
+
+def _data_of(part: Path, n_atoms: int, *, raw: bool) -> dict[str, np.ndarray]:
+    data: dict[str, np.ndarray] = {}
+    for name, width in _WIDTHS.items():
+        file = part / f"{name}.{'raw' if raw else 'npy'}"
+        if not file.exists():
+            continue
+        # Mapped, not read: a set may be larger than the memory.
+        array = np.loadtxt(file, ndmin=2) if raw else np.load(file, mmap_mode="r")
+        shape = (-1, n_atoms, width) if name in _PER_ATOM else (-1, width)
+        data[name] = array.reshape(shape)
+    if "coord" not in data:
+        raise StructureError("no coordinates")
+    lengths = {name: len(array) for name, array in data.items()}
+    if len(set(lengths.values())) > 1:
+        raise StructureError(f"files of different numbers of frames: {lengths}")
+    return data
+
+
+def _frame(
+    source: str, index: int, numbers: np.ndarray, values: dict[str, np.ndarray], pbc: bool
+) -> Frame:
+    box = np.asarray(values["box"], dtype=float).reshape(3, 3) if "box" in values else None
+    periodic = pbc and box is not None
+    results: dict[str, object] = {}
+    notes: tuple[str, ...] = ()
+    try:
+        positions = finite("coord", np.asarray(values["coord"], dtype=float))
+        atoms = Atoms(numbers, positions=positions, cell=box if periodic else None, pbc=periodic)
+        if "energy" in values:
+            results["energy"] = float(finite("energy", np.asarray(values["energy"], float))[0])
+        if "force" in values:
+            results["forces"] = finite("force", np.asarray(values["force"], dtype=float))
+        if "virial" in values and periodic:
+            virial = finite("virial", np.asarray(values["virial"], dtype=float)).reshape(3, 3)
+            stress = -(virial + virial.T) / 2 / atoms.cell.volume
+            results["stress"] = stress.ravel()[[0, 4, 8, 5, 2, 1]]
+            notes = ("stress from virial in eV",)
+    except BrokenFrameError as error:
+        return Frame(source, index, problem=str(error))
+    if results:
+        atoms.calc = SinglePointCalculator(atoms, **results)
+    return Frame(source, index, atoms, notes=notes)

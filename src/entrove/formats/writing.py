@@ -1,0 +1,150 @@
+"""Write labelled structures to the formats that models are trained from."""
+
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ase import Atoms
+
+from entrove.errors import StructureError
+from entrove.files import replacing
+from entrove.formats.ase_files import DATABASE_ARRAYS
+from entrove.formats.deepmd_writer import DeepmdWriter
+from entrove.formats.frame import Frame, LabelKeys
+from entrove.formats.xyz_writer import STANDARD_NAMES, write_xyz_frame
+
+XYZ_NAMES = {
+    "extxyz": STANDARD_NAMES,
+    "mace": LabelKeys(energy="REF_energy", forces="REF_forces", stress="REF_stress"),
+    "gap": LabelKeys(energy="dft_energy", forces="dft_force", virial="dft_virial"),
+    "nep": LabelKeys(energy="energy", forces="force", virial="virial"),
+}
+"""Names of the labels in the dialects of extended XYZ; virials are in eV."""
+FORMATS = (*XYZ_NAMES, "ase-db", "deepmd-npy", "deepmd-raw")
+"""What `write_frames` writes."""
+
+_ROW_ARRAYS = {"numbers", "positions", "tags", "momenta", "masses"}
+_ROW_ARRAYS |= {"initial_magmoms", "initial_charges"}
+
+
+@dataclass(frozen=True)
+class Written:
+    """How many structures were written, and what the format had no place for."""
+
+    count: int
+    lost: tuple[str, ...] = ()
+
+
+def format_of(path: str | Path) -> str:
+    """Return the format that a name asks for.
+
+    Raises `StructureError` for a name that asks for none.
+
+    >>> format_of("train.xyz"), format_of("train.db")
+    ('extxyz', 'ase-db')
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix in (".xyz", ".extxyz"):
+        return "extxyz"
+    if suffix == ".db":
+        return "ase-db"
+    if not suffix:
+        return "deepmd-npy"
+    raise StructureError(
+        f"{path}: the name does not tell a format; name the file .xyz or .db, give a folder for "
+        f"DeePMD, or choose a format: {', '.join(FORMATS)}"
+    )
+
+
+def write_frames(
+    path: str | Path, frames: Iterable[Frame | Atoms], format_name: str | None = None
+) -> Written:
+    """Write structures with their labels, replacing `path` in one step.
+
+    Args:
+        path: A file, or the new folder of DeePMD systems.
+        frames: Structures whose calculators carry energy (eV), forces (eV/A) and stress (eV/A^3,
+            ASE's sign); `Frame`s must have no problem. They are streamed.
+        format_name: One of `FORMATS`; by the name of the file where it is not given.
+
+    Returns how many were written. Every number can be read back exactly, but virials, which are
+    a product with the volume, within rounding.
+    Raises `StructureError` for a structure that the format cannot hold.
+    """
+    format_name = format_name or format_of(path)
+    structures = (_atoms_of(frame) for frame in frames)
+    if format_name in XYZ_NAMES:
+        return _write_xyz(Path(path), structures, XYZ_NAMES[format_name])
+    if format_name == "ase-db":
+        return _write_database(Path(path), structures)
+    if format_name in ("deepmd-npy", "deepmd-raw"):
+        return _write_deepmd(Path(path), structures, raw=format_name == "deepmd-raw")
+    raise StructureError(f"format '{format_name}' is unknown; choose from {', '.join(FORMATS)}")
+
+
+def _atoms_of(frame: Frame | Atoms) -> Atoms:
+    if isinstance(frame, Atoms):
+        return frame
+    if frame.atoms is None:
+        raise StructureError(f"{frame.where}: {frame.problem}; leave broken frames out")
+    return frame.atoms
+
+
+def _write_xyz(path: Path, structures: Iterable[Atoms], names: LabelKeys) -> Written:
+    count = 0
+    lost: set[str] = set()
+    with replacing(path) as unfinished, unfinished.open("w", encoding="utf-8") as handle:
+        for count, atoms in enumerate(structures, start=1):  # noqa: B007
+            write_xyz_frame(handle, atoms, names)
+            if names.virial and not names.stress and _stress_without_volume(atoms):
+                lost.add("stress of what has no cell")
+    return Written(count, tuple(sorted(lost)))
+
+
+def _stress_without_volume(atoms: Atoms) -> bool:
+    return "stress" in getattr(atoms.calc, "results", {}) and not atoms.cell.volume > 0
+
+
+def _write_database(path: Path, structures: Iterable[Atoms]) -> Written:
+    from ase.db import connect
+
+    count = 0
+    with replacing(path) as unfinished:
+        connection: Any = connect(unfinished, append=False)
+        with connection as database:
+            for count, atoms in enumerate(structures, start=1):  # noqa: B007
+                data: dict[str, Any] = dict(atoms.info)
+                further = {
+                    # ASE's databases cannot return arrays of text.
+                    name: values.tolist() if values.dtype.kind in "UO" else values
+                    for name, values in atoms.arrays.items()
+                    if name not in _ROW_ARRAYS
+                }
+                if further:
+                    data[DATABASE_ARRAYS] = further
+                database.write(atoms, data=data)
+        if not count:
+            raise StructureError(f"{path}: there is nothing to write")
+    return Written(count)
+
+
+def _write_deepmd(path: Path, structures: Iterable[Atoms], *, raw: bool) -> Written:
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise StructureError(f"{path} exists; give a new folder, or remove this one")
+    unfinished = path.with_name(f".partial-{path.name}")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    count = 0
+    try:
+        writer = DeepmdWriter(unfinished, raw=raw)
+        for count, atoms in enumerate(structures, start=1):  # noqa: B007
+            writer.add(atoms)
+        writer.close()
+        if path.is_dir():
+            path.rmdir()
+        unfinished.rename(path)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return Written(count, tuple(sorted(writer.lost)))

@@ -1,0 +1,171 @@
+"""Write extended XYZ without loss: every number with the digits that give it back exactly.
+
+ASE's writer rounds positions and forces to eight decimals.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any, TextIO
+
+import numpy as np
+from ase import Atoms
+from ase.constraints import FixAtoms, FixCartesian
+
+from entrove.errors import StructureError
+from entrove.formats.frame import OTHER_RESULTS, OTHER_RESULTS_OF_ATOMS, LabelKeys
+from entrove.formats.label_keys import meaning_of
+from entrove.formats.xyz_comment import parse_value
+
+STANDARD_NAMES = LabelKeys(energy="energy", forces="forces", stress="stress")
+_COLUMN_NAMES = {"positions": "pos", "numbers": "Z", "charges": "charge"}
+_KINDS = {"f": "R", "i": "I", "u": "I", "b": "L", "U": "S", "O": "S"}
+
+
+def write_xyz_frame(handle: TextIO, atoms: Atoms, names: LabelKeys = STANDARD_NAMES) -> None:
+    """Write one structure.
+
+    Args:
+        handle: An open text file.
+        atoms: The structure, with labels in its calculator.
+        names: Under which names the labels are written; with a name for `virial` and none for
+            `stress`, the stress is written as a virial in eV.
+
+    Raises `StructureError` for what the format cannot hold.
+    """
+    results = dict(getattr(atoms.calc, "results", {}))
+    labels, columns = _labels(atoms, results, names)
+    info = _beside(labels, atoms.info)
+    arrays = _beside(columns, {**atoms.arrays, **_move_mask(atoms)})
+    labels |= {name: results[name] for name in OTHER_RESULTS if results.get(name) is not None}
+    for name in OTHER_RESULTS_OF_ATOMS:
+        if results.get(name) is not None:
+            columns[name] = results[name]
+    species = np.array(atoms.get_chemical_symbols())
+    positions = arrays.pop("positions")
+    del arrays["numbers"]
+    table = {"species": species, "positions": positions, **columns, **arrays}
+    parts = [f'Lattice="{_numbers(atoms.cell.array.ravel())}"'] if atoms.cell.array.any() else []
+    parts.append(f"Properties={_properties(table)}")
+    parts += [f"{_quoted(key)}={_quoted(_text(key, value))}" for key, value in labels.items()]
+    parts += [f"{_quoted(key)}={_quoted(_text(key, value))}" for key, value in info.items()]
+    parts.append('pbc="{}"'.format(" ".join("T" if axis else "F" for axis in atoms.pbc)))
+    rows = zip(*(_column(name, values) for name, values in table.items()), strict=True)
+    lines = [str(len(atoms)), " ".join(parts), *(" ".join(row) for row in rows)]
+    handle.write("\n".join(lines) + "\n")
+
+
+def _labels(
+    atoms: Atoms, results: Mapping[str, Any], names: LabelKeys
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Values of the frame and columns of atoms, under the names to write."""
+    labels: dict[str, Any] = {}
+    columns: dict[str, Any] = {}
+    if results.get("energy") is not None:
+        labels[names.energy or "energy"] = float(results["energy"])
+    if results.get("forces") is not None:
+        columns[names.forces or "forces"] = np.asarray(results["forces"], dtype=float)
+    if results.get("stress") is not None:
+        stress = np.asarray(results["stress"], dtype=float)
+        matrix = stress[[0, 5, 4, 5, 1, 3, 4, 3, 2]] if stress.shape == (6,) else stress.ravel()
+        if names.virial and not names.stress:
+            if atoms.cell.volume > 0:
+                labels[names.virial] = -matrix * atoms.cell.volume
+        else:
+            labels[names.stress or "stress"] = matrix
+    return labels, columns
+
+
+def _beside(taken: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:
+    """What is left to write beside labels: nothing that a reader would take for one of them."""
+    quantities = {known.quantity for name in taken if (known := meaning_of(name))}
+    quantities |= {"stress", "virial"} if quantities & {"stress", "virial"} else set()
+    kept: dict[str, Any] = {}
+    for name, value in others.items():
+        known = meaning_of(name)
+        clashes = name in taken or (known is not None and known.quantity in quantities)
+        kept[f"other_{name}" if clashes else name] = value
+    return kept
+
+
+def _move_mask(atoms: Atoms) -> dict[str, np.ndarray]:
+    free = np.ones((len(atoms), 3), dtype=bool)
+    for constraint in atoms.constraints:
+        if isinstance(constraint, FixAtoms):
+            free[constraint.index] = False
+        elif isinstance(constraint, FixCartesian):
+            free[constraint.index] &= ~np.asarray(constraint.mask, dtype=bool)
+    if free.all():
+        return {}
+    whole = (free == free[:, :1]).all()
+    return {"move_mask": free[:, 0] if whole else free}
+
+
+def _properties(table: Mapping[str, np.ndarray]) -> str:
+    words: list[str] = []
+    for name, values in table.items():
+        values = np.asarray(values)  # noqa: PLW2901
+        if values.dtype.kind not in _KINDS or values.ndim > 2 or set(name) & set(': \t"='):
+            raise StructureError(
+                f"extended XYZ cannot hold the array '{name}' of type {values.dtype} and shape "
+                f"{values.shape}; remove it, or give it one number or row of numbers per atom"
+            )
+        width = values.shape[1] if values.ndim == 2 else 1
+        words.append(f"{_COLUMN_NAMES.get(name, name)}:{_KINDS[values.dtype.kind]}:{width}")
+    return ":".join(words)
+
+
+def _column(name: str, values: np.ndarray) -> list[str]:
+    """The text of a property for each atom."""
+    values = np.asarray(values)
+    if values.dtype.kind == "f":
+        rows = values.astype(float).tolist()
+        if values.ndim == 1:
+            return [repr(number) for number in rows]
+        return [" ".join([repr(number) for number in row]) for row in rows]
+    if values.dtype.kind == "b":
+        values = np.where(values, "T", "F")
+    words = values.astype(str).tolist()
+    if values.dtype.kind in "UO" and any(
+        not word or any(mark.isspace() for mark in word) for word in np.ravel(words)
+    ):
+        raise StructureError(
+            f"extended XYZ cannot hold the array '{name}': a text is empty or has a blank; remove "
+            "the array"
+        )
+    return words if values.ndim == 1 else [" ".join(row) for row in words]
+
+
+def _numbers(values: np.ndarray) -> str:
+    return " ".join([repr(number) for number in values.tolist()])
+
+
+def _text(key: str, value: Any) -> str:
+    """The text of a value, from which `parse_value` returns it."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, bool):
+        return "T" if value else "F"
+    if isinstance(value, int | float):
+        return repr(value)
+    if isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype.kind in "if":
+        return _numbers(value) if len(value) > 1 else f"_JSON {json.dumps(value.tolist())}"
+    if isinstance(value, list) and len(value) > 1 and all(type(word) is bool for word in value):
+        return " ".join("T" if word else "F" for word in value)
+    if isinstance(value, str) and "\n" not in value and _reads_as_text(value):
+        return value
+    try:
+        return "_JSON " + json.dumps(value.tolist() if isinstance(value, np.ndarray) else value)
+    except TypeError as error:
+        raise StructureError(
+            f"extended XYZ cannot hold info['{key}'] of type {type(value).__name__}; remove it"
+        ) from error
+
+
+def _reads_as_text(value: str) -> bool:
+    return bool(value.strip()) and not value.startswith("_JSON") and parse_value(value) == value
+
+
+def _quoted(text: str) -> str:
+    if not text or any(mark.isspace() or mark in "\"'{}[]\\=," for mark in text):
+        return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return text
