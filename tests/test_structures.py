@@ -2,12 +2,15 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
+from ase.data import covalent_radii
 
 from entrove.errors import StructureError
 from entrove.structures import (
     as_written,
     attach_results,
+    closest_atoms,
     content_hash,
+    iterate_structures,
     read_structures,
     write_structures,
 )
@@ -81,3 +84,54 @@ def test_empty_file_says_so(tmp_path):
     (tmp_path / "empty.xyz").write_text("")
     with pytest.raises(StructureError, match=r"cannot read this file|holds no structure"):
         read_structures(tmp_path / "empty.xyz")
+
+
+def test_a_file_that_ends_in_a_structure_is_named_with_its_number(tmp_path):
+    """What was read before the damage is yielded; the error says where the file is damaged."""
+    path = tmp_path / "pool.xyz"
+    write_structures(path, [bulk("Cu", cubic=True)] * 5)
+    path.write_text(path.read_text()[:-40])
+    found = []
+    with pytest.raises(StructureError, match=r"pool\.xyz: ASE cannot .* at structure 4, counted"):
+        found.extend(iterate_structures(path))
+    with pytest.raises(StructureError, match=r"pool\.xyz: .* structure 4.*whether it is complete"):
+        read_structures(path)
+    reached = iterate_structures(path)
+    assert [len(next(reached)) for _ in range(4)] == [4] * 4
+
+
+def test_the_closest_atoms_are_those_of_brute_force():
+    """Images included, also of one atom with itself, and relative to the size of the atoms."""
+    rng = np.random.default_rng(3)
+    for _ in range(50):
+        atoms = Atoms(
+            rng.choice(["H", "O", "Cs"], 4),
+            positions=rng.uniform(0, 6, (4, 3)),
+            cell=6 * np.eye(3) + rng.uniform(-1, 1, (3, 3)),
+            pbc=rng.integers(0, 2, 3),
+        )
+        # The closest pair of a crystal is also that of a large piece of it.
+        images = atoms.repeat([5 if periodic else 1 for periodic in atoms.pbc])
+        distances = images.get_all_distances() + np.diag(np.full(len(images), np.inf))
+        radii = covalent_radii[images.numbers]
+        ratios = distances / (radii[:, None] + radii)
+        found = closest_atoms(atoms)
+        assert found is not None
+        assert found.ratio == pytest.approx(ratios.min(), rel=1e-9)
+        pair = {atoms.symbols[found.first], atoms.symbols[found.second]}
+        assert pair == set(found.symbols)
+
+
+def test_a_free_atom_has_no_neighbour_and_a_crystal_of_one_has_itself():
+    assert closest_atoms(Atoms("Ar")) is None
+    found = closest_atoms(bulk("Cu", a=3.6))
+    assert found is not None
+    assert (found.first, found.second) == (0, 0)
+    assert found.distance_A == pytest.approx(3.6 / 2**0.5)
+
+
+def test_a_structure_without_finite_numbers_has_no_hash():
+    atoms = skewed_cell(np.random.default_rng(4))
+    atoms.positions[1, 2] = np.inf
+    with pytest.raises(StructureError, match=r"of the structure \(ClNaSi2\) are not finite"):
+        content_hash(atoms)

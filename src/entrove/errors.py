@@ -15,7 +15,24 @@ class ConfigError(EntroveError):
 
 
 class StructureError(EntroveError):
-    """An atomic structure cannot be used: unreadable, empty, two atoms in the same place, ..."""
+    """An atomic structure cannot be used: unreadable, empty, two atoms in the same place, ...
+
+    Args:
+        message: The message; `{structure}` in it stands for "structure" and its number, or for
+            "the structure" without a number.
+        structure: Position of the structure in the list or batch that was given, counted from 0.
+            Code that takes a list apart into batches catches the error and raises
+            `error.at(position in the list)`, so that a user reads the position in their own list.
+    """
+
+    def __init__(self, message: str, structure: int | None = None):
+        self.template, self.structure = message, structure
+        name = "the structure" if structure is None else f"structure {structure}"
+        super().__init__(message.replace("{structure}", name))
+
+    def at(self, structure: int) -> "StructureError":
+        """The same error with another position."""
+        return StructureError(self.template, structure)
 
 
 class SelectionError(EntroveError):

@@ -7,6 +7,7 @@ ASE's sign and Voigt order).
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,9 @@ def content_hash(atoms: Atoms) -> str:
     Returns 32 hexadecimal digits. They do not change when atoms are reordered or moved by lattice
     vectors along periodic directions; they do change under rotation and translation. Lengths are
     rounded to `HASH_RESOLUTION_A`, so that rounding errors hardly ever make a new structure.
+
+    Raises `StructureError` for a position that is not finite and for a cell without a volume along
+    its periodic directions, whose fractions do not exist.
     """
     rows = _rounded_rows(atoms)
     rows = rows[np.lexsort(rows.T[::-1])]
@@ -53,6 +57,11 @@ def canonical_order(atoms: Atoms) -> np.ndarray:
 
 def _rounded_rows(atoms: Atoms) -> np.ndarray:
     """One integer row per atom: atomic number and three rounded, wrapped coordinates."""
+    if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell.array).all()):
+        raise StructureError(
+            f"positions or cell of {{structure}} ({atoms.get_chemical_formula()}) are not finite "
+            "numbers; discard it"
+        )
     if not atoms.pbc.any():
         coordinates = _round_length(atoms.positions)
     else:
@@ -60,7 +69,13 @@ def _rounded_rows(atoms: Atoms) -> np.ndarray:
         full_cell = atoms.cell.complete().array
         lengths = np.linalg.norm(full_cell, axis=1)
         steps = np.maximum(np.round(lengths / HASH_RESOLUTION_A), 1.0).astype(np.int64)
-        fractions = np.linalg.solve(full_cell.T, atoms.positions.T).T
+        try:
+            fractions = np.linalg.solve(full_cell.T, atoms.positions.T).T
+        except np.linalg.LinAlgError as error:
+            raise StructureError(
+                f"the cell of {{structure}} ({atoms.get_chemical_formula()}) has no volume along "
+                "its periodic directions; give independent vectors, or switch pbc off"
+            ) from error
         coordinates = _round_length(fractions * steps * HASH_RESOLUTION_A)
         coordinates = np.where(atoms.pbc, coordinates % steps, coordinates)
     return np.column_stack([atoms.numbers.astype(np.int64), coordinates])
@@ -83,8 +98,6 @@ def read_structures(path: str | Path, *, may_be_empty: bool = False) -> list[Ato
 
     Raises `StructureError` when the file is missing, unreadable or empty.
     """
-    from ase.io import read
-
     path = Path(path)
     if may_be_empty and not (path.is_file() and path.stat().st_size):
         return []
@@ -92,18 +105,33 @@ def read_structures(path: str | Path, *, may_be_empty: bool = False) -> list[Ato
         raise StructureError(
             f"{path}: no such file; check the path, which in a configuration is relative to it"
         )
-    try:
-        structures = read(path, index=":")
-    except Exception as error:  # ASE's readers raise exceptions of any kind on a damaged file
-        raise StructureError(
-            f"{path}: ASE cannot read this file ({error}); check its format, and whether it is "
-            "complete"
-        ) from error
-    if not isinstance(structures, list) or not structures:
+    structures = list(_iterate_file(path))
+    if not structures:
         raise StructureError(
             f"{path}: the file holds no structure; give one with at least one structure"
         )
     return structures
+
+
+def _iterate_file(path: Path) -> Iterator[Atoms]:
+    """Yield the structures of a file that ASE reads; an error names the file and the structure."""
+    from ase.io import iread
+
+    if not path.is_file():
+        raise StructureError(f"{path}: no such file; check the path")
+    structures, count = iread(path, index=":"), 0
+    while True:
+        try:
+            atoms = next(structures)
+        except StopIteration:
+            return
+        except Exception as error:  # ASE's readers raise exceptions of any kind on a damaged file
+            raise StructureError(
+                f"{path}: ASE cannot read this file at structure {count}, counted from 0 "
+                f"({error}); check its format, and whether it is complete"
+            ) from error
+        yield atoms
+        count += 1
 
 
 def copy_structure(atoms: Atoms) -> Atoms:
@@ -190,17 +218,66 @@ def species_of(structures: Sequence[Atoms]) -> list[str]:
     return [chemical_symbols[number] for number in numbers]
 
 
+@dataclass(frozen=True)
+class Contact:
+    """Two atoms next to each other; the second may be a periodic image, also of the first.
+
+    `ratio` is their distance over the sum of their covalent radii (ASE's, Cordero et al., Dalton
+    Trans. 2832 (2008)).
+    """
+
+    first: int
+    second: int
+    symbols: tuple[str, str]
+    distance_A: float
+    ratio: float
+
+    def describe(self) -> str:
+        """Name the atoms and their distance, for messages."""
+        return (
+            f"atoms {self.first} and {self.second} ({'-'.join(self.symbols)}) "
+            f"{self.distance_A:.3f} A apart"
+        )
+
+
+def closest_atoms(atoms: Atoms) -> Contact | None:
+    """Return the two atoms that are closest for their size; None for a single free atom.
+
+    Args:
+        atoms: One structure of any periodicity, with a cell that has a volume where it is
+            periodic.
+    """
+    from ase.data import covalent_radii
+    from ase.neighborlist import neighbor_list
+
+    radii = covalent_radii[atoms.numbers]
+    # Every crystal has a neighbour within the longest edge of its cell, every molecule within its
+    # length.
+    lengths = [*atoms.cell.lengths()[atoms.pbc], 2 * np.ptp(atoms.positions, axis=0).max()]
+    cutoff, largest = 2.0 * float(radii.max()), float(max(lengths)) + 1.0
+    while True:
+        first, second, distance = neighbor_list("ijd", atoms, cutoff)
+        if len(distance):
+            # A pair of small atoms just beyond the cutoff may have a smaller ratio.
+            ratio = distance / (radii[first] + radii[second])
+            best = int(ratio.argmin())
+            if ratio[best] * 2 * radii.max() <= cutoff or cutoff > largest:
+                pair = (int(first[best]), int(second[best]))
+                symbols = (str(atoms.symbols[pair[0]]), str(atoms.symbols[pair[1]]))
+                return Contact(*pair, symbols, float(distance[best]), float(ratio[best]))
+        elif cutoff > largest:
+            return None
+        cutoff *= 2
+
+
 def iterate_structures(source: StructureSource) -> Iterator[Atoms]:
     """Yield one structure at a time from a structure, a list, an iterator, or a file.
 
-    Raises `StructureError` when the file does not exist.
+    Raises `StructureError` when the file does not exist, and, with its number, for a structure of
+    the file that cannot be read; those before it have been yielded.
     """
     if isinstance(source, str | Path):
-        from ase.io import iread
-
-        if not Path(source).is_file():
-            raise StructureError(f"{source}: no such file; check the path")
-        yield from iread(source, index=":")
+        yield from _iterate_file(Path(source))
     elif isinstance(source, Atoms):
         yield source  # iterating over an `Atoms` would yield its atoms
     else:

@@ -50,3 +50,35 @@ def test_nothing_in_nothing_out(sevennet):
 def test_empty_structure_is_named(sevennet):
     with pytest.raises(StructureError, match="structure 1 has no atoms"):
         predict(sevennet, [bulk("Si", "diamond", a=5.43), Atoms()])
+
+
+def test_a_box_around_a_molecule_makes_no_stress(sevennet):
+    """Energy and forces are those without a box, and there is no stress, as without a box."""
+    boxed = rattled(molecule("H2O"), 1)
+    boxed.cell = [6, 6, 6]
+    boxed.pbc = False
+    free = boxed.copy()
+    free.cell = None
+    in_box, alone = predict(sevennet, [boxed, free])
+    assert in_box.get_potential_energy() == pytest.approx(alone.get_potential_energy(), abs=2e-5)
+    np.testing.assert_array_equal(in_box.get_stress(), 0.0)
+    np.testing.assert_array_equal(alone.get_stress(), 0.0)
+
+
+def test_stress_of_a_layer_is_that_along_its_periodic_directions(sevennet):
+    """Twice the vacuum halves the stress per volume, and nothing acts across the layer."""
+    layer = rattled(bulk("Si", "diamond", a=5.43, cubic=True), 3)
+    layer.center(vacuum=8.0, axis=2)
+    layer.pbc = (True, True, False)
+    wider = layer.copy()
+    wider.cell[2, 2] *= 2
+    narrow, wide = (atoms.get_stress(voigt=False) for atoms in predict(sevennet, [layer, wider]))
+    assert np.abs(narrow[:2, :2]).max() > 1e-3
+    np.testing.assert_allclose(wide, narrow / 2, atol=1e-6)
+    np.testing.assert_allclose(narrow[2], 0.0, atol=1e-12)
+    np.testing.assert_allclose(narrow[:, 2], 0.0, atol=1e-12)
+    # The same layer with another cell vector across the vacuum.
+    tilted = layer.copy()
+    tilted.cell[2] = [2.0, 1.0, layer.cell[2, 2]]
+    (found,) = predict(sevennet, [tilted])
+    np.testing.assert_allclose(found.get_stress(voigt=False), narrow, atol=1e-6)

@@ -8,7 +8,7 @@ from ase import Atoms
 
 from entrove.errors import StructureError
 from entrove.features import AtomFeatures, FeatureMap
-from entrove.fingerprints.batching import to_state
+from entrove.fingerprints.batching import naming_structures, to_state
 from entrove.structures import StructureSource, iterate_structures
 
 BATCH_ATOMS = 2048
@@ -47,18 +47,18 @@ def evaluate_in_batches(
     """
     first = 0
     for batch in _cut(iterate_structures(structures), batch_atoms):
-        yield _evaluate(features, batch, first)
+        with naming_structures(range(first, first + len(batch))):
+            evaluated = _evaluate(features, batch, first)
+        yield evaluated
         first += len(batch)
 
 
 def _cut(structures: Iterable[Atoms], batch_atoms: int) -> Iterator[list[Atoms]]:
     batch: list[Atoms] = []
     atoms_in_batch = 0
-    for atoms in structures:
+    for index, atoms in enumerate(structures):
         if len(atoms) == 0:
-            raise StructureError(
-                "a structure without atoms has no features; remove it from the list"
-            )
+            raise StructureError("{structure} has no atoms; remove it from the list", index)
         other_kind = batch and bool((batch[0].pbc != atoms.pbc).any())
         if batch and (other_kind or atoms_in_batch + len(atoms) > batch_atoms):
             yield batch
@@ -79,8 +79,10 @@ def _evaluate(features: FeatureMap, structures: list[Atoms], first: int) -> Feat
     batch = FeatureBatch(values, numbers, system_idx, len(structures), structures, first)
     finite = torch.isfinite(values).all(1)
     if not bool(finite.all()):
+        system = int(system_idx[~finite][0])
         raise StructureError(
-            f"the features of {batch.name(int(system_idx[~finite][0]))} are not finite; "
-            "look for NaN positions or atoms on top of each other"
+            f"the features of {{structure}} ({structures[system].get_chemical_formula()}) are not "
+            "finite; look for NaN positions or atoms on top of each other",
+            system,
         )
     return batch

@@ -1,6 +1,7 @@
 """ASE `Atoms` at the edge, torch-sim `SimState` in flight."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +26,20 @@ class Batch:
     atoms: Int[np.ndarray, " atoms"]
 
 
+@contextmanager
+def naming_structures(positions: Sequence[int]) -> Iterator[None]:
+    """Let errors inside name structures of a batch by their position in the list they came from.
+
+    `positions` has that position of each structure of the batch.
+    """
+    try:
+        yield
+    except StructureError as error:
+        if error.structure is None:
+            raise
+        raise error.at(int(positions[error.structure])) from error
+
+
 def to_state(
     structures: Sequence[Atoms],
     *,
@@ -39,8 +54,9 @@ def to_state(
     for index, atoms in enumerate(structures):
         if (atoms.pbc != structures[0].pbc).any():
             raise StructureError(
-                f"structure {index} has pbc {atoms.pbc.tolist()} but structure 0 has "
-                f"{structures[0].pbc.tolist()}; one batch has one periodicity: use to_batches"
+                f"{{structure}} has pbc {atoms.pbc.tolist()} but the first one has "
+                f"{structures[0].pbc.tolist()}; one batch has one periodicity: use to_batches",
+                index,
             )
     counts = np.array([len(atoms) for atoms in structures])
 
@@ -95,7 +111,7 @@ def _refuse_empty(structures: Sequence[Atoms]) -> None:
         raise StructureError("no structures were given; pass at least one ase.Atoms")
     for index, atoms in enumerate(structures):
         if len(atoms) == 0:
-            raise StructureError(f"structure {index} has no atoms; remove it from the list")
+            raise StructureError("{structure} has no atoms; remove it from the list", index)
 
 
 def _split(group: list[int], first_atom: np.ndarray, max_atoms: int | None) -> Iterator[list[int]]:

@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from entrove.errors import ConfigError
 from entrove.features import Features
-from entrove.fingerprints.batching import Batch, to_batches
+from entrove.fingerprints.batching import Batch, naming_structures, to_batches
 from entrove.fingerprints.config import FingerprintConfig
 from entrove.fingerprints.gom import GaussianOverlap
 from entrove.fingerprints.lengths import resolve_length
@@ -105,10 +105,10 @@ def fingerprint(
     except ValueError as error:
         raise ConfigError(f"fingerprint: {error}") from error
     features = GaussianOverlap(resolve_length(config, structures), device=device)
-    parts = [
-        (batch, features.evaluate(batch.state))
-        for batch in to_batches(structures, device=device, dtype=features.dtype)
-    ]
+    parts = []
+    for batch in to_batches(structures, device=device, dtype=features.dtype):
+        with naming_structures(batch.structures.tolist()):
+            parts.append((batch, features.evaluate(batch.state)))
     values = np.zeros((sum(len(atoms) for atoms in structures), features.length), dtype=dtype)
     for batch, evaluated in parts:
         values[batch.atoms] = evaluated.values.cpu().numpy()

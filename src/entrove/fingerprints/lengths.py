@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from ase import Atoms
 
-from entrove.fingerprints.batching import to_batches
+from entrove.fingerprints.batching import naming_structures, to_batches
 from entrove.fingerprints.config import FingerprintConfig
 from entrove.fingerprints.neighbours import find_neighbours
 
@@ -25,9 +25,10 @@ def resolve_length(config: FingerprintConfig, structures: Sequence[Atoms]) -> Fi
     """
     if config.length != "auto":
         return config
-    largest = max(
-        int(find_neighbours(batch.state, config.cutoff_A).count.max()) + 1
-        for batch in to_batches(structures, max_atoms=4096)
-    )
+    largest = 0
+    for batch in to_batches(structures, max_atoms=4096):
+        with naming_structures(batch.structures.tolist()):
+            count = find_neighbours(batch.state, config.cutoff_A).count
+        largest = max(largest, int(count.max()) + 1)
     length = math.ceil(MARGIN * largest * config.orbitals_per_atom)
     return config.model_copy(update={"length": length})

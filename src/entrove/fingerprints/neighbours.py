@@ -72,9 +72,13 @@ def _lattices(state: SimState, cutoff_A: float) -> Lattices:
     """Cells with three vectors, their inverses, and the cutoff in units of their thickness."""
     # The sum is finite only if all are, and is one number to copy from the device.
     if not math.isfinite(float(state.positions.sum())):
-        bad = torch.nonzero(~torch.isfinite(state.positions).all(dim=1)).flatten()[:5].tolist()
+        bad = torch.nonzero(~torch.isfinite(state.positions).all(dim=1)).flatten()
+        system = int(state.system_idx[bad[0]])
+        before = int((state.system_idx < system).sum())
+        atoms = [index - before for index in bad[state.system_idx[bad] == system][:5].tolist()]
         raise StructureError(
-            f"positions of atoms {bad} are not finite numbers; discard this structure"
+            f"positions of atoms {atoms} are not finite numbers in {{structure}}; discard it",
+            system,
         )
     flags = torch.broadcast_to(state.pbc, (3,))
     periodic = flags.tolist()
@@ -88,8 +92,9 @@ def _lattices(state: SimState, cutoff_A: float) -> Lattices:
     if not all(axis_reach <= MAX_REACH for axis_reach in largest_reach):
         system = int(torch.nonzero(~(reach <= MAX_REACH).all(dim=1))[0])
         raise StructureError(
-            f"the cell of structure {system}, {given[system].tolist()}, has no volume along its "
-            f"periodic directions (pbc {periodic}); give independent vectors, or switch pbc off"
+            f"the cell of {{structure}}, {given[system].tolist()}, has no volume along its "
+            f"periodic directions (pbc {periodic}); give independent vectors, or switch pbc off",
+            system,
         )
     return Lattices(cell, inverse, reach, flags, tuple(largest_reach))
 
@@ -190,6 +195,7 @@ def _refuse_coincident(found: PairSearch, system: Int[Tensor, " atoms"]) -> None
     offset = int((system < structure).sum())
     distance = float(found.displacement[pair].norm())
     raise StructureError(
-        f"atoms {first - offset} and {second - offset} of structure {structure} are at one place "
-        f"({distance:.1e} Angstrom apart); remove one of them"
+        f"atoms {first - offset} and {second - offset} of {{structure}} are at one place "
+        f"({distance:.1e} Angstrom apart); remove one of them",
+        structure,
     )

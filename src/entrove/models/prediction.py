@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import torch
 import torch_sim
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.stress import full_3x3_to_voigt_6_stress
+from jaxtyping import Float
 from torch import Tensor
 
 from entrove import provenance
@@ -33,7 +35,9 @@ def predict(
 
     Returns copies of `structures` in their order, with info and arrays kept, and with energy (eV),
     forces (atoms, 3) (eV/A) and stress (6,) (eV/A^3, ASE's order and sign) in their ASE
-    calculator. A committee adds the spread of its members: `info["entrove_energy_spread_eV"]` and
+    calculator. Of a structure that is not periodic in all directions, only the components of the
+    stress along periodic directions are not zero: a molecule in a box has none, whatever the box.
+    A committee adds the spread of its members: `info["entrove_energy_spread_eV"]` and
     `arrays["entrove_forces_spread_eV_per_A"]`.
 
     Raises `ModelError` for an element that the model does not know, `StructureError` for a
@@ -43,7 +47,7 @@ def predict(
         raise ValueError(f"batch_size={batch_size}; it must be at least 1")
     for index, atoms in enumerate(structures):
         if len(atoms) == 0:
-            raise StructureError(f"structure {index} has no atoms; remove it")
+            raise StructureError("{structure} has no atoms; remove it", index)
     model.check_species(structures)
     labelled: dict[int, Atoms] = {}
     for batch in plan_batches(
@@ -74,12 +78,30 @@ def _attach(structures: Sequence[Atoms], results: dict[str, Tensor]) -> Iterator
             "forces": per_atom["forces"][row].numpy(),
         }
         if "stress" in results:
-            properties["stress"] = full_3x3_to_voigt_6_stress(results["stress"][row].numpy())
+            stress = along_periodic_directions(results["stress"][row].numpy(), atoms)
+            properties["stress"] = full_3x3_to_voigt_6_stress(stress)
         labelled.calc = SinglePointCalculator(labelled, **properties)
         if "energy_spread" in results:
             labelled.info[provenance.ENERGY_SPREAD] = float(results["energy_spread"][row])
             labelled.arrays[provenance.FORCES_SPREAD] = per_atom["forces_spread"][row].numpy()
         yield labelled
+
+
+def along_periodic_directions(
+    stress_eV_per_A3: Float[np.ndarray, "3 3"], atoms: Atoms
+) -> Float[np.ndarray, "3 3"]:
+    """Return P stress P, where P projects on the span of the periodic cell vectors.
+
+    Across the others a virial over the volume of the box is no stress: nothing resists a strain of
+    empty space. Without a volume, as without a periodic direction, all components are zero.
+    """
+    if atoms.pbc.all():
+        return stress_eV_per_A3
+    vectors = atoms.cell.array[atoms.pbc]
+    if atoms.cell.rank < 3 or not len(vectors):
+        return np.zeros((3, 3))
+    projection = vectors.T @ np.linalg.pinv(vectors.T)
+    return projection @ stress_eV_per_A3 @ projection
 
 
 def plan_batches(

@@ -13,6 +13,7 @@ from ase import Atoms
 from entrove.entropy.batches import evaluate_in_batches
 from entrove.entropy.dataset import EntropyDataset
 from entrove.entropy.rows import split_rows
+from entrove.errors import StructureError
 from entrove.selection.by_labels import LabelTask
 from entrove.selection.config import SelectionConfig
 from entrove.selection.farthest_point import points_of, select_farthest
@@ -101,7 +102,12 @@ def _equal_structures(candidates: Sequence[Atoms], labelled: Sequence[Atoms]) ->
     known = {content_hash(atoms) for atoms in labelled}
     rejections: list[Rejection] = []
     for index, atoms in enumerate(candidates):
-        digest = content_hash(atoms)
+        if len(atoms) == 0:
+            raise StructureError("{structure} has no atoms; remove it from the list", index)
+        try:
+            digest = content_hash(atoms)
+        except StructureError as error:
+            raise error.at(index) from error
         if digest in known:
             detail = "equal to a labelled structure or to an earlier candidate"
             rejections.append(Rejection(index, Filter.DUPLICATE, detail))

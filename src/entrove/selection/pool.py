@@ -168,12 +168,12 @@ class PoolBuilder:
             counts.append(torch.zeros(new, dtype=torch.int64) if block is None else block.count)
             if block is not None:
                 self._rows[number].append(block.values.to(self._dtype))
-        for atoms in batch.structures:
+        for index, atoms in enumerate(batch.structures, start=self._size):
             self._hashes.append(content_hash(atoms))
             self._sizes.append(len(atoms))
             self._pools.append(str(provenance_of(atoms).get(POOL, "")))
             if self._cost_s is not None:
-                self._costs_s.append(_positive(self._cost_s(atoms), atoms))
+                self._costs_s.append(_positive(self._cost_s(atoms), atoms, index))
         self._size += new
 
 
@@ -200,10 +200,11 @@ def collect_pool(
     return candidates
 
 
-def _positive(cost_s: float, atoms: Atoms) -> float:
+def _positive(cost_s: float, atoms: Atoms, index: int) -> float:
     if not 0 < cost_s < float("inf"):
         raise SelectionError(
-            f"the predicted cost of {atoms.get_chemical_formula()} is {cost_s} s; "
+            f"the predicted cost of structure {index} ({atoms.get_chemical_formula()}) is "
+            f"{cost_s} s; "
             "it must be positive and finite"
         )
     return float(cost_s)

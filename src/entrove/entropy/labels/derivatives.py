@@ -20,6 +20,7 @@ from entrove.entropy.labels.directions import Directions
 from entrove.entropy.rows import SHARED
 from entrove.entropy.typed_torch import integers
 from entrove.features import AtomFeatures, FeatureMap
+from entrove.fingerprints.batching import naming_structures
 
 LEVER_A = 3.0
 """Distance at which a strain counts as a displacement, when the length of a step is chosen."""
@@ -72,9 +73,11 @@ def derivatives(
         displacement = torch.cat([of_one.displacements[k] for of_one in chosen]).to(state.device)
         strain = torch.stack([of_one.strains[k] for of_one in chosen]).to(state.device)
         length = step_A / _size(displacement, strain, part)
-        moved = _sums(features, part, displacement, strain, length, species)
+        systems = integers(torch.nonzero(active).flatten())
+        with naming_structures(systems):
+            moved = _sums(features, part, displacement, strain, length, species)
         slope = (moved - sums[active]) / length[:, None].to(sums)
-        for index, row in zip(integers(torch.nonzero(active).flatten()), slope, strict=True):
+        for index, row in zip(systems, slope, strict=True):
             found[index].append(row)
     width = len(species) * features.length
     for index, of_one in enumerate(found):

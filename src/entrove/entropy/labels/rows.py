@@ -20,7 +20,7 @@ from entrove.entropy.typed_torch import distinct, qr
 from entrove.entropy.whitening import Whitening
 from entrove.errors import SelectionError
 from entrove.features import FeatureMap
-from entrove.fingerprints.batching import to_state
+from entrove.fingerprints.batching import naming_structures, to_state
 from entrove.structures import StructureSource
 
 ExcessEnergy = Callable[[Sequence[Atoms]], Sequence[float]]
@@ -175,14 +175,15 @@ class LabelRowMap:
             directions_of(atoms, noise, config.directions)
             for atoms, (_, noise) in zip(batch.structures, labels, strict=True)
         ]
-        slopes = derivatives(
-            self.features,
-            to_state(batch.structures),
-            directions,
-            species,
-            sums=sums,
-            step_A=config.step_A,
-        )
+        with naming_structures(range(batch.first, batch.first + len(batch))):
+            slopes = derivatives(
+                self.features,
+                to_state(batch.structures),
+                directions,
+                species,
+                sums=sums,
+                step_A=config.step_A,
+            )
         shrink = self._confidence(batch)
         rows: list[Tensor] = []
         for index, (has_energy, _) in enumerate(labels):
