@@ -1,14 +1,24 @@
 """Pool of anchors, the control arm, the hold-out, and the loop over chunks."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 import torch
+from ase.data import covalent_radii
 from cheap_models import Springs, argon, lennard_jones
 
 from entrove.entropy.dataset import EntropyDataset
+from entrove.errors import StructureError
 from entrove.fingerprints.config import FingerprintConfig
 from entrove.fingerprints.gom import GaussianOverlap
-from entrove.sampling.config import AnchorSettings, BiasSettings, HoldOutSettings, SamplingConfig
+from entrove.sampling.config import (
+    AnchorSettings,
+    BiasSettings,
+    GuardSettings,
+    HoldOutSettings,
+    SamplingConfig,
+)
 from entrove.sampling.pools.anchors import generate_anchors
 from entrove.sampling.pools.entropy_md import advance, begin
 from entrove.sampling.pools.hold_out import generate_hold_out
@@ -187,3 +197,45 @@ def test_snapshots_of_plain_md_hold_the_potential_energy_of_their_temperature():
     # is missing at first, because the momenta sum to zero.
     expected = 1.5 * BOLTZMANN_EV_PER_K * 300.0
     assert float(energy.mean()) / len(springs.atoms) == pytest.approx(expected, rel=0.05)
+
+
+def closest_ratio(atoms) -> float:
+    """Over all pairs and the 27 nearest images, by brute force."""
+    radii = covalent_radii[atoms.numbers]
+    shifts = np.array(list(product((-1, 0, 1), repeat=3))) @ atoms.cell.array
+    vectors = atoms.positions[None, :, None] + shifts - atoms.positions[:, None, None]
+    distances = np.linalg.norm(vectors, axis=-1)
+    distances[distances < 1e-9] = np.inf
+    return float((distances / (radii[:, None] + radii[None, :])[:, :, None]).min())
+
+
+def test_no_cell_that_the_guards_would_stop_is_among_anchors_or_hold_out(model):
+    """The guards' shortest distance holds for cells that no walker ever visits."""
+    dense = argon(2.9)
+    limit = closest_ratio(dense) * 0.95
+    config = CONFIG.model_copy(
+        update={
+            "guards": GuardSettings(shortest_distance=limit),
+            "anchors": AnchorSettings(volume_strains=(0.8, 0.9, 1.1), shears=(0.02,), md_steps=0),
+            "hold_out": HoldOutSettings(volume_strains=(0.8, 1.2), shears=(0.2,), md_steps=0),
+        }
+    )
+    start = [Start("fcc", 0.0, dense)]
+    anchors = generate_anchors(start, [20.0], model, config, 0)
+    held_out = generate_hold_out(start, [20.0], [], model, config, 0)
+    # 0.8 ** (1/3) < 0.95, and a shear by 0.2 shortens a distance by 10 %.
+    assert [anchor.kind for anchor in anchors].count("strain") == 2
+    assert [candidate.kind for candidate in held_out] == ["strain"]
+    for candidate in [*anchors, *held_out]:
+        assert closest_ratio(candidate.atoms) >= limit
+
+
+def test_a_phase_that_relaxed_into_overlapping_atoms_is_refused(model):
+    twins = argon(5.3)
+    twins.positions[0] = twins.positions[1] + [0.3, 0, 0]
+    for generate in (
+        lambda: generate_anchors([Start("twins", 2.0, twins)], [20.0], model, CONFIG, 0),
+        lambda: generate_hold_out([Start("twins", 2.0, twins)], [20.0], [], model, CONFIG, 0),
+    ):
+        with pytest.raises(StructureError, match=r"twins at 2 GPa has atoms .* 0\.300 A apart"):
+            generate()

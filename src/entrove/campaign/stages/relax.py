@@ -5,12 +5,15 @@ from entrove.campaign.stages.context import CampaignRun
 from entrove.campaign.workspace import Workspace
 from entrove.errors import CampaignError
 from entrove.sampling.candidates import Candidate, read_candidates, write_candidates
-from entrove.sampling.relax import relax_at_pressure
+from entrove.sampling.relax import Relaxation, relax_at_pressure
 from entrove.sampling.walkers.grid import Start
+from entrove.structures import closest_atoms
 
 
 def relax(run: CampaignRun, round_index: int) -> Relaxed:
-    """Relax each phase at each pressure; the summary names those left out, which did not converge.
+    """Relax each phase at each pressure; the summary names those left out.
+
+    Those did not converge, or their atoms came closer than the guards of the walkers allow.
 
     Raises `CampaignError` when none converges.
     """
@@ -27,10 +30,11 @@ def relax(run: CampaignRun, round_index: int) -> Relaxed:
     )
     relaxed, failures = [], []
     for (seed, pressure), relaxation in zip(pairs, relaxations, strict=True):
-        if relaxation.converged:
-            relaxed.append(Candidate(relaxation.atoms, "anchors", "relaxed", seed.phase, pressure))
+        problem = _problem(relaxation, config.sampling.guards.shortest_distance)
+        if problem:
+            failures.append(f"{seed.phase} at {pressure:g} GPa ({problem})")
         else:
-            failures.append(f"{seed.phase} at {pressure:g} GPa ({relaxation.outcome})")
+            relaxed.append(Candidate(relaxation.atoms, "anchors", "relaxed", seed.phase, pressure))
     if not relaxed:
         raise CampaignError(
             f"no phase could be relaxed with {model.name}: {'; '.join(failures)}; "
@@ -57,10 +61,12 @@ def relax_again(run: CampaignRun, round_index: int) -> Relaxed:
         run.config.sampling.relaxation,
     )
     cells, failures, largest = [], [], 0.0
+    shortest = run.config.sampling.guards.shortest_distance
     for start, relaxation in zip(before, relaxations, strict=True):
-        cell = relaxation.atoms if relaxation.converged else start.atoms
-        if not relaxation.converged:
-            failures.append(f"{start.phase} at {start.pressure_GPa:g} GPa ({relaxation.outcome})")
+        problem = _problem(relaxation, shortest)
+        cell = start.atoms if problem else relaxation.atoms
+        if problem:
+            failures.append(f"{start.phase} at {start.pressure_GPa:g} GPa ({problem})")
         largest = max(largest, abs(cell.get_volume() / start.atoms.get_volume() - 1))
         cells.append(Candidate(cell, "anchors", "relaxed", start.phase, start.pressure_GPa))
     write_candidates(run.files.round(round_index).relaxed, cells)
@@ -68,6 +74,16 @@ def relax_again(run: CampaignRun, round_index: int) -> Relaxed:
     if failures:
         summary += f"; warning: kept as they were, not relaxed: {'; '.join(failures)}"
     return Relaxed(summary=summary)
+
+
+def _problem(relaxation: Relaxation, shortest_ratio: float) -> str:
+    """Say why a relaxed cell cannot be used; empty when it can."""
+    if not relaxation.converged:
+        return str(relaxation.outcome)
+    closest = closest_atoms(relaxation.atoms)
+    if closest is not None and closest.ratio < shortest_ratio:
+        return f"converged with {closest.describe()}"
+    return ""
 
 
 def read_starts(files: Workspace, round_index: int = 0) -> list[Start]:

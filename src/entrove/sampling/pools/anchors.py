@@ -8,7 +8,12 @@ from torch_sim.models.interface import ModelInterface
 from entrove.sampling.candidates import Candidate
 from entrove.sampling.config import SamplingConfig
 from entrove.sampling.pools.random_md import run_plain_md
-from entrove.sampling.pools.strained import deform, without_copies
+from entrove.sampling.pools.strained import (
+    deform,
+    refuse_overlaps,
+    without_copies,
+    without_overlaps,
+)
 from entrove.sampling.walkers.grid import Start
 
 
@@ -30,13 +35,20 @@ def generate_anchors(
         config: `config.anchors` has strains, shears and MD steps.
         rng: Generator or seed of the velocities.
         on_step: Called with MD steps done and steps in all.
+
+    Strained and sheared cells whose atoms are closer than the guards of the walkers allow are left
+    out: nothing that the guards would stop is labelled.
+
+    Raises `StructureError` for a relaxed phase whose own atoms are that close.
     """
+    refuse_overlaps(starts, config.guards)
     settings = config.anchors
     relaxed = [
         Candidate(start.atoms, "anchors", "relaxed", start.phase, start.pressure_GPa)
         for start in starts
     ]
     deformed = deform(starts, settings.volume_strains, settings.shears, "anchors")
+    deformed = without_overlaps(deformed, config.guards)
     thermal = run_plain_md(
         starts,
         temperatures_K,

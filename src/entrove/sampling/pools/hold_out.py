@@ -9,7 +9,12 @@ from torch_sim.models.interface import ModelInterface
 from entrove.sampling.candidates import Candidate
 from entrove.sampling.config import SamplingConfig
 from entrove.sampling.pools.random_md import run_plain_md
-from entrove.sampling.pools.strained import deform, without_copies
+from entrove.sampling.pools.strained import (
+    deform,
+    refuse_overlaps,
+    without_copies,
+    without_overlaps,
+)
 from entrove.sampling.walkers.grid import Start
 
 
@@ -35,7 +40,12 @@ def generate_hold_out(
         rng: Generator or seed; it must differ from that of the anchors and of the walkers, so that
             trajectories differ.
         on_step: Called with MD steps done and steps in all.
+
+    As among the anchors, cells whose atoms are closer than the guards allow are left out.
+
+    Raises `StructureError` for a relaxed phase whose own atoms are that close.
     """
+    refuse_overlaps(starts, config.guards)
     settings = config.hold_out
     deformed = deform(
         starts,
@@ -44,6 +54,7 @@ def generate_hold_out(
         "validation",
         planes=settings.shear_planes,
     )
+    deformed = without_overlaps(deformed, config.guards)
     hottest = [settings.temperature_factor * max(temperatures_K)]
     hot = run_plain_md(
         starts,

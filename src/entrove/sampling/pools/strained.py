@@ -1,13 +1,18 @@
-"""Strained and sheared cells of a relaxed phase, and how copies among them are recognised."""
+"""Strained and sheared cells of a relaxed phase: which are copies, and which have overlaps."""
 
+import logging
 from collections.abc import Sequence
 
 import numpy as np
 from ase import Atoms
 
+from entrove.errors import StructureError
 from entrove.sampling.candidates import Candidate, Pool
+from entrove.sampling.config import GuardSettings
 from entrove.sampling.walkers.grid import Start
-from entrove.structures import copy_structure
+from entrove.structures import closest_atoms, copy_structure
+
+logger = logging.getLogger(__name__)
 
 SAME_LENGTH_FRACTION = 2e-3
 """Cell vectors that differ by less than this, relative to their length, are the same."""
@@ -55,6 +60,37 @@ def deform(
                 atoms = shear(start.atoms, strain, axes)
                 candidates.append(Candidate(atoms, pool, "shear", start.phase, start.pressure_GPa))
     return candidates
+
+
+def refuse_overlaps(starts: Sequence[Start], limits: GuardSettings) -> None:
+    """Raise `StructureError` for a start whose atoms are closer than the guards allow."""
+    for start in starts:
+        closest = closest_atoms(start.atoms)
+        if closest is not None and closest.ratio < limits.shortest_distance:
+            raise StructureError(
+                f"phase {start.phase} at {start.pressure_GPa:g} GPa has {closest.describe()}, "
+                f"{closest.ratio:.2f} times the sum of their covalent radii, and at least "
+                f"{limits.shortest_distance:g} is allowed (guards.shortest_distance); check the "
+                "seed, and whether the model knows these elements at this pressure"
+            )
+
+
+def without_overlaps(candidates: Sequence[Candidate], limits: GuardSettings) -> list[Candidate]:
+    """Drop candidates whose atoms are closer than the guards of the walkers allow, and log it."""
+    kept: list[Candidate] = []
+    for candidate in candidates:
+        closest = closest_atoms(candidate.atoms)
+        if closest is not None and closest.ratio < limits.shortest_distance:
+            logger.warning(
+                "%s cell of %s at %g GPa left out: %s",
+                candidate.kind,
+                candidate.phase,
+                candidate.pressure_GPa,
+                closest.describe(),
+            )
+        else:
+            kept.append(candidate)
+    return kept
 
 
 def without_copies(
