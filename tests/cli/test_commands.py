@@ -29,6 +29,8 @@ sampling:
 stopping: {rounds: 3, labels: 12}
 """
 
+SEED = "seed fcc: Cu4, Fm-3m (225), 11.76 A^3/atom, shortest distance 2.55 A (Cu-Cu)"
+
 Command = Callable[..., tuple[int, str, str]]
 
 
@@ -132,12 +134,13 @@ def test_plan_counts_the_labels_of_a_campaign(campaign: Path, entrove: Command):
         ["training", "12"],
         ["together", "17"],
     ]
+    assert output.splitlines()[-1] == SEED
     assert not (campaign.parent / "campaign").exists()
 
 
 def test_check_runs_nothing(campaign: Path, entrove: Command):
     code, output, _ = entrove("run", "--check", campaign)
-    assert (code, output) == (0, f"{campaign}: this configuration can run here\n")
+    assert (code, output) == (0, f"{SEED}\n{campaign}: this configuration can run here\n")
     assert not (campaign.parent / "campaign").exists()
 
 

@@ -78,9 +78,14 @@ def init_command(
     ] = None,
 ) -> None:
     """Write a commented configuration to start from, with your seed crystals or with silicon."""
+    from entrove.campaign.configuration.config import CampaignConfig
+    from entrove.campaign.configuration.config_file import read_config_file
+    from entrove.campaign.configuration.seeds import read_seeds
     from entrove.campaign.configuration.template import write_starting_point
 
     config = write_starting_point(folder, seeds or [])
+    for seed in read_seeds(config, read_config_file(config, CampaignConfig)):
+        typer.echo(seed.describe())
     typer.echo(f"wrote {config}; edit it, then: entrove run {shlex.quote(str(config))}")
 
 

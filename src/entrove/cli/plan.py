@@ -12,7 +12,8 @@ from entrove.report.formatting import format_duration
 
 def show_plan(config_path: Path, console: Console) -> None:
     """Print labels, core hours, wall time and disk of a campaign run to its last round."""
-    plan = make_plan(check_campaign(config_path))
+    campaign = check_campaign(config_path)
+    plan = make_plan(campaign)
     table = Table(box=None, pad_edge=False)
     table.add_column("")
     for heading in ("labels", "core hours", "wall time", "disk"):
@@ -27,6 +28,8 @@ def show_plan(config_path: Path, console: Console) -> None:
         )
     console.print(table)
     console.print(_basis(plan), highlight=False)
+    for seed in campaign.seeds:
+        console.print(seed.describe(), highlight=False, markup=False, soft_wrap=True)
 
 
 def _basis(plan: Plan) -> str:

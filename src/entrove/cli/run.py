@@ -13,6 +13,8 @@ def run_campaign(
 ) -> None:
     """Run a campaign until it stops, and write the report; see `entrove.campaign.loop`."""
     campaign = check_campaign(config_path, folder)
+    for seed in campaign.seeds:
+        console.print(seed.describe(), highlight=False, markup=False, soft_wrap=True)
     if check_only:
         console.print(f"{config_path}: this configuration can run here", highlight=False)
         return

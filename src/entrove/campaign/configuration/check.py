@@ -7,26 +7,15 @@ import difflib
 from dataclasses import dataclass
 from pathlib import Path
 
-from ase import Atoms
-
 from entrove.campaign.configuration.check_models import check_explorer, check_tuned_model
 from entrove.campaign.configuration.config import CampaignConfig
 from entrove.campaign.configuration.config_file import problem_at, read_config_file
+from entrove.campaign.configuration.seeds import Seed, read_seeds
 from entrove.campaign.workspace import Workspace
 from entrove.errors import ConfigError, EntroveError
 from entrove.labelling.checks import check_engine, check_executor
 from entrove.models.loaded import LoadedModel
-from entrove.structures import copy_structure, read_structures, species_of
-
-LONGEST_REASONABLE_CELL_A = 1000.0
-
-
-@dataclass(frozen=True)
-class Seed:
-    """A phase and the structure that it was read from."""
-
-    phase: str
-    atoms: Atoms
+from entrove.structures import species_of
 
 
 @dataclass(frozen=True)
@@ -95,7 +84,7 @@ def read_campaign(config_path: Path) -> tuple[CampaignConfig, tuple[Seed, ...]]:
     labelling = config.labelling.resolved_against(config_path.parent.absolute())
     config = config.model_copy(update={"labelling": labelling})
     _check_quotas(config_path, config)
-    seeds = tuple(_read_seed(config_path, config, index) for index in range(len(config.seeds)))
+    seeds = read_seeds(config_path, config)
     species = species_of([seed.atoms for seed in seeds])
     _check_labelling(config_path, config, species)
     bound = labelling.model_copy(update={"engine": labelling.engine.bound_to(species)})
@@ -122,38 +111,6 @@ def _check_quotas(config_path: Path, config: CampaignConfig) -> None:
             ("selection", "quotas", name),
             f"{remedy} Pools of this campaign: {', '.join(config.pools)}",
         )
-
-
-def _read_seed(config_path: Path, config: CampaignConfig, index: int) -> Seed:
-    seed = config.seeds[index]
-    key_path = ("seeds", index, "file")
-    path = config_path.parent / seed.file
-    try:
-        structures = read_structures(path)
-    except EntroveError as error:
-        raise problem_at(config_path, key_path, str(error)) from error
-    if not -len(structures) <= seed.index < len(structures):
-        raise problem_at(
-            config_path,
-            ("seeds", index, "index"),
-            f"got {seed.index}, but {path} holds {len(structures)} structures; count from 0",
-        )
-    atoms = copy_structure(structures[seed.index])
-    if not atoms.pbc.all() or atoms.cell.rank < 3:
-        raise problem_at(
-            config_path,
-            key_path,
-            f"{path}: a seed must be periodic in three dimensions with a cell, this one has "
-            f"pbc={atoms.pbc.tolist()} and a cell of rank {atoms.cell.rank}; give a crystal",
-        )
-    if max(atoms.cell.lengths()) > LONGEST_REASONABLE_CELL_A:
-        raise problem_at(
-            config_path,
-            key_path,
-            f"{path}: a cell edge is {max(atoms.cell.lengths()):.0f} A long, at most "
-            f"{LONGEST_REASONABLE_CELL_A:.0f} A are allowed; is the file in Angstrom?",
-        )
-    return Seed(seed.phase, atoms)
 
 
 def _check_labelling(config_path: Path, config: CampaignConfig, species: list[str]) -> None:

@@ -6,8 +6,9 @@ from shutil import copyfile
 
 from entrove.campaign.configuration.config import CampaignConfig
 from entrove.campaign.configuration.reference import write_commented_yaml
+from entrove.campaign.configuration.seeds import read_seed
 from entrove.errors import ConfigError
-from entrove.structures import read_structures, write_structures
+from entrove.structures import write_structures
 
 _HEADER = """\
 # A campaign of Entrove. Start it, or continue it after an interruption:  entrove run {name}
@@ -28,7 +29,7 @@ def write_starting_point(folder: Path, seed_files: list[Path]) -> Path:
     configuration.
 
     Raises `ConfigError` when the folder has a configuration already or two seeds share a name,
-    and `StructureError` when a seed cannot be read.
+    and `StructureError` for a file that cannot be a seed.
     """
     target = folder / "campaign.yaml"
     if target.exists():
@@ -40,7 +41,7 @@ def write_starting_point(folder: Path, seed_files: list[Path]) -> Path:
             "after its file; rename one of them"
         )
     for path in seed_files:
-        read_structures(path)
+        read_seed(path)
     folder.mkdir(parents=True, exist_ok=True)
     seeds = []
     for name, path in zip(names, seed_files, strict=True):

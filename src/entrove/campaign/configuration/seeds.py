@@ -1,0 +1,201 @@
+"""Read the crystals that a campaign starts from, and say what was read.
+
+A seed is compared with what its file says of itself, and refused where a reader would have to
+guess: sites that are partially occupied, atom types without elements, atoms that overlap.
+"""
+
+import re
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import spglib
+from ase import Atoms
+from ase.io.formats import filetype
+
+from entrove.campaign.configuration.config import CampaignConfig
+from entrove.campaign.configuration.config_file import problem_at
+from entrove.campaign.configuration.seeds_cif import CrystalOfFile, read_cif
+from entrove.errors import StructureError
+from entrove.sampling.config import GuardSettings
+from entrove.structures import closest_atoms, copy_structure, read_structures
+
+LONGEST_REASONABLE_CELL_A = 1000.0
+
+SYMMETRY_TOLERANCE_A = 0.01
+"""Distance within which atoms are equivalent when the space group of a seed is found."""
+
+MOMENTS = "initial_magmoms"
+"""Array of the magnetic moments that a seed starts with, in Bohr magnetons."""
+
+
+@dataclass(frozen=True)
+class Seed:
+    """A phase and the structure that it was read from.
+
+    `notes` say what was done with the content of the file that is not taken as it stands.
+    """
+
+    phase: str
+    atoms: Atoms
+    notes: tuple[str, ...] = ()
+
+    def describe(self) -> str:
+        """Return one line: formula, space group, volume per atom, shortest distance, moments."""
+        return "; ".join((f"seed {self.phase}: {describe_crystal(self.atoms)}", *self.notes))
+
+
+def read_seed(
+    path: Path, index: int = 0, least_ratio: float = GuardSettings().shortest_distance
+) -> tuple[Atoms, tuple[str, ...]]:
+    """Read the crystal of a file.
+
+    Args:
+        path: A file that ASE reads.
+        index: Which structure of the file, counted from 0; negative ones count from the end.
+        least_ratio: Shortest distance over the sum of the two covalent radii that is allowed.
+
+    Returns species, positions, cell, periodicity and initial magnetic moments of the crystal, and
+    notes on what else the file says.
+
+    Raises `StructureError` when there is no such structure, and when it cannot be a seed.
+    """
+    crystals = _read_crystals(path, least_ratio)
+    if not -len(crystals) <= index < len(crystals):
+        raise StructureError(
+            f"got index {index}, but {path} holds {len(crystals)} structures; count from 0"
+        )
+    crystal = crystals[index]
+    _check_crystal(path, crystal.atoms, least_ratio)
+    atoms = copy_structure(crystal.atoms)
+    if crystal.atoms.has(MOMENTS) and np.any(crystal.atoms.get_initial_magnetic_moments()):
+        atoms.set_initial_magnetic_moments(crystal.atoms.get_initial_magnetic_moments())
+    notes = crystal.notes
+    if len(crystals) > 1:
+        notes += (f"structure {index} of the {len(crystals)} in {path.name}, see seeds: index",)
+    return atoms, notes
+
+
+def read_seeds(config_path: Path, config: CampaignConfig) -> tuple[Seed, ...]:
+    """Read all seeds of a configuration.
+
+    Args:
+        config_path: The YAML file, from which the paths of the seeds are taken.
+        config: What it holds.
+
+    Raises `ConfigError`, which names file, line and key, for a structure that cannot be a seed.
+    """
+    seeds: list[Seed] = []
+    for number, seed in enumerate(config.seeds):
+        path = config_path.parent / seed.file
+        try:
+            atoms, notes = read_seed(path, seed.index, config.sampling.guards.shortest_distance)
+        except StructureError as error:
+            raise problem_at(config_path, ("seeds", number, "file"), str(error)) from error
+        seeds.append(Seed(seed.phase, atoms, notes))
+    return tuple(seeds)
+
+
+def describe_crystal(atoms: Atoms) -> str:
+    """Return formula, space group, volume per atom, shortest distance and magnetic moments.
+
+    >>> from ase.build import bulk
+    >>> describe_crystal(bulk("Cu", cubic=True))
+    'Cu4, Fm-3m (225), 11.76 A^3/atom, shortest distance 2.55 A (Cu-Cu)'
+    """
+    closest = closest_atoms(atoms)
+    parts = [
+        atoms.get_chemical_formula(),
+        space_group(atoms),
+        f"{atoms.get_volume() / len(atoms):.2f} A^3/atom",
+    ]
+    if closest is not None:
+        parts.append(f"shortest distance {closest.distance_A:.2f} A ({'-'.join(closest.symbols)})")
+    if atoms.has(MOMENTS):
+        moments = atoms.get_initial_magnetic_moments()
+        parts.append(
+            f"magnetic moments {moments.min():+.3g} to {moments.max():+.3g} mu_B, "
+            f"together {moments.sum():+.3g}"
+        )
+    return ", ".join(parts)
+
+
+def space_group(atoms: Atoms) -> str:
+    """Return symbol and number of a crystal's space group, 'unknown' when spglib finds none."""
+    cell = (
+        atoms.cell.array.tolist(),
+        atoms.get_scaled_positions().tolist(),
+        atoms.numbers.tolist(),
+    )
+    with warnings.catch_warnings():
+        # spglib asks for a process-wide setting, which belongs to the application.
+        warnings.filterwarnings("ignore", category=DeprecationWarning)
+        found = spglib.get_spacegroup(cell, symprec=SYMMETRY_TOLERANCE_A)
+    return str(found) if found else "space group unknown"
+
+
+def _read_crystals(path: Path, least_ratio: float) -> list[CrystalOfFile]:
+    kind = _format(path)
+    if kind == "cif":
+        return read_cif(path, least_ratio)
+    if kind.startswith("lammps") and not _names_elements(path, kind):
+        raise StructureError(
+            f"{path}: this file numbers its atom types and names no elements, and type 1 would be "
+            "read as hydrogen; write the elements into it (dump_modify ... element, or the "
+            "section Masses of a data file), or convert it to extended XYZ"
+        )
+    return [CrystalOfFile(atoms, _notes(atoms)) for atoms in read_structures(path)]
+
+
+def _format(path: Path) -> str:
+    """Return ASE's name of a file's format; empty when it has none."""
+    try:
+        return filetype(str(path))
+    except Exception:  # an unknown or missing file is explained when it is read
+        return ""
+
+
+def _names_elements(path: Path, kind: str) -> bool:
+    """Whether a file of LAMMPS has elements, or masses from which they follow."""
+    if kind == "lammps-dump-binary":
+        return False
+    text = path.read_text(errors="replace")
+    if kind == "lammps-data":
+        return re.search(r"^\s*(Masses|Atom Type Labels)\b", text, re.MULTILINE) is not None
+    columns = re.search(r"^ITEM: ATOMS(.*)$", text, re.MULTILINE)
+    return columns is not None and bool({"element", "mass"} & set(columns.group(1).split()))
+
+
+def _notes(atoms: Atoms) -> tuple[str, ...]:
+    charged = atoms.has("initial_charges") and np.any(atoms.get_initial_charges())
+    return ("charges of the file are not used",) if charged else ()
+
+
+def _check_crystal(path: Path, atoms: Atoms, least_ratio: float) -> None:
+    """Raise `StructureError` for a structure that no campaign can start from."""
+    if not len(atoms) or not atoms.numbers.all():
+        raise StructureError(
+            f"{path}: {'a structure without atoms' if not len(atoms) else 'an atom of element X'} "
+            "cannot be a seed; give a crystal whose atoms are all elements"
+        )
+    if not np.isfinite(atoms.positions).all() or not np.isfinite(atoms.cell.array).all():
+        raise StructureError(f"{path}: positions or cell are not finite numbers; correct the file")
+    if not atoms.pbc.all() or atoms.cell.rank < 3:
+        raise StructureError(
+            f"{path}: a seed must be periodic in three dimensions with a cell, this one has "
+            f"pbc={atoms.pbc.tolist()} and a cell of rank {atoms.cell.rank}; give a crystal"
+        )
+    if max(atoms.cell.lengths()) > LONGEST_REASONABLE_CELL_A:
+        raise StructureError(
+            f"{path}: a cell edge is {max(atoms.cell.lengths()):.0f} A long, at most "
+            f"{LONGEST_REASONABLE_CELL_A:.0f} A are allowed; is the file in Angstrom?"
+        )
+    closest = closest_atoms(atoms)
+    if closest is not None and closest.ratio < least_ratio:
+        raise StructureError(
+            f"{path}: {atoms.get_chemical_formula()} was read, with {closest.describe()}, which "
+            f"is {closest.ratio:.2f} times the sum of their covalent radii and at least "
+            f"{least_ratio:g} is allowed (sampling.guards.shortest_distance); remove the atom "
+            "that is there twice, or check cell, units and space group of the file"
+        )

@@ -1,0 +1,279 @@
+"""A seed is what its file says, or it is refused: files are written here for each way to err."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk
+from ase.io import write
+from ase.neighborlist import neighbor_list
+from ase.spacegroup import crystal
+
+from entrove.campaign.configuration.seeds import Seed, describe_crystal, read_seed
+from entrove.errors import StructureError
+from entrove.structures import content_hash
+
+HEAD = """\
+data_made
+_cell_length_a {0}
+_cell_length_b {1}
+_cell_length_c {2}
+_cell_angle_alpha {3}
+_cell_angle_beta {4}
+_cell_angle_gamma {5}
+"""
+
+
+def cif(cellpar, sites, *, group=None, columns=("label", "type_symbol"), extra="") -> str:
+    """Text of a CIF file; `sites` are rows of `columns`, three fractions, and an occupancy."""
+    text = HEAD.format(*cellpar)
+    if group:
+        text += f"_symmetry_space_group_name_H-M '{group[0]}'\n"
+        text += f"_symmetry_Int_Tables_number {group[1]}\n"
+    else:
+        text += "loop_\n_symmetry_equiv_pos_as_xyz\n'x,y,z'\n"
+    text += extra + "loop_\n"
+    for column in (*columns, "fract_x", "fract_y", "fract_z", "occupancy"):
+        text += f"_atom_site_{column}\n"
+    return text + "".join(" ".join(map(str, site)) + "\n" for site in sites)
+
+
+def read(tmp_path, text: str, **options):
+    path = tmp_path / "crystal.cif"
+    path.write_text(text)
+    return read_seed(path, **options)
+
+
+def distances(atoms: Atoms) -> np.ndarray:
+    """All distances up to 5 A, sorted: they do not depend on origin and orientation."""
+    return np.sort(neighbor_list("d", atoms, 5.0))
+
+
+# A crystal written in every setting that tables of space groups know of.
+
+SPINEL = (8.083, 8.083, 8.083, 90, 90, 90)
+RHOMBOHEDRAL = (4.746, 4.746, 4.746, 57.23, 57.23, 57.23)
+
+
+@pytest.mark.parametrize("name", ["F d -3 m", "F d -3 m :2", "Fd-3m Z"])
+def test_another_choice_of_origin_is_recognised_by_the_formula_sum(tmp_path, name):
+    sites = [
+        ("Mg1", "Mg", 0.125, 0.125, 0.125, 1.0),
+        ("Al1", "Al", 0.5, 0.5, 0.5, 1.0),
+        ("O1", "O", 0.2624, 0.2624, 0.2624, 1.0),
+    ]
+    formula = "_chemical_formula_sum 'Al2 Mg O4'\n"
+    atoms, notes = read(tmp_path, cif(SPINEL, sites, group=(name, 227), extra=formula))
+    # Mg, Al and O of a normal spinel in the first choice of origin: shifted by (1/8, 1/8, 1/8).
+    expected = crystal(
+        ("Mg", "Al", "O"),
+        [(0, 0, 0), (0.625, 0.625, 0.625), (0.3874, 0.3874, 0.3874)],
+        spacegroup=227,
+        setting=1,
+        cellpar=SPINEL,
+    )
+    assert atoms.get_chemical_formula() == "Al16Mg8O32"
+    np.testing.assert_allclose(distances(atoms), distances(expected), atol=1e-6)
+    told = any("second setting" in note for note in notes)
+    assert told == (name == "F d -3 m")  # where the file names its setting nothing is guessed
+
+
+def test_silicon_of_the_second_origin_is_told_by_the_number_of_formula_units(tmp_path):
+    """Both readings are silicon without overlaps; only the number of atoms differs."""
+    sites = [("Si1", "Si", 0.125, 0.125, 0.125, 1.0)]
+    lengths = (5.43, 5.43, 5.43, 90, 90, 90)
+    extra = "_chemical_formula_sum 'Si'\n_cell_formula_units_Z 8\n"
+    atoms, notes = read(tmp_path, cif(lengths, sites, group=("F d -3 m", 227), extra=extra))
+    assert atoms.get_chemical_formula() == "Si8"
+    assert distances(atoms)[0] == pytest.approx(5.43 * 3**0.5 / 4, abs=1e-6)
+    assert "second setting" in notes[0]
+
+
+def test_rhombohedral_axes_are_recognised(tmp_path):
+    sites = [("Bi1", "Bi", 0.2338, 0.2338, 0.2338, 1.0)]
+    formula = "_chemical_formula_sum 'Bi2'\n"
+    atoms, _ = read(tmp_path, cif(RHOMBOHEDRAL, sites, group=("R -3 m", 166), extra=formula))
+    assert len(atoms) == 2
+    assert describe_crystal(atoms).split(", ")[1] == "R-3m (166)"
+
+
+@pytest.mark.parametrize(
+    ("labels", "formula"),
+    [
+        (("NA1", "CL1"), "Cl Na"),
+        (("Na1", "Cl1"), "Na Cl"),
+        (("na1", "cl1"), None),
+        (("CO1", "O2"), "Co O"),
+        (("CO1", "O2"), "C O"),
+    ],
+)
+def test_labels_in_capitals_are_read_as_the_formula_sum_tells(tmp_path, labels, formula):
+    sites = [(labels[0], 0, 0, 0, 1), (labels[1], 0.5, 0.5, 0.5, 1)]
+    extra = f"_chemical_formula_sum '{formula}'\n" if formula else ""
+    lengths = (5.64, 5.64, 5.64, 90, 90, 90)
+    group = ("F m -3 m", 225)
+    text = cif(lengths, sites, group=group, columns=("label",), extra=extra)
+    atoms, notes = read(tmp_path, text)
+    assert set(atoms.symbols) == set((formula or "Na Cl").split())
+    assert len(atoms) == 8
+    assert bool(notes) == (labels[0].isupper() and formula != "C O")
+
+
+def test_labels_that_can_be_two_elements_are_refused_without_a_formula_sum(tmp_path):
+    sites = [("NA1", 0, 0, 0, 1), ("CL1", 0.5, 0.5, 0.5, 1)]
+    text = cif((4, 4, 4, 90, 90, 90), sites, columns=("label",))
+    with pytest.raises(
+        StructureError, match=r"read as C ?N or C?l?Na.*add _atom_site_type_symbol"
+    ):
+        read(tmp_path, text)
+
+
+def test_a_list_of_operations_counts_more_than_the_name_of_a_group(tmp_path):
+    """Fluorite by eight of its operations; the name is one that no table has."""
+    operations = ["x,y,z", "-x,-y,-z", "x+1/2,y+1/2,z", "x+1/2,y,z+1/2", "x,y+1/2,z+1/2"]
+    operations += ["-x+1/2,-y+1/2,-z", "-x+1/2,-y,-z+1/2", "-x,-y+1/2,-z+1/2"]
+    listing = "loop_\n_symmetry_equiv_pos_as_xyz\n" + "".join(f"'{o}'\n" for o in operations)
+    sites = [("Ca1", "Ca", 0, 0, 0, 1), ("F1", "F", 0.25, 0.25, 0.25, 1)]
+    text = cif((5.46, 5.46, 5.46, 90, 90, 90), sites, group=("F made up", 225), extra=listing)
+    atoms, _ = read(tmp_path, text)
+    fluorite = bulk("CaF2", "fluorite", a=5.46, cubic=True)
+    np.testing.assert_allclose(distances(atoms), distances(fluorite), atol=1e-6)
+
+
+# What no reading can repair.
+
+
+@pytest.mark.parametrize("occupancy", [0.6, 0.97, 0.02])
+def test_a_site_that_is_not_full_is_refused_and_named(tmp_path, occupancy):
+    rest = round(1 - occupancy, 4)
+    sites = [("Cu1", "Cu", 0, 0, 0, occupancy), ("Au1", "Au", 0, 0, 0, rest)]
+    text = cif((3, 3, 3, 90, 90, 90), sites)
+    with pytest.raises(
+        StructureError,
+        match=rf"partially occupied \(occupancies: Cu1 {occupancy:g}, Au1 {rest:g}\).*ordered",
+    ):
+        read(tmp_path, text)
+
+
+def test_full_occupancies_and_unknown_ones_are_no_disorder(tmp_path):
+    sites = [("Cu1", "Cu", 0, 0, 0, "1.0000"), ("Au1", "Au", 0.5, 0.5, 0.5, "?")]
+    atoms, notes = read(tmp_path, cif((3, 3, 3, 90, 90, 90), sites))
+    assert (sorted(atoms.symbols), notes) == (["Au", "Cu"], ())
+
+
+def test_atoms_that_the_file_leaves_out_are_missed(tmp_path):
+    """Hydrogen is often not located; the formula sum has it."""
+    sites = [("Li1", "Li", 0, 0, 0, 1), ("O1", "O", 0.5, 0.5, 0.5, 1)]
+    text = cif((3, 3, 3, 90, 90, 90), sites, extra="_chemical_formula_sum 'H Li O'\n")
+    with pytest.raises(StructureError, match=r"LiO, which differs from its formula sum H1 Li1 O1"):
+        read(tmp_path, text)
+
+
+def test_deuterium_is_hydrogen(tmp_path):
+    sites = [("Li1", "Li", 0, 0, 0, 1), ("D1", "D", 0.5, 0.5, 0.5, 1)]
+    text = cif((3, 3, 3, 90, 90, 90), sites, extra="_chemical_formula_sum 'D Li'\n")
+    assert sorted(read(tmp_path, text)[0].symbols) == ["H", "Li"]
+
+
+@pytest.mark.parametrize("ending", ["cif", "xyz", "vasp"])
+@pytest.mark.parametrize("shift_A", [0.004, 0.5, 1.3])
+def test_overlapping_atoms_are_refused_in_every_format(tmp_path, ending, shift_A):
+    atoms = bulk("Cu", a=3.61, cubic=True)
+    atoms += Atoms("Cu", positions=[atoms.cell[0] - [shift_A, 0, 0]])
+    path = tmp_path / f"near.{ending}"
+    write(path, atoms)
+    with pytest.raises(StructureError, match=rf"near\.{ending}.*{shift_A:.3f} A apart"):
+        read_seed(path)
+
+
+DUMP = """\
+ITEM: TIMESTEP
+0
+ITEM: NUMBER OF ATOMS
+2
+ITEM: BOX BOUNDS pp pp pp
+0.0 3.0
+0.0 3.0
+0.0 3.0
+ITEM: ATOMS id type{column} x y z
+1 1{first} 0 0 0
+2 2{second} 1.5 1.5 1.5
+"""
+
+
+def test_atom_types_without_elements_are_refused(tmp_path):
+    path = tmp_path / "alloy.lammpstrj"
+    path.write_text(DUMP.format(column="", first="", second=""))
+    with pytest.raises(StructureError, match=r"numbers its atom types and names no elements"):
+        read_seed(path)
+    path.write_text(DUMP.format(column=" element", first=" Cu", second=" Au"))
+    atoms, _ = read_seed(path)
+    assert list(atoms.symbols) == ["Cu", "Au"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda atoms: atoms.set_pbc([True, True, False]), "periodic in three dimensions"),
+        (lambda atoms: atoms.symbols.__setitem__(0, "X"), "an atom of element X"),
+        (lambda atoms: atoms.positions.__setitem__((0, 0), np.nan), "not finite"),
+    ],
+    ids=["slab", "dummy atom", "NaN"],
+)
+def test_what_is_no_crystal_is_refused(tmp_path, change, message):
+    atoms = bulk("Cu", cubic=True)
+    change(atoms)
+    write(tmp_path / "seed.xyz", atoms)
+    with pytest.raises(StructureError, match=message):
+        read_seed(tmp_path / "seed.xyz")
+
+
+# What is kept and said.
+
+
+@pytest.mark.parametrize("name", ["seed.xyz", "seed.traj", "seed.json", "seed.cif", "seed.vasp"])
+def test_a_good_crystal_is_read_as_it_stands_in_every_format(tmp_path, name):
+    rng = np.random.default_rng(5)
+    atoms = bulk("GaAs", "zincblende", a=5.65, cubic=True)
+    atoms.rattle(0.05, rng=rng)
+    write(tmp_path / name, atoms)
+    read_back, notes = read_seed(tmp_path / name)
+    assert sorted(read_back.symbols) == sorted(atoms.symbols)
+    np.testing.assert_allclose(distances(read_back), distances(atoms), atol=1e-3)
+    assert notes == ()
+
+
+def test_moments_come_with_the_seed_and_charges_are_named(tmp_path):
+    atoms = bulk("Fe", cubic=True)
+    atoms.set_initial_magnetic_moments([2.2, -2.2])
+    atoms.set_initial_charges([1.0, -1.0])
+    write(tmp_path / "afm.xyz", atoms)
+    read_back, notes = read_seed(tmp_path / "afm.xyz")
+    np.testing.assert_array_equal(read_back.get_initial_magnetic_moments(), [2.2, -2.2])
+    line = Seed("afm", read_back, notes).describe()
+    assert "magnetic moments -2.2 to +2.2 mu_B, together +0" in line
+    assert line.endswith("; charges of the file are not used")
+
+
+def test_which_of_several_structures_is_taken_is_said(tmp_path):
+    cells = [bulk("Cu", a=3.5 + 0.05 * index) for index in range(4)]
+    write(tmp_path / "path.xyz", cells)
+    for index in (0, 2, -1):
+        atoms, notes = read_seed(tmp_path / "path.xyz", index)
+        assert content_hash(atoms) == content_hash(cells[index])
+        assert notes == (f"structure {index} of the 4 in path.xyz, see seeds: index",)
+    with pytest.raises(StructureError, match=r"got index 4, but .* holds 4 structures"):
+        read_seed(tmp_path / "path.xyz", 4)
+
+
+def test_the_line_of_a_seed_grows_with_the_cell_only_where_it_should():
+    """Volume per atom, distance and space group are those of the crystal, not of the cell."""
+    lines = [
+        describe_crystal(bulk("NaCl", "rocksalt", a=5.64, cubic=cubic).repeat(repeat))
+        for cubic in (False, True)
+        for repeat in (1, 2)
+    ]
+    for one, other in pairwise(lines):
+        assert one.split(", ")[1:] == other.split(", ")[1:]
+    assert lines[1] == ("Cl8Na8, Fm-3m (225), 22.43 A^3/atom, shortest distance 2.82 A (Na-Cl)")
