@@ -48,6 +48,18 @@ ConfigPath = Annotated[
     Path, typer.Argument(metavar="CONFIG", help="Configuration, as written by 'entrove init'.")
 ]
 FolderPath = Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder of a campaign.")]
+EnergyKey = Annotated[
+    str | None, typer.Option("--energy-key", help="Key of the energy in IN, such as REF_energy.")
+]
+ForcesKey = Annotated[
+    str | None, typer.Option("--forces-key", help="Column of the forces, such as REF_forces.")
+]
+StressKey = Annotated[
+    str | None, typer.Option("--stress-key", help="Key of the stress, such as REF_stress.")
+]
+VirialKey = Annotated[
+    str | None, typer.Option("--virial-key", help="Key of the virial in eV, such as REF_virials.")
+]
 
 
 def _print_version(wanted: bool) -> bool:
@@ -170,6 +182,35 @@ def import_command(
     from entrove.cli.import_labels import import_files
 
     import_files(config, files, folder, same_level=same_level, console=_console())
+
+
+@app.command("convert")
+def convert_command(
+    source: Annotated[
+        Path, typer.Argument(metavar="IN", help="Labelled structures: a file or a folder.")
+    ],
+    target: Annotated[
+        Path, typer.Argument(metavar="OUT", help="File to write; for DeePMD a new folder.")
+    ],
+    format_name: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            help="extxyz, mace, gap, nep, ase-db, deepmd-npy or deepmd-raw; by default extxyz "
+            "for .xyz, ase-db for .db, deepmd-npy for a folder.",
+        ),
+    ] = None,
+    energy_key: EnergyKey = None,
+    forces_key: ForcesKey = None,
+    stress_key: StressKey = None,
+    virial_key: VirialKey = None,
+) -> None:
+    """Convert labelled structures to another format; unconverged frames are left out and named."""
+    from entrove.cli.curation import convert_file
+    from entrove.formats import LabelKeys
+
+    keys = LabelKeys(energy_key, forces_key, stress_key, virial_key)
+    convert_file(source, target, keys, format_name, _console())
 
 
 @app.command("plan")

@@ -1,0 +1,2 @@
+from .convert import Conversion as Conversion
+from .convert import convert as convert

@@ -1,0 +1,66 @@
+"""Convert labelled structures from any format to any other, without loss."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ase import Atoms
+
+from entrove.curation.sources import Paths, RefusedFrame, UsableFrames, several
+from entrove.errors import StructureError
+from entrove.formats import LabelKeys, write_frames
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What a conversion did.
+
+    `written` counts structures, `refused` are the frames that were left out with the reason,
+    `notes` what was done with conventions and in how many frames, and `lost` what the format has
+    no place for.
+    """
+
+    target: str
+    written: int
+    refused: tuple[RefusedFrame, ...] = ()
+    notes: tuple[tuple[str, int], ...] = ()
+    lost: tuple[str, ...] = ()
+
+
+def convert(
+    sources: Paths,
+    target: str | Path,
+    *,
+    keys: LabelKeys | None = None,
+    format_name: str | None = None,
+) -> Conversion:
+    """Write the structures of some files, with their labels, to another format.
+
+    Args:
+        sources: Files or folders that `entrove.formats.read_frames` reads.
+        target: The file, or for DeePMD the new folder, to write.
+        keys: Names of labels in the sources to take instead of the usual ones.
+        format_name: One of `entrove.formats.FORMATS`; by the name of the target by default.
+
+    Returns what was done. Broken and unconverged frames are left out and named.
+    Raises `StructureError` when no frame is left, and when a structure does not fit the format;
+    the target then stays as it was.
+    """
+    frames = UsableFrames(several(sources), keys or LabelKeys())
+    written = write_frames(target, _or_none(frames), format_name)
+    return Conversion(
+        target=str(target),
+        written=written.count,
+        refused=tuple(frames.refused),
+        notes=tuple(frames.notes.most_common()),
+        lost=written.lost,
+    )
+
+
+def _or_none(frames: UsableFrames) -> Iterator[Atoms]:
+    for frame in frames:
+        if frame.atoms is None:  # a frame with atoms is what `UsableFrames` promises
+            raise StructureError(str(frame))
+        yield frame.atoms
+    if not frames.used:
+        raise frames.nothing_left()

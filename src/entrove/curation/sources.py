@@ -1,0 +1,83 @@
+"""Frames of one or several files that can be used, and those that cannot, with the reason."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from entrove.errors import StructureError
+from entrove.formats import Frame, LabelKeys, read_frames
+
+Paths = str | Path | Sequence[str | Path]
+"""One file or folder, or several."""
+
+NOT_CONVERGED = "the electronic steps did not converge"
+SHOWN_REASONS = 10
+
+
+@dataclass(frozen=True)
+class RefusedFrame:
+    """A frame that was left out: the file, its position in it, and why."""
+
+    source: str
+    index: int
+    reason: str
+
+    def __str__(self) -> str:
+        """The frame and the reason, as messages show them."""
+        return f"{self.source}: frame {self.index}: {self.reason}"
+
+
+@dataclass
+class UsableFrames:
+    """Streams the frames that can be used, and keeps what was said about all of them.
+
+    A frame is refused when it cannot be read, when its electronic steps did not converge, or when
+    it is periodic without a volume. `notes` counts what was done with conventions, by text.
+    """
+
+    paths: tuple[str | Path, ...]
+    keys: LabelKeys = field(default_factory=LabelKeys)
+    refused: list[RefusedFrame] = field(default_factory=list)
+    notes: Counter[str] = field(default_factory=Counter)
+    used: int = 0
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Read all files from the start."""
+        self.refused.clear()
+        self.notes.clear()
+        self.used = 0
+        for path in self.paths:
+            for frame in read_frames(path, self.keys):
+                reason = reason_against(frame)
+                if reason:
+                    self.refused.append(RefusedFrame(frame.source, frame.index, reason))
+                    continue
+                self.notes.update(frame.notes)
+                self.used += 1
+                yield frame
+
+    def nothing_left(self) -> StructureError:
+        """The error for files without a single usable frame."""
+        files = ", ".join(str(path) for path in self.paths)
+        if not self.refused:
+            return StructureError(f"{files}: no frames; give a file with at least one structure")
+        first = "\n".join(str(frame) for frame in self.refused[:SHOWN_REASONS])
+        return StructureError(f"{files}: none of {len(self.refused)} frames can be used:\n{first}")
+
+
+def several(paths: Paths) -> tuple[str | Path, ...]:
+    """Return the paths as a tuple, also where one is given."""
+    return (paths,) if isinstance(paths, str | Path) else tuple(paths)
+
+
+def reason_against(frame: Frame) -> str:
+    """Return why a frame cannot be used, or ""."""
+    if frame.problem or frame.atoms is None:
+        return frame.problem
+    if frame.converged is False:
+        told = next((note for note in frame.notes if note.startswith("not converged")), "")
+        return told or f"{NOT_CONVERGED}, says the frame"
+    if frame.atoms.pbc.any() and not frame.atoms.cell.complete().volume > 0:
+        return "periodic, but the cell has no volume"
+    return ""
