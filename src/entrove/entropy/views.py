@@ -17,7 +17,8 @@ View = tuple[str, str]
 class DatasetViews:
     """The structures of a dataset, seen by every entropy that walkers or the selection use.
 
-    All views have the same members at all times; each keeps statistics of its own.
+    All views have the same members, but for the structures that the paper's entropy starts from;
+    each keeps statistics of its own.
 
     Args:
         features: Turns atoms into features, the same for all views.
@@ -56,6 +57,16 @@ class DatasetViews:
         """Whiten every view on structures of an unbiased run."""
         for view in self._views.values():
             view.calibrate(structures)
+
+    def start_from(self, structures: Sequence[Atoms]) -> None:
+        """Add structures to the views of the paper's entropy only.
+
+        Its covariance is a mean: without anything near the crystals, the first distorted cells set
+        a bar that no thermal or ordered cell passes. Information needs no start: nothing lowers it.
+        """
+        for (kind, _), view in self._views.items():
+            if kind == "paper" and structures:
+                view.add(structures)
 
     def add(self, structures: Sequence[Atoms]) -> None:
         """Add structures to every view."""

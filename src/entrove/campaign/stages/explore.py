@@ -30,7 +30,7 @@ from entrove.sampling.walkers.restarts import summarise_restarts
 from entrove.sampling.walkers.trajectories import TrajectoryRecorder
 from entrove.selection.config import SelectionConfig
 from entrove.selection.from_structures import select as pick
-from entrove.structures import read_structures, write_structures
+from entrove.structures import content_hash, read_structures, write_structures
 
 
 def explore(run: CampaignRun, round_index: int) -> Explored:
@@ -74,7 +74,10 @@ def explore(run: CampaignRun, round_index: int) -> Explored:
 
 
 def shared_dataset(campaign: CheckedCampaign, device: str = "cpu") -> DatasetViews:
-    """Return the dataset of all training labels so far, whitened on the unbiased reference run."""
+    """Return the dataset of all training labels so far, whitened on the unbiased reference run.
+
+    The paper's entropy starts from the relaxed cells and that run, labelled or not.
+    """
     config = campaign.config
     anchors = read_candidates(campaign.workspace.round(0).anchors)
     # The anchors include the densest cells. Resolved from them, the length is the same in every
@@ -83,7 +86,11 @@ def shared_dataset(campaign: CheckedCampaign, device: str = "cpu") -> DatasetVie
     biases = ((bias.entropy, bias.mode) for bias in config.sampling.biases)
     dataset = DatasetViews(GaussianOverlap(length, device), config.entropy, biases)
     dataset.calibrate(reference_run(anchors))
-    dataset.add(campaign.workspace.training_labels())
+    labelled = campaign.workspace.training_labels()
+    known = {content_hash(atoms) for atoms in labelled}
+    near_crystals = [anchor.atoms for anchor in anchors if anchor.kind in ("relaxed", "md")]
+    dataset.start_from([atoms for atoms in near_crystals if content_hash(atoms) not in known])
+    dataset.add(labelled)
     return dataset
 
 
