@@ -1,8 +1,8 @@
 """A campaign with the paper's entropy starts from crystals, not from an empty dataset."""
 
 import pytest
-from cheap_campaign import make_bench
 
+from cheap_campaign import make_bench
 from entrove.campaign.journal.ledger import Ledger
 from entrove.campaign.journal.outcomes import Selected
 from entrove.sampling.candidates import read_candidates

@@ -61,8 +61,8 @@ class DatasetViews:
     def start_from(self, structures: Sequence[Atoms]) -> None:
         """Add structures to the views of the paper's entropy only.
 
-        Its covariance is a mean: without anything near the crystals, the first distorted cells set
-        a bar that no thermal or ordered cell passes. Information needs no start: nothing lowers it.
+        Its covariance is a mean: without anything near the crystals, the first distorted cells
+        set a bar that no thermal or ordered cell passes. Information needs no start.
         """
         for (kind, _), view in self._views.items():
             if kind == "paper" and structures:
