@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 from rich.console import Console
 
+from entrove.curation.methods import FEATURES, METHODS, Method
 from entrove.curation.sources import SHOWN_REASONS, RefusedFrame
+from entrove.errors import ConfigError
 from entrove.formats import LabelKeys
 
 
@@ -21,6 +24,52 @@ def convert_file(
     if done.lost:
         _say(console, f"the format has no place for: {', '.join(done.lost)}")
     show_refused(console, done.refused)
+
+
+def curate_pool(
+    pool: Sequence[Path],
+    given: Sequence[Path],
+    out: Path,
+    count: int,
+    *,
+    features: str,
+    model: str,
+    method: str,
+    budget_s: float | None,
+    label_seconds: float | None,
+    seed: int,
+    keys: LabelKeys,
+    console: Console,
+) -> None:
+    """Pick frames, write them, and say what was left behind.
+
+    Raises `ConfigError` for options that are unknown or belong together.
+    """
+    if method not in METHODS:
+        raise ConfigError(f"--method {method}: choose from {', '.join(METHODS)}")
+    if features not in FEATURES:
+        raise ConfigError(f"--features {features}: choose from {', '.join(FEATURES)}")
+    if (budget_s is None) != (label_seconds is None):
+        raise ConfigError("--budget and --label-seconds belong together; give both, or none")
+    from entrove.curation.curate import curate, seconds_per_label
+
+    picked = curate(
+        pool,
+        count,
+        given=given or None,
+        features=features,
+        model=model,
+        method=cast("Method", method),
+        cost_s=None if label_seconds is None else seconds_per_label(label_seconds),
+        budget_s=budget_s,
+        seed=seed,
+        keys=keys,
+    )
+    for line in picked.summary():
+        _say(console, line)
+    show_notes(console, picked.notes, len(picked.picks) + len(picked.left_out))
+    show_refused(console, picked.refused)
+    _say(console, f"wrote {', '.join(str(file) for file in picked.write(out))}")
 
 
 def show_notes(console: Console, notes: Sequence[tuple[str, int]], frames: int) -> None:

@@ -213,6 +213,77 @@ def convert_command(
     convert_file(source, target, keys, format_name, _console())
 
 
+@app.command("curate")
+def curate_command(
+    pool: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="POOL...", help="Files or folders with structures, labelled or not."
+        ),
+    ],
+    count: Annotated[int, typer.Option("--count", help="Frames to pick.", min=1)],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            help="Picked frames, extended XYZ; beside it .rest.xyz, .csv (a line for each frame) "
+            "and .json (gains).",
+        ),
+    ],
+    given: Annotated[
+        list[Path] | None,
+        typer.Option("--given", help="Structures that are there already; may be repeated."),
+    ] = None,
+    features: Annotated[
+        str, typer.Option("--features", help="fingerprint, or model for its last layer.")
+    ] = "fingerprint",
+    model: Annotated[
+        str, typer.Option("--model", help="The model of --features model.")
+    ] = "7net-0",
+    method: Annotated[
+        str,
+        typer.Option(
+            "--method", help="information, target, lcmd, farthest_point or random; see docs."
+        ),
+    ] = "information",
+    budget: Annotated[
+        float | None,
+        typer.Option("--budget", help="Most seconds that the labels of the picks may take."),
+    ] = None,
+    label_seconds: Annotated[
+        float | None,
+        typer.Option(
+            "--label-seconds",
+            help="With --budget: seconds of a label of ten atoms; others take as many times "
+            "(atoms / 10)^1.5.",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Of the method random.")] = 0,
+    energy_key: EnergyKey = None,
+    forces_key: ForcesKey = None,
+    stress_key: StressKey = None,
+    virial_key: VirialKey = None,
+) -> None:
+    """Pick the frames of a pool that carry the information, and keep them byte for byte."""
+    from entrove.cli.curation import curate_pool
+    from entrove.formats import LabelKeys
+
+    curate_pool(
+        pool,
+        given or [],
+        out,
+        count,
+        features=features,
+        model=model,
+        method=method,
+        budget_s=budget,
+        label_seconds=label_seconds,
+        seed=seed,
+        keys=LabelKeys(energy_key, forces_key, stress_key, virial_key),
+        console=_console(),
+    )
+
+
 @app.command("plan")
 def plan_command(config: ConfigPath) -> None:
     """Estimate the cost of a campaign: labels, core hours, wall time, disk."""

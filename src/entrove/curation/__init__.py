@@ -4,6 +4,11 @@ None of it needs a configuration or a campaign. Read in this order::
 
     sources.py      frames of one or several files that can be used, and those that cannot
     convert.py      convert(): any format to any format, unconverged frames refused
+    methods.py      the names of the ways to pick
+    picking.py      the selections of `entrove.selection`, and what the next picks would add
+    copying.py      frames as they are in their files, byte for byte
+    drawing.py      small pictures
+    curate.py       curate(): the frames of a pool that carry the information
 """
 
 import lazy_loader

@@ -13,7 +13,7 @@ from entrove.files import replacing
 from entrove.formats.ase_files import DATABASE_ARRAYS
 from entrove.formats.deepmd_writer import DeepmdWriter
 from entrove.formats.frame import Frame, LabelKeys
-from entrove.formats.xyz_writer import STANDARD_NAMES, write_xyz_frame
+from entrove.formats.xyz_writer import STANDARD_NAMES, xyz_text
 
 XYZ_NAMES = {
     "extxyz": STANDARD_NAMES,
@@ -97,7 +97,7 @@ def _write_xyz(path: Path, structures: Iterable[Atoms], names: LabelKeys) -> Wri
     lost: set[str] = set()
     with replacing(path) as unfinished, unfinished.open("w", encoding="utf-8") as handle:
         for count, atoms in enumerate(structures, start=1):  # noqa: B007
-            write_xyz_frame(handle, atoms, names)
+            handle.write(xyz_text(atoms, names))
             if names.virial and not names.stress and _stress_without_volume(atoms):
                 lost.add("stress of what has no cell")
     return Written(count, tuple(sorted(lost)))

@@ -5,7 +5,7 @@ ASE's writer rounds positions and forces to eight decimals.
 
 import json
 from collections.abc import Mapping
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -21,11 +21,10 @@ _COLUMN_NAMES = {"positions": "pos", "numbers": "Z", "charges": "charge"}
 _KINDS = {"f": "R", "i": "I", "u": "I", "b": "L", "U": "S", "O": "S"}
 
 
-def write_xyz_frame(handle: TextIO, atoms: Atoms, names: LabelKeys = STANDARD_NAMES) -> None:
-    """Write one structure.
+def xyz_text(atoms: Atoms, names: LabelKeys = STANDARD_NAMES) -> str:
+    """Return one structure as a frame of extended XYZ.
 
     Args:
-        handle: An open text file.
         atoms: The structure, with labels in its calculator.
         names: Under which names the labels are written; with a name for `virial` and none for
             `stress`, the stress is written as a virial in eV.
@@ -51,7 +50,7 @@ def write_xyz_frame(handle: TextIO, atoms: Atoms, names: LabelKeys = STANDARD_NA
     parts.append('pbc="{}"'.format(" ".join("T" if axis else "F" for axis in atoms.pbc)))
     rows = zip(*(_column(name, values) for name, values in table.items()), strict=True)
     lines = [str(len(atoms)), " ".join(parts), *(" ".join(row) for row in rows)]
-    handle.write("\n".join(lines) + "\n")
+    return "\n".join(lines) + "\n"
 
 
 def _labels(

@@ -1,0 +1,302 @@
+"""Pick the frames of a pool that carry the information, and say what was left behind."""
+
+import csv
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from jaxtyping import Float
+
+from entrove.curation.copying import Place, copy_frames
+from entrove.curation.drawing import line_chart, table
+from entrove.curation.methods import UNITS, Method
+from entrove.curation.picking import feature_map, pick
+from entrove.curation.sources import Paths, RefusedFrame, UsableFrames, several
+from entrove.errors import SelectionError
+from entrove.files import replace_text, replacing
+from entrove.formats import Frame, LabelKeys
+from entrove.selection.result import Filter, Selection
+
+
+@dataclass(frozen=True)
+class Pick:
+    """A picked frame: its file and index, what it added, in the unit of the method, and why."""
+
+    source: str
+    index: int
+    gain: float
+    reason: str
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A frame that was not picked: its file and index, which filter kept it out, and why."""
+
+    source: str
+    index: int
+    filter: str
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class Curation:
+    """What was picked from a pool, best first, and what was not.
+
+    `next_gains` are those of the picks that would follow, at most 100; `unit` is that of all
+    gains. `refused` are frames that cannot be used; they are neither picked nor left out.
+    `notes` counts what was done with the conventions of labels, by text.
+    """
+
+    paths: tuple[str | Path, ...]
+    keys: LabelKeys
+    method: Method
+    features: str
+    picks: tuple[Pick, ...]
+    left_out: tuple[LeftOut, ...] = field(repr=False)
+    refused: tuple[RefusedFrame, ...] = field(repr=False)
+    notes: tuple[tuple[str, int], ...]
+    next_gains: Float[np.ndarray, " beyond"] = field(repr=False)
+    given: int = 0
+
+    @property
+    def unit(self) -> str:
+        """Unit of the gains."""
+        return UNITS[self.method]
+
+    @cached_property
+    def gain_curve(self) -> Float[np.ndarray, " picks"]:
+        """What the picks add together, after each of them."""
+        return np.cumsum([pick.gain for pick in self.picks])
+
+    def __len__(self) -> int:
+        return len(self.picks)
+
+    def summary(self) -> list[str]:
+        """Say in a few lines what was picked, and what more of it would bring."""
+        pool = len(self.picks) + len(self.left_out)
+        beside = f" beside {self.given} given ones" if self.given else ""
+        lines = [
+            f"picked {len(self.picks)} of {pool} frames{beside}, method {self.method}, features "
+            f"{self.features}"
+        ]
+        if self.method in ("information", "target"):
+            lines.append(
+                f"together they add {self.gain_curve[-1]:.4g} {self.unit}, the first "
+                f"{self.picks[0].gain:.3g}, the last {self.picks[-1].gain:.3g}"
+            )
+        if len(self.next_gains):
+            lines += self._beyond()
+        counts = Counter(frame.filter for frame in self.left_out)
+        told = [f"{counts[reason]} {reason.replace('_', '-')}" for reason in counts]
+        lines += [f"left out: {', '.join(told)}"] if told else []
+        lines += [f"could not be used: {len(self.refused)}"] if self.refused else []
+        return lines
+
+    def _beyond(self) -> list[str]:
+        following, total = len(self.next_gains), float(self.next_gains.sum())
+        if self.method == "random":
+            return []
+        if self.method in ("lcmd", "farthest_point"):
+            # Only farthest points are chosen by their distance alone.
+            farthest = self.method == "farthest_point"
+            text = "no frame left out is further than" if farthest else "the next frame is"
+            return [f"{text} {self.next_gains[0]:.3g} {self.unit} from the picks"]
+        return [
+            f"the next {following} would add {total:.4g} {self.unit}; no frame left out adds more "
+            f"than {self.next_gains[0]:.3g}"
+        ]
+
+    def _repr_html_(self) -> str:
+        rows = [("", line) for line in self.summary()]
+        if self.method == "random":
+            return table(rows)
+        title = "what the picks add together" if self.method != "lcmd" else "sum of distances"
+        return table(rows) + line_chart(self.gain_curve, title, "picks", self.unit)
+
+    def write(self, out: str | Path, *, rest: bool = True) -> list[Path]:
+        """Write the picks, and beside them what else is known.
+
+        Args:
+            out: The picks in extended XYZ, best first. Frames from XYZ files keep their text byte
+                for byte. `out` with .rest.xyz, .csv and .json for its suffix are written, too:
+                the frames left out, a line for each frame, and the gains.
+            rest: Whether the file of the frames left out is wanted.
+
+        Returns the files.
+        """
+        out = Path(out)
+        files = {suffix: out.with_suffix(suffix) for suffix in (".csv", ".json")}
+        rest_file = out.with_suffix(".rest.xyz") if rest and self.left_out else None
+        kept = {(frame.source, frame.index) for frame in self.left_out}
+        places = [(pick.source, pick.index) for pick in self.picks]
+        copy_frames(self.paths, self.keys, places, out, kept.__contains__, rest_file)
+        with replacing(files[".csv"]) as unfinished, unfinished.open("w", newline="") as handle:
+            writer = csv.writer(handle)
+            writer.writerow(["file", "frame", "picked", "gain", "filter", "reason"])
+            writer.writerows(self._rows())
+        replace_text(files[".json"], json.dumps(self._as_json(), indent=1) + "\n")
+        return [out, *([rest_file] if rest_file else []), *files.values()]
+
+    def _rows(self) -> Iterator[list[object]]:
+        for rank, pick_ in enumerate(self.picks, start=1):
+            yield [pick_.source, pick_.index, rank, repr(pick_.gain), "", pick_.reason]
+        for frame in self.left_out:
+            yield [frame.source, frame.index, "", "", frame.filter, frame.reason]
+        for frame in self.refused:
+            yield [frame.source, frame.index, "", "", "refused", frame.reason]
+
+    def _as_json(self) -> dict[str, object]:
+        return {
+            "method": self.method,
+            "features": self.features,
+            "unit": self.unit,
+            "pool": [str(path) for path in self.paths],
+            "given": self.given,
+            "picked": [[pick.source, pick.index] for pick in self.picks],
+            "gains": [pick.gain for pick in self.picks],
+            "next_gains": self.next_gains.tolist(),
+            "left_out": len(self.left_out),
+            "refused": [str(frame) for frame in self.refused],
+            "notes": dict(self.notes),
+            "summary": self.summary(),
+        }
+
+
+def curate(
+    pool: Paths,
+    count: int,
+    *,
+    given: Paths | None = None,
+    features: str = "fingerprint",
+    model: str = "7net-0",
+    method: Method = "information",
+    cost_s: Callable[[Atoms], float] | None = None,
+    budget_s: float | None = None,
+    seed: int = 0,
+    keys: LabelKeys | None = None,
+) -> Curation:
+    """Pick the `count` frames of a pool that add most to each other and to what is given.
+
+    Args:
+        pool: Files or folders with structures, labelled or not.
+        count: Frames to pick.
+        given: Files with structures that are there already: what they hold is not picked again.
+        features: "fingerprint", or "model" for the last layer of `model`.
+        model: A name or file that `entrove.models.load` knows.
+        method: "information" (the default: never worse than 1 - 1/e of the best set, needs no
+            model and no energies, and streams the pool), "target" (what labels teach a model
+            that is linear in the features; slow), "lcmd", "farthest_point" or "random".
+        cost_s: Predicted seconds of a label, for the budget.
+        budget_s: Most seconds that the labels of the picks may take together.
+        seed: Of the method "random".
+        keys: Names of labels in the files instead of the usual ones.
+
+    Returns a `Curation`. Frames that cannot be used are left out and named.
+    Raises `SelectionError` when fewer than `count` frames can be used, and `StructureError` for
+    files without any.
+    """
+    if (budget_s is None) != (cost_s is None):
+        raise SelectionError(
+            "a budget in seconds needs the seconds of a label, and the other way round; give "
+            "both budget_s and cost_s"
+        )
+    paths = _distinct(several(pool))
+    frames = UsableFrames(paths, keys or LabelKeys())
+    known = [] if given is None else _structures(UsableFrames(several(given), keys or LabelKeys()))
+    places: list[Place] = []
+    chosen = pick(
+        _streamed(frames, places),
+        count,
+        known,
+        method,
+        feature_map(features, model),
+        cost_s=cost_s,
+        budget_s=budget_s,
+        seed=seed,
+    )
+    return Curation(
+        paths=paths,
+        keys=frames.keys,
+        method=method,
+        features=features if features == "fingerprint" else f"{features} {model}",
+        picks=_picks(chosen, count, places, UNITS[method]),
+        left_out=_left_out(chosen, count, places),
+        refused=tuple(frames.refused),
+        notes=tuple(frames.notes.most_common()),
+        next_gains=np.asarray(chosen.gains[count:], dtype=float),
+        given=len(known),
+    )
+
+
+def seconds_per_label(of_ten_atoms_s: float) -> Callable[[Atoms], float]:
+    """Return the predicted seconds of labels, from those of a structure of ten atoms.
+
+    They grow with the number of atoms to the power of 1.5, as plane-wave DFT of small cells does.
+    """
+    return lambda atoms: of_ten_atoms_s * (len(atoms) / 10) ** 1.5
+
+
+def _distinct(paths: tuple[str | Path, ...]) -> tuple[str | Path, ...]:
+    resolved = [Path(path).resolve() for path in paths]
+    if len(set(resolved)) < len(resolved):
+        raise SelectionError("a file of the pool is given twice; give each once")
+    return paths
+
+
+def _streamed(frames: UsableFrames, places: list[Place]) -> Iterator[Atoms]:
+    """The structures of usable frames; where they came from is appended to `places`."""
+    for frame in frames:
+        places.append((frame.source, frame.index))
+        yield _atoms(frame)
+    if not places:
+        raise frames.nothing_left()
+
+
+def _structures(frames: UsableFrames) -> list[Atoms]:
+    structures = [_atoms(frame) for frame in frames]
+    if not structures:
+        raise frames.nothing_left()
+    return structures
+
+
+def _atoms(frame: Frame) -> Atoms:
+    if frame.atoms is None:
+        raise SelectionError(f"{frame.where}: {frame.problem}")
+    return frame.atoms
+
+
+def _picks(chosen: Selection, count: int, places: list[Place], unit: str) -> tuple[Pick, ...]:
+    picks: list[Pick] = []
+    for rank, (position, gain) in enumerate(
+        zip(chosen.indices[:count].tolist(), chosen.gains[:count].tolist(), strict=True)
+    ):
+        reason = f"adds {gain:.4g} {unit} to the {rank} picks before it" if unit else "drawn"
+        source, index = places[position]
+        picks.append(Pick(source, index, gain, reason))
+    return tuple(picks)
+
+
+def _left_out(chosen: Selection, count: int, places: list[Place]) -> tuple[LeftOut, ...]:
+    """Rejected candidates and picks beyond `count`, in the order of the files."""
+    reasons = {
+        rejection.index: (rejection.filter.value, _named(rejection.detail, places))
+        for rejection in chosen.rejected
+    }
+    for place, position in enumerate(chosen.indices[count:].tolist(), start=count + 1):
+        reasons[position] = (Filter.COUNT.value, f"pick {place}, but {count} were asked for")
+    return tuple(LeftOut(*places[position], *reasons[position]) for position in sorted(reasons))
+
+
+def _named(detail: str, places: list[Place]) -> str:
+    """Replace the position of a candidate in the pool by its file and frame."""
+    before, word, after = detail.partition("candidate ")
+    number = after.split(",")[0].split(" ")[0]
+    if not word or not number.isdigit():
+        return detail
+    source, index = places[int(number)]
+    return f"{before}{source}: frame {index}{after[len(number) :]}"

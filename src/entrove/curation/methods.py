@@ -1,0 +1,19 @@
+"""Ways to pick frames, by name; this file imports nothing slow."""
+
+from typing import Literal
+
+Method = Literal["information", "target", "lcmd", "farthest_point", "random"]
+METHODS: tuple[Method, ...] = ("information", "target", "lcmd", "farthest_point", "random")
+FEATURES = ("fingerprint", "model")
+
+UNITS: dict[Method, str] = {
+    "information": "nats",
+    "target": "of predicted variance",
+    "lcmd": "whitened feature units",
+    "farthest_point": "whitened feature units",
+    "random": "",
+}
+"""What the gains of a method are in."""
+
+LOOKAHEAD = 100
+"""Picks that are made beyond those asked for, to say what the next would add."""

@@ -1,0 +1,125 @@
+"""Pick frames by the selections of `entrove.selection`, and look a little beyond the last pick."""
+
+from collections.abc import Callable, Iterable, Sequence
+
+from ase import Atoms
+
+from entrove.curation.methods import LOOKAHEAD, METHODS, Method
+from entrove.entropy.dataset import EntropyDataset
+from entrove.errors import SelectionError
+from entrove.features import FeatureMap
+from entrove.fingerprints.gom import GaussianOverlap
+from entrove.selection.config import SelectionConfig
+from entrove.selection.from_structures import select
+from entrove.selection.gains import growing_dataset
+from entrove.selection.greedy import select_greedily
+from entrove.selection.pool import collect_pool
+from entrove.selection.result import Selection
+from entrove.structures import energy_of
+
+
+def feature_map(features: str, model: str) -> FeatureMap:
+    """Return the features "fingerprint", or the last layer of a model for "model".
+
+    Raises `SelectionError` for another name.
+    """
+    if features == "fingerprint":
+        return GaussianOverlap()
+    if features == "model":
+        from entrove.models import load
+
+        return load(model).features()
+    raise SelectionError(f"features '{features}' are unknown; choose 'fingerprint' or 'model'")
+
+
+def pick(
+    pool: Iterable[Atoms],
+    count: int,
+    given: Sequence[Atoms],
+    method: Method,
+    features: FeatureMap,
+    *,
+    cost_s: Callable[[Atoms], float] | None = None,
+    budget_s: float | None = None,
+    seed: int = 0,
+) -> Selection:
+    """Pick `count` structures and up to `LOOKAHEAD` more, best first.
+
+    Args:
+        pool: Candidates; "information" streams them, the other methods keep them in memory.
+        count: Structures to pick. With a budget, none is picked beyond them.
+        given: Structures that are there already.
+        method: One of `METHODS`.
+        features: Features of atoms.
+        cost_s: Predicted seconds of a label.
+        budget_s: Most seconds that all labels may take.
+        seed: Of the method "random".
+
+    Raises `SelectionError` when `count` is above the number of candidates.
+    """
+    if method not in METHODS:
+        raise SelectionError(f"method '{method}' is unknown; choose from {', '.join(METHODS)}")
+    beyond = 0 if budget_s is not None else LOOKAHEAD
+    # Rows of 100,000 structures take half a gigabyte in single precision.
+    settings = SelectionConfig(budget_s=budget_s, storage="float32")
+    if method == "information":
+        return _by_information(pool, count, given, features, settings, cost_s, beyond)
+    candidates = list(pool)
+    _check_count(count, len(candidates))
+    settings = settings.model_copy(update={"method": "gain" if method == "target" else method})
+    by_labels = method == "target"
+    return select(
+        candidates,
+        min(count + beyond, len(candidates)),
+        given,
+        entropy="labels" if by_labels else None,
+        features=features,
+        config=settings,
+        cost_s=cost_s,
+        energies_eV=_energies if by_labels and _all_have_energy([*candidates, *given]) else None,
+        seed=seed,
+    )
+
+
+def _by_information(
+    pool: Iterable[Atoms],
+    count: int,
+    given: Sequence[Atoms],
+    features: FeatureMap,
+    settings: SelectionConfig,
+    cost_s: Callable[[Atoms], float] | None,
+    beyond: int,
+) -> Selection:
+    """As `entrove.select`, which needs to know the number of candidates before it streams them."""
+    dataset = EntropyDataset("information", "per_atom", features=features)
+    candidates = collect_pool(iter(pool), dataset, settings, cost_s=cost_s)
+    _check_count(count, candidates.size)
+    labelled = None
+    if given:
+        dataset.add(list(given))
+        labelled = collect_pool(list(given), dataset, settings)
+    growing = growing_dataset(dataset.config, dataset.moments, candidates)
+    return select_greedily(
+        candidates,
+        growing,
+        min(count + beyond, candidates.size),
+        settings,
+        known=dataset.hashes,
+        labelled=labelled,
+    )
+
+
+def _check_count(count: int, candidates: int) -> None:
+    if not 0 < count <= candidates:
+        raise SelectionError(
+            f"count={count}, but between 1 and {candidates} can be picked, the number of frames "
+            "that can be used"
+        )
+
+
+def _all_have_energy(structures: Sequence[Atoms]) -> bool:
+    return all("energy" in getattr(atoms.calc, "results", {}) for atoms in structures)
+
+
+def _energies(structures: Sequence[Atoms]) -> list[float]:
+    return [energy_of(atoms) for atoms in structures]
