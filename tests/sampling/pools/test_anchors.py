@@ -239,3 +239,18 @@ def test_a_phase_that_relaxed_into_overlapping_atoms_is_refused(model):
     ):
         with pytest.raises(StructureError, match=r"twins at 2 GPa has atoms .* 0\.300 A apart"):
             generate()
+
+
+def test_biases_and_replicas_of_walkers_change_neither_anchors_nor_hold_out(model):
+    """Campaigns that differ in them, as control arms do, are judged on one validation set."""
+    arm = CONFIG.model_copy(
+        update={"replicas": 3, "biases": (BiasSettings(entropy="none"),), "ensemble": "npt"}
+    )
+
+    def made(config):
+        anchors = generate_anchors(STARTS, [20.0], model, config, 1)
+        relaxed = [anchor.atoms for anchor in anchors]
+        held_out = generate_hold_out(STARTS, [20.0], relaxed, model, config, 2)
+        return [content_hash(candidate.atoms) for candidate in [*anchors, *held_out]]
+
+    assert made(arm) == made(CONFIG)

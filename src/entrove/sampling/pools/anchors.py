@@ -32,7 +32,8 @@ def generate_anchors(
         starts: The relaxed phases, each at its pressure.
         temperatures_K: Temperatures of the unbiased MD, in K.
         model: Computes energy and forces.
-        config: `config.anchors` has strains, shears and MD steps.
+        config: `config.anchors` has strains, shears and MD steps. Biases and replicas of the
+            walkers do not matter.
         rng: Generator or seed of the velocities.
         on_step: Called with MD steps done and steps in all.
 
@@ -53,7 +54,7 @@ def generate_anchors(
         starts,
         temperatures_K,
         model,
-        config,
+        config.model_copy(update={"replicas": 1}),
         rng,
         steps=settings.md_steps,
         snapshots=settings.md_snapshots,

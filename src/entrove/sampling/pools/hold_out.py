@@ -36,7 +36,8 @@ def generate_hold_out(
             `temperature_factor`.
         anchors: Structures that must not be copied.
         model: Computes energy and forces.
-        config: `config.hold_out` has strains, shears and MD steps.
+        config: `config.hold_out` has strains, shears and MD steps. Biases and replicas of the
+            walkers do not matter, so that campaigns that differ in them have one validation set.
         rng: Generator or seed; it must differ from that of the anchors and of the walkers, so that
             trajectories differ.
         on_step: Called with MD steps done and steps in all.
@@ -60,7 +61,7 @@ def generate_hold_out(
         starts,
         hottest,
         model,
-        config,
+        config.model_copy(update={"replicas": 1}),
         rng,
         steps=settings.md_steps,
         snapshots=settings.md_snapshots,
