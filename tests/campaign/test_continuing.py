@@ -12,8 +12,10 @@ from entrove.campaign.journal.ledger import Ledger
 from entrove.campaign.journal.outcomes import Labelled, Selected, Stage
 from entrove.campaign.journal.progress import Silence
 from entrove.campaign.results.read import read_results
+from entrove.errors import CampaignError
 from entrove.labelling.store.cache import LabelCache
 from entrove.labelling.store.listing import release_quarantined
+from entrove.report.status import summary_text
 from entrove.report.summary import label_costs
 from entrove.structures import content_hash, read_structures
 from entrove.training.bundle import read_bundle
@@ -319,3 +321,25 @@ def test_labels_that_were_too_few_for_the_outlier_test_are_tested_later(fresh: B
     outcomes = {row.structure_hash: row.outcome for row in read_results(fresh.files.folder).labels}
     assert outcomes[wrong] == "rejected"
     assert content_hash(read_structures(fresh.files.validation)[0]) in outcomes
+
+
+def test_labels_are_shown_when_all_of_them_have_failed(fresh: Bench):
+    """The stage that labels has not finished then, so that no ledger has its labels."""
+    fresh.on_attempt = Labels.failing.add
+    with pytest.raises(CampaignError, match=r"none of the \d+ validation structures"):
+        fresh.run()
+    results = read_results(fresh.files.folder)
+    asked = {content_hash(atoms) for atoms in read_structures(fresh.files.round(0).hold_out)}
+    assert {row.structure_hash for row in results.labels} == asked
+    assert {(row.purpose, row.outcome) for row in results.labels} == {("validation", "crashed")}
+    text = summary_text(results, 200)
+    assert "Quarantined labels" in text
+    assert "fails on purpose" in text
+    # Afterwards the ledger has them, once.
+    Labels.failing.clear()
+    fresh.on_attempt = lambda _: None
+    release(fresh)
+    fresh.run(stopping={"rounds": 1})
+    rows = [row for row in read_results(fresh.files.folder).labels if row.purpose == "validation"]
+    assert len(rows) == len(asked)
+    assert {row.outcome for row in rows} == {"converged"}

@@ -122,11 +122,12 @@ def test_plan_counts_the_labels_of_a_campaign(campaign: Path, entrove: Command):
         ("together", 17),
     ]
     assert plan.observations == 0
-    assert plan.rows[2].core_hours == pytest.approx(
-        plan.rows[0].core_hours + plan.rows[1].core_hours
-    )
+    gpaw = campaign.with_name("gpaw.yaml")
+    gpaw.write_text(COPPER.replace('ase, calculator: "ase.calculators.emt:EMT"', "gpaw"))
+    timed = make_plan(check_campaign(gpaw)).rows
+    assert timed[2].core_hours == pytest.approx(timed[0].core_hours + timed[1].core_hours)
     # Three workers at the same time.
-    assert plan.rows[1].wall_hours == pytest.approx(plan.rows[1].core_hours / 3, rel=0.01)
+    assert timed[1].wall_hours == pytest.approx(timed[1].core_hours / 3, rel=0.01)
     code, output, _ = entrove("plan", campaign)
     assert code == 0
     assert [line.split()[:2] for line in output.splitlines()[1:4]] == [
@@ -136,6 +137,43 @@ def test_plan_counts_the_labels_of_a_campaign(campaign: Path, entrove: Command):
     ]
     assert output.splitlines()[-1] == SEED
     assert not (campaign.parent / "campaign").exists()
+
+
+def test_plan_knows_no_time_of_an_engine_that_can_be_anything(campaign: Path, entrove: Command):
+    """Before its first label an ASE calculator may be a potential or a DFT code."""
+    plan = make_plan(check_campaign(campaign))
+    assert not plan.is_timed
+    assert {(row.core_hours, row.wall_hours) for row in plan.rows} == {(None, None)}
+    code, output, _ = entrove("plan", campaign)
+    assert code == 0
+    assert "this engine can take any time" in output
+
+
+def test_plan_does_not_count_labels_that_exist(one_round: Path, campaign: Path, entrove: Command):
+    shutil.copytree(one_round, campaign.parent / "campaign")
+    (campaign.parent / "cheap_labels.yaml").write_text(
+        COPPER.replace("ase.calculators.emt:EMT", "cheap_campaign:Labels")
+    )
+    plan = make_plan(check_campaign(campaign.parent / "cheap_labels.yaml"))
+    rows = {row.what: row for row in plan.rows}
+    # Four of the validation set and three of the training set; 5 and 12 are wanted in all.
+    assert (rows["validation"].known, rows["training"].known) == (4, 3)
+    assert (rows["validation"].labels, rows["training"].labels) == (1, 9)
+    assert (rows["together"].known, rows["together"].labels) == (7, 10)
+    assert plan.is_timed
+    assert rows["together"].core_hours is not None
+
+
+def test_plan_needs_no_scheduler(campaign: Path, entrove: Command, monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    text = COPPER.replace("{name: local, workers: 3}", "{name: slurm}")
+    campaign.write_text(text)
+    code, output, _ = entrove("plan", campaign)
+    assert code == 0
+    assert "training" in output
+    code, _, errors = entrove("run", "--check", campaign)
+    assert code == 2
+    assert "there is no 'sbatch' on PATH" in errors
 
 
 def test_check_runs_nothing(campaign: Path, entrove: Command):

@@ -102,3 +102,18 @@ def test_the_display_follows_the_console():
     assert isinstance(
         open_progress(Console(file=io.StringIO(), force_terminal=True)), LiveProgress
     )
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii", "utf-8"])
+def test_every_frame_of_the_live_line_fits_the_encoding_of_the_terminal(encoding):
+    raw = io.BytesIO()
+    terminal = io.TextIOWrapper(raw, encoding=encoding, newline="")  # strict: raises on others
+    console = Console(file=terminal, force_terminal=True, width=80)
+    with LiveProgress(console) as progress:
+        progress.stage_started(1, "label", "labelling the picked structures", 12, "labels")
+        for done in range(12):
+            progress.advanced(done, note="1 failed")
+            console.print(progress.renderable)
+        progress.stage_finished(1, "label", 180.0, "11 labels")
+    terminal.flush()
+    assert b"round 1: label" in raw.getvalue()

@@ -1,3 +1,4 @@
+import inspect
 import json
 import shutil
 import subprocess
@@ -9,7 +10,7 @@ import pytest
 from ase.build import bulk
 
 import entrove
-from entrove.errors import ModelError
+from entrove.errors import ConfigError, ModelError
 from entrove.models.registry import load
 from entrove.training.bundle import Regime, checkpoint_of, read_bundle, write_bundle
 from entrove.training.trained_model import TrainedModel, training_set_hash
@@ -197,3 +198,11 @@ def test_training_set_hash_knows_structures_and_energies_but_not_their_order(lab
         first, first.get_potential_energy() + 1e-3, first.get_forces(), first.get_stress()
     )
     assert training_set_hash([changed, *labelled_silicon[1:]]) != reference
+
+
+@pytest.mark.parametrize("kind", ["lammps", "torch-sim", "", None])
+def test_a_kind_that_does_not_exist_is_refused(bundle, kind):
+    # As users have it, without the type checks of these tests.
+    load_model = inspect.unwrap(entrove.load_model)
+    with pytest.raises(ConfigError, match=r"kind=.* 'ase' \(an ASE calculator\) or 'torchsim'"):
+        load_model(bundle, device="cpu", kind=kind)

@@ -1,7 +1,7 @@
 """Estimate what a campaign would cost, before any label is computed."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ase import Atoms
 
@@ -10,8 +10,12 @@ from entrove.labelling.config import AnyExecution
 from entrove.labelling.cost import CostModel
 from entrove.labelling.level_of_theory import LevelOfTheory
 from entrove.labelling.store.cache import LabelCache
+from entrove.sampling.candidates import read_candidates
 from entrove.sampling.pools.strained import deform
 from entrove.sampling.walkers.grid import Start
+
+ENGINES_OF_ANY_COST = ("ase", "mlip")
+"""Engines whose settings do not tell how long a label takes, as those of a DFT code do."""
 
 
 @dataclass(frozen=True)
@@ -20,17 +24,19 @@ class PlanRow:
 
     Attributes:
         what: "validation", "training", or "together" for their sum.
-        labels: Number of labels.
+        labels: Number of labels that are still to be computed.
+        known: Number of labels that exist already.
         core_hours, wall_hours: Time of the engine in core hours, and wall time with all workers of
-            the executor, in h.
+            the executor, in h; None where nothing is known of it.
         disk_MB: Size of the engine's files in MB.
     """
 
     what: str
     labels: int
-    core_hours: float
-    wall_hours: float
+    core_hours: float | None
+    wall_hours: float | None
     disk_MB: float
+    known: int = 0
 
 
 @dataclass(frozen=True)
@@ -41,12 +47,16 @@ class Plan:
         rows: Validation, training, and their sum.
         shortest_s, longest_s: About two of three labels take between these times, in s.
         observations: Number of labels of this level of theory on which the estimate is based.
+        is_timed: Whether anything is known of the time of a label. An ASE calculator can be a
+            potential or a DFT code, and another model of any size: they have no time before the
+            first labels.
     """
 
     rows: tuple[PlanRow, ...]
     shortest_s: float
     longest_s: float
     observations: int
+    is_timed: bool = True
 
 
 def make_plan(campaign: CheckedCampaign) -> Plan:
@@ -55,8 +65,9 @@ def make_plan(campaign: CheckedCampaign) -> Plan:
     Args:
         campaign: What `check_campaign` returns.
 
-    Labels of this level of theory in the cache improve the estimate; the times of exploration and
-    training are not included. Nothing is written.
+    Labels of this level of theory in the cache improve the estimate, and those of structures that
+    the campaign has asked for already are not counted again. The times of exploration and training
+    are not included. Nothing is written.
     """
     config = campaign.config
     engine, path = config.labelling.engine, campaign.label_cache
@@ -69,24 +80,47 @@ def make_plan(campaign: CheckedCampaign) -> Plan:
     training = config.selection.count * config.stopping.rounds
     if config.stopping.labels is not None:
         training = min(training, config.stopping.labels)
+    timed = model.observations > 0 or engine.kind not in ENGINES_OF_ANY_COST
     rows = tuple(
-        _row(what, _spread(seeds, count), model, config.labelling.executor)
-        for what, count in (("validation", _hold_out_size(campaign)), ("training", training))
+        _row(what, _spread(seeds, max(0, wanted - known)), model, config.labelling.executor, known)
+        for what, wanted, known in (
+            ("validation", _hold_out_size(campaign), _known_validation(campaign)),
+            ("training", training, len(campaign.workspace.training_labels())),
+        )
     )
-    total = PlanRow(
-        "together",
-        sum(row.labels for row in rows),
-        sum(row.core_hours for row in rows),
-        sum(row.wall_hours for row in rows),
-        sum(row.disk_MB for row in rows),
-    )
+    rows = (*rows, _sum(rows))
+    if not timed:
+        rows = tuple(replace(row, core_hours=None, wall_hours=None) for row in rows)
     # `factor` is one standard deviation of ln(time), hence two of three labels.
     estimates = [model.predict(atoms) for atoms in seeds]
     return Plan(
-        (*rows, total),
+        rows,
         min(estimate.seconds / estimate.factor for estimate in estimates),
         max(estimate.seconds * estimate.factor for estimate in estimates),
         model.observations,
+        timed,
+    )
+
+
+def _known_validation(campaign: CheckedCampaign) -> int:
+    """Number of structures of the validation set, where it is made, whose labels are known."""
+    made = campaign.workspace.round(0).hold_out
+    if not made.exists() or not campaign.label_cache.exists():
+        return 0
+    level = LevelOfTheory.of(campaign.config.labelling.engine)
+    with LabelCache(campaign.label_cache) as cache:
+        labels = [cache.get(candidate.atoms, level) for candidate in read_candidates(made)]
+    return sum(label is not None for label in labels)
+
+
+def _sum(rows: Sequence[PlanRow]) -> PlanRow:
+    return PlanRow(
+        "together",
+        sum(row.labels for row in rows),
+        sum(row.core_hours or 0.0 for row in rows),
+        sum(row.wall_hours or 0.0 for row in rows),
+        sum(row.disk_MB for row in rows),
+        sum(row.known for row in rows),
     )
 
 
@@ -118,8 +152,11 @@ def _row(
     structures: Sequence[Atoms],
     model: CostModel,
     executor: AnyExecution,
+    known: int,
 ) -> PlanRow:
     budget = model.budget(
         structures, workers=executor.capacity, cores_per_worker=executor.cores_per_worker
     )
-    return PlanRow(what, budget.labels, budget.core_hours, budget.wall_hours, budget.disk_MB)
+    return PlanRow(
+        what, budget.labels, budget.core_hours, budget.wall_hours, budget.disk_MB, known
+    )

@@ -20,6 +20,11 @@ class RoundFiles:
     folder: Path
 
     @property
+    def number(self) -> int:
+        """The number of the round."""
+        return int(self.folder.name.rpartition("-")[2])
+
+    @property
     def relaxed(self) -> Path:
         """Each phase relaxed at each pressure; later rounds have it only when they relax again."""
         return self.folder / "relaxed.xyz"
@@ -136,10 +141,9 @@ class Workspace:
 
     def existing_rounds(self) -> Iterator[RoundFiles]:
         """Yield the rounds that have a folder, the preparation first."""
-        folders = self.folder.glob("round-*")
+        rounds = [RoundFiles(folder) for folder in self.folder.glob("round-*")]
         # By number: by name, round-100 would come before round-99.
-        for folder in sorted(folders, key=lambda path: int(path.name.rpartition("-")[2])):
-            yield RoundFiles(folder)
+        yield from sorted(rounds, key=lambda files: files.number)
 
     def holds_campaign(self) -> bool:
         """Whether a campaign was started in this folder."""

@@ -6,6 +6,7 @@ Exit codes: 0 success, 1 an error that the user can correct, 2 the configuration
 are wrong and nothing was written, 130 stopped by Ctrl-C.
 """
 
+import io
 import logging
 import os
 import shlex
@@ -44,10 +45,29 @@ app = typer.Typer(
     "potentials.",
 )
 
+
+def _config(path: Path) -> Path:
+    from entrove.campaign.configuration.locate import find_config
+
+    return find_config(path)
+
+
+def _folder(path: Path) -> Path:
+    from entrove.campaign.configuration.locate import find_campaign_folder
+
+    return find_campaign_folder(path)
+
+
 ConfigPath = Annotated[
-    Path, typer.Argument(metavar="CONFIG", help="Configuration, as written by 'entrove init'.")
+    Path,
+    typer.Argument(
+        metavar="CONFIG",
+        help="Configuration, as written by 'entrove init', or its folder.",
+    ),
 ]
-FolderPath = Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder of a campaign.")]
+FolderPath = Annotated[
+    Path, typer.Argument(metavar="FOLDER", help="Folder of a campaign, or its configuration.")
+]
 EnergyKey = Annotated[
     str | None, typer.Option("--energy-key", help="Key of the energy in IN, such as REF_energy.")
 ]
@@ -113,6 +133,7 @@ def run_command(
     ] = False,
 ) -> None:
     """Start a campaign, or continue it after an interruption: the same command does both."""
+    config = _config(config)
     _check_text(config)
     _load_torch_sim_quietly()
     from entrove.cli.run import run_campaign
@@ -123,6 +144,7 @@ def run_command(
 @app.command("status")
 def status_command(folder: FolderPath) -> None:
     """Show the progress and the results of a campaign."""
+    folder = _folder(folder)
     from entrove.campaign.results.read import read_results
     from entrove.report.status import status as render_status
 
@@ -132,6 +154,7 @@ def status_command(folder: FolderPath) -> None:
 @app.command("report")
 def report_command(folder: FolderPath) -> None:
     """Write report.html of a campaign again."""
+    folder = _folder(folder)
     _load_torch_sim_quietly()
     from entrove.campaign.results.read import read_results
     from entrove.report.page import write_report
@@ -152,6 +175,7 @@ def labels_command(
     ] = False,
 ) -> None:
     """List the labels of a campaign and their states."""
+    folder = _folder(folder)
     _load_torch_sim_quietly()
     from entrove.cli.labels import list_labels
 
@@ -178,6 +202,7 @@ def import_command(
     ] = None,
 ) -> None:
     """Import labels that were computed elsewhere, so that the campaign does not compute them."""
+    config = _config(config)
     _check_text(config)
     from entrove.cli.import_labels import import_files
 
@@ -287,6 +312,7 @@ def curate_command(
 @app.command("plan")
 def plan_command(config: ConfigPath) -> None:
     """Estimate the cost of a campaign: labels, core hours, wall time, disk."""
+    config = _config(config)
     _check_text(config)
     _load_torch_sim_quietly()
     from entrove.cli.plan import show_plan
@@ -309,6 +335,7 @@ def _console() -> Console:
 
 def run() -> None:
     """Run the command line; every expected error ends with one message and an exit code."""
+    _never_fail_on_characters()
     logging.captureWarnings(True)
     try:
         app()
@@ -347,6 +374,13 @@ def _load_torch_sim_quietly() -> None:
     finally:
         os.dup2(kept, 2)
         os.close(kept)
+
+
+def _never_fail_on_characters() -> None:
+    """Print a question mark for a character that the terminal's encoding lacks."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def _print_error(message: str) -> None:

@@ -7,24 +7,26 @@ from rich.table import Table
 
 from entrove.campaign.configuration.check import check_campaign
 from entrove.campaign.plan import Plan, make_plan
-from entrove.report.formatting import format_duration
+from entrove.report.formatting import MISSING, format_duration
 
 
 def show_plan(config_path: Path, console: Console) -> None:
     """Print labels, core hours, wall time and disk of a campaign run to its last round."""
-    campaign = check_campaign(config_path)
+    campaign = check_campaign(config_path, runs_here=False)
     plan = make_plan(campaign)
     table = Table(box=None, pad_edge=False)
     table.add_column("")
-    for heading in ("labels", "core hours", "wall time", "disk"):
+    known = any(row.known for row in plan.rows)
+    for heading in ("labels", "core hours", "wall time", "disk", *(("known",) if known else ())):
         table.add_column(heading, justify="right")
     for row in plan.rows:
         table.add_row(
             row.what,
             str(row.labels),
-            f"{row.core_hours:.2f}",
-            format_duration(3600 * row.wall_hours),
+            MISSING if row.core_hours is None else f"{row.core_hours:.2f}",
+            MISSING if row.wall_hours is None else format_duration(3600 * row.wall_hours),
             f"{row.disk_MB:.0f} MB",
+            *((str(row.known),) if known else ()),
         )
     console.print(table)
     console.print(_basis(plan), highlight=False)
@@ -33,6 +35,12 @@ def show_plan(config_path: Path, console: Console) -> None:
 
 
 def _basis(plan: Plan) -> str:
+    if not plan.is_timed:
+        return (
+            "No label of this level of theory is known yet, and this engine can take any time: "
+            "from the first labels on, 'entrove plan' estimates it. Exploration and training are "
+            "not included."
+        )
     spread = f"two of three labels take {plan.shortest_s:.0f} to {plan.longest_s:.0f} s"
     source = (
         f"Estimated from {plan.observations} labels of this level of theory"

@@ -163,7 +163,9 @@ class LiveProgress:
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic):
         self._console, self._clock = console, clock
-        columns: list[ProgressColumn] = [SpinnerColumn()]
+        # The usual spinner is made of braille dots, which other encodings lack.
+        spinner = "dots" if console.encoding.startswith("utf") else "line"
+        columns: list[ProgressColumn] = [SpinnerColumn(spinner)]
         # Without the spinner, a blank, and the last column, after which some terminals wrap.
         text_width = console.width - 3
         if console.width >= 72:

@@ -19,7 +19,7 @@ from pydantic import Field, ValidationError
 from torch_sim.models.interface import ModelInterface
 
 from entrove._version import __version__
-from entrove.errors import ModelError
+from entrove.errors import ConfigError, ModelError
 from entrove.files import replace_text, replacing
 from entrove.models.registry import load
 from entrove.settings import Settings
@@ -193,9 +193,15 @@ def load_model(
         kind: "ase" for an ASE calculator, "torchsim" for a torch-sim model that takes batches.
         member: A model of a committee; 0 is the potential itself.
 
-    Raises `ModelError` for a folder that is not a sound bundle, and `EntroveError` with the
-    install command when the framework of the weights is not installed.
+    Raises `ConfigError` for another `kind`, `ModelError` for a folder that is not a sound bundle,
+    and `EntroveError` with the install command when the framework of the weights is not installed.
     """
+    if kind not in ("ase", "torchsim"):
+        raise ConfigError(
+            f"kind={kind!r}, but a bundle is loaded as 'ase' (an ASE calculator) or 'torchsim' (a "
+            "torch-sim model); for another program convert the weights in the bundle with the "
+            "tools of its framework"
+        )
     loaded = load(str(checkpoint_of(path, member=member)), device=device)
     return loaded.calculator() if kind == "ase" else loaded.model
 

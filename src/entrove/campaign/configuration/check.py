@@ -48,18 +48,21 @@ class CheckedCampaign:
         return self.config.labelling.cache or self.workspace.label_cache
 
 
-def check_campaign(config_path: Path, folder: Path | None = None) -> CheckedCampaign:
+def check_campaign(
+    config_path: Path, folder: Path | None = None, *, runs_here: bool = True
+) -> CheckedCampaign:
     """Read a configuration and check that a campaign can run on this machine; nothing is written.
 
     Args:
         config_path: The YAML file, as `entrove init` writes it.
         folder: Folder of the campaign, instead of the one that the configuration names.
+        runs_here: False for a plan, which may be made on a machine without the scheduler.
 
     Returns the checked campaign with its models loaded, which takes seconds.
 
     Raises `ConfigError`, which names the file, the line, the key and the remedy.
     """
-    config, seeds = read_campaign(config_path)
+    config, seeds = read_campaign(config_path, runs_here=runs_here)
     _check_report(config_path)
     structures = [seed.atoms for seed in seeds]
     model_name, foundation = check_tuned_model(config_path, config, structures)
@@ -69,11 +72,14 @@ def check_campaign(config_path: Path, folder: Path | None = None) -> CheckedCamp
     return CheckedCampaign(config, config_path, workspace, seeds, model_name, foundation, explorer)
 
 
-def read_campaign(config_path: Path) -> tuple[CampaignConfig, tuple[Seed, ...]]:
+def read_campaign(
+    config_path: Path, *, runs_here: bool = True
+) -> tuple[CampaignConfig, tuple[Seed, ...]]:
     """Read a configuration and its seeds, and check that they can be labelled as configured.
 
     Args:
         config_path: The YAML file.
+        runs_here: Whether the executor must be usable on this machine.
 
     Returns the configuration and the seeds. Paths of labelling are absolute, and the engine is
     bound to the elements of the seeds, so that its level of theory is final.
@@ -86,7 +92,7 @@ def read_campaign(config_path: Path) -> tuple[CampaignConfig, tuple[Seed, ...]]:
     _check_quotas(config_path, config)
     seeds = read_seeds(config_path, config)
     species = species_of([seed.atoms for seed in seeds])
-    _check_labelling(config_path, config, species)
+    _check_labelling(config_path, config, species, runs_here=runs_here)
     bound = labelling.model_copy(update={"engine": labelling.engine.bound_to(species)})
     return config.model_copy(update={"labelling": bound}), seeds
 
@@ -113,10 +119,13 @@ def _check_quotas(config_path: Path, config: CampaignConfig) -> None:
         )
 
 
-def _check_labelling(config_path: Path, config: CampaignConfig, species: list[str]) -> None:
+def _check_labelling(
+    config_path: Path, config: CampaignConfig, species: list[str], *, runs_here: bool
+) -> None:
     key_path = ("labelling", "executor", "name")
     try:
-        check_executor(config.labelling)
+        if runs_here:
+            check_executor(config.labelling)
         key_path = ("labelling", "engine", "name")
         check_engine(config.labelling, species)
     except EntroveError as error:

@@ -1,12 +1,21 @@
-"""The labels of a campaign, from its own cache or a shared one."""
+"""The labels of a campaign: in its own cache or a shared one, and in the engine's folders."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from entrove.campaign.configuration.settled import read_settled
+from entrove.campaign.journal.ledger import Ledger
+from entrove.campaign.journal.outcomes import Labelled, LabelRow
 from entrove.campaign.workspace import Workspace
 from entrove.errors import CampaignError
+from entrove.labelling.attempt import AttemptFolder, AttemptResult
+from entrove.labelling.config import LabellingConfig
+from entrove.labelling.labels import Outcome
+from entrove.labelling.retries import plan_next_attempt
+from entrove.labelling.sanity import find_implausible_value
 from entrove.labelling.store.cache import LabelCache
+from entrove.sampling.candidates import Candidate, read_candidates
 from entrove.structures import content_hash, read_structures
 
 
@@ -27,6 +36,78 @@ class CampaignLabels:
     structure_hashes: frozenset[str]
 
 
+def rows_in_progress(
+    ledger: Ledger, workspace: Workspace, config: LabellingConfig
+) -> list[LabelRow]:
+    """Return the outcomes so far of a stage that labels and has not finished.
+
+    It may run now, or have stopped because no label was good. They are read from the folders of
+    the engine; attempts that will be followed by another one do not count.
+    """
+    rows: list[LabelRow] = []
+    for round_index, path in _asked(workspace):
+        if ledger.find(round_index, Labelled) is not None:
+            continue
+        for candidate in read_candidates(path) if path.is_file() else []:
+            structure_hash = content_hash(candidate.atoms)
+            folder = AttemptFolder.of(workspace.label_work, structure_hash)
+            results = [result for _, result in folder.results()]
+            if results and _is_final(results, config, len(candidate.atoms)):
+                rows.append(_row(candidate, results, round_index, structure_hash, config))
+    return rows
+
+
+def _asked(workspace: Workspace) -> list[tuple[int, Path]]:
+    """The files with the structures that each round sends to the engine."""
+    rounds = [(files.number, files.selected) for files in workspace.existing_rounds()]
+    return [(0, workspace.round(0).hold_out), *(entry for entry in rounds if entry[0])]
+
+
+def _checked(results: Sequence[AttemptResult], config: LabellingConfig, atoms: int) -> str:
+    """The cause that a converged last result is rejected for, if any."""
+    if results[-1].outcome is not Outcome.CONVERGED:
+        return ""
+    return find_implausible_value(results[-1], atoms, config.sanity) or ""
+
+
+def _is_final(results: Sequence[AttemptResult], config: LabellingConfig, atoms: int) -> bool:
+    cause = _checked(results, config, atoms)
+    last = replace(results[-1], outcome=Outcome.REJECTED, cause=cause) if cause else results[-1]
+    following = plan_next_attempt(
+        [*results[:-1], last],
+        rungs=config.engine.rungs,
+        max_attempts=config.max_attempts,
+        time_limit_s=config.time_limit_s,
+        longer_try_factor=config.longer_try_factor,
+    )
+    return following is None
+
+
+def _row(
+    candidate: Candidate,
+    results: Sequence[AttemptResult],
+    round_index: int,
+    structure_hash: str,
+    config: LabellingConfig,
+) -> LabelRow:
+    cause = _checked(results, config, len(candidate.atoms))
+    return LabelRow(
+        purpose="validation" if candidate.pool == "validation" else "training",
+        round=round_index,
+        structure_hash=structure_hash,
+        phase=candidate.phase,
+        kind=candidate.kind,
+        pool=candidate.pool,
+        pressure_GPa=candidate.pressure_GPa,
+        temperature_K=candidate.temperature_K,
+        gain_nats=None,
+        outcome=Outcome.REJECTED.value if cause else results[-1].outcome.value,
+        cause=cause or results[-1].cause,
+        engine_seconds=sum(result.engine_seconds for result in results),
+        from_cache=False,
+    )
+
+
 def open_labels(folder: Path) -> CampaignLabels:
     """Open the label cache of a campaign; the caller closes it.
 
@@ -38,10 +119,10 @@ def open_labels(folder: Path) -> CampaignLabels:
             f"{folder}: holds no campaign; give the folder that 'entrove run' wrote"
         )
     config = read_settled(workspace.config)
-    asked = [workspace.round(0).hold_out]
-    asked += [files.selected for files in workspace.existing_rounds()]
     hashes = {
-        content_hash(atoms) for path in asked for atoms in read_structures(path, may_be_empty=True)
+        content_hash(atoms)
+        for _, path in _asked(workspace)
+        for atoms in read_structures(path, may_be_empty=True)
     }
     return CampaignLabels(
         workspace.folder,

@@ -23,6 +23,7 @@ from entrove.campaign.journal.outcomes import (
     Validated,
 )
 from entrove.campaign.journal.records import best_round, label_rows
+from entrove.campaign.results.labels import rows_in_progress
 from entrove.campaign.results.results import (
     CampaignResults,
     FingerprintMap,
@@ -81,7 +82,10 @@ def read_results(folder: str | Path, *, figures: bool = False) -> CampaignResult
             for round_index, validated in validations.items()
             for row in _model_errors(validated, round_index, config)
         ),
-        labels=tuple(label_rows(ledger.each(Labelled))),
+        labels=(
+            *label_rows(ledger.each(Labelled)),
+            *rows_in_progress(ledger, workspace, config.labelling),
+        ),
         stages=tuple(
             StageTime(record.round, record.stage, record.seconds, record.summary)
             for record in records
