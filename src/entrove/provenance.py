@@ -12,6 +12,8 @@ PREFIX = "entrove_"
 
 POOL = "entrove_pool"
 """The pool that proposed the structure, see `entrove.sampling.candidates.Pool`."""
+IMPORTED = "imported"
+"""Pool, kind and phase of a label that was imported to be trained on; its round is 0."""
 KIND = "entrove_kind"
 """How it was made: strained, sheared, molecular dynamics, ..."""
 PHASE = "entrove_phase"

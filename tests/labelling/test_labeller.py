@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -235,6 +236,7 @@ def test_a_lost_worker_costs_nothing_but_time(
 
 _INTERRUPTED = """
 import signal, sys
+from dataclasses import replace
 from pathlib import Path
 from misbehaving import copper
 from entrove.labelling.store.cache import LabelCache
@@ -283,3 +285,28 @@ def test_an_interrupted_campaign_leaves_no_process_behind(tmp_path: Path, sent: 
 
 def test_behaviours_survive_the_trip_to_the_worker():
     assert [behaviour_of(copper(0, behaviour)) for behaviour in FIVE_WAYS] == list(FIVE_WAYS)
+
+
+def test_labels_of_two_versions_of_a_program_are_never_one_dataset(
+    tmp_path: Path, misbehaving_config
+):
+    """VASP and pw.x tell their version only when they have run."""
+    config = misbehaving_config()
+    with (
+        LabelCache(tmp_path / "labels.db") as cache,
+        Labeller(config, cache, tmp_path / "work") as labeller,
+    ):
+        ((_, label),) = labeller.label([copper(0)])
+        assert cache.engine_versions(labeller.level) == {label.engine_version} == {"1"}
+        older = replace(label, structure_hash=content_hash(copper(1)), engine_version="0")
+        cache.put(copper(1), older, labeller.level)
+        assert len(list(labeller.label([copper(2)]))) == 1  # of a version that is there
+    newer = config.model_copy(
+        update={"engine": config.engine.model_copy(update={"program_version": "2"})}
+    )
+    with (
+        LabelCache(tmp_path / "labels.db") as cache,
+        Labeller(newer, cache, tmp_path / "newer") as labeller,
+        pytest.raises(LabelError, match=r"computed by version 1, and the labels .* are of 2"),
+    ):
+        list(labeller.label([copper(0)]))

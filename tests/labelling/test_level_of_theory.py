@@ -1,10 +1,13 @@
 import gzip
 from pathlib import Path
 
+import ase
+import gpaw
 import pytest
 from ase import Atoms
 
 from entrove.errors import LabelError
+from entrove.labelling.engines.ase import AseCalculator
 from entrove.labelling.engines.base import Engine
 from entrove.labelling.engines.cp2k import Cp2k
 from entrove.labelling.engines.espresso import Espresso
@@ -12,7 +15,12 @@ from entrove.labelling.engines.gpaw import Gpaw
 from entrove.labelling.engines.mlip import Mlip
 from entrove.labelling.engines.registry import engine_from_json
 from entrove.labelling.engines.vasp import Vasp
-from entrove.labelling.level_of_theory import LevelOfTheory, require_one_level
+from entrove.labelling.level_of_theory import (
+    LevelOfTheory,
+    claim_folder,
+    read_level,
+    require_one_level,
+)
 from entrove.provenance import LEVEL_OF_THEORY
 
 NOT_THEORY = {
@@ -45,6 +53,7 @@ OTHER_VALUE = {
     "device": "cuda",
     "model": "7net-l3i5",
     "density_cutoff_eV": 5000.0,
+    "program_version": "other",
 }
 
 
@@ -70,7 +79,7 @@ def engines(folder: Path) -> list[Engine]:
     write_data(folder)
     write_data(folder / "elsewhere")
     return [
-        Gpaw(),
+        Gpaw(cutoff_eV=400.0),
         Cp2k(data_folder=folder),
         Mlip(model="7net-0"),
         Espresso(
@@ -165,7 +174,7 @@ def test_engines_survive_the_trip_to_the_worker(tmp_path: Path):
 
 
 def test_one_dataset_has_one_level():
-    level, other = LevelOfTheory.of(Gpaw()), LevelOfTheory.of(Gpaw(cutoff_eV=500.0))
+    level, other = (LevelOfTheory.of(Gpaw(cutoff_eV=cutoff_eV)) for cutoff_eV in (400.0, 500.0))
     labelled = Atoms("Si", info={LEVEL_OF_THEORY: other.hash})
     require_one_level([labelled], other)
     for strangers in ([labelled], [Atoms("Si")]):
@@ -174,3 +183,38 @@ def test_one_dataset_has_one_level():
         ):
             require_one_level(strangers, level)
     assert level.differences(other) == "cutoff_eV: 400.0 against 500.0"
+
+
+def test_the_version_of_the_program_counts_where_it_is_known(tmp_path: Path):
+    write_data(tmp_path)
+    emt = AseCalculator(calculator="ase.calculators.emt:EMT")
+    for engine, version in ((Gpaw(), gpaw.__version__), (emt, ase.__version__)):
+        bound = LevelOfTheory.of(engine.bound_to(["Si"]))
+        assert bound.version == version
+        older = engine.model_copy(update={"program_version": "0.1"}).bound_to(["Si"])
+        assert LevelOfTheory.of(older).version == "0.1"
+        assert LevelOfTheory.of(older).hash != bound.hash
+        assert LevelOfTheory.of(older).without_version() == bound.without_version()
+        assert bound.without_version().version == ""
+    # It is not known before VASP runs, and a model counts by its weights.
+    for engine in (Vasp(potential_folder=tmp_path), Mlip(model="7net-0")):
+        level = LevelOfTheory.of(engine.bound_to(["Si"]))
+        assert level == level.without_version()
+
+
+def test_a_work_folder_of_release_0_1_is_taken_over(tmp_path: Path):
+    level = LevelOfTheory.of(AseCalculator(calculator="ase.calculators.emt:EMT").bound_to([]))
+    claim_folder(tmp_path, level.without_version())
+    claim_folder(tmp_path, level)
+    assert read_level(tmp_path) == level
+    other = LevelOfTheory(level.engine, level.settings.replace(f'"{level.version}"', '"0.1"'))
+    with pytest.raises(LabelError, match=r"program_version: .* against 0.1"):
+        claim_folder(tmp_path, other)
+
+
+def test_gpaw_has_the_cutoff_that_its_elements_need():
+    assert Gpaw().bound_to(["Si"]).cutoff_eV == 600.0
+    assert Gpaw().bound_to(["Mg", "O"]).cutoff_eV == 800.0
+    assert Gpaw(cutoff_eV=350.0).bound_to(["O"]).cutoff_eV == 350.0
+    levels = {LevelOfTheory.of(Gpaw().bound_to(species)) for species in (["Mg"], ["Mg", "O"])}
+    assert len({level.settings_dict()["cutoff_eV"] for level in levels}) == 2

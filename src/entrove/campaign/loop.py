@@ -39,6 +39,7 @@ from entrove.campaign.stages.anchors import make_anchors, make_hold_out
 from entrove.campaign.stages.context import CampaignRun
 from entrove.campaign.stages.explore import explore
 from entrove.campaign.stages.finish import finish
+from entrove.campaign.stages.imported import imports_changed
 from entrove.campaign.stages.label import label_hold_out, label_picked, released_requests
 from entrove.campaign.stages.models import CampaignModels
 from entrove.campaign.stages.order import order, wants_ordered
@@ -149,7 +150,7 @@ def _verdict_before_labels(run: CampaignRun, round_index: int) -> str | None:
     return stop_before_labels(
         run.config.stopping,
         round_index - 1,
-        len(run.files.training_labels(before=round_index)),
+        len(run.files.computed_labels(before=round_index)),
         selected,
     )
 
@@ -161,7 +162,7 @@ def _verdict_after_validation(run: CampaignRun, round_index: int) -> str | None:
     validated = run.ledger.find(round_index, Validated)
     assert validated is not None  # called after the validation
     stopping, force_mae = run.config.stopping, validated.table.total.force_mae_meV_per_A
-    labels = len(run.files.training_labels(before=round_index + 1))
+    labels = len(run.files.computed_labels(before=round_index + 1))
     return stop_after_validation(stopping, round_index, force_mae) or budget_spent(
         stopping, labels
     )
@@ -383,9 +384,12 @@ def _reopen_validation(run: CampaignRun) -> None:
 
 
 def _reopen_last_round(run: CampaignRun) -> int | None:
-    """Reopen the last round when training labels were released and no later round follows."""
+    """Reopen the last round when training labels came or went and no later round follows.
+
+    They come when they are released or imported, and go when an import is withdrawn.
+    """
     labellings = {index: found for index, found in run.ledger.each(Labelled).items() if index > 0}
-    if not _released(run, labellings):
+    if not labellings or not (_released(run, labellings) or imports_changed(run.files)):
         return None
     last = max(labellings)
     stages: Sequence[Stage] = (Stage.LABEL, Stage.TRAIN, Stage.VALIDATE)

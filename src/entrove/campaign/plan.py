@@ -85,7 +85,7 @@ def make_plan(campaign: CheckedCampaign) -> Plan:
         _row(what, _spread(seeds, max(0, wanted - known)), model, config.labelling.executor, known)
         for what, wanted, known in (
             ("validation", _hold_out_size(campaign), _known_validation(campaign)),
-            ("training", training, len(campaign.workspace.training_labels())),
+            ("training", training, len(campaign.workspace.computed_labels())),
         )
     )
     rows = (*rows, _sum(rows))

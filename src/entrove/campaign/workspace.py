@@ -10,7 +10,7 @@ from pathlib import Path
 from ase import Atoms
 
 from entrove import provenance
-from entrove.structures import read_structures
+from entrove.structures import content_hash, read_structures
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,11 @@ class Workspace:
         return self.folder / "dataset.xyz"
 
     @property
+    def imported(self) -> Path:
+        """Labels from elsewhere that are trained on (`entrove import --train`)."""
+        return self.folder / "imported.xyz"
+
+    @property
     def validation(self) -> Path:
         """Labels that are never used in training."""
         return self.folder / "validation.xyz"
@@ -150,7 +155,7 @@ class Workspace:
         return self.ledger.is_file() and self.config.is_file()
 
     def training_labels(self, before: int | None = None) -> list[Atoms]:
-        """Read the good training labels of all rounds; the list may be empty.
+        """Read the good training labels, imported ones first; the list may be empty.
 
         Args:
             before: Only labels of rounds before this one. A round that is repeated after an
@@ -158,11 +163,29 @@ class Workspace:
 
         Energies, forces and stresses are in eV, eV/A and eV/A^3.
         """
-        labels = read_structures(self.dataset, may_be_empty=True)
-        if before is None:
-            return labels
-        return [atoms for atoms in labels if atoms.info[provenance.ROUND] < before]
+        computed = self.computed_labels(before)
+        imported = read_structures(self.imported, may_be_empty=True)
+        if imported:
+            known = {content_hash(atoms) for atoms in computed}
+            imported = [atoms for atoms in imported if content_hash(atoms) not in known]
+        return imported + computed
+
+    def computed_labels(self, before: int | None = None) -> list[Atoms]:
+        """Read the good training labels that the campaign itself asked for, as above.
+
+        A budget of labels counts these. That of an imported one was spent elsewhere.
+        """
+        return [
+            atoms
+            for atoms in read_structures(self.dataset, may_be_empty=True)
+            if not is_imported(atoms) and (before is None or atoms.info[provenance.ROUND] < before)
+        ]
 
     def validation_labels(self) -> list[Atoms]:
         """Read the labels of the validation set; raises `StructureError` before they exist."""
         return read_structures(self.validation)
+
+
+def is_imported(atoms: Atoms) -> bool:
+    """Whether a training label was imported, and not asked for by the campaign."""
+    return atoms.info.get(provenance.POOL) == provenance.IMPORTED

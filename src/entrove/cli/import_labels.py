@@ -1,16 +1,23 @@
 """`entrove import`: labels that were computed elsewhere become labels of a campaign."""
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
+from ase import Atoms
 from rich.console import Console
 
 from entrove.campaign.configuration.check import read_campaign
+from entrove.campaign.configuration.settled import with_settled_version
+from entrove.campaign.journal.lock import hold_campaign
+from entrove.campaign.stages.imported import enter_imported, to_train_on
 from entrove.campaign.workspace import Workspace
 from entrove.errors import ConfigError
+from entrove.formats import LabelKeys
+from entrove.labelling.labels import Label
 from entrove.labelling.level_of_theory import LevelOfTheory
 from entrove.labelling.store.cache import LabelCache
-from entrove.labelling.store.imports import import_labels
+from entrove.labelling.store.imports import ImportReport, import_labels
 
 
 def import_files(
@@ -20,12 +27,21 @@ def import_files(
     *,
     same_level: bool,
     console: Console,
+    keys: LabelKeys | None = None,
+    train: bool = False,
+    replace: bool = False,
 ) -> None:
     """Put the labels of files into the campaign's cache, at its level of theory.
 
-    Raises `ConfigError` unless the user confirms, by `same_level`, that they have this level.
+    With `train` the campaign trains on them, selects what is new to them and explores away from
+    them; with `replace` they take the place of labels that were imported earlier.
+
+    Raises `ConfigError` unless the user confirms, by `same_level`, that they have this level;
+    `CampaignError` when they are to be trained on while the campaign runs.
     """
     config, _ = read_campaign(config_path)
+    workspace = Workspace((folder or config_path.parent / config.folder).resolve())
+    config = with_settled_version(config, workspace.config)
     level = LevelOfTheory.of(config.labelling.engine)
     if not same_level:
         settings = "\n".join(f"  {key}: {value}" for key, value in level.settings_dict().items())
@@ -34,20 +50,53 @@ def import_files(
             f"engine {level.engine} and\n{settings}\nGive --same-level if the files were computed "
             "with exactly these settings; otherwise let the campaign label the structures itself"
         )
-    workspace = Workspace((folder or config_path.parent / config.folder).resolve())
-    with LabelCache(config.labelling.cache or workspace.label_cache) as cache:
+    labelled: list[Atoms] = []
+
+    def keep(atoms: Atoms, label: Label) -> None:
+        if train:
+            labelled.append(to_train_on(atoms, label))
+
+    if train:
+        workspace.folder.mkdir(parents=True, exist_ok=True)
+    with (
+        hold_campaign(workspace.folder) if train else contextlib.nullcontext(),
+        LabelCache(config.labelling.cache or workspace.label_cache) as cache,
+    ):
         for path in files:
-            report = import_labels(path, level, cache, config.labelling.sanity)
-            console.print(
-                f"{path}: {report.stored} labels imported, {report.known} known before, "
-                f"{len(report.refused)} refused",
-                highlight=False,
-                soft_wrap=True,
+            report = import_labels(
+                path,
+                level,
+                cache,
+                config.labelling.sanity,
+                keys=keys,
+                replacing=replace,
+                on_label=keep,
             )
-            for index, problem in report.refused:
-                console.print(
-                    f"  structure {index}: {problem}",
-                    highlight=False,
-                    markup=False,
-                    soft_wrap=True,
-                )
+            _print_report(path, report, console)
+        if train:
+            entered, held_out = enter_imported(workspace, labelled)
+            text = f"{entered} labels are trained on from the next round on"
+            if held_out:
+                text += f"; {held_out} are in the validation set, and are not"
+        else:
+            text = (
+                "they are used only where the campaign asks for exactly these structures; to "
+                "train on them, and to explore away from them, import them with --train"
+            )
+        console.print(text, highlight=False, soft_wrap=True)
+
+
+def _print_report(path: Path, report: ImportReport, console: Console) -> None:
+    counts = f"{report.stored} labels imported, {report.known} known before"
+    if report.replaced:
+        counts += f", {report.replaced} replaced"
+    lines = [f"{path}: {counts}, {len(report.refused)} refused"]
+    lines += [f"  {line}" for line in report.conventions]
+    lines += [f"  structure {index}: {problem}" for index, problem in report.refused]
+    if report.import_id is not None:
+        lines.append(
+            f"  import {report.import_id}; 'entrove labels FOLDER --withdraw {report.import_id}' "
+            "removes it"
+        )
+    for line in lines:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)

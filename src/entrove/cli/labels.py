@@ -1,4 +1,4 @@
-"""`entrove labels`: the labels of a campaign and their states."""
+"""`entrove labels`: the labels of a campaign and their states, and the files of imported ones."""
 
 from pathlib import Path
 
@@ -6,7 +6,9 @@ from rich.console import Console
 from rich.table import Table
 
 from entrove.campaign.journal.lock import hold_campaign
+from entrove.campaign.results.imports import open_imports
 from entrove.campaign.results.labels import CampaignLabels, open_labels
+from entrove.campaign.stages.imported import withdraw_import
 from entrove.cli.progress import format_duration
 from entrove.labelling.labels import Outcome
 from entrove.labelling.store.listing import list_states, release_quarantined, unfinished_structures
@@ -51,6 +53,52 @@ def list_labels(folder: Path, *, retry: bool, console: Console) -> None:
         "engine time",
         highlight=False,
     )
+
+
+def list_imports(path: Path, console: Console) -> None:
+    """Print one line per file whose labels were imported, with its number.
+
+    Args:
+        path: Folder of a campaign, started or not, or its configuration.
+        console: Where it is printed.
+    """
+    with open_imports(path).cache as cache:
+        records = cache.imports()
+    if not records:
+        console.print("no labels were imported", highlight=False)
+    for record in records:
+        console.print(
+            f"import {record.id}: {record.labels} labels of {record.source}, "
+            f"{record.imported_utc}",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
+        for line in record.conventions.splitlines():
+            console.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
+
+
+def withdraw(path: Path, import_id: int, console: Console) -> None:
+    """Remove the labels of an import from the cache and from what the campaign trains on.
+
+    Raises `CampaignError` while the campaign runs, `LabelError` when there is no such import.
+    """
+    imports = open_imports(path)
+    with imports.cache as cache, hold_campaign(imports.workspace.folder):
+        gone = withdraw_import(imports.workspace, cache, import_id)
+    console.print(
+        f"withdrew import {import_id}: {gone.labels} labels removed from {imports.cache.path}, "
+        f"{gone.trained_on} of them were trained on; the next 'entrove run' trains without them",
+        highlight=False,
+        soft_wrap=True,
+    )
+    if gone.validated_on:
+        console.print(
+            f"warning: {gone.validated_on} of them are in the validation set, which stays as it "
+            "is; for another one start a new campaign folder",
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 def _release(labels: CampaignLabels, console: Console) -> None:

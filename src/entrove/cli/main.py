@@ -69,7 +69,7 @@ FolderPath = Annotated[
     Path, typer.Argument(metavar="FOLDER", help="Folder of a campaign, or its configuration.")
 ]
 EnergyKey = Annotated[
-    str | None, typer.Option("--energy-key", help="Key of the energy in IN, such as REF_energy.")
+    str | None, typer.Option("--energy-key", help="Key of the energy, such as REF_energy.")
 ]
 ForcesKey = Annotated[
     str | None, typer.Option("--forces-key", help="Column of the forces, such as REF_forces.")
@@ -173,13 +173,24 @@ def labels_command(
             help="Release the quarantined labels, so that the next run tries them again.",
         ),
     ] = False,
+    imports: Annotated[
+        bool, typer.Option("--imports", help="List the files whose labels were imported.")
+    ] = False,
+    withdraw: Annotated[
+        int | None,
+        typer.Option("--withdraw", metavar="N", help="Remove the labels of import N again."),
+    ] = None,
 ) -> None:
     """List the labels of a campaign and their states."""
-    folder = _folder(folder)
     _load_torch_sim_quietly()
-    from entrove.cli.labels import list_labels
+    from entrove.cli import labels
 
-    list_labels(folder, retry=retry, console=_console())
+    if withdraw is not None:
+        labels.withdraw(folder, withdraw, _console())
+    elif imports:
+        labels.list_imports(folder, _console())
+    else:
+        labels.list_labels(_folder(folder), retry=retry, console=_console())
 
 
 @app.command("import")
@@ -187,7 +198,11 @@ def import_command(
     config: ConfigPath,
     files: Annotated[
         list[Path],
-        typer.Argument(metavar="FILE...", help="Extended XYZ files or ASE databases with labels."),
+        typer.Argument(
+            metavar="FILE...",
+            help="Files with labels: extended XYZ, ASE databases, outputs of VASP, pw.x, GPAW and "
+            "CP2K, DeePMD.",
+        ),
     ],
     same_level: Annotated[
         bool,
@@ -196,6 +211,20 @@ def import_command(
             help="State that the labels were computed with exactly the engine settings of CONFIG.",
         ),
     ] = False,
+    train: Annotated[
+        bool,
+        typer.Option(
+            "--train", help="Train on these labels, and explore and select what is new to them."
+        ),
+    ] = False,
+    replace: Annotated[
+        bool,
+        typer.Option("--replace", help="Replace labels of earlier imports where values differ."),
+    ] = False,
+    energy_key: EnergyKey = None,
+    forces_key: ForcesKey = None,
+    stress_key: StressKey = None,
+    virial_key: VirialKey = None,
     folder: Annotated[
         Path | None,
         typer.Option("--folder", help="Folder of the campaign, instead of the configuration's."),
@@ -205,8 +234,18 @@ def import_command(
     config = _config(config)
     _check_text(config)
     from entrove.cli.import_labels import import_files
+    from entrove.formats import LabelKeys
 
-    import_files(config, files, folder, same_level=same_level, console=_console())
+    import_files(
+        config,
+        files,
+        folder,
+        same_level=same_level,
+        console=_console(),
+        keys=LabelKeys(energy_key, forces_key, stress_key, virial_key),
+        train=train,
+        replace=replace,
+    )
 
 
 @app.command("convert")

@@ -22,7 +22,7 @@ To label structures::
     from entrove.labelling import label
     from entrove.labelling.engines import Gpaw
 
-    labels = label(structures, Gpaw(cutoff_eV=400), folder="labels")
+    labels = label(structures, Gpaw(cutoff_eV=600), folder="labels")
     labelled = [
         label.attach(atoms) for label, atoms in zip(labels, structures) if label.converged
     ]

@@ -248,8 +248,24 @@ class Labeller:
             Path(attempt.folder).mkdir(parents=True, exist_ok=True)
             AttemptResult(Outcome.CRASHED, cause, rung=attempt.rung).write(attempt.folder)
 
+    def _require_one_version(self, label: Label) -> None:
+        """Raise `LabelError` for a label of another version of the program than the others."""
+        if not (label.converged and label.engine_version and self.config.engine.version_counts):
+            return
+        version = self.level.version
+        known = {version} if version else self.cache.engine_versions(self.level)
+        if known and label.engine_version not in known:
+            raise LabelError(
+                f"engine {label.engine}: structure {label.structure_hash} was computed by version "
+                f"{label.engine_version}, and the labels of this level of theory are of "
+                f"{', '.join(sorted(known))}; energies of two versions cannot be one dataset. Use "
+                "that version again; or set labelling: engine: program_version to the new one and "
+                "start a new campaign folder, which labels all structures with it"
+            )
+
     def _store(self, job: _Job, results: Sequence[tuple[Path, AttemptResult]]) -> None:
         label = self._to_label(job, results)
+        self._require_one_version(label)
         self.cache.put(
             job.atoms,
             label,

@@ -32,6 +32,8 @@ class Label:
     ASE's sign (positive = tensile), and None for a structure that is not periodic in three
     dimensions. `cause` says why a label is not CONVERGED; a REJECTED one keeps its numbers, where
     they have the right shape. `folder` holds the engine's files, unless they were deleted.
+    `import_id` is the number of the import that an imported label came with, see
+    `entrove.labelling.store.cache.LabelCache.imports`.
     """
 
     structure_hash: str
@@ -48,6 +50,7 @@ class Label:
     engine_version: str = ""
     host_class: str = ""
     started_utc: str = ""
+    import_id: int | None = None
 
     @property
     def converged(self) -> bool:

@@ -14,6 +14,9 @@ from entrove.errors import LabelError
 from entrove.files import replace_text
 from entrove.labelling.engines.base import Engine
 
+VERSION_KEY = "program_version"
+"""The setting that holds the version of the program."""
+
 LEVEL_FILE = "level_of_theory.json"
 """File of a labels' work folder that says at which level they are."""
 
@@ -27,8 +30,23 @@ class LevelOfTheory:
 
     @classmethod
     def of(cls, engine: Engine) -> "LevelOfTheory":
-        """The level of theory of an engine's settings."""
-        return cls(engine.kind, json.dumps(engine.theory(), sort_keys=True, separators=(",", ":")))
+        """The level of theory of an engine's settings, and of its version where one is set."""
+        theory = dict(engine.theory())
+        theory.pop(VERSION_KEY, None)
+        if engine.program_version:
+            theory[VERSION_KEY] = engine.program_version
+        return cls(engine.kind, _canonical_json(theory))
+
+    @property
+    def version(self) -> str:
+        """Version of the program, or an empty string where it does not count."""
+        return str(self.settings_dict().get(VERSION_KEY, ""))
+
+    def without_version(self) -> "LevelOfTheory":
+        """The same settings of any version: the level that releases before 0.2 wrote."""
+        settings = self.settings_dict()
+        settings.pop(VERSION_KEY, None)
+        return LevelOfTheory(self.engine, _canonical_json(settings))
 
     @property
     def hash(self) -> str:
@@ -59,6 +77,10 @@ class LevelOfTheory:
         return "; ".join(f"{key}: {mine.get(key)} against {theirs.get(key)}" for key in keys)
 
 
+def _canonical_json(settings: dict[str, Any]) -> str:
+    return json.dumps(settings, sort_keys=True, separators=(",", ":"))
+
+
 def _describe_setting(value: object) -> str:
     """Write a setting without the punctuation of Python."""
     if isinstance(value, dict):
@@ -87,7 +109,10 @@ def claim_folder(work_folder: Path, level: LevelOfTheory) -> None:
         replace_text(path, json.dumps({"engine": level.engine, "settings": level.settings}))
         return
     owner = read_level(work_folder)
-    if owner.hash != level.hash:
+    if owner.hash == level.without_version().hash:
+        # Written before versions counted: each attempt says itself by which one it was made.
+        replace_text(path, json.dumps({"engine": level.engine, "settings": level.settings}))
+    elif owner.hash != level.hash:
         raise LabelError(
             f"{work_folder}: its labels have another level of theory than the configuration "
             f"({owner.differences(level)}); restore those settings, or start a new campaign folder"

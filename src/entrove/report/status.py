@@ -80,6 +80,8 @@ def _facts(results: CampaignResults) -> Table:
         rows.append((f"{plain_words(purpose)} labels", counts))
     if not results.labels:
         rows.append(("labels", "none yet"))
+    if results.imported:
+        rows.append(("imported labels", f"{results.imported} trained on"))
     restarts = sum(row.restarts for row in results.walkers)
     if results.walkers:
         rows.append(

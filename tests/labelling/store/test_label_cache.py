@@ -4,6 +4,7 @@ import resource
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from stored_labels import LEVEL, OTHER_LEVEL, label_of, salt
 
 from entrove.errors import LabelError
 from entrove.labelling.labels import Outcome
+from entrove.labelling.level_of_theory import LevelOfTheory
 from entrove.labelling.store.cache import LabelCache
 from entrove.structures import content_hash
 
@@ -205,3 +207,34 @@ def test_a_folder_that_cannot_be_written_is_a_clear_error(tmp_path: Path):
             os._exit(0 if "check" in str(error) else 2)
         os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({"engine_version": "6.4.2"}, True),
+        ({"engine_version": "6.5.0"}, False),
+        ({"engine_version": "imported from ours.xyz", "attempts": 0}, True),
+        ({"engine_version": "6.4.2", "outcome": Outcome.CRASHED}, False),
+    ],
+)
+def test_labels_from_before_versions_counted_are_found_where_their_own_version_fits(
+    tmp_path: Path, changes: dict, found: bool
+):
+    atoms = salt(0)
+    level = LevelOfTheory("test", '{"program_version":"6.4.2","setting":1}')
+    assert level.without_version() == LEVEL
+    with LabelCache(tmp_path / "labels.db") as cache:
+        cache.put(atoms, replace(label_of(atoms), **changes), LEVEL, electrons=7, kpoints=3)
+        label = cache.get(atoms[::-1], level)
+        assert (label is not None) == found
+        if label is None:
+            return
+        assert label.level_of_theory == level.hash
+        assert cache.engine_versions(level) == cache.engine_versions(LEVEL)
+        assert len(cache.costs(level)) == 1  # one calculation, though it is known twice
+        cache.reject(content_hash(atoms), level, "on purpose")
+        rejected, kept = cache.get(atoms, level), cache.get(atoms, LEVEL)
+        assert rejected is not None
+        assert kept is not None
+        assert (rejected.outcome, kept.outcome) == (Outcome.REJECTED, Outcome.CONVERGED)

@@ -6,14 +6,20 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
+from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
 from entrove.errors import LabelError
+from entrove.formats import LabelKeys
 from entrove.labelling.engines.ase import AseCalculator
+from entrove.labelling.labels import Label
 from entrove.labelling.level_of_theory import LevelOfTheory
+from entrove.labelling.sanity import SanityLimits
 from entrove.labelling.store.cache import LabelCache
+from entrove.labelling.store.file_conventions import judge_conventions
 from entrove.labelling.store.imports import import_labels
 from entrove.provenance import LEVEL_OF_THEORY
+from entrove.units import EV_PER_A3_IN_GPA
 
 LEVEL = LevelOfTheory.of(AseCalculator(calculator="ase.calculators.emt:EMT"))
 
@@ -79,3 +85,164 @@ def test_a_file_without_labels_is_an_error(tmp_path: Path):
         pytest.raises(LabelError, match="none of 1 structures has"),
     ):
         import_labels(tmp_path / "bare.xyz", LEVEL, cache)
+
+
+def sheared_copper(count: int) -> list[Atoms]:
+    """Small strains of one cell, all six components of the stress different."""
+    rng = np.random.default_rng(1)
+    structures = []
+    for _ in range(count):
+        atoms = bulk("Cu", cubic=True)
+        strain = 0.02 * rng.standard_normal((3, 3))
+        atoms.set_cell(atoms.cell.array @ (np.eye(3) + (strain + strain.T) / 2), scale_atoms=True)
+        atoms.rattle(0.03, rng=rng)
+        atoms.calc = EMT()
+        atoms.get_forces()
+        atoms.get_stress()
+        structures.append(atoms)
+    return structures
+
+
+CONVENTIONS = {
+    "eV/A^3": lambda stress: stress,
+    "kbar, compression positive, VASP's order": lambda stress: (
+        -10 * EV_PER_A3_IN_GPA * stress[[0, 1, 2, 5, 3, 4]]
+    ),
+    "GPa": lambda stress: EV_PER_A3_IN_GPA * stress,
+    "wrong sign": lambda stress: -stress,
+}
+
+
+@pytest.mark.parametrize("convention", CONVENTIONS)
+def test_the_convention_of_a_stress_is_told_by_the_energies_and_converted(
+    tmp_path: Path, convention: str
+):
+    structures = sheared_copper(25)
+    lines = []
+    for atoms in structures:  # six numbers in a comment, as many tools write them
+        stress = CONVENTIONS[convention](atoms.get_stress())
+        cell = " ".join(map(repr, atoms.cell.array.ravel().tolist()))
+        lines += [
+            str(len(atoms)),
+            f'Lattice="{cell}" Properties=species:S:1:pos:R:3:forces:R:3 pbc="T T T" '
+            f"energy={float(atoms.get_potential_energy())!r} "
+            f'stress="{" ".join(map(repr, stress.tolist()))}"',
+        ]
+        for symbol, position, force in zip(
+            atoms.symbols, atoms.positions.tolist(), atoms.get_forces().tolist(), strict=True
+        ):
+            lines.append(f"{symbol} " + " ".join(map(repr, position + force)))
+    (tmp_path / "labels.xyz").write_text("\n".join(lines) + "\n")
+    wide = SanityLimits(max_stress_eV_per_A3=1e6)
+    with LabelCache(tmp_path / "cache.db") as cache:
+        report = import_labels(tmp_path / "labels.xyz", LEVEL, cache, wide)
+        stored = list(cache.labelled_structures(LEVEL))
+    assert report.stored == len(structures)
+    for atoms, label in zip(structures, stored, strict=True):
+        np.testing.assert_allclose(label.get_stress(), atoms.get_stress(), atol=1e-9)
+    said = " ".join(report.conventions)
+    assert ("converted" in said) == (convention != "eV/A^3")
+    assert "energies of " in said
+
+
+def test_energies_that_contradict_the_forces_are_refused(tmp_path: Path):
+    for name, change in {
+        "per atom": lambda results: results | {"energy": results["energy"] / 4},
+        "gradients": lambda results: results | {"forces": -results["forces"]},
+    }.items():
+        structures = labelled_copper(8)
+        for atoms in structures:
+            atoms.calc = SinglePointCalculator(
+                atoms,
+                **change({key: atoms.calc.results[key] for key in ("energy", "forces", "stress")}),
+            )
+        write(tmp_path / "labels.xyz", structures, format="extxyz")
+        factor = {"per atom": "0.2", "gradients": "-"}[name]
+        with pytest.raises(LabelError, match=f"energies change by {factor}.* times the work"):
+            judge_conventions(tmp_path / "labels.xyz")
+
+
+def test_a_contradiction_is_shown_and_only_an_import_is_replaced(tmp_path: Path):
+    (atoms,) = labelled_copper(1)
+    write(tmp_path / "wrong.xyz", atoms, format="extxyz")
+    atoms.calc.results["stress"] = atoms.calc.results["stress"] + 0.5
+    write(tmp_path / "right.xyz", atoms, format="extxyz")
+    with LabelCache(tmp_path / "cache.db") as cache:
+        first = import_labels(tmp_path / "wrong.xyz", LEVEL, cache)
+        with pytest.raises(
+            LabelError, match=r"a stress by 0.5 eV/A\^3.*entrove labels FOLDER --withdraw 1"
+        ):
+            import_labels(tmp_path / "right.xyz", LEVEL, cache)
+        report = import_labels(tmp_path / "right.xyz", LEVEL, cache, replacing=True)
+        assert (report.stored, report.replaced, report.known) == (0, 1, 0)
+        (stored,) = cache.labelled_structures(LEVEL)
+        np.testing.assert_allclose(stored.get_stress(), atoms.get_stress(), atol=1e-7)
+        # The first import has nothing left; the second one takes the label with it.
+        assert [(record.id, record.labels) for record in cache.imports()] == [
+            (first.import_id, 0),
+            (report.import_id, 1),
+        ]
+        cache.withdraw_import(report.import_id)
+        # A label that was computed is never replaced.
+        atoms.info[LEVEL_OF_THEORY] = LEVEL.hash
+        computed = Label.from_atoms(atoms)
+        cache.put(atoms, computed, LEVEL)
+        with pytest.raises(LabelError, match="which was computed and is kept"):
+            import_labels(tmp_path / "wrong.xyz", LEVEL, cache, replacing=True)
+
+
+def test_one_structure_twice_in_a_file_with_two_energies_is_not_known_before(tmp_path: Path):
+    first, second = labelled_copper(1)[0], labelled_copper(1)[0]
+    second.calc.results["energy"] += 5.75
+    second.calc.results["free_energy"] += 5.75
+    third = labelled_copper(1)[0][::-1]  # the same, and agrees
+    third.calc = EMT()
+    third.get_stress()
+    third.get_forces()
+    write(tmp_path / "labels.xyz", [first, second, third], format="extxyz")
+    with LabelCache(tmp_path / "cache.db") as cache:
+        report = import_labels(tmp_path / "labels.xyz", LEVEL, cache)
+    assert (report.stored, report.known) == (1, 1)
+    ((index, problem),) = report.refused
+    assert index == 1
+    assert "energy by +5.75 eV" in problem
+
+
+def test_frames_that_cannot_have_a_label_are_refused_and_the_rest_is_taken(tmp_path: Path):
+    good, unconverged, close, dummy, pulled = labelled_copper(5)
+    unconverged.info["converged"] = False
+    close.positions[1] = close.positions[0]
+    pulled.calc.results["forces"][0, 0] += 1.0
+    dummy.symbols[0] = "X"
+    write(tmp_path / "mixed.xyz", [good, unconverged, close, dummy, pulled], format="extxyz")
+    with (tmp_path / "mixed.xyz").open("a") as handle:
+        handle.write("4\nenergy=none\n")  # and a frame that was cut off
+    with LabelCache(tmp_path / "cache.db") as cache:
+        report = import_labels(tmp_path / "mixed.xyz", LEVEL, cache)
+    assert report.stored == 1
+    said = dict(report.refused)
+    assert list(said) == [1, 2, 3, 4, 5]
+    assert "says of itself that it did not converge" in said[1]
+    assert "atoms 0 and 1 are 0 A apart" in said[2]
+    assert "no chemical element" in said[3]
+    assert "the forces do not sum to zero" in said[4]
+
+
+def test_labels_of_other_names_are_taken_where_they_are_named(tmp_path: Path):
+    (atoms,) = labelled_copper(1)
+    plain = atoms.copy()
+    plain.info["second_energy"] = atoms.get_potential_energy()
+    plain.arrays["second_forces"] = atoms.get_forces()
+    plain.info["REF_virial"] = -atoms.get_volume() * atoms.get_stress(voigt=False)
+    write(tmp_path / "named.xyz", plain, format="extxyz")
+    with LabelCache(tmp_path / "cache.db") as cache:
+        with pytest.raises(LabelError, match=r"it has no energy.*second_energy"):
+            import_labels(tmp_path / "named.xyz", LEVEL, cache)
+        keys = LabelKeys(energy="second_energy", forces="second_forces")
+        report = import_labels(tmp_path / "named.xyz", LEVEL, cache, keys=keys)
+        label = cache.get(atoms, LEVEL)
+        assert label is not None
+        stored = label.attach(atoms)
+    assert "stress from virial in eV (1 structures)" in report.conventions
+    np.testing.assert_allclose(stored.get_stress(), atoms.get_stress(), atol=1e-7)
+    np.testing.assert_allclose(stored.get_forces(), atoms.get_forces(), atol=1e-7)

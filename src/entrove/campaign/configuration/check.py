@@ -11,6 +11,7 @@ from entrove.campaign.configuration.check_models import check_explorer, check_tu
 from entrove.campaign.configuration.config import CampaignConfig
 from entrove.campaign.configuration.config_file import problem_at, read_config_file
 from entrove.campaign.configuration.seeds import Seed, read_seeds
+from entrove.campaign.configuration.settled import with_settled_version
 from entrove.campaign.workspace import Workspace
 from entrove.errors import ConfigError, EntroveError
 from entrove.labelling.checks import check_engine, check_executor
@@ -69,6 +70,7 @@ def check_campaign(
     explorer = check_explorer(config_path, config, structures)
     _check_features(config_path, config, explorer or foundation)
     workspace = Workspace((folder or config_path.parent / config.folder).resolve())
+    config = with_settled_version(config, workspace.config)
     return CheckedCampaign(config, config_path, workspace, seeds, model_name, foundation, explorer)
 
 

@@ -85,6 +85,26 @@ def read_settled(path: Path) -> CampaignConfig:
         ) from error
 
 
+def with_settled_version(config: CampaignConfig, settled: Path) -> CampaignConfig:
+    """Leave the engine's version out of a campaign that was started before versions counted.
+
+    Args:
+        config: The configuration, its engine bound to the version that is installed.
+        settled: The file that `settle_config` writes; it need not exist.
+
+    The labels of such a campaign have a level of theory without a version. It goes on with that
+    level, and only with labels of the version that has computed the others.
+    """
+    if not settled.is_file():
+        return config
+    engine = config.labelling.engine
+    if read_settled(settled).labelling.engine.program_version or not engine.program_version:
+        return config
+    unversioned = engine.model_copy(update={"program_version": ""})
+    labelling = config.labelling.model_copy(update={"engine": unversioned})
+    return config.model_copy(update={"labelling": labelling})
+
+
 def _differences(
     found: Any, wanted: Any, at: tuple[str | int, ...] = ()
 ) -> list[tuple[str | int, ...]]:

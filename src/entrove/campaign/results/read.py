@@ -32,7 +32,7 @@ from entrove.campaign.results.results import (
     PoolRow,
     StageTime,
 )
-from entrove.campaign.workspace import Workspace
+from entrove.campaign.workspace import Workspace, is_imported
 from entrove.errors import CampaignError
 from entrove.labelling.level_of_theory import LEVEL_FILE, read_level
 from entrove.provenance import provenance_of
@@ -102,6 +102,7 @@ def read_results(folder: str | Path, *, figures: bool = False) -> CampaignResult
         next_gain_nats={index: selected.gain_nats for index, selected in selections.items()},
         fingerprint_map=_map(ledger, workspace, config) if figures else None,
         best_round=best_round(validations),
+        imported=sum(is_imported(atoms) for atoms in workspace.training_labels()),
     )
 
 

@@ -146,6 +146,7 @@ class CampaignResults:
             nats, by round.
         fingerprint_map: The map of fingerprints; None unless `read_results` was asked for figures.
         best_round: The round of the best accepted model; 0 when no model is accepted.
+        imported: Number of imported labels that are trained on.
     """
 
     folder: Path
@@ -168,3 +169,4 @@ class CampaignResults:
     next_gain_nats: Mapping[int, float] = MappingProxyType({})
     fingerprint_map: FingerprintMap | None = None
     best_round: int = 0
+    imported: int = 0

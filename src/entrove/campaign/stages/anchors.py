@@ -39,7 +39,11 @@ def make_hold_out(run: CampaignRun, round_index: int) -> HeldOut:
     Raises `CampaignError` when there would be none.
     """
     config, files = run.config, run.files.round(round_index)
-    anchors = [candidate.atoms for candidate in read_candidates(files.anchors)]
+    # What is trained on is never validated on.
+    anchors = [
+        *(candidate.atoms for candidate in read_candidates(files.anchors)),
+        *run.files.training_labels(),
+    ]
     hold_out = generate_hold_out(
         read_starts(run.files),
         config.regime.temperatures_K,

@@ -11,6 +11,7 @@ from entrove.campaign.configuration.check import CheckedCampaign
 from entrove.campaign.journal.outcomes import Labelled, LabelRow, Selected
 from entrove.campaign.journal.records import quarantined
 from entrove.campaign.stages.context import CampaignRun
+from entrove.campaign.stages.imported import drop_imported
 from entrove.campaign.workspace import Workspace
 from entrove.errors import CampaignError
 from entrove.labelling.engines.base import Engine
@@ -109,6 +110,7 @@ def label_picked(run: CampaignRun, round_index: int) -> Labelled:
     )
     require_labels(labelled, "picked")
     kept = [atoms for atoms in earlier if content_hash(atoms) not in labelled.withdrawn]
+    drop_imported(run.files, labelled.withdrawn)
     write_structures(run.files.dataset, kept + labelled.structures)
     return labelled.outcome()
 

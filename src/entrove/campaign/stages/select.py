@@ -34,7 +34,7 @@ def select(run: CampaignRun, round_index: int) -> Selected:
     pool = _candidates(run, round_index)
     wanted = config.selection.count
     if config.stopping.labels is not None:
-        labelled = len(run.files.training_labels())
+        labelled = len(run.files.computed_labels())
         wanted = min(wanted, max(0, config.stopping.labels - labelled))
     if not pool or not wanted:
         write_candidates(files.selected, [])

@@ -10,6 +10,7 @@ import numpy as np
 from ase import Atoms
 from ase.stress import voigt_6_to_full_3x3_stress
 from jaxtyping import Float
+from pydantic import Field
 
 from entrove.settings import Settings
 
@@ -63,6 +64,15 @@ class Engine(Settings, ABC):
     """Disk space that the folder of a label keeps."""
     labels_per_process: ClassVar[int] = 50
     """How many labels one process computes before it is replaced by a fresh one."""
+    version_counts: ClassVar[bool] = True
+    """Whether another version may give other energies for the same settings."""
+
+    program_version: str = Field(
+        default="",
+        description="Version of the program, part of the level of theory. Entrove fills it in for "
+        "GPAW, CP2K and calculators of ASE; pw.x and VASP tell it only when they run, so give it "
+        "for them, as they print it. Empty: all labels must come from one version.",
+    )
 
     @property
     @abstractmethod
@@ -83,12 +93,19 @@ class Engine(Settings, ABC):
             update={name: folder / value for name, value in self if isinstance(value, Path)}
         )
 
-    def bound_to(self, species: Iterable[str]) -> "Engine":  # noqa: ARG002
-        """The same engine with the content of its data files for `species` in its level of theory.
+    def bound_to(self, species: Iterable[str]) -> "Engine":
+        """The same engine with everything in its level of theory that is known before it runs.
 
-        `species` are chemical symbols. It matters for engines whose settings do not name these
-        files one by one. Raises `LabelError` when one cannot be read.
+        That is the content of its data files for `species` (chemical symbols), and its version
+        where no other was given. Raises `LabelError` when a file cannot be read.
         """
+        version = self.program_version
+        if not version and self.version_counts:
+            version = self.version_of_level()
+        return self._bound_to_data(species).model_copy(update={"program_version": version})
+
+    def _bound_to_data(self, species: Iterable[str]) -> "Engine":  # noqa: ARG002
+        """For engines whose settings do not name their data files one by one."""
         return self
 
     @abstractmethod
@@ -109,6 +126,10 @@ class Engine(Settings, ABC):
     def version(self) -> str:
         """Version of the engine where it is known before it runs, else an empty string."""
         return ""
+
+    def version_of_level(self) -> str:
+        """Version that counts in the level of theory, where it is known before the engine runs."""
+        return self.version()
 
     def version_in(self, folder: Path) -> str:  # noqa: ARG002
         """Version that the program wrote into its output in `folder`, else an empty string."""

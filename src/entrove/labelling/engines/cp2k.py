@@ -135,6 +135,13 @@ class Cp2k(Engine):
         words = finished.stdout.partition("CP2K version")[2].split()
         return words[0] if words else ""
 
+    def version_of_level(self) -> str:
+        """As `version`; nothing where CP2K is only on the machines that compute."""
+        try:
+            return self.version()
+        except (OSError, subprocess.TimeoutExpired):
+            return ""
+
     def kpoints(self, atoms: Atoms) -> int:
         """Half the grid: time reversal is the only symmetry that is used."""
         first, second, third = kpoint_grid(atoms, self.kpoint_spacing_per_A)

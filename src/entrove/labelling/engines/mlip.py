@@ -20,6 +20,7 @@ class Mlip(Engine):
 
     reference_seconds: ClassVar[float] = 0.1
     labels_per_process: ClassVar[int] = 100_000
+    version_counts: ClassVar[bool] = False  # its weights count by their content
 
     name: Literal["mlip"] = "mlip"
     model: str = Field(

@@ -147,7 +147,7 @@ class Vasp(Engine):
         unset = {name for name in ("potential_hashes", "magnetic_moments") if not settings[name]}
         return {name: value for name, value in settings.items() if name not in unset}
 
-    def bound_to(self, species: Iterable[str]) -> "Vasp":
+    def _bound_to_data(self, species: Iterable[str]) -> "Vasp":
         """The same engine with the content of its POTCARs in `potential_hashes`."""
         hashes = {
             symbol: hash_file(

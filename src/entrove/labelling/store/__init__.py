@@ -2,14 +2,19 @@
 
 Read in this order::
 
-    claims.py        which process computes which label, so that campaigns can share a cache
-    cache_schema.py  the tables of the SQLite file, and what its errors mean
-    cache.py         LabelCache: labels by content hash and level of theory
-    imports.py       labels that were computed elsewhere
-    listing.py       the labels of a work folder, and how quarantined ones are released
+    claims.py            which process computes which label, so that campaigns can share a cache
+    import_records.py    which labels came from which file
+    nearby.py            a structure found again after a file with few decimals
+    cache_schema.py      the tables of the SQLite file, and what its errors mean
+    cache.py             LabelCache: labels by content hash and level of theory
+    contradictions.py    two labels of one structure
+    file_conventions.py  what the energies and stresses of a file mean
+    imports.py           labels that were computed elsewhere
+    listing.py           the labels of a work folder, and how quarantined ones are released
 """
 
 from entrove.labelling.store.cache import LabelCache, LabelState
+from entrove.labelling.store.import_records import ImportRecord
 from entrove.labelling.store.imports import ImportReport, import_labels
 from entrove.labelling.store.listing import (
     list_states,
@@ -18,6 +23,7 @@ from entrove.labelling.store.listing import (
 )
 
 __all__ = [
+    "ImportRecord",
     "ImportReport",
     "LabelCache",
     "LabelState",

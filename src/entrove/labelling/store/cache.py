@@ -4,7 +4,8 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,15 @@ from ase import Atoms
 from entrove.errors import LabelError
 from entrove.labelling.labels import Label, Outcome
 from entrove.labelling.level_of_theory import LevelOfTheory
-from entrove.labelling.store import claims
+from entrove.labelling.store import claims, import_records
 from entrove.labelling.store.cache_schema import explain_database_error, open_database
+from entrove.labelling.store.import_records import ImportRecord
+from entrove.labelling.store.nearby import NearbyStructures
 from entrove.structures import canonical_order, content_hash
 
 _LABEL_COLUMNS = (
     "structure_hash, level_hash, outcome, cause, folder, energy, forces, stress, attempts, "
-    "engine_seconds, engine, engine_version, host_class, started_utc"
+    "engine_seconds, engine, engine_version, host_class, started_utc, import_id"
 )
 
 
@@ -56,6 +59,7 @@ class LabelCache:
     def __init__(self, path: str | Path, *, busy_timeout_s: float = 30.0):
         self.path = Path(path)
         self._connection = open_database(self.path, busy_timeout_s)
+        self._nearby = NearbyStructures(self._connection)
 
     def __enter__(self) -> "LabelCache":
         return self
@@ -75,16 +79,62 @@ class LabelCache:
         self, structure_hash: str, atoms: Atoms, level: LevelOfTheory | str
     ) -> Label | None:
         """As `get`, for a caller who knows the content hash of `atoms` already."""
+        found = self._find_exactly(structure_hash, atoms, _hash_of(level))
+        if found is not None or isinstance(level, str):
+            return found
+        found = self.find(atoms, level)
+        if found is not None:
+            # From now on it is known under this structure too, and can be rejected or withdrawn.
+            self._adopt(atoms, found, level)
+        return found
+
+    def find(self, atoms: Atoms, level: LevelOfTheory) -> Label | None:
+        """The label of this structure, also where it is not stored under its content hash.
+
+        That is a label of the same program and settings from a cache of release 0.1, whose levels
+        had no version; and an imported label whose file had few decimals, with atoms and cell
+        within `nearby.SAME_GEOMETRY_A`. The label names the level that is asked for.
+        """
+        structure_hash = content_hash(atoms)
+        unversioned = level.without_version()
+        levels = (level,) if unversioned == level else (level, unversioned)
+        for searched in levels:
+            label = self._find_exactly(structure_hash, atoms, searched.hash)
+            if label is None:
+                with self._errors():
+                    nearby = self._nearby.find(atoms, searched.hash)
+                if nearby is None:
+                    continue
+                label = self._stored(nearby.structure_hash, searched.hash)
+                assert label is not None  # it was just found
+                label = label.reordered(nearby.order)
+            # A failure stays where it is: it could not be released from two levels.
+            same_program = label.attempts == 0 or label.engine_version == level.version
+            if searched == level or (label.converged and same_program):
+                return replace(label, structure_hash=structure_hash, level_of_theory=level.hash)
+        return None
+
+    def _find_exactly(self, structure_hash: str, atoms: Atoms, level_hash: str) -> Label | None:
+        label = self._stored(structure_hash, level_hash)
+        return None if label is None else label.reordered(np.argsort(canonical_order(atoms)))
+
+    def _stored(self, structure_hash: str, level_hash: str) -> Label | None:
+        """A label as it is stored, its atoms in canonical order."""
         with self._errors():
             row = self._connection.execute(
                 f"SELECT {_LABEL_COLUMNS} FROM labels WHERE structure_hash = ? AND level_hash = ?",
-                (structure_hash, _hash_of(level)),
+                (structure_hash, level_hash),
             ).fetchone()
-        return (
-            None
-            if row is None
-            else _label_from_row(row).reordered(np.argsort(canonical_order(atoms)))
-        )
+        return None if row is None else _label_from_row(row)
+
+    def _adopt(self, atoms: Atoms, label: Label, level: LevelOfTheory) -> None:
+        with self._errors():
+            row = self._connection.execute(
+                "SELECT electrons, kpoints FROM labels WHERE folder = ? AND level_hash IN (?, ?)",
+                (label.folder, level.hash, level.without_version().hash),
+            ).fetchone()
+        electrons, kpoints = row or (0, 1)
+        self.put(atoms, label, level, electrons=electrons, kpoints=kpoints)
 
     def put(
         self,
@@ -94,11 +144,13 @@ class LabelCache:
         *,
         electrons: int = 0,
         kpoints: int = 1,
+        replacing: bool = False,
     ) -> None:
         """Store a label whose forces are in the order of `atoms`, in one transaction.
 
-        It also ends this process's claim. A converged label that is there already stays.
-        `electrons` and `kpoints` are what its cost depends on, see `entrove.labelling.cost`.
+        It also ends this process's claim. A converged label that is there already stays, unless
+        it was imported and `replacing` is set. `electrons` and `kpoints` are what its cost depends
+        on, see `entrove.labelling.cost`.
         """
         if label.level_of_theory != level.hash:
             raise LabelError(
@@ -127,6 +179,7 @@ class LabelCache:
             "electrons": electrons,
             "kpoints": kpoints,
             "structure": _structure_to_json(atoms, order),
+            "import_id": label.import_id,
         }
         names = ", ".join(row)
         values = ", ".join(f":{name}" for name in row)
@@ -139,10 +192,46 @@ class LabelCache:
             connection.execute(
                 f"INSERT INTO labels ({names}) VALUES ({values}) ON CONFLICT DO UPDATE SET "
                 f"{updates}, finished_utc = CURRENT_TIMESTAMP WHERE labels.outcome != "
-                f"'{Outcome.CONVERGED}'",
+                f"'{Outcome.CONVERGED}'"
+                + (" OR labels.import_id IS NOT NULL" if replacing else ""),
                 row,
             )
             claims.release(connection, label.structure_hash, label.level_of_theory)
+
+    def add_import(self, level: LevelOfTheory, source: str, conventions: str) -> int:
+        """Enter a file whose labels are to be stored; returns the number of the import."""
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        with self._transaction() as connection:
+            return import_records.add(connection, level.hash, source, conventions, now)
+
+    def imports(self) -> list[ImportRecord]:
+        """Every file whose labels were imported, oldest first."""
+        with self._errors():
+            return import_records.read(self._connection)
+
+    def withdraw_import(self, import_id: int) -> list[str]:
+        """Delete all labels of an import; returns the content hashes of their structures.
+
+        Raises `LabelError` when there is no such import.
+        """
+        known = [record.id for record in self.imports()]
+        if import_id not in known:
+            raise LabelError(
+                f"{self.path}: there is no import {import_id}; there are "
+                f"{', '.join(map(str, known)) or 'none'}"
+            )
+        with self._transaction() as connection:
+            return import_records.remove(connection, import_id)
+
+    def engine_versions(self, level: LevelOfTheory | str) -> set[str]:
+        """Versions by which the converged labels of a level were computed; imports say none."""
+        with self._errors():
+            rows = self._connection.execute(
+                "SELECT DISTINCT engine_version FROM labels WHERE level_hash = ? AND outcome = ? "
+                "AND attempts > 0 AND engine_version != ''",
+                (_hash_of(level), Outcome.CONVERGED.value),
+            ).fetchall()
+        return {version for (version,) in rows}
 
     def claim(self, structure_hash: str, level: LevelOfTheory | str) -> bool:
         """Claim a structure for this process; False when a process that is alive has claimed it.
@@ -226,12 +315,18 @@ class LabelCache:
             yield _label_from_row(row).attach(Atoms(**json.loads(structure)))
 
     def costs(self, level: LevelOfTheory | str) -> list[tuple[int, int, int, float]]:
-        """Atoms, electrons, k-points and engine seconds of every converged label of a level."""
+        """Atoms, electrons, k-points and engine seconds of every converged label of a level.
+
+        Of a level with a version those that other versions computed count too: the cost is alike.
+        """
+        hashes = [_hash_of(level)]
+        if not isinstance(level, str):
+            hashes.append(level.without_version().hash)
         with self._errors():
             return self._connection.execute(
-                "SELECT atom_count, electrons, kpoints, engine_seconds FROM labels "
-                "WHERE level_hash = ? AND outcome = ? AND engine_seconds > 0",
-                (_hash_of(level), Outcome.CONVERGED.value),
+                "SELECT DISTINCT atom_count, electrons, kpoints, engine_seconds FROM labels "
+                "WHERE level_hash IN (?, ?) AND outcome = ? AND engine_seconds > 0 ORDER BY rowid",
+                (hashes[0], hashes[-1], Outcome.CONVERGED.value),
             ).fetchall()
 
     @contextmanager
@@ -279,6 +374,7 @@ def _label_from_row(row: Iterable) -> Label:
         engine_version=columns["engine_version"],
         host_class=columns["host_class"],
         started_utc=columns["started_utc"],
+        import_id=columns["import_id"],
     )
 
 

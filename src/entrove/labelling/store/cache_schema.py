@@ -5,9 +5,9 @@ import sqlite3
 from pathlib import Path
 
 from entrove.errors import LabelError
-from entrove.labelling.store import claims
+from entrove.labelling.store import claims, import_records
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 APPLICATION_ID = 0x454E5452
 """Marks the file as Entrove's ('ENTR'), in SQLite's own header."""
 
@@ -25,6 +25,7 @@ NETWORK_FILESYSTEMS = (
 )
 
 _SCHEMA = (
+    import_records.TABLE,
     "CREATE TABLE levels (hash TEXT PRIMARY KEY, engine TEXT NOT NULL, settings TEXT NOT NULL)",
     """
 CREATE TABLE labels (
@@ -48,10 +49,32 @@ CREATE TABLE labels (
     electrons INTEGER NOT NULL,
     kpoints INTEGER NOT NULL,
     structure TEXT NOT NULL, -- JSON: numbers, positions and cell (A), pbc, in canonical atom order
+    import_id INTEGER REFERENCES imports (id),
     PRIMARY KEY (structure_hash, level_hash)
 )
 """,
+    "CREATE INDEX labels_by_formula ON labels (level_hash, formula)",
 )
+
+_SCHEMA_1_TO_2 = (
+    import_records.TABLE,
+    "ALTER TABLE labels ADD COLUMN import_id INTEGER REFERENCES imports (id)",
+    "CREATE INDEX labels_by_formula ON labels (level_hash, formula)",
+    """
+INSERT INTO imports (level_hash, source, conventions, imported_utc)
+SELECT level_hash, source, '', min(started_utc) FROM (
+    SELECT level_hash, substr(folder, 1, instr(folder, '#') - 1) AS source, started_utc
+    FROM labels WHERE attempts = 0 AND instr(folder, '#') > 0
+) GROUP BY level_hash, source
+""",
+    """
+UPDATE labels SET import_id = (
+    SELECT id FROM imports WHERE imports.level_hash = labels.level_hash
+    AND imports.source = substr(labels.folder, 1, instr(labels.folder, '#') - 1)
+) WHERE attempts = 0 AND instr(folder, '#') > 0
+""",
+)
+"""Caches of release 0.1 did not keep which labels came from which file, except in `folder`."""
 
 
 _NOT_WRITABLE = "it cannot be written; check the permissions of the file and its folder"
@@ -116,6 +139,10 @@ def _create_or_check(path: Path, connection: sqlite3.Connection) -> None:
             for statement in _SCHEMA:
                 connection.execute(statement)
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        elif version < 2:
+            for statement in _SCHEMA_1_TO_2:
+                connection.execute(statement)
+        if version < SCHEMA_VERSION:
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         # Caches of the first Entrove have no such table; claims end with their processes anyway.
         connection.execute(claims.TABLE)

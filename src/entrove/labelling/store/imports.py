@@ -1,8 +1,11 @@
-"""Labels from elsewhere, computed with the same settings: extended XYZ or an ASE database."""
+"""Labels from elsewhere, computed with the same settings, from a file of any format."""
 
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -10,87 +13,163 @@ from ase.stress import voigt_6_to_full_3x3_stress
 
 from entrove import provenance
 from entrove.errors import LabelError
+from entrove.formats import Frame, LabelKeys, read_frames
 from entrove.labelling.attempt import AttemptResult
 from entrove.labelling.labels import Label, Outcome
 from entrove.labelling.level_of_theory import LevelOfTheory
-from entrove.labelling.sanity import SanityLimits, find_implausible_value
+from entrove.labelling.sanity import (
+    SanityLimits,
+    find_implausible_value,
+    find_impossible_structure,
+)
 from entrove.labelling.store.cache import LabelCache
-from entrove.structures import content_hash, read_structures
+from entrove.labelling.store.contradictions import describe_contradiction
+from entrove.labelling.store.file_conventions import FileConventions, judge_conventions
+from entrove.structures import content_hash
 
 
 @dataclass(frozen=True)
 class ImportReport:
-    """How many labels were stored, and how many were there already.
+    """What became of the labels of a file.
 
-    `refused` has the index in the file and the reason of each structure that was left out.
+    Attributes:
+        stored: Number of labels that are new in the cache.
+        known: Number of labels that were there already, with the same values.
+        refused: Index in the file and reason of each structure that was left out.
+        replaced: Number of labels that took the place of an earlier import.
+        conventions: What was done with the units, signs and names of the file, one line each.
+        import_id: Number of the import, by which it can be withdrawn; None when nothing was
+            stored.
     """
 
     stored: int
     known: int
     refused: tuple[tuple[int, str], ...]
+    replaced: int = 0
+    conventions: tuple[str, ...] = ()
+    import_id: int | None = None
 
 
 def import_labels(
-    path: str | Path, level: LevelOfTheory, cache: LabelCache, limits: SanityLimits | None = None
+    path: str | Path,
+    level: LevelOfTheory,
+    cache: LabelCache,
+    limits: SanityLimits | None = None,
+    *,
+    keys: LabelKeys | None = None,
+    replacing: bool = False,
+    on_label: Callable[[Atoms, Label], None] | None = None,
 ) -> ImportReport:
     """Put the labelled structures of a file into the cache, as labels of this level of theory.
 
     Args:
-        path: A file in any format that ASE reads, with energies (eV), forces (eV/A) and stress
-            (eV/A^3). The energy that counts is `free_energy` where the file has one: it is what
-            forces are the derivative of.
+        path: A file in any format that `entrove.formats.read_frames` reads. The energy that counts
+            is the free energy where the file has one: it is what forces are the derivative of.
         level: The level of theory. That the labels were computed at it is the caller's
             responsibility.
         cache: Where the labels are stored.
         limits: What is implausible; by default the limits of a configuration that sets none.
+        keys: Names of the labels in the file, where they are not the usual ones.
+        replacing: Whether a label that differs takes the place of one that was imported earlier.
+            Labels that were computed always stay.
+        on_label: Called with each structure whose label is now in the cache, and that label.
 
-    Returns how many labels are new and how many were known. Structures without energy or forces,
-    implausible ones, and those whose own `info["entrove_level_of_theory"]` names another level are
-    refused one by one.
+    Returns how many labels are new and how many were known. Refused, one by one and with the
+    reason: structures that cannot be read, that say of themselves that they did not converge, lack
+    energy or forces, are implausible, contradict a label that is known, or whose own
+    `info["entrove_level_of_theory"]` names another level.
 
-    Raises `LabelError` when the file holds no usable label at all.
+    Raises `LabelError` when the file holds no usable label at all, or when its stresses or its
+    energies contradict what they are derivatives of, over the whole file.
     """
-    structures = read_structures(path)
-    stored, known, refused = 0, 0, []
-    for index, atoms in enumerate(structures):
-        structure_hash = content_hash(atoms)
-        present = cache.get_by_hash(structure_hash, atoms, level)
-        if present is not None and present.converged:
-            known += 1
+    limits = limits or SanityLimits()
+    conventions = judge_conventions(path, keys)
+    import_id = cache.add_import(
+        level, str(Path(path).absolute()), "\n".join(conventions.described)
+    )
+    counts, notes, refused = Counter[str](), Counter[str](), []
+    for frame in read_frames(path, keys):
+        notes.update(frame.notes)
+        atoms = frame.atoms
+        result, problem = _read_label(frame, level, conventions)
+        problem = problem or (find_impossible_structure(atoms, limits) if atoms else "")
+        problem = problem or find_implausible_value(result, len(atoms or ()), limits)
+        if problem or atoms is None:
+            refused.append((frame.index, problem))
             continue
-        result, problem = _read_label(atoms, level)
-        problem = problem or find_implausible_value(result, len(atoms), limits or SanityLimits())
-        if problem:
-            refused.append((index, problem))
+        label = _to_label(atoms, level, result, frame, import_id)
+        present = cache.find(atoms, level)
+        if present is None or not present.converged:
+            what = "stored"
+        elif not (difference := describe_contradiction(label, present)):
+            what, label = "known", present
+        elif replacing and present.import_id is not None:
+            what = "replaced"
+        else:
+            refused.append((frame.index, difference))
+            counts["contradict"] += 1
             continue
-        cache.put(atoms, _to_label(structure_hash, level, result, Path(path), index), level)
-        stored += 1
-    if not stored and not known:
+        counts[what] += 1
+        if what != "known":
+            cache.put(atoms, label, level, replacing=replacing)
+        if on_label is not None:
+            on_label(atoms, label)
+    if not counts["stored"] + counts["replaced"]:
+        cache.withdraw_import(import_id)
+        import_id = None
+    if counts["contradict"] and counts.total() == counts["contradict"]:
+        index, problem = refused[-1]
         raise LabelError(
-            f"{path}: none of {len(structures)} structures has a usable label (first: "
-            f"{refused[0][1]}); the file needs energy (eV) and forces (eV/A), and stress (eV/A^3) "
-            "where there is a cell"
+            f"{path}: nothing was imported, all usable labels of {len(refused)} structures "
+            f"contradict labels that are known (structure {index}: {problem})"
         )
-    return ImportReport(stored, known, tuple(refused))
+    if not counts.total():
+        first = f"frame {refused[0][0]}: {refused[0][1]}" if refused else "it is empty"
+        raise LabelError(
+            f"{path}: none of {len(refused)} structures has a usable label (first: {first}); the "
+            "file needs energy (eV) and forces (eV/A), and stress (eV/A^3) where there is a cell"
+        )
+    described = [f"{note} ({count} structures)" for note, count in notes.items()]
+    return ImportReport(
+        counts["stored"],
+        counts["known"],
+        tuple(refused),
+        counts["replaced"],
+        (*described, *conventions.described),
+        import_id,
+    )
 
 
-def _read_label(atoms: Atoms, level: LevelOfTheory) -> tuple[AttemptResult, str]:
-    results = getattr(atoms.calc, "results", {})
+def _read_label(
+    frame: Frame, level: LevelOfTheory, conventions: FileConventions
+) -> tuple[AttemptResult, str]:
+    """The numbers of a frame as a finished attempt, and why they are no label."""
+    results: dict[str, Any] = getattr(getattr(frame.atoms, "calc", None), "results", {})
     energy = results.get("free_energy", results.get("energy"))
     forces, stress = results.get("forces"), results.get("stress")
     result = AttemptResult(
         outcome=Outcome.CONVERGED,
         energy_eV=None if energy is None else float(energy),
         forces_eV_per_A=None if forces is None else np.asarray(forces, dtype=float).tolist(),
-        stress_eV_per_A3=None if stress is None else _full_stress(stress),
+        stress_eV_per_A3=None
+        if stress is None or frame.atoms is None
+        else _full_stress(conventions.to_ase(stress, frame.atoms)),
     )
+    atoms = frame.atoms
+    if frame.problem or atoms is None:
+        return result, frame.problem
+    if frame.converged is False:
+        return result, "it says of itself that it did not converge"
     own_level = str(atoms.info.get(provenance.LEVEL_OF_THEORY, level.hash))
-    if own_level != level.hash:
+    if own_level not in (level.hash, level.without_version().hash):
         return result, f"its own level of theory is {own_level}, and this one is {level.hash}"
     missing = [name for name, value in (("energy", energy), ("forces", forces)) if value is None]
     if stress is None and atoms.pbc.all():
         missing.append("stress")
-    return result, f"it has no {missing[0]}" if missing else ""
+    if not missing:
+        return result, ""
+    hints = [note for note in frame.notes if note.startswith("no ")]
+    return result, "; ".join([f"it has no {missing[0]}", *hints])
 
 
 def _full_stress(stress: np.ndarray) -> list[list[float]]:
@@ -99,13 +178,14 @@ def _full_stress(stress: np.ndarray) -> list[list[float]]:
 
 
 def _to_label(
-    structure_hash: str, level: LevelOfTheory, result: AttemptResult, path: Path, index: int
+    atoms: Atoms, level: LevelOfTheory, result: AttemptResult, frame: Frame, import_id: int
 ) -> Label:
+    source = Path(frame.source)
     return Label(
-        structure_hash=structure_hash,
+        structure_hash=content_hash(atoms),
         level_of_theory=level.hash,
         outcome=result.outcome,
-        folder=f"{path.absolute()}#{index}",
+        folder=f"{source.absolute()}#{frame.index}",
         energy_eV=result.energy_eV,
         forces_eV_per_A=np.array(result.forces_eV_per_A, dtype=float),
         stress_eV_per_A3=None
@@ -113,6 +193,7 @@ def _to_label(
         else np.array(result.stress_eV_per_A3, dtype=float),
         attempts=0,
         engine=level.engine,
-        engine_version=f"imported from {path.name}",
+        engine_version=f"imported from {source.name}",
         started_utc=datetime.now(UTC).isoformat(timespec="seconds"),
+        import_id=import_id,
     )

@@ -1,0 +1,113 @@
+"""Labels from elsewhere that a campaign trains on: how they are entered and withdrawn."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ase import Atoms
+
+from entrove import provenance
+from entrove.campaign.workspace import Workspace, is_imported
+from entrove.labelling.labels import Label
+from entrove.labelling.store.cache import LabelCache
+from entrove.labelling.store.nearby import match_atoms
+from entrove.structures import content_hash, copy_structure, read_structures, write_structures
+
+
+@dataclass(frozen=True)
+class Withdrawal:
+    """What was removed with an import.
+
+    Attributes:
+        labels: Number of labels removed from the cache.
+        trained_on: Number of them that were training labels of the campaign.
+        validated_on: Number of them in the validation set, where they stay.
+    """
+
+    labels: int
+    trained_on: int
+    validated_on: int
+
+
+def to_train_on(atoms: Atoms, label: Label) -> Atoms:
+    """Return a structure with its label as `enter_imported` takes it."""
+    labelled = label.attach(copy_structure(atoms))
+    labelled.info[provenance.ROUND] = 0
+    for key in (provenance.POOL, provenance.KIND, provenance.PHASE):
+        labelled.info[key] = provenance.IMPORTED
+    return labelled
+
+
+def enter_imported(files: Workspace, labelled: Sequence[Atoms]) -> tuple[int, int]:
+    """Add labels to those that the campaign trains on from its next round on.
+
+    Args:
+        files: The campaign, which must not run meanwhile.
+        labelled: Structures from `to_train_on`. One that is there already is replaced.
+
+    Returns how many were entered, and how many were left out because they are in the validation
+    set, exactly or within the decimals of a file.
+    """
+    files.folder.mkdir(parents=True, exist_ok=True)
+    held_out = read_structures(files.round(0).hold_out, may_be_empty=True)
+    kept = {content_hash(atoms): atoms for atoms in labelled if not _is_among(atoms, held_out)}
+    before = {
+        content_hash(atoms): atoms for atoms in read_structures(files.imported, may_be_empty=True)
+    }
+    write_structures(files.imported, list((before | kept).values()))
+    return len(kept), len(labelled) - len(kept)
+
+
+def withdraw_import(files: Workspace, cache: LabelCache, import_id: int) -> Withdrawal:
+    """Remove an import from the cache, and from what the campaign trains on.
+
+    Args:
+        files: The campaign, which must not run meanwhile; it need not have been started.
+        cache: Its cache.
+        import_id: Number of the import.
+
+    The labels that remain are trained on at the next run. Raises `LabelError` when there is no
+    such import.
+    """
+    hashes = set(cache.withdraw_import(import_id))
+    removed: set[str] = set()
+    for path in (files.imported, files.dataset):
+        structures = read_structures(path, may_be_empty=True)
+        kept = [atoms for atoms in structures if not _was_imported(atoms, hashes)]
+        if len(kept) < len(structures):
+            removed |= {content_hash(atoms) for atoms in structures} - {
+                content_hash(atoms) for atoms in kept
+            }
+            write_structures(path, kept)
+    validation = read_structures(files.validation, may_be_empty=True)
+    return Withdrawal(
+        len(hashes), len(removed), sum(_was_imported(atoms, hashes) for atoms in validation)
+    )
+
+
+def imports_changed(files: Workspace) -> bool:
+    """Whether labels were imported or withdrawn since the dataset was last written."""
+    dataset = read_structures(files.dataset, may_be_empty=True)
+    wanted = {_fingerprint(atoms) for atoms in files.training_labels() if is_imported(atoms)}
+    return wanted != {_fingerprint(atoms) for atoms in dataset if is_imported(atoms)}
+
+
+def drop_imported(files: Workspace, withdrawn: dict[str, str]) -> None:
+    """Remove labels that a round has withdrawn, by content hash, from the imported ones."""
+    structures = read_structures(files.imported, may_be_empty=True)
+    kept = [atoms for atoms in structures if content_hash(atoms) not in withdrawn]
+    if len(kept) < len(structures):
+        write_structures(files.imported, kept)
+
+
+def _fingerprint(atoms: Atoms) -> tuple[str, float]:
+    # With its energy: a corrected import has the same structures.
+    return content_hash(atoms), round(float(atoms.get_potential_energy()), 6)
+
+
+def _is_among(atoms: Atoms, others: Sequence[Atoms]) -> bool:
+    return any(match_atoms(atoms, other) is not None for other in others)
+
+
+def _was_imported(atoms: Atoms, hashes: set[str]) -> bool:
+    from_file = "imported from" in str(atoms.info.get(provenance.ENGINE, ""))
+    return from_file and content_hash(atoms) in hashes

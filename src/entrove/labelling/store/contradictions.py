@@ -1,0 +1,49 @@
+"""Two labels of one structure: whether they say the same."""
+
+import numpy as np
+
+from entrove.labelling.labels import Label
+
+SAME_ENERGY_EV_PER_ATOM = 1e-3
+SAME_FORCE_EV_PER_A = 0.02
+SAME_STRESS_EV_PER_A3 = 1e-3
+"""Labels of one level of theory agree to this and better: decimals and machines differ."""
+
+
+def describe_contradiction(label: Label, known: Label) -> str:
+    """Say how a label differs from the one that is known for the same structure.
+
+    Both list the atoms in the same order. Returns an empty string when they agree.
+    """
+    differences = []
+    if label.energy_eV is not None and known.energy_eV is not None:
+        apart = label.energy_eV - known.energy_eV
+        atoms = 1 if label.forces_eV_per_A is None else len(label.forces_eV_per_A)
+        if abs(apart) > SAME_ENERGY_EV_PER_ATOM * atoms:
+            differences.append(f"energy by {apart:+.4g} eV")
+    for what, limit, unit, one, other in (
+        ("a force", SAME_FORCE_EV_PER_A, "eV/A", label.forces_eV_per_A, known.forces_eV_per_A),
+        (
+            "a stress",
+            SAME_STRESS_EV_PER_A3,
+            "eV/A^3",
+            label.stress_eV_per_A3,
+            known.stress_eV_per_A3,
+        ),
+    ):
+        if one is None or other is None:
+            continue
+        apart = float(np.abs(one - other).max())
+        if apart > limit:
+            differences.append(f"{what} by {apart:.4g} {unit}")
+    if not differences:
+        return ""
+    if known.import_id is None:
+        kept = "which was computed and is kept"
+    else:
+        kept = (
+            f"which is kept; it is number {known.folder.rpartition('#')[2]} of import "
+            f"{known.import_id} ({known.engine_version}); replace it with --replace, or withdraw "
+            f"that import with 'entrove labels FOLDER --withdraw {known.import_id}'"
+        )
+    return f"its values differ from the label that is known ({', '.join(differences)}), {kept}"

@@ -1,0 +1,168 @@
+"""What the energies and stresses of a whole file mean, by evidence of the file itself.
+
+Frames that are small strains and displacements of one another tell by their energies in which
+unit, sign and order the stress is, see `entrove.formats.conventions`. Where there are none, the
+numbers are taken as ASE's and the user is told what that means.
+"""
+
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from jaxtyping import Float
+
+from entrove.errors import LabelError
+from entrove.formats import LabelKeys, read_frames
+from entrove.formats.conventions import (
+    ASE_STRESS,
+    ConventionEvidence,
+    FramePairs,
+    StressConvention,
+    compare_with_energies,
+    energy_slope,
+    find_frame_pairs,
+)
+from entrove.units import EV_PER_A3_IN_GPA
+
+_MOST_FRAMES = 400
+"""Evidence is looked for among so many frames, in seconds: the convention of a file is one."""
+_LEAST_CORRELATION = 0.95
+_SLOPES = (0.7, 1.4)
+"""Energies that change by less or more than the work of the forces contradict them."""
+
+
+@dataclass(frozen=True)
+class FileConventions:
+    """The convention of the stresses of a file, and what to tell the user, one line each."""
+
+    stress: StressConvention = ASE_STRESS
+    described: tuple[str, ...] = ()
+
+    def to_ase(self, stress: np.ndarray, atoms: Atoms) -> np.ndarray:
+        """Return a stress of the file in eV/A^3, with ASE's sign and order, shape (6,)."""
+        given = _six_numbers(stress)
+        if self.stress == ASE_STRESS:
+            return given
+        return self.stress.to_ase(given[None], np.array([atoms.get_volume()]))[0]
+
+
+def judge_conventions(path: str | Path, keys: LabelKeys | None = None) -> FileConventions:
+    """Find out in which unit, sign and order the stresses of a file are.
+
+    Args:
+        path: The file.
+        keys: Names of the labels in the file, where they are not the usual ones.
+
+    Returns the convention that the energies of strained cells agree with, or ASE's where there is
+    nothing to compare.
+    Raises `LabelError` when the stresses contradict the energies and no convention explains them,
+    or when forces and energies contradict each other.
+    """
+    frames = [
+        frame.atoms
+        for frame in islice(read_frames(path, keys), _MOST_FRAMES)
+        if frame.atoms is not None and frame.converged is not False
+    ]
+    frames = [atoms for atoms in frames if _has_energy_and_forces(atoms)]
+    pairs = _find_pairs(frames)
+    _require_forces_of_the_energy(path, pairs)
+    # Pairs count frames with a cell only, as the stresses do.
+    crystals = [atoms for atoms in frames if _is_crystal(atoms) and "stress" in _results(atoms)]
+    if not crystals:
+        return FileConventions()
+    given = np.array([_six_numbers(_results(atoms)["stress"]) for atoms in crystals])
+    volumes = np.array([atoms.get_volume() for atoms in crystals])
+    evidence = compare_with_energies(given, volumes, _find_pairs(crystals))
+    largest = float(np.abs(given).max())
+    if evidence is None:
+        return FileConventions(
+            described=(
+                "stress taken as eV/A^3, tension positive; no two structures of the file are "
+                "close enough to test that by their energies. Its largest component is "
+                f"{largest:.3g} eV/A^3 = {largest * EV_PER_A3_IN_GPA:.3g} GPa; is that right?",
+            )
+        )
+    if not evidence.contradicts_ase:
+        return FileConventions(described=(_describe_agreement(evidence),))
+    if not evidence.decided:
+        raise LabelError(
+            f"{path}: the stress contradicts the energies of {evidence.count} pairs of strained "
+            f"cells when it is taken as {ASE_STRESS} (mismatch {evidence.as_given:.2f}); it may "
+            f"be {evidence.best} (mismatch {evidence.residual:.2f}), but "
+            f"{len(evidence.rivals)} other conventions explain it as well; convert it to eV/A^3 "
+            "in the file, and import that"
+        )
+    return FileConventions(
+        evidence.best,
+        (
+            f"{evidence.best}: told by the energies of {evidence.count} pairs of strained cells "
+            f"(mismatch {evidence.residual:.2f}; {evidence.as_given:.2f} if taken as eV/A^3, "
+            "tension positive); converted",
+        ),
+    )
+
+
+def _describe_agreement(evidence: ConventionEvidence) -> str:
+    tested = [name for name in ("unit", "sign", "order") if evidence.decides(name)]
+    if not evidence.explained or not tested:
+        return (
+            f"stress taken as eV/A^3, tension positive; the energies of {evidence.count} pairs of "
+            "strained cells do not tell its convention"
+        )
+    return (
+        f"stress in eV/A^3, tension positive; {' and '.join(tested)} agree with the energies of "
+        f"{evidence.count} pairs of strained cells"
+    )
+
+
+def _require_forces_of_the_energy(path: str | Path, pairs: FramePairs) -> None:
+    # Only where displacements, and not strains, make the difference.
+    still = np.abs(pairs.strains).max(axis=1, initial=0.0) < 1e-6
+    moved = still & (np.abs(pairs.force_works_eV) > 1e-3)
+    if moved.sum() < 3:
+        return
+    slope, correlation = energy_slope(pairs.energies_eV[moved], pairs.force_works_eV[moved])
+    if abs(correlation) > _LEAST_CORRELATION and not _SLOPES[0] < slope < _SLOPES[1]:
+        raise LabelError(
+            f"{path}: energies change by {slope:.3g} times the work of the forces (over "
+            f"{int(moved.sum())} pairs of structures, correlation {correlation:.2f}), and not by "
+            "1 times; energies per atom, forces of the wrong sign (gradients), or another unit do "
+            "that: correct the file"
+        )
+
+
+def _find_pairs(frames: list[Atoms]) -> FramePairs:
+    frames = [atoms for atoms in frames if _is_crystal(atoms)]
+    return find_frame_pairs(
+        np.array([atoms.cell.array for atoms in frames]).reshape(-1, 3, 3),
+        [atoms.get_scaled_positions(wrap=False) for atoms in frames],
+        [atoms.numbers for atoms in frames],
+        np.array([_energy(atoms) for atoms in frames]),
+        [np.asarray(_results(atoms)["forces"], dtype=float) for atoms in frames],
+    )
+
+
+def _energy(atoms: Atoms) -> float:
+    results = _results(atoms)
+    return float(results["free_energy" if "free_energy" in results else "energy"])
+
+
+def _results(atoms: Atoms) -> dict[str, Any]:
+    return getattr(atoms.calc, "results", {})
+
+
+def _is_crystal(atoms: Atoms) -> bool:
+    return bool(atoms.pbc.all() and atoms.cell.rank == 3)
+
+
+def _has_energy_and_forces(atoms: Atoms) -> bool:
+    results = _results(atoms)
+    return ("energy" in results or "free_energy" in results) and "forces" in results
+
+
+def _six_numbers(stress: np.ndarray) -> Float[np.ndarray, "6"]:
+    array = np.asarray(stress, dtype=float)
+    return array.ravel()[[0, 4, 8, 5, 2, 1]] if array.size == 9 else array

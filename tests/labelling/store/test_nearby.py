@@ -1,0 +1,139 @@
+"""Labels are found again after their structures went through files with few decimals."""
+
+import sqlite3
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk
+from stored_labels import LEVEL, OTHER_LEVEL, label_of, salt
+
+from entrove.labelling.labels import Label
+from entrove.labelling.store.cache import LabelCache
+from entrove.labelling.store.nearby import SAME_GEOMETRY_A, match_atoms
+from entrove.structures import content_hash
+
+
+def strained_salt(seed: int) -> Atoms:
+    rng = np.random.default_rng(seed)
+    atoms = salt(seed)
+    strain = np.eye(3) + 0.02 * rng.standard_normal((3, 3))
+    atoms.set_cell(atoms.cell.array @ strain, scale_atoms=True)
+    return atoms
+
+
+def rounded_like_outcar(atoms: Atoms) -> Atoms:
+    rounded = atoms.copy()
+    rounded.set_cell(np.round(atoms.cell.array, 9))
+    rounded.positions = np.round(atoms.positions, 5)
+    return rounded
+
+
+def rounded_like_espresso(atoms: Atoms) -> Atoms:
+    alat = atoms.cell.lengths()[0]
+    rounded = atoms.copy()
+    rounded.set_cell(np.round(atoms.cell.array / alat, 6) * alat)
+    rounded.positions = np.round(atoms.positions / alat, 7) * alat
+    return rounded
+
+
+def imported(atoms: Atoms, cache: LabelCache, **changes: object) -> Label:
+    number = cache.add_import(LEVEL, "/data/labels.xyz", "")
+    changed: dict = {"attempts": 0, "import_id": number, **changes}
+    return replace(label_of(atoms), **changed)
+
+
+@pytest.mark.parametrize("round_", [rounded_like_outcar, rounded_like_espresso])
+def test_an_imported_label_is_found_within_the_decimals_of_its_file(tmp_path: Path, round_):
+    """In any order of atoms and any periodic images, each force with its atom."""
+    rng = np.random.default_rng(3)
+    with LabelCache(tmp_path / "labels.db") as cache:
+        for seed in range(10):
+            asked = strained_salt(seed)
+            written = round_(asked)
+            cache.put(written, imported(written, cache), LEVEL)
+            asked = asked[rng.permutation(len(asked))]
+            asked.positions += rng.integers(-5, 6, (len(asked), 3)) @ asked.cell.array
+            for _ in range(2):  # the second time under its own content hash
+                found = cache.get(asked, LEVEL)
+                assert found is not None
+                assert found.structure_hash == content_hash(asked)
+                # Each force is the fractional coordinates of its atom.
+                apart = found.forces_eV_per_A - asked.get_scaled_positions(wrap=True)
+                np.testing.assert_allclose(apart - np.round(apart), 0.0, atol=1e-5)
+
+
+@pytest.mark.parametrize("shift_A", [0.5, 0.9, 1.1, 2.0, 100.0])
+def test_nothing_further_than_the_tolerance_is_taken_for_the_same(shift_A: float):
+    atoms, moved = strained_salt(0), strained_salt(0)
+    moved.positions[3, 1] += shift_A * SAME_GEOMETRY_A
+    assert (match_atoms(atoms, moved) is not None) == (shift_A < 1)
+    for changed in (
+        Atoms(atoms.numbers[::-1], atoms.positions, cell=atoms.cell, pbc=True),
+        Atoms(atoms.numbers, atoms.positions, cell=atoms.cell * (1 + 1e-4), pbc=True),
+        Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=[True, True, False]),
+        atoms[:-1],
+    ):
+        assert match_atoms(atoms, changed) is None
+
+
+def test_only_imported_labels_of_the_level_are_found_by_geometry(tmp_path: Path):
+    """What an engine computed was of exactly the structure that it was asked for."""
+    asked = strained_salt(1)
+    written = rounded_like_outcar(asked)
+    with LabelCache(tmp_path / "labels.db") as cache:
+        cache.put(written, label_of(written), LEVEL)
+        assert cache.get(asked, LEVEL) is None
+        other = strained_salt(2)
+        cache.put(rounded_like_outcar(other), imported(rounded_like_outcar(other), cache), LEVEL)
+        assert cache.get(other, OTHER_LEVEL) is None
+        # An import by another process is seen.
+        with LabelCache(tmp_path / "labels.db") as second:
+            third = strained_salt(3)
+            near = rounded_like_outcar(third)
+            assert cache.get(third, LEVEL) is None
+            second.put(near, imported(near, second), LEVEL)
+        assert cache.get(third, LEVEL) is not None
+
+
+def test_an_import_is_withdrawn_with_the_labels_that_were_found_by_it(tmp_path: Path):
+    asked, stays = strained_salt(1), strained_salt(2)
+    written = rounded_like_outcar(asked)
+    with LabelCache(tmp_path / "labels.db") as cache:
+        label = imported(written, cache)
+        cache.put(written, label, LEVEL)
+        cache.put(stays, imported(stays, cache), LEVEL)
+        assert cache.get(asked, LEVEL) is not None
+        assert [record.labels for record in cache.imports()] == [2, 1]
+        gone = cache.withdraw_import(label.import_id)
+        assert set(gone) == {content_hash(asked), content_hash(written)}
+        assert cache.get(asked, LEVEL) is None
+        assert cache.get(stays, LEVEL) is not None
+        assert [record.labels for record in cache.imports()] == [1]
+
+
+def test_a_cache_of_release_0_1_is_read_and_its_imports_can_be_withdrawn(tmp_path: Path):
+    """Schema 1 had neither the table of imports nor the column that refers to it."""
+    first, second, computed = bulk("Cu"), bulk("Ag"), bulk("Au")
+    with LabelCache(tmp_path / "labels.db") as cache:
+        for atoms, source in ((first, "a"), (second, "b")):
+            label = imported(atoms, cache, folder=f"/data/{source}.xyz#7", import_id=None)
+            cache.put(atoms, label, LEVEL)
+        cache.put(computed, label_of(computed), LEVEL)
+    with sqlite3.connect(tmp_path / "labels.db") as connection:
+        connection.execute("DROP INDEX labels_by_formula")
+        connection.execute("ALTER TABLE labels DROP COLUMN import_id")
+        connection.execute("DROP TABLE imports")
+        connection.execute("PRAGMA user_version = 1")
+    connection.close()
+    with LabelCache(tmp_path / "labels.db") as cache:
+        assert [(record.source, record.labels) for record in cache.imports()] == [
+            ("/data/a.xyz", 1),
+            ("/data/b.xyz", 1),
+        ]
+        cache.withdraw_import(cache.imports()[0].id)
+        assert cache.get(first, LEVEL) is None
+        assert cache.get(second, LEVEL) is not None
+        assert cache.get(computed, LEVEL) is not None
