@@ -6,4 +6,5 @@ Read in this order:
     read.py             `read_results`: reads it
     fingerprint_map.py  mean fingerprints in the plane of their first principal components
     labels.py           the labels of a campaign, for `entrove labels`
+    imports.py          the files whose labels were imported, for the same
 """
