@@ -47,8 +47,7 @@ def curate_pool(
     """
     if method not in METHODS:
         raise ConfigError(f"--method {method}: choose from {', '.join(METHODS)}")
-    if features not in FEATURES:
-        raise ConfigError(f"--features {features}: choose from {', '.join(FEATURES)}")
+    _check_features(features)
     if (budget_s is None) != (label_seconds is None):
         raise ConfigError("--budget and --label-seconds belong together; give both, or none")
     from entrove.curation.curate import curate, seconds_per_label
@@ -70,6 +69,43 @@ def curate_pool(
     show_notes(console, picked.notes, len(picked.picks) + len(picked.left_out))
     show_refused(console, picked.refused)
     _say(console, f"wrote {', '.join(str(file) for file in picked.write(out))}")
+
+
+def compare_files(
+    a: Path,
+    b: Path,
+    *,
+    features: str,
+    model: str,
+    html: Path | None,
+    json: Path | None,
+    keys: LabelKeys,
+    console: Console,
+) -> None:
+    """Compare two sets and say how they differ.
+
+    Raises `ConfigError` for features that are unknown.
+    """
+    _check_features(features)
+    from entrove.curation.compare import compare
+
+    compared = compare(a, b, features=features, model=model, keys=keys)
+    for line in compared.summary():
+        _say(console, line)
+    for side in (compared.a, compared.b):
+        show_refused(console, side.refused)
+    if html is not None:
+        compared.write_html(html)
+    if json is not None:
+        compared.write_json(json)
+    written = [str(file) for file in (html, json) if file is not None]
+    if written:
+        _say(console, f"wrote {', '.join(written)}")
+
+
+def _check_features(features: str) -> None:
+    if features not in FEATURES:
+        raise ConfigError(f"--features {features}: choose from {', '.join(FEATURES)}")
 
 
 def show_notes(console: Console, notes: Sequence[tuple[str, int]], frames: int) -> None:

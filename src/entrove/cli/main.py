@@ -80,6 +80,10 @@ StressKey = Annotated[
 VirialKey = Annotated[
     str | None, typer.Option("--virial-key", help="Key of the virial in eV, such as REF_virials.")
 ]
+FeaturesOption = Annotated[
+    str, typer.Option("--features", help="fingerprint, or model for its last layer.")
+]
+ModelOption = Annotated[str, typer.Option("--model", help="The model of --features model.")]
 
 
 def _print_version(wanted: bool) -> bool:
@@ -298,12 +302,8 @@ def curate_command(
         list[Path] | None,
         typer.Option("--given", help="Structures that are there already; may be repeated."),
     ] = None,
-    features: Annotated[
-        str, typer.Option("--features", help="fingerprint, or model for its last layer.")
-    ] = "fingerprint",
-    model: Annotated[
-        str, typer.Option("--model", help="The model of --features model.")
-    ] = "7net-0",
+    features: FeaturesOption = "fingerprint",
+    model: ModelOption = "7net-0",
     method: Annotated[
         str,
         typer.Option(
@@ -344,6 +344,36 @@ def curate_command(
         label_seconds=label_seconds,
         seed=seed,
         keys=LabelKeys(energy_key, forces_key, stress_key, virial_key),
+        console=_console(),
+    )
+
+
+@app.command("compare")
+def compare_command(
+    a: Annotated[Path, typer.Argument(metavar="A", help="A set of structures, labelled or not.")],
+    b: Annotated[Path, typer.Argument(metavar="B", help="Another one.")],
+    features: FeaturesOption = "fingerprint",
+    model: ModelOption = "7net-0",
+    html: Annotated[
+        Path | None, typer.Option("--html", help="Page to write, with a map of both sets.")
+    ] = None,
+    json: Annotated[
+        Path | None, typer.Option("--json", help="Numbers to write, and the frames behind them.")
+    ] = None,
+    energy_key: EnergyKey = None,
+) -> None:
+    """Say what two sets add to each other, what both hold, and whether their labels agree."""
+    from entrove.cli.curation import compare_files
+    from entrove.formats import LabelKeys
+
+    compare_files(
+        a,
+        b,
+        features=features,
+        model=model,
+        html=html,
+        json=json,
+        keys=LabelKeys(energy=energy_key),
         console=_console(),
     )
 

@@ -9,6 +9,8 @@ None of it needs a configuration or a campaign. Read in this order::
     copying.py      frames as they are in their files, byte for byte
     drawing.py      small pictures
     curate.py       curate(): the frames of a pool that carry the information
+    novelty.py      information of two sets, and of each frame given a set
+    compare.py      compare(): what two sets add to each other and have in common
 """
 
 import lazy_loader

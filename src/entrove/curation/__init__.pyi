@@ -1,3 +1,8 @@
+from .compare import CommonFrame as CommonFrame
+from .compare import ComparedFrame as ComparedFrame
+from .compare import Comparison as Comparison
+from .compare import Side as Side
+from .compare import compare as compare
 from .convert import Conversion as Conversion
 from .convert import convert as convert
 from .curate import Curation as Curation
