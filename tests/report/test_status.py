@@ -1,6 +1,7 @@
 """`entrove status` fits into the terminal and shows the numbers of the results."""
 
 import dataclasses
+from collections import Counter
 
 import pytest
 from silicon_results import silicon_results
@@ -32,6 +33,24 @@ def test_tables_are_not_broken_in_a_narrow_terminal(width: int) -> None:
     )
     assert "  validation labels   2 min 08 s" in lines
     assert any(line.split() == ["1", "12", "61.4", "5.12"] for line in lines)
+
+
+def test_labels_are_counted_by_phase() -> None:
+    """Every label is counted once, under its phase, as good or in quarantine."""
+    lines = summary_text(RESULTS, 120).splitlines()
+    first = lines.index("Labels by phase") + 2
+    phases = list(dict.fromkeys(label.phase for label in RESULTS.labels))
+    for phase, line in zip(phases, lines[first:], strict=False):
+        good = Counter(
+            label.purpose
+            for label in RESULTS.labels
+            if label.phase == phase and label.outcome == "converged"
+        )
+        failed = sum(
+            label.phase == phase and label.outcome != "converged" for label in RESULTS.labels
+        )
+        counts = [good["training"], good["validation"], failed]
+        assert line.split() == [*phase.split(), *map(str, counts)]
 
 
 def test_failures_are_listed_up_to_a_few() -> None:

@@ -95,6 +95,7 @@ def render_report(results: CampaignResults) -> str:
             "gains": tables.gains(results),
             "pools": tables.pools(results.pools),
             "costs": tables.costs(results.labels),
+            "phases": tables.phases(results.labels),
             "quarantine": tables.quarantine(results.labels),
             "labels": tables.every_label(results.labels[:MOST_LABEL_ROWS]),
             "walkers": tables.walkers(walkers[:MOST_WALKER_ROWS]),

@@ -16,6 +16,7 @@ from entrove.report.summary import (
     error_of,
     errors_to_compare,
     gains_by_round,
+    labels_by_phase,
     models_in_order,
     outcomes_by_purpose,
     quarantined,
@@ -35,6 +36,7 @@ def status(results: CampaignResults) -> Group:
     for title, part in (
         ("Validation errors (MAE)", _errors(results)),
         ("Information added by training labels", _gains(results)),
+        ("Labels by phase", _phases(results)),
         ("Quarantined labels", _quarantine(results)),
         ("Wall time by stage", _stages(results)),
     ):
@@ -140,6 +142,19 @@ def _gains(results: CampaignResults) -> Table | None:
     average = format_column([gain.nats_per_label for gain in rounds])
     for gain, total, per_label in zip(rounds, added, average, strict=True):
         table.add_row(Text(str(gain.round)), Text(str(gain.labels)), Text(total), Text(per_label))
+    return table
+
+
+def _phases(results: CampaignResults) -> Table | None:
+    phases = labels_by_phase(results.labels)
+    if not phases:
+        return None
+    table = _table(
+        [("phase", False), ("training", True), ("validation", True), ("quarantined", True)]
+    )
+    for row in phases:
+        counts = (row.training, row.validation, row.quarantined)
+        table.add_row(Text(row.phase), *(Text(str(count)) for count in counts))
     return table
 
 

@@ -218,6 +218,32 @@ def _seconds_computed(label: LabelRow) -> float:
     )
 
 
+@dataclass(frozen=True)
+class PhaseLabels:
+    """The labels of one phase: good ones of each purpose, and those in quarantine."""
+
+    phase: str
+    training: int
+    validation: int
+    quarantined: int
+
+
+def labels_by_phase(labels: Iterable[LabelRow]) -> list[PhaseLabels]:
+    """Count the labels of each phase, in the order in which phases occur."""
+    groups: dict[str, list[LabelRow]] = {}
+    for label in labels:
+        groups.setdefault(label.phase, []).append(label)
+    return [
+        PhaseLabels(phase, _good(group, "training"), _good(group, "validation"), len(failed))
+        for phase, group in groups.items()
+        for failed in [quarantined(group)]
+    ]
+
+
+def _good(labels: Iterable[LabelRow], purpose: str) -> int:
+    return sum(label.purpose == purpose and label.outcome not in QUARANTINED for label in labels)
+
+
 def outcomes_by_purpose(labels: Iterable[LabelRow]) -> dict[str, Counter[str]]:
     """Count the outcomes, for each purpose."""
     counts: dict[str, Counter[str]] = {}

@@ -19,6 +19,7 @@ from entrove.report.summary import (
     error_of,
     gains_by_round,
     label_costs,
+    labels_by_phase,
     models_in_order,
     parts_in_order,
     quarantined,
@@ -169,6 +170,21 @@ def costs(labels: Sequence[LabelRow]) -> Table:
         Column("Quarantined", numeric=True),
         Column("From the cache", numeric=True),
         Column("Engine time", numeric=True),
+    )
+    return Table(heads, cells)
+
+
+def phases(labels: Sequence[LabelRow]) -> Table:
+    """List how many labels each phase has."""
+    cells = [
+        (row.phase, str(row.training), str(row.validation), str(row.quarantined))
+        for row in labels_by_phase(labels)
+    ]
+    heads = (
+        Column("Phase"),
+        Column("Training", numeric=True),
+        Column("Validation", numeric=True),
+        Column("Quarantined", numeric=True),
     )
     return Table(heads, cells)
 

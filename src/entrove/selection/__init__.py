@@ -10,7 +10,7 @@ Read in this order:
     by_labels.py        selection by rows of labels, for information or for a target
     label_gains.py      what the labels of many candidates would teach, while the dataset grows
     duplicates.py       equal structures by content, near-equal ones by features
-    quotas.py           places reserved for each pool
+    quotas.py           places reserved for each pool, and for each phase
     pool.py             candidates as feature rows, streamed
     control_arms.py     random picks, farthest points and largest clusters, to compare with
     farthest_point.py   farthest-point sampling

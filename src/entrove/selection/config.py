@@ -48,6 +48,14 @@ class SelectionConfig(Settings):
         description="Share of the places of a round that is reserved for each pool; the sum is "
         "at most 1, and what is not reserved goes to the best candidates of any pool.",
     )
+    phase_share: float = Field(
+        default=0.75,
+        ge=0,
+        le=1,
+        description="Share of the places of a round that is reserved evenly for the phases, so "
+        "that labels do not pile up in one; the others go to the best candidates of any phase, as "
+        "do places of a phase that has no candidate left. 0: phases compete freely.",
+    )
     fill_unused: bool = Field(
         default=True,
         description="true: places reserved for a pool that has no candidate left go to the other "

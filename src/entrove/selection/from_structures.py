@@ -41,8 +41,8 @@ def select(
         pool: One structure, a list, an iterator, or the path of a file that ASE reads. It is
             streamed: only feature rows are kept, n_atoms x length numbers per structure (8 bytes
             each, 4 with `storage="float32"`), so the structures need not fit in memory.
-            `atoms.info["entrove_pool"]` names the pool for quotas. For `entropy="labels"` and for
-            control arms it has to fit.
+            `atoms.info["entrove_pool"]` names the pool for quotas, `entrove_phase` the phase. For
+            `entropy="labels"` and for control arms it has to fit.
         given: What is labelled already: an `EntropyDataset` (it is not changed), or structures, or
             nothing. Near-duplicates of labelled structures are recognised only where these are
             given themselves: a dataset keeps statistics and hashes, by which it recognises equal

@@ -25,7 +25,7 @@ from entrove.selection.config import SelectionConfig
 from entrove.selection.duplicates import NearDuplicates, reject_duplicates
 from entrove.selection.gains import GrowingDataset
 from entrove.selection.pool import FeaturePool
-from entrove.selection.quotas import Quotas
+from entrove.selection.quotas import Places, share_evenly
 from entrove.selection.result import Filter, Rejection, Selection
 from entrove.threads import claim_threads
 
@@ -106,16 +106,16 @@ class _Run:
         self._costs = np.array(pool.costs_s) if pool.costs_s else None
         self._price = ranking_costs(pool, config.rank_by)
         self._left_s = np.inf if config.budget_s is None else config.budget_s
-        names, pool_of = np.unique(pool.pools or ("",) * pool.size, return_inverse=True)
-        self._pool_names: list[str] = names.tolist()
-        self._pool_of: np.ndarray = pool_of
         self._count = count
         self._bar = -np.inf if config.least_gain is None else config.least_gain
         self._fill_unused = config.fill_unused
-        self._quotas = Quotas(config.quotas, count)
+        unnamed = ("",) * pool.size
+        phases = pool.phases or unnamed
+        self._pools = Places("pool", pool.pools or unnamed, config.quotas, count)
+        even = share_evenly(phases, config.phase_share, count)
+        self._phases = Places("phase", phases, even, count)
         self._near = NearDuplicates(pool, config.duplicate_tolerance, labelled)
         self._open = np.ones(pool.size, dtype=bool)
-        self._full = np.zeros(len(names), dtype=bool)
         self.picks: list[int] = []
         self._gains: list[float] = []
         self._rejected: list[Rejection] = []
@@ -146,15 +146,19 @@ class _Run:
 
     def scores(self, candidates: np.ndarray) -> np.ndarray:
         """Rank candidates by their last known gains (per second); -inf where no place is left."""
-        self._full = np.array([not self._quotas.admits(name) for name in self._pool_names])
+        self._pools.update()
+        self._phases.update()
         scores = self.gain[candidates]
         if self._price is not None:
             price = self._price[candidates]
             scores = np.where(scores > 0, scores / price, scores * price)
-        has_place = ~self._full[self._pool_of[candidates]]
+        has_place = self._has_place()[candidates]
         if self._costs is not None:
             has_place &= self._costs[candidates] <= self._left_s
         return np.where(self._open[candidates] & has_place, scores, -np.inf)
+
+    def _has_place(self) -> np.ndarray:
+        return ~(self._pools.full() | self._phases.full())
 
     def reject(self, rejections: Iterable[Rejection]) -> None:
         for rejection in rejections:
@@ -166,7 +170,7 @@ class _Run:
 
     def reject_below_bar(self) -> None:
         """Reject the candidates that have a place but whose last known gain is too small."""
-        has_place = ~self._full[self._pool_of]
+        has_place = self._has_place()
         for candidate in np.flatnonzero(self._open & has_place & (self.gain < self._bar)).tolist():
             detail = (
                 f"would add {self.gain[candidate]:.3g} {self._unit} or less, "
@@ -175,11 +179,19 @@ class _Run:
             self.reject([Rejection(candidate, Filter.LEAST_GAIN, detail)])
 
     def release_places(self) -> bool:
-        """Give unused reserved places to all pools, once; return whether that was possible."""
-        if not self._fill_unused or self.complete:
+        """Give unused reserved places to all; return whether that was possible.
+
+        Those of phases go first, those of pools once and only where the settings allow it.
+        """
+        if self.complete:
+            return False
+        if self._phases.quotas.reserved_left:
+            self._phases.quotas.release()
+            return True
+        if not self._fill_unused:
             return False
         self._fill_unused = False
-        self._quotas.release()
+        self._pools.quotas.release()
         return True
 
     def pick(self, candidate: int) -> bool:
@@ -199,7 +211,8 @@ class _Run:
         self._gains.append(self.dataset.include(candidate))
         self.picks.append(candidate)
         self._open[candidate] = False
-        self._quotas.take(self._pool_names[int(self._pool_of[candidate])])
+        self._pools.take(candidate)
+        self._phases.take(candidate)
         if self._costs is not None:
             self._left_s -= float(self._costs[candidate])
         self._near.remember(candidate)
@@ -207,10 +220,12 @@ class _Run:
 
     def finish(self) -> Selection:
         """Give every candidate that is left its reason, and return the result."""
+        full = [(places, places.full()) for places in (self._pools, self._phases)]
         for candidate in self.candidates.tolist():
-            pool = self._pool_names[int(self._pool_of[candidate])]
-            if self._full[self._pool_of[candidate]]:
-                reason, detail = Filter.QUOTA, f"no place was left for pool {pool!r}"
+            without = [places for places, is_full in full if is_full[candidate]]
+            if without:
+                category = f"{without[0].what} {without[0].name(candidate)!r}"
+                reason, detail = Filter.QUOTA, f"no place was left for {category}"
             elif self._costs is not None and self._costs[candidate] > self._left_s:
                 reason, detail = (
                     Filter.BUDGET,
@@ -226,7 +241,8 @@ class _Run:
             indices=np.array(self.picks, dtype=np.int64),
             gains=np.array(self._gains, dtype=np.float64),
             rejected=tuple(sorted(self._rejected, key=lambda rejection: rejection.index)),
-            quotas=self._quotas.report(),
+            quotas=self._pools.quotas.report(),
+            phases=self._phases.quotas.report(),
         )
 
 

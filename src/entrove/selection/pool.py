@@ -15,7 +15,7 @@ from entrove.entropy.moments import Moments, SpeciesMoments
 from entrove.entropy.rows import SpeciesRows
 from entrove.entropy.typed_torch import row_norms, split
 from entrove.errors import SelectionError
-from entrove.provenance import POOL, provenance_of
+from entrove.provenance import PHASE, POOL, provenance_of
 from entrove.selection.config import SelectionConfig
 from entrove.structures import StructureSource, content_hash
 
@@ -79,7 +79,7 @@ class FeaturePool:
     """The candidates of a selection.
 
     `blocks` has the rows per species, as the statistics of the dataset count them. `hashes` are
-    content hashes, `pools` the names of the pools, `costs_s` the predicted label seconds and
+    content hashes, `pools` and `phases` their names, `costs_s` the predicted label seconds and
     `sizes` the numbers of atoms; each is empty or has one entry per candidate.
     """
 
@@ -89,6 +89,7 @@ class FeaturePool:
     pools: tuple[str, ...] = ()
     costs_s: tuple[float, ...] = ()
     sizes: tuple[int, ...] = ()
+    phases: tuple[str, ...] = ()
 
     def composition(self, candidate: int) -> tuple[tuple[int, int], ...]:
         """(species, number of rows) of a candidate."""
@@ -137,6 +138,7 @@ class PoolBuilder:
         self._pools: list[str] = []
         self._costs_s: list[float] = []
         self._sizes: list[int] = []
+        self._phases: list[str] = []
 
     def collect(self, batches: Iterable[FeatureBatch]) -> FeaturePool:
         """Go through all batches and return the pool."""
@@ -155,6 +157,7 @@ class PoolBuilder:
             tuple(self._pools),
             tuple(self._costs_s),
             tuple(self._sizes),
+            tuple(self._phases),
         )
 
     def _take(self, batch: FeatureBatch) -> None:
@@ -171,7 +174,9 @@ class PoolBuilder:
         for index, atoms in enumerate(batch.structures, start=self._size):
             self._hashes.append(content_hash(atoms))
             self._sizes.append(len(atoms))
-            self._pools.append(str(provenance_of(atoms).get(POOL, "")))
+            origin = provenance_of(atoms)
+            self._pools.append(str(origin.get(POOL, "")))
+            self._phases.append(str(origin.get(PHASE, "")))
             if self._cost_s is not None:
                 self._costs_s.append(_positive(self._cost_s(atoms), atoms, index))
         self._size += new

@@ -1,9 +1,27 @@
-"""Places of a round that are reserved for each pool."""
+"""Places of a round that are reserved for each pool, and for each phase."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Bool
 
 from entrove.selection.result import QuotaUse
+
+
+def share_evenly(names: Sequence[str], share: float, count: int) -> dict[str, float]:
+    """Return the shares that reserve places evenly, as many whole ones for each as `share` holds.
+
+    Candidates without a name have none. With more names than places nothing is reserved: the
+    places would always go to the same ones.
+
+    >>> share_evenly(["fcc", "bcc", "fcc", ""], 0.75, 16)
+    {'bcc': 0.375, 'fcc': 0.375}
+    >>> share_evenly(["a", "b", "c"], 0.75, 3)
+    {'a': 0.0, 'b': 0.0, 'c': 0.0}
+    """
+    different = sorted({name for name in names if name})
+    return {name: int(share * count / len(different) + 1e-9) / count for name in different}
 
 
 def reserve_places(shares: Mapping[str, float], count: int) -> dict[str, int]:
@@ -55,9 +73,41 @@ class Quotas:
         self._free += sum(self._left.values())
         self._left = dict.fromkeys(self._left, 0)
 
+    @property
+    def reserved_left(self) -> int:
+        """Reserved places that nothing was picked for."""
+        return sum(self._left.values())
+
     def report(self) -> tuple[QuotaUse, ...]:
         """Reserved and used places of every pool that has either."""
         pools = sorted(self._reserved.keys() | self._picked.keys())
         return tuple(
             QuotaUse(pool, self._reserved.get(pool, 0), self._picked[pool]) for pool in pools
         )
+
+
+class Places:
+    """Candidates by a category (pool, phase), and whether a place is left for each of them."""
+
+    def __init__(self, what: str, names: Sequence[str], shares: Mapping[str, float], count: int):
+        self.what = what
+        different, self._category = np.unique(names, return_inverse=True)
+        self._names: list[str] = different.tolist()
+        self.quotas = Quotas(shares, count)
+        self._full = np.zeros(len(self._names), dtype=bool)
+
+    def update(self) -> None:
+        """Find out anew which categories have a place; other methods answer by the last time."""
+        self._full = np.array([not self.quotas.admits(name) for name in self._names], dtype=bool)
+
+    def full(self) -> Bool[np.ndarray, " candidates"]:
+        """Whether no place is left, for each candidate."""
+        return self._full[self._category]
+
+    def name(self, candidate: int) -> str:
+        """The category of a candidate."""
+        return self._names[int(self._category[candidate])]
+
+    def take(self, candidate: int) -> None:
+        """Count a pick."""
+        self.quotas.take(self.name(candidate))

@@ -29,7 +29,7 @@ class Rejection:
 
 @dataclass(frozen=True)
 class QuotaUse:
-    """Places reserved for a pool, and how many candidates of it were picked."""
+    """Places reserved for a pool, or a phase, and how many candidates of it were picked."""
 
     pool: str
     reserved: int
@@ -45,13 +45,15 @@ class Selection:
     dataset's entropy, and never increase from pick to pick unless quotas or costs decide the
     order. For the objective "target" they are falls of the mean predicted variance, in units of
     the noise. Control arms put distances, in feature units, or zeros in their place. `rejected`
-    has one entry for every other candidate, by index.
+    has one entry for every other candidate, by index. `quotas` are the places of each pool,
+    `phases` those of each phase.
     """
 
     indices: Int[np.ndarray, " picks"]
     gains: Float[np.ndarray, " picks"]
     rejected: tuple[Rejection, ...] = field(repr=False)
     quotas: tuple[QuotaUse, ...] = ()
+    phases: tuple[QuotaUse, ...] = ()
 
     def __len__(self) -> int:
         return len(self.indices)

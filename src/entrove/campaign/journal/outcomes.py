@@ -154,6 +154,9 @@ class Selected(StageOutcome):
     reserved_by_pool: dict[str, int] = Field(
         default={}, description="Places that were reserved for each pool."
     )
+    reserved_by_phase: dict[str, int] = Field(
+        default={}, description="Places that were reserved for each phase."
+    )
 
 
 class Labelled(StageOutcome):

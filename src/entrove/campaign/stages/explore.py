@@ -111,6 +111,7 @@ def pick_new(
         least_gain=settings.least_gain,
         duplicate_tolerance=settings.duplicate_tolerance,
         storage=settings.storage,
+        phase_share=0.0,
         rank_by="gain",  # an admission costs no label
     )
     atoms = [snapshot.atoms for snapshot in snapshots]

@@ -45,7 +45,12 @@ def select(run: CampaignRun, round_index: int) -> Selected:
         # A control arm labels near-duplicates, too: all arms get the same number of labels. What
         # it picked is put in order by gain.
         settings = config.selection.model_copy(
-            update={"method": "gain", "duplicate_tolerance": 0.0, "budget_s": None}
+            update={
+                "method": "gain",
+                "duplicate_tolerance": 0.0,
+                "budget_s": None,
+                "phase_share": 0.0,
+            }
         )
         selection = _by_gain(run, pool, len(pool), dataset, settings)
         gains = selection.gains.tolist()
@@ -69,6 +74,7 @@ def select(run: CampaignRun, round_index: int) -> Selected:
         rejected=selection.rejections_by_filter(),
         picked_by_pool=picked,
         reserved_by_pool={use.pool or "any": use.reserved for use in selection.quotas},
+        reserved_by_phase={use.pool: use.reserved for use in selection.phases if use.pool},
     )
 
 
