@@ -1,5 +1,6 @@
 """A campaign that is stopped, continued, or given more labels uses each computed label once."""
 
+import json
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -205,6 +206,47 @@ def test_a_later_model_that_is_worse_does_not_replace_a_better_one(fresh: Bench)
     }
     assert summaries[2, Stage.VALIDATE].endswith(", but the model of round 1 stays the best")
     assert read_results(fresh.files.folder).best_round == 1
+
+
+# What changes between two runs.
+
+
+def test_the_next_round_takes_new_temperatures_counts_and_epochs(finished: Bench):
+    """Files of the rounds before stay as they are, and no label is computed again."""
+    first = finished.files.round(1)
+    before = {path: path.read_bytes() for path in first.folder.rglob("*") if path.is_file()}
+    finished.run(
+        stopping={"rounds": 2},
+        regime={"temperatures_K": [450]},
+        selection={"count": 2, "phase_share": 0.5},
+        training={"epochs": 4},
+    )
+    assert {path: path.read_bytes() for path in before} == before
+    new = read_structures(finished.files.round(2).candidates)
+    assert {atoms.info["entrove_temperature_K"] for atoms in new} == {450}
+    old = read_structures(first.candidates)
+    assert {atoms.info["entrove_temperature_K"] for atoms in old} == {900}
+    assert len(finished.computed) == 2
+    assert len(finished.dataset()) == COUNT + 2
+    job = json.loads((finished.files.round(2).training / "member-0" / "job.json").read_text())
+    assert job["config"]["epochs"] == 4
+
+
+def test_an_interrupted_training_is_not_continued_with_other_settings(finished: Bench):
+    """With the old settings it goes on; with new ones only once its folder is removed."""
+
+    def stop(labels: int) -> None:
+        raise KeyboardInterrupt
+
+    finished.on_train = stop
+    with pytest.raises(KeyboardInterrupt):
+        finished.run(stopping={"rounds": 2})
+    finished.on_train = lambda labels: None
+    with pytest.raises(CampaignError, match=r"'train' was interrupted.*epochs: 1 before, 4 now"):
+        finished.run(stopping={"rounds": 2}, training={"epochs": 4})
+    shutil.rmtree(finished.files.round(2).training)
+    finished.run(stopping={"rounds": 2}, training={"epochs": 4})
+    assert finished.trained_on == [2 * COUNT]
 
 
 # Quarantine, release, and labels that turn out to be outliers.

@@ -3,7 +3,7 @@ import yaml
 
 from entrove.campaign.configuration.config import CampaignConfig
 from entrove.campaign.configuration.reference import write_commented_yaml, write_reference_page
-from entrove.campaign.configuration.settled import read_settled, settle_config
+from entrove.campaign.configuration.settled import find_changes, read_settled, settle_config
 from entrove.errors import CampaignError
 
 GIVEN = {"name": "silicon", "seeds": [{"phase": "diamond", "file": "diamond.xyz"}]}
@@ -68,6 +68,72 @@ def test_a_key_that_a_later_version_added_is_no_change(tmp_path):
         settle_config(path, config(selection={"admissions_per_label": 5}))
     settle_config(path, config())
     assert yaml.safe_load(path.read_text())["selection"]["admissions_per_label"] == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "stage"),
+    [
+        ({"training": {"epochs": 7}}, "train"),
+        ({"selection": {"count": 5}}, "select"),
+        ({"selection": {"phase_share": 0.0}}, "select"),
+        ({"regime": {"temperatures_K": [500.0]}}, "explore"),
+        ({"sampling": {"chunks": 3}}, "explore"),
+        ({"sampling": {"biases": [{"entropy": "none"}]}}, "explore"),
+        ({"labelling": {"time_limit_s": 60.0}}, None),
+        ({"stopping": {"rounds": 9}}, None),
+    ],
+)
+def test_what_the_next_stages_can_take_is_taken(tmp_path, change, stage):
+    path = tmp_path / "config.yaml"
+    settle_config(path, config())
+    found = find_changes(path, config(**change))
+    assert found
+    assert {(one.allowed, one.stage) for one in found} == {(True, stage)}
+    settle_config(path, config(**change))
+    assert read_settled(path) == config(**change)
+    assert find_changes(path, config(**change)) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"regime": {"pressures_GPa": [0.0, 5.0]}}, "phases were relaxed at the start"),
+        ({"sampling": {"hold_out": {"md_steps": 20}}}, "validation set was made at the start"),
+        ({"sampling": {"anchors": {"md_steps": 20}}}, "anchors were made at the start"),
+        ({"labelling": {"engine": {"name": "gpaw", "cutoff_eV": 555.0}}}, "two levels of theory"),
+        ({"seeds": [{"phase": "new", "file": "new.xyz"}]}, "phases were relaxed at the start"),
+        ({"model": {"name": "7net-l3i5"}}, "put the old values back"),
+    ],
+)
+def test_what_would_contradict_earlier_results_is_refused_with_the_reason(
+    tmp_path, change, reason
+):
+    path = tmp_path / "config.yaml"
+    settle_config(path, config())
+    before = path.read_text()
+    with pytest.raises(CampaignError, match=rf"before, .* now.*{reason}.*What may change: stop"):
+        settle_config(path, config(**change))
+    assert path.read_text() == before
+
+
+def test_a_stage_that_was_interrupted_keeps_its_values(tmp_path):
+    path = tmp_path / "config.yaml"
+    settle_config(path, config())
+    unfinished = {"train": tmp_path / "round-02" / "training"}
+    with pytest.raises(CampaignError, match=r"epochs: .* until it is finished, or remove .*-02"):
+        settle_config(path, config(training={"epochs": 7}), unfinished)
+    settle_config(path, config(selection={"count": 7}), unfinished)
+
+
+def test_a_campaign_from_before_phases_had_places_learns_of_them(tmp_path):
+    path = tmp_path / "config.yaml"
+    settle_config(path, config())
+    stored = yaml.safe_load(path.read_text())
+    del stored["selection"]["phase_share"]
+    path.write_text(yaml.safe_dump(stored))
+    [change] = find_changes(path, config())
+    assert str(change) == "selection.phase_share: 0.0 before, 0.75 now"
+    settle_config(path, config())
 
 
 def test_the_commented_file_reads_back_as_given():

@@ -300,9 +300,20 @@ def run_campaign(campaign: CheckedCampaign, listener: ProgressListener) -> None:
         # The ledger first: it holds the version of the folder's format, which includes the
         # configuration.
         ledger = Ledger(workspace.ledger)
-        settle_config(workspace.config, campaign.config)
+        settle_config(workspace.config, campaign.config, _unfinished(workspace, ledger))
         torch.set_num_threads(usable_threads(campaign.config.model.threads))
         _run_to_end(campaign, ledger, listener)
+
+
+def _unfinished(workspace: Workspace, ledger: Ledger) -> dict[str, Path]:
+    """Return the stages that were interrupted after they had written something, and what."""
+    found: dict[str, Path] = {}
+    for files in workspace.existing_rounds():
+        if files.walkers.exists() and ledger.find(files.number, Explored) is None:
+            found[Stage.EXPLORE.value] = files.walkers
+        if files.training.exists() and ledger.find(files.number, Trained) is None:
+            found[Stage.TRAIN.value] = files.training
+    return found
 
 
 def _run_to_end(campaign: CheckedCampaign, ledger: Ledger, listener: ProgressListener) -> None:

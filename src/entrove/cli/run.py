@@ -5,6 +5,7 @@ from pathlib import Path
 from rich.console import Console
 
 from entrove.campaign.configuration.check import check_campaign
+from entrove.campaign.configuration.settled import find_changes
 from entrove.cli.progress import open_progress
 
 
@@ -27,6 +28,15 @@ def run_campaign(
     console.print(
         f"campaign '{campaign.config.name}' in {workspace.folder}", highlight=False, soft_wrap=True
     )
+    for change in find_changes(workspace.config, campaign.config):
+        if change.allowed:
+            when = "at once" if change.stage is None else f"by the next stage '{change.stage}'"
+            console.print(
+                f"changed since the start, taken {when}: {change}",
+                highlight=False,
+                markup=False,
+                soft_wrap=True,
+            )
     with open_progress(console) as progress:
         run_loop(campaign, progress)
     results = read_results(workspace.folder, figures=True)

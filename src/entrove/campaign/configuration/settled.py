@@ -1,5 +1,8 @@
 """The configuration that a campaign was started with, and what may still change."""
 
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,10 @@ from entrove.campaign.configuration.config import CampaignConfig
 from entrove.campaign.configuration.config_file import format_key_path
 from entrove.errors import CampaignError
 from entrove.files import replace_text
+
+logger = logging.getLogger(__name__)
+
+KeyPath = tuple[str | int, ...]
 
 _HEADER = (
     "# The configuration of this campaign with every key resolved, written by entrove. "
@@ -37,39 +44,132 @@ FREE_TO_CHANGE = (
 )
 """Keys that determine how much is computed, or where, but not what."""
 
+WITH_A_NEW_STAGE: dict[str, tuple[KeyPath, ...]] = {
+    "explore": (("regime", "temperatures_K"), ("sampling",), ("entropy",)),
+    "select": (("selection",),),
+    "train": (("training",),),
+}
+"""Keys that the next stage of this name takes: what is finished stays as it is."""
 
-def settle_config(path: Path, config: CampaignConfig) -> None:
-    """Write the resolved configuration, and check that a continued campaign has the same one.
+FIXED: dict[KeyPath, str] = {
+    ("labelling", "engine"): "labels of two levels of theory cannot be one dataset",
+    ("seeds",): "the phases were relaxed at the start",
+    ("regime", "pressures_GPa"): "the phases were relaxed at the start",
+    ("sampling", "anchors"): "the anchors were made at the start",
+    ("sampling", "hold_out"): "the validation set was made at the start",
+    ("selection", "admissions_per_label"): "walkers of all rounds are driven alike",
+    ("training", "framework"): "it is that of the model, which is fixed",
+}
+"""Keys within the groups above, or asked for often, that cannot change, and why."""
 
-    Raises `CampaignError` when a key that determines what is computed differs.
+BEFORE_THEY_EXISTED: dict[KeyPath, Any] = {("selection", "phase_share"): 0.0}
+"""What was done before a key existed, where that is not its default."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """A key that differs from the value with which a campaign was started."""
+
+    key: KeyPath
+    before: Any
+    now: Any
+
+    def __str__(self) -> str:
+        return f"{format_key_path(self.key)}: {self.before!r} before, {self.now!r} now"
+
+    @property
+    def stage(self) -> str | None:
+        """The stage whose next run takes the new value; None when it takes effect at once."""
+        for stage, keys in WITH_A_NEW_STAGE.items():
+            if _is_below(self.key, keys):
+                return stage
+        return None
+
+    @property
+    def allowed(self) -> bool:
+        """Whether a campaign that has begun can take the new value."""
+        if _is_below(self.key, FREE_TO_CHANGE):
+            return True
+        return self.stage is not None and not _is_below(self.key, tuple(FIXED))
+
+
+def find_changes(path: Path, config: CampaignConfig) -> list[Change]:
+    """List the keys that differ from the configuration of a campaign that has begun.
+
+    Args:
+        path: The resolved configuration in the folder of the campaign; it need not exist.
+        config: The configuration now.
     """
+    if not path.exists():
+        return []
+    found = read_settled(path).model_dump(mode="json")
     wanted = config.model_dump(mode="json")
-    if path.exists():
-        found = read_settled(path).model_dump(mode="json")
-        changed = [key for key in _differences(found, wanted) if not _may_change(key)]
-        if changed:
-            listing = "; ".join(
-                f"{format_key_path(key)}: {_look_up(found, key)!r} before, "
-                f"{_look_up(wanted, key)!r} now"
-                for key in changed[:5]
-            )
+    return [
+        Change(key, _look_up(found, key), _look_up(wanted, key))
+        for key in _differences(found, wanted)
+    ]
+
+
+def settle_config(
+    path: Path, config: CampaignConfig, unfinished: Mapping[str, Path] | None = None
+) -> None:
+    """Write the resolved configuration, once all changes since the start can be taken.
+
+    Args:
+        path: The resolved configuration in the folder of the campaign.
+        config: The configuration now.
+        unfinished: Names of stages that were interrupted, and what they have written: they go on
+            with the values that they began with.
+
+    Raises `CampaignError` when a key that determines what was computed already differs.
+    """
+    changes = find_changes(path, config)
+    refused = [change for change in changes if not change.allowed]
+    if refused:
+        listing = "; ".join(map(str, refused[:5]))
+        reasons = sorted({FIXED[key] for key in FIXED if _concerns(key, refused)})
+        because = f" ({'; '.join(reasons)})" if reasons else ""
+        raise CampaignError(
+            f"{path.parent}: this campaign was started with another configuration "
+            f"({listing}); put the old values back, or choose another folder with --folder"
+            f"{because}. What may change: stopping, training, selection, entropy, temperatures, "
+            "sampling but for anchors and hold_out, where and how long labels are computed"
+        )
+    for change in changes:
+        begun = (unfinished or {}).get(change.stage or "")
+        if begun is not None:
             raise CampaignError(
-                f"{path.parent}: this campaign was started with another configuration "
-                f"({listing}); put the old values back, or choose another folder with --folder"
+                f"{path.parent}: the stage '{change.stage}' was interrupted and goes on with the "
+                f"values that it began with ({change}); put the old value back until it is "
+                f"finished, or remove {begun} to begin this stage again"
             )
-    text = yaml.safe_dump(wanted, sort_keys=False, allow_unicode=True)
+        if change.stage is not None:
+            logger.info("taken from the next stage '%s' on: %s", change.stage, change)
+    text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
     replace_text(path, _HEADER + text)
 
 
-def read_settled(path: Path) -> CampaignConfig:
-    """Read the configuration of a campaign; keys that were added since get their defaults.
+def _concerns(key: KeyPath, changes: list[Change]) -> bool:
+    return any(_is_below(change.key, (key,)) for change in changes)
 
-    The default of a key is what was done before the key existed. The version of this file's
+
+def _is_below(key: KeyPath, groups: tuple[KeyPath, ...]) -> bool:
+    return any(key[: len(group)] == group for group in groups)
+
+
+def read_settled(path: Path) -> CampaignConfig:
+    """Read the configuration of a campaign; keys that were added since mean what was done before.
+
+    That is their default, or a value of `BEFORE_THEY_EXISTED`. The version of this file's
     format is that of the folder, which is in the ledger. Raises `CampaignError` when the file has
     keys that this version does not know.
     """
     try:
-        return CampaignConfig.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        for (section, key), before in BEFORE_THEY_EXISTED.items():
+            if isinstance(values, dict) and isinstance(values.get(section), dict):
+                values[section].setdefault(key, before)
+        return CampaignConfig.model_validate(values)
     except (yaml.YAMLError, ValidationError) as error:
         problems = (
             "; ".join(
@@ -105,9 +205,7 @@ def with_settled_version(config: CampaignConfig, settled: Path) -> CampaignConfi
     return config.model_copy(update={"labelling": labelling})
 
 
-def _differences(
-    found: Any, wanted: Any, at: tuple[str | int, ...] = ()
-) -> list[tuple[str | int, ...]]:
+def _differences(found: Any, wanted: Any, at: KeyPath = ()) -> list[KeyPath]:
     if isinstance(found, dict) and isinstance(wanted, dict):
         return [
             different
@@ -117,11 +215,7 @@ def _differences(
     return [] if found == wanted else [at]
 
 
-def _may_change(key: tuple[str | int, ...]) -> bool:
-    return any(key[: len(free)] == free for free in FREE_TO_CHANGE)
-
-
-def _look_up(values: Any, key: tuple[str | int, ...]) -> Any:
+def _look_up(values: Any, key: KeyPath) -> Any:
     for part in key:
         values = values.get(part) if isinstance(values, dict) else None
     return values
