@@ -61,6 +61,7 @@ SETTINGS: dict[str, Any] = {
     "labelling": {
         "engine": {"name": "ase", "calculator": "cheap_campaign:Labels"},
         "max_attempts": 1,
+        "stress_check": {"on_mismatch": "warn"},
     },
     "training": {"epochs": 1},
 }
@@ -87,10 +88,12 @@ class Labels(EMT):
     """The engine: EMT, except that it fails for some structures and shifts the energy of others.
 
     `failing` has the content hashes of the former, `shifts_eV` those of the latter with the shift.
+    All stresses are multiplied by `stress_factor`.
     """
 
     failing: set[str] = set()  # noqa: RUF012  set by a test, for all instances
     shifts_eV: dict[str, float] = {}  # noqa: RUF012
+    stress_factor: float = 1.0
 
     def calculate(self, atoms: Atoms | None = None, *arguments: Any, **keywords: Any) -> None:
         super().calculate(atoms, *arguments, **keywords)
@@ -100,6 +103,8 @@ class Labels(EMT):
             raise RuntimeError("fails on purpose")
         shift = self.shifts_eV.get(name, 0.0)
         self.results |= {key: self.results[key] + shift for key in ("energy", "free_energy")}
+        if "stress" in self.results:
+            self.results["stress"] = self.results["stress"] * self.stress_factor
 
 
 @dataclass
@@ -225,4 +230,5 @@ def make_bench(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     )
     monkeypatch.setattr(Labels, "failing", set())
     monkeypatch.setattr(Labels, "shifts_eV", {})
+    monkeypatch.setattr(Labels, "stress_factor", 1.0)
     return bench

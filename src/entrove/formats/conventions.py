@@ -233,10 +233,10 @@ class FramePairs:
 
 def find_frame_pairs(
     cells: Float[np.ndarray, "frames 3 3"],
-    fractions: Sequence[Float[np.ndarray, "atoms 3"]],
-    numbers: Sequence[Int[np.ndarray, " atoms"]],
+    fractions: Sequence[Float[np.ndarray, "_ 3"]],
+    numbers: Sequence[Int[np.ndarray, " _"]],
     energies_eV: Float[np.ndarray, " frames"],
-    forces_eV_per_A: Sequence[Float[np.ndarray, "atoms 3"]] | None = None,
+    forces_eV_per_A: Sequence[Float[np.ndarray, "_ 3"]] | None = None,
     *,
     largest_strain: float = 0.06,
     largest_displacement_A: float = 0.25,
@@ -407,7 +407,7 @@ def _is_worse(excess: np.ndarray, residual: float, best: float) -> bool:
     if residual < 1.25 * best + 1e-6:
         return False
     error = float(excess.std()) / np.sqrt(len(excess)) if len(excess) > 1 else 0.0
-    return float(excess.mean()) > _LEAST_GAP * error and residual - best > 0.02
+    return bool(float(excess.mean()) > _LEAST_GAP * error and residual - best > 0.02)
 
 
 def _strain_between(first: np.ndarray, second: np.ndarray) -> np.ndarray:

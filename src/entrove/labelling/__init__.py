@@ -7,6 +7,7 @@ Read in this order; each file imports only from those above it::
     level_of_theory.py   the settings of an engine that define energies, as one hash
     attempt.py           one attempt at one label, as files of a folder
     sanity.py            numbers that cannot be right
+    consistency.py       a stress that is not the derivative of the energy
     outliers.py          energies that disagree with a model
     retries.py           what follows after an attempt that failed
     cost.py              what labels will cost, learnt from those there are

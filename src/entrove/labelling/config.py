@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
+from entrove.labelling.consistency import StressCheckSettings
 from entrove.labelling.engines.gpaw import Gpaw
 from entrove.labelling.engines.registry import AnyEngine
 from entrove.labelling.outliers import OutlierLimits
@@ -110,7 +111,7 @@ class LabellingConfig(Settings):
     Arguments, all with defaults: `engine` and `executor`; `time_limit_s` of a first attempt (s)
     and `longer_try_factor` after a timeout; `max_attempts` at a structure; `cache`, the SQLite
     file of the labels; `keep_folders`; `sanity` and `outliers`, the limits beyond which a label is
-    rejected.
+    rejected; `stress_check`, when the first labels contradict themselves.
     """
 
     engine: AnyEngine = Field(default_factory=Gpaw, description="What computes the labels.")
@@ -143,6 +144,11 @@ class LabellingConfig(Settings):
     )
     outliers: OutlierLimits = Field(
         default_factory=OutlierLimits, description="How far from the model's an energy may be."
+    )
+    stress_check: StressCheckSettings = Field(
+        default_factory=StressCheckSettings,
+        description="Two volumes of each phase are labelled first, and their stress is compared "
+        "with the derivative of their energies.",
     )
 
     def resolved_against(self, folder: Path) -> "LabellingConfig":

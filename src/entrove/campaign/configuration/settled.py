@@ -34,6 +34,7 @@ FREE_TO_CHANGE = (
     ("labelling", "max_attempts"),
     ("labelling", "keep_folders"),
     ("labelling", "cache"),
+    ("labelling", "stress_check"),
     ("labelling", "engine", "command"),
     ("labelling", "engine", "pseudopotential_folder"),
     ("labelling", "engine", "potential_folder"),

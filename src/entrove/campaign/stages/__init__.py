@@ -11,7 +11,8 @@ Before the first round, in this order:
     verify.py    batched against single evaluations
     relax.py     each phase at each pressure
     anchors.py   the pool of anchors, and the structures of the validation set
-    label.py     labels of the validation set
+    label.py     labels of the validation set, two volumes of each phase first
+    check_stress.py  their stress against -dE/dV
     validate.py  errors of the untuned model
 
 In each round: verify.py and relax.py when another model explores, then

@@ -10,10 +10,12 @@ from entrove import provenance
 from entrove.campaign.configuration.check import CheckedCampaign
 from entrove.campaign.journal.outcomes import Labelled, LabelRow, Selected
 from entrove.campaign.journal.records import quarantined
+from entrove.campaign.stages.check_stress import VolumePair, check_stress, find_volume_pairs
 from entrove.campaign.stages.context import CampaignRun
 from entrove.campaign.stages.imported import drop_imported
 from entrove.campaign.workspace import Workspace
 from entrove.errors import CampaignError
+from entrove.labelling.config import LabellingConfig
 from entrove.labelling.engines.base import Engine
 from entrove.labelling.labeller import Labeller
 from entrove.labelling.labels import Label, Outcome
@@ -41,13 +43,14 @@ class LabelledSet:
     `withdrawn` and `doubtful` are labels of earlier rounds that turned out to be outliers, by
     content hash, with the cause. The former are training labels, which are removed; the latter
     belong to the validation set, which stays as it is, so that errors of all rounds are
-    comparable.
+    comparable. `checked` is what the comparison of stress and energies has found.
     """
 
     structures: list[Atoms]
     rows: list[LabelRow]
     withdrawn: dict[str, str] = field(default_factory=dict)
     doubtful: dict[str, str] = field(default_factory=dict)
+    checked: str = ""
 
     def outcome(self) -> Labelled:
         """Return what the ledger keeps of these labels."""
@@ -62,6 +65,8 @@ class LabelledSet:
             summary += f"; of earlier rounds withdrawn: {_list_causes(self.withdrawn)}"
         if self.doubtful:
             summary += f"; warning: doubtful in the validation set: {_list_causes(self.doubtful)}"
+        if self.checked:
+            summary += f"; {self.checked}"
         return Labelled(summary=summary, labels=tuple(self.rows), withdrawn=self.withdrawn)
 
 
@@ -77,7 +82,8 @@ def label_hold_out(run: CampaignRun, round_index: int) -> Labelled:
     """Label the validation set; raises `CampaignError` when no label is good."""
     candidates = read_candidates(run.files.round(round_index).hold_out)
     requests = [Request(candidate) for candidate in candidates]
-    labelled = label_requests(run, requests, round_index, EarlierLabels())
+    pairs = find_volume_pairs(candidates)
+    labelled = label_requests(run, requests, round_index, EarlierLabels(), first=pairs)
     require_labels(labelled, "validation")
     write_structures(run.files.validation, labelled.structures)
     return labelled.outcome()
@@ -116,13 +122,19 @@ def label_picked(run: CampaignRun, round_index: int) -> Labelled:
 
 
 def label_requests(
-    run: CampaignRun, requests: Sequence[Request], round_index: int, earlier: EarlierLabels
+    run: CampaignRun,
+    requests: Sequence[Request],
+    round_index: int,
+    earlier: EarlierLabels,
+    *,
+    first: Sequence[VolumePair] = (),
 ) -> LabelledSet:
     """Label structures; labels that were finished before an interruption come from the cache.
 
     Labels whose energy differs too much from that of the foundation model are rejected. All labels
     of the campaign are examined together, so that those of a round with too few labels for this
-    test are examined in a later round.
+    test are examined in a later round. The pairs `first` are labelled before all others, and
+    their stress is compared with -dE/dV.
     """
     config, campaign, listener = run.config.labelling, run.campaign, run.listener
     atoms = [request.candidate.atoms for request in requests]
@@ -135,6 +147,7 @@ def label_requests(
         known = sum(cache.get(structure, labeller.level) is not None for structure in atoms)
         if known:
             listener.resumed(known)
+        checked = _label_first(labeller, config, requests, first)
         for index, label in labeller.label(atoms):
             labels[index] = label
             failed = sum(not finished.converged for finished in labels.values())
@@ -163,7 +176,23 @@ def label_requests(
         if label.converged:
             structures.append(_with_provenance(request, label, round_index))
     require_one_level([*earlier.training, *structures], labeller.level)
-    return LabelledSet(structures, rows, _among(causes, earlier.training), doubtful)
+    return LabelledSet(structures, rows, _among(causes, earlier.training), doubtful, checked)
+
+
+def _label_first(
+    labeller: Labeller,
+    config: LabellingConfig,
+    requests: Sequence[Request],
+    pairs: Sequence[VolumePair],
+) -> str:
+    """Label pairs of volumes before anything else; return what was found."""
+    if not pairs:
+        return ""
+    candidates = [request.candidate for request in requests]
+    indices = [index for pair in pairs for index in (pair.first, pair.second)]
+    found = labeller.label([candidates[index].atoms for index in indices])
+    labels = {indices[position]: label for position, label in found}
+    return check_stress(config, candidates, pairs, labels)
 
 
 def released_requests(

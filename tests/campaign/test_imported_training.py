@@ -1,0 +1,124 @@
+"""Labels from elsewhere are trained on, and withdrawn, by any campaign that is not running."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk
+from ase.calculators.emt import EMT
+from ase.io import write
+
+from cheap_campaign import SETTINGS, Bench, make_bench
+from entrove import provenance
+from entrove.campaign.configuration.config import CampaignConfig
+from entrove.campaign.results.read import read_results
+from entrove.campaign.stages.imported import enter_imported, to_train_on, withdraw_import
+from entrove.campaign.workspace import is_imported
+from entrove.labelling.level_of_theory import LevelOfTheory
+from entrove.labelling.store.cache import LabelCache
+from entrove.labelling.store.imports import import_labels
+from entrove.report.status import summary_text
+from entrove.structures import content_hash, read_structures
+
+COUNT = 3
+ONE_ROUND = {"rounds": 1}
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    return make_bench(tmp_path, monkeypatch)
+
+
+def copper_from_elsewhere(count: int) -> list[Atoms]:
+    structures = []
+    for seed in range(count):
+        atoms = bulk("Cu", cubic=True) * (2, 1, 1)
+        atoms.rattle(0.08, rng=np.random.default_rng(seed))
+        structures.append(atoms)
+    return structures
+
+
+def import_to_train(bench: Bench, structures: list[Atoms], name: str = "ours.xyz") -> int | None:
+    """What `entrove import --train` does."""
+    for atoms in structures:
+        atoms.calc = EMT()
+        atoms.get_forces()
+        atoms.get_stress()
+    write(bench.folder / name, structures, format="extxyz")
+    level = LevelOfTheory.of(CampaignConfig.model_validate(SETTINGS).labelling.engine)
+    labelled: list[Atoms] = []
+    with LabelCache(bench.files.label_cache) as cache:
+        report = import_labels(
+            bench.folder / name,
+            level,
+            cache,
+            on_label=lambda atoms, label: labelled.append(to_train_on(atoms, label)),
+        )
+    enter_imported(bench.files, labelled)
+    return report.import_id
+
+
+def test_imported_labels_are_trained_on_beside_those_that_were_asked_for(bench: Bench):
+    ours = copper_from_elsewhere(5)
+    import_to_train(bench, ours)
+    bench.run(stopping=ONE_ROUND | {"labels": COUNT})
+    # The budget of labels is for those that are computed.
+    assert bench.trained_on == [COUNT + 5]
+    assert set(bench.dataset()) >= {content_hash(atoms) for atoms in ours}
+    for atoms, given in zip(read_structures(bench.files.dataset), ours, strict=False):
+        assert is_imported(atoms)
+        assert atoms.info[provenance.ENGINE] == "ase imported from ours.xyz"
+        np.testing.assert_allclose(atoms.get_forces(), given.get_forces(), atol=1e-7)
+    results = read_results(bench.files.folder)
+    assert results.imported == 5
+    assert re.search(r"imported labels +5 trained on\n", summary_text(results))
+    assert set(bench.computed).isdisjoint(content_hash(atoms) for atoms in ours)
+
+
+def test_what_is_imported_is_new_to_nobody(bench: Bench, tmp_path, monkeypatch):
+    """The selection knows imported labels: of twin candidates it picks the other one."""
+    bench.run(stopping=ONE_ROUND)
+    picked = read_structures(bench.files.round(1).selected)
+    other = make_bench(tmp_path / "other", monkeypatch)
+    import_to_train(
+        other,
+        [Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=True) for atoms in picked[:1]],
+    )
+    other.run(stopping=ONE_ROUND)
+    again = read_structures(other.files.round(1).selected)
+    assert content_hash(picked[0]) not in {content_hash(atoms) for atoms in again}
+
+
+def test_a_finished_campaign_trains_again_when_labels_come_or_go(bench: Bench):
+    bench.run(stopping=ONE_ROUND)
+    number = import_to_train(bench, copper_from_elsewhere(4))
+    computed = list(bench.computed)
+    bench.run(stopping=ONE_ROUND)
+    bench.run(stopping=ONE_ROUND)  # and not once more
+    assert bench.trained_on == [COUNT, COUNT + 4]
+    assert number is not None
+    with LabelCache(bench.files.label_cache) as cache:
+        gone = withdraw_import(bench.files, cache, number)
+    assert (gone.labels, gone.trained_on, gone.validated_on) == (4, 4, 0)
+    bench.run(stopping=ONE_ROUND)
+    assert len(bench.dataset()) == COUNT
+    # The training on the labels of before is there still, and is not repeated.
+    assert bench.trained_on == [COUNT, COUNT + 4]
+    assert read_results(bench.files.folder).imported == 0
+    assert bench.computed == computed
+    with LabelCache(bench.files.label_cache) as cache:
+        assert cache.imports() == []
+
+
+def test_the_validation_set_is_never_trained_on(bench: Bench):
+    bench.run(stopping=ONE_ROUND)
+    held_out = read_structures(bench.files.round(0).hold_out)
+    structures = [Atoms(a.numbers, a.positions, cell=a.cell, pbc=True) for a in held_out]
+    for atoms in structures:  # through the decimals of an OUTCAR
+        atoms.positions = np.round(atoms.positions, 5)
+    import_to_train(bench, [*structures, *copper_from_elsewhere(1)])
+    trained_on = [content_hash(atoms) for atoms in bench.files.training_labels()]
+    assert content_hash(copper_from_elsewhere(1)[0]) in trained_on
+    assert len(trained_on) == COUNT + 1
