@@ -169,6 +169,16 @@ def report(folder: Path) -> dict[str, Any]:
     return {"folder": folder / "campaign"}
 
 
+def curation(folder: Path) -> dict[str, Any]:
+    write(folder / "pool.xyz", labelled_copper(12, seed=1))
+    mine = [atoms.copy() for atoms in labelled_copper(8, seed=2)]
+    for atoms in mine:
+        atoms.info["my_energy"] = -3.0
+        atoms.set_array("my_forces", np.zeros((len(atoms), 3)))
+    write(folder / "other.xyz", mine)
+    return {}
+
+
 def nothing(folder: Path) -> dict[str, Any]:
     del folder
     return {}
@@ -178,6 +188,7 @@ PREPARE: dict[str, Callable[[Path], dict[str, Any]]] = defaultdict(
     lambda: nothing,
     {
         "README.md": readme,
+        "docs/curation.md": curation,
         "docs/entropies.md": entropies,
         "docs/fingerprints.md": fingerprints,
         "docs/python.md": python,

@@ -8,6 +8,8 @@ The packages follow the method; imports point one way, from the top of this pict
      |
     campaign                     the loop, its ledger, its configuration
      |
+    curation                     data that exists: convert, curate, compare
+     |
     sampling | selection | labelling | training | validation
      |
     entropy                      how much a configuration adds
@@ -15,6 +17,8 @@ The packages follow the method; imports point one way, from the top of this pict
     fingerprints | models        the surroundings of an atom | energy, forces, stress in batches
      |
     features                     per-atom features, from either of these
+     |
+    formats                      labelled structures from and to files
      |
     structures, files, provenance, threads, units, settings, errors
 """

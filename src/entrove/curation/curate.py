@@ -23,6 +23,14 @@ from entrove.formats import Frame, LabelKeys
 from entrove.selection.result import Filter, Selection
 
 
+_FILTER_WORDS = {
+    Filter.COUNT.value: "that would come later",
+    Filter.DUPLICATE.value: "equal to others",
+    Filter.NEAR_DUPLICATE.value: "nearly equal to others",
+    Filter.BUDGET.value: "beyond the budget",
+}
+
+
 @dataclass(frozen=True)
 class Pick:
     """A picked frame: its file and index, what it added, in the unit of the method, and why."""
@@ -92,7 +100,7 @@ class Curation:
         if len(self.next_gains):
             lines += self._beyond()
         counts = Counter(frame.filter for frame in self.left_out)
-        told = [f"{counts[reason]} {reason.replace('_', '-')}" for reason in counts]
+        told = [f"{number} {_FILTER_WORDS.get(name, name)}" for name, number in counts.items()]
         lines += [f"left out: {', '.join(told)}"] if told else []
         lines += [f"could not be used: {len(self.refused)}"] if self.refused else []
         return lines
