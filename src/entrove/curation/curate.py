@@ -22,7 +22,6 @@ from entrove.files import replace_text, replacing
 from entrove.formats import Frame, LabelKeys
 from entrove.selection.result import Filter, Selection
 
-
 _FILTER_WORDS = {
     Filter.COUNT.value: "that would come later",
     Filter.DUPLICATE.value: "equal to others",
