@@ -5,13 +5,17 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import bulk
+from ase.build import bulk, fcc111
 from ase.io import write
 from ase.neighborlist import neighbor_list
 from ase.spacegroup import crystal
 
-from entrove.campaign.configuration.seeds import Seed, describe_crystal, read_seed
-from entrove.errors import StructureError
+from entrove.campaign.configuration.check import read_campaign
+from entrove.campaign.configuration.config import CampaignConfig
+from entrove.campaign.configuration.config_file import read_config_file
+from entrove.campaign.configuration.seeds import Seed, describe_crystal, read_seed, read_seeds
+from entrove.campaign.configuration.template import write_starting_point
+from entrove.errors import ConfigError, StructureError
 from entrove.structures import content_hash
 
 HEAD = """\
@@ -277,3 +281,87 @@ def test_the_line_of_a_seed_grows_with_the_cell_only_where_it_should():
     for one, other in pairwise(lines):
         assert one.split(", ")[1:] == other.split(", ")[1:]
     assert lines[1] == ("Cl8Na8, Fm-3m (225), 22.43 A^3/atom, shortest distance 2.82 A (Na-Cl)")
+
+
+# Cells of one atom, and vacuum.
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Write a configuration as `entrove init` does, and read what it makes of these seeds."""
+
+    def begin(**seeds: Atoms):
+        files = []
+        for name, atoms in seeds.items():
+            files.append(tmp_path / f"{name}.xyz")
+            write(files[-1], atoms)
+        path = write_starting_point(tmp_path / "new", files)
+        return path, read_config_file(path, CampaignConfig)
+
+    return begin
+
+
+def as_emt(path) -> None:
+    path.write_text(
+        path.read_text().replace(
+            "name: gpaw", 'name: ase\n    calculator: "ase.calculators.emt:EMT"'
+        )
+    )
+
+
+def test_a_cell_of_one_atom_starts_as_a_supercell(start):
+    """The force on an only atom is zero wherever it is: nothing is learnt from it."""
+    path, config = start(fcc=bulk("Cu", a=3.6), whole=bulk("Cu", a=3.6, cubic=True))
+    first, second = read_seeds(path, config)
+    assert (len(first.atoms), len(second.atoms)) == (8, 4)
+    assert min(first.atoms.cell.lengths()) >= 4.5
+    assert (first.notes, second.notes) == ((), ())
+    # A configuration that does not repeat it is told to.
+    alone = config.model_copy(
+        update={"seeds": (config.seeds[0].model_copy(update={"repeat": (1, 1, 1)}),)}
+    )
+    [seed] = read_seeds(path, alone)
+    assert len(seed.atoms) == 1
+    assert "force on an only atom is always zero" in seed.describe()
+    assert "repeat: [2, 2, 2]" in seed.describe()
+
+
+def test_moments_are_repeated_with_the_cell(tmp_path, start):
+    iron = bulk("Fe")
+    iron.set_initial_magnetic_moments([2.2])
+    path, config = start(bcc=iron)
+    [seed] = read_seeds(path, config)
+    assert seed.atoms.get_initial_magnetic_moments().tolist() == [2.2] * len(seed.atoms)
+
+
+SLAB = fcc111("Cu", (1, 1, 4), vacuum=8.0, periodic=True)
+SLAB.info.clear()  # of adsorption sites, which no file keeps
+
+
+def test_a_slab_starts_without_pressure_and_is_called_one(start):
+    path, config = start(slab=SLAB)
+    assert config.regime.pressures_GPa == (0.0,)
+    assert "ordered" not in config.pools
+    as_emt(path)
+    _, [seed] = read_campaign(path)
+    assert "a slab or layer: 16.0 A of vacuum along c" in seed.describe()
+    assert "A^3/atom" not in seed.describe()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("pressures_GPa: [0.0]", "pressures_GPa: [0.0, 10.0]", r"regime\.pressures_GPa: .* close"),
+        ("sampling:", "sampling:\n  ensemble: npt", r"sampling\.ensemble: .*choose 'nvt'"),
+        ("perturbed: 0", "perturbed: 2", r"sampling\.ordered: .*without vacuum"),
+    ],
+)
+def test_what_would_close_the_vacuum_is_refused(start, old, new, message):
+    path, _ = start(slab=SLAB, bulk=bulk("Cu", cubic=True))
+    as_emt(path)
+    read_campaign(path)
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    with pytest.raises(ConfigError, match=rf"{message}"):
+        read_campaign(path)

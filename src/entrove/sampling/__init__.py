@@ -9,6 +9,8 @@ Read in this order:
     pools/          the pools of candidates that a campaign selects from
     exploration.py  `explore`: from seeds to candidates in one call
     relax.py        positions and cell at a pressure, many structures at once
+    vacuum.py       how slabs, layers, wires and molecules are recognised
+    relax_layers.py their relaxation: across vacuum a cell keeps its length
 
 Below them: batch.py (structures to one batch, sums over its systems) and precision.py (dynamics in
 double precision over models of any precision).

@@ -4,6 +4,7 @@ All of it is checked before anything takes time, so that no campaign fails hours
 """
 
 import difflib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from entrove.campaign.workspace import Workspace
 from entrove.errors import ConfigError, EntroveError
 from entrove.labelling.checks import check_engine, check_executor
 from entrove.models.loaded import LoadedModel
+from entrove.sampling.vacuum import describe_vacuum
 from entrove.structures import species_of
 
 
@@ -93,6 +95,7 @@ def read_campaign(
     config = config.model_copy(update={"labelling": labelling})
     _check_quotas(config_path, config)
     seeds = read_seeds(config_path, config)
+    _check_vacuum(config_path, config, seeds)
     species = species_of([seed.atoms for seed in seeds])
     _check_labelling(config_path, config, species, runs_here=runs_here)
     bound = labelling.model_copy(update={"engine": labelling.engine.bound_to(species)})
@@ -119,6 +122,34 @@ def _check_quotas(config_path: Path, config: CampaignConfig) -> None:
             ("selection", "quotas", name),
             f"{remedy} Pools of this campaign: {', '.join(config.pools)}",
         )
+
+
+def _check_vacuum(config_path: Path, config: CampaignConfig, seeds: Sequence[Seed]) -> None:
+    """Refuse what would close the vacuum of a slab, layer, wire or molecule."""
+    for seed in seeds:
+        vacuum = describe_vacuum(seed.atoms)
+        if not vacuum:
+            continue
+        where = f"the seed {seed.phase} is {vacuum}"
+        if any(config.regime.pressures_GPa):
+            raise problem_at(
+                config_path,
+                ("regime", "pressures_GPa"),
+                f"{where}, which a pressure would close; give pressures_GPa: [0]",
+            )
+        if config.sampling.ensemble == "npt":
+            raise problem_at(
+                config_path,
+                ("sampling", "ensemble"),
+                f"{where}, which a barostat would close; choose 'nvt'",
+            )
+        if "ordered" in config.pools:
+            raise problem_at(
+                config_path,
+                ("sampling", "ordered"),
+                f"{where}, and ordered cells are relaxed as crystals, without vacuum; give "
+                "ordered: {perturbed: 0, random: 0}",
+            )
 
 
 def _check_labelling(

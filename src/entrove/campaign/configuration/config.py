@@ -14,6 +14,7 @@ from entrove.training.config import TrainingConfig
 
 Pressure = Annotated[float, Field(ge=-50, le=10_000)]
 Temperature = Annotated[float, Field(gt=0, le=100_000)]
+Repeats = Annotated[int, Field(ge=1, le=100)]
 ModelName = Annotated[str, Field(min_length=1)]
 
 
@@ -32,6 +33,11 @@ class SeedConfig(Settings):
     )
     index: int = Field(
         default=0, description="Which structure of the file, counted from 0; -1 is the last."
+    )
+    repeat: tuple[Repeats, Repeats, Repeats] = Field(
+        default=(1, 1, 1),
+        description="How often the cell is repeated along each of its vectors; a cell of one atom "
+        "needs it, because the force on an only atom is always zero.",
     )
 
 

@@ -4,6 +4,7 @@ A seed is compared with what its file says of itself, and refused where a reader
 guess: sites that are partially occupied, atom types without elements, atoms that overlap.
 """
 
+import math
 import re
 import warnings
 from dataclasses import dataclass
@@ -19,12 +20,16 @@ from entrove.campaign.configuration.config_file import problem_at
 from entrove.campaign.configuration.seeds_cif import CrystalOfFile, read_cif
 from entrove.errors import StructureError
 from entrove.sampling.config import GuardSettings
+from entrove.sampling.vacuum import describe_vacuum
 from entrove.structures import closest_atoms, copy_structure, read_structures
 
 LONGEST_REASONABLE_CELL_A = 1000.0
 
 SYMMETRY_TOLERANCE_A = 0.01
 """Distance within which atoms are equivalent when the space group of a seed is found."""
+
+SUPERCELL_EDGE_A = 4.5
+"""Length that the edges of a cell of one atom get at least, when it is repeated."""
 
 MOMENTS = "initial_magmoms"
 """Array of the magnetic moments that a seed starts with, in Bohr magnetons."""
@@ -71,7 +76,7 @@ def read_seed(
     atoms = copy_structure(crystal.atoms)
     if crystal.atoms.has(MOMENTS) and np.any(crystal.atoms.get_initial_magnetic_moments()):
         atoms.set_initial_magnetic_moments(crystal.atoms.get_initial_magnetic_moments())
-    notes = crystal.notes
+    notes = crystal.notes + _notes(crystal.atoms)
     if len(crystals) > 1:
         notes += (f"structure {index} of the {len(crystals)} in {path.name}, see seeds: index",)
     return atoms, notes
@@ -93,22 +98,36 @@ def read_seeds(config_path: Path, config: CampaignConfig) -> tuple[Seed, ...]:
             atoms, notes = read_seed(path, seed.index, config.sampling.guards.shortest_distance)
         except StructureError as error:
             raise problem_at(config_path, ("seeds", number, "file"), str(error)) from error
-        seeds.append(Seed(seed.phase, atoms, notes))
+        if len(atoms) == 1 and seed.repeat == (1, 1, 1):
+            repeat = list(repeats_of_one_atom(atoms))
+            notes += (
+                "warning: the force on an only atom is always zero, and no potential learns "
+                f"forces from it; give this seed 'repeat: {repeat}'",
+            )
+        seeds.append(Seed(seed.phase, repeat_cell(atoms, seed.repeat), notes))
     return tuple(seeds)
+
+
+def repeat_cell(atoms: Atoms, repeat: tuple[int, int, int]) -> Atoms:
+    """Repeat a cell along its vectors, with its magnetic moments."""
+    return atoms if repeat == (1, 1, 1) else atoms.repeat(repeat)
 
 
 def describe_crystal(atoms: Atoms) -> str:
     """Return formula, space group, volume per atom, shortest distance and magnetic moments.
+
+    Where there is vacuum it is named instead of a volume, which would mean nothing.
 
     >>> from ase.build import bulk
     >>> describe_crystal(bulk("Cu", cubic=True))
     'Cu4, Fm-3m (225), 11.76 A^3/atom, shortest distance 2.55 A (Cu-Cu)'
     """
     closest = closest_atoms(atoms)
+    vacuum = describe_vacuum(atoms)
     parts = [
         atoms.get_chemical_formula(),
         space_group(atoms),
-        f"{atoms.get_volume() / len(atoms):.2f} A^3/atom",
+        vacuum or f"{atoms.get_volume() / len(atoms):.2f} A^3/atom",
     ]
     if closest is not None:
         parts.append(f"shortest distance {closest.distance_A:.2f} A ({'-'.join(closest.symbols)})")
@@ -145,7 +164,7 @@ def _read_crystals(path: Path, least_ratio: float) -> list[CrystalOfFile]:
             "read as hydrogen; write the elements into it (dump_modify ... element, or the "
             "section Masses of a data file), or convert it to extended XYZ"
         )
-    return [CrystalOfFile(atoms, _notes(atoms)) for atoms in read_structures(path)]
+    return [CrystalOfFile(atoms) for atoms in read_structures(path)]
 
 
 def _format(path: Path) -> str:
@@ -168,8 +187,18 @@ def _names_elements(path: Path, kind: str) -> bool:
 
 
 def _notes(atoms: Atoms) -> tuple[str, ...]:
-    charged = atoms.has("initial_charges") and np.any(atoms.get_initial_charges())
-    return ("charges of the file are not used",) if charged else ()
+    notes: list[str] = []
+    if atoms.has("initial_charges") and np.any(atoms.get_initial_charges()):
+        notes.append("charges of the file are not used")
+    return tuple(notes)
+
+
+def repeats_of_one_atom(atoms: Atoms) -> tuple[int, int, int]:
+    """Return how often a cell of one atom is repeated so that its atoms can feel forces."""
+    first, second, third = (
+        max(1, math.ceil(SUPERCELL_EDGE_A / length)) for length in atoms.cell.lengths()
+    )
+    return first, second, third
 
 
 def _check_crystal(path: Path, atoms: Atoms, least_ratio: float) -> None:

@@ -3,11 +3,13 @@
 import re
 from pathlib import Path
 from shutil import copyfile
+from typing import Any
 
 from entrove.campaign.configuration.config import CampaignConfig
 from entrove.campaign.configuration.reference import write_commented_yaml
-from entrove.campaign.configuration.seeds import read_seed
+from entrove.campaign.configuration.seeds import read_seed, repeats_of_one_atom
 from entrove.errors import ConfigError
+from entrove.sampling.vacuum import describe_vacuum
 from entrove.structures import write_structures
 
 _HEADER = """\
@@ -25,6 +27,7 @@ def write_starting_point(folder: Path, seed_files: list[Path]) -> Path:
         seed_files: Structure files, one per phase; each phase gets the name of its file. Without
             any, the seed is silicon in the diamond structure.
 
+    Cells of one atom are repeated, and slabs, layers, wires and molecules get no pressure.
     Characters that a name must not contain are replaced by an underscore. Returns the path of the
     configuration.
 
@@ -40,25 +43,31 @@ def write_starting_point(folder: Path, seed_files: list[Path]) -> Path:
             f"two seed files have the same name ({', '.join(names)}), and each phase is named "
             "after its file; rename one of them"
         )
-    for path in seed_files:
-        read_seed(path)
+    crystals = [read_seed(path)[0] for path in seed_files]
     folder.mkdir(parents=True, exist_ok=True)
     seeds = []
-    for name, path in zip(names, seed_files, strict=True):
+    for name, path, atoms in zip(names, seed_files, crystals, strict=True):
         if path.resolve() != (folder / path.name).resolve():
             copyfile(path, folder / path.name)
-        seeds.append({"phase": name, "file": path.name})
+        seed: dict[str, Any] = {"phase": name, "file": path.name}
+        if len(atoms) == 1:
+            seed["repeat"] = list(repeats_of_one_atom(atoms))
+        seeds.append(seed)
     if not seeds:
         from ase.build import bulk
 
         write_structures(folder / "diamond.xyz", [bulk("Si", cubic=True)])
         seeds.append({"phase": "diamond", "file": "diamond.xyz"})
-    given = {
+    given: dict[str, Any] = {
         "name": _as_name(folder.resolve().name),
         "seeds": seeds,
         "regime": {"pressures_GPa": [0.0, 10.0], "temperatures_K": [300.0, 1000.0]},
         "labelling": {"engine": {"name": "gpaw"}},
     }
+    if any(describe_vacuum(atoms) for atoms in crystals):
+        # A pressure would close the vacuum, and random crystals have none.
+        given["regime"]["pressures_GPa"] = [0.0]
+        given["sampling"] = {"ordered": {"perturbed": 0, "random": 0}}
     target.write_text(
         _HEADER.format(name=target.name) + write_commented_yaml(CampaignConfig, given),
         encoding="utf-8",

@@ -5,7 +5,8 @@ from entrove.campaign.stages.context import CampaignRun
 from entrove.campaign.workspace import Workspace
 from entrove.errors import CampaignError
 from entrove.sampling.candidates import Candidate, read_candidates, write_candidates
-from entrove.sampling.relax import Relaxation, relax_at_pressure
+from entrove.sampling.relax import Relaxation
+from entrove.sampling.relax_layers import relax_crystals_and_layers
 from entrove.sampling.walkers.grid import Start
 from entrove.structures import closest_atoms
 
@@ -22,7 +23,7 @@ def relax(run: CampaignRun, round_index: int) -> Relaxed:
         (seed, pressure) for seed in run.campaign.seeds for pressure in config.regime.pressures_GPa
     ]
     model = run.models.exploring(round_index)
-    relaxations = relax_at_pressure(
+    relaxations = relax_crystals_and_layers(
         model.model,
         [seed.atoms for seed, _ in pairs],
         [pressure for _, pressure in pairs],
@@ -54,7 +55,7 @@ def relax_again(run: CampaignRun, round_index: int) -> Relaxed:
     not converge stays as it was in the round before, and the summary names it.
     """
     first, before = read_starts(run.files, 0), read_starts(run.files, round_index - 1)
-    relaxations = relax_at_pressure(
+    relaxations = relax_crystals_and_layers(
         run.models.exploring(round_index).model,
         [start.atoms for start in first],
         [start.pressure_GPa for start in first],

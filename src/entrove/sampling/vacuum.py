@@ -1,0 +1,54 @@
+"""Vacuum in a periodic cell: slabs, layers, wires and molecules, and how they are recognised.
+
+A pressure acts on the whole cell and would close the vacuum: a slab of c = 22 A ends as a crystal
+of c = 8 A.
+"""
+
+import numpy as np
+from ase import Atoms
+from jaxtyping import Float
+
+VACUUM_A = 6.0
+"""Empty space between two planes of atoms that is vacuum; in crystals it is 4 A at most."""
+
+_KINDS = {1: "a slab or layer", 2: "a wire", 3: "a molecule"}
+
+
+def empty_lengths_A(atoms: Atoms) -> Float[np.ndarray, "3"]:
+    """Return the largest empty space across each pair of cell vectors, in A.
+
+    Entry i is measured along the normal of the other two vectors, from one plane of atoms to the
+    next, periodic images included.
+    """
+    heights = 1.0 / np.linalg.norm(atoms.cell.reciprocal().array, axis=1)
+    fractions = np.sort(atoms.get_scaled_positions(wrap=True), axis=0)
+    gaps = np.diff(np.vstack([fractions, fractions[:1] + 1.0]), axis=0)
+    return gaps.max(axis=0) * heights
+
+
+def vacuum_axes(atoms: Atoms) -> tuple[bool, bool, bool]:
+    """Return along which cell vectors a structure has vacuum."""
+    first, second, third = (empty_lengths_A(atoms) > VACUUM_A).tolist()
+    return first, second, third
+
+
+def describe_vacuum(atoms: Atoms) -> str:
+    """Say where a structure has vacuum, and what it therefore is; empty without any.
+
+    >>> from ase.build import fcc111, bulk
+    >>> describe_vacuum(fcc111("Cu", (1, 1, 3), vacuum=8.0, periodic=True))
+    'a slab or layer: 16.0 A of vacuum along c'
+    >>> describe_vacuum(bulk("Cu"))
+    ''
+    """
+    lengths = [
+        (length, name)
+        for length, is_empty, name in zip(
+            empty_lengths_A(atoms), vacuum_axes(atoms), "abc", strict=True
+        )
+        if is_empty
+    ]
+    if not lengths:
+        return ""
+    where = ", ".join(f"{length:.1f} A of vacuum along {name}" for length, name in lengths)
+    return f"{_KINDS[len(lengths)]}: {where}"
