@@ -1,5 +1,6 @@
 """Control arms by configuration: the same candidates, picked without regard to their gains."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from ase.build import bulk
 from pydantic import ValidationError
 
-from entrove.campaign.configuration.check import CheckedCampaign
+from entrove.campaign.configuration.check import CheckedCampaign, read_campaign
 from entrove.campaign.configuration.config import CampaignConfig
 from entrove.campaign.journal.ledger import Ledger
 from entrove.campaign.journal.progress import Silence
@@ -18,8 +19,10 @@ from entrove.campaign.stages.select import select
 from entrove.campaign.workspace import Workspace
 from entrove.models.registry import load
 from entrove.sampling.candidates import Candidate, read_candidates, write_candidates
+from entrove.sampling.walkers.grid import Start, plan_walkers
 from entrove.selection.config import SelectionConfig
 from entrove.selection.farthest_point import select_farthest
+from entrove.structures import write_structures
 
 
 def rattled(count: int, seed: int, pool: str) -> list[Candidate]:
@@ -98,3 +101,56 @@ def test_a_control_arm_refuses_settings_that_it_would_ignore():
         ValidationError, match=r"method 'random' is a control arm .* remove quotas, rank_by"
     ):
         SelectionConfig(method="random", quotas={"anchors": 0.3}, rank_by="gain_per_second")
+
+
+CONFIG = """
+name: copper
+seeds: [{phase: fcc, file: fcc.xyz}]
+sampling:
+  replicas: 2
+  biases:
+    - {entropy: information, fractions: [0.3, 0.6]}
+    - {entropy: none}
+selection: {count: 5, quotas: {anchors: 0.25}, least_gain: 0.1}
+labelling: {engine: {name: ase, calculator: "ase.calculators.emt:EMT"}}
+"""
+
+
+def read(folder: Path, text: str) -> CampaignConfig:
+    folder.mkdir()
+    write_structures(folder / "fcc.xyz", [bulk("Cu", cubic=True)])
+    (folder / "campaign.yaml").write_text(text)
+    return read_campaign(folder / "campaign.yaml")[0]
+
+
+def test_one_key_makes_a_control_arm_with_as_many_walkers_and_labels(tmp_path: Path):
+    """All that is not the arm itself stays: anchors, validation set, labels, training."""
+    arms = {
+        name: read(tmp_path / name, text)
+        for name, text in (("ours", CONFIG), ("control", CONFIG + "control: random_md\n"))
+    }
+    ours, control = arms["ours"], arms["control"]
+    start = Start("fcc", 0.0, bulk("Cu", cubic=True))
+    walkers = {
+        name: plan_walkers([start], config.regime.temperatures_K, config.sampling)[0]
+        for name, config in arms.items()
+    }
+    assert len(walkers["control"]) == len(walkers["ours"])
+    assert not any(walker.biased for walker in walkers["control"])
+    assert control.pools == ("entropy_md", "anchors")
+    assert control.selection.method == "random"
+    assert control.resolve_control() == control
+    for name in ("count", "admissions_per_label", "budget_s"):
+        assert getattr(control.selection, name) == getattr(ours.selection, name)
+    for name in ("anchors", "hold_out", "chunks", "chunk_steps", "snapshot_every", "ensemble"):
+        assert getattr(control.sampling, name) == getattr(ours.sampling, name)
+    for name in ("regime", "model", "training", "random_seed", "stopping"):
+        assert getattr(control, name) == getattr(ours, name)
+
+
+@pytest.mark.parametrize("entropy", ["information", "none"])
+def test_random_picks_from_biased_walkers_are_called_no_control_arm(tmp_path: Path, entropy):
+    run = campaign(tmp_path, "random")
+    path = run.files.round(1).candidates
+    write_candidates(path, [replace(found, entropy=entropy) for found in read_candidates(path)])
+    assert ("no random-MD control arm" in select(run, 1).summary) == (entropy == "information")

@@ -90,7 +90,7 @@ def read_campaign(
 
     Raises `ConfigError`, which names the file, the line, the key and the remedy.
     """
-    config = read_config_file(config_path, CampaignConfig)
+    config = read_config_file(config_path, CampaignConfig).resolve_control()
     labelling = config.labelling.resolved_against(config_path.parent.absolute())
     config = config.model_copy(update={"labelling": labelling})
     _check_quotas(config_path, config)

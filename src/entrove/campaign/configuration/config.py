@@ -7,7 +7,7 @@ from pydantic import Field, field_validator, model_validator
 from entrove.entropy.config import EntropyConfig
 from entrove.fingerprints.config import FingerprintConfig
 from entrove.labelling.config import LabellingConfig
-from entrove.sampling.config import SamplingConfig
+from entrove.sampling.config import BiasSettings, SamplingConfig
 from entrove.selection.config import SelectionConfig
 from entrove.settings import Settings
 from entrove.training.config import TrainingConfig
@@ -153,6 +153,12 @@ class CampaignConfig(Settings):
     random_seed: int = Field(
         default=1, ge=0, lt=2**31, description="Seed of all random numbers of the campaign."
     )
+    control: Literal["random_md"] | None = Field(
+        default=None,
+        description="random_md: run this campaign as the control arm to compare with, random "
+        "picks from plain MD. Biases, ordered cells, quotas and method are set accordingly, with "
+        "as many walkers and labels and the same validation set. Give it a folder of its own.",
+    )
     seeds: tuple[SeedConfig, ...] = Field(
         min_length=1, description="Crystals to start from, one per phase."
     )
@@ -188,6 +194,28 @@ class CampaignConfig(Settings):
         """Names of the pools that candidates come from."""
         ordered = self.sampling.ordered.perturbed + self.sampling.ordered.random > 0
         return ("entropy_md", "anchors", *(("ordered",) if ordered else ()))
+
+    def resolve_control(self) -> "CampaignConfig":
+        """Return this configuration with all that `control` stands for set, the same without it.
+
+        Plain MD gets a walker for each strength of a bias; done twice, it changes nothing more.
+        """
+        if self.control is None:
+            return self
+        per_start = sum(
+            max(1, len(bias.kappas_eV) + len(bias.fractions)) for bias in self.sampling.biases
+        )
+        sampling = self.sampling.model_copy(
+            update={
+                "biases": (BiasSettings(entropy="none"),),
+                "replicas": self.sampling.replicas * per_start,
+                "ordered": self.sampling.ordered.model_copy(update={"perturbed": 0, "random": 0}),
+            }
+        )
+        selection = self.selection.model_copy(
+            update={"method": "random", "quotas": {}, "least_gain": None, "rank_by": "auto"}
+        )
+        return self.model_copy(update={"sampling": sampling, "selection": selection})
 
     @field_validator("entropy")
     @classmethod

@@ -66,8 +66,16 @@ def select(run: CampaignRun, round_index: int) -> Selected:
     counts = ", ".join(
         f"{count} {name.replace('_', ' ')}" for name, count in picked.items() if count
     )
+    biased = any(candidate.entropy not in (None, "none") for candidate in pool)
+    doubt = (
+        "; picked at random, but from biased walkers: no random-MD control arm, which "
+        "control: random_md is"
+        if config.selection.method == "random" and biased
+        else ""
+    )
     return Selected(
-        summary=f"{len(selection)} of {len(pool)} candidates, together {gain:.1f} nats ({counts})",
+        summary=f"{len(selection)} of {len(pool)} candidates, together {gain:.1f} nats ({counts})"
+        + doubt,
         picked=len(selection),
         gain_nats=gain,
         gains_nats=tuple(float(value) for value in gains),
