@@ -138,6 +138,25 @@ def test_a_deepmd_set_of_other_lengths_is_named_and_the_next_is_read(tmp_path, m
     assert "different numbers of frames" in problems[2]
 
 
+def test_a_mixed_deepmd_system_has_types_of_its_own_in_each_frame(tmp_path):
+    """As DeePMD-kit describes it: type.raw says nothing, -1 fills up short frames."""
+    (tmp_path / "set.000").mkdir()
+    (tmp_path / "type.raw").write_text("0\n0\n0\n")
+    (tmp_path / "type_map.raw").write_text("O\nH\n")
+    coordinates = np.arange(18.0).reshape(2, 9)
+    for name, values in (
+        ("coord", coordinates),
+        ("force", -coordinates),
+        ("energy", np.array([[-1.0], [-2.0]])),
+        ("real_atom_types", np.array([[0, 1, 1], [1, 1, -1]])),
+    ):
+        np.save(tmp_path / "set.000" / f"{name}.npy", values)
+    water, hydrogen = read_frames(tmp_path)
+    assert [str(frame.atoms.symbols) for frame in (water, hydrogen)] == ["OH2", "H2"]
+    assert (hydrogen.atoms.positions == coordinates[1, :6].reshape(2, 3)).all()
+    assert (hydrogen.atoms.get_forces() == -coordinates[1, :6].reshape(2, 3)).all()
+
+
 def test_a_deepmd_system_without_elements_is_named(tmp_path):
     write_frames(tmp_path / "out", periodic_frames(1), "deepmd-npy")
     (system,) = (tmp_path / "out").iterdir()
@@ -159,6 +178,14 @@ def test_another_energy_in_the_keys_is_not_taken_for_the_label(tmp_path):
     (frame,) = read_frames(tmp_path / "a.xyz")
     assert frame.atoms.get_potential_energy() == atoms.get_potential_energy()
     assert frame.atoms.info["other_energy"] == -77.0
+
+
+def test_a_label_under_two_names_keeps_both(tmp_path):
+    atoms = periodic_frames(1)[0]
+    atoms.info["REF_energy"] = atoms.get_potential_energy()
+    write_frames(tmp_path / "a.xyz", [atoms])
+    (frame,) = read_frames(tmp_path / "a.xyz")
+    assert frame.atoms.info == {"REF_energy": atoms.get_potential_energy()}
 
 
 def test_a_named_key_is_converted(tmp_path):

@@ -20,6 +20,8 @@ from entrove.formats.labels_of_frame import BrokenFrameError, finite
 
 _WIDTHS = {"coord": 3, "box": 9, "energy": 1, "force": 3, "virial": 9}
 _PER_ATOM = ("coord", "force")
+_TYPES_OF_FRAMES = "real_atom_types"
+"""In systems of the mixed kind, the types of each frame; -1 fills up short frames."""
 
 
 def is_deepmd(folder: Path) -> bool:
@@ -30,7 +32,7 @@ def is_deepmd(folder: Path) -> bool:
 def read_deepmd(folder: Path) -> Iterator[Frame]:
     """Yield the frames of a system, those of set.000 first."""
     try:
-        numbers = _numbers(folder)
+        types, of_types = _types(folder)
     except (StructureError, ValueError) as error:
         yield Frame(str(folder), 0, problem=str(error))
         return
@@ -39,18 +41,21 @@ def read_deepmd(folder: Path) -> Iterator[Frame]:
     sets = sorted(part for part in folder.glob("set.*") if part.is_dir())
     for part in sets or [folder]:
         try:
-            data = _data_of(part, len(numbers), raw=not sets)
+            data = _data_of(part, len(types), raw=not sets)
         except (StructureError, ValueError, OSError) as error:
             yield Frame(str(folder), index, problem=f"{part.name}: {error}")
             index += 1
             continue
         for row in range(len(data["coord"])):
             values = {name: array[row] for name, array in data.items()}
-            yield _frame(str(folder), index, numbers, values, pbc)
+            yield _frame(
+                str(folder), index, values.pop(_TYPES_OF_FRAMES, types), of_types, values, pbc
+            )
             index += 1
 
 
-def _numbers(folder: Path) -> np.ndarray:
+def _types(folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    """The type of each atom, and the atomic number of each type."""
     types = np.loadtxt(folder / "type.raw", dtype=int, ndmin=1)
     names_file = folder / "type_map.raw"
     if not names_file.exists():
@@ -64,7 +69,7 @@ def _numbers(folder: Path) -> np.ndarray:
         raise StructureError(
             f"type_map.raw has {symbols}, but type.raw needs {types.max() + 1} chemical symbols"
         )
-    return np.array([atomic_numbers[symbol] for symbol in symbols])[types]
+    return types, np.array([atomic_numbers[symbol] for symbol in symbols])
 
 
 def _data_of(part: Path, n_atoms: int, *, raw: bool) -> dict[str, np.ndarray]:
@@ -77,6 +82,9 @@ def _data_of(part: Path, n_atoms: int, *, raw: bool) -> dict[str, np.ndarray]:
         array = np.loadtxt(file, ndmin=2) if raw else np.load(file, mmap_mode="r")
         shape = (-1, n_atoms, width) if name in _PER_ATOM else (-1, width)
         data[name] = array.reshape(shape)
+    file = part / f"{_TYPES_OF_FRAMES}.npy"
+    if file.exists():
+        data[_TYPES_OF_FRAMES] = np.load(file, mmap_mode="r").reshape(-1, n_atoms)
     if "coord" not in data:
         raise StructureError("no coordinates")
     lengths = {name: len(array) for name, array in data.items()}
@@ -86,19 +94,28 @@ def _data_of(part: Path, n_atoms: int, *, raw: bool) -> dict[str, np.ndarray]:
 
 
 def _frame(
-    source: str, index: int, numbers: np.ndarray, values: dict[str, np.ndarray], pbc: bool
+    source: str,
+    index: int,
+    types: np.ndarray,
+    of_types: np.ndarray,
+    values: dict[str, np.ndarray],
+    pbc: bool,
 ) -> Frame:
     box = np.asarray(values["box"], dtype=float).reshape(3, 3) if "box" in values else None
     periodic = pbc and box is not None
     results: dict[str, object] = {}
     notes: tuple[str, ...] = ()
     try:
-        positions = finite("coord", np.asarray(values["coord"], dtype=float))
+        real = np.asarray(types) >= 0
+        if np.max(types) >= len(of_types):
+            raise BrokenFrameError(f"type {np.max(types)} is not in type_map.raw")
+        numbers = of_types[np.asarray(types)[real]]
+        positions = finite("coord", np.asarray(values["coord"], dtype=float)[real])
         atoms = Atoms(numbers, positions=positions, cell=box if periodic else None, pbc=periodic)
         if "energy" in values:
             results["energy"] = float(finite("energy", np.asarray(values["energy"], float))[0])
         if "force" in values:
-            results["forces"] = finite("force", np.asarray(values["force"], dtype=float))
+            results["forces"] = finite("force", np.asarray(values["force"], dtype=float)[real])
         if "virial" in values and periodic:
             virial = finite("virial", np.asarray(values["virial"], dtype=float)).reshape(3, 3)
             stress = -(virial + virial.T) / 2 / atoms.cell.volume

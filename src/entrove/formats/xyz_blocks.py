@@ -121,8 +121,7 @@ class _Cutter:
                 block.problem = f"{where} after {n_read} of {n_atoms} atoms"
                 return block
             block.lines.append(line)
-        if not self._new_frame_begins():
-            self._skip(block)
+        block.lines += self._lines_after_atoms()
         surplus = [line for line in block.lines[2 + n_atoms :] if not line.startswith("VEC")]
         if surplus:
             block.problem = (
@@ -132,17 +131,25 @@ class _Cutter:
             block.problem = "a frame without atoms"
         return block
 
-    def _new_frame_begins(self) -> bool:
-        """Whether the next line starts a frame, if only with something else than a number."""
-        line = self._next()
-        begins = not line or atom_count(line) is not None or self._comment_follows()
+    def _lines_after_atoms(self) -> list[str]:
+        """Lines between the last atom and the next number of atoms, but empty ones.
+
+        Where a frame has lost its number of atoms, they are lines of that frame: none.
+        """
+        lines: list[str] = []
+        while (line := self._next()) and atom_count(line) is None:
+            lines.append(line)
         self._return(line)
-        return begins
+        if any(_is_comment(line) for line in lines):
+            for line in reversed(lines):
+                self._return(line)
+            return []
+        return [line for line in lines if line.strip()]
 
     def _comment_follows(self) -> bool:
         line = self._next()
         self._return(line)
-        return "Lattice=" in line or "Properties=" in line
+        return _is_comment(line)
 
     def _skip(self, block: XyzBlock) -> None:
         """Add to the block whatever comes before the next number of atoms, but empty lines."""
@@ -152,6 +159,10 @@ class _Cutter:
                 return
             if line.strip():
                 block.lines.append(line)
+
+
+def _is_comment(line: str) -> bool:
+    return "Lattice=" in line or "Properties=" in line
 
 
 def _start(line: str) -> str:

@@ -75,13 +75,18 @@ def _labels(
 
 
 def _beside(taken: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:
-    """What is left to write beside labels: nothing that a reader would take for one of them."""
-    quantities = {known.quantity for name in taken if (known := meaning_of(name))}
-    quantities |= {"stress", "virial"} if quantities & {"stress", "virial"} else set()
+    """What is left to write beside labels: nothing that contradicts one of them for a reader."""
+    quantities: dict[str, Any] = {}
+    for name, value in taken.items():
+        known = meaning_of(name)
+        if known is not None:
+            quantities["stress" if known.quantity == "virial" else known.quantity] = value
     kept: dict[str, Any] = {}
     for name, value in others.items():
         known = meaning_of(name)
-        clashes = name in taken or (known is not None and known.quantity in quantities)
+        quantity = "" if known is None else known.quantity
+        label = quantities.get("stress" if quantity == "virial" else quantity)
+        clashes = name in taken or (label is not None and not np.array_equal(label, value))
         kept[f"other_{name}" if clashes else name] = value
     return kept
 
