@@ -28,6 +28,8 @@ LOG_FILE = "engine.log"
 class Attempt:
     """A request to one engine process: `engine` is the engine's settings as JSON.
 
+    `moments` are initial magnetic moments in Bohr magnetons, for an engine that computes spin.
+
     `rung` is the rung of the engine's retry ladder (see `entrove.labelling.engines.base.Engine`).
     After `labels_per_process` requests the process is replaced by a fresh one.
     """
@@ -41,6 +43,7 @@ class Attempt:
     rung: int
     time_limit_s: float
     labels_per_process: int = 50
+    moments: list[float] | None = None
 
     @classmethod
     def of(
@@ -65,12 +68,19 @@ class Attempt:
             rung=rung,
             time_limit_s=time_limit_s,
             labels_per_process=labels_per_process,
+            moments=atoms.get_initial_magnetic_moments()[order].tolist()
+            if atoms.has("initial_magmoms")
+            else None,
         )
 
     def atoms(self) -> Atoms:
         """The structure, in the order of the attempt."""
         return Atoms(
-            numbers=self.numbers, positions=self.positions_A, cell=self.cell_A, pbc=self.pbc
+            numbers=self.numbers,
+            positions=self.positions_A,
+            cell=self.cell_A,
+            pbc=self.pbc,
+            magmoms=self.moments,
         )
 
     def write(self) -> None:

@@ -169,7 +169,10 @@ class Labeller:
             self._claimed.discard(structure_hash)
             return
         folder = AttemptFolder.of(self.work_folder, structure_hash)
-        self._advance(_Job(structure_hash, copy_structure(atoms), folder))
+        asked = copy_structure(atoms)
+        if atoms.has("initial_magmoms"):
+            asked.set_initial_magnetic_moments(atoms.get_initial_magnetic_moments())
+        self._advance(_Job(structure_hash, asked, folder))
 
     def _advance(self, job: _Job) -> None:
         """Submit the next attempt, or store the result of the last one."""

@@ -9,6 +9,7 @@ Read in this order:
     locate.py        the configuration or the folder of a campaign, by either path
     check.py         `check_campaign`: whether a configuration can run on this machine
     check_models.py  the part of it that loads the models
+    check_magnetism.py  the part of it that asks about spin
     settled.py       the copy in the folder of a campaign, and which keys may still change
     reference.py     the reference page and the commented file, generated from the models
     template.py      the configuration that `entrove init` writes

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from entrove.campaign.configuration.check_magnetism import check_magnetism
 from entrove.campaign.configuration.check_models import check_explorer, check_tuned_model
 from entrove.campaign.configuration.config import CampaignConfig
 from entrove.campaign.configuration.config_file import problem_at, read_config_file
@@ -96,6 +97,7 @@ def read_campaign(
     _check_quotas(config_path, config)
     seeds = read_seeds(config_path, config)
     _check_vacuum(config_path, config, seeds)
+    check_magnetism(config_path, config, seeds)
     species = species_of([seed.atoms for seed in seeds])
     _check_labelling(config_path, config, species, runs_here=runs_here)
     bound = labelling.model_copy(update={"engine": labelling.engine.bound_to(species)})

@@ -53,6 +53,12 @@ class RegimeConfig(Settings):
         default=(300.0, 1000.0), min_length=1, description="Temperatures of the walkers in K."
     )
 
+    non_magnetic: bool = Field(
+        default=False,
+        description="true: label Cr, Mn, Fe, Co, Ni and their compounds without spin "
+        "polarisation, as if they were not magnetic.",
+    )
+
     @model_validator(mode="after")
     def _no_repeats(self) -> "RegimeConfig":
         for name in ("pressures_GPa", "temperatures_K"):

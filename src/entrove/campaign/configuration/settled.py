@@ -25,6 +25,7 @@ _HEADER = (
 
 FREE_TO_CHANGE = (
     ("stopping",),
+    ("regime", "non_magnetic"),
     ("model", "device"),
     ("model", "threads"),
     ("model", "verify_batching"),

@@ -5,9 +5,10 @@ from pathlib import Path
 from shutil import copyfile
 from typing import Any
 
+from entrove.campaign.configuration.check_magnetism import moments_to_start_from
 from entrove.campaign.configuration.config import CampaignConfig
 from entrove.campaign.configuration.reference import write_commented_yaml
-from entrove.campaign.configuration.seeds import read_seed, repeats_of_one_atom
+from entrove.campaign.configuration.seeds import Seed, read_seed, repeats_of_one_atom
 from entrove.errors import ConfigError
 from entrove.sampling.vacuum import describe_vacuum
 from entrove.structures import write_structures
@@ -27,9 +28,9 @@ def write_starting_point(folder: Path, seed_files: list[Path]) -> Path:
         seed_files: Structure files, one per phase; each phase gets the name of its file. Without
             any, the seed is silicon in the diamond structure.
 
-    Cells of one atom are repeated, and slabs, layers, wires and molecules get no pressure.
-    Characters that a name must not contain are replaced by an underscore. Returns the path of the
-    configuration.
+    Cells of one atom are repeated, magnetic elements get two spin channels, and slabs, layers,
+    wires and molecules no pressure. Characters that a name must not contain are replaced by an
+    underscore. Returns the path of the configuration.
 
     Raises `ConfigError` when the folder has a configuration already or two seeds share a name,
     and `StructureError` for a file that cannot be a seed.
@@ -44,6 +45,9 @@ def write_starting_point(folder: Path, seed_files: list[Path]) -> Path:
             "after its file; rename one of them"
         )
     crystals = [read_seed(path)[0] for path in seed_files]
+    moments = moments_to_start_from(
+        [Seed(name, atoms) for name, atoms in zip(names, crystals, strict=True)]
+    )
     folder.mkdir(parents=True, exist_ok=True)
     seeds = []
     for name, path, atoms in zip(names, seed_files, crystals, strict=True):
@@ -64,6 +68,8 @@ def write_starting_point(folder: Path, seed_files: list[Path]) -> Path:
         "regime": {"pressures_GPa": [0.0, 10.0], "temperatures_K": [300.0, 1000.0]},
         "labelling": {"engine": {"name": "gpaw"}},
     }
+    if moments:
+        given["labelling"]["engine"] |= {"spin_polarised": True, "magnetic_moments": moments}
     if any(describe_vacuum(atoms) for atoms in crystals):
         # A pressure would close the vacuum, and random crystals have none.
         given["regime"]["pressures_GPa"] = [0.0]

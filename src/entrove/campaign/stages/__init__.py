@@ -4,6 +4,7 @@ What all stages share:
 
     context.py   `CampaignRun`: configuration, files, ledger, models and listener
     models.py    the foundation model, the tuned ones, and which of them explores
+    moments.py   magnetic moments that the labels start from
     imported.py  labels from elsewhere that are trained on
 
 Before the first round, in this order:

@@ -13,6 +13,7 @@ from entrove.campaign.journal.records import quarantined
 from entrove.campaign.stages.check_stress import VolumePair, check_stress, find_volume_pairs
 from entrove.campaign.stages.context import CampaignRun
 from entrove.campaign.stages.imported import drop_imported
+from entrove.campaign.stages.moments import with_seed_moments
 from entrove.campaign.workspace import Workspace
 from entrove.errors import CampaignError
 from entrove.labelling.config import LabellingConfig
@@ -137,7 +138,7 @@ def label_requests(
     their stress is compared with -dE/dV.
     """
     config, campaign, listener = run.config.labelling, run.campaign, run.listener
-    atoms = [request.candidate.atoms for request in requests]
+    atoms = with_seed_moments(campaign, [request.candidate for request in requests])
     labels: dict[int, Label] = {}
     with (
         LabelCache(campaign.label_cache) as cache,
@@ -147,7 +148,7 @@ def label_requests(
         known = sum(cache.get(structure, labeller.level) is not None for structure in atoms)
         if known:
             listener.resumed(known)
-        checked = _label_first(labeller, config, requests, first)
+        checked = _label_first(labeller, config, requests, atoms, first)
         for index, label in labeller.label(atoms):
             labels[index] = label
             failed = sum(not finished.converged for finished in labels.values())
@@ -183,6 +184,7 @@ def _label_first(
     labeller: Labeller,
     config: LabellingConfig,
     requests: Sequence[Request],
+    atoms: Sequence[Atoms],
     pairs: Sequence[VolumePair],
 ) -> str:
     """Label pairs of volumes before anything else; return what was found."""
@@ -190,7 +192,7 @@ def _label_first(
         return ""
     candidates = [request.candidate for request in requests]
     indices = [index for pair in pairs for index in (pair.first, pair.second)]
-    found = labeller.label([candidates[index].atoms for index in indices])
+    found = labeller.label([atoms[index] for index in indices])
     labels = {indices[position]: label for position, label in found}
     return check_stress(config, candidates, pairs, labels)
 

@@ -165,11 +165,23 @@ class Engine(Settings, ABC):
 def with_moments(atoms: Atoms, moments: Mapping[str, float]) -> Atoms:
     """A copy of `atoms` with initial magnetic moments (Bohr magnetons) by chemical symbol.
 
-    Elements that `moments` does not name start from 0.
+    Elements that `moments` does not name start from 0. Moments that the atoms have themselves, as
+    those of an antiferromagnet, come first. Without `moments` the engine computes no spin, and
+    there are none.
     """
     copy = atoms.copy()
-    if moments:
+    own = atoms.get_initial_magnetic_moments()
+    if not moments:
+        copy.set_initial_magnetic_moments(None)
+    elif not own.any():
         copy.set_initial_magnetic_moments([moments.get(symbol, 0.0) for symbol in atoms.symbols])
+    return copy
+
+
+def without_moments(atoms: Atoms) -> Atoms:
+    """A copy of `atoms` without magnetic moments, for an engine that takes them per element."""
+    copy = atoms.copy()
+    copy.set_initial_magnetic_moments(None)
     return copy
 
 

@@ -16,6 +16,7 @@ from entrove.labelling.engines.base import (
     NotConvergedError,
     evaluate_calculator,
     with_moments,
+    without_moments,
 )
 from entrove.labelling.engines.external import check_command, fill_command, hash_file, refuse_keys
 from entrove.labelling.engines.kpoints import kpoint_grid
@@ -202,7 +203,7 @@ class Espresso(Engine):
         try:
             computation = evaluate_calculator(
                 self.calculator(atoms, folder, rung),
-                with_moments(atoms, self.starting_magnetization),
+                with_moments(without_moments(atoms), self.starting_magnetization),
             )
         except Exception as error:
             # A pw.x that stops unconverged also fails as a program, or leaves no forces to read.
