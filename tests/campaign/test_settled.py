@@ -3,7 +3,12 @@ import yaml
 
 from entrove.campaign.configuration.config import CampaignConfig
 from entrove.campaign.configuration.reference import write_commented_yaml, write_reference_page
-from entrove.campaign.configuration.settled import find_changes, read_settled, settle_config
+from entrove.campaign.configuration.settled import (
+    find_changes,
+    read_settled,
+    settle_config,
+    with_settled_version,
+)
 from entrove.errors import CampaignError
 
 GIVEN = {"name": "silicon", "seeds": [{"phase": "diamond", "file": "diamond.xyz"}]}
@@ -152,3 +157,25 @@ def test_every_key_of_the_reference_has_a_meaning():
     for line in write_reference_page(CampaignConfig).splitlines():
         if line.startswith("| `") and not line.startswith("| `name`"):
             assert line.rstrip(" |").count("|") >= 4, line
+
+
+def test_a_campaign_from_before_versions_counted_goes_on_without_one(tmp_path):
+    def with_version(version: str) -> CampaignConfig:
+        engine = {"name": "ase", "calculator": "a:B", "program_version": version}
+        return config(labelling={"engine": engine})
+
+    path = tmp_path / "config.yaml"
+    assert with_settled_version(with_version("2"), path) == with_version("2")  # a new campaign
+    settle_config(path, with_version(""))
+    stored = yaml.safe_load(path.read_text())
+    del stored["labelling"]["engine"]["program_version"]  # as release 0.1 wrote it
+    path.write_text(yaml.safe_dump(stored))
+    resolved = with_settled_version(with_version("2"), path)
+    assert resolved == with_version("")
+    settle_config(path, resolved)
+    # One that has a version keeps it, and another one is refused.
+    other = tmp_path / "other.yaml"
+    settle_config(other, with_version("1"))
+    newer = with_settled_version(with_version("2"), other)
+    with pytest.raises(CampaignError, match=r"program_version: '1' before, '2' now"):
+        settle_config(other, newer)

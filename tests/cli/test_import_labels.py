@@ -1,3 +1,4 @@
+import io
 import subprocess
 import sys
 from pathlib import Path
@@ -10,8 +11,11 @@ from label_campaign import copper
 from rich.console import Console
 
 from entrove.campaign.configuration.check import read_campaign
+from entrove.campaign.journal.lock import hold_campaign
+from entrove.campaign.workspace import Workspace
 from entrove.cli.import_labels import import_files
-from entrove.errors import ConfigError
+from entrove.cli.labels import list_imports, withdraw
+from entrove.errors import CampaignError, ConfigError, LabelError
 from entrove.labelling.labeller import Labeller
 from entrove.labelling.store.cache import LabelCache
 
@@ -75,3 +79,46 @@ def test_labels_are_refused_unless_the_user_confirms_their_level(tmp_path: Path,
         caught.value
     )
     assert not (tmp_path / "campaign").exists()
+
+
+def said(console: Console) -> str:
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+@pytest.fixture
+def console() -> Console:
+    return Console(file=io.StringIO(), width=500)
+
+
+def test_an_import_is_listed_trained_on_and_withdrawn(
+    tmp_path: Path, config: Path, console: Console
+):
+    """Before the campaign was started, by its configuration or its folder."""
+    folder = tmp_path / "campaign"
+    import_files(config, [tmp_path / "ours.xyz"], None, same_level=True, console=console)
+    assert "used only where the campaign asks for exactly these structures" in said(console)
+    assert not Workspace(folder).training_labels()
+    import_files(
+        config, [tmp_path / "ours.xyz"], None, same_level=True, console=console, train=True
+    )
+    assert "3 known before" in said(console)
+    assert "3 labels are trained on from the next round on" in said(console)
+    assert len(Workspace(folder).training_labels()) == 3
+    for path in (config, folder, tmp_path):
+        list_imports(path, console)
+    assert said(console).count(f"import 1: 3 labels of {tmp_path / 'ours.xyz'}") == 3
+    with pytest.raises(LabelError, match="there is no import 7; there are 1"):
+        withdraw(folder, 7, console)
+    with (
+        hold_campaign(folder),
+        pytest.raises(CampaignError, match="is running"),
+    ):
+        withdraw(folder, 1, console)
+    withdraw(config, 1, console)
+    assert "withdrew import 1: 3 labels removed" in said(console)
+    assert not Workspace(folder).training_labels()
+    list_imports(folder, console)
+    assert said(console).endswith("no labels were imported\n")
+    with pytest.raises(CampaignError, match="there is no label cache"):
+        list_imports(tmp_path / "elsewhere", console)

@@ -6,6 +6,7 @@ Read in this order::
     import_records.py    which labels came from which file
     nearby.py            a structure found again after a file with few decimals
     cache_schema.py      the tables of the SQLite file, and what its errors mean
+    cache_rows.py        one label as a row of it
     cache.py             LabelCache: labels by content hash and level of theory
     contradictions.py    two labels of one structure
     file_conventions.py  what the energies and stresses of a file mean

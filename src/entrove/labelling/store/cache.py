@@ -16,15 +16,16 @@ from entrove.errors import LabelError
 from entrove.labelling.labels import Label, Outcome
 from entrove.labelling.level_of_theory import LevelOfTheory
 from entrove.labelling.store import claims, import_records
+from entrove.labelling.store.cache_rows import (
+    LABEL_COLUMNS,
+    label_from_row,
+    structure_to_json,
+    to_blob,
+)
 from entrove.labelling.store.cache_schema import explain_database_error, open_database
 from entrove.labelling.store.import_records import ImportRecord
 from entrove.labelling.store.nearby import NearbyStructures
 from entrove.structures import canonical_order, content_hash
-
-_LABEL_COLUMNS = (
-    "structure_hash, level_hash, outcome, cause, folder, energy, forces, stress, attempts, "
-    "engine_seconds, engine, engine_version, host_class, started_utc, import_id"
-)
 
 
 @dataclass(frozen=True)
@@ -122,10 +123,10 @@ class LabelCache:
         """A label as it is stored, its atoms in canonical order."""
         with self._errors():
             row = self._connection.execute(
-                f"SELECT {_LABEL_COLUMNS} FROM labels WHERE structure_hash = ? AND level_hash = ?",
+                f"SELECT {LABEL_COLUMNS} FROM labels WHERE structure_hash = ? AND level_hash = ?",
                 (structure_hash, level_hash),
             ).fetchone()
-        return None if row is None else _label_from_row(row)
+        return None if row is None else label_from_row(row)
 
     def _adopt(self, atoms: Atoms, label: Label, level: LevelOfTheory) -> None:
         with self._errors():
@@ -166,8 +167,8 @@ class LabelCache:
             "cause": label.cause,
             "folder": label.folder,
             "energy": label.energy_eV,
-            "forces": _to_blob(label.forces_eV_per_A),
-            "stress": _to_blob(label.stress_eV_per_A3),
+            "forces": to_blob(label.forces_eV_per_A),
+            "stress": to_blob(label.stress_eV_per_A3),
             "attempts": label.attempts,
             "engine_seconds": label.engine_seconds,
             "engine": label.engine,
@@ -178,7 +179,7 @@ class LabelCache:
             "atom_count": len(atoms),
             "electrons": electrons,
             "kpoints": kpoints,
-            "structure": _structure_to_json(atoms, order),
+            "structure": structure_to_json(atoms, order),
             "import_id": label.import_id,
         }
         names = ", ".join(row)
@@ -307,12 +308,12 @@ class LabelCache:
         """Every converged label of a level as `Atoms` with results, in the order of storing."""
         with self._errors():
             rows = self._connection.execute(
-                f"SELECT structure, {_LABEL_COLUMNS} FROM labels "
+                f"SELECT structure, {LABEL_COLUMNS} FROM labels "
                 "WHERE level_hash = ? AND outcome = ? ORDER BY rowid",
                 (_hash_of(level), Outcome.CONVERGED.value),
             ).fetchall()
         for structure, *row in rows:
-            yield _label_from_row(row).attach(Atoms(**json.loads(structure)))
+            yield label_from_row(row).attach(Atoms(**json.loads(structure)))
 
     def costs(self, level: LevelOfTheory | str) -> list[tuple[int, int, int, float]]:
         """Atoms, electrons, k-points and engine seconds of every converged label of a level.
@@ -354,44 +355,3 @@ class LabelCache:
 
 def _hash_of(level: LevelOfTheory | str) -> str:
     return level if isinstance(level, str) else level.hash
-
-
-def _label_from_row(row: Iterable) -> Label:
-    columns = dict(zip(_LABEL_COLUMNS.split(", "), row, strict=True))
-    stress = _from_blob(columns["stress"])
-    return Label(
-        structure_hash=columns["structure_hash"],
-        level_of_theory=columns["level_hash"],
-        outcome=Outcome(columns["outcome"]),
-        cause=columns["cause"],
-        folder=columns["folder"],
-        energy_eV=columns["energy"],
-        forces_eV_per_A=_from_blob(columns["forces"]),
-        stress_eV_per_A3=stress,
-        attempts=columns["attempts"],
-        engine_seconds=columns["engine_seconds"],
-        engine=columns["engine"],
-        engine_version=columns["engine_version"],
-        host_class=columns["host_class"],
-        started_utc=columns["started_utc"],
-        import_id=columns["import_id"],
-    )
-
-
-def _to_blob(array: np.ndarray | None) -> bytes | None:
-    return None if array is None else np.ascontiguousarray(array, dtype="<f8").tobytes()
-
-
-def _from_blob(blob: bytes | None) -> np.ndarray | None:
-    return None if blob is None else np.frombuffer(blob, dtype="<f8").reshape(-1, 3).copy()
-
-
-def _structure_to_json(atoms: Atoms, order: np.ndarray) -> str:
-    return json.dumps(
-        {
-            "numbers": atoms.numbers[order].tolist(),
-            "positions": atoms.positions[order].tolist(),
-            "cell": atoms.cell.array.tolist(),
-            "pbc": atoms.pbc.tolist(),
-        }
-    )

@@ -1,0 +1,58 @@
+"""One label as a row of the cache: arrays as bytes, the structure as JSON."""
+
+import json
+from collections.abc import Iterable
+
+import numpy as np
+from ase import Atoms
+
+from entrove.labelling.labels import Label, Outcome
+
+LABEL_COLUMNS = (
+    "structure_hash, level_hash, outcome, cause, folder, energy, forces, stress, attempts, "
+    "engine_seconds, engine, engine_version, host_class, started_utc, import_id"
+)
+
+
+def label_from_row(row: Iterable) -> Label:
+    """The label of a row of `LABEL_COLUMNS`, its atoms in canonical order."""
+    columns = dict(zip(LABEL_COLUMNS.split(", "), row, strict=True))
+    stress = _from_blob(columns["stress"])
+    return Label(
+        structure_hash=columns["structure_hash"],
+        level_of_theory=columns["level_hash"],
+        outcome=Outcome(columns["outcome"]),
+        cause=columns["cause"],
+        folder=columns["folder"],
+        energy_eV=columns["energy"],
+        forces_eV_per_A=_from_blob(columns["forces"]),
+        stress_eV_per_A3=stress,
+        attempts=columns["attempts"],
+        engine_seconds=columns["engine_seconds"],
+        engine=columns["engine"],
+        engine_version=columns["engine_version"],
+        host_class=columns["host_class"],
+        started_utc=columns["started_utc"],
+        import_id=columns["import_id"],
+    )
+
+
+def to_blob(array: np.ndarray | None) -> bytes | None:
+    """Numbers as little-endian float64, whatever the machine."""
+    return None if array is None else np.ascontiguousarray(array, dtype="<f8").tobytes()
+
+
+def _from_blob(blob: bytes | None) -> np.ndarray | None:
+    return None if blob is None else np.frombuffer(blob, dtype="<f8").reshape(-1, 3).copy()
+
+
+def structure_to_json(atoms: Atoms, order: np.ndarray) -> str:
+    """Numbers, positions and cell in A, and periodicity, with the atoms in `order`."""
+    return json.dumps(
+        {
+            "numbers": atoms.numbers[order].tolist(),
+            "positions": atoms.positions[order].tolist(),
+            "cell": atoms.cell.array.tolist(),
+            "pbc": atoms.pbc.tolist(),
+        }
+    )
