@@ -138,3 +138,20 @@ def test_lists_that_do_not_match_are_refused(pair):
         errors_by_kind(reference, predicted[::-1])
     with pytest.raises(StructureError, match="0 labels"):
         errors_by_kind([], [])
+
+
+def test_an_error_at_one_temperature_is_seen(pair):
+    """Forces that are wrong at 300 K alone show at 300 K, and nowhere else."""
+    reference = [atoms.copy() for atoms in pair[0] * 2]
+    predicted = []
+    rng = np.random.default_rng(2)
+    for index, atoms in enumerate(reference):
+        atoms.info.update(entrove_phase="diamond", entrove_kind="md")
+        atoms.info["entrove_temperature_K"] = 300.0 if index < 4 else 1000
+        forces = rng.normal(size=(len(atoms), 3))
+        reference[index] = attach_results(atoms, 0.0, forces, np.zeros(6))
+        wrong = forces + (0.1 if index < 4 else 0.0)
+        predicted.append(attach_results(atoms, 0.0, wrong, np.zeros(6)))
+    table = errors_by_kind(reference, predicted)
+    assert table.row(ALL, "md_300_K").force_mae_meV_per_A == pytest.approx(100.0)
+    assert table.row(ALL, "md_1000_K").force_mae_meV_per_A == 0.0

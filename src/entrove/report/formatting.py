@@ -94,8 +94,8 @@ def format_count(count: int, singular: str, plural: str | None = None) -> str:
 def plain_words(identifier: str) -> str:
     """Write an identifier with blanks instead of underscores.
 
-    >>> plain_words("not_converged"), plain_words("hot_md")
-    ('not converged', 'hot MD')
+    >>> plain_words("not_converged"), plain_words("md_300_K")
+    ('not converged', 'MD 300 K')
     """
     return " ".join("MD" if word == "md" else word for word in identifier.split("_"))
 

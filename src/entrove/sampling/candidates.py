@@ -13,6 +13,7 @@ from entrove.structures import copy_structure, read_structures, write_structures
 
 Pool = Literal["entropy_md", "ordered", "anchors", "random_md", "validation"]
 Kind = Literal["md", "relaxed", "strain", "shear", "perturbed", "random", "hot_md"]
+"""`hot_md` is in the validation sets of campaigns that were started with release 0.1."""
 
 
 @dataclass(frozen=True)

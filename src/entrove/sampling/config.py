@@ -167,12 +167,12 @@ class HoldOutSettings(Settings):
     )
     temperature_factor: Positive = Field(
         default=1.0,
-        description="Temperature of the hot MD over the highest temperature of the regime.",
+        description="Temperatures of the MD over the temperatures of the regime.",
     )
     md_steps: int = Field(
         default=200,
         ge=0,
-        description="Steps of hot NVT MD of each phase at each pressure, after the "
+        description="Steps of NVT MD of each phase at each pressure and temperature, after the "
         "thermalisation.",
     )
     md_snapshots: int = Field(default=2, ge=0, description="Snapshots of each of these MD runs.")

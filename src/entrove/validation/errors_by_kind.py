@@ -85,7 +85,8 @@ def errors_by_kind(reference: Sequence[Atoms], predicted: Sequence[Atoms]) -> Er
     Args:
         reference: Labelled structures with energy (eV), forces (eV/A) and stress (eV/A^3; not
             needed for those that are not periodic along all three directions).
-            `info["entrove_phase"]` and `info["entrove_kind"]` name phase and kind.
+            `info["entrove_phase"]` and `info["entrove_kind"]` name phase and kind; MD is a kind
+            of its own at each `info["entrove_temperature_K"]`.
         predicted: The same structures in the same order, with predicted results.
 
     Returns the errors of each group of structures.
@@ -105,7 +106,7 @@ def errors_by_kind(reference: Sequence[Atoms], predicted: Sequence[Atoms]) -> Er
             )
     differences = _differences(reference, predicted)
     phases = np.array([str(atoms.info.get(provenance.PHASE, "unknown")) for atoms in reference])
-    kinds = np.array([str(atoms.info.get(provenance.KIND, "unknown")) for atoms in reference])
+    kinds = np.array([_kind(atoms) for atoms in reference])
     groups = [(ALL, ALL)]
     groups += [(phase, ALL) for phase in _in_order(phases)]
     groups += [(ALL, kind) for kind in _in_order(kinds)]
@@ -118,6 +119,12 @@ def errors_by_kind(reference: Sequence[Atoms], predicted: Sequence[Atoms]) -> Er
         if len(chosen):
             rows.append(_row(phase, kind, chosen, differences))
     return ErrorTable(tuple(rows))
+
+
+def _kind(atoms: Atoms) -> str:
+    kind = str(atoms.info.get(provenance.KIND, "unknown"))
+    temperature = atoms.info.get(provenance.TEMPERATURE)
+    return f"{kind}_{float(temperature):g}_K" if kind == "md" and temperature else kind
 
 
 def _differences(reference: Sequence[Atoms], predicted: Sequence[Atoms]) -> _Differences:

@@ -93,13 +93,14 @@ def test_the_hold_out_shares_no_structure_with_the_anchors(model):
     held_out = generate_hold_out(
         STARTS, [20.0, 40.0], [anchor.atoms for anchor in anchors], model, CONFIG, 1
     )
-    assert {candidate.kind for candidate in held_out} == {"strain", "shear", "hot_md"}
+    assert {candidate.kind for candidate in held_out} == {"strain", "shear", "md"}
     assert {candidate.pool for candidate in held_out} == {"validation"}
     assert not {content_hash(anchor.atoms) for anchor in anchors} & {
         content_hash(candidate.atoms) for candidate in held_out
     }
-    assert {candidate.temperature_K for candidate in held_out if candidate.kind == "hot_md"} == {
-        40.0
+    thermal = [candidate for candidate in held_out if candidate.kind == "md"]
+    assert {(c.pressure_GPa, c.temperature_K) for c in thermal} == {
+        (start.pressure_GPa, temperature) for start in STARTS for temperature in (20.0, 40.0)
     }
     volumes = sorted(
         candidate.atoms.get_volume() for candidate in held_out if candidate.kind == "strain"

@@ -32,7 +32,7 @@ class ModelErrors:
 
     @property
     def kind(self) -> str:
-        """Kind of this part: "strain", "shear", "hot_md", ...; `ALL` for the total."""
+        """Kind of this part: "strain", "shear", "md_300_K", ...; `ALL` for the total."""
         return self.errors.kind
 
     @property

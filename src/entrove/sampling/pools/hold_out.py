@@ -1,4 +1,4 @@
-"""The validation set: other strains and shears than the anchors', and hot MD of its own."""
+"""The validation set: other strains and shears than the anchors', and MD of its own."""
 
 from collections.abc import Callable, Sequence
 
@@ -32,8 +32,8 @@ def generate_hold_out(
 
     Args:
         starts: The relaxed phases, each at its pressure.
-        temperatures_K: Temperatures of the regime in K; the hot MD is at the highest times
-            `temperature_factor`.
+        temperatures_K: Temperatures of the regime in K; there is MD at each of them, times
+            `temperature_factor`: a model that errs at one of them must not pass unseen.
         anchors: Structures that must not be copied.
         model: Computes energy and forces.
         config: `config.hold_out` has strains, shears and MD steps. Biases and replicas of the
@@ -56,17 +56,15 @@ def generate_hold_out(
         planes=settings.shear_planes,
     )
     deformed = without_overlaps(deformed, config.guards)
-    hottest = [settings.temperature_factor * max(temperatures_K)]
-    hot = run_plain_md(
+    thermal = run_plain_md(
         starts,
-        hottest,
+        [settings.temperature_factor * temperature for temperature in temperatures_K],
         model,
         config.model_copy(update={"replicas": 1}),
         rng,
         steps=settings.md_steps,
         snapshots=settings.md_snapshots,
         pool="validation",
-        kind="hot_md",
         on_step=on_step,
     )
-    return without_copies(deformed, anchors) + hot
+    return without_copies(deformed, anchors) + thermal

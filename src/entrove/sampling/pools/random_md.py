@@ -1,11 +1,11 @@
-"""MD without bias: the thermal anchors, the hot part of the hold-out, and the control arm."""
+"""MD without bias: the thermal anchors, the thermal part of the hold-out, and the control arm."""
 
 from collections.abc import Callable, Sequence
 
 import numpy as np
 from torch_sim.models.interface import ModelInterface
 
-from entrove.sampling.candidates import Candidate, Kind, Pool
+from entrove.sampling.candidates import Candidate, Pool
 from entrove.sampling.config import BiasSettings, SamplingConfig
 from entrove.sampling.walkers.grid import Start, plan_walkers
 from entrove.sampling.walkers.run import init_walkers, run_chunk, thermalise
@@ -21,7 +21,6 @@ def run_plain_md(
     steps: int,
     snapshots: int,
     pool: Pool = "random_md",
-    kind: Kind = "md",
     on_step: Callable[[int, int], None] | None = None,
 ) -> list[Candidate]:
     """Run every phase at every temperature for about `steps` steps; return even snapshots.
@@ -34,7 +33,7 @@ def run_plain_md(
         rng: Generator or seed of the velocities.
         steps, snapshots: MD steps after the thermalisation, and how many snapshots of each run are
             returned.
-        pool, kind: What the candidates are marked with.
+        pool: What the candidates are marked with; their kind is "md".
         on_step: Called with MD steps done and steps in all, the thermalisation included.
     """
     if not steps or not snapshots:
@@ -57,5 +56,5 @@ def run_plain_md(
 
     state = init_walkers(walkers, structures, model, plain, rng)
     state = thermalise(state, model, plain, on_step=report_from(0))
-    _, found = run_chunk(state, model, {}, plain, pool=pool, kind=kind, on_step=report_from(first))
+    _, found = run_chunk(state, model, {}, plain, pool=pool, on_step=report_from(first))
     return found
