@@ -128,6 +128,39 @@ def test_broken_frames_are_named_and_the_rest_is_picked_from(tmp_path):
     assert len(blocks(tmp_path / "picked.rest.xyz")) == 1
 
 
+def test_frames_without_fingerprints_are_named_and_the_rest_is_picked_from(tmp_path):
+    """Atoms at one place, also through the boundary, and cells denser than any matter."""
+    structures = rattled(8, labelled=False)
+    structures[1].positions[3] = structures[1].positions[0]
+    structures[2].positions[3] = structures[2].positions[0] + structures[2].cell[1] * 1.00005
+    structures[4].set_cell(structures[4].cell * 0.1, scale_atoms=True)
+    structures[5].pbc = False
+    structures[5].positions[7] = structures[5].positions[6]
+    structures[6].positions[3] = structures[6].positions[0] + [0.3, 0, 0]  # close, but apart
+    write(tmp_path / "pool.xyz", structures)
+    picked = curate(tmp_path / "pool.xyz", 4)
+    assert [frame.index for frame in picked.refused] == [1, 2, 4, 5]
+    reasons = [frame.reason for frame in picked.refused]
+    assert [("one place" in reason, "denser" in reason) for reason in reasons] == [
+        (True, False),
+        (True, False),
+        (False, True),
+        (True, False),
+    ]
+
+
+def test_atoms_at_one_place_are_found_in_large_cells_too(tmp_path):
+    large = bulk("Si", cubic=True).repeat(3)
+    large.rattle(0.05, seed=1)
+    overlapping = large.copy()
+    overlapping.positions[200] = overlapping.positions[7] - overlapping.cell[2]
+    write(tmp_path / "pool.xyz", [large, overlapping])
+    picked = curate(tmp_path / "pool.xyz", 1)
+    assert [str(frame).split(": ")[-1] for frame in picked.refused] == [
+        "atoms 7 and 200 are at one place"
+    ]
+
+
 def test_several_files_are_one_pool(tmp_path):
     first = pool_file(tmp_path, 4, "a.xyz", seed=1)
     second = pool_file(tmp_path, 4, "b.xyz", seed=2)

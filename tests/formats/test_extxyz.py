@@ -4,6 +4,7 @@ import bz2
 import gzip
 import lzma
 import re
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -205,3 +206,14 @@ def test_keys_that_do_not_exist_are_said(tmp_path):
     assert frame.labels == ("forces",)
     assert any("no key my_energy" in note for note in frame.notes)
     assert frame.atoms.info["other_energy"] == -1.5
+
+
+def test_reading_needs_no_more_memory_for_a_longer_file(tmp_path):
+    peaks = []
+    for count in (200, 4000):
+        path = written(tmp_path, frame_text() * count)
+        tracemalloc.start()
+        assert sum(1 for _ in read_frames(path)) == count
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < peaks[0] + 100_000  # 3,800 frames more are 1.2 MB of text

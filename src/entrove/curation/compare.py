@@ -176,7 +176,10 @@ def compare(
     Returns a `Comparison`. Features are whitened on both sets together.
     Raises `StructureError` for a set without a frame that can be used.
     """
-    read_a, read_b = (_Read(UsableFrames(several(side), keys or LabelKeys())) for side in (a, b))
+    read_a, read_b = (
+        _Read(UsableFrames(several(side), keys or LabelKeys(), for_features=True))
+        for side in (a, b)
+    )
     dataset = EntropyDataset("information", "per_atom", features=feature_map(features, model))
     settings = SelectionConfig(storage="float32")
     pool = collect_pool(chain(read_a.structures(), read_b.structures()), dataset, settings)

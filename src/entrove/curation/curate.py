@@ -213,8 +213,12 @@ def curate(
             "both budget_s and cost_s"
         )
     paths = _distinct(several(pool))
-    frames = UsableFrames(paths, keys or LabelKeys())
-    known = [] if given is None else _structures(UsableFrames(several(given), keys or LabelKeys()))
+    frames = UsableFrames(paths, keys or LabelKeys(), for_features=True)
+    known = (
+        []
+        if given is None
+        else _structures(UsableFrames(several(given), keys or LabelKeys(), for_features=True))
+    )
     places: list[Place] = []
     chosen = pick(
         _streamed(frames, places),

@@ -5,6 +5,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+from ase import Atoms
+
 from entrove.errors import StructureError
 from entrove.formats import Frame, LabelKeys, read_frames
 
@@ -13,6 +16,11 @@ Paths = str | Path | Sequence[str | Path]
 
 NOT_CONVERGED = "the electronic steps did not converge"
 SHOWN_REASONS = 10
+LEAST_DISTANCE_A = 1e-3
+ALL_PAIRS = 200
+"""Up to so many atoms, all pairs are compared; beyond it a search of neighbours is faster."""
+LEAST_VOLUME_PER_ATOM_A3 = 0.5
+"""Denser than any matter; the sphere of an atom would hold millions of images."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +41,13 @@ class UsableFrames:
     """Streams the frames that can be used, and keeps what was said about all of them.
 
     A frame is refused when it cannot be read, when its electronic steps did not converge, or when
-    it is periodic without a volume. `notes` counts what was done with conventions, by text.
+    it is periodic without a volume; with `for_features` also when it is too dense or when two
+    atoms are at one place. `notes` counts what was done with conventions, by text.
     """
 
     paths: tuple[str | Path, ...]
     keys: LabelKeys = field(default_factory=LabelKeys)
+    for_features: bool = False
     refused: list[RefusedFrame] = field(default_factory=list)
     notes: Counter[str] = field(default_factory=Counter)
     used: int = 0
@@ -50,6 +60,8 @@ class UsableFrames:
         for path in self.paths:
             for frame in read_frames(path, self.keys):
                 reason = reason_against(frame)
+                if not reason and self.for_features and frame.atoms is not None:
+                    reason = reason_against_features(frame.atoms)
                 if reason:
                     self.refused.append(RefusedFrame(frame.source, frame.index, reason))
                     continue
@@ -81,3 +93,27 @@ def reason_against(frame: Frame) -> str:
     if frame.atoms.pbc.any() and not frame.atoms.cell.complete().volume > 0:
         return "periodic, but the cell has no volume"
     return ""
+
+
+def reason_against_features(atoms: Atoms) -> str:
+    """Return why a structure has no fingerprints, or ""."""
+    if atoms.pbc.all() and atoms.cell.volume < LEAST_VOLUME_PER_ATOM_A3 * len(atoms):
+        return f"{atoms.cell.volume / len(atoms):.3g} A^3 per atom, denser than any matter"
+    pair = _pair_at_one_place(atoms)
+    return "" if pair is None else f"atoms {pair[0]} and {pair[1]} are at one place"
+
+
+def _pair_at_one_place(atoms: Atoms) -> tuple[int, int] | None:
+    if len(atoms) > ALL_PAIRS:
+        from ase.neighborlist import neighbor_list
+
+        first, second = neighbor_list("ij", atoms, LEAST_DISTANCE_A)
+    else:
+        # Of two atoms at one place, the nearest image is that of rounded fractions.
+        lattice = atoms.cell.complete().array
+        fractions = atoms.positions @ np.linalg.inv(lattice)
+        apart = fractions[:, None] - fractions
+        apart -= np.where(atoms.pbc, np.round(apart), 0.0)
+        squares = np.square(apart @ lattice).sum(-1)
+        first, second = np.nonzero(np.triu(squares < LEAST_DISTANCE_A**2, 1))
+    return (int(first[0]), int(second[0])) if len(first) else None
