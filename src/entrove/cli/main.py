@@ -3,7 +3,8 @@
 Each command imports what it needs, so that those that need no torch answer at once.
 
 Exit codes: 0 success, 1 an error that the user can correct, 2 the configuration or the arguments
-are wrong and nothing was written, 130 stopped by Ctrl-C.
+are wrong and nothing was written, 130 stopped by Ctrl-C; of `audit` 3 where there are warnings
+and 4 where there are blockers.
 """
 
 import io
@@ -250,6 +251,52 @@ def import_command(
         train=train,
         replace=replace,
     )
+
+
+@app.command("audit")
+def audit_command(
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE...", help="Labelled structures: files or folders."),
+    ],
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            help="Potential to compare labels with, such as 7net-0; by default one that is fitted "
+            "to the files themselves.",
+        ),
+    ] = None,
+    against: Annotated[
+        list[Path] | None,
+        typer.Option("--against", help="File that must share no structure, such as a test set."),
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", help="Write a page with figures, one HTML file.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print everything as JSON, for programs.")
+    ] = False,
+    energy_key: EnergyKey = None,
+    forces_key: ForcesKey = None,
+    stress_key: StressKey = None,
+    virial_key: VirialKey = None,
+) -> None:
+    """Find what is wrong in labelled files. Exit status: 0 clean, 3 warnings, 4 blockers."""
+    _load_torch_sim_quietly()
+    from entrove.cli.audit import audit_files
+    from entrove.formats import LabelKeys
+
+    status = audit_files(
+        files,
+        model=model,
+        against=against or [],
+        html=html,
+        as_json=as_json,
+        keys=LabelKeys(energy_key, forces_key, stress_key, virial_key),
+        console=_console(),
+    )
+    raise typer.Exit(status)
 
 
 @app.command("convert")

@@ -3,6 +3,7 @@
 None of it needs a configuration or a campaign. Read in this order::
 
     sources.py      frames of one or several files that can be used, and those that cannot
+    auditing/       audit(): what is wrong in labelled files, and what they cover
     convert.py      convert(): any format to any format, unconverged frames refused
     methods.py      the names of the ways to pick
     picking.py      the selections of `entrove.selection`, and what the next picks would add

@@ -1,3 +1,5 @@
+from .auditing.audit import audit as audit
+from .auditing.report import AuditReport as AuditReport
 from .compare import CommonFrame as CommonFrame
 from .compare import ComparedFrame as ComparedFrame
 from .compare import Comparison as Comparison

@@ -43,7 +43,7 @@ ASE_ORDER = "xx yy zz yz xz xy"
 VASP_ORDER = "xx yy zz xy yz xz"
 LAMMPS_ORDER = "xx yy zz xy xz yz"
 
-_MOST_RESIDUAL = 0.5
+_MOST_RESIDUAL = 0.4
 """No convention is believed that leaves more than this of the evidence unexplained."""
 
 _LEAST_STRAIN = 1e-4
@@ -387,11 +387,7 @@ def _compare(
     best = order[0]
     rivals = []
     for which in order[1:]:
-        # The miss of a convention that predicts nothing at all is the size of what is observed,
-        # so the residual has to fall behind, too.
-        if residuals[which] < _MOST_RESIDUAL and not _is_worse(
-            misses[which] - misses[best], residuals[which], residuals[best]
-        ):
+        if not _is_worse(misses[which] - misses[best], residuals[which], residuals[best]):
             rivals.append(conventions[which])
     return ConventionEvidence(
         conventions[best],

@@ -1,0 +1,99 @@
+"""`entrove audit`: what is wrong in labelled files."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from entrove.curation.auditing.audit import audit
+from entrove.curation.auditing.findings import Finding, Severity
+from entrove.curation.auditing.report import AuditReport
+from entrove.formats import LabelKeys
+
+_STYLES = {Severity.BLOCKER: "bold red", Severity.WARNING: "yellow", Severity.NOTE: "dim"}
+_FRAMES_SHOWN = 8
+
+
+def audit_files(
+    files: Sequence[Path],
+    *,
+    model: str | None,
+    against: Sequence[Path],
+    html: Path | None,
+    as_json: bool,
+    keys: LabelKeys,
+    console: Console,
+) -> int:
+    """Audit files, print what was found, and return the exit status."""
+    if html is not None:
+        from entrove._optional import require
+
+        # Minutes of work must not end with the name of a missing package.
+        require("jinja2", extra="report")
+        require("plotly.offline", extra="report")
+    report = _run(files, model, against, keys)
+    if html is not None:
+        from entrove.report.audit.page import write_audit_page
+
+        write_audit_page(report, html)
+    if as_json:
+        # Not through the console, which would break long lines.
+        print(json.dumps(report.to_dict(), indent=2))
+    else:
+        _show(report, console)
+        if html is not None:
+            _say(console, f"wrote {html}")
+    return report.exit_status
+
+
+def _run(
+    files: Sequence[Path], model: str | None, against: Sequence[Path], keys: LabelKeys
+) -> AuditReport:
+    # On stderr, so that JSON can be piped.
+    console = Console(stderr=True)
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("reading")
+
+        def progress(stage: str, done: int, total: int | None) -> None:
+            of = f" of {total:,}" if total else ""
+            bar.update(task, description=f"{stage} {done:,}{of} frames" if done else stage)
+
+        return audit(
+            [str(path) for path in files],
+            model=model,
+            against=[str(path) for path in against],
+            keys=keys,
+            progress=progress,
+        )
+
+
+def _show(report: AuditReport, console: Console) -> None:
+    _say(console, report.verdict, "bold")
+    _say(console, f"labels were compared with {report.witness}")
+    for part in report.conventions:
+        energy = "energies not decided" if part.energy is None else part.energy.what
+        stress = "" if part.stress is None else f"; {part.stress}"
+        _say(console, f"{part.part}: {energy}{stress}", "dim")
+    for finding in report.findings:
+        _show_finding(finding, console)
+
+
+def _show_finding(finding: Finding, console: Console) -> None:
+    count = (
+        f" ({finding.count:,} frame{'' if finding.count == 1 else 's'})" if finding.count else ""
+    )
+    console.print()
+    _say(console, f"{finding.severity}: {finding.title}{count}", _STYLES[finding.severity])
+    _say(console, f"  {finding.evidence}")
+    if finding.frames:
+        shown = ", ".join(str(frame) for frame in finding.frames[:_FRAMES_SHOWN])
+        more = finding.count - min(finding.count, _FRAMES_SHOWN)
+        _say(console, f"  {shown}" + (f" and {more:,} more" if more else ""))
+    _say(console, f"  remedy: {finding.remedy}")
+
+
+def _say(console: Console, text: str, style: str | None = None) -> None:
+    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)

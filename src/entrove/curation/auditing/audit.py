@@ -1,0 +1,483 @@
+"""Audit labelled files: `audit`."""
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+
+from entrove.curation.auditing import repeated
+from entrove.curation.auditing.coverage import describe_coverage
+from entrove.curation.auditing.findings import (
+    Finding,
+    FindingsByKind,
+    FrameRef,
+    Severity,
+    sort_findings,
+)
+from entrove.curation.auditing.frame_checks import (
+    OVERLAP_OF_RADII,
+    Problem,
+    check_frame,
+    check_unreadable,
+    is_isolated,
+    source_of,
+    temperature_of,
+)
+from entrove.curation.auditing.label_conventions import (
+    TOTAL,
+    EnergyConvention,
+    FileConventions,
+    combine,
+    energy_findings,
+    groups_of_files,
+    groups_of_sources,
+    judge_energies,
+    judge_energies_with_model,
+    judge_stress,
+    stress_findings,
+)
+from entrove.curation.auditing.quick_potential import (
+    Predicted,
+    QuickPotential,
+    energies_left_by_forces,
+    solve_rows,
+)
+from entrove.curation.auditing.report import AuditReport, WorstFrame
+from entrove.curation.auditing.residual_findings import (
+    MOST_WORST,
+    files_of,
+    frame_ref,
+    level_findings,
+    named,
+    outlier_findings,
+)
+from entrove.curation.auditing.spool import Spool
+from entrove.curation.auditing.witness import (
+    LabelFactors,
+    PredictWithModel,
+    Sample,
+    Testimony,
+    Whitening,
+    draw_sample,
+    hear_witness,
+    sample_rows,
+)
+from entrove.errors import StructureError
+from entrove.formats import LabelKeys, read_frames
+from entrove.models.loaded import LoadedModel
+
+_GEOMETRY_DEVIATIONS = 12.0
+
+Progress = Callable[[str, int, int | None], None]
+"""Called with what is done, how many frames are done and, where it is known, of how many."""
+
+
+def audit(
+    files: str | Path | Sequence[str | Path],
+    *,
+    model: str | LoadedModel | None = None,
+    against: str | Path | Sequence[str | Path] = (),
+    keys: LabelKeys | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> AuditReport:
+    """Find what is wrong in labelled files, and what they cover.
+
+    Args:
+        files: Files that `entrove.formats.read_frames` reads.
+        model: A potential to compare labels with: a name or path for `entrove.models.load`, or a
+            loaded model. Without one, a potential fitted to the files themselves is the witness.
+        against: Files that must share no structure with `files`, such as a test set.
+        keys: Names of the labels in the files, where they are unusual.
+        seed: Of the sample that is looked at closely.
+        progress: Called now and then with a stage, frames done and their total.
+
+    Every frame is read once and kept on disk, so that memory does not grow with the files.
+    Returns an `AuditReport`. Raises `StructureError` when a file is missing or no frame can be
+    read, and `ModelError` when the model cannot be loaded or does not know an element.
+    """
+    started = time.monotonic()
+    paths = _paths(files)
+    others = _paths(against)
+    if not paths:
+        raise StructureError("no files were given; give at least one file with labels")
+    report = progress or _say_nothing
+    with Spool() as spool:
+        problems = FindingsByKind()
+        counts = [0, 0]
+        for path in (*paths, *others):
+            _read(path, path in others, spool, problems, keys or LabelKeys(), counts, report)
+        if not len(spool):
+            raise StructureError(
+                f"none of {counts[0]} frames can be used: "
+                + "; ".join(finding.evidence for finding in problems.findings())
+            )
+        predict = None if model is None else _predictor(model)
+        return _Audit(spool, problems, predict, seed, report).finish(
+            paths, others, frames=counts[0], left_out=counts[1], started=started
+        )
+
+
+class _Audit:
+    """One audit, once everything is on disk."""
+
+    def __init__(
+        self,
+        spool: Spool,
+        problems: FindingsByKind,
+        predict: tuple[str, PredictWithModel] | None,
+        seed: int,
+        progress: Progress,
+    ) -> None:
+        self.spool, self.problems, self.seed, self.progress = spool, problems, seed, progress
+        self.predict = None if predict is None else predict[1]
+        self.witness = (
+            "a potential fitted to the files themselves"
+            if predict is None
+            else f"{predict[0]}, corrected by a potential fitted to what it leaves"
+        )
+        self.findings: list[Finding] = []
+        self.stress_is_understood = True
+        self.soft_residuals: np.ndarray | None = None
+
+    def finish(
+        self,
+        paths: tuple[str, ...],
+        others: tuple[str, ...],
+        *,
+        frames: int,
+        left_out: int,
+        started: float,
+    ) -> AuditReport:
+        spool = self.spool
+        self.progress("fitting", 0, None)
+        sample, basis = draw_sample(spool, self.seed, self.predict)
+        conventions: list[FileConventions] = []
+        factors = LabelFactors.unity(len(spool.files))
+        potential: QuickPotential | None = None
+        heard: Testimony | None = None
+        energies = np.array(spool.records["energy"], dtype=float)
+        worst: dict[int, tuple[float, str]] = {}
+        if basis is not None:
+            groups = groups_of_files(spool, sample)
+            rows = sample_rows(basis, sample, self.seed)
+            if sample.model is not None:
+                judged = [judge_energies_with_model(sample, members) for _, members in groups]
+            else:
+                judged = [judge_energies(basis, rows, sample, members) for _, members in groups]
+            for (names, _), (energy, _) in zip(groups, judged, strict=True):
+                places = [spool.files.index(name) for name in names]
+                if energy is not None and energy is not TOTAL:
+                    factors.energy[places] = energy.energy
+                    factors.per_atom[places] = energy.per_atom
+                    factors.forces[places] = energy.forces
+            corrected = sample.corrected(
+                factors.of_energies(sample.files, sample.sizes), factors.forces[sample.files]
+            )
+            if any(energy not in (None, TOTAL) for energy, _ in judged):
+                rows = sample_rows(basis, corrected, self.seed)
+            potential = solve_rows(basis, rows)
+            self.soft_residuals = energies_left_by_forces(basis, rows, len(sample.frames))
+            decided = {
+                name: verdict
+                for (names, _), verdict in zip(groups, judged, strict=True)
+                for name in names
+            }
+            conventions = self._conventions(corrected, potential, decided)
+            whiten = Whitening.of(basis, sample.structures)
+            heard = hear_witness(
+                spool,
+                sample,
+                basis,
+                potential,
+                whiten,
+                factors=factors,
+                predict=self.predict,
+                progress=lambda done, of: self.progress("comparing", done, of),
+            )
+            energies *= factors.of_energies(
+                np.asarray(spool.records["file"]), np.asarray(spool.records["atoms"])
+            )
+            self._overlaps(heard)
+            worst = self._compare(sample, heard, whiten, energies)
+        self._references(energies)
+        self.findings = [*self.problems.findings(), *self.findings]
+        return AuditReport(
+            paths,
+            others,
+            frames,
+            left_out,
+            self.witness,
+            None if potential is None else potential.force_error,
+            sort_findings(self.findings),
+            tuple(conventions),
+            describe_coverage(spool, sample, heard, energies, self.seed),
+            self._worst(worst),
+            time.monotonic() - started,
+        )
+
+    def _conventions(
+        self,
+        sample: Sample,
+        potential: QuickPotential | None,
+        energies: dict[str, tuple[EnergyConvention | None, dict[str, float]]],
+    ) -> list[FileConventions]:
+        """Decide for each part of each file what its labels are."""
+        parts: list[FileConventions] = []
+        broken: list[str] = []
+        groups = groups_of_sources(self.spool, sample)
+        verdicts = [judge_stress(sample, members, potential) for _, members in groups]
+        # Parts that are too small to be decided alone may be decided together.
+        open_ones = [k for k, (evidence, _) in enumerate(verdicts) if len(combine(evidence)) > 1]
+        if len(open_ones) > 1:
+            members = np.concatenate([groups[k][1] for k in open_ones])
+            together = judge_stress(sample, np.sort(members), potential)
+            if len(combine(together[0])) == 1:
+                for k in open_ones:
+                    verdicts[k] = together[0], verdicts[k][1]
+        for (names, members), (evidence, lost) in zip(groups, verdicts, strict=True):
+            if len(lost) > max(2, 0.3 * len(members)):
+                broken += lost
+            left = combine(evidence)
+            said = "; ".join(
+                f"compared with {what}, {one.count} in number, the residual is {one.residual:.2g} "
+                f"for {one.best}, and {one.as_given:.2g} as given"
+                for what, one in evidence
+            )
+            best = next((one.best for _, one in evidence if one.best in left), None)
+            for name in names:
+                source = self.spool.sources.index(name)
+                place = sample.files[np.flatnonzero(sample.sources == source)[0]]
+                file = self.spool.files[int(place)]
+                count = int((np.asarray(self.spool.records["source"]) == source).sum())
+                energy, scores = energies[file]
+                parts.append(
+                    FileConventions(file, name, count, energy, scores, best, frozenset(left), said)
+                )
+        self.findings += energy_findings(parts)
+        found = list(stress_findings(parts))
+        self.findings += found
+        self.stress_is_understood = not found
+        if broken and not any(finding.kind == "stress_order" for finding in found):
+            self.findings.append(
+                Finding(
+                    "stress_symmetry",
+                    Severity.WARNING,
+                    "stresses without the symmetry of their crystals",
+                    "; ".join(broken[:3]),
+                    "check the order of the six numbers, and whether the cell was rotated after "
+                    "the calculation",
+                    count=len(broken),
+                )
+            )
+        return parts
+
+    def _overlaps(self, heard: Testimony) -> None:
+        records = self.spool.records
+        near = np.flatnonzero(
+            np.asarray(records["usable"]) & (np.asarray(heard.nearness) < OVERLAP_OF_RADII)
+        )
+        for frame in near.tolist():
+            records["usable"][frame] = False
+            self.problems.add(
+                "overlapping_atoms",
+                Severity.BLOCKER,
+                "overlapping atoms",
+                "remove the frame, or correct its positions or cell",
+                frame_ref(self.spool, frame),
+                f"two atoms are {heard.shortest_A[frame]:.2f} A apart",
+            )
+
+    def _compare(
+        self, sample: Sample, heard: Testimony, whiten: Whitening, energies: np.ndarray
+    ) -> dict[int, tuple[float, str]]:
+        """Outliers, levels, repeated frames; returns the frames to look at."""
+        spool = self.spool
+        records = spool.records
+        usable = np.asarray(records["usable"]) & ~np.asarray(records["isolated"])
+        frames = np.flatnonzero(usable & ~np.asarray(records["against"]))
+        residuals = np.asarray(heard.energy_residuals[frames])
+        levels = list(level_findings(spool, frames, residuals, self.witness))
+        if not levels and self.soft_residuals is not None:
+            levels = list(level_findings(spool, sample.frames, self.soft_residuals, self.witness))
+        self.findings += levels
+        outliers, worst = outlier_findings(
+            spool, heard, frames, self.witness, with_stress=self.stress_is_understood
+        )
+        if levels:  # half of a set is no set of outliers
+            outliers = [finding for finding in outliers if finding.kind != "energy_outlier"]
+        self.findings += outliers
+        far, distances = _far_geometries(heard, frames)
+        if len(far):
+            self.findings.append(
+                Finding(
+                    "geometry_outlier",
+                    Severity.NOTE,
+                    "geometries far from all others",
+                    "their fingerprints are up to "
+                    f"{distances.max():.0f} times as far from the nearest ones as is typical: "
+                    + "; ".join(str(ref) for ref in named(spool, far[:3])),
+                    "look at them: rare and valuable, or a broken simulation",
+                    named(spool, far),
+                    len(far),
+                    files_of(spool, far),
+                )
+            )
+        for frame, value in zip(far.tolist(), distances.tolist(), strict=True):
+            if value > worst.get(frame, (0.0, ""))[0]:
+                worst[frame] = (value, "geometry")
+        scale = repeated.displacement_scale(whiten, sample, self.seed)
+        repeats = repeated.find_repeats(spool, heard, np.flatnonzero(usable), scale)
+        self.findings += repeated.repeat_findings(spool, heard, repeats, energies)
+        return worst
+
+    def _references(self, energies: np.ndarray) -> None:
+        """One-atom cells, and where the zero of energy lies."""
+        records = self.spool.records
+        alone = np.flatnonzero(np.asarray(records["isolated"]))
+        if len(alone):
+            self.findings.append(
+                Finding(
+                    "isolated_atoms",
+                    Severity.NOTE,
+                    "single atoms as energy references",
+                    "; ".join(
+                        f"{atoms.symbols}: {energies[frame]:.6g} eV"
+                        for frame, atoms in zip(
+                            alone, self.spool.structures(alone[:8]), strict=False
+                        )
+                    ),
+                    "nothing has to be done; they take no part in fits and comparisons",
+                    named(self.spool, alone),
+                    len(alone),
+                    files_of(self.spool, alone),
+                )
+            )
+        usable = np.asarray(records["usable"]) & ~np.asarray(records["isolated"])
+        per_atom = energies[usable] / np.maximum(np.asarray(records["atoms"])[usable], 1)
+        per_atom = per_atom[np.isfinite(per_atom)]
+        if len(per_atom):
+            typical = float(np.median(per_atom))
+            self.findings.append(
+                Finding(
+                    "energy_reference",
+                    Severity.NOTE,
+                    "zero of energy: "
+                    + ("absolute" if typical < -20 else "atoms or pseudo-atoms at rest"),
+                    f"the median is {typical:.4g} eV/atom; energies below -20 eV/atom count "
+                    "electrons that do not bind, so two codes or sets of pseudopotentials differ "
+                    "by hundreds of eV",
+                    "compare with other sets after one shift per element only",
+                    count=len(per_atom),
+                )
+            )
+
+    def _worst(self, worst: dict[int, tuple[float, str]]) -> tuple[WorstFrame, ...]:
+        chosen = sorted(worst, key=lambda frame: -worst[frame][0])[:MOST_WORST]
+        return tuple(
+            WorstFrame(
+                frame_ref(self.spool, frame),
+                frame,
+                f"its {worst[frame][1]}: {worst[frame][0]:.0f} typical "
+                + ("distances from others" if worst[frame][1] == "geometry" else "errors off"),
+                worst[frame][0],
+                atoms,
+            )
+            for frame, atoms in zip(chosen, self.spool.structures(chosen), strict=True)
+        )
+
+
+def _far_geometries(heard: Testimony, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Frames whose fifth-nearest neighbour is far, and by how many typical distances."""
+    from scipy.spatial import KDTree
+
+    if len(frames) < 20:
+        return frames[:0], np.zeros(0)
+    signatures = np.asarray(heard.signatures[frames], dtype=float)
+    distances, _ = KDTree(signatures).query(signatures, k=6)
+    typical = max(float(np.quantile(distances[:, -1], 0.75)), 1e-9)
+    relative = distances[:, -1] / typical
+    far = np.flatnonzero(relative > _GEOMETRY_DEVIATIONS)
+    far = far[np.argsort(-relative[far])]
+    return frames[far], relative[far]
+
+
+def _read(
+    path: str,
+    against: bool,
+    spool: Spool,
+    problems: FindingsByKind,
+    keys: LabelKeys,
+    counts: list[int],
+    progress: Progress,
+) -> None:
+    for frame in read_frames(path, keys):
+        counts[0] += 1
+        reference = FrameRef(frame.source, frame.index)
+        atoms = frame.atoms
+        if atoms is None or len(atoms) == 0:
+            found = [check_unreadable(frame)]
+        else:
+            found = list(check_frame(frame, atoms))
+        for problem in found:
+            problems.add(
+                problem.kind,
+                problem.severity,
+                problem.title,
+                problem.remedy,
+                reference,
+                problem.evidence,
+            )
+        blocked = any(problem.severity is Severity.BLOCKER for problem in found)
+        counts[1] += blocked
+        if atoms is not None and len(atoms) and not _breaks(found):
+            spool.append(
+                atoms,
+                file=frame.source,
+                index=frame.index,
+                source=source_of(frame, atoms),
+                formula=atoms.get_chemical_formula(empirical=True),
+                temperature_K=temperature_of(atoms),
+                isolated=is_isolated(atoms),
+                usable=not blocked,
+                against=against,
+            )
+        if counts[0] % 500 == 0:
+            progress("reading", counts[0], None)
+
+
+def _say_nothing(stage: str, done: int, total: int | None) -> None:
+    del stage, done, total
+
+
+def _breaks(found: Sequence[Problem]) -> bool:
+    """Whether a frame cannot even be described."""
+    return any(problem.kind in {"not_finite", "zero_cell", "flat_cell"} for problem in found)
+
+
+def _predictor(model: str | LoadedModel) -> tuple[str, PredictWithModel]:
+    from entrove.models import load, predict
+    from entrove.structures import energy_of, forces_of
+
+    loaded = load(model) if isinstance(model, str) else model
+
+    def evaluate(structures: Sequence[Atoms]) -> Predicted:
+        predicted = predict(loaded, structures)
+        virials = np.zeros((len(structures), 3, 3))
+        for place, atoms in enumerate(predicted):
+            if "stress" in getattr(atoms.calc, "results", {}) and atoms.pbc.all():
+                virials[place] = atoms.get_stress(voigt=False) * atoms.get_volume()
+        return Predicted(
+            np.array([energy_of(atoms) for atoms in predicted]),
+            [forces_of(atoms) for atoms in predicted],
+            virials,
+        )
+
+    return loaded.name, evaluate
+
+
+def _paths(paths: str | Path | Sequence[str | Path]) -> tuple[str, ...]:
+    several = [paths] if isinstance(paths, str | Path) else paths
+    return tuple(str(path) for path in several)

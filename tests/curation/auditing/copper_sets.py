@@ -1,0 +1,44 @@
+"""Sets of copper labelled with EMT: strained, rattled, of several sizes, and all of one level."""
+
+import numpy as np
+from ase import Atoms
+from ase.build import bulk
+from ase.calculators.emt import EMT
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import write
+
+
+def labelled(atoms: Atoms, **changes) -> Atoms:
+    """A copy with its EMT labels, or those of `changes`, frozen."""
+    results = dict(getattr(atoms.calc, "results", {})) if atoms.calc else {}
+    if not results:
+        computed = atoms.copy()
+        computed.calc = EMT()
+        results = {
+            "energy": computed.get_potential_energy() - 3.7 * len(computed),
+            "forces": computed.get_forces(),
+            "stress": computed.get_stress(),
+        }
+    copy = atoms.copy()
+    copy.calc = SinglePointCalculator(copy, **(results | changes))
+    return copy
+
+
+def copper(count=48, seed=1) -> list[Atoms]:
+    """Clean frames: every one differs from every other."""
+    rng = np.random.default_rng(seed)
+    frames = []
+    for number in range(count):
+        atoms = bulk("Cu", cubic=True).repeat((1 + number % 2, 1, 1))
+        strain = rng.normal(scale=0.02, size=(3, 3))
+        deformation = (1 + rng.normal(scale=0.02)) * (np.eye(3) + (strain + strain.T) / 2)
+        atoms.set_cell(atoms.cell.array @ deformation, scale_atoms=True)
+        atoms.positions += rng.normal(scale=0.06, size=atoms.positions.shape)
+        frames.append(labelled(atoms))
+    return frames
+
+
+def saved(path, frames):
+    """The path of a new extended XYZ file."""
+    write(path, frames, format="extxyz")
+    return path

@@ -1,0 +1,275 @@
+"""Every kind of planted mistake is named, with its frame; clean sets are silent."""
+
+import json
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk
+from copper_sets import copper, labelled, saved
+
+from entrove.curation import audit
+from entrove.curation.auditing.findings import Severity
+from entrove.errors import StructureError
+from entrove.formats.conventions import LAMMPS_ORDER, VASP_ORDER, StressConvention
+from entrove.models.ase import from_calculator
+
+FRAMES = copper()
+ONE = 17
+
+
+def alarms(report):
+    return {
+        finding.kind: finding
+        for finding in report.findings
+        if finding.severity is not Severity.NOTE
+    }
+
+
+def audited(tmp_path, frames, **settings):
+    return audit(saved(tmp_path / "set.xyz", frames), **settings)
+
+
+def all_as(change):
+    return [change(atoms) for atoms in FRAMES]
+
+
+def one_as(change, place=ONE):
+    return [change(a) if k == place else a for k, a in enumerate(FRAMES)]
+
+
+def stress_as(*convention):
+    stress = np.array([atoms.get_stress() for atoms in FRAMES])
+    volumes = np.array([atoms.get_volume() for atoms in FRAMES])
+    given = StressConvention(*convention).from_ase(stress, volumes)
+    return [labelled(atoms, stress=row) for atoms, row in zip(FRAMES, given, strict=True)]
+
+
+def energy(atoms, factor=1.0, shift=0.0):
+    return labelled(atoms, energy=factor * atoms.get_potential_energy() + shift * len(atoms))
+
+
+def test_a_clean_set_is_silent(tmp_path):
+    report = audited(tmp_path, FRAMES)
+    assert alarms(report) == {}
+    assert report.exit_status == 0
+    assert report.frames == len(FRAMES)
+    assert report.left_out == 0
+    assert report.coverage.compositions == {"Cu": len(FRAMES)}
+    assert report.coverage.labels == dict.fromkeys(("energy", "forces", "stress"), len(FRAMES))
+    (part,) = report.conventions
+    assert part.energy.name == "total"
+    assert part.stress == StressConvention()
+
+
+WHOLE_SETS = {
+    "energies per atom": (
+        lambda: all_as(lambda a: energy(a, 1 / len(a))),
+        {"energy_per_atom"},
+    ),
+    "energies in hartree": (lambda: all_as(lambda a: energy(a, 1 / 27.211386)), {"energy_unit"}),
+    "gradients": (
+        lambda: all_as(lambda a: labelled(a, forces=-a.get_forces())),
+        {"force_sign"},
+    ),
+    "forces in hartree/bohr": (
+        lambda: all_as(lambda a: labelled(a, forces=a.get_forces() / 51.422067)),
+        {"force_unit"},
+    ),
+    "GPa": (lambda: stress_as("GPa"), {"stress_unit"}),
+    "kbar": (lambda: stress_as("kbar"), {"stress_unit"}),
+    "virial": (lambda: stress_as("eV"), {"virial_as_stress"}),
+    "sign": (lambda: stress_as("eV/A^3", -1), {"stress_sign"}),
+    "VASP's order": (lambda: stress_as("eV/A^3", 1, VASP_ORDER), {"stress_order"}),
+    "LAMMPS' order": (lambda: stress_as("eV/A^3", 1, LAMMPS_ORDER), {"stress_order"}),
+    "kbar, sign and order of VASP": (
+        lambda: stress_as("kbar", -1, VASP_ORDER),
+        {"stress_unit", "stress_sign", "stress_order"},
+    ),
+    "two levels of theory": (
+        lambda: [energy(a, 1, 0.2 * (k % 3 == 0)) for k, a in enumerate(FRAMES)],
+        {"mixed_levels"},
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", WHOLE_SETS)
+def test_a_mistake_of_a_whole_set_is_named_and_nothing_else_is(mistake, tmp_path):
+    plant, kinds = WHOLE_SETS[mistake]
+    report = audited(tmp_path, plant())
+    assert set(alarms(report)) == kinds
+    assert report.exit_status == 4
+    for finding in alarms(report).values():
+        assert finding.evidence
+        assert finding.remedy
+        assert finding.files == (str(tmp_path / "set.xyz"),)
+
+
+def test_a_mistake_of_a_part_is_named_with_the_part(tmp_path):
+    frames = stress_as("eV/A^3", 1, VASP_ORDER)[:24] + FRAMES[24:]
+    for number, atoms in enumerate(frames):
+        atoms.info["config_type"] = "first" if number < 24 else "second"
+    found = alarms(audited(tmp_path, frames))
+    assert set(found) == {"stress_order"}
+    assert "[first]" in found["stress_order"].evidence
+    assert "[second]" not in found["stress_order"].evidence
+    assert "in a part of the frames" in found["stress_order"].title
+    assert found["stress_order"].count == 24
+
+
+def with_positions(atoms, change):
+    copy = labelled(atoms)
+    change(copy)
+    return copy
+
+
+def overlap(atoms):
+    atoms.positions[1] = atoms.positions[0] + [0.0, 0.2, 0.0]
+
+
+def coincide(atoms):
+    atoms.positions[1] = atoms.positions[0]
+
+
+def flatten(atoms):
+    atoms.cell[2] = atoms.cell[0] - atoms.cell[1]
+
+
+def turn_over(atoms):
+    atoms.set_cell(atoms.cell.array[[0, 2, 1]])
+
+
+def empty_cell(atoms):
+    atoms.set_cell(np.zeros((3, 3)))
+    atoms.pbc = True
+
+
+SINGLE_FRAMES = {
+    "energy_outlier": lambda a: energy(a, 1, 0.3),
+    "force_outlier": lambda a: labelled(a, forces=-a.get_forces()),
+    "stress_outlier": lambda a: labelled(a, stress=np.array([0.2, -0.2, 0.2, 0.0, 0.1, 0.0])),
+    "zero_energy": lambda a: labelled(a, energy=0.0),
+    "net_force": lambda a: labelled(a, forces=a.get_forces() + np.array([0.0, 0.1, 0.0])),
+    "not_finite": lambda a: labelled(a, energy=np.nan),
+    "overlapping_atoms": lambda a: with_positions(a, overlap),
+    "flat_cell": lambda a: with_positions(a, flatten),
+    "zero_cell": lambda a: with_positions(a, empty_cell),
+    "left_handed_cell": lambda a: with_positions(a, turn_over),
+}
+
+
+@pytest.mark.parametrize("kind", SINGLE_FRAMES)
+def test_a_single_wrong_frame_is_named(kind, tmp_path):
+    found = alarms(audited(tmp_path, one_as(SINGLE_FRAMES[kind])))
+    assert set(found) == {kind}
+    assert [frame.index for frame in found[kind].frames] == [ONE]
+    assert found[kind].count == 1
+
+
+def test_coincident_atoms_take_nothing_else_with_them(tmp_path):
+    report = audited(tmp_path, one_as(lambda a: with_positions(a, coincide)))
+    assert set(alarms(report)) == {"overlapping_atoms"}
+    assert alarms(report)["overlapping_atoms"].count == 1
+
+
+def test_broken_text_is_named_and_the_rest_is_read(tmp_path):
+    path = saved(tmp_path / "set.xyz", FRAMES)
+    text = path.read_text()
+    cut = text.rstrip().rfind("\n")
+    path.write_text(text[:cut].replace("\nCu", "\nX", 1))
+    found = alarms(audit(path))
+    assert set(found) == {"unknown_element", "unreadable"}
+    assert [frame.index for frame in found["unknown_element"].frames] == [0]
+    assert [frame.index for frame in found["unreadable"].frames] == [len(FRAMES) - 1]
+
+
+def turned(atoms, seed=3):
+    rng = np.random.default_rng(seed)
+    rotation, _ = np.linalg.qr(rng.normal(size=(3, 3)))
+    order = rng.permutation(len(atoms))
+    moved = atoms[order]
+    moved.set_cell(atoms.cell.array @ rotation.T)
+    moved.positions = atoms.positions[order] @ rotation.T + rng.normal(size=3)
+    moved.calc = None
+    return labelled(moved)
+
+
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [
+        ("duplicates", labelled),
+        ("equivalent", turned),
+        ("equivalent", lambda a: labelled(a.repeat((1, 2, 1)))),
+    ],
+    ids=["as it is", "turned, moved and reordered", "as a supercell"],
+)
+def test_a_repeated_geometry_is_found(kind, change, tmp_path):
+    report = audited(tmp_path, [*FRAMES, change(FRAMES[ONE])])
+    (finding,) = [finding for finding in report.findings if finding.kind == kind]
+    assert [frame.index for frame in finding.frames] == [len(FRAMES)]
+    assert f"frame {ONE}" in finding.evidence
+    assert "contradicting_labels" not in alarms(report)
+
+
+def test_one_geometry_with_two_labels_is_a_contradiction(tmp_path):
+    report = audited(tmp_path, [*FRAMES, energy(turned(FRAMES[ONE]), 1, 0.01)])
+    finding = alarms(report)["contradicting_labels"]
+    assert [frame.index for frame in finding.frames] == [len(FRAMES)]
+    assert "10.0 meV/atom apart" in finding.evidence
+
+
+def test_leakage_is_found_between_sets_and_nowhere_else(tmp_path):
+    training = saved(tmp_path / "train.xyz", FRAMES)
+    test = saved(tmp_path / "test.xyz", [turned(FRAMES[ONE]), *copper(4, seed=9)])
+    found = alarms(audit(training, against=test))
+    assert set(found) == {"leakage"}
+    assert [(f.file, f.index) for f in found["leakage"].frames] == [(str(test), 0)]
+    other = saved(tmp_path / "other.xyz", copper(4, seed=9))
+    assert alarms(audit(training, against=other)) == {}
+
+
+def test_single_atoms_are_references_and_no_mistake(tmp_path):
+    atom = Atoms("Cu", cell=[12.0, 12.0, 12.0], pbc=True)
+    atom = labelled(atom, energy=0.0, forces=np.zeros((1, 3)), stress=np.zeros(6))
+    report = audited(tmp_path, [*FRAMES, atom])
+    assert alarms(report) == {}
+    assert "isolated_atoms" in {finding.kind for finding in report.findings}
+
+
+def test_a_model_as_witness_names_the_same(tmp_path):
+    from ase.calculators.emt import EMT
+
+    model = from_calculator(EMT())
+    assert alarms(audited(tmp_path, FRAMES, model=model)) == {}
+    report = audited(tmp_path, stress_as("kbar", -1), model=model)
+    assert set(alarms(report)) == {"stress_unit", "stress_sign"}
+    report = audited(tmp_path, all_as(lambda a: energy(a, 1 / len(a))), model=model)
+    assert set(alarms(report)) == {"energy_per_atom"}
+    report = audited(tmp_path, one_as(lambda a: energy(a, 1, 0.05)), model=model)
+    assert [frame.index for frame in alarms(report)["energy_outlier"].frames] == [ONE]
+
+
+def test_the_same_files_give_the_same_report(tmp_path):
+    first, second = (audited(tmp_path, FRAMES).to_dict() for _ in range(2))
+    for report in (first, second):
+        report.pop("seconds")
+    assert json.dumps(first) == json.dumps(second)
+
+
+def test_unlabelled_and_molecular_frames_are_described(tmp_path):
+    molecules = [bulk("Cu", cubic=True) for _ in range(3)]
+    for number, atoms in enumerate(molecules):
+        atoms.pbc = False
+        atoms.rattle(0.05, seed=number)
+    report = audited(tmp_path, molecules)
+    assert alarms(report) == {}
+    assert report.coverage.labels == {"energy": 0, "forces": 0, "stress": 0}
+
+
+def test_a_set_without_a_usable_frame_is_refused(tmp_path):
+    path = tmp_path / "set.xyz"
+    path.write_text("1\nenergy=nan Properties=species:S:1:pos:R:3\nCu 0 0 0\n")
+    with pytest.raises(StructureError, match="none of 1 frames can be used"):
+        audit(path)
+    with pytest.raises(StructureError, match="no files were given"):
+        audit([])

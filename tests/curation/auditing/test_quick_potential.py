@@ -1,0 +1,120 @@
+"""The basis is invariant; forces and virial of the quick potential are those of its energy."""
+
+import numpy as np
+import pytest
+from ase.build import bulk, molecule
+from copper_sets import copper
+
+from entrove.curation.auditing.basis import Basis
+from entrove.curation.auditing.quick_potential import fit_quick_potential
+from entrove.fingerprints.batching import to_batches
+
+BASIS = Basis((1, 6, 8), 4.0, 0.7)
+
+
+def features(basis, atoms):
+    (batch,) = to_batches([atoms])
+    around = basis.surroundings(batch)
+    return basis.sums(around, basis.of_atoms(around)).numpy()[0]
+
+
+def crystal():
+    atoms = bulk("C", "diamond", a=3.6, cubic=True)
+    atoms.numbers[[1, 4]] = 8
+    atoms.rattle(0.2, seed=2)
+    return atoms
+
+
+@pytest.mark.parametrize("atoms", [crystal(), molecule("CH3CH2OH")], ids=["crystal", "molecule"])
+def test_features_do_not_change_under_symmetries(atoms):
+    rng = np.random.default_rng(0)
+    rotation, _ = np.linalg.qr(rng.normal(size=(3, 3)))
+    order = rng.permutation(len(atoms))
+    moved = atoms[order]
+    moved.set_cell(atoms.cell.array @ rotation.T)
+    moved.positions = atoms.positions[order] @ rotation.T + rng.normal(size=3)
+    np.testing.assert_allclose(features(BASIS, moved), features(BASIS, atoms), atol=1e-9)
+
+
+def test_features_of_a_supercell_are_multiples():
+    atoms = crystal()
+    np.testing.assert_allclose(
+        features(BASIS, atoms.repeat((2, 1, 3))), 6 * features(BASIS, atoms), rtol=1e-9, atol=1e-9
+    )
+
+
+def test_many_elements_share_a_block():
+    wide = Basis(tuple(range(3, 15)), 4.0, 0.7)
+    atoms = crystal()
+    found = features(wide, atoms)
+    assert len(found) == wide.width == 12 + wide.per_atom
+    counts = {z: int(count) for z, count in zip(wide.species, found, strict=False) if count}
+    assert counts == {6: 6, 8: 2}
+
+
+@pytest.fixture(scope="module")
+def potential():
+    frames = copper(30)
+    return frames, fit_quick_potential(
+        Basis((29,), 4.5, 2.0),
+        frames,
+        np.array([atoms.get_potential_energy() for atoms in frames]),
+        [atoms.get_forces() for atoms in frames],
+    )
+
+
+def test_it_learns_the_forces_of_copper(potential):
+    frames, fitted = potential
+    assert fitted.force_error < 0.1
+    folds = [place % 5 for place in range(len(frames))]
+    predicted = fitted.predict(frames, folds)
+    energies = np.array([atoms.get_potential_energy() for atoms in frames])
+    per_atom = (predicted.energies_eV - energies) / [len(atoms) for atoms in frames]
+    assert np.median(np.abs(per_atom)) < 0.003
+
+
+def test_forces_and_virial_are_derivatives_of_the_energy(potential):
+    frames, fitted = potential
+    atoms = frames[0]
+    predicted = fitted.predict([atoms])
+    step = 1e-4  # central differences: an error of step^2, and 1e-12 of rounding over the step
+    for axis in range(3):
+        energies = []
+        for sign in (1, -1):
+            moved = atoms.copy()
+            moved.positions[1, axis] += sign * step
+            energies.append(fitted.predict([moved]).energies_eV[0])
+        slope = (energies[0] - energies[1]) / (2 * step)
+        assert predicted.forces_eV_per_A[0][1, axis] == pytest.approx(-slope, abs=1e-5)
+    for a, b in [(0, 0), (1, 2)]:
+        energies = []
+        for sign in (1, -1):
+            strain = np.zeros((3, 3))
+            strain[a, b] += sign * step / 2
+            strain[b, a] += sign * step / 2
+            moved = atoms.copy()
+            moved.set_cell(atoms.cell.array @ (np.eye(3) + strain), scale_atoms=True)
+            energies.append(fitted.predict([moved]).energies_eV[0])
+        slope = (energies[0] - energies[1]) / (2 * step)
+        assert predicted.virials_eV[0, a, b] == pytest.approx(slope, abs=1e-4)
+
+
+def test_a_frame_of_the_fit_is_predicted_without_itself(potential):
+    frames, _ = potential
+    energies = np.array([atoms.get_potential_energy() for atoms in frames])
+    energies[7] += 5.0
+    fitted = fit_quick_potential(
+        Basis((29,), 4.5, 2.0), frames, energies, [atoms.get_forces() for atoms in frames]
+    )
+    left = energies[7] - fitted.predict([frames[7]], [7 % 5]).energies_eV[0]
+    assert left == pytest.approx(5.0, abs=0.1)
+
+
+def test_too_few_labels_give_no_potential():
+    frames = copper(3)
+    assert (
+        fit_quick_potential(
+            Basis((29,), 4.5, 2.0), frames, np.zeros(3), [atoms.get_forces() for atoms in frames]
+        )
+        is None
+    )
