@@ -19,21 +19,34 @@ _KEPT = (*OTHER_RESULTS[1:], *OTHER_RESULTS_OF_ATOMS)  # the free energy is take
 
 def read_database(path: str | Path, keys: LabelKeys) -> Iterator[Frame]:
     """Yield the rows of an ASE database in the order of their ids."""
+    index = 0
+    try:
+        for row in _rows(path):
+            yield _frame_of_row(row, str(path), index, keys)
+            index += 1
+    except Exception as error:  # the drivers of databases have exceptions of their own
+        problem = f"the database cannot be read on ({error}); the rest is not read"
+        yield Frame(str(path), index, problem=problem)
+
+
+def _rows(path: str | Path) -> Iterator[Any]:
     from ase.db import connect
 
-    database = connect(path)
-    for index, row in enumerate(database.select(sort="id")):
-        try:
-            atoms = row.toatoms(add_additional_information=False)
-            atoms.info.update(row.key_value_pairs)
-            data = dict(row.data or {})
-            for name, values in data.pop(DATABASE_ARRAYS, {}).items():
-                atoms.set_array(name, np.asarray(values))
-            atoms.info.update(data)
-        except Exception as error:  # a damaged row raises errors of any kind
-            yield Frame(str(path), index, problem=f"ASE cannot read the row: {error}")
-            continue
-        yield frame_of(atoms, str(path), index, keys)
+    database: Any = connect(path)
+    yield from database.select(sort="id")
+
+
+def _frame_of_row(row: Any, source: str, index: int, keys: LabelKeys) -> Frame:
+    try:
+        atoms = row.toatoms(add_additional_information=False)
+        atoms.info.update(row.key_value_pairs)
+        data = dict(row.data or {})
+        for name, values in data.pop(DATABASE_ARRAYS, {}).items():
+            atoms.set_array(name, np.asarray(values))
+        atoms.info.update(data)
+    except Exception as error:  # a damaged row raises errors of any kind
+        return Frame(source, index, problem=f"ASE cannot read the row: {error}")
+    return frame_of(atoms, source, index, keys)
 
 
 def read_by_ase(
@@ -52,6 +65,8 @@ def read_by_ase(
             index += 1
     except Exception as error:  # ASE's readers raise exceptions of any kind on a damaged file
         problem = f"ASE cannot read on ({type(error).__name__}: {error}); the rest is not read"
+        if not index:
+            problem = f"no reader understands this file (ASE: {type(error).__name__}: {error})"
         yield Frame(str(path), index, problem=problem)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from ase.constraints import FixAtoms, FixCartesian
+from ase.spacegroup import Spacegroup
 
 from entrove.errors import StructureError
 from entrove.formats.frame import OTHER_RESULTS, OTHER_RESULTS_OF_ATOMS, LabelKeys
@@ -147,6 +148,8 @@ def _text(key: str, value: Any) -> str:
     """The text of a value, from which `parse_value` returns it."""
     if isinstance(value, np.generic):
         value = value.item()
+    if isinstance(value, Spacegroup):  # of ASE's readers of crystals
+        value = value.symbol
     if isinstance(value, bool):
         return "T" if value else "F"
     if isinstance(value, int | float):
