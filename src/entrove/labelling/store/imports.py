@@ -129,7 +129,7 @@ def import_labels(
             f"{path}: none of {len(refused)} structures has a usable label (first: {first}); the "
             "file needs energy (eV) and forces (eV/A), and stress (eV/A^3) where there is a cell"
         )
-    described = [f"{note} ({count} structures)" for note, count in notes.items()]
+    described = [f"{note} (in {count} frames)" for note, count in notes.items()]
     return ImportReport(
         counts["stored"],
         counts["known"],
