@@ -176,6 +176,7 @@ def curation(folder: Path) -> dict[str, Any]:
         atoms.info["my_energy"] = -3.0
         atoms.set_array("my_forces", np.zeros((len(atoms), 3)))
     write(folder / "other.xyz", mine)
+    write(folder / "new_test.xyz", labelled_copper(4, seed=3))
     return {}
 
 

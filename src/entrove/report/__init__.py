@@ -1,6 +1,7 @@
 """The report of a campaign: one self-contained HTML page, and a summary for the terminal.
 
-Everything here turns `CampaignResults` into text and plots; nothing reads the campaign folder.
+Everything here turns `CampaignResults`, or an `AuditReport`, into text and plots; nothing reads
+the campaign folder.
 
 Read in this order:
 
@@ -9,6 +10,7 @@ Read in this order:
     tables.py      its tables
     figures/       its plots
     template/      its HTML, style and script
+    audit/         the page of an audit
     status.py      `status`, `summary_text`: what `entrove status` prints
     formatting.py  numbers, durations and names as text
 """
