@@ -213,7 +213,8 @@ def _check_crystal(path: Path, atoms: Atoms, least_ratio: float) -> None:
     if not atoms.pbc.all() or atoms.cell.rank < 3:
         raise StructureError(
             f"{path}: a seed must be periodic in three dimensions with a cell, this one has "
-            f"pbc={atoms.pbc.tolist()} and a cell of rank {atoms.cell.rank}; give a crystal"
+            f"pbc={atoms.pbc.tolist()} and a cell of rank {atoms.cell.rank}; give a crystal, or a "
+            "slab, wire or molecule in a cell with vacuum and pbc=[True, True, True]"
         )
     if max(atoms.cell.lengths()) > LONGEST_REASONABLE_CELL_A:
         raise StructureError(
