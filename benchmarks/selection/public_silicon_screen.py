@@ -157,7 +157,7 @@ Picker = Callable[[Student, Data, np.ndarray], np.ndarray]
 VARIATIONS: dict[str, Picker] = {
     "target, even noise": lambda *given: greedy(*given, growth=None),
     "target, E_0 = 0.6 eV/atom": lambda *given: greedy(*given, growth=0.6),
-    "target, E_0 = 0.3 eV/atom": lambda *given: greedy(*given),
+    "target, E_0 = 0.3 eV/atom": greedy,
     "target, E_0 = 0.1 eV/atom": lambda *given: greedy(*given, growth=0.1),
     "target, E_0 = 0.3, a tenth of the ridge": lambda *given: greedy(*given, ridge=RIDGE / 10),
     "target, E_0 = 0.3, ten times the ridge": lambda *given: greedy(*given, ridge=RIDGE * 10),
