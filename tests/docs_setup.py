@@ -95,6 +95,8 @@ def readme(folder: Path) -> dict[str, Any]:
     put_bundle(folder / "mgo/campaign/model")
     write(folder / "pool.xyz", rattled("Si", 12, seed=1))
     write(folder / "labelled.xyz", rattled("Si", 4, seed=2))
+    write(folder / "labels.xyz", labelled_copper(12, seed=1))
+    write(folder / "new.xyz", labelled_copper(4, seed=3))
     return {}
 
 

@@ -11,14 +11,31 @@ def selected(picked: int, gain_nats: float, **rejected: int) -> Selected:
 
 def test_rounds_end_a_campaign():
     stopping = StoppingConfig(rounds=2)
-    assert stop_after_validation(stopping, 1, 50.0) is None
-    assert stop_after_validation(stopping, 2, 50.0) == "all 2 rounds are done"
+    assert stop_after_validation(stopping, 1, [80.0, 50.0]) is None
+    assert stop_after_validation(stopping, 2, [80.0, 60.0, 50.0]) == "all 2 rounds are done"
 
 
 def test_a_force_error_that_is_small_enough_ends_it_earlier():
     stopping = StoppingConfig(rounds=9, force_mae_meV_per_A=30.0)
-    assert stop_after_validation(stopping, 1, 30.1) is None
-    assert "below force_mae_meV_per_A=30" in str(stop_after_validation(stopping, 1, 30.0))
+    assert stop_after_validation(stopping, 1, [80.0, 30.1]) is None
+    assert "below force_mae_meV_per_A=30" in str(stop_after_validation(stopping, 1, [80.0, 30.0]))
+
+
+@pytest.mark.parametrize(
+    ("force_maes", "stops"),
+    [
+        ([80.0, 71.9], False),
+        ([80.0, 72.1], True),
+        ([80.0, 50.0, 44.0], False),
+        ([80.0, 50.0, 46.0], True),
+        # A round that was worse does not make the next one look like progress.
+        ([80.0, 50.0, 70.0, 46.0], True),
+    ],
+)
+def test_a_model_that_no_longer_improves_ends_it(force_maes, stops):
+    stopping = StoppingConfig(rounds=9, least_improvement=0.1)
+    reason = stop_after_validation(stopping, len(force_maes) - 1, force_maes)
+    assert (reason is not None) == stops
 
 
 @pytest.mark.parametrize(("gain", "stops"), [(23.9, True), (24.1, False)])

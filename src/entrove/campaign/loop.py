@@ -159,11 +159,15 @@ def _verdict_after_validation(run: CampaignRun, round_index: int) -> str | None:
     """Why no further round begins; a round that is labelled already is run to its end."""
     if _is_labelled(run, round_index + 1):
         return None
-    validated = run.ledger.find(round_index, Validated)
-    assert validated is not None  # called after the validation
-    stopping, force_mae = run.config.stopping, validated.table.total.force_mae_meV_per_A
+    validations = run.ledger.each(Validated)
+    force_maes = [
+        validations[index].table.total.force_mae_meV_per_A
+        for index in sorted(validations)
+        if index <= round_index
+    ]
+    stopping = run.config.stopping
     labels = len(run.files.computed_labels(before=round_index + 1))
-    return stop_after_validation(stopping, round_index, force_mae) or budget_spent(
+    return stop_after_validation(stopping, round_index, force_maes) or budget_spent(
         stopping, labels
     )
 

@@ -1,5 +1,7 @@
 """The conditions under which a campaign stops."""
 
+from collections.abc import Sequence
+
 from entrove.campaign.configuration.config import StoppingConfig
 from entrove.campaign.journal.outcomes import Selected
 
@@ -44,14 +46,20 @@ def stop_before_labels(
 
 
 def stop_after_validation(
-    stopping: StoppingConfig, rounds_done: int, force_mae_meV_per_A: float
+    stopping: StoppingConfig, rounds_done: int, force_maes_meV_per_A: Sequence[float]
 ) -> str | None:
-    """Return the reason to begin no further round, or None to continue."""
-    wanted = stopping.force_mae_meV_per_A
-    if wanted is not None and force_mae_meV_per_A <= wanted:
+    """Return the reason to begin no further round, or None to continue.
+
+    `force_maes_meV_per_A` are those of the untuned model and of each round so far.
+    """
+    now, before = force_maes_meV_per_A[-1], force_maes_meV_per_A[:-1]
+    wanted, least = stopping.force_mae_meV_per_A, stopping.least_improvement
+    if wanted is not None and now <= wanted:
+        return f"the force error of {now:.1f} meV/A is below force_mae_meV_per_A={wanted:g}"
+    if least is not None and before and now > (1 - least) * min(before):
         return (
-            f"the force error of {force_mae_meV_per_A:.1f} meV/A is below "
-            f"force_mae_meV_per_A={wanted:g}"
+            f"the force error of {now:.1f} meV/A is not {100 * least:g} % below the "
+            f"{min(before):.1f} meV/A reached before (least_improvement={least:g})"
         )
     if rounds_done >= stopping.rounds:
         return f"all {stopping.rounds} rounds are done"

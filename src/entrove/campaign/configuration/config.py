@@ -133,7 +133,15 @@ class StoppingConfig(Settings):
         default=None,
         ge=0,
         description="Stop when the labels of the next round would add less information than this "
-        "on average, in nats per label.",
+        "on average, in nats per label. That falls with the number of labels, whatever the model "
+        "has learned: least_improvement asks the model.",
+    )
+    least_improvement: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="Stop when the force MAE on the validation set is not at least this fraction "
+        "below the smallest of the rounds before, the untuned model's included.",
     )
     force_mae_meV_per_A: float | None = Field(
         default=None,
