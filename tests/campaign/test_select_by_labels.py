@@ -53,10 +53,15 @@ def campaign(folder: Path, model: str, **selection) -> CampaignRun:
 
 
 @pytest.mark.parametrize(
-    ("model", "features"),
-    [("ase.calculators.emt:EMT", "fingerprint"), ("7net-0", "model")],
+    ("model", "features", "expected"),
+    [
+        ("ase.calculators.emt:EMT", "auto", "gaussian_overlap"),
+        ("7net-0", "auto", "sevennet weight gradients"),
+        ("7net-0", "model", "sevennet last layer"),
+        ("7net-0", "fingerprint", "gaussian_overlap"),
+    ],
 )
-def test_a_round_is_picked_by_its_labels(tmp_path, monkeypatch, model, features):
+def test_a_round_is_picked_by_its_labels(tmp_path, monkeypatch, model, features, expected):
     run = campaign(tmp_path, model, features=features)
     asked: dict[str, object] = {}
     pick = stage.pick
@@ -76,7 +81,6 @@ def test_a_round_is_picked_by_its_labels(tmp_path, monkeypatch, model, features)
     assert len(asked["target"]) == 3  # thermal anchors; none is strained here
     assert asked["given"] == []
     kind = asked["features"].describe()
-    expected = "gaussian_overlap" if features == "fingerprint" else "sevennet last layer"
     assert expected in (kind.get("kind"), kind.get("features"))
     atoms = asked["target"][0]
     (energy,) = asked["energies_eV"]([atoms])

@@ -1,5 +1,7 @@
 """Selection by rows of labels: what brute force picks, within costs, and for the right target."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 import torch
@@ -128,7 +130,7 @@ def test_costs_and_a_budget():
 
 FEATURES = GaussianOverlap(FingerprintConfig(cutoff_A=4.0, length=16))
 POOL = [silicon(seed, rattle_A=0.02 + 0.01 * seed) for seed in range(12)]
-LABELS = LabelsConfig(directions=6)
+LABELS = LabelsConfig(directions=6, signal_to_noise=None)
 
 
 def select(count=4, **more):
@@ -230,3 +232,47 @@ def test_contradictions_are_refused():
         entrove.select(POOL, 2, target=POOL)
     with pytest.raises(SelectionError, match="count=13 but only 12"):
         select(13)
+
+
+class InAnotherUnit:
+    """The same features, each a hundred times: as a wide sketch of them would be."""
+
+    length = 100 * FEATURES.length
+
+    def describe(self):
+        return FEATURES.describe()
+
+    def evaluate(self, state, *, pull_back=True):
+        del pull_back
+        values = FEATURES.evaluate(state, pull_back=False).values
+        return Repeated(values.repeat(1, 100))
+
+
+@dataclass(frozen=True)
+class Repeated:
+    values: torch.Tensor
+
+    def pull_back(self, gradient):
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize("objective", ["information", "target"])
+def test_the_prior_does_not_depend_on_the_number_of_features(objective):
+    """With a unit prior, a hundred copies of each feature are a hundred times the variance."""
+    config = SelectionConfig(objective=objective, duplicate_tolerance=0.0)
+    calibrated = LABELS.model_copy(update={"signal_to_noise": 0.5})
+    given = [silicon(50), silicon(51)]
+    once = select(6, config=config, given=given, labels=calibrated)
+    repeated = select(6, config=config, given=given, labels=calibrated, features=InAnotherUnit())
+    assert repeated.indices.tolist() == once.indices.tolist()
+    np.testing.assert_allclose(repeated.gains, once.gains, rtol=1e-5)
+
+
+def test_the_signal_is_the_mean_variance_of_a_label_over_its_noise():
+    """With hardly any signal, information is half of it for each label: ln(1 + x) = x."""
+    rows_of = LabelRowMap.calibrated(FEATURES, POOL, LABELS)
+    labels = int(rows_of.of(POOL).count.sum())
+    config = SelectionConfig(objective="information", duplicate_tolerance=0.0)
+    faint = LABELS.model_copy(update={"signal_to_noise": 1e-6})
+    found = select(len(POOL), config=config, labels=faint)
+    assert found.gains.sum() == pytest.approx(0.5e-6 * labels, rel=1e-3)

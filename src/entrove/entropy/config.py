@@ -34,8 +34,16 @@ class LabelsConfig(Settings):
     stress_noise_eV_per_A3: float = Field(
         default=0.01, gt=0, description="sigma_S, noise of a stress component, in eV/A^3."
     )
+    signal_to_noise: float | None = Field(
+        default=1.0,
+        gt=0,
+        description="How uncertain the model is before any label of the campaign: the mean square "
+        "of what the candidates' labels may change, over that of their noise. A foundation model "
+        "errs by about the noise; features of any unit and number are scaled to that. null: "
+        "weights of whitened features have unit variance.",
+    )
     noise_doubles_at_eV_per_atom: float | None = Field(
-        default=0.1,
+        default=0.3,
         gt=0,
         description="E_0 in sigma (1 + dE / E_0), in eV/atom: no model fits everything, and what "
         "lies dE above the ground state must not outweigh what lies near it. null: the noise is "

@@ -60,8 +60,9 @@ def select_by_labels(
 ) -> Selection:
     """Pick the candidates whose labels teach most, one after the other.
 
-    Features are whitened on candidates, labelled structures and target together. `config` decides
-    the objective, and holds quotas, duplicates, cost and precision.
+    Features are whitened on candidates, labelled structures and target together, and the prior of
+    the weights is scaled so that rows of the candidates have the signal of the settings. `config`
+    decides the objective, and holds quotas, duplicates, cost and precision.
 
     Raises `SelectionError` for `least_gain` with the objective "target", whose unit it lacks.
     """
@@ -87,11 +88,18 @@ def select_by_labels(
     rows_of = LabelRowMap(
         task.features, dataset.whitening, task.settings, excess=_excess(everything, task)
     )
+    rows = _rows(rows_of, candidates, getattr(torch, config.storage))
+    factor = _prior_deviation(rows, task.settings)
     posterior = LabelPosterior.prior(rows_of.width)
-    for rows in rows_of.stream(task.labelled, labelled=True):
-        posterior = posterior.with_labels(rows)
-    pool = _pool(rows_of, candidates, getattr(torch, config.storage))
-    target = _target(rows_of, pool, task.target, config) if config.objective == "target" else None
+    for known in rows_of.stream(task.labelled, labelled=True):
+        posterior = posterior.with_labels(known.scaled(factor))
+    rows.values.mul_(factor)
+    pool = as_pool(rows, rows.values.dtype)
+    target = (
+        _target(rows_of, pool, task.target, config, factor)
+        if config.objective == "target"
+        else None
+    )
     return select_greedily(
         atoms_pool,
         growing_labels(posterior, pool, target),
@@ -103,13 +111,24 @@ def select_by_labels(
     )
 
 
-def _pool(rows_of: LabelRowMap, candidates: Sequence[Atoms], dtype: torch.dtype) -> FeaturePool:
+def _rows(rows_of: LabelRowMap, candidates: Sequence[Atoms], dtype: torch.dtype) -> LabelRows:
     parts = [LabelRows(rows.values.to(dtype), rows.count) for rows in rows_of.stream(candidates)]
-    return as_pool(LabelRows.join(parts, rows_of.width), dtype)
+    return LabelRows.join(parts, rows_of.width)
+
+
+def _prior_deviation(rows: LabelRows, settings: LabelsConfig) -> float:
+    """Standard deviation of the weights by which rows get the signal that settings ask for."""
+    if settings.signal_to_noise is None or not rows.mean_square():
+        return 1.0
+    return (settings.signal_to_noise / rows.mean_square()) ** 0.5
 
 
 def _target(
-    rows_of: LabelRowMap, pool: FeaturePool, sample: Sequence[Atoms], config: SelectionConfig
+    rows_of: LabelRowMap,
+    pool: FeaturePool,
+    sample: Sequence[Atoms],
+    config: SelectionConfig,
+    factor: float,
 ) -> torch.Tensor:
     """Q: the mean of R^T R over the sample and, with its share, over the candidates."""
     (block,) = pool.blocks.values()
@@ -121,7 +140,7 @@ def _target(
         return of_pool
     of_sample = torch.zeros_like(of_pool)
     for rows in rows_of.stream(sample):
-        of_sample += rows.gram()
+        of_sample += rows.scaled(factor).gram()
     of_sample /= len(sample)
     return config.pool_share * of_pool + (1 - config.pool_share) * of_sample
 

@@ -24,11 +24,12 @@ class SelectionConfig(Settings):
         "lower the mean predicted variance of what the potential will be used for; information: "
         "what they tell about the weights of the model, in nats, which seeks the extremes.",
     )
-    features: Literal["model", "gradients", "fingerprint"] = Field(
-        default="model",
-        description="With entropy.kind labels, the features of its rows. model: the last layer of "
-        "the model that explores in the round; gradients: a sketch of the gradients of its energy "
-        "by all weights (SevenNet); fingerprint: those of the section fingerprint.",
+    features: Literal["auto", "model", "gradients", "fingerprint"] = Field(
+        default="auto",
+        description="With entropy.kind labels, the features of its rows. gradients: a sketch of "
+        "the gradients of the exploring model's energy by all weights (SevenNet); model: its last "
+        "layer; fingerprint: those of the section fingerprint; auto: the first of these that the "
+        "model has.",
     )
     pool_share: float = Field(
         default=0.25,

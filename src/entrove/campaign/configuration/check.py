@@ -169,7 +169,7 @@ def _check_labelling(
 
 def _check_features(config_path: Path, config: CampaignConfig, model: LoadedModel) -> None:
     """Rows of labels in a model's own features need a model that shows them."""
-    if config.entropy.kind != "labels" or config.selection.features == "fingerprint":
+    if config.entropy.kind != "labels" or config.selection.features in ("auto", "fingerprint"):
         return
     of_layer = config.selection.features == "model"
     if (model.make_features if of_layer else model.make_weight_gradients) is None:

@@ -177,7 +177,12 @@ def _control_arm(
 def _features(run: CampaignRun, round_index: int, fingerprints: FeatureMap) -> FeatureMap:
     """The features of rows of labels: those of the model that explores, or fingerprints."""
     model = run.models.exploring(round_index)
-    match run.config.selection.features:
+    wanted = run.config.selection.features
+    if wanted == "auto" and model.make_weight_gradients is not None:
+        wanted = "gradients"
+    elif wanted == "auto":
+        wanted = "fingerprint" if model.make_features is None else "model"
+    match wanted:
         case "model":
             return model.features()
         case "gradients":

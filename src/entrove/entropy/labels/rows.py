@@ -16,7 +16,7 @@ from entrove.entropy.labels.derivatives import derivatives, sum_over_species
 from entrove.entropy.labels.directions import NoiseOfRows, directions_of
 from entrove.entropy.moments import SpeciesMoments
 from entrove.entropy.rows import SHARED, split_rows
-from entrove.entropy.typed_torch import distinct, qr
+from entrove.entropy.typed_torch import distinct, qr, row_norms
 from entrove.entropy.whitening import Whitening
 from entrove.errors import SelectionError
 from entrove.features import FeatureMap
@@ -67,6 +67,15 @@ class LabelRows:
         padded = self.values.new_zeros(len(self), slots, self.values.shape[1])
         padded[owner, slot] = self.values
         return padded
+
+    def scaled(self, factor: float) -> "LabelRows":
+        """All rows times a factor."""
+        return LabelRows(self.values * factor, self.count)
+
+    def mean_square(self) -> float:
+        """Mean over rows of their squared length: predicted variance over that of the noise."""
+        squares = row_norms(self.values).to(torch.float64).square()
+        return float(squares.sum()) / max(len(self.values), 1)
 
     def gram(self) -> Float[Tensor, "width width"]:
         """Sum of R^T R over the structures."""
