@@ -383,7 +383,7 @@ def test_mixed_periodicity_keeps_the_order():
 def test_nothing_has_no_gain_and_empty_structures_are_refused():
     dataset = calibrated("information", "per_atom")
     assert dataset.gain([]).shape == (0,)
-    with pytest.raises(StructureError, match="without atoms"):
+    with pytest.raises(StructureError, match="structure 0 has no atoms"):
         dataset.gain([Atoms()])
     with pytest.raises(SelectionError, match="no structure to calibrate on"):
         EntropyDataset("information").calibrate([])
