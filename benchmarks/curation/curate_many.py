@@ -8,7 +8,7 @@ The pool is silicon: diamond and simple hexagonal, strained by up to 10 % and ra
 0.4 A, with random numbers for labels. It is written to --pool, which is not part of the time, and
 used again where it is there.
 
-    OMP_NUM_THREADS=2 python benchmarks/curation/curate_many.py --pool /tmp/pool.xyz
+    OMP_NUM_THREADS=2 python benchmarks/curation/curate_many.py --pool pool.xyz
 """
 
 import argparse
