@@ -61,3 +61,26 @@ FORCES_SPREAD = "entrove_forces_spread_eV_per_A"
 def provenance_of(atoms: Atoms) -> dict[str, Any]:
     """Return `atoms.info`, to which ASE gives no type."""
     return atoms.info
+
+
+OF_PREPARATION = ("anchors", "validation", "test")
+"""Pools whose MD ran once, in whichever round a structure of it was labelled."""
+
+
+def trajectory_of(atoms: Atoms) -> str | None:
+    """Name the MD trajectory that a structure is a snapshot of.
+
+    Args:
+        atoms: A structure; its pool, the round that labelled it and its walker tell.
+
+    Returns the name, equal for snapshots of one trajectory of one campaign, or None for a
+    structure without a walker. Snapshots of one trajectory resemble each other: they are not
+    independent, and must not be divided between training and validation.
+    """
+    info = provenance_of(atoms)
+    if info.get(WALKER) is None:
+        return None
+    pool = str(info.get(POOL, ""))
+    round_index = 0 if pool in OF_PREPARATION else int(info.get(ROUND, 0))
+    state = "-".join(f"{info.get(key)}" for key in (PHASE, PRESSURE, TEMPERATURE))
+    return f"{pool}-{round_index}-{int(info[WALKER])}-{state}"

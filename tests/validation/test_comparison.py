@@ -1,10 +1,15 @@
 import dataclasses
 import math
 
+import numpy as np
 import pytest
+from ase import Atoms
+from ase.build import bulk
 
+from entrove.structures import attach_results
 from entrove.validation.comparison import compare
-from entrove.validation.errors_by_kind import ALL, ErrorRow, ErrorTable
+from entrove.validation.config import ValidationConfig
+from entrove.validation.errors_by_kind import ALL, ErrorRow, ErrorTable, errors_by_kind
 
 NAN = float("nan")
 
@@ -52,3 +57,151 @@ def test_ratios_are_tuned_over_untuned():
 def test_molecules_are_compared_without_stress():
     untuned = ErrorTable((dataclasses.replace(UNTUNED.total, stress_mae_meV_per_A3=NAN),))
     assert compare(untuned, table(5.0, 50.0, NAN)).accepted
+
+
+# Tables of real structures, which have intervals.
+
+KINDS = ("strain", "shear", "md")
+SHIFTS = {"Cu": 0.0}
+
+
+def labels(per_kind: int = 8) -> list[Atoms]:
+    rng = np.random.default_rng(1)
+    found = []
+    for kind in KINDS:
+        for index in range(per_kind):
+            atoms = bulk("Cu", cubic=True)
+            atoms.rattle(0.05, seed=index + 100 * len(found))
+            atoms.info |= {"entrove_phase": "fcc", "entrove_kind": kind}
+            forces, stress = rng.normal(size=(4, 3)), rng.normal(scale=0.01, size=6)
+            found.append(attach_results(atoms, 0.0, forces, stress))
+    return found
+
+
+def predict(
+    labels: list[Atoms],
+    seed: int,
+    shift_eV: float = 0.0,
+    scale: float = 1.0,
+    force_scales: dict[str, float] | None = None,
+) -> list[Atoms]:
+    """Labels with normal errors: 10 meV/atom, 50 meV/A, 1 meV/A^3, times the scales."""
+    rng = np.random.default_rng(seed)
+    predicted = []
+    for atoms in labels:
+        force_scale = (force_scales or {}).get(atoms.info["entrove_kind"], 1.0) * scale
+        predicted.append(
+            attach_results(
+                atoms,
+                4 * (scale * rng.normal(scale=0.01) + shift_eV),
+                atoms.get_forces() + force_scale * rng.normal(scale=0.05, size=(4, 3)),
+                atoms.get_stress() + scale * rng.normal(scale=0.001, size=6),
+            )
+        )
+    return predicted
+
+
+def table_of(labels: list[Atoms], predicted: list[Atoms]) -> ErrorTable:
+    return errors_by_kind(labels, predicted, SHIFTS)
+
+
+def test_a_constant_energy_error_of_a_tuned_model_counts_in_full():
+    """Centred, it reads zero: 50 meV per atom that anyone who compares phases will meet."""
+    given = labels()
+    untuned = table_of(given, predict(given, 1))
+    off = table_of(given, predict(given, 2, shift_eV=0.05, scale=0.5))
+    assert off.total.energy_centred_mae_meV_per_atom < 10
+    found = compare(untuned, off)
+    assert found.energy_ratio > 4
+    assert not found.accepted
+    assert "refused: energy worse than the untuned model's beyond the interval" in found.reason
+
+
+def test_one_structure_per_composition_has_its_error():
+    """A centred error of each of them reads zero, whatever the model."""
+    silicon, carbon = bulk("Si"), bulk("C")
+    given = [
+        attach_results(atoms, -5.0, np.zeros((2, 3)), np.zeros(6)) for atoms in (silicon, carbon)
+    ]
+    wrong = [
+        attach_results(atoms, -4.8, np.zeros((2, 3)), np.zeros(6)) for atoms in (silicon, carbon)
+    ]
+    total = errors_by_kind(given, wrong, {}).total
+    assert total.energy_centred_mae_meV_per_atom == 0.0
+    assert total.energy_mae_meV_per_atom == pytest.approx(100.0)
+    shifted = errors_by_kind(given, wrong, {"Si": -0.1, "C": -0.1}).total
+    assert shifted.energy_mae_meV_per_atom == pytest.approx(0.0, abs=1e-9)
+
+
+def test_a_kind_that_got_worse_is_named_and_refused_beyond_what_is_tolerated():
+    given = labels()
+    untuned = table_of(given, predict(given, 1))
+    # Half the errors, but forces of sheared cells twice as large.
+    tuned = table_of(given, predict(given, 2, scale=0.5, force_scales={"shear": 4.0}))
+    found = compare(untuned, tuned)
+    assert [(change.kind, change.quantity) for change in found.worse] == [("shear", "force")]
+    assert not found.accepted
+    assert "refused: forces of shear more than 25 % worse beyond the interval" in found.reason
+    assert "worse: forces of shear" in found.reason
+    named = compare(untuned, tuned, ValidationConfig(tolerated_worsening=None))
+    assert named.accepted
+    assert "worse: forces of shear" in named.reason
+
+
+def test_a_growth_that_is_negligible_is_not_worse():
+    given = labels()
+    untuned = table_of(given, predict(given, 1, scale=0.01))
+    tuned = table_of(given, predict(given, 2, scale=0.02))
+    assert compare(untuned, tuned).force_ratio > 1.5
+    assert not compare(untuned, tuned).worse
+    strict = ValidationConfig(
+        negligible_energy_meV_per_atom=0,
+        negligible_force_meV_per_A=0,
+        negligible_stress_meV_per_A3=0,
+    )
+    assert "force" in {change.quantity for change in compare(untuned, tuned, strict).worse}
+
+
+def test_noise_is_accepted_in_few_of_many_sets():
+    """Two models of equal quality: one in 40 is better beyond the interval by chance."""
+    given = labels(per_kind=3)
+    comparisons = [
+        compare(
+            table_of(given, predict(given, 2 * seed)),
+            table_of(given, predict(given, 2 * seed + 1)),
+        )
+        for seed in range(30)
+    ]
+    # 30 / 40 = 0.75 are expected; 5 or more have a probability of 0.1 %.
+    assert sum(found.accepted for found in comparisons) < 5
+    assert any("not better beyond noise" in found.reason for found in comparisons)
+
+
+def test_of_two_tuned_models_the_better_need_not_be_so_beyond_noise():
+    given = labels(per_kind=3)
+    one, other = (
+        table_of(given, predict(given, seed, scale=scale)) for seed, scale in ((5, 1.0), (6, 0.95))
+    )
+    better, worse = sorted((one, other), key=lambda table: compare(one, table).force_ratio)
+    assert not compare(worse, better).accepted
+    forwards = compare(worse, better, beyond_noise=False).accepted
+    assert forwards != compare(better, worse, beyond_noise=False).accepted
+
+
+def test_forces_that_all_vanish_by_symmetry_do_not_decide():
+    atoms = bulk("Cu", cubic=True)
+    given = [
+        attach_results(atoms * (1, 1, repeat), 0.0, np.zeros((4 * repeat, 3)), np.zeros(6))
+        for repeat in (1, 2, 3, 4)
+    ]
+
+    def wrong(error: float) -> list[Atoms]:
+        return [
+            attach_results(atoms, len(atoms) * error, np.zeros((len(atoms), 3)), np.full(6, error))
+            for atoms in given
+        ]
+
+    found = compare(table_of(given, wrong(0.02)), table_of(given, wrong(0.01)))
+    assert found.accepted
+    assert math.isnan(found.force_ratio)
+    assert "forces" not in found.reason

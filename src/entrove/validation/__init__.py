@@ -6,6 +6,10 @@ On labelled structures:
     errors_by_kind.py  `errors_by_kind`: errors by phase and kind of structure
     comparison.py      `compare`: whether a tuned model is better than the untuned one
     splits.py          `check_disjoint`: no structure is in both training and validation set
+    structure_errors.py  errors structure by structure, from which the others are made
+    site_symmetry.py   force components that vanish by symmetry, which are not counted
+    intervals.py       confidence intervals of errors and of their ratios
+    config.py          what counts as worse, and what is refused
 
 On properties:
 

@@ -1,4 +1,5 @@
 from .comparison import compare as compare
+from .config import ValidationConfig as ValidationConfig
 from .elastic import elastic_constants as elastic_constants
 from .equation_of_state import equation_of_state as equation_of_state
 from .errors_by_kind import errors_by_kind as errors_by_kind

@@ -1,23 +1,22 @@
 """Errors of predictions against labels: per phase, per kind, and in total.
 
-Energies are compared per atom. Force and stress errors are over single components: all 3 N force
-components of a group together (so that large cells count more), and the 6 independent stress
-components. For the centred energy errors the mean signed error of each composition is subtracted
-first: what is left does not depend on the zero of energy, which differs between levels of theory.
+Energies are compared per atom. Force and stress errors are over single components: all force
+components of a group together (so that large cells count more), without those that vanish by
+symmetry, and the 6 independent stress components. For the centred energy errors the mean signed
+error of each composition is subtracted first. They compare models with different zeros of energy;
+the errors of a tuned model are those that are not centred.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from ase import Atoms
 
-from entrove import provenance
-from entrove.errors import StructureError
-from entrove.structures import content_hash
+from entrove.validation.intervals import Interval, Sums, mean_interval
+from entrove.validation.structure_errors import StructureErrors, measure_structures
 
 ALL = "all"
-MILLI = 1000.0
 
 
 @dataclass(frozen=True)
@@ -31,9 +30,16 @@ class ErrorRow:
             of the energy per atom.
         energy_centred_mae_meV_per_atom, energy_centred_rmse_meV_per_atom: The same after
             `centre_by_composition`.
-        force_mae_meV_per_A, force_rmse_meV_per_A: Errors of force components.
+        force_mae_meV_per_A, force_rmse_meV_per_A: Errors of force components; NaN when all of them
+            vanish by symmetry.
         stress_mae_meV_per_A3, stress_rmse_meV_per_A3: Errors of stress components (1 meV/A^3 =
             0.160 GPa); NaN when no structure of the group is periodic along all three directions.
+        trajectories: Number of independent structures and MD trajectories.
+        force_components, force_components_by_symmetry: Number of force components that are
+            counted, and of those left out because they vanish by symmetry.
+        energy_interval_meV_per_atom, force_interval_meV_per_A, stress_interval_meV_per_A3:
+            Confidence intervals of the mean absolute errors, see `entrove.validation.intervals`;
+            None with fewer than two trajectories.
     """
 
     phase: str
@@ -48,13 +54,29 @@ class ErrorRow:
     force_rmse_meV_per_A: float
     stress_mae_meV_per_A3: float
     stress_rmse_meV_per_A3: float
+    trajectories: int = 0
+    force_components: int = 0
+    force_components_by_symmetry: int = 0
+    energy_interval_meV_per_atom: Interval | None = None
+    force_interval_meV_per_A: Interval | None = None
+    stress_interval_meV_per_A3: Interval | None = None
 
 
 @dataclass(frozen=True)
 class ErrorTable:
-    """Errors in rows: the total first, then each phase, each kind, and each pair that occurs."""
+    """Errors in rows: the total first, then each phase, each kind, and each pair that occurs.
+
+    Attributes:
+        rows: The errors of each group.
+        structures: The errors of each structure; empty where only rows were kept.
+        reference_shifts_eV: Energy per atom of each species that was added to the predictions; an
+            empty mapping for a model whose zero of energy is that of the labels, None where it is
+            not known to be: then only centred energy errors can be compared.
+    """
 
     rows: tuple[ErrorRow, ...]
+    structures: tuple[StructureErrors, ...] = ()
+    reference_shifts_eV: Mapping[str, float] | None = None
 
     @property
     def total(self) -> ErrorRow:
@@ -68,130 +90,97 @@ class ErrorTable:
                 return row
         raise KeyError(f"no errors for phase {phase!r} and kind {kind!r}")
 
-
-@dataclass(frozen=True)
-class _Differences:
-    """Differences (predicted minus reference) of each structure."""
-
-    energy: np.ndarray  # (structures,), eV/atom
-    centred: np.ndarray  # (structures,), eV/atom
-    forces: list[np.ndarray]  # each (atoms, 3), eV/A
-    stress: list[np.ndarray]  # each (6,) or, not periodic, (0,), eV/A^3
+    def part(self, phase: str, kind: str) -> tuple[StructureErrors, ...]:
+        """Return the errors of the structures of a phase and kind; `ALL` takes any."""
+        return tuple(
+            structure
+            for structure in self.structures
+            if phase in (ALL, structure.phase) and kind in (ALL, structure.kind)
+        )
 
 
-def errors_by_kind(reference: Sequence[Atoms], predicted: Sequence[Atoms]) -> ErrorTable:
+def errors_by_kind(
+    reference: Sequence[Atoms],
+    predicted: Sequence[Atoms],
+    reference_shifts_eV: Mapping[str, float] | None = None,
+) -> ErrorTable:
     """Compare predictions with labels.
 
     Args:
         reference: Labelled structures with energy (eV), forces (eV/A) and stress (eV/A^3; not
             needed for those that are not periodic along all three directions).
             `info["entrove_phase"]` and `info["entrove_kind"]` name phase and kind; MD is a kind
-            of its own at each `info["entrove_temperature_K"]`.
+            of its own at each `info["entrove_temperature_K"]`. Snapshots with one
+            `info["entrove_walker"]` are one trajectory.
         predicted: The same structures in the same order, with predicted results.
+        reference_shifts_eV: Energy in eV per atom of each species that is added to the
+            predictions, so that they count from the zero of the labels. An empty mapping for a
+            model that does so already, as a tuned one.
 
-    Returns the errors of each group of structures.
+    Returns the errors of each group of structures, with confidence intervals.
 
     Raises `StructureError` when the lists differ in length or order, or are empty.
     """
-    if len(reference) != len(predicted) or not reference:
-        raise StructureError(
-            f"{len(reference)} labels and {len(predicted)} predictions; give one prediction for "
-            "each label, and at least one label"
-        )
-    for index, (label, prediction) in enumerate(zip(reference, predicted, strict=True)):
-        if content_hash(label) != content_hash(prediction):
-            raise StructureError(
-                f"structure {index}: label and prediction are not of the same structure; give "
-                "both lists in the same order"
-            )
-    differences = _differences(reference, predicted)
-    phases = np.array([str(atoms.info.get(provenance.PHASE, "unknown")) for atoms in reference])
-    kinds = np.array([_kind(atoms) for atoms in reference])
-    groups = [(ALL, ALL)]
-    groups += [(phase, ALL) for phase in _in_order(phases)]
-    groups += [(ALL, kind) for kind in _in_order(kinds)]
-    groups += [(phase, kind) for phase in _in_order(phases) for kind in _in_order(kinds)]
-    rows = []
-    for phase, kind in groups:
-        chosen = np.flatnonzero(
-            ((phases == phase) | (phase == ALL)) & ((kinds == kind) | (kind == ALL))
-        )
-        if len(chosen):
-            rows.append(_row(phase, kind, chosen, differences))
-    return ErrorTable(tuple(rows))
-
-
-def _kind(atoms: Atoms) -> str:
-    kind = str(atoms.info.get(provenance.KIND, "unknown"))
-    temperature = atoms.info.get(provenance.TEMPERATURE)
-    return f"{kind}_{float(temperature):g}_K" if kind == "md" and temperature else kind
-
-
-def _differences(reference: Sequence[Atoms], predicted: Sequence[Atoms]) -> _Differences:
-    energy, forces, stress = [], [], []
-    for label, prediction in zip(reference, predicted, strict=True):
-        energy.append(
-            (prediction.get_potential_energy() - label.get_potential_energy()) / len(label)
-        )
-        forces.append(
-            prediction.get_forces(apply_constraint=False)
-            - label.get_forces(apply_constraint=False)
-        )
-        if label.pbc.all():
-            stress.append(prediction.get_stress() - label.get_stress())
-        else:
-            stress.append(np.zeros(0))
-    return _Differences(
-        np.array(energy), centre_by_composition(reference, np.array(energy)), forces, stress
+    structures = tuple(measure_structures(reference, predicted, reference_shifts_eV))
+    phases = list(dict.fromkeys(structure.phase for structure in structures))
+    kinds = list(dict.fromkeys(structure.kind for structure in structures))
+    groups = [(ALL, ALL), *((phase, ALL) for phase in phases), *((ALL, kind) for kind in kinds)]
+    groups += [(phase, kind) for phase in phases for kind in kinds]
+    table = ErrorTable((), structures, reference_shifts_eV)
+    rows = tuple(
+        _row(phase, kind, part) for phase, kind in groups if (part := table.part(phase, kind))
     )
+    return ErrorTable(rows, structures, reference_shifts_eV)
 
 
-def centre_by_composition(structures: Sequence[Atoms], errors: np.ndarray) -> np.ndarray:
-    """Subtract from each energy error the mean over all structures of the same composition.
+def sums_of(structures: Sequence[StructureErrors], quantity: str) -> Sums:
+    """Sum the absolute errors of each structure.
 
     Args:
-        structures: Structures, from which the compositions are taken (reduced formulas).
-        errors: Signed errors per atom in any unit, shape (structures,).
-
-    Returns the centred errors, shape (structures,), in the same unit.
+        structures: The errors of each structure.
+        quantity: "energy", "energy_centred", "force" or "stress"; in meV/atom, meV/A, meV/A^3.
     """
-    centred = np.array(errors, dtype=float)
-    formulas = np.array([atoms.symbols.formula.reduce()[0].format("hill") for atoms in structures])
-    for formula in np.unique(formulas):
-        centred[formulas == formula] -= centred[formulas == formula].mean()
-    return centred
+    if quantity.startswith("energy"):
+        errors = [abs(getattr(structure, f"{quantity}_meV_per_atom")) for structure in structures]
+        counts = [1] * len(structures)
+    elif quantity == "force":
+        errors = [structure.force_sum_meV_per_A for structure in structures]
+        counts = [structure.force_components for structure in structures]
+    else:
+        errors = [structure.stress_sum_meV_per_A3 for structure in structures]
+        counts = [structure.stress_components for structure in structures]
+    return Sums(np.array(errors, dtype=float), np.array(counts, dtype=float))
 
 
-def _row(phase: str, kind: str, chosen: np.ndarray, differences: _Differences) -> ErrorRow:
-    forces = np.concatenate([differences.forces[i].ravel() for i in chosen])
-    stress = np.concatenate([differences.stress[i] for i in chosen])
-    energy_mae, energy_rmse = _mae_and_rmse(differences.energy[chosen])
-    centred_mae, centred_rmse = _mae_and_rmse(differences.centred[chosen])
-    force_mae, force_rmse = _mae_and_rmse(forces)
-    stress_mae, stress_rmse = _mae_and_rmse(stress)
+def _row(phase: str, kind: str, part: Sequence[StructureErrors]) -> ErrorRow:
+    groups = [structure.trajectory for structure in part]
+    energy, centred = sums_of(part, "energy"), sums_of(part, "energy_centred")
+    force, stress = sums_of(part, "force"), sums_of(part, "stress")
     return ErrorRow(
         phase=phase,
         kind=kind,
-        structures=len(chosen),
-        atoms=len(forces) // 3,
-        energy_mae_meV_per_atom=energy_mae,
-        energy_rmse_meV_per_atom=energy_rmse,
-        energy_centred_mae_meV_per_atom=centred_mae,
-        energy_centred_rmse_meV_per_atom=centred_rmse,
-        force_mae_meV_per_A=force_mae,
-        force_rmse_meV_per_A=force_rmse,
-        stress_mae_meV_per_A3=stress_mae,
-        stress_rmse_meV_per_A3=stress_rmse,
+        structures=len(part),
+        atoms=sum(structure.atoms for structure in part),
+        energy_mae_meV_per_atom=energy.mean,
+        energy_rmse_meV_per_atom=_rmse(energy.sums**2, energy),
+        energy_centred_mae_meV_per_atom=centred.mean,
+        energy_centred_rmse_meV_per_atom=_rmse(centred.sums**2, centred),
+        force_mae_meV_per_A=force.mean,
+        force_rmse_meV_per_A=_rmse([structure.force_squares for structure in part], force),
+        stress_mae_meV_per_A3=stress.mean,
+        stress_rmse_meV_per_A3=_rmse([structure.stress_squares for structure in part], stress),
+        trajectories=len(set(groups)),
+        force_components=sum(structure.force_components for structure in part),
+        force_components_by_symmetry=sum(
+            structure.force_components_by_symmetry for structure in part
+        ),
+        energy_interval_meV_per_atom=mean_interval(energy, groups),
+        force_interval_meV_per_A=mean_interval(force, groups),
+        stress_interval_meV_per_A3=mean_interval(stress, groups),
     )
 
 
-def _mae_and_rmse(errors: np.ndarray) -> tuple[float, float]:
-    """Mean absolute and root-mean-square error in thousandths of the unit; NaN without errors."""
-    if errors.size == 0:
-        return float("nan"), float("nan")
-    return MILLI * float(np.abs(errors).mean()), MILLI * float(np.sqrt((errors**2).mean()))
-
-
-def _in_order(values: np.ndarray) -> list[str]:
-    """Return the distinct values in the order in which they first occur."""
-    return list(dict.fromkeys(values.tolist()))
+def _rmse(squares: Sequence[float] | np.ndarray, of: Sums) -> float:
+    """Root-mean-square error; NaN without values."""
+    count = float(of.counts.sum())
+    return float(np.sqrt(np.sum(squares) / count)) if count else float("nan")

@@ -1,6 +1,6 @@
 """Compute the errors of a model on labelled structures."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ase import Atoms
@@ -26,7 +26,11 @@ class Validation:
 
 
 def validate(
-    model: LoadedModel | str, labelled: Sequence[Atoms], *, device: str = "auto"
+    model: LoadedModel | str,
+    labelled: Sequence[Atoms],
+    *,
+    device: str = "auto",
+    reference_shifts_eV: Mapping[str, float] | None = None,
 ) -> Validation:
     """Predict labelled structures with a model and compare the predictions with the labels.
 
@@ -36,13 +40,16 @@ def validate(
             three directions, stress (eV/A^3). Their `info` may name phase and kind
             (`entrove_phase`, `entrove_kind`), by which the errors are grouped.
         device: Where a model that is given by name runs: "auto", "cpu" or "cuda".
+        reference_shifts_eV: Energy in eV per atom of each species that is added to the predicted
+            energies, see `errors_by_kind`.
 
     Returns predictions and errors. `errors.total` is the row over all structures; its energy
-    errors are given both as they are and centred, without the mean error of each composition.
+    errors are given both as they are and centred, without the mean error of each composition. The
+    predictions themselves are not shifted.
 
     Raises `ModelError` when the model cannot be loaded or does not know an element, and
     `StructureError` when there is no structure.
     """
     loaded = model if isinstance(model, LoadedModel) else load(model, device=device)
     predictions = predict(loaded, labelled)
-    return Validation(predictions, errors_by_kind(labelled, predictions))
+    return Validation(predictions, errors_by_kind(labelled, predictions, reference_shifts_eV))
