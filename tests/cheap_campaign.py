@@ -54,7 +54,7 @@ SETTINGS: dict[str, Any] = {
             "md_steps": 4,
             "md_snapshots": 2,
         },
-        "hold_out": {"md_steps": 4, "md_snapshots": 1},
+        "hold_out": {"md_steps": 4, "md_snapshots": 1, "interval": None, "test": False},
         "ordered": {"perturbed": 0, "random": 0},
     },
     "selection": {"count": 3},

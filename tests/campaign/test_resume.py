@@ -30,7 +30,7 @@ sampling:
     - {entropy: information, mode: per_atom, fractions: [0.5]}
     - {entropy: paper, mode: per_config, kappas_eV: [2.0]}
   anchors: {volume_strains: [0.95, 1.05], shears: [0.04], md_steps: 4, md_snapshots: 2}
-  hold_out: {md_steps: 4, md_snapshots: 1}
+  hold_out: {md_steps: 4, md_snapshots: 1, interval: null}
   ordered: {perturbed: 0, random: 0}
 selection: {count: 3, quotas: {anchors: 0.34}}
 labelling:
@@ -135,6 +135,7 @@ def test_killed_and_resumed_equals_uninterrupted(tmp_path, rounds):
     for name in (
         "dataset.xyz",
         "validation.xyz",
+        "test.xyz",
         f"round-{rounds:02d}/candidates.xyz",
         f"round-{rounds:02d}/validation_predictions.xyz",
     ):

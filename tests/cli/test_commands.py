@@ -25,7 +25,7 @@ labelling:
   executor: {name: local, workers: 3}
 selection: {count: 5}
 sampling:
-  hold_out: {volume_strains: [0.92, 1.08], shears: [0.05], md_snapshots: 2}
+  hold_out: {volume_strains: [0.92, 1.08], shears: [0.05], md_snapshots: 2, interval: null}
 stopping: {rounds: 3, labels: 12}
 """
 
@@ -117,24 +117,28 @@ def test_a_folder_without_a_campaign_is_reported_in_one_line(tmp_path: Path, ent
 def test_plan_counts_the_labels_of_a_campaign(campaign: Path, entrove: Command):
     plan = make_plan(check_campaign(campaign))
     assert [(row.what, row.labels) for row in plan.rows] == [
-        ("validation", 5),
+        # Two strains, a shear, and two snapshots at each of two temperatures.
+        ("validation", 7),
+        ("test", 7),
         ("training", 12),
-        ("together", 17),
+        ("together", 26),
     ]
     assert plan.observations == 0
     gpaw = campaign.with_name("gpaw.yaml")
     gpaw.write_text(COPPER.replace('ase, calculator: "ase.calculators.emt:EMT"', "gpaw"))
     timed = make_plan(check_campaign(gpaw)).rows
-    assert timed[2].core_hours == pytest.approx(timed[0].core_hours + timed[1].core_hours)
+    assert timed[-1].core_hours == pytest.approx(sum(row.core_hours for row in timed[:-1]))
     # Three workers at the same time.
-    assert timed[1].wall_hours == pytest.approx(timed[1].core_hours / 3, rel=0.01)
+    assert timed[2].wall_hours == pytest.approx(timed[2].core_hours / 3, rel=0.01)
     code, output, _ = entrove("plan", campaign)
     assert code == 0
-    assert [line.split()[:2] for line in output.splitlines()[1:4]] == [
-        ["validation", "5"],
+    assert [line.split()[:2] for line in output.splitlines()[1:5]] == [
+        ["validation", "7"],
+        ["test", "7"],
         ["training", "12"],
-        ["together", "17"],
+        ["together", "26"],
     ]
+    assert "Energy errors will be known to about 56 %" in output
     assert output.splitlines()[-1] == SEED
     assert not (campaign.parent / "campaign").exists()
 
@@ -156,10 +160,12 @@ def test_plan_does_not_count_labels_that_exist(one_round: Path, campaign: Path, 
     )
     plan = make_plan(check_campaign(campaign.parent / "cheap_labels.yaml"))
     rows = {row.what: row for row in plan.rows}
-    # Four of the validation set and three of the training set; 5 and 12 are wanted in all.
+    # All four of the validation set, and three of the 12 labels of the training set. The campaign
+    # was started without a test set.
+    assert "test" not in rows
     assert (rows["validation"].known, rows["training"].known) == (4, 3)
-    assert (rows["validation"].labels, rows["training"].labels) == (1, 9)
-    assert (rows["together"].known, rows["together"].labels) == (7, 10)
+    assert (rows["validation"].labels, rows["training"].labels) == (0, 9)
+    assert (rows["together"].known, rows["together"].labels) == (7, 9)
     assert plan.is_timed
     assert rows["together"].core_hours is not None
 

@@ -86,8 +86,8 @@ def test_headline_compares_the_last_model_with_the_untuned_one(page: Page) -> No
     total = [row for row in RESULTS.errors if row.phase == "all"]
     for first, last in (
         (
-            total[0].errors.energy_centred_mae_meV_per_atom,
-            total[-1].errors.energy_centred_mae_meV_per_atom,
+            total[0].errors.energy_mae_meV_per_atom,
+            total[-1].errors.energy_mae_meV_per_atom,
         ),
         (total[0].errors.force_mae_meV_per_A, total[-1].errors.force_mae_meV_per_A),
     ):
@@ -101,7 +101,7 @@ def test_headline_compares_the_last_model_with_the_untuned_one(page: Page) -> No
 
 def test_error_plots_hold_every_error(page: Page) -> None:
     columns = {
-        "energy": "energy_centred_mae_meV_per_atom",
+        "energy": "energy_mae_meV_per_atom",
         "force": "force_mae_meV_per_A",
         "stress": "stress_mae_meV_per_A3",
     }
@@ -137,7 +137,7 @@ def test_error_tables_hold_every_error(page: Page) -> None:
     [every] = page.tables["Every round, phase and kind"]
     assert len(every) == 1 + len(RESULTS.errors)
     assert [float(row[5]) for row in every[1:]] == pytest.approx(
-        [row.errors.energy_centred_mae_meV_per_atom for row in RESULTS.errors], abs=0.06
+        [row.errors.energy_mae_meV_per_atom for row in RESULTS.errors], abs=0.06
     )
 
 
@@ -150,7 +150,7 @@ def test_parity_plots_hold_every_point_of_its_phase(
         (
             "energy",
             parity.reference_energy_eV_per_atom,
-            parity.centred_energy_eV_per_atom,
+            parity.predicted_energy_eV_per_atom,
             1,
             1000.0,
         ),

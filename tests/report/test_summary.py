@@ -55,7 +55,7 @@ def test_round_ten_comes_after_round_two() -> None:
     ]
     changes = error_changes(shuffled)
     last = next(row for row in shuffled if (row.round, row.phase) == (10, "all"))
-    assert changes[0].tuned == last.errors.energy_centred_mae_meV_per_atom
+    assert changes[0].tuned == last.errors.energy_mae_meV_per_atom
 
 
 def test_sums_agree_with_the_rows() -> None:

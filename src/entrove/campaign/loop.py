@@ -5,7 +5,7 @@ which files it needs and which it writes. The rest of the file decides which rou
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -14,7 +14,7 @@ import torch
 
 from entrove.campaign.configuration.check import CheckedCampaign
 from entrove.campaign.configuration.config import CampaignConfig
-from entrove.campaign.configuration.settled import settle_config
+from entrove.campaign.configuration.settled import as_started, find_changes, settle_config
 from entrove.campaign.journal.ledger import Ledger
 from entrove.campaign.journal.lock import hold_campaign
 from entrove.campaign.journal.log import log_to
@@ -46,12 +46,13 @@ from entrove.campaign.stages.order import order, wants_ordered
 from entrove.campaign.stages.relax import relax, relax_again
 from entrove.campaign.stages.select import select
 from entrove.campaign.stages.train import train
-from entrove.campaign.stages.validate import validate
+from entrove.campaign.stages.validate import complete_validations, validate
 from entrove.campaign.stages.verify import verify, verify_tuned
 from entrove.campaign.stopping import budget_spent, stop_after_validation, stop_before_labels
 from entrove.campaign.workspace import Workspace
 from entrove.errors import CampaignError
 from entrove.threads import usable_threads
+from entrove.validation.comparison import paired_interval
 
 
 @dataclass(frozen=True)
@@ -160,16 +161,19 @@ def _verdict_after_validation(run: CampaignRun, round_index: int) -> str | None:
     if _is_labelled(run, round_index + 1):
         return None
     validations = run.ledger.each(Validated)
-    force_maes = [
-        validations[index].table.total.force_mae_meV_per_A
-        for index in sorted(validations)
-        if index <= round_index
-    ]
-    stopping = run.config.stopping
-    labels = len(run.files.computed_labels(before=round_index + 1))
-    return stop_after_validation(stopping, round_index, force_maes) or budget_spent(
-        stopping, labels
+    *earlier, last = (
+        validations[index].table for index in sorted(validations) if index <= round_index
     )
+    best = min(earlier, key=lambda table: table.total.force_mae_meV_per_A)
+    reason = stop_after_validation(
+        run.config.stopping,
+        round_index,
+        [table.total.force_mae_meV_per_A for table in (*earlier, last)],
+        interval=last.total.force_interval_meV_per_A,
+        ratio_to_best=paired_interval(best, last, ["force"]),
+    )
+    labels = len(run.files.computed_labels(before=round_index + 1))
+    return reason or budget_spent(run.config.stopping, labels)
 
 
 def _is_labelled(run: CampaignRun, round_index: int) -> bool:
@@ -304,9 +308,19 @@ def run_campaign(campaign: CheckedCampaign, listener: ProgressListener) -> None:
         # The ledger first: it holds the version of the folder's format, which includes the
         # configuration.
         ledger = Ledger(workspace.ledger)
+        campaign = replace(campaign, config=as_started(workspace.config, campaign.config))
+        _judge_again_if_asked(campaign, ledger)
         settle_config(workspace.config, campaign.config, _unfinished(workspace, ledger))
         torch.set_num_threads(usable_threads(campaign.config.model.threads))
         _run_to_end(campaign, ledger, listener)
+
+
+def _judge_again_if_asked(campaign: CheckedCampaign, ledger: Ledger) -> None:
+    """Compare all models again when the settings that decide about them have changed."""
+    changes = find_changes(campaign.workspace.config, campaign.config)
+    if any(change.key[0] == "validation" for change in changes):
+        judged = [(index, Stage.VALIDATE) for index in ledger.each(Validated) if index]
+        ledger.forget([*judged, *((index, Stage.FINISH) for index in ledger.each(Finished))])
 
 
 def _unfinished(workspace: Workspace, ledger: Ledger) -> dict[str, Path]:
@@ -323,6 +337,7 @@ def _unfinished(workspace: Workspace, ledger: Ledger) -> dict[str, Path]:
 def _run_to_end(campaign: CheckedCampaign, ledger: Ledger, listener: ProgressListener) -> None:
     run = CampaignRun(campaign, ledger, CampaignModels(campaign, ledger), listener)
     _reopen_validation(run)
+    complete_validations(run)
     for entry in PREPARATION:
         _run_stage(run, entry, 0)
     last, verdict = _run_rounds(run, 1)
@@ -395,7 +410,8 @@ def _reopen_validation(run: CampaignRun) -> None:
     labellings = run.ledger.each(Labelled)
     if _released(run, {index: found for index, found in labellings.items() if index == 0}):
         validated = [(index, Stage.VALIDATE) for index in run.ledger.each(Validated)]
-        run.ledger.forget([(0, Stage.LABEL), *validated])
+        finished = [(index, Stage.FINISH) for index in run.ledger.each(Finished)]
+        run.ledger.forget([(0, Stage.LABEL), *validated, *finished])
 
 
 def _reopen_last_round(run: CampaignRun) -> int | None:

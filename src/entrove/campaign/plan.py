@@ -1,5 +1,6 @@
 """Estimate what a campaign would cost, before any label is computed."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -11,8 +12,9 @@ from entrove.labelling.cost import CostModel
 from entrove.labelling.level_of_theory import LevelOfTheory
 from entrove.labelling.store.cache import LabelCache
 from entrove.sampling.candidates import read_candidates
-from entrove.sampling.pools.strained import deform
+from entrove.sampling.pools.hold_out import sizes_of
 from entrove.sampling.walkers.grid import Start
+from entrove.validation.intervals import expected_half_width, structures_for
 
 ENGINES_OF_ANY_COST = ("ase", "mlip")
 """Engines whose settings do not tell how long a label takes, as those of a DFT code do."""
@@ -23,7 +25,7 @@ class PlanRow:
     """Labels of one purpose, and their estimated cost.
 
     Attributes:
-        what: "validation", "training", or "together" for their sum.
+        what: "validation", "test", "training", or "together" for their sum.
         labels: Number of labels that are still to be computed.
         known: Number of labels that exist already.
         core_hours, wall_hours: Time of the engine in core hours, and wall time with all workers of
@@ -44,7 +46,9 @@ class Plan:
     """The estimated cost of all labels of a campaign that is run to its last round.
 
     Attributes:
-        rows: Validation, training, and their sum.
+        rows: Validation, test, training, and their sum.
+        half_width: Relative half width of the 95 % interval of energy errors that the validation
+            set is expected to give; the test set gives the same.
         shortest_s, longest_s: About two of three labels take between these times, in s.
         observations: Number of labels of this level of theory on which the estimate is based.
         is_timed: Whether anything is known of the time of a label. An ASE calculator can be a
@@ -57,6 +61,7 @@ class Plan:
     longest_s: float
     observations: int
     is_timed: bool = True
+    half_width: float | None = None
 
 
 def make_plan(campaign: CheckedCampaign) -> Plan:
@@ -81,10 +86,11 @@ def make_plan(campaign: CheckedCampaign) -> Plan:
     if config.stopping.labels is not None:
         training = min(training, config.stopping.labels)
     timed = model.observations > 0 or engine.kind not in ENGINES_OF_ANY_COST
+    held_out, known_of = _hold_out_sizes(campaign), _known_held_out(campaign)
     rows = tuple(
         _row(what, _spread(seeds, max(0, wanted - known)), model, config.labelling.executor, known)
         for what, wanted, known in (
-            ("validation", _hold_out_size(campaign), _known_validation(campaign)),
+            *((part, size, known_of[part]) for part, size in held_out.items()),
             ("training", training, len(campaign.workspace.computed_labels())),
         )
     )
@@ -99,18 +105,22 @@ def make_plan(campaign: CheckedCampaign) -> Plan:
         max(estimate.seconds * estimate.factor for estimate in estimates),
         model.observations,
         timed,
+        expected_half_width(held_out["validation"]) if held_out["validation"] else None,
     )
 
 
-def _known_validation(campaign: CheckedCampaign) -> int:
-    """Number of structures of the validation set, where it is made, whose labels are known."""
+def _known_held_out(campaign: CheckedCampaign) -> Counter[str]:
+    """Number of structures of validation and test set, where made, whose labels are known."""
     made = campaign.workspace.round(0).hold_out
     if not made.exists() or not campaign.label_cache.exists():
-        return 0
+        return Counter()
     level = LevelOfTheory.of(campaign.config.labelling.engine)
     with LabelCache(campaign.label_cache) as cache:
-        labels = [cache.get(candidate.atoms, level) for candidate in read_candidates(made)]
-    return sum(label is not None for label in labels)
+        return Counter(
+            candidate.purpose
+            for candidate in read_candidates(made)
+            if cache.get(candidate.atoms, level) is not None
+        )
 
 
 def _sum(rows: Sequence[PlanRow]) -> PlanRow:
@@ -124,22 +134,24 @@ def _sum(rows: Sequence[PlanRow]) -> PlanRow:
     )
 
 
-def _hold_out_size(campaign: CheckedCampaign) -> int:
-    """Number of structures of the hold-out; those that will be dropped as copies count too."""
-    settings, pressures = campaign.config.sampling.hold_out, campaign.config.regime.pressures_GPa
+def _hold_out_sizes(campaign: CheckedCampaign) -> dict[str, int]:
+    """Number of structures of validation and test set.
+
+    Where they are made, as they are; otherwise with those that will be dropped as copies.
+    """
+    made = campaign.workspace.round(0).hold_out
+    if made.exists():
+        counts = Counter(candidate.purpose for candidate in read_candidates(made))
+        return {part: counts[part] for part in ("validation", "test") if counts[part]}
+    config = campaign.config
     starts = [
         Start(seed.phase, pressure, seed.atoms)
         for seed in campaign.seeds
-        for pressure in pressures
+        for pressure in config.regime.pressures_GPa
     ]
-    deformed = deform(
-        starts,
-        settings.volume_strains,
-        settings.shears,
-        "validation",
-        planes=settings.shear_planes,
-    )
-    return len(deformed) + len(starts) * (settings.md_snapshots if settings.md_steps else 0)
+    settings = config.sampling.hold_out
+    structures = None if settings.interval is None else structures_for(settings.interval)
+    return sizes_of(settings, starts, len(config.regime.temperatures_K), structures)
 
 
 def _spread(seeds: Sequence[Atoms], count: int) -> list[Atoms]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from entrove.campaign.configuration.config import StoppingConfig
 from entrove.campaign.journal.outcomes import Selected
+from entrove.validation.intervals import Interval
 
 
 def budget_spent(stopping: StoppingConfig, labels_spent: int) -> str | None:
@@ -46,20 +47,39 @@ def stop_before_labels(
 
 
 def stop_after_validation(
-    stopping: StoppingConfig, rounds_done: int, force_maes_meV_per_A: Sequence[float]
+    stopping: StoppingConfig,
+    rounds_done: int,
+    force_maes_meV_per_A: Sequence[float],
+    *,
+    interval: Interval | None = None,
+    ratio_to_best: Interval | None = None,
 ) -> str | None:
     """Return the reason to begin no further round, or None to continue.
 
-    `force_maes_meV_per_A` are those of the untuned model and of each round so far.
+    Args:
+        stopping: The conditions.
+        rounds_done: Number of finished rounds.
+        force_maes_meV_per_A: Force errors of the untuned model and of each round so far.
+        interval: Confidence interval of the last of them, where it is known.
+        ratio_to_best: Confidence interval of the last over the smallest before it.
     """
     now, before = force_maes_meV_per_A[-1], force_maes_meV_per_A[:-1]
     wanted, least = stopping.force_mae_meV_per_A, stopping.least_improvement
-    if wanted is not None and now <= wanted:
-        return f"the force error of {now:.1f} meV/A is below force_mae_meV_per_A={wanted:g}"
+    highest = now if interval is None else interval[1]
+    if wanted is not None and highest <= wanted:
+        upper = "" if interval is None else f" (at most {highest:.1f})"
+        return f"the force error of {now:.1f} meV/A{upper} is below force_mae_meV_per_A={wanted:g}"
     if least is not None and before and now > (1 - least) * min(before):
         return (
             f"the force error of {now:.1f} meV/A is not {100 * least:g} % below the "
             f"{min(before):.1f} meV/A reached before (least_improvement={least:g})"
+        )
+    if least is not None and before and ratio_to_best is not None and ratio_to_best[1] >= 1.0:
+        low, high = ratio_to_best
+        return (
+            f"the force error of {now:.1f} meV/A is below the {min(before):.1f} meV/A reached "
+            f"before, but not beyond noise (ratio {low:.2f} to {high:.2f}; least_improvement="
+            f"{least:g})"
         )
     if rounds_done >= stopping.rounds:
         return f"all {stopping.rounds} rounds are done"

@@ -36,7 +36,7 @@ class RoundFiles:
 
     @property
     def hold_out(self) -> Path:
-        """Structures of the validation set before they are labelled, in round 0."""
+        """Structures of validation and test set before they are labelled, in round 0."""
         return self.folder / "hold_out.xyz"
 
     @property
@@ -79,6 +79,11 @@ class RoundFiles:
         """Predictions of the model of this round for the validation set."""
         return self.folder / "validation_predictions.xyz"
 
+    @property
+    def test_predictions(self) -> Path:
+        """Predictions of the model of this round for the test set, once that was used."""
+        return self.folder / "test_predictions.xyz"
+
 
 @dataclass(frozen=True)
 class Workspace:
@@ -112,8 +117,13 @@ class Workspace:
 
     @property
     def validation(self) -> Path:
-        """Labels that are never used in training."""
+        """Labels that are never used in training, and decide which model is kept."""
         return self.folder / "validation.xyz"
+
+    @property
+    def test(self) -> Path:
+        """Labels that take no part in any decision and are used once, at the end."""
+        return self.folder / "test.xyz"
 
     @property
     def bundle(self) -> Path:
@@ -184,6 +194,14 @@ class Workspace:
     def validation_labels(self) -> list[Atoms]:
         """Read the labels of the validation set; raises `StructureError` before they exist."""
         return read_structures(self.validation)
+
+    def test_labels(self) -> list[Atoms]:
+        """Read the labels of the test set; none in campaigns without one."""
+        return read_structures(self.test, may_be_empty=True)
+
+    def held_out_labels(self) -> list[Atoms]:
+        """Read all labels that are never trained on."""
+        return read_structures(self.validation, may_be_empty=True) + self.test_labels()
 
 
 def is_imported(atoms: Atoms) -> bool:

@@ -30,6 +30,12 @@ def show_plan(config_path: Path, console: Console) -> None:
         )
     console.print(table)
     console.print(_basis(plan), highlight=False)
+    if plan.half_width is not None:
+        console.print(
+            f"Energy errors will be known to about {100 * plan.half_width:.0f} % (95 % interval, "
+            "sampling.hold_out.interval).",
+            highlight=False,
+        )
     for seed in campaign.seeds:
         console.print(seed.describe(), highlight=False, markup=False, soft_wrap=True)
 

@@ -50,6 +50,19 @@ def format_column(values: Sequence[float | None]) -> list[str]:
     return [format_number(value, decimals) for value in values]
 
 
+def format_interval(interval: tuple[float, float] | None, decimals: int | None = None) -> str:
+    """Format a confidence interval; an unknown one is empty.
+
+    >>> format_interval((8.12, 14.9), 1), format_interval(None)
+    ('8.1 to 14.9', '')
+    """
+    if interval is None or not all(map(math.isfinite, interval)):
+        return ""
+    if decimals is None:
+        decimals = decimals_for(interval)
+    return f"{format_number(interval[0], decimals)} to {format_number(interval[1], decimals)}"
+
+
 def format_duration(seconds: float | int | None) -> str:
     """Format a duration.
 

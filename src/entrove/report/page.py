@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from entrove._optional import require
-from entrove.campaign.results.results import CampaignResults, Parity
+from entrove.campaign.results.results import CampaignResults, ModelErrors, Parity
 from entrove.errors import CampaignError
 from entrove.files import replace_text
 from entrove.report import summary, tables
@@ -16,6 +16,7 @@ from entrove.report.figures.style import Figure
 from entrove.report.formatting import (
     format_count,
     format_duration,
+    format_interval,
     format_number,
     format_share,
     plain_words,
@@ -78,8 +79,7 @@ def render_report(results: CampaignResults) -> str:
     return _template().render(
         results=results,
         facts=_facts(results),
-        changes=summary.error_changes(compared),
-        validation_size=summary.validation_size(results.errors),
+        **_headline(results, compared),
         missing=summary.what_is_missing(results),
         phases=list(phases.values()),
         pools=list(pools.values()),
@@ -89,8 +89,9 @@ def render_report(results: CampaignResults) -> str:
         gain_figure=gain_figure,
         map_figure=map_figure,
         tables={
+            "test_errors": tables.errors_by_part(results.test, results.test_comparison),
             "errors_by_round": tables.errors_by_round(results.errors),
-            "errors_by_part": tables.errors_by_part(compared),
+            "errors_by_part": tables.errors_by_part(compared, results.comparison),
             "every_error": tables.every_error(results.errors),
             "gains": tables.gains(results),
             "pools": tables.pools(results.pools),
@@ -112,6 +113,22 @@ def render_report(results: CampaignResults) -> str:
     )
 
 
+def _headline(results: CampaignResults, compared: list[ModelErrors]) -> dict[str, Any]:
+    """The errors to quote: those on the test set where there is one."""
+    rows, comparison = (
+        (list(results.test), results.test_comparison)
+        if results.test
+        else (compared, results.comparison)
+    )
+    return {
+        "changes": summary.error_changes(rows, comparison),
+        "worse": tables.worse_parts(comparison),
+        "worse_on_validation": tables.worse_parts(results.comparison) if results.test else [],
+        "force_components": summary.forces_by_symmetry(rows),
+        "quoted_size": summary.validation_size(rows),
+    }
+
+
 def _models_to_compare(results: CampaignResults) -> dict[str, Parity]:
     """Return the untuned model, and the best tuned one (or the latest) by their titles."""
     rounds = (predictions.round for predictions in results.parity)
@@ -127,10 +144,15 @@ def _models_to_compare(results: CampaignResults) -> dict[str, Parity]:
 def _facts(results: CampaignResults) -> list[tuple[str, str]]:
     training = sum(label.purpose == "training" for label in results.labels)
     validation = sum(label.purpose == "validation" for label in results.labels)
+    test = sum(label.purpose == "test" for label in results.labels)
     seconds = sum(summary.stage_totals(results.stages).values())
     return [
         ("Rounds", f"{results.rounds_done} of {results.rounds_planned}"),
-        ("Labels", f"{training:,} training, {validation:,} validation"),
+        (
+            "Labels",
+            f"{training:,} training, {validation:,} validation"
+            + (f", {test:,} test" if test else ""),
+        ),
         ("Wall time", format_duration(seconds) if results.stages else "-"),
         ("Started from", results.foundation_model),
         ("Level of theory", results.level_of_theory),
@@ -161,6 +183,7 @@ def _template() -> Any:
     environment.filters |= {
         "count": format_count,
         "duration": format_duration,
+        "interval": format_interval,
         "number": format_number,
         "share": format_share,
         "words": plain_words,

@@ -1,27 +1,39 @@
 """What `entrove status` prints: progress and results of a campaign, from 60 columns on."""
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from entrove.campaign.results.results import CampaignResults
-from entrove.report.formatting import format_column, format_count, format_duration, plain_words
+from entrove.campaign.results.results import CampaignResults, ModelErrors
+from entrove.report.formatting import (
+    decimals_for,
+    format_column,
+    format_count,
+    format_duration,
+    format_interval,
+    is_number,
+    plain_words,
+)
 from entrove.report.summary import (
-    QUANTITIES,
+    COLUMNS,
+    ErrorChange,
     error_changes,
     error_of,
     errors_to_compare,
     gains_by_round,
+    interval_of,
     labels_by_phase,
     models_in_order,
     outcomes_by_purpose,
     quarantined,
     stage_totals,
 )
+from entrove.report.tables import worse_parts
+from entrove.validation.comparison import Comparison
 
 MOST_QUARANTINED = 5
 
@@ -34,6 +46,7 @@ def status(results: CampaignResults) -> Group:
     """
     parts: list[RenderableType] = [_heading(results), Text(), _facts(results)]
     for title, part in (
+        ("Test errors (MAE), on structures that no decision has used", _test_errors(results)),
         ("Validation errors (MAE)", _errors(results)),
         ("Information added by training labels", _gains(results)),
         ("Labels by phase", _phases(results)),
@@ -114,23 +127,52 @@ def _errors(results: CampaignResults) -> RenderableType | None:
     models = models_in_order(results.errors)
     if not models:
         return None
-    heads = [(f"{quantity.title.lower()}\n{quantity.unit_ascii}", True) for quantity in QUANTITIES]
-    table = _table([("model", False), *heads])
-    columns = [
-        format_column([error_of(results.errors, key, quantity) for key in models])
-        for quantity in QUANTITIES
-    ]
-    for key, *errors in zip(models, *columns, strict=True):
-        table.add_row(Text(key.title), *(Text(error) for error in errors))
-    changes = error_changes(errors_to_compare(results))
+    table = error_table(results.errors)
+    changes = error_changes(errors_to_compare(results), results.comparison)
     if all(change.tuned is None for change in changes):
         return table
-    described = ", ".join(
-        f"{change.quantity.title.lower()} {change.description}" for change in changes
-    )
+    described = describe_changes(changes)
     if 0 < results.best_round < models[-1].round:
         described = f"round {results.best_round} is the best: {described}"
-    return Group(table, Text(described))
+    return Group(table, Text(described), *named_worse(results.comparison))
+
+
+def _test_errors(results: CampaignResults) -> RenderableType | None:
+    if not results.test:
+        return None
+    described = describe_changes(error_changes(results.test, results.test_comparison))
+    return Group(error_table(results.test), Text(described), *named_worse(results.test_comparison))
+
+
+def error_table(rows: Sequence[ModelErrors]) -> Table:
+    """Total errors of each model, with confidence intervals below them."""
+    models = models_in_order(rows)
+    heads = [(f"{quantity.title.lower()}\n{quantity.unit_ascii}", True) for quantity in COLUMNS]
+    table = _table([("model", False), *heads])
+    values = [[error_of(rows, key, quantity) for key in models] for quantity in COLUMNS]
+    columns = [format_column(column) for column in values]
+    for index, key in enumerate(models):
+        table.add_row(Text(key.title), *(Text(column[index]) for column in columns))
+        intervals = [
+            format_interval(interval_of(rows, key, quantity), decimals_for(column))
+            if is_number(column[index])
+            else ""
+            for quantity, column in zip(COLUMNS, values, strict=True)
+        ]
+        if any(intervals):
+            table.add_row(Text(""), *(Text(interval, style="dim") for interval in intervals))
+    return table
+
+
+def describe_changes(changes: Iterable[ErrorChange]) -> str:
+    """Describe how the errors changed, in one line."""
+    return ", ".join(f"{change.quantity.title.lower()} {change.description}" for change in changes)
+
+
+def named_worse(comparison: Comparison | None) -> list[Text]:
+    """Name what got worse than the untuned model beyond its confidence interval."""
+    phrases = worse_parts(comparison)
+    return [Text("worse: " + "; ".join(phrases), style="yellow")] if phrases else []
 
 
 def _gains(results: CampaignResults) -> Table | None:
@@ -149,11 +191,16 @@ def _phases(results: CampaignResults) -> Table | None:
     phases = labels_by_phase(results.labels)
     if not phases:
         return None
-    table = _table(
-        [("phase", False), ("training", True), ("validation", True), ("quarantined", True)]
-    )
+    tested = any(row.test for row in phases)
+    heads = ("training", "validation", *(("test",) if tested else ()), "quarantined")
+    table = _table([("phase", False), *((head, True) for head in heads)])
     for row in phases:
-        counts = (row.training, row.validation, row.quarantined)
+        counts = (
+            row.training,
+            row.validation,
+            *((row.test,) if tested else ()),
+            row.quarantined,
+        )
         table.add_row(Text(row.phase), *(Text(str(count)) for count in counts))
     return table
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from entrove.campaign.journal.outcomes import LabelRow
 from entrove.campaign.results.results import CampaignResults, ModelErrors, StageTime
 from entrove.report.formatting import is_number
+from entrove.validation.comparison import Comparison
+from entrove.validation.intervals import Interval
 
 ALL = "all"
 """Phase and kind of the total rows."""
@@ -17,9 +19,9 @@ QUARANTINED = frozenset({"not converged", "crashed", "timed out", "rejected"})
 
 @dataclass(frozen=True)
 class Quantity:
-    """One of the three errors in the report, with its title and units.
+    """One of the errors in the report, with its title and units.
 
-    `column` is a field of `entrove.validation.errors_by_kind.ErrorRow`.
+    `column` and `interval_column` are fields of `entrove.validation.errors_by_kind.ErrorRow`.
     """
 
     name: str
@@ -27,23 +29,47 @@ class Quantity:
     unit: str
     unit_ascii: str
     column: str
+    interval_column: str | None = None
 
     def of(self, row: ModelErrors) -> float:
         """Return this error of a row, in `unit`."""
         return getattr(row.errors, self.column)
 
+    def interval_of(self, row: ModelErrors) -> Interval | None:
+        """Return the confidence interval of this error, where it is known."""
+        return None if self.interval_column is None else getattr(row.errors, self.interval_column)
+
 
 ENERGY = Quantity(
     "energy",
+    "Energy",
+    "meV/atom",
+    "meV/atom",
+    "energy_mae_meV_per_atom",
+    "energy_interval_meV_per_atom",
+)
+FORCE = Quantity(
+    "force", "Force", "meV/Å", "meV/A", "force_mae_meV_per_A", "force_interval_meV_per_A"
+)
+STRESS = Quantity(
+    "stress",
+    "Stress",
+    "meV/Å³",
+    "meV/A^3",
+    "stress_mae_meV_per_A3",
+    "stress_interval_meV_per_A3",
+)
+QUANTITIES = (ENERGY, FORCE, STRESS)
+CENTRED_ENERGY = Quantity(
+    "energy_centred",
     "Centred energy",
     "meV/atom",
     "meV/atom",
     "energy_centred_mae_meV_per_atom",
 )
-"""Centred, because a model is no better for having learnt another zero of energy."""
-FORCE = Quantity("force", "Force", "meV/Å", "meV/A", "force_mae_meV_per_A")
-STRESS = Quantity("stress", "Stress", "meV/Å³", "meV/A^3", "stress_mae_meV_per_A3")
-QUANTITIES = (ENERGY, FORCE, STRESS)
+"""Shown beside: it says how well energies are told apart within a composition, and no more."""
+COLUMNS = (*QUANTITIES, CENTRED_ENERGY)
+"""The quantities of the tables."""
 
 
 @dataclass(frozen=True, order=True)
@@ -104,25 +130,54 @@ def error_of(
     return None
 
 
+def interval_of(
+    rows: Iterable[ModelErrors],
+    key: ModelKey,
+    quantity: Quantity,
+    phase: str = ALL,
+    kind: str = ALL,
+) -> Interval | None:
+    """Return the confidence interval of one error, or None where it is not known."""
+    for row in rows:
+        if (row.round, row.model, row.phase, row.kind) == (key.round, key.model, phase, kind):
+            return quantity.interval_of(row)
+    return None
+
+
 @dataclass(frozen=True)
 class ErrorChange:
-    """An error of the untuned model and of the latest tuned one, in the unit of the quantity."""
+    """An error of the untuned model and of the latest tuned one, in the unit of the quantity.
+
+    `ratio` is the confidence interval of tuned over untuned, and `tuned_interval` that of the
+    tuned model's error, where they are known.
+    """
 
     quantity: Quantity
     untuned: float | None
     tuned: float | None
+    ratio: Interval | None = None
+    tuned_interval: Interval | None = None
 
     @property
     def description(self) -> str:
         """The change as a phrase."""
-        return describe_change(self.untuned, self.tuned)
+        change = describe_change(self.untuned, self.tuned)
+        return f"{change}, within noise" if self._is_noise else change
 
     @property
     def improved(self) -> bool | None:
         """Whether the tuned model is better; None when it is unknown or about equal."""
+        if self._is_noise:
+            return None
         if self.untuned is None or self.tuned is None or _is_unchanged(self.untuned, self.tuned):
             return None
         return self.tuned < self.untuned
+
+    @property
+    def _is_noise(self) -> bool:
+        if self.untuned is None or self.tuned is None or self.ratio is None:
+            return False
+        return self.ratio[0] <= 1 <= self.ratio[1] and not _is_unchanged(self.untuned, self.tuned)
 
 
 def describe_change(untuned: float | None, tuned: float | None) -> str:
@@ -151,9 +206,12 @@ def _is_unchanged(untuned: float, tuned: float) -> bool:
 
 
 def error_changes(
-    rows: Sequence[ModelErrors], phase: str = ALL, kind: str = ALL
+    rows: Sequence[ModelErrors],
+    comparison: Comparison | None = None,
+    phase: str = ALL,
+    kind: str = ALL,
 ) -> tuple[ErrorChange, ...]:
-    """Compare the untuned with the latest tuned model: centred energy, force and stress."""
+    """Compare the untuned with the latest tuned model: energy, force and stress."""
     models = models_in_order(rows)
     untuned = next((key for key in models if key.round == 0), None)
     tuned = next((key for key in reversed(models) if key.round > 0), None)
@@ -162,9 +220,30 @@ def error_changes(
             quantity,
             None if untuned is None else error_of(rows, untuned, quantity, phase, kind),
             None if tuned is None else error_of(rows, tuned, quantity, phase, kind),
+            ratio_of(comparison, quantity, phase, kind),
+            None if tuned is None else interval_of(rows, tuned, quantity, phase, kind),
         )
         for quantity in QUANTITIES
     )
+
+
+def ratio_of(
+    comparison: Comparison | None, quantity: Quantity, phase: str = ALL, kind: str = ALL
+) -> Interval | None:
+    """Return the confidence interval of tuned over untuned error, where it is known."""
+    changes = () if comparison is None else comparison.changes
+    for change in changes:
+        if (change.phase, change.kind, change.quantity) == (phase, kind, quantity.name):
+            return change.interval
+    return None
+
+
+def forces_by_symmetry(rows: Iterable[ModelErrors]) -> tuple[int, int] | None:
+    """Return the force components that are counted, and those left out; None if not known."""
+    for row in rows:
+        if (row.phase, row.kind) == (ALL, ALL) and row.errors.trajectories:
+            return row.errors.force_components, row.errors.force_components_by_symmetry
+    return None
 
 
 def validation_size(rows: Iterable[ModelErrors]) -> int | None:
@@ -226,6 +305,7 @@ class PhaseLabels:
     training: int
     validation: int
     quarantined: int
+    test: int = 0
 
 
 def labels_by_phase(labels: Iterable[LabelRow]) -> list[PhaseLabels]:
@@ -234,7 +314,13 @@ def labels_by_phase(labels: Iterable[LabelRow]) -> list[PhaseLabels]:
     for label in labels:
         groups.setdefault(label.phase, []).append(label)
     return [
-        PhaseLabels(phase, _good(group, "training"), _good(group, "validation"), len(failed))
+        PhaseLabels(
+            phase,
+            _good(group, "training"),
+            _good(group, "validation"),
+            len(failed),
+            _good(group, "test"),
+        )
         for phase, group in groups.items()
         for failed in [quarantined(group)]
     ]

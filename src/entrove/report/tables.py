@@ -7,23 +7,30 @@ from entrove.campaign.journal.outcomes import LabelRow, WalkerRow
 from entrove.campaign.results.results import CampaignResults, ModelErrors, PoolRow
 from entrove.report.formatting import (
     MISSING,
+    decimals_for,
     format_column,
     format_duration,
+    format_interval,
     format_number,
     is_number,
     plain_words,
 )
 from entrove.report.summary import (
-    QUANTITIES,
+    COLUMNS,
     Quantity,
     error_of,
     gains_by_round,
+    interval_of,
     label_costs,
     labels_by_phase,
     models_in_order,
     parts_in_order,
     quarantined,
+    ratio_of,
 )
+from entrove.validation.comparison import Comparison
+from entrove.validation.errors_by_kind import ErrorRow
+from entrove.validation.intervals import Interval
 
 HASH_DIGITS = 10
 
@@ -47,8 +54,20 @@ class Table:
 
 def _error_columns() -> tuple[Column, ...]:
     return tuple(
-        Column(f"{quantity.title} ({quantity.unit})", numeric=True) for quantity in QUANTITIES
+        Column(f"{quantity.title} ({quantity.unit})", numeric=True) for quantity in COLUMNS
     )
+
+
+def _with_intervals(
+    values: Sequence[float | None], intervals: Sequence[Interval | None]
+) -> list[str]:
+    """Errors with their confidence intervals in brackets, where these are known."""
+    decimals = decimals_for(values)
+    texts = []
+    for value, interval in zip(values, intervals, strict=True):
+        between = format_interval(interval, decimals) if is_number(value) else ""
+        texts.append(format_number(value, decimals) + (f" ({between})" if between else ""))
+    return texts
 
 
 def _finite(value: float) -> float | None:
@@ -59,7 +78,11 @@ def errors_by_round(rows: Sequence[ModelErrors]) -> Table:
     """List the total errors of each model."""
     models = models_in_order(rows)
     columns = [
-        format_column([error_of(rows, key, quantity) for key in models]) for quantity in QUANTITIES
+        _with_intervals(
+            [error_of(rows, key, quantity) for key in models],
+            [interval_of(rows, key, quantity) for key in models],
+        )
+        for quantity in COLUMNS
     ]
     cells = [
         (key.title, key.model, *errors) for key, *errors in zip(models, *columns, strict=True)
@@ -67,38 +90,69 @@ def errors_by_round(rows: Sequence[ModelErrors]) -> Table:
     return Table((Column("Round"), Column("Model"), *_error_columns()), cells)
 
 
-def errors_by_part(rows: Sequence[ModelErrors]) -> Table:
-    """List untuned and tuned errors for each phase and kind."""
+def errors_by_part(rows: Sequence[ModelErrors], comparison: Comparison | None = None) -> Table:
+    """List untuned and tuned errors for each phase and kind, with the interval of the ratio."""
     models = models_in_order(rows)
     parts = parts_in_order(rows)
-    sizes = {(row.phase, row.kind): row.structures for row in rows}
-    columns = [_change_column(rows, quantity) for quantity in QUANTITIES]
+    errors = {(row.phase, row.kind): row.errors for row in rows}
+    columns = [_change_column(rows, quantity, comparison) for quantity in COLUMNS]
     cells = [
-        (phase, plain_words(kind), str(sizes[phase, kind]), *changes)
-        for (phase, kind), *changes in zip(parts, *columns, strict=True)
+        (
+            part[0],
+            plain_words(part[1]),
+            str(errors[part].structures),
+            _components(errors[part]),
+            *changes,
+        )
+        for part, *changes in zip(parts, *columns, strict=True)
     ]
     heads = (
         Column("Phase"),
         Column("Kind"),
         Column("Structures", numeric=True),
+        Column("Force components", numeric=True),
         *_error_columns(),
     )
     return Table(heads, cells if models else [])
 
 
-def _change_column(rows: Sequence[ModelErrors], quantity: Quantity) -> list[str]:
+def _components(row: ErrorRow) -> str:
+    """Force components that are counted, and how many are zero by symmetry."""
+    if not row.trajectories:
+        return MISSING
+    left_out = row.force_components_by_symmetry
+    return f"{row.force_components:,}" + (f" ({left_out:,} zero by symmetry)" if left_out else "")
+
+
+def worse_parts(comparison: Comparison | None) -> list[str]:
+    """List what got worse beyond its confidence interval, as phrases."""
+    return [] if comparison is None else [change.describe() for change in comparison.worse]
+
+
+def _change_column(
+    rows: Sequence[ModelErrors], quantity: Quantity, comparison: Comparison | None
+) -> list[str]:
     models = models_in_order(rows)
     parts = parts_in_order(rows)
     ends = [models[0], models[-1]] if len(models) > 1 else models
     values = [error_of(rows, key, quantity, *part) for part in parts for key in ends]
     texts = iter(format_column(values))
-    return [" → ".join(next(texts) for _ in ends) for _ in parts]
+    changes = [" → ".join(next(texts) for _ in ends) for _ in parts]
+    ratios = [format_interval(ratio_of(comparison, quantity, *part), 2) for part in parts]
+    return [
+        f"{change} (ratio {ratio})" if ratio else change
+        for change, ratio in zip(changes, ratios, strict=True)
+    ]
 
 
 def every_error(rows: Sequence[ModelErrors]) -> Table:
     """List every error that was measured."""
     columns = [
-        format_column([_finite(quantity.of(row)) for row in rows]) for quantity in QUANTITIES
+        _with_intervals(
+            [_finite(quantity.of(row)) for row in rows],
+            [quantity.interval_of(row) for row in rows],
+        )
+        for quantity in COLUMNS
     ]
     cells = [
         (str(row.round), row.model, row.phase, plain_words(row.kind), str(row.structures), *errors)
@@ -176,14 +230,23 @@ def costs(labels: Sequence[LabelRow]) -> Table:
 
 def phases(labels: Sequence[LabelRow]) -> Table:
     """List how many labels each phase has."""
+    rows = labels_by_phase(labels)
+    tested = any(row.test for row in rows)
     cells = [
-        (row.phase, str(row.training), str(row.validation), str(row.quarantined))
-        for row in labels_by_phase(labels)
+        (
+            row.phase,
+            str(row.training),
+            str(row.validation),
+            *((str(row.test),) if tested else ()),
+            str(row.quarantined),
+        )
+        for row in rows
     ]
     heads = (
         Column("Phase"),
         Column("Training", numeric=True),
         Column("Validation", numeric=True),
+        *((Column("Test", numeric=True),) if tested else ()),
         Column("Quarantined", numeric=True),
     )
     return Table(heads, cells)

@@ -11,7 +11,7 @@ from entrove import provenance
 from entrove.errors import StructureError
 from entrove.structures import copy_structure, read_structures, write_structures
 
-Pool = Literal["entropy_md", "ordered", "anchors", "random_md", "validation"]
+Pool = Literal["entropy_md", "ordered", "anchors", "random_md", "validation", "test"]
 Kind = Literal["md", "relaxed", "strain", "shear", "perturbed", "random", "hot_md"]
 """`hot_md` is in the validation sets of campaigns that were started with release 0.1."""
 
@@ -38,6 +38,11 @@ class Candidate:
     bias_fraction: float | None = None
     entropy: str | None = None
     mode: str | None = None
+
+    @property
+    def purpose(self) -> Literal["training", "validation", "test"]:
+        """What it is labelled for."""
+        return self.pool if self.pool in ("validation", "test") else "training"
 
     def to_atoms(self) -> Atoms:
         """Return a copy of the structure with the provenance as `entrove_*` keys in `info`."""

@@ -152,8 +152,27 @@ class AnchorSettings(Settings):
 
 
 class HoldOutSettings(Settings):
-    """The validation set: strains and MD unlike the anchors'; labelled first, never trained on."""
+    """Validation and test set: strains and MD unlike the anchors'; never trained on.
 
+    Both are labelled first. The validation set decides which model is kept; the test set is used
+    once, at the end, and its errors are those to quote. Each holds every phase and kind.
+    """
+
+    interval: float | None = Field(
+        default=0.35,
+        gt=0,
+        le=2,
+        description="How well errors are to be known: relative half width of the 95 % interval of "
+        "the energy error of all structures. It determines the number of structures of each set: "
+        "9 for 0.5, 18 for 0.35, 36 for 0.25, and at least one of every phase and kind. Strains "
+        "and shears of smaller amplitude and further MD runs are added as needed. null: exactly "
+        "the strains, shears and snapshots below.",
+    )
+    test: bool = Field(
+        default=True,
+        description="Set a test set aside, as large as the validation set. Without it the errors "
+        "of the validation set, which has chosen the model, are quoted.",
+    )
     volume_strains: tuple[Positive, ...] = Field(
         default=(0.92, 1.08),
         description="Volume of isotropically strained cells over that of the relaxed phase.",
@@ -175,7 +194,12 @@ class HoldOutSettings(Settings):
         description="Steps of NVT MD of each phase at each pressure and temperature, after the "
         "thermalisation.",
     )
-    md_snapshots: int = Field(default=2, ge=0, description="Snapshots of each of these MD runs.")
+    md_snapshots: int = Field(
+        default=2,
+        ge=0,
+        description="Snapshots of each of these MD runs; with an interval, the second is only "
+        "used where runs are too few.",
+    )
 
     @model_validator(mode="after")
     def _holds_something(self) -> "HoldOutSettings":

@@ -75,7 +75,8 @@ class Bundle(Settings):
         description="Better than its foundation model on validation labels; null: not compared."
     )
     metrics: dict[str, float] = Field(
-        description="Errors on validation labels; names carry the unit."
+        description="Errors on the validation labels, which chose the model, and, as test_..., on "
+        "the test labels, which took no part in any decision; names carry the unit."
     )
     regime: Regime = Field(description="Supported regime.")
 

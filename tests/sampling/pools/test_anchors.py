@@ -21,7 +21,7 @@ from entrove.sampling.config import (
 )
 from entrove.sampling.pools.anchors import generate_anchors
 from entrove.sampling.pools.entropy_md import advance, begin
-from entrove.sampling.pools.hold_out import generate_hold_out
+from entrove.sampling.pools.hold_out import generate_hold_out, sizes_of
 from entrove.sampling.pools.random_md import run_plain_md
 from entrove.sampling.pools.strained import is_copy, shear, strain_volume
 from entrove.sampling.walkers.grid import Start, plan_walkers
@@ -255,3 +255,44 @@ def test_biases_and_replicas_of_walkers_change_neither_anchors_nor_hold_out(mode
         return [content_hash(candidate.atoms) for candidate in [*anchors, *held_out]]
 
     assert made(arm) == made(CONFIG)
+
+
+@pytest.mark.parametrize("structures", [3, 10, 24])
+def test_validation_and_test_set_are_as_large_as_asked_and_hold_every_kind(model, structures):
+    anchors = [anchor.atoms for anchor in generate_anchors(STARTS, [20.0, 40.0], model, CONFIG, 0)]
+    found = generate_hold_out(
+        STARTS, [20.0, 40.0], anchors, model, CONFIG, 1, structures=structures, test=True
+    )
+    kinds = {("strain", None), ("shear", None), ("md", 20.0), ("md", 40.0)}
+    sets = {
+        part: [candidate for candidate in found if candidate.pool == part]
+        for part in ("validation", "test")
+    }
+    wanted = sizes_of(CONFIG.hold_out, STARTS, 2, structures)
+    assert wanted == {part: max(structures, len(kinds)) for part in sets}
+    for part, members in sets.items():
+        assert len(members) == wanted[part]
+        assert {(candidate.kind, candidate.temperature_K) for candidate in members} == kinds
+        counts = [
+            sum((candidate.kind, candidate.temperature_K) == kind for candidate in members)
+            for kind in kinds
+        ]
+        assert max(counts) - min(counts) <= 1 or structures == 24  # strains and shears are few
+        if structures > len(kinds):
+            assert {candidate.pressure_GPa for candidate in members} == {0.0, 1.0}
+    runs = [
+        {candidate.walker for candidate in members if candidate.walker is not None}
+        for members in sets.values()
+    ]
+    assert not runs[0] & runs[1]
+    atoms = [candidate.atoms for candidate in found]
+    for index, cell in enumerate(atoms):
+        assert not any(is_copy(cell, other) for other in (*anchors, *atoms[:index]))
+
+
+def test_the_configured_cells_come_first_and_stay_in_pairs(model):
+    """The stress of two volumes of one pressure can be compared with their energies."""
+    few = generate_hold_out(STARTS, [20.0], [], model, CONFIG, 1, structures=6, test=True)
+    strained = [cell for cell in few if cell.pool == "validation" and cell.kind == "strain"]
+    volumes = [cell.atoms.get_volume() / 5.3**3 for cell in strained]
+    assert volumes == pytest.approx([0.92, 1.08])

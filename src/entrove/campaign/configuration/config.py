@@ -11,6 +11,7 @@ from entrove.sampling.config import BiasSettings, SamplingConfig
 from entrove.selection.config import SelectionConfig
 from entrove.settings import Settings
 from entrove.training.config import TrainingConfig
+from entrove.validation.config import ValidationConfig
 
 Pressure = Annotated[float, Field(ge=-50, le=10_000)]
 Temperature = Annotated[float, Field(gt=0, le=100_000)]
@@ -141,12 +142,14 @@ class StoppingConfig(Settings):
         gt=0,
         lt=1,
         description="Stop when the force MAE on the validation set is not at least this fraction "
-        "below the smallest of the rounds before, the untuned model's included.",
+        "below the smallest of the rounds before, the untuned model's included, or when the "
+        "difference is within the confidence interval.",
     )
     force_mae_meV_per_A: float | None = Field(
         default=None,
         gt=0,
-        description="Stop when the force MAE on the validation set is at most this, in meV/A.",
+        description="Stop when the force MAE on the validation set is at most this, in meV/A, "
+        "the upper end of its confidence interval included.",
     )
 
 
@@ -200,6 +203,9 @@ class CampaignConfig(Settings):
     )
     training: TrainingConfig = Field(
         default=TrainingConfig(), description="How the potential is tuned."
+    )
+    validation: ValidationConfig = Field(
+        default=ValidationConfig(), description="When a tuned model is kept, and what is worse."
     )
     stopping: StoppingConfig = Field(default=StoppingConfig(), description="When to stop.")
 

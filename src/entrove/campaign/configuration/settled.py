@@ -25,6 +25,7 @@ _HEADER = (
 
 FREE_TO_CHANGE = (
     ("stopping",),
+    ("validation",),
     ("regime", "non_magnetic"),
     ("model", "device"),
     ("model", "threads"),
@@ -64,7 +65,11 @@ FIXED: dict[KeyPath, str] = {
 }
 """Keys within the groups above, or asked for often, that cannot change, and why."""
 
-BEFORE_THEY_EXISTED: dict[KeyPath, Any] = {("selection", "phase_share"): 0.0}
+BEFORE_THEY_EXISTED: dict[KeyPath, Any] = {
+    ("selection", "phase_share"): 0.0,
+    ("sampling", "hold_out", "interval"): None,
+    ("sampling", "hold_out", "test"): False,
+}
 """What was done before a key existed, where that is not its default."""
 
 
@@ -105,11 +110,31 @@ def find_changes(path: Path, config: CampaignConfig) -> list[Change]:
     if not path.exists():
         return []
     found = read_settled(path).model_dump(mode="json")
-    wanted = config.model_dump(mode="json")
+    wanted = as_started(path, config).model_dump(mode="json")
     return [
         Change(key, _look_up(found, key), _look_up(wanted, key))
         for key in _differences(found, wanted)
     ]
+
+
+def as_started(path: Path, config: CampaignConfig) -> CampaignConfig:
+    """Return a configuration without what a campaign was started too early for.
+
+    Args:
+        path: The resolved configuration in the folder of the campaign; it need not exist.
+        config: The configuration now.
+
+    Keys that did not exist at the start and concern what was made then keep what was done before
+    they existed: an old campaign has no test set, and cannot get one.
+    """
+    if not path.exists():
+        return config
+    before = _read_yaml(path)
+    values = config.model_dump(mode="json")
+    for key, value in BEFORE_THEY_EXISTED.items():
+        if _is_below(key, tuple(FIXED)) and not _has(before, key):
+            _look_up(values, key[:-1])[key[-1]] = value
+    return CampaignConfig.model_validate(values)
 
 
 def settle_config(
@@ -147,6 +172,7 @@ def settle_config(
             )
         if change.stage is not None:
             logger.info("taken from the next stage '%s' on: %s", change.stage, change)
+    config = as_started(path, config)
     text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
     replace_text(path, _HEADER + text)
 
@@ -167,10 +193,10 @@ def read_settled(path: Path) -> CampaignConfig:
     keys that this version does not know.
     """
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-        for (section, key), before in BEFORE_THEY_EXISTED.items():
-            if isinstance(values, dict) and isinstance(values.get(section), dict):
-                values[section].setdefault(key, before)
+        values = _read_yaml(path)
+        for key, before in BEFORE_THEY_EXISTED.items():
+            if isinstance(section := _look_up(values, key[:-1]), dict):
+                section.setdefault(key[-1], before)
         return CampaignConfig.model_validate(values)
     except (yaml.YAMLError, ValidationError) as error:
         problems = (
@@ -185,6 +211,15 @@ def read_settled(path: Path) -> CampaignConfig:
             f"{path}: this version of Entrove does not understand the configuration that the "
             f"campaign was started with ({problems}); use the version that started it"
         ) from error
+
+
+def _read_yaml(path: Path) -> Any:
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def _has(values: Any, key: KeyPath) -> bool:
+    section = _look_up(values, key[:-1])
+    return isinstance(section, dict) and key[-1] in section
 
 
 def with_settled_version(config: CampaignConfig, settled: Path) -> CampaignConfig:

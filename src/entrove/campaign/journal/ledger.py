@@ -187,6 +187,20 @@ class Ledger:
             )
         return record
 
+    def amend(self, round_index: int, outcome: StageOutcome) -> None:
+        """Replace what a finished stage found; when and how long it ran stays.
+
+        Args:
+            round_index: The round; 0 is the preparation.
+            outcome: The same finding, with values that an older version did not keep.
+        """
+        payload = json.dumps(outcome.model_dump(mode="json", exclude={"summary"}))
+        with self._connection() as connection:
+            connection.execute(
+                "UPDATE stages SET summary = ?, payload = ? WHERE round = ? AND stage = ?",
+                (outcome.summary, payload, round_index, outcome.stage.value),
+            )
+
     def forget(self, stages: Iterable[tuple[int, Stage]]) -> None:
         """Remove stages, all in one transaction, so that they are run again.
 

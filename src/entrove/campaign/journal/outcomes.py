@@ -12,6 +12,7 @@ from typing import ClassVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from entrove.validation.errors_by_kind import ErrorRow, ErrorTable
+from entrove.validation.structure_errors import StructureErrors
 
 
 class Stage(StrEnum):
@@ -35,8 +36,8 @@ class LabelRow:
     """The outcome of one structure that was sent to the labelling engine.
 
     Attributes:
-        purpose: "training" or "validation".
-        round: The round that selected it; 0 for the validation set.
+        purpose: "training", "validation" or "test".
+        round: The round that selected it; 0 for validation and test set.
         structure_hash: Content hash, see `entrove.structures.content_hash`.
         phase, kind, pool, pressure_GPa, temperature_K: Where the structure came from, see
             `entrove.provenance`.
@@ -183,6 +184,20 @@ class Validated(StageOutcome):
 
     stage = Stage.VALIDATE
     errors: tuple[ErrorRow, ...] = Field(description="Errors by phase and kind, the total first.")
+    structures: tuple[StructureErrors, ...] = Field(
+        default=(), description="Errors of each structure; release 0.1 kept none."
+    )
+    reference_shifts_eV: dict[str, float] | None = Field(
+        default=None,
+        description="Energy per atom that was added to the predictions: none for a tuned model, "
+        "those fitted to the training labels for the untuned one. null: nothing was fitted, so "
+        "that energy errors contain the difference of two zeros of energy.",
+    )
+    untuned: ErrorTable | None = Field(
+        default=None,
+        description="Errors of the untuned model, its reference energies fitted to the training "
+        "labels of this round; null for the untuned model itself.",
+    )
     accepted: bool | None = Field(
         default=None, description="Better than the untuned model; None for the untuned model."
     )
@@ -190,7 +205,7 @@ class Validated(StageOutcome):
     @property
     def table(self) -> ErrorTable:
         """The errors as a table."""
-        return ErrorTable(self.errors)
+        return ErrorTable(self.errors, self.structures, self.reference_shifts_eV)
 
 
 class Finished(StageOutcome):
@@ -198,6 +213,15 @@ class Finished(StageOutcome):
 
     stage = Stage.FINISH
     reason: str = Field(default="", description="Which stopping condition held.")
+    model_round: int = Field(
+        default=0, description="Round of the model that is kept; 0 when none is."
+    )
+    test: ErrorTable | None = Field(
+        default=None, description="Errors of the model that is kept on the test set."
+    )
+    untuned_test: ErrorTable | None = Field(
+        default=None, description="Errors of the untuned model on the test set."
+    )
 
 
 OUTCOMES: dict[Stage, type[StageOutcome]] = {

@@ -6,21 +6,32 @@ from dataclasses import replace
 from entrove.campaign.journal.outcomes import Labelled, LabelRow, Validated
 from entrove.labelling.labels import Outcome
 from entrove.validation.comparison import compare
+from entrove.validation.config import ValidationConfig
 
 
-def best_round(validations: Mapping[int, Validated]) -> int:
+def best_round(
+    validations: Mapping[int, Validated], config: ValidationConfig | None = None
+) -> int:
     """Return the round of the best accepted model; 0, the foundation model, when there is none.
 
     `validations` are by round. A later model replaces the best one by the rule by which it was
-    accepted against the untuned one, see `entrove.validation.comparison.compare`.
+    accepted against the untuned one, see `entrove.validation.comparison.compare`, except that it
+    need not be better beyond noise: it has learnt from more labels.
     """
     best = 0
     for round_index, validated in sorted(validations.items()):
         if not validated.accepted:
             continue
-        if not best or compare(validations[best].table, validated.table).accepted:
+        if not best or is_better(validations[best], validated, config):
             best = round_index
     return best
+
+
+def is_better(
+    earlier: Validated, later: Validated, config: ValidationConfig | None = None
+) -> bool:
+    """Whether a tuned model takes the place of an earlier one."""
+    return compare(earlier.table, later.table, config, beyond_noise=False).accepted
 
 
 def label_rows(labellings: Mapping[int, Labelled]) -> list[LabelRow]:

@@ -92,7 +92,7 @@ def _row(
 ) -> LabelRow:
     cause = _checked(results, config, len(candidate.atoms))
     return LabelRow(
-        purpose="validation" if candidate.pool == "validation" else "training",
+        purpose=candidate.purpose,
         round=round_index,
         structure_hash=structure_hash,
         phase=candidate.phase,

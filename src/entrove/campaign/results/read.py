@@ -3,7 +3,9 @@
 Nothing is changed: no file is created, and the ledger is opened for reading only.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +40,10 @@ from entrove.labelling.level_of_theory import LEVEL_FILE, read_level
 from entrove.provenance import provenance_of
 from entrove.structures import energy_of, forces_of, read_structures, stress_of
 from entrove.units import EV_PER_A3_IN_GPA
-from entrove.validation.errors_by_kind import ALL, centre_by_composition
+from entrove.validation.comparison import Comparison, compare
+from entrove.validation.errors_by_kind import ALL, ErrorTable
+from entrove.validation.site_symmetry import counted_components
+from entrove.validation.structure_errors import centre_by_composition
 
 
 def read_results(folder: str | Path, *, figures: bool = False) -> CampaignResults:
@@ -61,6 +66,7 @@ def read_results(folder: str | Path, *, figures: bool = False) -> CampaignResult
     ledger = Ledger(workspace.ledger, read_only=True)
     records = ledger.records()
     validations, selections = ledger.each(Validated), ledger.each(Selected)
+    best = best_round(validations, config.validation)
     has_level = (workspace.label_work / LEVEL_FILE).is_file()
     level = read_level(workspace.label_work) if has_level else None
     return CampaignResults(
@@ -79,9 +85,12 @@ def read_results(folder: str | Path, *, figures: bool = False) -> CampaignResult
         config_yaml=workspace.config.read_text(encoding="utf-8"),
         errors=tuple(
             row
-            for round_index, validated in validations.items()
-            for row in _model_errors(validated, round_index, config)
+            for round_index, table in _tables(validations, best).items()
+            for row in _model_errors(table, round_index, config)
         ),
+        comparison=_comparison(validations, best, config),
+        test=_test_errors(_finish_of(records), config),
+        test_comparison=_test_comparison(_finish_of(records), config),
         labels=(
             *label_rows(ledger.each(Labelled)),
             *rows_in_progress(ledger, workspace, config.labelling),
@@ -90,7 +99,7 @@ def read_results(folder: str | Path, *, figures: bool = False) -> CampaignResult
             StageTime(record.round, record.stage, record.seconds, record.summary)
             for record in records
         ),
-        parity=tuple(_parity(list(validations), workspace, config)) if figures else (),
+        parity=tuple(_parity(_tables(validations, best), workspace, config)) if figures else (),
         walkers=tuple(
             row for explored in ledger.each(Explored).values() for row in explored.walkers
         ),
@@ -101,7 +110,7 @@ def read_results(folder: str | Path, *, figures: bool = False) -> CampaignResult
         ),
         next_gain_nats={index: selected.gain_nats for index, selected in selections.items()},
         fingerprint_map=_map(ledger, workspace, config) if figures else None,
-        best_round=best_round(validations),
+        best_round=best,
         imported=sum(is_imported(atoms) for atoms in workspace.training_labels()),
     )
 
@@ -137,20 +146,79 @@ def _finish_of(records: Sequence[StageRecord]) -> StageRecord | None:
     return records[-1] if records and isinstance(records[-1].outcome, Finished) else None
 
 
+def _compared(validations: Mapping[int, Validated], best: int) -> Validated | None:
+    """The tuned model to compare with the untuned one: the best, or the latest without any."""
+    latest = max(validations, default=0)
+    return validations.get(best or latest) if latest else None
+
+
+def _tables(validations: Mapping[int, Validated], best: int) -> dict[int, ErrorTable]:
+    """The errors of each model; the untuned one as it is compared, if it is."""
+    tables = {index: validated.table for index, validated in validations.items()}
+    tuned = _compared(validations, best)
+    if tuned is not None and tuned.untuned is not None:
+        tables[0] = tuned.untuned
+    elif 0 in tables and tables[0].reference_shifts_eV is None:
+        tables[0] = _without_energies(tables[0])
+    return tables
+
+
+def _without_energies(table: ErrorTable) -> ErrorTable:
+    """The errors of a model whose reference energies are not fitted: none of energies."""
+    unknown = {
+        "energy_mae_meV_per_atom": math.nan,
+        "energy_rmse_meV_per_atom": math.nan,
+        "energy_interval_meV_per_atom": None,
+    }
+    return replace(table, rows=tuple(replace(row, **unknown) for row in table.rows))
+
+
+def _comparison(
+    validations: Mapping[int, Validated], best: int, config: CampaignConfig
+) -> Comparison | None:
+    tuned = _compared(validations, best)
+    if tuned is None or 0 not in validations:
+        return None
+    untuned = validations[0].table if tuned.untuned is None else tuned.untuned
+    return compare(untuned, tuned.table, config.validation)
+
+
+def _test_errors(end: StageRecord | None, config: CampaignConfig) -> tuple[ModelErrors, ...]:
+    if end is None or not isinstance(end.outcome, Finished) or end.outcome.test is None:
+        return ()
+    tables = {0: end.outcome.untuned_test, end.outcome.model_round: end.outcome.test}
+    return tuple(
+        row
+        for round_index, table in tables.items()
+        if table is not None
+        for row in _model_errors(table, round_index, config)
+    )
+
+
+def _test_comparison(end: StageRecord | None, config: CampaignConfig) -> Comparison | None:
+    if end is None or not isinstance(end.outcome, Finished):
+        return None
+    if end.outcome.test is None or end.outcome.untuned_test is None:
+        return None
+    return compare(end.outcome.untuned_test, end.outcome.test, config.validation)
+
+
 def _model_errors(
-    validated: Validated, round_index: int, config: CampaignConfig
+    table: ErrorTable, round_index: int, config: CampaignConfig
 ) -> list[ModelErrors]:
     """Return the errors of a model; a single phase is left out where it equals all phases."""
-    one_phase = len({row.phase for row in validated.errors} - {ALL}) == 1
+    one_phase = len({row.phase for row in table.rows} - {ALL}) == 1
     return [
         ModelErrors(round_index, _model_title(round_index, config), row)
-        for row in validated.errors
+        for row in table.rows
         if not (one_phase and (row.phase == ALL) != (row.kind == ALL))
     ]
 
 
-def _parity(rounds: Sequence[int], workspace: Workspace, config: CampaignConfig) -> list[Parity]:
-    if not rounds:
+def _parity(
+    tables: Mapping[int, ErrorTable], workspace: Workspace, config: CampaignConfig
+) -> list[Parity]:
+    if not tables:
         return []
     reference = workspace.validation_labels()
     return [
@@ -159,17 +227,30 @@ def _parity(rounds: Sequence[int], workspace: Workspace, config: CampaignConfig)
             read_structures(workspace.round(round_index).validation_predictions),
             round_index,
             _model_title(round_index, config),
+            {} if round_index else table.reference_shifts_eV,
         )
-        for round_index in rounds
+        for round_index, table in tables.items()
     ]
 
 
 def _compare(
-    reference: Sequence[Atoms], predicted: Sequence[Atoms], round_index: int, model: str
+    reference: Sequence[Atoms],
+    predicted: Sequence[Atoms],
+    round_index: int,
+    model: str,
+    shifts_eV: Mapping[str, float] | None,
 ) -> Parity:
     sizes = np.array([len(atoms) for atoms in reference])
     energy = _energies(reference) / sizes
-    error = _energies(predicted) / sizes - energy
+    shifts = np.array(
+        [
+            sum((shifts_eV or {}).get(symbol, 0.0) for symbol in atoms.symbols)
+            for atoms in reference
+        ]
+    )
+    error = (_energies(predicted) + shifts) / sizes - energy
+    if shifts_eV is None:
+        error = centre_by_composition(reference, error)
     energy = energy - energy.mean()
     return Parity(
         round=round_index,
@@ -177,12 +258,13 @@ def _compare(
         phases=np.array([str(provenance_of(atoms)[provenance.PHASE]) for atoms in reference]),
         kinds=np.array([str(provenance_of(atoms)[provenance.KIND]) for atoms in reference]),
         reference_energy_eV_per_atom=energy,
-        centred_energy_eV_per_atom=energy + centre_by_composition(reference, error),
-        reference_forces_eV_per_A=_forces(reference),
+        predicted_energy_eV_per_atom=energy + error,
+        reference_forces_eV_per_A=_counted_forces(reference),
         predicted_forces_eV_per_A=_forces(predicted),
         reference_stress_GPa=_stress_GPa(reference),
         predicted_stress_GPa=_stress_GPa(predicted),
         atom_counts=sizes,
+        energy_is_centred=shifts_eV is None,
     )
 
 
@@ -192,6 +274,15 @@ def _energies(structures: Sequence[Atoms]) -> np.ndarray:
 
 def _forces(structures: Sequence[Atoms]) -> np.ndarray:
     return np.concatenate([forces_of(atoms).ravel() for atoms in structures])
+
+
+def _counted_forces(reference: Sequence[Atoms]) -> np.ndarray:
+    """Forces of the labels; NaN, which is not drawn, where they vanish by symmetry."""
+    forces = [
+        np.where(counted_components(atoms), forces_of(atoms), np.nan).ravel()
+        for atoms in reference
+    ]
+    return np.concatenate(forces)
 
 
 def _stress_GPa(structures: Sequence[Atoms]) -> np.ndarray:

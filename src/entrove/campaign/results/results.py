@@ -11,6 +11,7 @@ from types import MappingProxyType
 import numpy as np
 
 from entrove.campaign.journal.outcomes import LabelRow, WalkerRow
+from entrove.validation.comparison import Comparison
 from entrove.validation.errors_by_kind import ErrorRow
 
 
@@ -60,13 +61,15 @@ class Parity:
         phases, kinds: Phase and kind of each structure, shape (structures,).
         reference_energy_eV_per_atom: Reference energy relative to the mean over all structures, in
             eV/atom, shape (structures,).
-        centred_energy_eV_per_atom: The same plus the error of the prediction, from which the mean
-            error of each composition is subtracted, see `centre_by_composition`; shape
+        predicted_energy_eV_per_atom: The same plus the error of the prediction, shape
             (structures,).
         reference_forces_eV_per_A, predicted_forces_eV_per_A: Force components in eV/A, structure
-            after structure, shape (3 x atoms of all structures,).
+            after structure, shape (3 x atoms of all structures,); NaN in the reference where they
+            vanish by symmetry.
         reference_stress_GPa, predicted_stress_GPa: Stress components in GPa, 6 or 9 per structure,
             structure after structure.
+        energy_is_centred: Whether the mean error of each composition is subtracted from the
+            predicted energies, because the zero of energy of the model is not that of the labels.
         atom_counts: Number of atoms of each structure, shape (structures,); None when it is not
             known.
     """
@@ -76,12 +79,13 @@ class Parity:
     phases: np.ndarray
     kinds: np.ndarray
     reference_energy_eV_per_atom: np.ndarray
-    centred_energy_eV_per_atom: np.ndarray
+    predicted_energy_eV_per_atom: np.ndarray
     reference_forces_eV_per_A: np.ndarray
     predicted_forces_eV_per_A: np.ndarray
     reference_stress_GPa: np.ndarray
     predicted_stress_GPa: np.ndarray
     atom_counts: np.ndarray | None = None
+    energy_is_centred: bool = False
 
 
 @dataclass(frozen=True)
@@ -135,7 +139,14 @@ class CampaignResults:
             300 eV, ..."), and its hash.
         foundation_model: The model that is tuned, and the one that explores, if it is another one.
         config_yaml: The resolved configuration.
-        errors: Errors of each validated model, by phase and kind.
+        errors: Errors of each validated model, by phase and kind. Those of the untuned model have
+            its reference energies fitted to the training labels of the model that it is compared
+            with; its energy errors are NaN before there are any.
+        test: Errors on the test set of the model that is kept and of the untuned one; empty before
+            the end, and in campaigns without a test set.
+        test_comparison: These two models on the test set.
+        comparison: The best tuned model, or the latest one without any, against the untuned one on
+            the validation set; None before there is one.
         labels: The outcome of every structure that was sent to the engine.
         stages: Wall time of each finished stage.
         parity: Predictions of each validated model; empty unless `read_results` was asked for
@@ -161,6 +172,9 @@ class CampaignResults:
     foundation_model: str
     config_yaml: str
     errors: tuple[ModelErrors, ...] = ()
+    comparison: Comparison | None = None
+    test: tuple[ModelErrors, ...] = ()
+    test_comparison: Comparison | None = None
     labels: tuple[LabelRow, ...] = ()
     stages: tuple[StageTime, ...] = ()
     parity: tuple[Parity, ...] = ()

@@ -27,5 +27,6 @@ In each round: verify.py and relax.py when another model explores, then
 
 At the end:
 
+    open_test.py  its errors on the test set
     finish.py    the bundle of the best accepted model
 """

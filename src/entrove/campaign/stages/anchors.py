@@ -11,8 +11,10 @@ from entrove.campaign.stages.context import CampaignRun
 from entrove.campaign.stages.relax import read_starts
 from entrove.errors import CampaignError
 from entrove.sampling.candidates import Candidate, read_candidates, write_candidates
+from entrove.sampling.config import HoldOutSettings
 from entrove.sampling.pools.anchors import generate_anchors
 from entrove.sampling.pools.hold_out import generate_hold_out
+from entrove.validation.intervals import expected_half_width, structures_for
 
 ANCHOR_STREAM, HOLD_OUT_STREAM = 1_000_001, 1_000_002
 """Streams of random numbers besides those of the rounds; no two streams share a seed."""
@@ -34,7 +36,7 @@ def make_anchors(run: CampaignRun, round_index: int) -> Anchored:
 
 
 def make_hold_out(run: CampaignRun, round_index: int) -> HeldOut:
-    """Make the structures of the validation set: other strains and shears, other trajectories.
+    """Make validation and test set: other strains and shears, other trajectories.
 
     Raises `CampaignError` when there would be none.
     """
@@ -51,6 +53,8 @@ def make_hold_out(run: CampaignRun, round_index: int) -> HeldOut:
         run.models.exploring(round_index).model,
         config.sampling,
         np.random.default_rng([config.random_seed, HOLD_OUT_STREAM]),
+        structures=hold_out_size(config.sampling.hold_out),
+        test=config.sampling.hold_out.test,
         on_step=run.listener.advanced,
     )
     if not hold_out:
@@ -59,7 +63,29 @@ def make_hold_out(run: CampaignRun, round_index: int) -> HeldOut:
             "sampling.hold_out"
         )
     write_candidates(files.hold_out, hold_out)
-    return HeldOut(summary=_count_kinds(hold_out))
+    parts = {
+        part: [candidate for candidate in hold_out if candidate.pool == part]
+        for part in ("validation", "test")
+    }
+    return HeldOut(
+        summary="; ".join(
+            f"{part}: {_count_kinds(found)} (energy errors to about "
+            f"{100 * expected_half_width(_independent(found)):.0f} %)"
+            for part, found in parts.items()
+            if found
+        )
+    )
+
+
+def hold_out_size(settings: HoldOutSettings) -> int | None:
+    """Number of structures of the validation set and of the test set; None for all."""
+    return None if settings.interval is None else structures_for(settings.interval)
+
+
+def _independent(candidates: Sequence[Candidate]) -> int:
+    """Number of cells and of MD trajectories."""
+    runs = {candidate.walker for candidate in candidates if candidate.walker is not None}
+    return len(runs) + sum(candidate.walker is None for candidate in candidates)
 
 
 def reference_run(anchors: Sequence[Candidate]) -> list[Atoms]:

@@ -20,7 +20,7 @@ class Withdrawal:
     Attributes:
         labels: Number of labels removed from the cache.
         trained_on: Number of them that were training labels of the campaign.
-        validated_on: Number of them in the validation set, where they stay.
+        validated_on: Number of them in the validation or test set, where they stay.
     """
 
     labels: int
@@ -78,9 +78,9 @@ def withdraw_import(files: Workspace, cache: LabelCache, import_id: int) -> With
                 content_hash(atoms) for atoms in kept
             }
             write_structures(path, kept)
-    validation = read_structures(files.validation, may_be_empty=True)
+    held_out = files.held_out_labels()
     return Withdrawal(
-        len(hashes), len(removed), sum(_was_imported(atoms, hashes) for atoms in validation)
+        len(hashes), len(removed), sum(_was_imported(atoms, hashes) for atoms in held_out)
     )
 
 

@@ -43,7 +43,7 @@ class LabelledSet:
 
     `withdrawn` and `doubtful` are labels of earlier rounds that turned out to be outliers, by
     content hash, with the cause. The former are training labels, which are removed; the latter
-    belong to the validation set, which stays as it is, so that errors of all rounds are
+    belong to the validation or test set, which stays as it is, so that errors of all rounds are
     comparable. `checked` is what the comparison of stress and energies has found.
     """
 
@@ -76,17 +76,26 @@ class EarlierLabels:
     """Good labels of the rounds before."""
 
     training: Sequence[Atoms] = ()
-    validation: Sequence[Atoms] = ()
+    held_out: Sequence[Atoms] = ()
 
 
 def label_hold_out(run: CampaignRun, round_index: int) -> Labelled:
-    """Label the validation set; raises `CampaignError` when no label is good."""
+    """Label validation and test set; raises `CampaignError` when no label is good."""
     candidates = read_candidates(run.files.round(round_index).hold_out)
     requests = [Request(candidate) for candidate in candidates]
     pairs = find_volume_pairs(candidates)
     labelled = label_requests(run, requests, round_index, EarlierLabels(), first=pairs)
     require_labels(labelled, "validation")
-    write_structures(run.files.validation, labelled.structures)
+    for part, path in (("validation", run.files.validation), ("test", run.files.test)):
+        found = [atoms for atoms in labelled.structures if atoms.info[provenance.POOL] == part]
+        if part == "validation" and not found:
+            raise CampaignError(
+                "no structure of the validation set could be labelled; see the causes with "
+                "'entrove labels FOLDER', correct the settings of the engine, release them with "
+                "'entrove labels FOLDER --retry', then run again"
+            )
+        if found or path.exists():
+            write_structures(path, found)
     return labelled.outcome()
 
 
@@ -113,7 +122,7 @@ def label_picked(run: CampaignRun, round_index: int) -> Labelled:
         request for request in requests if content_hash(request.candidate.atoms) not in known
     ]
     labelled = label_requests(
-        run, requests, round_index, EarlierLabels(earlier, run.files.validation_labels())
+        run, requests, round_index, EarlierLabels(earlier, run.files.held_out_labels())
     )
     require_labels(labelled, "picked")
     kept = [atoms for atoms in earlier if content_hash(atoms) not in labelled.withdrawn]
@@ -156,12 +165,12 @@ def label_requests(
         good = [index for index in range(len(atoms)) if labels[index].converged]
         new = [labels[index].attach(atoms[index]) for index in good]
         causes = _outliers(
-            [*earlier.validation, *earlier.training, *new], run.models.foundation, config.outliers
+            [*earlier.held_out, *earlier.training, *new], run.models.foundation, config.outliers
         )
         for index in good:
             if cause := causes.get(labels[index].structure_hash):
                 labels[index] = replace(labels[index], outcome=Outcome.REJECTED, cause=cause)
-        doubtful = _among(causes, earlier.validation)
+        doubtful = _among(causes, earlier.held_out)
         for structure_hash in causes.keys() - doubtful.keys():
             cache.reject(structure_hash, labeller.level, causes[structure_hash])
     structures, rows = [], []
@@ -279,7 +288,7 @@ def _among(causes: dict[str, str], structures: Sequence[Atoms]) -> dict[str, str
 def _store_own(cache: LabelCache, files: Workspace, engine: Engine) -> None:
     """Put the labels of this campaign into the cache, which may be another one than before."""
     level = LevelOfTheory.of(engine)
-    for path in (files.validation, files.dataset):
+    for path in (files.validation, files.test, files.dataset):
         for atoms in read_structures(path, may_be_empty=True):
             known = cache.get(atoms, level) is not None
             if atoms.info[provenance.LEVEL_OF_THEORY] == level.hash and not known:
@@ -303,7 +312,7 @@ def _with_provenance(request: Request, label: Label, round_index: int) -> Atoms:
 def _row(request: Request, label: Label, round_index: int, from_cache: bool) -> LabelRow:
     candidate = request.candidate
     return LabelRow(
-        purpose="validation" if candidate.pool == "validation" else "training",
+        purpose=candidate.purpose,
         round=round_index,
         structure_hash=label.structure_hash,
         phase=candidate.phase,

@@ -77,7 +77,8 @@ class CampaignModels:
     def best_round(self, before: int) -> int:
         """The round before `before` with the best accepted model; 0 for the foundation model."""
         validations = self._ledger.each(Validated)
-        return best_round({index: found for index, found in validations.items() if index < before})
+        earlier = {index: found for index, found in validations.items() if index < before}
+        return best_round(earlier, self._campaign.config.validation)
 
     def exploring(self, round_index: int) -> LoadedModel:
         """The model that explores in a round: a given one, or the best accepted one so far."""

@@ -19,6 +19,7 @@ from entrove.selection.config import SelectionConfig
 from entrove.selection.from_structures import select as pick
 from entrove.selection.result import Selection
 from entrove.structures import content_hash, energy_of
+from entrove.validation.splits import without_hold_out
 
 SELECTION_STREAM = 3
 """Stream of random numbers of a random selection, besides that of the walkers."""
@@ -60,7 +61,10 @@ def select(run: CampaignRun, round_index: int) -> Selected:
     else:
         selection = _by_gain(run, pool, count, dataset, config.selection)
         gains = selection.gains.tolist()
-    write_candidates(files.selected, [pool[index] for index in selection.indices])
+    kept = _not_held_out(run, [pool[index] for index in selection.indices])
+    write_candidates(files.selected, [pool[selection.indices[place]] for place in kept])
+    gains = [gains[place] for place in kept]
+    near = len(selection) - len(kept)
     gain = float(sum(gains))
     picked = {use.pool or "any": use.picked for use in selection.quotas}
     counts = ", ".join(
@@ -74,9 +78,10 @@ def select(run: CampaignRun, round_index: int) -> Selected:
         else ""
     )
     return Selected(
-        summary=f"{len(selection)} of {len(pool)} candidates, together {gain:.1f} nats ({counts})"
+        summary=f"{len(kept)} of {len(pool)} candidates, together {gain:.1f} nats ({counts})"
+        + (f"; {near} left out that nearly equal held-out structures" if near else "")
         + doubt,
-        picked=len(selection),
+        picked=len(kept),
         gain_nats=gain,
         gains_nats=tuple(float(value) for value in gains),
         rejected=selection.rejections_by_filter(),
@@ -99,6 +104,14 @@ def _candidates(run: CampaignRun, round_index: int) -> list[Candidate]:
         asked = read_candidates(run.files.round(earlier).selected)
         known |= {content_hash(candidate.atoms) for candidate in asked}
     return [candidate for candidate in pool if content_hash(candidate.atoms) not in known]
+
+
+def _not_held_out(run: CampaignRun, picks: list[Candidate]) -> list[int]:
+    """Places of the picks that are not nearly equal to a structure of validation or test set."""
+    held_out = read_candidates(run.files.round(0).hold_out)
+    return without_hold_out(
+        [pick.atoms for pick in picks], [candidate.atoms for candidate in held_out]
+    )
 
 
 def _by_gain(

@@ -13,7 +13,7 @@ from entrove.threads import usable_threads
 from entrove.training.committee import epochs_done, labels_learnt_in, train_committee
 from entrove.training.job import Epoch
 from entrove.training.trained_model import TrainedModel, training_set_hash
-from entrove.validation.splits import check_disjoint
+from entrove.validation.splits import check_disjoint, without_hold_out
 
 
 def train(run: CampaignRun, round_index: int) -> Trained:
@@ -24,8 +24,7 @@ def train(run: CampaignRun, round_index: int) -> Trained:
     than those of late ones.
     """
     config, listener = run.config, run.listener
-    labels = run.files.training_labels(before=round_index + 1)
-    check_disjoint(labels, run.files.validation_labels())
+    labels, left_out = _labels(run, round_index)
     base, modal = split_modal(run.campaign.model_name)
     epochs, members = config.training.epochs, config.training.committee_size
 
@@ -47,7 +46,22 @@ def train(run: CampaignRun, round_index: int) -> Trained:
         threads=usable_threads(config.model.threads),
         on_epoch=report,
     )
-    return _outcome(trained, run.files.folder.resolve())
+    return _outcome(trained, run.files.folder.resolve(), left_out)
+
+
+def _labels(run: CampaignRun, round_index: int) -> tuple[list[Atoms], int]:
+    """Training labels so far, and the number of those left out as too near to held-out ones.
+
+    The selection picks none of these, but labels can be imported, and older versions compared
+    hashes only.
+    """
+    labels, held_out = (
+        run.files.training_labels(before=round_index + 1),
+        run.files.held_out_labels(),
+    )
+    kept = [labels[index] for index in without_hold_out(labels, held_out)]
+    check_disjoint(kept, held_out)
+    return kept, len(labels) - len(kept)
 
 
 def _folder_for(folder: Path, labels: Sequence[Atoms]) -> Path:
@@ -63,7 +77,7 @@ def _folder_for(folder: Path, labels: Sequence[Atoms]) -> Path:
     raise AssertionError("itertools.count has no end")
 
 
-def _outcome(members: Sequence[TrainedModel], campaign_folder: Path) -> Trained:
+def _outcome(members: Sequence[TrainedModel], campaign_folder: Path, left_out: int) -> Trained:
     """Return what the ledger keeps of a training; paths are relative to the campaign's folder."""
     trained = members[0]
     shifts = ", ".join(
@@ -73,6 +87,7 @@ def _outcome(members: Sequence[TrainedModel], campaign_folder: Path) -> Trained:
     epochs = "1 epoch" if trained.epochs_run == 1 else f"{trained.epochs_run} epochs"
     return Trained(
         summary=f"{epochs} on {trained.training_labels} labels, reference energies "
-        f"{shifts}{committee}",
+        f"{shifts}{committee}"
+        + (f"; {left_out} left out that nearly equal held-out structures" if left_out else ""),
         checkpoint=str(trained.checkpoint.relative_to(campaign_folder)),
     )

@@ -20,9 +20,11 @@ from entrove.report.summary import (
     ModelKey,
     Quantity,
     error_of,
+    interval_of,
     models_in_order,
     parts_in_order,
 )
+from entrove.validation.intervals import Interval
 
 MOST_TICKS = 8
 
@@ -47,6 +49,7 @@ def _per_round(
         colour = INK if style is None else style.colour
         title = part_title(phase, kind, limit=200)
         values = [error_of(rows, model, quantity, phase, kind) for model in models]
+        between = [interval_of(rows, model, quantity, phase, kind) for model in models]
         data.append(
             {
                 "type": "scatter",
@@ -67,6 +70,7 @@ def _per_round(
                 },
                 "opacity": 1.0 if is_total else 0.65,
             }
+            | ({"error_y": _bars(values, between, colour)} if is_total else {})
         )
     every = max(1, -(-len(models) // MOST_TICKS))
     ticks = list(range(0, len(models), every))
@@ -87,6 +91,28 @@ def _per_round(
         layout(x, axis(f"MAE ({quantity.unit})", rangemode="tozero", nticks=6)),
         280,
     )
+
+
+def _bars(
+    values: Sequence[float | None], intervals: Sequence[Interval | None], colour: str | list[str]
+) -> dict[str, Any]:
+    """Error bars over the confidence intervals; none where these are not known."""
+    ends = [
+        (None, None)
+        if value is None or interval is None
+        else (value - interval[0], interval[1] - value)
+        for value, interval in zip(values, intervals, strict=True)
+    ]
+    return {
+        "type": "data",
+        "symmetric": False,
+        "arrayminus": [low for low, _ in ends],
+        "array": [high for _, high in ends],
+        "thickness": 1.2,
+        "width": 3,
+        "color": colour,
+        "visible": any(high is not None for _, high in ends),
+    }
 
 
 def errors_by_part(rows: Sequence[ModelErrors], phases: Mapping[str, Style]) -> list[Figure]:
@@ -127,7 +153,9 @@ def _by_part(
         "hoverinfo": "skip",
     }
 
-    def points(values: list[float | None], model: str, symbol: str) -> dict[str, Any]:
+    def points(key: ModelKey, values: list[float | None], symbol: str) -> dict[str, Any]:
+        model = key.title
+        between = [interval_of(rows, key, quantity, *part) for part in parts]
         return {
             "type": "scatter",
             "mode": "markers",
@@ -142,6 +170,7 @@ def _by_part(
                 "size": 10,
                 "line": {"color": colours, "width": 2},
             },
+            "error_x": _bars(values, between, MUTED),
         }
 
     y = axis(
@@ -155,7 +184,7 @@ def _by_part(
         f"{quantity.name}-by-part",
         quantity.title,
         f"{quantity.title} error of each phase and kind, untuned and tuned",
-        [line, points(before, "untuned", "circle-open"), points(after, tuned.title, "circle")],
+        [line, points(untuned, before, "circle-open"), points(tuned, after, "circle")],
         layout(axis(f"MAE ({quantity.unit})", rangemode="tozero", nticks=5), y),
         78 + 26 * max(len(parts), 3),
     )

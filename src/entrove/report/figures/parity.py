@@ -94,9 +94,15 @@ def _points_of(parity: Parity) -> list[_Points]:
     count = len(parity.phases)
     return [
         _points(
-            ("energy", "Centred energy", "eV/atom", "meV/atom", 1000.0),
+            (
+                "energy",
+                "Centred energy" if parity.energy_is_centred else "Energy",
+                "eV/atom",
+                "meV/atom",
+                1000.0,
+            ),
             parity.reference_energy_eV_per_atom,
-            parity.centred_energy_eV_per_atom,
+            parity.predicted_energy_eV_per_atom,
             parity,
             np.ones(count, dtype=int),
         ),
