@@ -38,6 +38,28 @@ def test_a_model_that_no_longer_improves_ends_it(force_maes, stops):
     assert (reason is not None) == stops
 
 
+@pytest.mark.parametrize(
+    ("interval", "stops"), [((20.0, 29.9), True), ((20.0, 31.0), False), (None, True)]
+)
+def test_an_error_is_small_enough_when_the_upper_end_of_its_interval_is(interval, stops):
+    stopping = StoppingConfig(rounds=9, force_mae_meV_per_A=30.0)
+    reason = stop_after_validation(stopping, 1, [80.0, 25.0], interval=interval)
+    assert (reason is not None) == stops
+
+
+@pytest.mark.parametrize(
+    ("ratio", "stops"), [((0.4, 0.8), False), ((0.4, 1.02), True), (None, False)]
+)
+def test_an_improvement_within_noise_is_none(ratio, stops):
+    stopping = StoppingConfig(rounds=9, least_improvement=0.1)
+    reason = stop_after_validation(stopping, 1, [80.0, 50.0], ratio_to_best=ratio)
+    assert (reason is not None) == stops
+    if stops:
+        assert "not beyond noise (ratio 0.40 to 1.02; least_improvement=0.1)" in str(reason)
+    # Who did not ask for a least improvement gets all rounds.
+    assert stop_after_validation(StoppingConfig(), 1, [80.0, 50.0], ratio_to_best=ratio) is None
+
+
 @pytest.mark.parametrize(("gain", "stops"), [(23.9, True), (24.1, False)])
 def test_labels_that_add_too_little_are_not_computed(gain, stops):
     stopping = StoppingConfig(least_gain_nats=2.0)

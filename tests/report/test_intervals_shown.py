@@ -7,6 +7,7 @@ from page_reader import Page, numbers
 from silicon_results import silicon_results, with_errors
 
 from entrove.campaign.results.results import CampaignResults
+from entrove.report.formatting import format_number
 from entrove.report.page import render_report
 from entrove.report.status import summary_text
 from entrove.validation.comparison import Change, Comparison
@@ -59,7 +60,7 @@ def test_the_terminal_shows_intervals_and_names_what_got_worse(width: int):
     assert max(map(len, lines)) <= width
     total = [row.errors for row in RESULTS.errors if row.phase == "all"][-1]
     low, high = (factor * total.force_mae_meV_per_A for factor in (0.75, 1.25))
-    assert f"{low:.1f} to {high:.1f}" in " ".join(text.split())
+    assert f"{low:.1f}-{high:.1f}" in text
     assert "worse: forces of shear 41 meV/A, untuned 29 (ratio 1.41 (1.21 to 1.68))" in " ".join(
         text.split()
     )
@@ -103,10 +104,10 @@ def test_the_page_shows_intervals_as_bars_and_in_tables():
 def test_the_headline_is_that_of_the_test_set():
     page = Page(render_report(TESTED))
     tested = [row.errors for row in TESTED.test if row.phase == "all"]
-    assert f"{tested[-1].force_mae_meV_per_A:.0f} meV/Å" in page.visible
+    assert f"{format_number(tested[-1].force_mae_meV_per_A)} meV/Å" in page.visible
     assert "test structures, which no decision has used" in page.visible
     [table] = page.tables["Errors on the test set"]
     assert len(table) == 1 + len([row for row in TESTED.test if row.round == 0])
-    without = Page(render_report(RESULTS))
+    without = Page(render_report(dataclasses.replace(RESULTS, best_round=2)))
     assert "This campaign has no test set" in without.visible
     assert "Errors on the test set" not in without.tables

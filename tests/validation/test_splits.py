@@ -39,7 +39,7 @@ def test_a_nearly_equal_structure_is_found_rotated_and_reordered(structures):
         match=r"1 of 2 validation structures are nearly equal .* \(training 1 = validation 1\)",
     ):
         check_disjoint(structures[:3], [structures[3], near])
-    check_disjoint(structures[:3], [structures[3], near], near=0)
+    check_disjoint(structures[:3], [structures[3], near], near=0.0)
     assert without_hold_out(structures, [near]) == [0, 2, 3]
 
 

@@ -77,7 +77,7 @@ def import_files(
             entered, held_out = enter_imported(workspace, labelled)
             text = f"{entered} labels are trained on from the next round on"
             if held_out:
-                text += f"; {held_out} are in the validation set, and are not"
+                text += f"; {held_out} are in the validation or test set, and are not"
         else:
             text = (
                 "they are used only where the campaign asks for exactly these structures; to "

@@ -94,8 +94,8 @@ def withdraw(path: Path, import_id: int, console: Console) -> None:
     )
     if gone.validated_on:
         console.print(
-            f"warning: {gone.validated_on} of them are in the validation set, which stays as it "
-            "is; for another one start a new campaign folder",
+            f"warning: {gone.validated_on} of them are in the validation or test set, which stays "
+            "as it is; for another one start a new campaign folder",
             highlight=False,
             soft_wrap=True,
         )

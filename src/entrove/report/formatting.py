@@ -50,7 +50,9 @@ def format_column(values: Sequence[float | None]) -> list[str]:
     return [format_number(value, decimals) for value in values]
 
 
-def format_interval(interval: tuple[float, float] | None, decimals: int | None = None) -> str:
+def format_interval(
+    interval: tuple[float, float] | None, decimals: int | None = None, between: str = " to "
+) -> str:
     """Format a confidence interval; an unknown one is empty.
 
     >>> format_interval((8.12, 14.9), 1), format_interval(None)
@@ -60,7 +62,7 @@ def format_interval(interval: tuple[float, float] | None, decimals: int | None =
         return ""
     if decimals is None:
         decimals = decimals_for(interval)
-    return f"{format_number(interval[0], decimals)} to {format_number(interval[1], decimals)}"
+    return between.join(format_number(end, decimals) for end in interval)
 
 
 def format_duration(seconds: float | int | None) -> str:

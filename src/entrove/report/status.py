@@ -154,7 +154,7 @@ def error_table(rows: Sequence[ModelErrors]) -> Table:
     for index, key in enumerate(models):
         table.add_row(Text(key.title), *(Text(column[index]) for column in columns))
         intervals = [
-            format_interval(interval_of(rows, key, quantity), decimals_for(column))
+            format_interval(interval_of(rows, key, quantity), decimals_for(column), between="-")
             if is_number(column[index])
             else ""
             for quantity, column in zip(COLUMNS, values, strict=True)

@@ -230,8 +230,13 @@ def error_changes(
 def ratio_of(
     comparison: Comparison | None, quantity: Quantity, phase: str = ALL, kind: str = ALL
 ) -> Interval | None:
-    """Return the confidence interval of tuned over untuned error, where it is known."""
+    """Return the confidence interval of tuned over untuned error, where it is known.
+
+    Of a single phase, a kind is compared once, as that of all phases.
+    """
     changes = () if comparison is None else comparison.changes
+    if all(change.phase == ALL for change in changes):
+        phase = ALL
     for change in changes:
         if (change.phase, change.kind, change.quantity) == (phase, kind, quantity.name):
             return change.interval

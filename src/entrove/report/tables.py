@@ -137,12 +137,17 @@ def _change_column(
     ends = [models[0], models[-1]] if len(models) > 1 else models
     values = [error_of(rows, key, quantity, *part) for part in parts for key in ends]
     texts = iter(format_column(values))
-    changes = [" → ".join(next(texts) for _ in ends) for _ in parts]
+    changes = [_arrow([next(texts) for _ in ends]) for _ in parts]
     ratios = [format_interval(ratio_of(comparison, quantity, *part), 2) for part in parts]
     return [
         f"{change} (ratio {ratio})" if ratio else change
         for change, ratio in zip(changes, ratios, strict=True)
     ]
+
+
+def _arrow(texts: Sequence[str]) -> str:
+    """From the untuned to the tuned error; one dash where there is none of either."""
+    return MISSING if set(texts) == {MISSING} else " → ".join(texts)
 
 
 def every_error(rows: Sequence[ModelErrors]) -> Table:

@@ -61,12 +61,14 @@ def select(run: CampaignRun, round_index: int) -> Selected:
     else:
         selection = _by_gain(run, pool, count, dataset, config.selection)
         gains = selection.gains.tolist()
-    kept = _not_held_out(run, [pool[index] for index in selection.indices])
-    write_candidates(files.selected, [pool[selection.indices[place]] for place in kept])
-    gains = [gains[place] for place in kept]
-    near = len(selection) - len(kept)
+    picks = [pool[index] for index in selection.indices]
+    kept = _not_held_out(run, picks)
+    write_candidates(files.selected, [picks[place] for place in kept])
+    gains, near = [gains[place] for place in kept], len(picks) - len(kept)
     gain = float(sum(gains))
     picked = {use.pool or "any": use.picked for use in selection.quotas}
+    for place in set(range(len(picks))) - set(kept):
+        picked[picks[place].pool if picks[place].pool in picked else "any"] -= 1
     counts = ", ".join(
         f"{count} {name.replace('_', ' ')}" for name, count in picked.items() if count
     )
