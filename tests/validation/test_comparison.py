@@ -148,6 +148,19 @@ def test_a_kind_that_got_worse_is_named_and_refused_beyond_what_is_tolerated():
     assert "worse: forces of shear" in named.reason
 
 
+def test_a_kind_of_few_structures_that_got_worse_is_named_as_within_noise():
+    """Four sheared cells whose force error rose by a sixth are not kept silent."""
+    given = labels(per_kind=4)
+    untuned = table_of(given, predict(given, 3))
+    tuned = table_of(given, predict(given, 4, scale=0.5, force_scales={"shear": 2.2}))
+    found = compare(untuned, tuned)
+    assert [(change.kind, change.quantity) for change in found.larger_within_noise] == [
+        ("shear", "force")
+    ]
+    assert not found.worse
+    assert "; larger, within noise: forces of shear" in found.reason
+
+
 def test_a_growth_that_is_negligible_is_not_worse():
     given = labels()
     untuned = table_of(given, predict(given, 1, scale=0.01))

@@ -123,6 +123,7 @@ def _headline(results: CampaignResults, compared: list[ModelErrors]) -> dict[str
     return {
         "changes": summary.error_changes(rows, comparison),
         "worse": tables.worse_parts(comparison),
+        "larger": tables.larger_parts(comparison),
         "worse_on_validation": tables.worse_parts(results.comparison) if results.test else [],
         "force_components": summary.forces_by_symmetry(rows),
         "quoted_size": summary.validation_size(rows),

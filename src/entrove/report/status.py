@@ -32,7 +32,7 @@ from entrove.report.summary import (
     quarantined,
     stage_totals,
 )
-from entrove.report.tables import worse_parts
+from entrove.report.tables import larger_parts, worse_parts
 from entrove.validation.comparison import Comparison
 
 MOST_QUARANTINED = 5
@@ -170,9 +170,16 @@ def describe_changes(changes: Iterable[ErrorChange]) -> str:
 
 
 def named_worse(comparison: Comparison | None) -> list[Text]:
-    """Name what got worse than the untuned model beyond its confidence interval."""
-    phrases = worse_parts(comparison)
-    return [Text("worse: " + "; ".join(phrases), style="yellow")] if phrases else []
+    """Name what got worse than the untuned model, beyond its confidence interval or within it."""
+    parts = (
+        ("worse", worse_parts(comparison)),
+        ("larger, within noise", larger_parts(comparison)),
+    )
+    return [
+        Text(f"{title}: {'; '.join(phrases)}", style="yellow")
+        for title, phrases in parts
+        if phrases
+    ]
 
 
 def _gains(results: CampaignResults) -> Table | None:

@@ -129,6 +129,13 @@ def worse_parts(comparison: Comparison | None) -> list[str]:
     return [] if comparison is None else [change.describe() for change in comparison.worse]
 
 
+def larger_parts(comparison: Comparison | None) -> list[str]:
+    """List what has a larger error within its confidence interval, as phrases."""
+    if comparison is None:
+        return []
+    return [change.describe() for change in comparison.larger_within_noise]
+
+
 def _change_column(
     rows: Sequence[ModelErrors], quantity: Quantity, comparison: Comparison | None
 ) -> list[str]:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from entrove.validation.config import ValidationConfig
@@ -64,15 +64,18 @@ class Change:
         return self.interval is not None and self.interval[1] < 1.0
 
     @property
+    def larger(self) -> bool:
+        """Whether the error is larger, and not negligibly, beyond its interval or not."""
+        return self.tuned - self.untuned > self.negligible
+
+    @property
     def worse(self) -> bool:
         """Whether the error is larger beyond its confidence interval, and not negligibly."""
         return self.exceeds(0.0)
 
     def exceeds(self, growth: float) -> bool:
         """Whether the error has grown by more than this fraction beyond its interval."""
-        if self.interval is None or self.tuned - self.untuned <= self.negligible:
-            return False
-        return self.interval[0] > 1.0 + growth
+        return self.larger and self.interval is not None and self.interval[0] > 1.0 + growth
 
     def describe(self) -> str:
         """Return the change as a phrase: "forces of shear 41 meV/A, untuned 29 (ratio ...)"."""
@@ -106,6 +109,20 @@ class Comparison:
     def worse(self) -> tuple[Change, ...]:
         """What got worse beyond its confidence interval."""
         return tuple(change for change in self.changes if change.worse)
+
+    @property
+    def larger_within_noise(self) -> tuple[Change, ...]:
+        """What has a larger error, though not beyond its interval, or without a known one."""
+        return tuple(change for change in self.changes if change.larger and not change.worse)
+
+    def describe_worse(self) -> str:
+        """Name everything that got worse, or may have; empty when nothing did."""
+        parts = (("worse", self.worse), ("larger, within noise", self.larger_within_noise))
+        return "; ".join(
+            f"{title}: {', '.join(change.describe() for change in changes)}"
+            for title, changes in parts
+            if changes
+        )
 
 
 def compare(
@@ -152,10 +169,7 @@ def compare(
         if quantity in totals
     )
     reason = f"{verdict} (tuned over untuned error: {named})"
-    worse = [change for change in changes if change.worse]
-    if worse:
-        reason += "; worse: " + "; ".join(change.describe() for change in worse)
-    return Comparison(
+    comparison = Comparison(
         accepted,
         reason,
         _ratio_of(energy),
@@ -163,6 +177,9 @@ def compare(
         _ratio_of(totals.get("stress")),
         changes,
     )
+    if worse := comparison.describe_worse():
+        comparison = replace(comparison, reason=f"{reason}; {worse}")
+    return comparison
 
 
 def describe_ratio(change: Change) -> str:

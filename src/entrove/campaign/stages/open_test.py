@@ -83,6 +83,6 @@ def open_test(run: CampaignRun, round_index: int, validated: Validated) -> Opene
 
 
 def name_worse(run: CampaignRun, errors: OpenedTest) -> str:
-    """Name what is worse than the untuned model's beyond the interval; empty if nothing is."""
-    worse = compare(errors.untuned, errors.tuned, run.config.validation).worse
-    return "; worse: " + "; ".join(change.describe() for change in worse) if worse else ""
+    """Name what is worse than the untuned model's, or may be; empty if nothing is."""
+    worse = compare(errors.untuned, errors.tuned, run.config.validation).describe_worse()
+    return f"; {worse}" if worse else ""

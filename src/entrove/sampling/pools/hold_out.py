@@ -126,16 +126,19 @@ def sizes_of(
 def md_runs(
     settings: HoldOutSettings, starts: Sequence[Start], temperatures: int, structures: int | None
 ) -> int:
-    """How many MD runs of each phase, pressure and temperature each set needs."""
+    """How many MD runs of each phase, pressure and temperature each set needs.
+
+    As few as give every kind its share: strained and sheared cells, which cost no MD, fill up.
+    """
     if structures is None or not (settings.md_steps and settings.md_snapshots):
         return 1
     phases = len({start.phase for start in starts})
     kinds = temperatures + bool(settings.volume_strains) + bool(settings.shears)
-    share = ceil(structures / (kinds * phases))
-    deformed = min(share, 2 * len(settings.volume_strains)) + min(
-        share, 2 * settings.shear_planes * len(settings.shears)
-    )
-    thermal = max(share * phases * temperatures, structures - phases * deformed)
+    share = max(1, structures // (kinds * phases))
+    # Half of the amplitudes: some of the cells are copies of anchors.
+    cells = len(settings.volume_strains) + settings.shear_planes * len(settings.shears)
+    deformed = len(starts) * cells * len(AMPLITUDES["validation"]) // 2
+    thermal = max(share * phases * temperatures, structures - deformed)
     return max(1, ceil(thermal / (len(starts) * temperatures)))
 
 
