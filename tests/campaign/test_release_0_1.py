@@ -9,9 +9,9 @@ import pytest
 from cheap_campaign import Bench, Labels, make_bench
 from entrove import provenance
 from entrove.campaign.journal.ledger import Ledger
-from entrove.campaign.journal.outcomes import Finished, Stage
+from entrove.campaign.journal.outcomes import Finished, Stage, Validated
 from entrove.campaign.results.read import read_results
-from entrove.report.page import write_report
+from entrove.report.page import render_report, write_report
 from entrove.structures import content_hash, read_structures
 
 DATA = Path(__file__).parent / "data"
@@ -64,6 +64,13 @@ def test_it_is_continued_and_ends_as_if_it_had_never_been_stopped(stopped: Bench
     assert set(stopped.computed).isdisjoint(EXPECTED["selected"]["1"])  # nor labelled again
     ledger = Ledger(stopped.files.ledger)
     assert list(ledger.each(Finished)) == [2]
+    # That release kept no errors of single structures; those of all rounds can be compared now.
+    validations = ledger.each(Validated)
+    assert {len(found.structures) for found in validations.values()} == {4}
+    assert all(found.untuned is not None for index, found in validations.items() if index)
+    assert validations[1].accepted
+    page = render_report(read_results(stopped.files.folder))
+    assert "This campaign has no test set" in page
     found = {(record.round, record.stage.value): record.summary for record in ledger.records()}
     for round_index, stage, summary in EXPECTED["summaries"]:
         # "verify" contains the path of a file; "validate" now says "centred" before "energy".

@@ -41,7 +41,7 @@ class Change:
             "stress".
         untuned, tuned: Mean absolute errors in meV/atom, meV/A or meV/A^3.
         interval: Confidence interval of tuned over untuned error, from paired resamples; None
-            where the part has fewer than two independent structures or trajectories.
+            where the part has fewer than three independent structures or trajectories.
         negligible: Growth of the error that does not count, in the unit of the quantity.
     """
 

@@ -39,7 +39,7 @@ class ErrorRow:
             counted, and of those left out because they vanish by symmetry.
         energy_interval_meV_per_atom, force_interval_meV_per_A, stress_interval_meV_per_A3:
             Confidence intervals of the mean absolute errors, see `entrove.validation.intervals`;
-            None with fewer than two trajectories.
+            None with fewer than three trajectories.
     """
 
     phase: str

@@ -31,6 +31,9 @@ _SEED = 20_260_101
 SMALLEST_FRACTION = 1e-3
 """Resampled values below this fraction of the estimate count as this: logarithms stay finite."""
 
+LEAST_GROUPS = 3
+"""With two groups, the factor of Student is 12.7, and an interval spans decades."""
+
 Interval = tuple[float, float]
 
 GAUSSIAN_VARIATION = math.sqrt(math.pi / 2 - 1)
@@ -64,8 +67,8 @@ def mean_interval(errors: Sums, groups: Sequence[str]) -> Interval | None:
         groups: The group of each structure; groups are independent.
 
     Returns lower and upper end in the unit of the errors, which cover the true value with a
-    probability of `CONFIDENCE`; None where fewer than two groups have values, or an error is not
-    finite.
+    probability of `CONFIDENCE`; None where fewer than `LEAST_GROUPS` have values, or an error is
+    not finite.
     """
     return _interval(errors.mean, [_resampled(errors, groups)], groups, errors.counts)
 
@@ -124,7 +127,7 @@ def _interval(
 ) -> Interval | None:
     """Interval of an estimate, from logarithms whose sum times `share` is the resampled one."""
     contributing = len({group for group, count in zip(groups, counts, strict=True) if count})
-    if contributing < 2 or not math.isfinite(estimate):
+    if contributing < LEAST_GROUPS or not math.isfinite(estimate):
         return None
     if estimate == 0:
         return 0.0, 0.0

@@ -173,6 +173,8 @@ def _by_part(
             "error_x": _bars(values, between, MUTED),
         }
 
+    # Intervals of few structures are wide: they end at the frame, and errors can be told apart.
+    largest = max((value for value in (*before, *after) if value is not None), default=1.0)
     y = axis(
         "",
         tickvals=positions,
@@ -185,6 +187,6 @@ def _by_part(
         quantity.title,
         f"{quantity.title} error of each phase and kind, untuned and tuned",
         [line, points(untuned, before, "circle-open"), points(tuned, after, "circle")],
-        layout(axis(f"MAE ({quantity.unit})", rangemode="tozero", nticks=5), y),
+        layout(axis(f"MAE ({quantity.unit})", range=[0, 1.3 * largest or 1.0], nticks=5), y),
         78 + 26 * max(len(parts), 3),
     )
