@@ -19,7 +19,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 CALCULATORS = HERE.parents[1] / "tests" / "labelling"
 os.environ["PYTHONPATH"] = str(CALCULATORS)
-sys.path.insert(0, str(CALCULATORS))
+sys.path[:0] = [str(CALCULATORS), str(HERE.parent)]
 
 from ase.calculators.emt import EMT  # noqa: E402
 from misbehaving import FIVE_WAYS, copper  # noqa: E402
@@ -84,7 +84,9 @@ def main() -> None:
         "wall_s": round(wall_s, 1),
     }
     hypothesis = "140 right labels and 60 quarantined ones, each with the cause that was provoked"
-    write_result("failures", hypothesis, numbers, seed=SEED, time_limit_s=TIME_LIMIT_S, workers=2)
+    write_result(
+        __file__, "failures", hypothesis, numbers, seed=SEED, time_limit_s=TIME_LIMIT_S, workers=2
+    )
 
 
 if __name__ == "__main__":

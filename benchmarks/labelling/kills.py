@@ -14,6 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests" / "labelling"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from killing import DELAY_S, kill_and_resume
 from results_file import write_result
@@ -36,6 +37,7 @@ def main() -> None:
     numbers = asdict(report) | {"wall_s": round(time.perf_counter() - start, 1)}
     hypothesis = "no finished label repeated, none lost, none half written"
     write_result(
+        __file__,
         "kills",
         hypothesis,
         numbers,

@@ -8,7 +8,12 @@ stress is a property of the basis.
     python benchmarks/labelling/pulay.py
 """
 
+import sys
+from pathlib import Path
+
 from ase.build import bulk
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from results_file import write_result
 
 from entrove.labelling.consistency import compare_stress_with_energies
@@ -51,6 +56,7 @@ def main() -> None:
         for formula in CRYSTALS
     }
     write_result(
+        __file__,
         "pulay",
         "stress minus -dE/dV in GPa is small at 600 eV, with N and O at 800 eV, and not at 400 eV",
         numbers,

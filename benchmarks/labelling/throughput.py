@@ -12,6 +12,7 @@ engine that takes milliseconds, so that nothing hides behind the engine.
 """
 
 import argparse
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -19,6 +20,8 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 from ase.build import bulk
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from results_file import write_result
 
 from entrove.labelling.config import LabellingConfig
@@ -96,6 +99,7 @@ def main() -> None:
             1000 * ((wall_s - first_s) * WORKERS - engine_s * (count - 1) / count) / (count - 1), 2
         )
     write_result(
+        __file__,
         f"throughput_{case}",
         HYPOTHESES[case],
         numbers,

@@ -3,18 +3,18 @@
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 from ase.build import bulk
+from command_line import Command
 
 from cheap_campaign import make_bench
 from entrove.campaign.configuration.check import check_campaign
 from entrove.campaign.journal.lock import hold_campaign
 from entrove.campaign.plan import make_plan
-from entrove.cli import main
 
 COPPER = """\
 name: copper
@@ -30,24 +30,6 @@ stopping: {rounds: 3, labels: 12}
 """
 
 SEED = "seed fcc: Cu4, Fm-3m (225), 11.76 A^3/atom, shortest distance 2.55 A (Cu-Cu)"
-
-Command = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def entrove(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """Run a command line in this process; return exit code, output and errors."""
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def command(*arguments: str | Path) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["entrove", *map(str, arguments)])
-        with pytest.raises(SystemExit) as exit_:
-            main.run()
-        output = capsys.readouterr()
-        assert isinstance(exit_.value.code, int)
-        return exit_.value.code, output.out, output.err
-
-    return command
 
 
 @pytest.fixture(scope="module")

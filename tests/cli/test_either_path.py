@@ -1,35 +1,17 @@
 """A campaign is found by its configuration and by either of its folders."""
 
 import shutil
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 from ase.build import bulk
+from command_line import Command
 
 from cheap_campaign import SETTINGS, make_bench
 from entrove.campaign.configuration.locate import find_campaign_folder, find_config
-from entrove.cli import main
 from entrove.errors import CampaignError, ConfigError
-
-Command = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def entrove(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def command(*arguments: str | Path) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["entrove", *map(str, arguments)])
-        with pytest.raises(SystemExit) as exit_:
-            main.run()
-        output = capsys.readouterr()
-        assert isinstance(exit_.value.code, int)
-        return exit_.value.code, output.out, output.err
-
-    return command
 
 
 @pytest.fixture(scope="module")

@@ -264,23 +264,29 @@ def find_frame_pairs(
     for frame, atomic_numbers in enumerate(numbers):
         groups.setdefault(np.asarray(atomic_numbers, dtype=np.int32).tobytes(), []).append(frame)
     for group in groups.values():
-        for place, a in enumerate(group):
-            for b in group[place + 1 :]:
-                strain = _strain_between(cells[a], cells[b])
-                if float(np.abs(strain).max()) > largest_strain:
-                    continue
-                moved = fractions[b] - fractions[a]
-                moved = (moved - np.round(moved)) @ ((cells[a] + cells[b]) / 2)
-                moved -= moved.mean(axis=0)
-                if np.abs(moved).max() > largest_displacement_A:
-                    continue
+        stacked = np.array([fractions[frame] for frame in group])
+        members = np.array(group)
+        for place, a in enumerate(group[:-1]):
+            others = members[place + 1 :]
+            between = _strains_between(cells[a], cells[others])
+            near = np.abs(between).max(axis=(1, 2)) <= largest_strain
+            others, between = others[near], between[near]
+            moved = stacked[place + 1 :][near] - stacked[place]
+            moved = (moved - np.round(moved)) @ ((cells[a] + cells[others]) / 2)
+            moved -= moved.mean(axis=1, keepdims=True)
+            near = np.abs(moved).max(axis=(1, 2), initial=0.0) <= largest_displacement_A
+            for b, strain, displacement in zip(
+                others[near].tolist(), between[near], moved[near], strict=True
+            ):
                 first.append(a)
                 second.append(b)
                 strains.append(_voigt_strain(strain))
                 works.append(
                     0.0
                     if forces_eV_per_A is None
-                    else -float(((forces_eV_per_A[a] + forces_eV_per_A[b]) / 2 * moved).sum())
+                    else -float(
+                        ((forces_eV_per_A[a] + forces_eV_per_A[b]) / 2 * displacement).sum()
+                    )
                 )
             if len(first) >= most_pairs:
                 break
@@ -406,21 +412,30 @@ def _is_worse(excess: np.ndarray, residual: float, best: float) -> bool:
     return bool(float(excess.mean()) > _LEAST_GAP * error and residual - best > 0.02)
 
 
-def _strain_between(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Logarithmic strain of the deformation of one cell into another, without its rotation."""
+def _strains_between(
+    first: Float[np.ndarray, "3 3"], second: Float[np.ndarray, "cells 3 3"]
+) -> Float[np.ndarray, "cells 3 3"]:
+    """Logarithmic strains of the deformations of one cell into others, without their rotations.
+
+    Infinite where the deformation is no small one.
+    """
+    strains = np.full((len(second), 3, 3), np.inf)
     try:
-        deformation = np.linalg.solve(first, second).T
+        deformations = np.swapaxes(np.linalg.inv(first) @ second, 1, 2)
     except np.linalg.LinAlgError:
-        return np.full((3, 3), np.inf)
-    if not np.isfinite(deformation).all() or np.abs(deformation - np.eye(3)).max() > 0.5:
-        return np.full((3, 3), np.inf)
+        return strains
+    with np.errstate(invalid="ignore"):
+        small = np.abs(deformations - np.eye(3)).max(axis=(1, 2)) <= 0.5
+    deformations = deformations[small]
+    transposed = np.swapaxes(deformations, 1, 2)
     # Half the logarithm of F^T F is the strain seen from the first cell; of F F^T, from the
     # second. For the small rotations between cells given in one frame their mean serves both.
-    total = np.zeros((3, 3))
-    for square in (deformation.T @ deformation, deformation @ deformation.T):
-        values, vectors = np.linalg.eigh(square)
-        total += (vectors * np.log(values)) @ vectors.T / 4
-    return total
+    total = np.zeros_like(deformations)
+    for squares in (transposed @ deformations, deformations @ transposed):
+        values, vectors = np.linalg.eigh(squares)
+        total += (vectors * np.log(values)[:, None]) @ np.swapaxes(vectors, 1, 2) / 4
+    strains[small] = total
+    return strains
 
 
 def _voigt_strain(strain: np.ndarray) -> np.ndarray:

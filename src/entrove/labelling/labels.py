@@ -116,6 +116,15 @@ class Label:
             engine_version=version,
         )
 
+    def turned(self, rotation: Float[np.ndarray, "3 3"]) -> "Label":
+        """The same label in another orientation, where a vector v becomes v @ rotation."""
+        forces, stress = self.forces_eV_per_A, self.stress_eV_per_A3
+        return replace(
+            self,
+            forces_eV_per_A=None if forces is None else forces @ rotation,
+            stress_eV_per_A3=None if stress is None else rotation.T @ stress @ rotation,
+        )
+
     def reordered(self, order: np.ndarray) -> "Label":
         """The same label for the atoms `[atoms[i] for i in order]`."""
         if self.forces_eV_per_A is None:

@@ -2,9 +2,7 @@
 
 import json
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import Any
 
 from entrove._optional import require
 from entrove.campaign.results.results import CampaignResults, ModelErrors, Parity
@@ -14,13 +12,9 @@ from entrove.report import summary, tables
 from entrove.report.figures import errors, fingerprint_map, gains, parity, style
 from entrove.report.figures.style import Figure
 from entrove.report.formatting import (
-    format_count,
     format_duration,
-    format_interval,
-    format_number,
-    format_share,
-    plain_words,
 )
+from entrove.report.templates import load_template
 
 MOST_LABEL_ROWS = 1000
 MOST_WALKER_ROWS = 400
@@ -76,7 +70,7 @@ def render_report(results: CampaignResults) -> str:
     figures = [*rounds, *parts, *(panel.figure for row in panels.values() for panel in row)]
     figures += [figure for figure in (gain_figure, map_figure) if figure is not None]
     walkers = sorted(results.walkers, key=lambda row: (-row.restarts, row.round, row.walker))
-    return _template().render(
+    return load_template("report.html.j2").render(
         results=results,
         facts=_facts(results),
         **_headline(results, compared),
@@ -169,24 +163,3 @@ def figures_as_json(figures: list[Figure]) -> str:
     ]
     # The characters '</' and '<!--' would end or change the script element around them.
     return ("{" + ",".join(parts) + "}").replace("<", "\\u003c")
-
-
-@cache
-def _template() -> Any:
-    jinja2 = require("jinja2", extra="report")
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("entrove.report", "template"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "count": format_count,
-        "duration": format_duration,
-        "interval": format_interval,
-        "number": format_number,
-        "share": format_share,
-        "words": plain_words,
-    }
-    return environment.get_template("report.html.j2")

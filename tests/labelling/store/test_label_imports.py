@@ -246,3 +246,37 @@ def test_labels_of_other_names_are_taken_where_they_are_named(tmp_path: Path):
     assert "stress from virial in eV (in 1 frames)" in report.conventions
     np.testing.assert_allclose(stored.get_stress(), atoms.get_stress(), atol=1e-7)
     np.testing.assert_allclose(stored.get_forces(), atoms.get_forces(), atol=1e-7)
+
+
+def test_a_turned_copy_is_known_when_its_label_is_the_same_and_refused_otherwise(tmp_path: Path):
+    (atoms,) = labelled_copper(1)
+    turned = atoms.copy()
+    turned.rotate(37, (1, 2, 3), rotate_cell=True)
+    turned.calc = EMT()
+    turned.get_stress()
+    other = turned.copy()
+    other.calc = SinglePointCalculator(other, **turned.calc.results)
+    other.calc.results["forces"] = atoms.get_forces()  # the forces were not turned with the cell
+    write(tmp_path / "labels.xyz", [atoms, turned, other], format="extxyz")
+    with LabelCache(tmp_path / "cache.db") as cache:
+        report = import_labels(tmp_path / "labels.xyz", LEVEL, cache)
+        assert len(list(cache.labelled_structures(LEVEL))) == 1
+    assert (report.stored, report.known) == (1, 1)
+    assert any("in another orientation" in line for line in report.conventions)
+    ((index, problem),) = report.refused
+    assert index == 2
+    assert "a force by" in problem
+
+
+def test_what_energies_are_measured_from_is_said(tmp_path: Path):
+    structures = labelled_copper(3)
+    write(tmp_path / "labels.xyz", structures, format="extxyz")
+    (said, *_) = judge_conventions(tmp_path / "labels.xyz").described
+    assert "formation energies" in said  # those of EMT: fcc copper is at zero
+    for atoms in structures:
+        atoms.calc.results |= {"energy": -4000.0, "free_energy": -4000.04}
+    write(tmp_path / "labels.xyz", structures, format="extxyz")
+    said = " ".join(judge_conventions(tmp_path / "labels.xyz").described)
+    assert "energies are total energies" in said
+    assert "by up to 10 meV/atom" in said
+    assert "the free energies are taken" in said

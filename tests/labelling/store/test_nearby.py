@@ -137,3 +137,41 @@ def test_a_cache_of_release_0_1_is_read_and_its_imports_can_be_withdrawn(tmp_pat
         assert cache.get(first, LEVEL) is None
         assert cache.get(second, LEVEL) is not None
         assert cache.get(computed, LEVEL) is not None
+
+
+def turned_copy(atoms: Atoms, rotation: np.ndarray, order: np.ndarray) -> Atoms:
+    """The structure in another orientation, with its atoms in another order."""
+    copy = atoms[order]
+    copy.set_cell(atoms.cell.array @ rotation)
+    copy.positions = atoms.positions[order] @ rotation
+    return copy
+
+
+def random_rotation(rng: np.random.Generator) -> np.ndarray:
+    rotation, _ = np.linalg.qr(rng.normal(size=(3, 3)))
+    return rotation * np.sign(np.linalg.det(rotation))
+
+
+def test_a_crystal_is_found_in_any_orientation_with_its_label_turned(tmp_path: Path):
+    rng = np.random.default_rng(4)
+    with LabelCache(tmp_path / "labels.db") as cache:
+        for seed in range(8):
+            atoms = strained_salt(seed)
+            label = label_of(atoms)
+            cache.put(atoms, label, LEVEL)
+            rotation, order = random_rotation(rng), rng.permutation(len(atoms))
+            asked = turned_copy(atoms, rotation, order)
+            found = cache.find_turned(asked, LEVEL)
+            assert found.energy_eV == label.energy_eV
+            np.testing.assert_allclose(
+                found.forces_eV_per_A, label.forces_eV_per_A[order] @ rotation, atol=1e-9
+            )
+            np.testing.assert_allclose(
+                found.stress_eV_per_A3, rotation.T @ label.stress_eV_per_A3 @ rotation, atol=1e-9
+            )
+            assert found.structure_hash == content_hash(asked)
+            # The mirror image, another level and an atom elsewhere are other labels.
+            assert cache.find_turned(turned_copy(atoms, -rotation, order), LEVEL) is None
+            assert cache.find_turned(asked, OTHER_LEVEL) is None
+            asked.positions[0, 0] += 0.01
+            assert cache.find_turned(asked, LEVEL) is None

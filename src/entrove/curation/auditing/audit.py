@@ -8,6 +8,21 @@ import numpy as np
 from ase import Atoms
 
 from entrove.curation.auditing import repeated
+from entrove.curation.auditing.conventions.energies import (
+    energy_findings,
+    judge_energies,
+    judge_energies_with_model,
+)
+from entrove.curation.auditing.conventions.energy_units import TOTAL, EnergyConvention
+from entrove.curation.auditing.conventions.parts import (
+    FileConventions,
+    groups_of_files,
+    groups_of_sources,
+)
+from entrove.curation.auditing.conventions.stresses import (
+    judge_stresses,
+    stress_findings,
+)
 from entrove.curation.auditing.coverage import describe_coverage
 from entrove.curation.auditing.findings import (
     Finding,
@@ -25,23 +40,15 @@ from entrove.curation.auditing.frame_checks import (
     source_of,
     temperature_of,
 )
-from entrove.curation.auditing.label_conventions import (
-    TOTAL,
-    EnergyConvention,
-    FileConventions,
-    combine,
-    energy_findings,
-    groups_of_files,
-    groups_of_sources,
-    judge_energies,
-    judge_energies_with_model,
-    judge_stress,
-    stress_findings,
+from entrove.curation.auditing.levels import (
+    TwoLevels,
+    find_two_levels,
+    level_findings,
+    sample_level_findings,
 )
 from entrove.curation.auditing.quick_potential import (
     Predicted,
     QuickPotential,
-    energies_left_by_forces,
     solve_rows,
 )
 from entrove.curation.auditing.report import AuditReport, WorstFrame
@@ -49,7 +56,6 @@ from entrove.curation.auditing.residual_findings import (
     MOST_WORST,
     files_of,
     frame_ref,
-    level_findings,
     named,
     outlier_findings,
 )
@@ -66,9 +72,19 @@ from entrove.curation.auditing.witness import (
 )
 from entrove.errors import StructureError
 from entrove.formats import LabelKeys, read_frames
+from entrove.formats.energy_zero import count_elements, judge_energy_zero
 from entrove.models.loaded import LoadedModel
 
+ENERGY_ZEROS = {
+    "total": "zero of energy: total energies",
+    "cohesive": "zero of energy: free atoms (cohesive energies)",
+    "formation": "zero of energy: the elements (formation energies)",
+    "undecided": "zero of energy: undecided",
+}
+_MOST_FOR_ZERO = 2000
 _GEOMETRY_DEVIATIONS = 12.0
+_GEOMETRIES_COMPARED = 1000
+_DISTANCES_AT_A_TIME = 4_000_000
 
 Progress = Callable[[str, int, int | None], None]
 """Called with what is done, how many frames are done and, where it is known, of how many."""
@@ -140,7 +156,7 @@ class _Audit:
         )
         self.findings: list[Finding] = []
         self.stress_is_understood = True
-        self.soft_residuals: np.ndarray | None = None
+        self.two_levels: TwoLevels | None = None
 
     def finish(
         self,
@@ -179,7 +195,7 @@ class _Audit:
             if any(energy not in (None, TOTAL) for energy, _ in judged):
                 rows = sample_rows(basis, corrected, self.seed)
             potential = solve_rows(basis, rows)
-            self.soft_residuals = energies_left_by_forces(basis, rows, len(sample.frames))
+            self.two_levels = find_two_levels(basis, sample, rows)
             decided = {
                 name: verdict
                 for (names, _), verdict in zip(groups, judged, strict=True)
@@ -228,19 +244,10 @@ class _Audit:
         parts: list[FileConventions] = []
         broken: list[str] = []
         groups = groups_of_sources(self.spool, sample)
-        verdicts = [judge_stress(sample, members, potential) for _, members in groups]
-        # Parts that are too small to be decided alone may be decided together.
-        open_ones = [k for k, (evidence, _) in enumerate(verdicts) if len(combine(evidence)) > 1]
-        if len(open_ones) > 1:
-            members = np.concatenate([groups[k][1] for k in open_ones])
-            together = judge_stress(sample, np.sort(members), potential)
-            if len(combine(together[0])) == 1:
-                for k in open_ones:
-                    verdicts[k] = together[0], verdicts[k][1]
-        for (names, members), (evidence, lost) in zip(groups, verdicts, strict=True):
+        verdicts = judge_stresses(sample, [members for _, members in groups], potential)
+        for (names, members), (evidence, left, lost) in zip(groups, verdicts, strict=True):
             if len(lost) > max(2, 0.3 * len(members)):
                 broken += lost
-            left = combine(evidence)
             said = "; ".join(
                 f"compared with {what}, {one.count} in number, the residual is {one.residual:.2g} "
                 f"for {one.best}, and {one.as_given:.2g} as given"
@@ -300,8 +307,8 @@ class _Audit:
         frames = np.flatnonzero(usable & ~np.asarray(records["against"]))
         residuals = np.asarray(heard.energy_residuals[frames])
         levels = list(level_findings(spool, frames, residuals, self.witness))
-        if not levels and self.soft_residuals is not None:
-            levels = list(level_findings(spool, sample.frames, self.soft_residuals, self.witness))
+        if not levels:
+            levels = list(sample_level_findings(spool, sample, self.two_levels, self.witness))
         self.findings += levels
         outliers, worst = outlier_findings(
             spool, heard, frames, self.witness, with_stress=self.stress_is_understood
@@ -309,7 +316,7 @@ class _Audit:
         if levels:  # half of a set is no set of outliers
             outliers = [finding for finding in outliers if finding.kind != "energy_outlier"]
         self.findings += outliers
-        far, distances = _far_geometries(heard, frames)
+        far, distances = _far_geometries(heard, frames, self.seed)
         if len(far):
             self.findings.append(
                 Finding(
@@ -355,24 +362,33 @@ class _Audit:
                     files_of(self.spool, alone),
                 )
             )
-        usable = np.asarray(records["usable"]) & ~np.asarray(records["isolated"])
-        per_atom = energies[usable] / np.maximum(np.asarray(records["atoms"])[usable], 1)
-        per_atom = per_atom[np.isfinite(per_atom)]
-        if len(per_atom):
-            typical = float(np.median(per_atom))
-            self.findings.append(
-                Finding(
-                    "energy_reference",
-                    Severity.NOTE,
-                    "zero of energy: "
-                    + ("absolute" if typical < -20 else "atoms or pseudo-atoms at rest"),
-                    f"the median is {typical:.4g} eV/atom; energies below -20 eV/atom count "
-                    "electrons that do not bind, so two codes or sets of pseudopotentials differ "
-                    "by hundreds of eV",
-                    "compare with other sets after one shift per element only",
-                    count=len(per_atom),
-                )
-            )
+        zero = self._energy_zero(energies)
+        if zero is not None:
+            self.findings.append(zero)
+
+    def _energy_zero(self, energies: np.ndarray) -> Finding | None:
+        """What energies are measured from, by single atoms, elements and their size."""
+        records = self.spool.records
+        alone = np.asarray(records["isolated"])
+        sizes = np.asarray(records["atoms"])
+        # A crystal of one atom per cell is no free atom.
+        known = np.asarray(records["usable"]) & np.isfinite(energies) & (alone | (sizes > 1))
+        frames = np.flatnonzero(known & ~np.asarray(records["against"]))
+        few = frames[np.random.default_rng(self.seed).permutation(len(frames))[:_MOST_FOR_ZERO]]
+        few = np.union1d(few, frames[alone[frames]][:_MOST_FOR_ZERO])
+        if not len(few):
+            return None
+        counts, numbers = count_elements(self.spool.structures(few))
+        smearing = np.array(records["smearing"][few], dtype=float)
+        zero = judge_energy_zero(energies[few], counts, numbers, smearing)
+        return Finding(
+            "energy_reference",
+            Severity.NOTE,
+            ENERGY_ZEROS[zero.kind],
+            "; ".join(said for said in (zero.evidence, zero.smearing) if said),
+            "compare with other sets after one shift per element only",
+            count=len(frames),
+        )
 
     def _worst(self, worst: dict[int, tuple[float, str]]) -> tuple[WorstFrame, ...]:
         chosen = sorted(worst, key=lambda frame: -worst[frame][0])[:MOST_WORST]
@@ -389,19 +405,43 @@ class _Audit:
         )
 
 
-def _far_geometries(heard: Testimony, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Frames whose fifth-nearest neighbour is far, and by how many typical distances."""
-    from scipy.spatial import KDTree
+def _far_geometries(
+    heard: Testimony, frames: np.ndarray, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Frames whose fifth-nearest neighbour is far, and by how many typical distances.
 
+    The typical distance is that of a sample. A frame with five neighbours among another sample is
+    not far, so that only the others are compared with all.
+    """
     if len(frames) < 20:
         return frames[:0], np.zeros(0)
     signatures = np.asarray(heard.signatures[frames], dtype=float)
-    distances, _ = KDTree(signatures).query(signatures, k=6)
-    typical = max(float(np.quantile(distances[:, -1], 0.75)), 1e-9)
-    relative = distances[:, -1] / typical
-    far = np.flatnonzero(relative > _GEOMETRY_DEVIATIONS)
-    far = far[np.argsort(-relative[far])]
-    return frames[far], relative[far]
+    generator = np.random.default_rng(seed)
+    few = generator.permutation(len(frames))[:_GEOMETRIES_COMPARED]
+    typical = float(np.quantile(_fifth_distances(signatures[few], signatures), 0.75))
+    limit = _GEOMETRY_DEVIATIONS * max(typical, 1e-9)
+    maybe = np.flatnonzero(_fifth_distances(signatures, signatures[few]) > limit)
+    distances = _fifth_distances(signatures[maybe], signatures)
+    order = np.argsort(-distances)
+    order = order[distances[order] > limit]
+    return frames[maybe[order]], distances[order] / max(typical, 1e-9)
+
+
+def _fifth_distances(signatures: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Distance of each signature to the fifth-nearest of the others, itself not counted.
+
+    In sixteen dimensions a tree visits most of its leaves; products of matrices are faster.
+    """
+    count = min(6, len(others))
+    norms = (others**2).sum(axis=1)
+    found = [np.zeros(0)]
+    step = max(1, _DISTANCES_AT_A_TIME // len(others))
+    for start in range(0, len(signatures), step):
+        part = signatures[start : start + step]
+        squares = norms - 2 * part @ others.T
+        nearest = np.partition(squares, count - 1, axis=1)[:, count - 1]
+        found.append(np.sqrt(np.maximum(nearest + (part**2).sum(axis=1), 0.0)))
+    return np.concatenate(found)
 
 
 def _read(

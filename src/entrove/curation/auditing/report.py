@@ -7,9 +7,9 @@ import numpy as np
 from ase import Atoms
 
 from entrove import __version__
+from entrove.curation.auditing.conventions.parts import FileConventions
 from entrove.curation.auditing.coverage import Coverage
 from entrove.curation.auditing.findings import Finding, FrameRef, Severity
-from entrove.curation.auditing.label_conventions import FileConventions
 
 SCHEMA_VERSION = 1
 EXIT_STATUS = {Severity.BLOCKER: 4, Severity.WARNING: 3, Severity.NOTE: 0}

@@ -1,6 +1,5 @@
-"""Labels that the witness contradicts: single ones, and groups of another level of theory."""
+"""Single labels that the witness contradicts."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,9 +15,11 @@ from entrove.curation.auditing.spool import Spool
 from entrove.curation.auditing.witness import Testimony
 
 OUTLIER_DEVIATIONS = 14.0
+LEAST_DEVIATIONS, MOST_DEVIATIONS = 10.0, 30.0
+"""Limits of what counts as an outlier of the energies, whatever the tail of the errors."""
+
 STRESS_DEVIATIONS = 9.0
 LEAST_ENERGY_OUTLIER_EV_PER_ATOM = 0.005
-LEAST_LEVEL_GAP_EV_PER_ATOM = 0.003
 LEAST_FRAMES = 10
 MOST_WORST = 20
 _MAD_TO_SIGMA = 1.4826
@@ -53,13 +54,14 @@ def energy_deviations(heard: Testimony, frames: np.ndarray) -> Deviations:
     scale = _local_scale(np.abs(residuals), _difficulty(heard, known))
     floor = LEAST_ENERGY_OUTLIER_EV_PER_ATOM / OUTLIER_DEVIATIONS
     values = np.abs(residuals) / np.maximum(scale, floor)
-    return Deviations(known, values, values > OUTLIER_DEVIATIONS)
+    return Deviations(known, values, values > _beyond_tail(values))
 
 
 def force_deviations(heard: Testimony, frames: np.ndarray) -> Deviations:
     """How far forces are from the witness's.
 
-    Not judged where the witness itself is poor: half of the forces must be within 40 %.
+    Where the witness itself is poor, with half of the forces off by more than 40 %, only large
+    forces of the wrong sign are told.
     """
     sizes = heard.force_sizes[frames]
     errors = heard.force_errors[frames]
@@ -68,13 +70,14 @@ def force_deviations(heard: Testimony, frames: np.ndarray) -> Deviations:
     if len(frames) < LEAST_FRAMES:
         return Deviations.none()
     relative = errors / np.maximum(sizes, 0.2 * np.median(sizes))
-    if np.median(relative) > 0.4:
-        return Deviations.none()
     scale = _local_scale(errors, _difficulty(heard, frames))
     values = errors / np.maximum(scale, 1e-3)
-    far = (values > OUTLIER_DEVIATIONS) & (relative > 0.5)
     # Forces of another structure, or of the wrong sign, are uncorrelated with what they should be.
     cosines = np.nan_to_num(np.asarray(heard.force_cosines[frames]), nan=1.0)
+    if np.median(relative) > 0.4:
+        against = (cosines < -0.3) & (relative > 1.2) & (sizes > np.median(sizes))
+        return Deviations(frames, values, against & (values > 5.5))
+    far = (values > OUTLIER_DEVIATIONS) & (relative > 0.5)
     typical = float(np.median(1 - cosines))
     turned = (1 - cosines > max(0.6, 10 * typical)) & (sizes > 0.25 * np.median(sizes))
     return Deviations(frames, values, far | (turned & (values > 3)))
@@ -141,80 +144,17 @@ def outlier_findings(
     return found, worst
 
 
-def level_findings(
-    spool: Spool, frames: np.ndarray, residuals: np.ndarray, witness: str
-) -> Iterator[Finding]:
-    """Groups of energies that a constant per atom sets apart: levels of theory that were mixed.
+def _beyond_tail(values: Float[np.ndarray, " frames"]) -> float:
+    """Deviations that chance does not reach, given how the largest tenth of them falls off.
 
-    Residuals, in eV/atom, of one level scatter around one value. Two values, with a gap between
-    them that is wide against the scatter of each, are two levels (or two sets of pseudopotentials
-    or k-points).
+    Errors of a fit have a tail that is longer than a normal one; of 100,000 frames some lie far
+    out. The tail is taken to be exponential, with the median of what is beyond the ninth decile,
+    which a few wrong labels do not change: of n frames, one in exp(4) sets has one beyond.
     """
-    finite = np.isfinite(residuals)
-    known, residuals = frames[finite], residuals[finite]
-    if len(known) < 20:
-        return
-    split = split_levels(residuals)
-    if split is None:
-        return
-    threshold, gap, width = split
-    upper = residuals > threshold
-    smaller = known[upper] if upper.sum() <= (~upper).sum() else known[~upper]
-    yield Finding(
-        "mixed_levels",
-        Severity.BLOCKER,
-        "labels of more than one level of theory",
-        f"energies less those of {witness} form groups of {upper.sum()} and {(~upper).sum()} "
-        f"frames, {1000 * gap:.1f} meV/atom apart, {1000 * width:.1f} wide; "
-        f"{_by_source(spool, known, upper)}",
-        "keep one level of theory, or compute the smaller group again; a difference that is a "
-        "reference energy per element only may be subtracted",
-        named(spool, smaller),
-        len(smaller),
-        files_of(spool, smaller),
-    )
-
-
-def split_levels(residuals: Float[np.ndarray, " frames"]) -> tuple[float, float, float] | None:
-    """Find two separate groups: the threshold, the distance of their medians, their width.
-
-    The two sides of the best threshold (least sum of absolute deviations) count as groups when
-    each has at least 4 % of the frames and five frames, their medians lie at least seven widths
-    apart, and hardly any frame lies between.
-    """
-    values = np.sort(residuals)
-    if values[-1] - values[0] < LEAST_LEVEL_GAP_EV_PER_ATOM:
-        return None
-    least = max(5, int(np.ceil(0.04 * len(values))))
-    if len(values) < 2 * least:
-        return None
-    total, count = np.cumsum(values), len(values)
-    splits = np.arange(least, count - least + 1)
-    below, above = total[splits - 1] / splits, (total[-1] - total[splits - 1]) / (count - splits)
-    between = splits * (count - splits) * (above - below) ** 2
-    place = int(splits[np.argmax(between)])
-    low, high = values[:place], values[place:]
-    gap = float(np.median(high) - np.median(low))
-    width = max(
-        _MAD_TO_SIGMA * float(np.median(np.abs(side - np.median(side)))) for side in (low, high)
-    )
-    if gap < LEAST_LEVEL_GAP_EV_PER_ATOM or gap < 7 * width:
-        return None
-    middle = (np.median(low) + np.median(high)) / 2
-    inside = np.abs(values - middle) < 0.2 * gap
-    if inside.mean() > 0.05:
-        return None
-    return float(middle), gap, width
-
-
-def _by_source(spool: Spool, frames: np.ndarray, upper: np.ndarray) -> str:
-    """Which sources the two groups come from."""
-    sources = np.asarray(spool.records["source"])[frames]
-    parts = []
-    for number in np.unique(sources)[:8]:
-        inside = sources == number
-        parts.append(f"{spool.sources[number]}: {upper[inside].sum()} above of {inside.sum()}")
-    return ", ".join(parts)
+    ninth = float(np.quantile(values, 0.9))
+    decay = float(np.median(values[values >= ninth]) - ninth) / np.log(2)
+    reach = ninth + decay * (np.log(max(0.1 * len(values), 1.0)) + 4.0)
+    return float(np.clip(reach, LEAST_DEVIATIONS, MOST_DEVIATIONS))
 
 
 def _difficulty(heard: Testimony, frames: np.ndarray) -> np.ndarray:

@@ -23,6 +23,7 @@ RECORD = np.dtype(
         ("pbc", "?", (3,)),
         ("cell", "f8", (3, 3)),
         ("energy", "f8"),
+        ("smearing", "f8"),
         ("stress", "f8", (6,)),
         ("temperature", "f4"),
         ("has_forces", "?"),
@@ -33,8 +34,9 @@ RECORD = np.dtype(
 )
 """What is kept of each frame; a label that a frame does not have is not a number.
 
-`source` and `formula` number the sources and reduced compositions in `Spool.sources` and
-`Spool.formulas`. `usable` frames have no blocker, and take part in fits and comparisons.
+`smearing` is the free energy less the energy. `source` and `formula` number the sources and
+reduced compositions in `Spool.sources` and `Spool.formulas`. `usable` frames have no blocker, and
+take part in fits and comparisons.
 """
 
 
@@ -93,6 +95,7 @@ class Spool:
         record["index"], record["atoms"], record["offset"] = index, len(atoms), self._offset
         record["pbc"], record["cell"] = atoms.pbc, atoms.cell.array
         record["energy"] = results.get("energy", np.nan)
+        record["smearing"] = results.get("free_energy", np.nan) - record["energy"]
         record["stress"] = results.get("stress", np.nan)
         record["temperature"] = temperature_K
         record["has_forces"], record["isolated"] = forces is not None, isolated

@@ -115,6 +115,20 @@ class LabelCache:
                 return replace(label, structure_hash=structure_hash, level_of_theory=level.hash)
         return None
 
+    def find_turned(self, atoms: Atoms, level: LevelOfTheory) -> Label | None:
+        """The label of a crystal that is this one in another orientation, turned into this one.
+
+        None where there is none; a label of this very orientation is found by `find`.
+        """
+        with self._errors():
+            turned = self._nearby.find_turned(atoms, level.hash)
+        if turned is None:
+            return None
+        label = self._stored(turned.structure_hash, level.hash)
+        assert label is not None  # it was just found
+        label = label.reordered(turned.order).turned(turned.rotation)
+        return replace(label, structure_hash=content_hash(atoms))
+
     def _find_exactly(self, structure_hash: str, atoms: Atoms, level_hash: str) -> Label | None:
         label = self._stored(structure_hash, level_hash)
         return None if label is None else label.reordered(np.argsort(canonical_order(atoms)))

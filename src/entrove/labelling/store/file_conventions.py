@@ -25,10 +25,17 @@ from entrove.formats.conventions import (
     energy_slope,
     find_frame_pairs,
 )
+from entrove.formats.energy_zero import count_elements, judge_energy_zero
 from entrove.units import EV_PER_A3_IN_GPA
 
 _MOST_FRAMES = 400
 """Evidence is looked for among so many frames, in seconds: the convention of a file is one."""
+_ZEROS = {
+    "total": "total energies",
+    "cohesive": "cohesive energies, with free atoms at zero",
+    "formation": "formation energies, with the elements at zero",
+    "undecided": "measured from a zero that is open",
+}
 _LEAST_CORRELATION = 0.95
 _SLOPES = (0.7, 1.4)
 """Energies that change by less or more than the work of the forces contradict them."""
@@ -67,12 +74,13 @@ def judge_conventions(path: str | Path, keys: LabelKeys | None = None) -> FileCo
         if frame.atoms is not None and frame.converged is not False
     ]
     frames = [atoms for atoms in frames if _has_energy_and_forces(atoms)]
+    zero = _describe_energies(frames)
     pairs = _find_pairs(frames)
     _require_forces_of_the_energy(path, pairs)
     # Pairs count frames with a cell only, as the stresses do.
     crystals = [atoms for atoms in frames if _is_crystal(atoms) and "stress" in _results(atoms)]
     if not crystals:
-        return FileConventions()
+        return FileConventions(described=zero)
     given = np.array([_six_numbers(_results(atoms)["stress"]) for atoms in crystals])
     volumes = np.array([atoms.get_volume() for atoms in crystals])
     evidence = compare_with_energies(given, volumes, _find_pairs(crystals))
@@ -80,13 +88,14 @@ def judge_conventions(path: str | Path, keys: LabelKeys | None = None) -> FileCo
     if evidence is None:
         return FileConventions(
             described=(
+                *zero,
                 "stress taken as eV/A^3, tension positive; no two structures of the file are "
                 "close enough to test that by their energies. Its largest component is "
                 f"{largest:.3g} eV/A^3 = {largest * EV_PER_A3_IN_GPA:.3g} GPa; is that right?",
             )
         )
     if not evidence.contradicts_ase:
-        return FileConventions(described=(_describe_agreement(evidence),))
+        return FileConventions(described=(*zero, _describe_agreement(evidence)))
     if not evidence.decided:
         raise LabelError(
             f"{path}: the stress contradicts the energies of {evidence.count} pairs of strained "
@@ -98,11 +107,33 @@ def judge_conventions(path: str | Path, keys: LabelKeys | None = None) -> FileCo
     return FileConventions(
         evidence.best,
         (
+            *zero,
             f"{evidence.best}: told by the energies of {evidence.count} pairs of strained cells "
             f"(mismatch {evidence.residual:.2f}; {evidence.as_given:.2f} if taken as eV/A^3, "
             "tension positive); converted",
         ),
     )
+
+
+def _describe_energies(frames: list[Atoms]) -> tuple[str, ...]:
+    """What the energies are measured from, and which of two a label takes, in words."""
+    crystals = [atoms for atoms in frames if len(atoms) > 1 or not atoms.pbc.any()]
+    if not crystals:
+        return ()
+    counts, numbers = count_elements(crystals)
+    results = [_results(atoms) for atoms in crystals]
+    zero = judge_energy_zero(
+        np.array([_energy(atoms) for atoms in crystals]),
+        counts,
+        numbers,
+        np.array([one.get("free_energy", np.nan) - one.get("energy", np.nan) for one in results]),
+    )
+    said = f"energies are {_ZEROS[zero.kind]}: {zero.evidence}"
+    if zero.kind in ("cohesive", "formation"):
+        said += "; labels that are computed here have total energies, which these do not go with"
+    if not zero.smearing:
+        return (said,)
+    return said, f"{zero.smearing}; the free energies are taken"
 
 
 def _describe_agreement(evidence: ConventionEvidence) -> str:

@@ -27,6 +27,8 @@ from entrove.labelling.store.contradictions import describe_contradiction
 from entrove.labelling.store.file_conventions import FileConventions, judge_conventions
 from entrove.structures import content_hash
 
+_TURNED = "a known structure in another orientation, with the same label; not stored again"
+
 
 @dataclass(frozen=True)
 class ImportReport:
@@ -74,7 +76,8 @@ def import_labels(
             Labels that were computed always stay.
         on_label: Called with each structure whose label is now in the cache, and that label.
 
-    Returns how many labels are new and how many were known. Refused, one by one and with the
+    Returns how many labels are new and how many were known, in this or another orientation.
+    Refused, one by one and with the
     reason: structures that cannot be read, that say of themselves that they did not converge, lack
     energy or forces, are implausible, contradict a label that is known, or whose own
     `info["entrove_level_of_theory"]` names another level.
@@ -99,11 +102,16 @@ def import_labels(
             continue
         label = _to_label(atoms, level, result, frame, import_id)
         present = cache.find(atoms, level)
+        turned = None
+        if present is None or not present.converged:
+            turned = cache.find_turned(atoms, level)
+            present = turned or present
         if present is None or not present.converged:
             what = "stored"
         elif not (difference := describe_contradiction(label, present)):
             what, label = "known", present
-        elif replacing and present.import_id is not None:
+            notes[_TURNED] += turned is not None
+        elif replacing and turned is None and present.import_id is not None:
             what = "replaced"
         else:
             refused.append((frame.index, difference))
@@ -112,7 +120,7 @@ def import_labels(
         counts[what] += 1
         if what != "known":
             cache.put(atoms, label, level, replacing=replacing)
-        if on_label is not None:
+        if on_label is not None and turned is None:
             on_label(atoms, label)
     if not counts["stored"] + counts["replaced"]:
         cache.withdraw_import(import_id)
@@ -129,7 +137,7 @@ def import_labels(
             f"{path}: none of {len(refused)} structures has a usable label (first: {first}); the "
             "file needs energy (eV) and forces (eV/A), and stress (eV/A^3) where there is a cell"
         )
-    described = [f"{note} (in {count} frames)" for note, count in notes.items()]
+    described = [f"{note} (in {count} frames)" for note, count in notes.items() if count]
     return ImportReport(
         counts["stored"],
         counts["known"],

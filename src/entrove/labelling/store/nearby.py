@@ -21,6 +21,19 @@ by a hundred times more.
 
 
 @dataclass(frozen=True, eq=False)
+class Turned:
+    """A stored structure that is the one asked for in another orientation.
+
+    A vector v of the stored label is v @ rotation in the orientation that was asked for; `order`
+    is as in `Nearby`.
+    """
+
+    structure_hash: str
+    order: Int[np.ndarray, " atoms"]
+    rotation: Float[np.ndarray, "3 3"]
+
+
+@dataclass(frozen=True, eq=False)
 class Nearby:
     """An imported structure with the geometry that was asked for, within `SAME_GEOMETRY_A`.
 
@@ -63,16 +76,15 @@ def match_atoms(
 
 
 class NearbyStructures:
-    """The imported structures of a cache by composition; each composition is read once."""
+    """The structures of a cache by composition; each is read once."""
 
     def __init__(self, connection: sqlite3.Connection):
         self._connection = connection
-        self._known: dict[tuple[str, str], _SameFormula] = {}
+        self._known: dict[tuple[str, str, bool], _SameFormula] = {}
 
     def find(self, atoms: Atoms, level_hash: str) -> Nearby | None:
         """The converged imported label of this level with the geometry of `atoms`, or None."""
-        formula = atoms.get_chemical_formula()
-        group = self._group(level_hash, formula)
+        group = self._group(level_hash, atoms.get_chemical_formula(), imported=True)
         if group is None:
             return None
         close = np.abs(group.cells - atoms.cell.array).max(axis=(1, 2)) <= SAME_GEOMETRY_A
@@ -82,38 +94,94 @@ class NearbyStructures:
                 return Nearby(group.hashes[index], order)
         return None
 
-    def _group(self, level_hash: str, formula: str) -> "_SameFormula | None":
-        where = (
-            "level_hash = ? AND formula = ? AND import_id IS NOT NULL AND outcome = 'converged'"
-        )
+    def find_turned(self, atoms: Atoms, level_hash: str) -> Turned | None:
+        """The converged label of this level whose crystal is `atoms` in another orientation.
+
+        Cells are compared in their standard orientation, so that another choice of lattice
+        vectors is another crystal. None for what is not periodic in three dimensions.
+        """
+        if not atoms.pbc.all() or atoms.cell.rank < 3:
+            return None
+        group = self._group(level_hash, atoms.get_chemical_formula(), imported=False)
+        if group is None:
+            return None
+        standard, own = _standard_orientation(atoms)
+        close = np.abs(group.standard_cells - standard.cell.array).max(axis=(1, 2))
+        for index in np.flatnonzero(close <= SAME_GEOMETRY_A):
+            other, of_other = _standard_orientation(group.structures[index])
+            order = match_atoms(standard, other)
+            if order is not None:
+                return Turned(group.hashes[index], order, of_other.T @ own)
+        return None
+
+    def _group(self, level_hash: str, formula: str, *, imported: bool) -> "_SameFormula | None":
+        where = "level_hash = ? AND formula = ? AND outcome = 'converged'"
+        if imported:
+            where += " AND import_id IS NOT NULL"
         state = self._connection.execute(
-            f"SELECT count(*), max(rowid), max(import_id) FROM labels WHERE {where}",
+            f"SELECT count(*), max(rowid), coalesce(max(import_id), 0) FROM labels WHERE {where}",
             (level_hash, formula),
         ).fetchone()
         if not state[0]:
             return None
-        known = self._known.get((level_hash, formula))
+        key = (level_hash, formula, imported)
+        known = self._known.get(key)
         if known is None or known.state != state:
-            rows = self._connection.execute(
-                f"SELECT structure_hash, structure FROM labels WHERE {where} ORDER BY rowid",
-                (level_hash, formula),
-            ).fetchall()
-            structures = [Atoms(**json.loads(structure)) for _, structure in rows]
-            known = _SameFormula(
-                state,
-                [structure_hash for structure_hash, _ in rows],
-                structures,
-                np.array([atoms.cell.array for atoms in structures]),
-            )
-            self._known[level_hash, formula] = known
+            known = self._read(where, (level_hash, formula), state, known)
+            self._known[key] = known
         return known
+
+    def _read(
+        self,
+        where: str,
+        values: tuple[str, str],
+        state: tuple[int, int, int],
+        known: "_SameFormula | None",
+    ) -> "_SameFormula":
+        """Read the rows of a group; of one that only grew, those that are new."""
+        query = f"SELECT structure_hash, structure FROM labels WHERE {where} AND rowid > ?"
+        if known is not None:
+            rows = self._connection.execute(
+                f"{query} ORDER BY rowid", (*values, known.state[1])
+            ).fetchall()
+            if known.state[0] + len(rows) == state[0]:
+                return known.extended(state, rows)
+        rows = self._connection.execute(f"{query} ORDER BY rowid", (*values, -1)).fetchall()
+        empty = np.zeros((0, 3, 3))
+        return _SameFormula(state, [], [], empty, empty).extended(state, rows)
+
+
+def _standard_orientation(atoms: Atoms) -> tuple[Atoms, Float[np.ndarray, "3 3"]]:
+    """The structure with a lower triangular cell, and the rotation that leads back, v @ Q."""
+    cell, rotation = atoms.cell.standard_form()
+    turned = Atoms(atoms.numbers, positions=atoms.positions @ rotation.T, cell=cell, pbc=atoms.pbc)
+    return turned, rotation
 
 
 @dataclass(frozen=True, eq=False)
 class _SameFormula:
-    """`state` tells when the cache holds other imports of this formula than were read."""
+    """`state` tells when the cache holds other labels of this formula than were read."""
 
     state: tuple[int, int, int]
     hashes: list[str]
     structures: list[Atoms]
     cells: Float[np.ndarray, "structures 3 3"]
+    standard_cells: Float[np.ndarray, "structures 3 3"]
+
+    def extended(self, state: tuple[int, int, int], rows: list[tuple[str, str]]) -> "_SameFormula":
+        """The group with further rows."""
+        structures = [Atoms(**json.loads(structure)) for _, structure in rows]
+        cells = np.array([atoms.cell.array for atoms in structures]).reshape(-1, 3, 3)
+        standard = [
+            atoms.cell.standard_form()[0].array
+            if atoms.cell.rank == 3
+            else np.full((3, 3), np.inf)
+            for atoms in structures
+        ]
+        return _SameFormula(
+            state,
+            [*self.hashes, *(structure_hash for structure_hash, _ in rows)],
+            [*self.structures, *structures],
+            np.concatenate([self.cells, cells]),
+            np.concatenate([self.standard_cells, np.array(standard).reshape(-1, 3, 3)]),
+        )

@@ -1,9 +1,7 @@
 """Write the page of an audit: a single HTML file that needs no network and no other file."""
 
 import json
-from functools import cache
 from pathlib import Path
-from typing import Any
 
 from entrove import __version__
 from entrove._optional import require
@@ -14,9 +12,10 @@ from entrove.files import replace_text
 from entrove.report.audit.figures import MOST_SOURCES_COLOURED, draw_histogram, draw_map
 from entrove.report.audit.pictures import draw_structure
 from entrove.report.figures import style
-from entrove.report.formatting import format_count, format_duration, format_number, shorten
+from entrove.report.formatting import format_duration, shorten
 from entrove.report.page import figures_as_json
 from entrove.report.tables import Column, Table
+from entrove.report.templates import load_template
 
 MOST_ROWS = 40
 MOST_FRAMES_SHOWN = 40
@@ -50,7 +49,7 @@ def render_audit_page(report: AuditReport) -> str:
     worst = {one.number: f"{one.frame}: {one.reason}" for one in report.worst}
     space = draw_map(coverage, list(coverage.source_names), worst)
     figures = [*histograms, *([space] if space is not None else [])]
-    return _template().render(
+    return load_template("audit.html.j2").render(
         report=report,
         title=shorten(", ".join(Path(file).name for file in report.files), 120),
         version=__version__,
@@ -120,17 +119,3 @@ def _counts(title: str, counts: dict[str, int]) -> Table:
         left = sum(list(counts.values())[MOST_ROWS:])
         rows.append((f"{len(counts) - MOST_ROWS} more", f"{left:,}"))
     return Table((Column(title.capitalize()), Column("Frames", numeric=True)), rows)
-
-
-@cache
-def _template() -> Any:
-    jinja2 = require("jinja2", extra="report")
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("entrove.report", "template"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"count": format_count, "number": format_number}
-    return environment.get_template("audit.html.j2")

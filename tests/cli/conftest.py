@@ -1,0 +1,25 @@
+"""Fixtures of the command line."""
+
+import sys
+from pathlib import Path
+
+import pytest
+from command_line import Command
+
+from entrove.cli import main
+
+
+@pytest.fixture
+def entrove(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Run a command line in this process."""
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def command(*arguments: str | Path) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["entrove", *map(str, arguments)])
+        with pytest.raises(SystemExit) as exit_:
+            main.run()
+        output = capsys.readouterr()
+        assert isinstance(exit_.value.code, int)
+        return exit_.value.code, output.out, output.err
+
+    return command

@@ -1,0 +1,160 @@
+"""What decides conventions, levels of theory and outliers, each piece of evidence by itself."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from copper_sets import copper, labelled
+from scipy.spatial import KDTree
+
+from entrove.curation.auditing.audit import _far_geometries
+from entrove.curation.auditing.basis import Basis
+from entrove.curation.auditing.conventions.energies import judge_energies
+from entrove.curation.auditing.conventions.energy_units import ENERGY_CONVENTIONS
+from entrove.curation.auditing.conventions.slopes import compare_slopes
+from entrove.curation.auditing.conventions.stresses import judge_stresses
+from entrove.curation.auditing.levels import find_two_levels
+from entrove.curation.auditing.quick_potential import solve_rows
+from entrove.curation.auditing.residual_findings import _beyond_tail
+from entrove.curation.auditing.witness import Sample, sample_rows
+from entrove.formats.conventions import ASE_STRESS, VASP_ORDER, StressConvention
+
+
+@pytest.fixture(scope="module")
+def basis():
+    return Basis((29,), 5.0, 2.0)
+
+
+def sample_of(frames):
+    return Sample(
+        np.arange(len(frames)),
+        [atoms.copy() for atoms in frames],
+        [atoms.get_forces() for atoms in frames],
+        np.array([atoms.get_potential_energy() for atoms in frames]),
+        np.array([atoms.get_stress() for atoms in frames]),
+        np.zeros(len(frames), dtype=int),
+        np.zeros(len(frames), dtype=int),
+    )
+
+
+@pytest.fixture(scope="module")
+def sample():
+    return sample_of(copper())
+
+
+def in_convention(sample, convention):
+    """The labels as a file of this convention holds them."""
+    factors = 1 / convention.factors(sample.sizes)
+    return sample.corrected(factors, np.full(len(sample.frames), 1 / convention.forces))
+
+
+@pytest.mark.parametrize("convention", ENERGY_CONVENTIONS, ids=lambda convention: convention.name)
+def test_energy_differences_have_the_size_that_forces_give(convention, sample, basis):
+    given = in_convention(sample, convention)
+    rows = sample_rows(basis, given, 0)
+    alone = solve_rows(basis, rows, with_energies=False)
+    evidence = compare_slopes(given, np.arange(len(given.frames)), rows, alone)
+    assert convention.name in evidence.allowed
+    factor = convention.factors(sample.sizes).mean() / convention.forces
+    for other in ENERGY_CONVENTIONS:
+        apart = other.factors(sample.sizes).mean() / other.forces / factor
+        # Cells of 4 and 8 atoms: energies per atom are 4 to 8 times too small.
+        if other.name != "per_atom" and convention.name != "per_atom" and not 0.5 < apart < 2:
+            assert evidence.excludes(other), other.name
+    decided, _ = judge_energies(basis, rows, given, np.arange(len(given.frames)))
+    assert decided is convention
+
+
+def test_close_pairs_of_frames_tell_the_unit_without_a_fit(basis):
+    rng = np.random.default_rng(3)
+    frames = []
+    for _ in range(10):
+        moved = copper(1)[0].copy()
+        moved.positions += rng.normal(scale=0.02, size=moved.positions.shape)
+        frames.append(labelled(moved))
+    for factor, right in ((1.0, "total"), (27.211386, "hartree")):
+        given = sample_of(frames)
+        given = replace(given, energies_eV=given.energies_eV / factor)
+        rows = sample_rows(basis, given, 0)
+        alone = solve_rows(basis, rows, with_energies=False)
+        evidence = compare_slopes(given, np.arange(10), rows, alone)
+        assert "close pairs" in evidence.said
+        assert right in evidence.allowed
+        assert {"total", "hartree", "rydberg"} - {right} <= {
+            c.name for c in ENERGY_CONVENTIONS if evidence.excludes(c)
+        }
+
+
+def test_two_zeros_of_energy_are_told_from_a_poor_fit(sample, basis):
+    rows = sample_rows(basis, sample, 0)
+    assert find_two_levels(basis, sample, rows) is None
+    other = np.arange(len(sample.frames)) % 3 == 0
+    shifted = replace(
+        sample, energies_eV=sample.energies_eV - np.where(other, 0.3 * sample.sizes, 0.0)
+    )
+    levels = find_two_levels(basis, shifted, sample_rows(basis, shifted, 0))
+    assert (levels.upper == ~other).all()
+    assert levels.gap == pytest.approx(0.3, abs=0.01)
+    assert levels.two_levels < levels.one_level / 2
+
+
+def test_a_melt_beside_a_crystal_is_one_level(basis):
+    # Frames of two kinds that a fit explains differently well, which a constant does not.
+    rng = np.random.default_rng(9)
+    frames = copper(24, seed=7)
+    for atoms in copper(24, seed=8):
+        molten = atoms.copy()
+        molten.positions += rng.normal(scale=0.25, size=molten.positions.shape)
+        frames.append(labelled(molten))
+    mixed = sample_of(frames)
+    assert find_two_levels(basis, mixed, sample_rows(basis, mixed, 0)) is None
+
+
+def test_parts_that_one_convention_explains_have_one(sample, basis):
+    volumes = sample.volumes_A3
+    convention = StressConvention("kbar", -1, VASP_ORDER)
+    given = replace(sample, stresses=convention.from_ase(sample.stresses, volumes))
+    potential = solve_rows(basis, sample_rows(basis, sample, 0))
+    parts = np.array_split(np.arange(len(sample.frames)), 6)
+    verdicts = judge_stresses(given, parts, potential)
+    left = {frozenset(conventions) for _, conventions, _ in verdicts}
+    assert left == {frozenset({convention})}
+    # Parts of two conventions stay apart.
+    mixed = given.stresses.copy()
+    mixed[parts[0]] = sample.stresses[parts[0]]
+    mixed[parts[1]] = sample.stresses[parts[1]]
+    halves = [np.concatenate(parts[:2]), np.concatenate(parts[2:])]
+    first, second = judge_stresses(replace(sample, stresses=mixed), halves, potential)
+    assert ASE_STRESS in first[1]
+    assert second[1] == {convention}
+
+
+@pytest.mark.parametrize("shape", ["normal", "exponential"])
+@pytest.mark.parametrize("count", [150, 20_000])
+def test_chance_does_not_reach_what_counts_as_an_outlier(shape, count):
+    rng = np.random.default_rng(count)
+    beyond = 0
+    for _ in range(50):
+        draw = rng.normal(size=count) if shape == "normal" else 2 * rng.exponential(size=count)
+        beyond += int((np.abs(draw) > _beyond_tail(np.abs(draw))).any())
+    # One in exp(4) = 55 sets by construction, and the lower limit of 10 takes most of those.
+    assert beyond <= 4
+    wrong = np.abs(rng.normal(size=count))
+    limit = _beyond_tail(wrong)
+    wrong[: count // 50] = 40.0
+    assert _beyond_tail(wrong) < 1.3 * limit
+
+
+def test_far_geometries_are_those_of_a_search_through_all():
+    rng = np.random.default_rng(0)
+    signatures = rng.normal(scale=0.1, size=(3000, 16))
+    signatures[:4] += 30 * rng.normal(size=(4, 16))
+    signatures[10:14] = signatures[10] + rng.normal(scale=0.01, size=(4, 16)) + 9.0
+    heard = SimpleNamespace(signatures=signatures)
+    far, relative = _far_geometries(heard, np.arange(3000), 0)
+    fifth = KDTree(signatures).query(signatures, k=6)[0][:, -1]
+    typical = np.quantile(fifth, 0.75)
+    assert set(far.tolist()) == set(np.flatnonzero(fifth > 12 * typical).tolist())
+    assert set(range(4)) <= set(far.tolist())
+    np.testing.assert_allclose(relative, fifth[far] / typical, rtol=0.05)
