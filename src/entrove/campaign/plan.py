@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from ase import Atoms
 
 from entrove.campaign.configuration.check import CheckedCampaign
+from entrove.campaign.stages.moments import with_seed_moments
 from entrove.labelling.config import AnyExecution
 from entrove.labelling.cost import CostModel
 from entrove.labelling.level_of_theory import LevelOfTheory
@@ -116,10 +117,12 @@ def _known_held_out(campaign: CheckedCampaign) -> Counter[str]:
         return Counter()
     level = LevelOfTheory.of(campaign.config.labelling.engine)
     with LabelCache(campaign.label_cache) as cache:
+        candidates = read_candidates(made)
+        structures = with_seed_moments(campaign, candidates)
         return Counter(
             candidate.purpose
-            for candidate in read_candidates(made)
-            if cache.get(candidate.atoms, level) is not None
+            for candidate, atoms in zip(candidates, structures, strict=True)
+            if cache.get(atoms, level) is not None
         )
 
 

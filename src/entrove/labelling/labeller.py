@@ -22,6 +22,7 @@ from entrove.labelling.retries import NextAttempt, plan_next_attempt
 from entrove.labelling.sanity import find_implausible_value
 from entrove.labelling.store.cache import LabelCache
 from entrove.labelling.store.claims import HEARTBEAT_S
+from entrove.labelling.store.moments import label_key, magnetic_state
 from entrove.structures import canonical_order, content_hash, copy_structure
 
 logger = logging.getLogger(__name__)
@@ -42,10 +43,14 @@ MAX_LOSSES = 3
 class _Job:
     """A structure that is being labelled; its atoms are in the order of the first one."""
 
-    structure_hash: str
+    key: str
     atoms: Atoms
     folder: AttemptFolder
     losses: int = 0
+
+
+def _key_of(atoms: Atoms) -> str:
+    return label_key(content_hash(atoms), magnetic_state(atoms))
 
 
 class Labeller:
@@ -111,26 +116,26 @@ class Labeller:
         """
         wanted: dict[str, list[int]] = {}
         for index, atoms in enumerate(structures):
-            wanted.setdefault(content_hash(atoms), []).append(index)
+            wanted.setdefault(_key_of(atoms), []).append(index)
         waiting: list[str] = []
-        for structure_hash, indices in list(wanted.items()):
-            if self.cache.get_by_hash(structure_hash, structures[indices[0]], self.level) is None:
-                waiting.append(structure_hash)
+        for key, indices in list(wanted.items()):
+            if self.cache.get(structures[indices[0]], self.level) is None:
+                waiting.append(key)
             else:
-                yield from self._yield_labels(structure_hash, structures, wanted)
+                yield from self._yield_labels(key, structures, wanted)
         waiting.reverse()  # the next one is at the end
         elsewhere: list[str] = []  # claimed by another process
         last_poll = time.monotonic()
         while wanted:
             while waiting and len(self._running) < self._most_in_flight():
-                structure_hash = waiting.pop()
-                if structure_hash not in self._running:
-                    if not self._claim(structure_hash):
-                        elsewhere.append(structure_hash)
+                key = waiting.pop()
+                if key not in self._running:
+                    if not self._claim(key):
+                        elsewhere.append(key)
                         continue
-                    self._begin(structure_hash, structures[wanted[structure_hash][0]])
-                if structure_hash not in self._running:
-                    yield from self._yield_labels(structure_hash, structures, wanted)
+                    self._begin(key, structures[wanted[key][0]])
+                if key not in self._running:
+                    yield from self._yield_labels(key, structures, wanted)
             if wanted:
                 finished = self._wait_for_attempt(POLL_CLAIMS_S if elsewhere else HEARTBEAT_S)
                 if finished in wanted and finished not in self._running:
@@ -141,13 +146,13 @@ class Labeller:
                 last_poll = time.monotonic()
 
     def _yield_labels(
-        self, structure_hash: str, structures: Sequence[Atoms], wanted: dict[str, list[int]]
+        self, key: str, structures: Sequence[Atoms], wanted: dict[str, list[int]]
     ) -> Iterator[tuple[int, Label]]:
-        for index in wanted.pop(structure_hash):
-            label = self.cache.get_by_hash(structure_hash, structures[index], self.level)
+        for index in wanted.pop(key):
+            label = self.cache.get(structures[index], self.level)
             if label is None:
                 raise LabelError(
-                    f"label cache {self.cache.path}: structure {structure_hash} was there and is "
+                    f"label cache {self.cache.path}: structure {key} was there and is "
                     "gone; another program deletes labels: let only Entrove write this file"
                 )
             yield index, label
@@ -155,24 +160,24 @@ class Labeller:
     def _most_in_flight(self) -> int:
         return max(LEAST_IN_FLIGHT, 2 * self._executor.capacity)
 
-    def _claim(self, structure_hash: str) -> bool:
-        if not self.cache.claim(structure_hash, self.level):
+    def _claim(self, key: str) -> bool:
+        if not self.cache.claim(key, self.level):
             return False
-        self._claimed.add(structure_hash)
+        self._claimed.add(key)
         return True
 
-    def _begin(self, structure_hash: str, atoms: Atoms) -> None:
+    def _begin(self, key: str, atoms: Atoms) -> None:
         """Start the first attempt, unless the cache or the folder holds a final result."""
-        if self.cache.get_by_hash(structure_hash, atoms, self.level) is not None:
+        if self.cache.get(atoms, self.level) is not None:
             # Another campaign finished it while this one was busy.
-            self.cache.release_claims([structure_hash], self.level)
-            self._claimed.discard(structure_hash)
+            self.cache.release_claims([key], self.level)
+            self._claimed.discard(key)
             return
-        folder = AttemptFolder.of(self.work_folder, structure_hash)
+        folder = AttemptFolder.of(self.work_folder, key)
         asked = copy_structure(atoms)
         if atoms.has("initial_magmoms"):
             asked.set_initial_magnetic_moments(atoms.get_initial_magnetic_moments())
-        self._advance(_Job(structure_hash, asked, folder))
+        self._advance(_Job(key, asked, folder))
 
     def _advance(self, job: _Job) -> None:
         """Submit the next attempt, or store the result of the last one."""
@@ -189,7 +194,7 @@ class Labeller:
         )
         if plan is None:
             self._store(job, results)
-            self._running.pop(job.structure_hash, None)
+            self._running.pop(job.key, None)
         else:
             self._submit(job, plan)
 
@@ -213,7 +218,7 @@ class Labeller:
             labels_per_process=self.config.engine.labels_per_process,
         )
         future = self._executor.submit(attempt)
-        self._running[job.structure_hash] = job
+        self._running[job.key] = job
         future.add_done_callback(lambda done: self._finished.put((attempt, job, done)))
 
     def _wait_for_attempt(self, timeout_s: float) -> str:
@@ -233,7 +238,7 @@ class Labeller:
         if error is not None and not worker_was_lost(error):
             trouble = f"{type(error).__name__}: {error}"
         if trouble:
-            del self._running[job.structure_hash]
+            del self._running[job.key]
             raise LabelError(
                 f"labelling stopped: {trouble}; correct that and start again: finished labels are "
                 "kept"
@@ -241,11 +246,11 @@ class Labeller:
         if error is not None:
             self._count_loss(job, attempt, str(error))
         self._advance(job)
-        return job.structure_hash
+        return job.key
 
     def _count_loss(self, job: _Job, attempt: Attempt, cause: str) -> None:
         job.losses += 1
-        logger.warning("structure %s lost its worker: %s", job.structure_hash, cause)
+        logger.warning("structure %s lost its worker: %s", job.key, cause)
         if job.losses % MAX_LOSSES == 0 and AttemptResult.read(attempt.folder) is None:
             cause = f"its worker was lost {MAX_LOSSES} times, last: {cause}"
             Path(attempt.folder).mkdir(parents=True, exist_ok=True)
@@ -276,7 +281,7 @@ class Labeller:
             electrons=self.config.engine.electrons(job.atoms),
             kpoints=self.config.engine.kpoints(job.atoms),
         )
-        self._claimed.discard(job.structure_hash)
+        self._claimed.discard(job.key)
         if label.converged and self.config.keep_folders == "failed":
             job.folder.remove()
 
@@ -287,7 +292,7 @@ class Labeller:
         forces = np.array(last.forces_eV_per_A or [], dtype=float)
         stress = np.array(last.stress_eV_per_A3 or [], dtype=float)
         return Label(
-            structure_hash=job.structure_hash,
+            structure_hash=content_hash(job.atoms),
             level_of_theory=self.level.hash,
             outcome=last.outcome,
             cause=last.cause,

@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from entrove._optional import require
 from entrove.campaign.results.results import CampaignResults, ModelErrors, Parity

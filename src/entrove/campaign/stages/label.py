@@ -226,7 +226,7 @@ def released_requests(
     ]
     level = LevelOfTheory.of(campaign.config.labelling.engine)
     with LabelCache(campaign.label_cache) as cache:
-        labels = [cache.get(candidate.atoms, level) for candidate in candidates]
+        labels = [cache.get(atoms, level) for atoms in with_seed_moments(campaign, candidates)]
     return [
         Request(candidate)
         for candidate, label in zip(candidates, labels, strict=True)
@@ -290,7 +290,7 @@ def _store_own(cache: LabelCache, files: Workspace, engine: Engine) -> None:
     level = LevelOfTheory.of(engine)
     for path in (files.validation, files.test, files.dataset):
         for atoms in read_structures(path, may_be_empty=True):
-            known = cache.get(atoms, level) is not None
+            known = cache.has_any_state(atoms, level)
             if atoms.info[provenance.LEVEL_OF_THEORY] == level.hash and not known:
                 cache.put(
                     atoms,
@@ -298,6 +298,7 @@ def _store_own(cache: LabelCache, files: Workspace, engine: Engine) -> None:
                     level,
                     electrons=engine.electrons(atoms),
                     kpoints=engine.kpoints(atoms),
+                    state_is_known=False,
                 )
 
 

@@ -4,7 +4,8 @@ Read in this order::
 
     claims.py            which process computes which label, so that campaigns can share a cache
     import_records.py    which labels came from which file
-    nearby.py            a structure found again after a file with few decimals
+    moments.py           the magnetic state that a label belongs to
+    nearby.py            a structure found again after a file with few decimals, or turned
     cache_schema.py      the tables of the SQLite file, and what its errors mean
     cache_rows.py        one label as a row of it
     cache.py             LabelCache: labels by content hash and level of theory

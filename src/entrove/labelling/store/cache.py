@@ -24,6 +24,13 @@ from entrove.labelling.store.cache_rows import (
 )
 from entrove.labelling.store.cache_schema import explain_database_error, open_database
 from entrove.labelling.store.import_records import ImportRecord
+from entrove.labelling.store.moments import (
+    NONE,
+    UNKNOWN,
+    label_key,
+    magnetic_state,
+    says_moments,
+)
 from entrove.labelling.store.nearby import NearbyStructures
 from entrove.structures import canonical_order, content_hash
 
@@ -46,7 +53,9 @@ class LabelState:
 class LabelCache:
     """Every label that was ever computed, by content hash of the structure and level of theory.
 
-    Atoms are stored in canonical order, so a label is found for any order and any periodic images
+    A structure has one label for each magnetic state, see `moments`; labels whose state nobody
+    wrote down are found for every one. Atoms are stored in canonical order, so a label is found
+    for any order and any periodic images
     of the same structure. Where a level is asked for, its hash will do.
 
     Args:
@@ -81,6 +90,8 @@ class LabelCache:
     ) -> Label | None:
         """As `get`, for a caller who knows the content hash of `atoms` already."""
         found = self._find_exactly(structure_hash, atoms, _hash_of(level))
+        if found is not None:
+            self._settle_state(structure_hash, atoms, level)
         if found is not None or isinstance(level, str):
             return found
         found = self.find(atoms, level)
@@ -103,10 +114,10 @@ class LabelCache:
             label = self._find_exactly(structure_hash, atoms, searched.hash)
             if label is None:
                 with self._errors():
-                    nearby = self._nearby.find(atoms, searched.hash)
+                    nearby = self._nearby.find(atoms, searched.hash, magnetic_state(atoms))
                 if nearby is None:
                     continue
-                label = self._stored(nearby.structure_hash, searched.hash)
+                label = self._stored(nearby.structure_hash, searched.hash, magnetic_state(atoms))
                 assert label is not None  # it was just found
                 label = label.reordered(nearby.order)
             # A failure stays where it is: it could not be released from two levels.
@@ -121,26 +132,58 @@ class LabelCache:
         None where there is none; a label of this very orientation is found by `find`.
         """
         with self._errors():
-            turned = self._nearby.find_turned(atoms, level.hash)
+            turned = self._nearby.find_turned(atoms, level.hash, magnetic_state(atoms))
         if turned is None:
             return None
-        label = self._stored(turned.structure_hash, level.hash)
+        label = self._stored(turned.structure_hash, level.hash, magnetic_state(atoms))
         assert label is not None  # it was just found
         label = label.reordered(turned.order).turned(turned.rotation)
         return replace(label, structure_hash=content_hash(atoms))
 
     def _find_exactly(self, structure_hash: str, atoms: Atoms, level_hash: str) -> Label | None:
-        label = self._stored(structure_hash, level_hash)
+        label = self._stored(structure_hash, level_hash, magnetic_state(atoms))
         return None if label is None else label.reordered(np.argsort(canonical_order(atoms)))
 
-    def _stored(self, structure_hash: str, level_hash: str) -> Label | None:
+    def _stored(self, structure_hash: str, level_hash: str, state: str) -> Label | None:
         """A label as it is stored, its atoms in canonical order."""
         with self._errors():
             row = self._connection.execute(
-                f"SELECT {LABEL_COLUMNS} FROM labels WHERE structure_hash = ? AND level_hash = ?",
-                (structure_hash, level_hash),
+                f"SELECT {LABEL_COLUMNS} FROM labels WHERE structure_hash = ? AND level_hash = ? "
+                f"AND moments IN (?, '{UNKNOWN}') ORDER BY moments = '{UNKNOWN}'",
+                (structure_hash, level_hash, state),
             ).fetchone()
         return None if row is None else label_from_row(row)
+
+    def has_any_state(self, atoms: Atoms, level: LevelOfTheory) -> bool:
+        """Whether there is a label of this structure at this level, of any magnetic state."""
+        with self._errors():
+            row = self._connection.execute(
+                "SELECT 1 FROM labels WHERE structure_hash = ? AND level_hash = ?",
+                (content_hash(atoms), level.hash),
+            ).fetchone()
+        return row is not None or self.find(atoms, level) is not None
+
+    def _settle_state(self, structure_hash: str, atoms: Atoms, level: LevelOfTheory | str) -> None:
+        """Let a computed label of unknown magnetic state be one of the state that asked first.
+
+        Caches before schema 3 did not keep states; the campaign that continues with such a cache
+        asks for those that it had computed. Imported labels stay open.
+        """
+        where = "structure_hash = ? AND level_hash = ?"
+        values = (structure_hash, _hash_of(level))
+        with self._errors():
+            row = self._connection.execute(
+                f"SELECT 1 FROM labels WHERE {where} AND moments = '{UNKNOWN}' AND "
+                f"import_id IS NULL AND (SELECT count(*) FROM labels WHERE {where}) = 1",
+                (*values, *values),
+            ).fetchone()
+        if row is None:
+            return
+        with self._transaction() as connection:
+            connection.execute(
+                f"UPDATE OR IGNORE labels SET moments = ? WHERE {where} AND moments = '{UNKNOWN}'",
+                (magnetic_state(atoms), *values),
+            )
 
     def _adopt(self, atoms: Atoms, label: Label, level: LevelOfTheory) -> None:
         with self._errors():
@@ -160,12 +203,14 @@ class LabelCache:
         electrons: int = 0,
         kpoints: int = 1,
         replacing: bool = False,
+        state_is_known: bool = True,
     ) -> None:
         """Store a label whose forces are in the order of `atoms`, in one transaction.
 
         It also ends this process's claim. A converged label that is there already stays, unless
         it was imported and `replacing` is set. `electrons` and `kpoints` are what its cost depends
-        on, see `entrove.labelling.cost`.
+        on, see `entrove.labelling.cost`. The magnetic state is that of `atoms`; without
+        `state_is_known`, atoms that say nothing of their moments may have any.
         """
         if label.level_of_theory != level.hash:
             raise LabelError(
@@ -174,6 +219,8 @@ class LabelCache:
             )
         order = canonical_order(atoms)
         label = label.reordered(order)
+        state = magnetic_state(atoms)
+        is_open = state == NONE and not state_is_known and not says_moments(atoms)
         row = {
             "structure_hash": label.structure_hash,
             "level_hash": label.level_of_theory,
@@ -195,6 +242,7 @@ class LabelCache:
             "kpoints": kpoints,
             "structure": structure_to_json(atoms, order),
             "import_id": label.import_id,
+            "moments": UNKNOWN if is_open else state,
         }
         names = ", ".join(row)
         values = ", ".join(f":{name}" for name in row)
@@ -211,7 +259,8 @@ class LabelCache:
                 + (" OR labels.import_id IS NOT NULL" if replacing else ""),
                 row,
             )
-            claims.release(connection, label.structure_hash, label.level_of_theory)
+            key = label_key(label.structure_hash, state)
+            claims.release(connection, key, label.level_of_theory)
 
     def add_import(self, level: LevelOfTheory, source: str, conventions: str) -> int:
         """Enter a file whose labels are to be stored; returns the number of the import."""
@@ -248,24 +297,26 @@ class LabelCache:
             ).fetchall()
         return {version for (version,) in rows}
 
-    def claim(self, structure_hash: str, level: LevelOfTheory | str) -> bool:
+    def claim(self, key: str, level: LevelOfTheory | str) -> bool:
         """Claim a structure for this process; False when a process that is alive has claimed it.
+
+        `key` is `moments.label_key` of the structure.
 
         Look at the cache again afterwards: the other process may just have finished.
         """
         with self._transaction(durable=False) as connection:
-            return claims.take(connection, structure_hash, _hash_of(level))
+            return claims.take(connection, key, _hash_of(level))
 
     def renew_claims(self) -> None:
         """Keep the claims of this process; needed every `claims.HEARTBEAT_S` seconds."""
         with self._transaction(durable=False) as connection:
             claims.renew(connection)
 
-    def release_claims(self, structure_hashes: Iterable[str], level: LevelOfTheory | str) -> None:
+    def release_claims(self, keys: Iterable[str], level: LevelOfTheory | str) -> None:
         """End claims of this process, so that others may compute these structures."""
         with self._transaction(durable=False) as connection:
-            for structure_hash in structure_hashes:
-                claims.release(connection, structure_hash, _hash_of(level))
+            for key in keys:
+                claims.release(connection, key, _hash_of(level))
 
     def reject(self, structure_hash: str, level: LevelOfTheory | str, cause: str) -> None:
         """Quarantine a label that had converged; `cause` says what is wrong with it."""

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from entrove.errors import LabelError
 from entrove.labelling.store import claims, import_records
+from entrove.labelling.store.moments import UNKNOWN
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 APPLICATION_ID = 0x454E5452
 """Marks the file as Entrove's ('ENTR'), in SQLite's own header."""
 
@@ -24,11 +25,8 @@ NETWORK_FILESYSTEMS = (
     "fuse.sshfs",
 )
 
-_SCHEMA = (
-    import_records.TABLE,
-    "CREATE TABLE levels (hash TEXT PRIMARY KEY, engine TEXT NOT NULL, settings TEXT NOT NULL)",
-    """
-CREATE TABLE labels (
+_LABELS = """
+CREATE TABLE {name} (
     structure_hash TEXT NOT NULL,
     level_hash TEXT NOT NULL REFERENCES levels (hash),
     outcome TEXT NOT NULL,
@@ -50,9 +48,15 @@ CREATE TABLE labels (
     kpoints INTEGER NOT NULL,
     structure TEXT NOT NULL, -- JSON: numbers, positions and cell (A), pbc, in canonical atom order
     import_id INTEGER REFERENCES imports (id),
-    PRIMARY KEY (structure_hash, level_hash)
+    moments TEXT NOT NULL, -- magnetic state, see moments.py
+    PRIMARY KEY (structure_hash, level_hash, moments)
 )
-""",
+"""
+
+_SCHEMA = (
+    import_records.TABLE,
+    "CREATE TABLE levels (hash TEXT PRIMARY KEY, engine TEXT NOT NULL, settings TEXT NOT NULL)",
+    _LABELS.format(name="labels"),
     "CREATE INDEX labels_by_formula ON labels (level_hash, formula)",
 )
 
@@ -75,6 +79,22 @@ UPDATE labels SET import_id = (
 """,
 )
 """Caches of release 0.1 did not keep which labels came from which file, except in `folder`."""
+
+_COLUMNS_2 = (
+    "structure_hash, level_hash, outcome, cause, folder, energy, forces, stress, attempts, "
+    "engine_seconds, engine, engine_version, host_class, started_utc, finished_utc, formula, "
+    "atom_count, electrons, kpoints, structure, import_id"
+)
+
+_SCHEMA_2_TO_3 = (
+    _LABELS.format(name="labels_3"),
+    f"INSERT INTO labels_3 ({_COLUMNS_2}, moments) "
+    f"SELECT {_COLUMNS_2}, '{UNKNOWN}' FROM labels ORDER BY rowid",
+    "DROP TABLE labels",
+    "ALTER TABLE labels_3 RENAME TO labels",
+    "CREATE INDEX labels_by_formula ON labels (level_hash, formula)",
+)
+"""Magnetic moments were no part of what a label was known by, and were not kept."""
 
 
 _NOT_WRITABLE = "it cannot be written; check the permissions of the file and its folder"
@@ -139,9 +159,10 @@ def _create_or_check(path: Path, connection: sqlite3.Connection) -> None:
             for statement in _SCHEMA:
                 connection.execute(statement)
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        elif version < 2:
-            for statement in _SCHEMA_1_TO_2:
-                connection.execute(statement)
+        else:
+            for newer, statements in ((2, _SCHEMA_1_TO_2), (3, _SCHEMA_2_TO_3)):
+                for statement in statements if version < newer else ():
+                    connection.execute(statement)
         if version < SCHEMA_VERSION:
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         # Caches of the first Entrove have no such table; claims end with their processes anyway.

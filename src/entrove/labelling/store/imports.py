@@ -119,7 +119,7 @@ def import_labels(
             continue
         counts[what] += 1
         if what != "known":
-            cache.put(atoms, label, level, replacing=replacing)
+            cache.put(atoms, label, level, replacing=replacing, state_is_known=False)
         if on_label is not None and turned is None:
             on_label(atoms, label)
     if not counts["stored"] + counts["replaced"]:

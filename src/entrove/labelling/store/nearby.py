@@ -12,6 +12,8 @@ import numpy as np
 from ase import Atoms
 from jaxtyping import Float, Int
 
+from entrove.labelling.store.moments import UNKNOWN
+
 SAME_GEOMETRY_A = 1e-4
 """How far atoms and cell vectors may be apart; the printed decimals of VASP and pw.x cost 1e-5 A.
 
@@ -82,19 +84,19 @@ class NearbyStructures:
         self._connection = connection
         self._known: dict[tuple[str, str, bool], _SameFormula] = {}
 
-    def find(self, atoms: Atoms, level_hash: str) -> Nearby | None:
+    def find(self, atoms: Atoms, level_hash: str, state: str) -> Nearby | None:
         """The converged imported label of this level with the geometry of `atoms`, or None."""
         group = self._group(level_hash, atoms.get_chemical_formula(), imported=True)
         if group is None:
             return None
         close = np.abs(group.cells - atoms.cell.array).max(axis=(1, 2)) <= SAME_GEOMETRY_A
-        for index in np.flatnonzero(close):
+        for index in np.flatnonzero(close & group.have(state)):
             order = match_atoms(atoms, group.structures[index])
             if order is not None:
                 return Nearby(group.hashes[index], order)
         return None
 
-    def find_turned(self, atoms: Atoms, level_hash: str) -> Turned | None:
+    def find_turned(self, atoms: Atoms, level_hash: str, state: str) -> Turned | None:
         """The converged label of this level whose crystal is `atoms` in another orientation.
 
         Cells are compared in their standard orientation, so that another choice of lattice
@@ -107,7 +109,7 @@ class NearbyStructures:
             return None
         standard, own = _standard_orientation(atoms)
         close = np.abs(group.standard_cells - standard.cell.array).max(axis=(1, 2))
-        for index in np.flatnonzero(close <= SAME_GEOMETRY_A):
+        for index in np.flatnonzero((close <= SAME_GEOMETRY_A) & group.have(state)):
             other, of_other = _standard_orientation(group.structures[index])
             order = match_atoms(standard, other)
             if order is not None:
@@ -139,7 +141,9 @@ class NearbyStructures:
         known: "_SameFormula | None",
     ) -> "_SameFormula":
         """Read the rows of a group; of one that only grew, those that are new."""
-        query = f"SELECT structure_hash, structure FROM labels WHERE {where} AND rowid > ?"
+        query = (
+            f"SELECT structure_hash, structure, moments FROM labels WHERE {where} AND rowid > ?"
+        )
         if known is not None:
             rows = self._connection.execute(
                 f"{query} ORDER BY rowid", (*values, known.state[1])
@@ -148,7 +152,7 @@ class NearbyStructures:
                 return known.extended(state, rows)
         rows = self._connection.execute(f"{query} ORDER BY rowid", (*values, -1)).fetchall()
         empty = np.zeros((0, 3, 3))
-        return _SameFormula(state, [], [], empty, empty).extended(state, rows)
+        return _SameFormula(state, [], [], [], empty, empty).extended(state, rows)
 
 
 def _standard_orientation(atoms: Atoms) -> tuple[Atoms, Float[np.ndarray, "3 3"]]:
@@ -165,12 +169,19 @@ class _SameFormula:
     state: tuple[int, int, int]
     hashes: list[str]
     structures: list[Atoms]
+    states: list[str]
     cells: Float[np.ndarray, "structures 3 3"]
     standard_cells: Float[np.ndarray, "structures 3 3"]
 
-    def extended(self, state: tuple[int, int, int], rows: list[tuple[str, str]]) -> "_SameFormula":
+    def have(self, state: str) -> np.ndarray:
+        """Which labels are of a magnetic state, or of an unknown one."""
+        return np.array([own in (state, UNKNOWN) for own in self.states], dtype=bool)
+
+    def extended(
+        self, state: tuple[int, int, int], rows: list[tuple[str, str, str]]
+    ) -> "_SameFormula":
         """The group with further rows."""
-        structures = [Atoms(**json.loads(structure)) for _, structure in rows]
+        structures = [Atoms(**json.loads(structure)) for _, structure, _ in rows]
         cells = np.array([atoms.cell.array for atoms in structures]).reshape(-1, 3, 3)
         standard = [
             atoms.cell.standard_form()[0].array
@@ -180,8 +191,9 @@ class _SameFormula:
         ]
         return _SameFormula(
             state,
-            [*self.hashes, *(structure_hash for structure_hash, _ in rows)],
+            [*self.hashes, *(structure_hash for structure_hash, _, _ in rows)],
             [*self.structures, *structures],
+            [*self.states, *(moments for _, _, moments in rows)],
             np.concatenate([self.cells, cells]),
             np.concatenate([self.standard_cells, np.array(standard).reshape(-1, 3, 3)]),
         )
