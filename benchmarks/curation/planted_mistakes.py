@@ -458,7 +458,7 @@ def main() -> None:
     paths = sorted(options.folder.glob("*.xyz*"))
     paths = [p for p in paths if not options.sets or p.name.split(".")[0] in options.sets]
     result = "planted_mistakes_model" if options.model else "planted_mistakes"
-    sets = read_result(__file__, result).get("sets", {})
+    sets = read_result(__file__, result).get("sets", {}) if options.sets else {}
     for path in paths:
         began = time.monotonic()
         of_set = run_set(path, options, model)

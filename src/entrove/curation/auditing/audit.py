@@ -1,7 +1,7 @@
 """Audit labelled files: `audit`."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,19 +27,13 @@ from entrove.curation.auditing.coverage import describe_coverage
 from entrove.curation.auditing.findings import (
     Finding,
     FindingsByKind,
-    FrameRef,
     Severity,
     sort_findings,
 )
 from entrove.curation.auditing.frame_checks import (
     OVERLAP_OF_RADII,
-    Problem,
-    check_frame,
-    check_unreadable,
-    is_isolated,
-    source_of,
-    temperature_of,
 )
+from entrove.curation.auditing.geometries import far_findings, far_geometries
 from entrove.curation.auditing.levels import (
     TwoLevels,
     find_two_levels,
@@ -51,12 +45,12 @@ from entrove.curation.auditing.quick_potential import (
     QuickPotential,
     solve_rows,
 )
+from entrove.curation.auditing.reading import Progress, read_into
+from entrove.curation.auditing.references import reference_findings
 from entrove.curation.auditing.report import AuditReport, WorstFrame
 from entrove.curation.auditing.residual_findings import (
     MOST_WORST,
-    files_of,
     frame_ref,
-    named,
     outlier_findings,
 )
 from entrove.curation.auditing.spool import Spool
@@ -71,23 +65,8 @@ from entrove.curation.auditing.witness import (
     sample_rows,
 )
 from entrove.errors import StructureError
-from entrove.formats import LabelKeys, read_frames
-from entrove.formats.energy_zero import count_elements, judge_energy_zero
+from entrove.formats import LabelKeys
 from entrove.models.loaded import LoadedModel
-
-ENERGY_ZEROS = {
-    "total": "zero of energy: total energies",
-    "cohesive": "zero of energy: free atoms (cohesive energies)",
-    "formation": "zero of energy: the elements (formation energies)",
-    "undecided": "zero of energy: undecided",
-}
-_MOST_FOR_ZERO = 2000
-_GEOMETRY_DEVIATIONS = 12.0
-_GEOMETRIES_COMPARED = 1000
-_DISTANCES_AT_A_TIME = 4_000_000
-
-Progress = Callable[[str, int, int | None], None]
-"""Called with what is done, how many frames are done and, where it is known, of how many."""
 
 
 def audit(
@@ -124,7 +103,7 @@ def audit(
         problems = FindingsByKind()
         counts = [0, 0]
         for path in (*paths, *others):
-            _read(path, path in others, spool, problems, keys or LabelKeys(), counts, report)
+            read_into(path, path in others, spool, problems, keys or LabelKeys(), counts, report)
         if not len(spool):
             raise StructureError(
                 f"none of {counts[0]} frames can be used: "
@@ -218,7 +197,7 @@ class _Audit:
             )
             self._overlaps(heard)
             worst = self._compare(sample, heard, whiten, energies)
-        self._references(energies)
+        self.findings += reference_findings(spool, energies, self.seed)
         self.findings = [*self.problems.findings(), *self.findings]
         return AuditReport(
             paths,
@@ -316,22 +295,8 @@ class _Audit:
         if levels:  # half of a set is no set of outliers
             outliers = [finding for finding in outliers if finding.kind != "energy_outlier"]
         self.findings += outliers
-        far, distances = _far_geometries(heard, frames, self.seed)
-        if len(far):
-            self.findings.append(
-                Finding(
-                    "geometry_outlier",
-                    Severity.NOTE,
-                    "geometries far from all others",
-                    "their fingerprints are up to "
-                    f"{distances.max():.0f} times as far from the nearest ones as is typical: "
-                    + "; ".join(str(ref) for ref in named(spool, far[:3])),
-                    "look at them: rare and valuable, or a broken simulation",
-                    named(spool, far),
-                    len(far),
-                    files_of(spool, far),
-                )
-            )
+        far, distances = far_geometries(heard, frames, self.seed)
+        self.findings += far_findings(spool, far, distances)
         for frame, value in zip(far.tolist(), distances.tolist(), strict=True):
             if value > worst.get(frame, (0.0, ""))[0]:
                 worst[frame] = (value, "geometry")
@@ -339,56 +304,6 @@ class _Audit:
         repeats = repeated.find_repeats(spool, heard, np.flatnonzero(usable), scale)
         self.findings += repeated.repeat_findings(spool, heard, repeats, energies)
         return worst
-
-    def _references(self, energies: np.ndarray) -> None:
-        """One-atom cells, and where the zero of energy lies."""
-        records = self.spool.records
-        alone = np.flatnonzero(np.asarray(records["isolated"]))
-        if len(alone):
-            self.findings.append(
-                Finding(
-                    "isolated_atoms",
-                    Severity.NOTE,
-                    "single atoms as energy references",
-                    "; ".join(
-                        f"{atoms.symbols}: {energies[frame]:.6g} eV"
-                        for frame, atoms in zip(
-                            alone, self.spool.structures(alone[:8]), strict=False
-                        )
-                    ),
-                    "nothing has to be done; they take no part in fits and comparisons",
-                    named(self.spool, alone),
-                    len(alone),
-                    files_of(self.spool, alone),
-                )
-            )
-        zero = self._energy_zero(energies)
-        if zero is not None:
-            self.findings.append(zero)
-
-    def _energy_zero(self, energies: np.ndarray) -> Finding | None:
-        """What energies are measured from, by single atoms, elements and their size."""
-        records = self.spool.records
-        alone = np.asarray(records["isolated"])
-        sizes = np.asarray(records["atoms"])
-        # A crystal of one atom per cell is no free atom.
-        known = np.asarray(records["usable"]) & np.isfinite(energies) & (alone | (sizes > 1))
-        frames = np.flatnonzero(known & ~np.asarray(records["against"]))
-        few = frames[np.random.default_rng(self.seed).permutation(len(frames))[:_MOST_FOR_ZERO]]
-        few = np.union1d(few, frames[alone[frames]][:_MOST_FOR_ZERO])
-        if not len(few):
-            return None
-        counts, numbers = count_elements(self.spool.structures(few))
-        smearing = np.array(records["smearing"][few], dtype=float)
-        zero = judge_energy_zero(energies[few], counts, numbers, smearing)
-        return Finding(
-            "energy_reference",
-            Severity.NOTE,
-            ENERGY_ZEROS[zero.kind],
-            "; ".join(said for said in (zero.evidence, zero.smearing) if said),
-            "compare with other sets after one shift per element only",
-            count=len(frames),
-        )
 
     def _worst(self, worst: dict[int, tuple[float, str]]) -> tuple[WorstFrame, ...]:
         chosen = sorted(worst, key=lambda frame: -worst[frame][0])[:MOST_WORST]
@@ -405,96 +320,8 @@ class _Audit:
         )
 
 
-def _far_geometries(
-    heard: Testimony, frames: np.ndarray, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Frames whose fifth-nearest neighbour is far, and by how many typical distances.
-
-    The typical distance is that of a sample. A frame with five neighbours among another sample is
-    not far, so that only the others are compared with all.
-    """
-    if len(frames) < 20:
-        return frames[:0], np.zeros(0)
-    signatures = np.asarray(heard.signatures[frames], dtype=float)
-    generator = np.random.default_rng(seed)
-    few = generator.permutation(len(frames))[:_GEOMETRIES_COMPARED]
-    typical = float(np.quantile(_fifth_distances(signatures[few], signatures), 0.75))
-    limit = _GEOMETRY_DEVIATIONS * max(typical, 1e-9)
-    maybe = np.flatnonzero(_fifth_distances(signatures, signatures[few]) > limit)
-    distances = _fifth_distances(signatures[maybe], signatures)
-    order = np.argsort(-distances)
-    order = order[distances[order] > limit]
-    return frames[maybe[order]], distances[order] / max(typical, 1e-9)
-
-
-def _fifth_distances(signatures: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Distance of each signature to the fifth-nearest of the others, itself not counted.
-
-    In sixteen dimensions a tree visits most of its leaves; products of matrices are faster.
-    """
-    count = min(6, len(others))
-    norms = (others**2).sum(axis=1)
-    found = [np.zeros(0)]
-    step = max(1, _DISTANCES_AT_A_TIME // len(others))
-    for start in range(0, len(signatures), step):
-        part = signatures[start : start + step]
-        squares = norms - 2 * part @ others.T
-        nearest = np.partition(squares, count - 1, axis=1)[:, count - 1]
-        found.append(np.sqrt(np.maximum(nearest + (part**2).sum(axis=1), 0.0)))
-    return np.concatenate(found)
-
-
-def _read(
-    path: str,
-    against: bool,
-    spool: Spool,
-    problems: FindingsByKind,
-    keys: LabelKeys,
-    counts: list[int],
-    progress: Progress,
-) -> None:
-    for frame in read_frames(path, keys):
-        counts[0] += 1
-        reference = FrameRef(frame.source, frame.index)
-        atoms = frame.atoms
-        if atoms is None or len(atoms) == 0:
-            found = [check_unreadable(frame)]
-        else:
-            found = list(check_frame(frame, atoms))
-        for problem in found:
-            problems.add(
-                problem.kind,
-                problem.severity,
-                problem.title,
-                problem.remedy,
-                reference,
-                problem.evidence,
-            )
-        blocked = any(problem.severity is Severity.BLOCKER for problem in found)
-        counts[1] += blocked
-        if atoms is not None and len(atoms) and not _breaks(found):
-            spool.append(
-                atoms,
-                file=frame.source,
-                index=frame.index,
-                source=source_of(frame, atoms),
-                formula=atoms.get_chemical_formula(empirical=True),
-                temperature_K=temperature_of(atoms),
-                isolated=is_isolated(atoms),
-                usable=not blocked,
-                against=against,
-            )
-        if counts[0] % 500 == 0:
-            progress("reading", counts[0], None)
-
-
 def _say_nothing(stage: str, done: int, total: int | None) -> None:
     del stage, done, total
-
-
-def _breaks(found: Sequence[Problem]) -> bool:
-    """Whether a frame cannot even be described."""
-    return any(problem.kind in {"not_finite", "zero_cell", "flat_cell"} for problem in found)
 
 
 def _predictor(model: str | LoadedModel) -> tuple[str, PredictWithModel]:

@@ -21,7 +21,9 @@ from entrove.curation.auditing.witness import Sample
 
 LEAST_LEVEL_GAP_EV_PER_ATOM = 0.003
 _LEAST_FRAMES = 20
+_LEAST_FRAMES_OF_TWO_ZEROS = 30
 _MOST_ROUNDS = 6
+_MOST_FILES_TRIED = 6
 _LEAST_GAP_IN_WIDTHS = 4.5
 _LEAST_IMPROVEMENT = 1.7
 _TITLE = "labels of more than one level of theory"
@@ -128,37 +130,57 @@ def find_two_levels(basis: Basis, sample: Sample, rows: Rows) -> TwoLevels | Non
 
     Frames are split by what a fit leaves of their energies, the split is given to the next fit as
     two constants, and so on (expectation maximisation with hard assignments), from fits that
-    trust energies as much as forces and from those that forces dominate. Frames of a fit are
-    predicted without themselves. Two levels are found when the groups lie apart by several times
-    their widths and the typical error with two zeros is well below that with one.
+    trust energies as much as forces, from those that forces dominate, and from files. Frames of a
+    fit are predicted without themselves. Two levels are found when the groups lie apart by
+    several times their widths and the typical error with two zeros is well below that with one.
     """
     single = _energies_left(basis, rows, len(sample.frames))
     soft = energies_left_by_forces(basis, rows, len(sample.frames))
     if single is None or soft is None:
         return None
     known = np.isfinite(single)
-    if known.sum() < _LEAST_FRAMES:
+    if known.sum() < _LEAST_FRAMES_OF_TWO_ZEROS:
         return None
     one_level = _spread(single[known])
-    found: list[TwoLevels] = []
-    for start in (single, soft):
-        left, upper = start, np.zeros(len(start), dtype=bool)
-        gap = width = np.inf
-        for _ in range(_MOST_ROUNDS):
-            threshold, gap, width = _best_split(left[known])
-            before, upper = upper, np.nan_to_num(left, nan=-np.inf) > threshold
-            if (upper == before).all():
-                break
-            shifts = np.where(upper, gap, 0.0)
-            shifted = _energies_left(basis, rows, len(start), shifts)
-            if shifted is None:
-                return None
-            left = shifted + shifts
-        middle = np.abs(left[known] - threshold) < 0.2 * gap
-        clear = gap > max(LEAST_LEVEL_GAP_EV_PER_ATOM, _LEAST_GAP_IN_WIDTHS * width)
-        if clear and middle.mean() < 0.12 and one_level > _LEAST_IMPROVEMENT * width:
-            found.append(TwoLevels(upper, gap, one_level, width))
-    return min(found, key=lambda levels: levels.two_levels, default=None)
+    found = [
+        _refine(basis, rows, start, known, one_level)
+        for start in (single, soft, *_by_file(single, sample.files, known))
+    ]
+    clear = [levels for levels in found if levels is not None]
+    return min(clear, key=lambda levels: levels.two_levels, default=None)
+
+
+def _by_file(left: np.ndarray, files: np.ndarray, known: np.ndarray) -> list[np.ndarray]:
+    """Starts that split the sample into one file and the others."""
+    numbers, counts = np.unique(files[known], return_counts=True)
+    if not 1 < len(numbers) <= _MOST_FILES_TRIED:
+        return []
+    spread = _spread(left[known])
+    split = [np.where(files == number, spread, 0.0) for number in numbers[: len(counts) - 1]]
+    return [np.where(known, start, np.nan) for start in split]
+
+
+def _refine(
+    basis: Basis, rows: Rows, start: np.ndarray, known: np.ndarray, one_level: float
+) -> TwoLevels | None:
+    """Refine a split from what it starts with; None where it ends in no two clear groups."""
+    left, upper = start, np.zeros(len(start), dtype=bool)
+    threshold = gap = width = np.inf
+    for _ in range(_MOST_ROUNDS):
+        threshold, gap, width = _best_split(left[known])
+        before, upper = upper, np.nan_to_num(left, nan=-np.inf) > threshold
+        if (upper == before).all():
+            break
+        shifts = np.where(upper, gap, 0.0)
+        shifted = _energies_left(basis, rows, len(start), shifts)
+        if shifted is None:
+            return None
+        left = shifted + shifts
+    middle = np.abs(left[known] - threshold) < 0.2 * gap
+    clear = gap > max(LEAST_LEVEL_GAP_EV_PER_ATOM, _LEAST_GAP_IN_WIDTHS * width)
+    if clear and middle.mean() < 0.12 and one_level > _LEAST_IMPROVEMENT * width:
+        return TwoLevels(upper, gap, one_level, width)
+    return None
 
 
 def sample_level_findings(

@@ -31,6 +31,9 @@ from entrove.formats.conventions import energy_exponent
 _DECISIVE = 2.0
 """How much better one energy convention must explain energies and forces than any other."""
 
+_LEAST_ERRORS = 4.0
+"""By how many standard errors a convention must be worse to be out by its misses."""
+
 _CLOSE = 1.3
 """The same where other evidence speaks against the other, or for the labels as given."""
 
@@ -53,13 +56,15 @@ def judge_energies(
     if alone is None or own.is_energy.sum() < LEAST_FRAMES or alone.force_error > 0.8:
         return None, {}
     sizes, scores = sample.sizes, {}
+    misses: dict[str, np.ndarray] = {}
     for convention in ENERGY_CONVENTIONS:
         # Forces stay as they are: only their ratio to the energies can be seen.
         energies = sample.energies_eV * convention.factors(sizes) / convention.forces
-        scores[convention.name] = _score(basis, own, energies / sizes, alone, sizes)
+        name = convention.name
+        scores[name], misses[name] = _score(basis, own, energies / sizes, alone, sizes)
     per_atom = sample.energies_eV[members] / sizes[members]
     slopes = compare_slopes(sample, members, own, alone)
-    decided = _choose(scores, float(np.nanmedian(np.abs(per_atom))), slopes)
+    decided = _choose(scores, float(np.nanmedian(np.abs(per_atom))), slopes, misses)
     if decided is None and _do_not_grow(sample, members):
         decided = PER_ATOM
     return decided, scores
@@ -101,7 +106,7 @@ def judge_energies_with_model(
     scores = {}
     for convention in ENERGY_CONVENTIONS:
         left = (own * convention.factors(sizes) - expected) / sizes
-        scores[convention.name] = _relative(left, expected / sizes, formulas)
+        scores[convention.name] = _relative(left, expected / sizes, formulas)[0]
         if forces:
             misses = [
                 np.abs(convention.forces * a - b) for a, b in zip(forces, of_model, strict=True)
@@ -114,11 +119,15 @@ def judge_energies_with_model(
 
 
 def _choose(
-    scores: dict[str, float], typical_eV_per_atom: float, slopes: SlopeEvidence = NO_SLOPES
+    scores: dict[str, float],
+    typical_eV_per_atom: float,
+    slopes: SlopeEvidence = NO_SLOPES,
+    misses: dict[str, np.ndarray] | None = None,
 ) -> EnergyConvention | None:
     """The convention of the lowest score, if no other comes near it.
 
-    Conventions that energy differences exclude are no rivals, unless their scores are the same.
+    A rival is out when its score is twice the best, or when it is somewhat worse and either energy
+    differences exclude it or it misses the frames by more than the best one does beyond chance.
 
     Energies in kcal/mol and forces in rydberg/bohr have nearly the same ratio: between these the
     size of the energies decides, which below 20 eV/atom are binding energies.
@@ -135,47 +144,61 @@ def _choose(
         return None
     for rival in order[1:]:
         excluded = best is TOTAL or slopes.excludes(rival)
+        if misses and not excluded:
+            excluded = _is_worse(misses[rival.name] - misses[best.name])
         if scores[rival.name] < (_CLOSE if excluded else _DECISIVE) * scores[best.name]:
             return None
     return best
 
 
-def _relative(left: np.ndarray, whole: np.ndarray, formulas: np.ndarray) -> float:
-    """Typical deviation of what is left, relative to that of the whole, within compositions."""
-    misses, spreads = [], []
-    for formula in np.unique(formulas):
-        same = formulas == formula
-        misses.append(np.abs(left[same] - np.median(left[same])))
-        spreads.append(np.abs(whole[same] - np.median(whole[same])))
-    spread = float(np.median(np.concatenate(spreads)))
-    return float(np.median(np.concatenate(misses))) / spread if spread > 0 else float("inf")
+def _relative(left: np.ndarray, whole: np.ndarray, groups: np.ndarray) -> tuple[float, np.ndarray]:
+    """Typical deviation of what is left, relative to the whole's, within groups; and each."""
+    misses, spreads = np.zeros(len(left)), np.zeros(len(left))
+    for group in np.unique(groups):
+        same = groups == group
+        misses[same] = np.abs(left[same] - np.median(left[same]))
+        spreads[same] = np.abs(whole[same] - np.median(whole[same]))
+    spread = float(np.median(spreads))
+    if spread <= 0:
+        return float("inf"), np.full(len(left), np.inf)
+    return float(np.median(misses)) / spread, misses / spread
 
 
 def _score(
     basis: Basis, rows: Rows, per_atom: np.ndarray, alone: QuickPotential, sizes: np.ndarray
-) -> float:
+) -> tuple[float, np.ndarray]:
+    """The score of energies per atom, and the share that each of them has in it."""
     rows = with_energies_of(rows, per_atom)
     potential = solve_rows(basis, rows)
-    if potential is None:
-        return float("inf")
     energies = rows.is_energy
+    if potential is None:
+        return float("inf"), np.full(int(energies.sum()), np.inf)
     owner = rows.owner[energies]
     predicted = (rows.features[energies] * potential.fold_weights[owner % FOLDS]).sum(axis=1)
     values = rows.values[energies]
     # Within one size, or energies per atom would win by what sets sizes apart.
-    miss = _relative(values - predicted, values, sizes[owner])
-    return miss * (potential.force_error / max(alone.force_error, 0.02)) ** 2
+    miss, each = _relative(values - predicted, values, sizes[owner])
+    factor = (potential.force_error / max(alone.force_error, 0.02)) ** 2
+    return miss * factor, each * factor
+
+
+def _is_worse(excess: np.ndarray) -> bool:
+    """Whether misses are larger by more than chance; a few wild frames do not decide."""
+    limit = 5 * float(np.median(np.abs(excess)))
+    excess = np.clip(excess, -limit, limit)
+    error = float(excess.std()) / np.sqrt(len(excess))
+    return bool(excess.mean() > _LEAST_ERRORS * error)
 
 
 def energy_findings(parts: Sequence[FileConventions]) -> Iterator[Finding]:
-    """Files whose energies or forces are not in eV and eV/A."""
+    """Files whose energies or forces are not in eV and eV/A, or do not go together as given."""
     for energy in ENERGY_CONVENTIONS[1:]:
         having = [part for part in parts if part.energy is energy]
         if not having:
             continue
         scores = having[0].energy_scores
-        files = tuple(dict.fromkeys(part.file for part in having))
-        yield Finding(
+        yield _finding(
+            having,
             energy.kind,
             Severity.BLOCKER,
             energy.what,
@@ -183,6 +206,40 @@ def energy_findings(parts: Sequence[FileConventions]) -> Iterator[Finding]:
             f"{scores[energy.name]:.2g} of their spread when they are so, and up to "
             f"{scores['total']:.2g} as given",
             energy.remedy,
-            files=files,
-            count=sum(part.frames for part in having),
         )
+    open_ones = [part for part in parts if part.energy is None and _is_contradicted(part)]
+    if open_ones:
+        scores = open_ones[0].energy_scores
+        names = sorted(scores, key=lambda name: scores[name])
+        like = [name for name in names if scores[name] < _DECISIVE * scores[names[0]]]
+        words = {convention.name: convention.what for convention in ENERGY_CONVENTIONS}
+        yield _finding(
+            open_ones,
+            "energies_against_forces",
+            Severity.WARNING,
+            "energies and forces that do not go together as given",
+            f"they agree up to {scores['total']:.2g} of their spread as given; up to "
+            + ", ".join(f"{scores[name]:.2g} as {words[name]}" for name in like)
+            + ": which of these it is, this set does not tell",
+            "look up what the calculation wrote, or give a model with --model",
+        )
+
+
+def _is_contradicted(part: FileConventions) -> bool:
+    """Whether labels as given explain each other much worse than in another convention."""
+    scores = part.energy_scores
+    best = min(scores.values(), default=np.inf)
+    return best < 0.6 and scores["total"] > max(4 * best, 1.0)
+
+
+def _finding(
+    parts: Sequence[FileConventions],
+    kind: str,
+    severity: Severity,
+    title: str,
+    evidence: str,
+    remedy: str,
+) -> Finding:
+    files = tuple(dict.fromkeys(part.file for part in parts))
+    count = sum(part.frames for part in parts)
+    return Finding(kind, severity, title, evidence, remedy, files=files, count=count)

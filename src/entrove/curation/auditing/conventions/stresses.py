@@ -1,6 +1,7 @@
 """Unit, sign and order of the stress of each part of a set."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 from ase import Atoms
@@ -19,6 +20,11 @@ from entrove.formats.conventions import (
     count_symmetry_breaks,
     find_frame_pairs,
 )
+
+_NEARLY = 1.3
+"""How much worse a convention may explain a part of a set that explains all of it."""
+
+_MOST = 0.5
 
 
 def judge_stress(
@@ -87,16 +93,40 @@ def judge_stresses(
     common: set[StressConvention] = (
         set.intersection(*(left[k] for k in judged)) if judged else set()
     )
-    if len(judged) > 1 and common:
+    if len(judged) > 1:
         everywhere = np.sort(np.concatenate([parts[k] for k in judged]))
-        together, _ = judge_stress(sample, everywhere, potential)
-        common = common & combine(together) or common
+        together = combine(judge_stress(sample, everywhere, potential)[0])
+        if common:
+            common = common & together or common
+        elif all(_fits(sample, parts[k], potential, alone[k][0], together) for k in judged):
+            common = together
+    if common:
         for k in judged:
             left[k] = common
     return [
         (evidence, conventions, lost)
         for (evidence, lost), conventions in zip(alone, left, strict=True)
     ]
+
+
+def _fits(
+    sample: Sample,
+    members: np.ndarray,
+    potential: QuickPotential | None,
+    own: list[tuple[str, ConventionEvidence]],
+    conventions: set[StressConvention],
+) -> bool:
+    """Whether a part is explained nearly as well by one of these conventions as by its best."""
+    for convention in conventions:
+        stresses = sample.stresses.copy()
+        stresses[members] = convention.to_ase(stresses[members], sample.volumes_A3[members])
+        converted, _ = judge_stress(replace(sample, stresses=stresses), members, potential)
+        if all(
+            after.as_given < _NEARLY * max(before.residual, 0.1) and after.as_given < _MOST
+            for (_, before), (_, after) in zip(own, converted, strict=True)
+        ):
+            return True
+    return False
 
 
 def combine(evidence: Sequence[tuple[str, ConventionEvidence]]) -> set[StressConvention]:
