@@ -1,7 +1,6 @@
 """What decides conventions, levels of theory and outliers, each piece of evidence by itself."""
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -150,8 +149,7 @@ def test_far_geometries_are_those_of_a_search_through_all():
     signatures = rng.normal(scale=0.1, size=(3000, 16))
     signatures[:4] += 30 * rng.normal(size=(4, 16))
     signatures[10:14] = signatures[10] + rng.normal(scale=0.01, size=(4, 16)) + 9.0
-    heard = SimpleNamespace(signatures=signatures)
-    far, relative = far_geometries(heard, np.arange(3000), 0)
+    far, relative = far_geometries(signatures, 0)
     fifth = KDTree(signatures).query(signatures, k=6)[0][:, -1]
     typical = np.quantile(fifth, 0.75)
     assert set(far.tolist()) == set(np.flatnonzero(fifth > 12 * typical).tolist())

@@ -295,7 +295,9 @@ class _Audit:
         if levels:  # half of a set is no set of outliers
             outliers = [finding for finding in outliers if finding.kind != "energy_outlier"]
         self.findings += outliers
-        far, distances = far_geometries(heard, frames, self.seed)
+        signatures = np.asarray(heard.signatures[frames], dtype=float)
+        places, distances = far_geometries(signatures, self.seed)
+        far = frames[places]
         self.findings += far_findings(spool, far, distances)
         for frame, value in zip(far.tolist(), distances.tolist(), strict=True):
             if value > worst.get(frame, (0.0, ""))[0]:

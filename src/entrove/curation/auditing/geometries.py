@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 
 import numpy as np
+from jaxtyping import Float
 
 from entrove.curation.auditing.findings import Finding, Severity
 from entrove.curation.auditing.residual_findings import files_of, named
 from entrove.curation.auditing.spool import Spool
-from entrove.curation.auditing.witness import Testimony
 
 _GEOMETRY_DEVIATIONS = 12.0
 _GEOMETRIES_COMPARED = 1000
@@ -15,25 +15,24 @@ _DISTANCES_AT_A_TIME = 4_000_000
 
 
 def far_geometries(
-    heard: Testimony, frames: np.ndarray, seed: int
+    signatures: Float[np.ndarray, "frames width"], seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Frames whose fifth-nearest neighbour is far, and by how many typical distances.
 
     The typical distance is that of a sample. A frame with five neighbours among another sample is
     not far, so that only the others are compared with all.
     """
-    if len(frames) < 20:
-        return frames[:0], np.zeros(0)
-    signatures = np.asarray(heard.signatures[frames], dtype=float)
+    if len(signatures) < 20:
+        return np.zeros(0, dtype=int), np.zeros(0)
     generator = np.random.default_rng(seed)
-    few = generator.permutation(len(frames))[:_GEOMETRIES_COMPARED]
+    few = generator.permutation(len(signatures))[:_GEOMETRIES_COMPARED]
     typical = float(np.quantile(_fifth_distances(signatures[few], signatures), 0.75))
     limit = _GEOMETRY_DEVIATIONS * max(typical, 1e-9)
     maybe = np.flatnonzero(_fifth_distances(signatures, signatures[few]) > limit)
     distances = _fifth_distances(signatures[maybe], signatures)
     order = np.argsort(-distances)
     order = order[distances[order] > limit]
-    return frames[maybe[order]], distances[order] / max(typical, 1e-9)
+    return maybe[order], distances[order] / max(typical, 1e-9)
 
 
 def _fifth_distances(signatures: np.ndarray, others: np.ndarray) -> np.ndarray:

@@ -29,6 +29,7 @@ LEAST_CORRELATION = 0.6
 """A potential of forces whose energies agree less than this with the labels says nothing."""
 
 _LEAST_PAIR_CORRELATION = 0.97
+_LEAST_FOLLOWING = 0.9
 _LEAST_FRAMES = 8
 _LARGEST_DISPLACEMENT_A = 0.6
 _MOST_PAIRS = 1000
@@ -105,16 +106,17 @@ def _of_pairs(
     )
     if len(np.unique([pairs.first, pairs.second])) < _LEAST_FRAMES:
         return {}
-    ranges = {}
+    ranges, best = {}, 0.0
     sizes = sample.sizes[known]
     for convention in ENERGY_CONVENTIONS:
         energies = sample.energies_eV[known] * convention.factors(sizes) / convention.forces
         differences = energies[pairs.second] - energies[pairs.first]
         slope, correlation = energy_slope(differences, pairs.force_works_eV)
-        if abs(correlation) < _LEAST_PAIR_CORRELATION:
-            return {}
-        ranges[convention.name] = _widened(slope, slope)
-    return ranges
+        best = max(best, abs(correlation))
+        # Differences that do not follow the forces at all exclude a convention, too.
+        follows = abs(correlation) >= _LEAST_FOLLOWING
+        ranges[convention.name] = _widened(slope, slope) if follows else (0.0, 0.0)
+    return ranges if best >= _LEAST_PAIR_CORRELATION else {}
 
 
 def _of_potential(

@@ -98,8 +98,12 @@ def judge_stresses(
         together = combine(judge_stress(sample, everywhere, potential)[0])
         if common:
             common = common & together or common
-        elif all(_fits(sample, parts[k], potential, alone[k][0], together) for k in judged):
-            common = together
+        else:
+            common = {
+                convention
+                for convention in together
+                if all(_fits(sample, parts[k], potential, alone[k][0], convention) for k in judged)
+            }
     if common:
         for k in judged:
             left[k] = common
@@ -114,19 +118,16 @@ def _fits(
     members: np.ndarray,
     potential: QuickPotential | None,
     own: list[tuple[str, ConventionEvidence]],
-    conventions: set[StressConvention],
+    convention: StressConvention,
 ) -> bool:
-    """Whether a part is explained nearly as well by one of these conventions as by its best."""
-    for convention in conventions:
-        stresses = sample.stresses.copy()
-        stresses[members] = convention.to_ase(stresses[members], sample.volumes_A3[members])
-        converted, _ = judge_stress(replace(sample, stresses=stresses), members, potential)
-        if all(
-            after.as_given < _NEARLY * max(before.residual, 0.1) and after.as_given < _MOST
-            for (_, before), (_, after) in zip(own, converted, strict=True)
-        ):
-            return True
-    return False
+    """Whether a convention explains a part nearly as well as the best one does."""
+    stresses = sample.stresses.copy()
+    stresses[members] = convention.to_ase(stresses[members], sample.volumes_A3[members])
+    converted, _ = judge_stress(replace(sample, stresses=stresses), members, potential)
+    return all(
+        after.as_given < min(_NEARLY * max(before.residual, 0.1), _MOST)
+        for (_, before), (_, after) in zip(own, converted, strict=True)
+    )
 
 
 def combine(evidence: Sequence[tuple[str, ConventionEvidence]]) -> set[StressConvention]:
