@@ -71,7 +71,9 @@ def test_the_stress_of_an_engine_is_the_derivative_in_its_place(engine: Engine, 
         values[:3] -= values[:3].mean()
     for part in (slice(0, 3), slice(3, 6)):
         size = np.abs(expected[part]).max()
-        assert np.abs(given[part] - expected[part]).max() < 0.15 * size
+        # Third-order terms of a strain of 1 % and coarse grids cost up to 1 %; an exchange of the
+        # two most similar components costs 7 %.
+        assert np.abs(given[part] - expected[part]).max() < 0.02 * size
         for order in list(itertools.permutations(range(3)))[1:]:
-            assert np.abs(given[part][list(order)] - expected[part]).max() > 0.3 * size
+            assert np.abs(given[part][list(order)] - expected[part]).max() > 0.06 * size
         assert np.abs(given[part] + expected[part]).max() > size
