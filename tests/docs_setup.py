@@ -17,6 +17,9 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.io import write
 
+from export_bundles import put_bundle as put_small_bundle
+from small_sevennet import write_small_sevennet
+
 TESTS = Path(__file__).parent
 
 
@@ -182,6 +185,13 @@ def curation(folder: Path) -> dict[str, Any]:
     return {}
 
 
+def export(folder: Path) -> dict[str, Any]:
+    put_campaign(folder)
+    checkpoint = write_small_sevennet(folder / "small.pth")
+    put_small_bundle(folder / "model", checkpoint, "sevennet", ["Si", "Na", "Cl"])
+    return {}
+
+
 def nothing(folder: Path) -> dict[str, Any]:
     del folder
     return {}
@@ -193,6 +203,7 @@ PREPARE: dict[str, Callable[[Path], dict[str, Any]]] = defaultdict(
         "README.md": readme,
         "docs/curation.md": curation,
         "docs/entropies.md": entropies,
+        "docs/export.md": export,
         "docs/fingerprints.md": fingerprints,
         "docs/python.md": python,
         "docs/report.md": report,

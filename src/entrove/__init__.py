@@ -4,7 +4,7 @@ The packages follow the method; imports point one way, from the top of this pict
 
     cli
      |
-    report
+    report | export              what a campaign found | its potential for other programs
      |
     campaign                     the loop, its ledger, its configuration
      |

@@ -1,5 +1,6 @@
 """The commands on a finished campaign, and their exit codes."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -81,7 +82,10 @@ def test_report_and_labels_of_a_finished_campaign(
     folder = tmp_path / "copy"
     shutil.copytree(one_round, folder)
     code, output, _ = entrove("report", folder)
-    assert (code, output) == (0, f"wrote {folder / 'report.html'}\n")
+    assert (code, output) == (0, f"wrote {folder / 'report.html'} and report.json\n")
+    code, printed, _ = entrove("report", folder, "--json")
+    assert code == 0
+    assert json.loads(printed) == json.loads((folder / "report.json").read_text())
     assert "Map of the fingerprint space" in (folder / "report.html").read_text()
     code, output, _ = entrove("labels", one_round)
     assert code == 0

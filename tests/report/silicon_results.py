@@ -14,6 +14,7 @@ from entrove.campaign.results.results import (
     Parity,
     PoolRow,
     StageTime,
+    StateErrors,
 )
 from entrove.validation.errors_by_kind import ErrorRow
 
@@ -68,6 +69,14 @@ def silicon_results(rounds: int = 2, structures_per_part: int = 2) -> CampaignRe
         ),
         next_gain_nats={1: 61.4, 2: 17.9},
         fingerprint_map=_map(rng, rounds),
+        states=tuple(_states(rounds)),
+        gains_nats={
+            index: tuple(
+                sorted((36.0 / (number + 12 * index) for number in range(12)), reverse=True)
+            )
+            for index in range(1, rounds + 1)
+        },
+        labels_per_round=12,
     )
 
 
@@ -137,6 +146,38 @@ def _model_errors(parity: Parity) -> list[ModelErrors]:
     return rows
 
 
+def _states(rounds: int) -> list[StateErrors]:
+    """One row per phase, pressure and temperature, but for one state that was not measured."""
+    return [
+        StateErrors(round_index, model, phase, pressure, temperature, _state_row(*state))
+        for round_index, model in ((0, "7net-0"), (rounds, f"silicon-round{rounds}"))
+        for phase in PHASES
+        for pressure in (0.0, 10.0)
+        for temperature in (None, 300.0, 1000.0)
+        if (phase, pressure, temperature) != ("beta-tin", 10.0, 1000.0)
+        for state in [(round_index, phase, pressure, temperature or 0.0)]
+    ]
+
+
+def _state_row(round_index: int, phase: str, pressure: float, temperature: float) -> ErrorRow:
+    shrink = SHRINK[min(round_index, len(SHRINK) - 1)]
+    error = shrink * (10.0 + 3.1 * pressure + 0.07 * temperature + 5.3 * (phase != "diamond"))
+    return ErrorRow(
+        phase=phase,
+        kind="all",
+        structures=2,
+        atoms=2 * ATOMS,
+        energy_mae_meV_per_atom=error + 5000.0,
+        energy_rmse_meV_per_atom=error + 5000.0,
+        energy_centred_mae_meV_per_atom=0.4 * error,
+        energy_centred_rmse_meV_per_atom=0.4 * error,
+        force_mae_meV_per_A=error,
+        force_rmse_meV_per_A=error,
+        stress_mae_meV_per_A3=0.1 * error,
+        stress_rmse_meV_per_A3=0.1 * error,
+    )
+
+
 def _labels(rng: np.random.Generator, rounds: int) -> tuple[LabelRow, ...]:
     labels = [
         LabelRow(
@@ -183,17 +224,19 @@ def _labels(rng: np.random.Generator, rounds: int) -> tuple[LabelRow, ...]:
 
 def _stages(rounds: int) -> tuple[StageTime, ...]:
     stages = [
-        StageTime(0, "relax", 21.3, "2 phases at 2 pressures, largest force 0.01 eV/Å"),
-        StageTime(0, "validation_labels", 128.0, "12 of 12 labels converged"),
-        StageTime(0, "validate", 1.9, "7net-0: 24.9 meV/atom, 78 meV/Å"),
+        StageTime(0, "relax", 21.3, "2 phases at 2 pressures, largest force 0.01 eV/Å", 42.6),
+        StageTime(0, "validation_labels", 128.0, "12 of 12 labels converged", 256.0),
+        StageTime(0, "validate", 1.9, "7net-0: 24.9 meV/atom, 78 meV/Å", 3.8),
     ]
     for round_index in range(1, rounds + 1):
         stages += [
-            StageTime(round_index, "sample", 74.0, "8 walkers, 400 steps, 320 snapshots"),
-            StageTime(round_index, "select", 0.8, "12 of 336 candidates, 61.4 nats"),
-            StageTime(round_index, "label", 151.0, "11 of 12 labels converged, 1 quarantined"),
-            StageTime(round_index, "train", 163.0, "40 epochs on 23 structures"),
-            StageTime(round_index, "validate", 2.0, "tuned model accepted"),
+            StageTime(round_index, "sample", 74.0, "8 walkers, 400 steps, 320 snapshots", 148.0),
+            StageTime(round_index, "select", 0.8, "12 of 336 candidates, 61.4 nats", 1.6),
+            StageTime(
+                round_index, "label", 151.0, "11 of 12 labels converged, 1 quarantined", 302.0
+            ),
+            StageTime(round_index, "train", 163.0, "40 epochs on 23 structures", 326.0),
+            StageTime(round_index, "validate", 2.0, "tuned model accepted", 4.0),
         ]
     return tuple(stages)
 

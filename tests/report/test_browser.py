@@ -145,7 +145,7 @@ def test_the_page_draws_without_failures_and_overlaps(
     assert seen["cut"] == []
     assert seen["windowWidth"] == width
     assert seen["pageWidth"] <= width
-    assert len(seen["drawn"]) == (0 if case == "empty" else 14)
+    assert len(seen["drawn"]) == (0 if case == "empty" else 21)
 
 
 def test_the_browser_draws_every_point(tmp_path: Path) -> None:

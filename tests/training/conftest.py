@@ -1,6 +1,5 @@
 """A SevenNet of 566 weights, and structures that a Lennard-Jones potential has labelled."""
 
-import copy
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,8 +10,8 @@ from ase import Atoms
 from ase.build import bulk
 from ase.calculators.lj import LennardJones
 
-from entrove.models.torch_settings import ignoring_known_warnings
 from entrove.structures import attach_results
+from small_sevennet import write_small_sevennet
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -25,31 +24,8 @@ def no_kernel_fusion() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def small_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint with random weights that SevenNet's own code builds; it knows Na, Si and Cl."""
-    with ignoring_known_warnings():
-        import sevenn
-        from sevenn._const import DEFAULT_E3_EQUIVARIANT_MODEL_CONFIG
-        from sevenn.model_build import build_E3_equivariant_model
-        from sevenn.util import chemical_species_preprocess
-
-        config = copy.deepcopy(DEFAULT_E3_EQUIVARIANT_MODEL_CONFIG)
-        config.update(chemical_species_preprocess(["Na", "Si", "Cl"]))
-        config.update(
-            version=sevenn.__version__,
-            cutoff=4.0,
-            channel=4,
-            lmax=1,
-            num_convolution_layer=2,
-            weight_nn_hidden_neurons=[8],
-            conv_denominator=[10.0, 10.0],
-            shift=[0.0, 0.0, 0.0],
-            scale=1.0,
-        )
-        torch.manual_seed(0)
-        model = build_E3_equivariant_model(config)
-    path = tmp_path_factory.mktemp("small") / "small.pth"
-    torch.save({"config": config, "model_state_dict": model.state_dict(), "epoch": 0}, path)
-    return path
+    """A checkpoint with random weights; it knows Na, Si and Cl."""
+    return write_small_sevennet(tmp_path_factory.mktemp("small") / "small.pth")
 
 
 def label_with_lennard_jones(atoms: Atoms, offset_eV: float = 0.0) -> Atoms:

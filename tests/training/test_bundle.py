@@ -125,7 +125,7 @@ def test_damaged_weights_are_refused(bundle):
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("version", 2, "bundle version 2, but Entrove .* reads version 1"),
+        ("version", 3, "bundle version 3, but Entrove .* reads versions 1 and 2"),
         ("framework", "mace", "framework: Input should be 'sevennet' or 'nequip'"),
         ("charge_model", "qeq", "charge_model: Extra inputs are not permitted"),
         ("weights", [], "weights: Tuple should have at least 1 item"),

@@ -350,9 +350,11 @@ def _run_to_end(campaign: CheckedCampaign, ledger: Ledger, listener: ProgressLis
     # The user may have changed `stopping` so that the campaign ends here for another reason.
     if found is not None and found.reason != verdict:
         ledger.forget([(last, Stage.FINISH)])
-    StageRunner(ledger, listener).run(
-        last, Finished, "writing the model bundle", partial(finish, run, verdict)
-    )
+    _runner(run).run(last, Finished, "writing the model bundle", partial(finish, run, verdict))
+
+
+def _runner(run: CampaignRun) -> StageRunner:
+    return StageRunner(run.ledger, run.listener, usable_threads(run.config.model.threads))
 
 
 def _run_rounds(run: CampaignRun, first: int) -> tuple[int, str]:
@@ -395,7 +397,7 @@ def _run_stage(run: CampaignRun, entry: StageEntry, round_index: int) -> None:
         run.files.round(round_index).folder.mkdir(parents=True, exist_ok=True)
         return entry.work(run, round_index)
 
-    StageRunner(run.ledger, run.listener).run(
+    _runner(run).run(
         round_index,
         entry.outcome,
         entry.description,

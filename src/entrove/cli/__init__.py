@@ -8,4 +8,6 @@ Read in this order:
     plan.py           `entrove plan`
     labels.py         `entrove labels`
     import_labels.py  `entrove import`
+    export.py         `entrove export`
+    report.py         `entrove report`
 """

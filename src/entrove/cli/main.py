@@ -157,15 +157,79 @@ def status_command(folder: FolderPath) -> None:
 
 
 @app.command("report")
-def report_command(folder: FolderPath) -> None:
-    """Write report.html of a campaign again."""
+def report_command(
+    folder: FolderPath,
+    control: Annotated[
+        Path | None,
+        typer.Option(
+            "--control", help="Folder of the control arm, whose learning curve is drawn as well."
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the numbers as JSON, and write no file.")
+    ] = False,
+) -> None:
+    """Write report.html of a campaign again, and its numbers to report.json."""
     folder = _folder(folder)
     _load_torch_sim_quietly()
-    from entrove.campaign.results.read import read_results
-    from entrove.report.page import write_report
+    from entrove.cli.report import write_or_print
 
-    path = write_report(read_results(folder, figures=True), folder / "report.html")
-    typer.echo(f"wrote {path}")
+    write_or_print(folder, None if control is None else _folder(control), as_json=as_json)
+
+
+@app.command("export")
+def export_command(
+    bundle: Annotated[
+        Path, typer.Argument(metavar="BUNDLE", help="Folder of a model bundle, or of a campaign.")
+    ],
+    to: Annotated[
+        str,
+        typer.Option(
+            "--to",
+            help="lammps, ase or torch-sim: the potential; extxyz: the labels of the campaign.",
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FOLDER", help="Folder to write; by default NAME-lammps."),
+    ] = None,
+    device: Annotated[
+        str, typer.Option("--device", help="auto, cpu or cuda: where it is checked and compiled.")
+    ] = "auto",
+    structures: Annotated[
+        Path | None,
+        typer.Option(
+            "--structures",
+            help="Structures to check it on; by default the validation labels of the bundle.",
+        ),
+    ] = None,
+    lammps: Annotated[
+        str | None,
+        typer.Option("--lammps", help="LAMMPS' executable, to check it with; by default lmp."),
+    ] = None,
+    plugin: Annotated[
+        Path | None,
+        typer.Option("--plugin", help="Plugin with the pair style that LAMMPS loads first."),
+    ] = None,
+    parallel: Annotated[
+        bool, typer.Option("--parallel", help="Also write the file for several MPI ranks.")
+    ] = False,
+) -> None:
+    """Write a potential for LAMMPS, ASE or torch-sim, checked; or the labels as extended XYZ."""
+    _load_torch_sim_quietly()
+    from entrove.cli.export import export_bundle
+
+    export_bundle(
+        bundle,
+        to,
+        out,
+        device=device,
+        structures=structures,
+        lammps=lammps,
+        plugin=plugin,
+        parallel=parallel,
+        console=_console(),
+    )
 
 
 @app.command("labels")

@@ -26,7 +26,9 @@ class Framework:
     `package` is what must be importable and `extra` the extra of Entrove that installs it.
     `models` are the names that users type, `suffixes` the endings of the files that it evaluates.
     With `has_fidelities`, a model may hold several fidelities, one of which is chosen as
-    "model@fidelity".
+    "model@fidelity". `packaged` are those of `models` whose weights the package carries, under its
+    licence; `reference` is the paper to cite, and `distributions` are the packages whose versions
+    belong to a result.
 
     `trainable` lists those of `models` and `suffixes` that can be tuned, and `trainable_kinds`
     says the same in a sentence; `untrainable_because` is why the others cannot. How a framework
@@ -40,6 +42,9 @@ class Framework:
     suffixes: tuple[str, ...]
     load: Loader
     has_fidelities: bool = False
+    packaged: tuple[str, ...] = ()
+    reference: str = ""
+    distributions: tuple[str, ...] = ()
     trainable: tuple[str, ...] = ()
     trainable_kinds: str = ""
     untrainable_because: str = ""

@@ -84,6 +84,15 @@ def framework_of(base: str) -> Framework | None:
     return next((framework for framework in FRAMEWORKS if framework.evaluates(base)), None)
 
 
+def framework_named(name: str) -> Framework:
+    """Return a framework by its name.
+
+    >>> framework_named("sevennet").package
+    'sevenn'
+    """
+    return next(framework for framework in FRAMEWORKS if framework.name == name)
+
+
 def explain_untrainable(base: str) -> str:
     """Say why a model that no framework trains cannot be tuned, and which kinds of models can."""
     framework = framework_of(base)

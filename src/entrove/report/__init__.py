@@ -6,9 +6,13 @@ the campaign folder.
 Read in this order:
 
     summary.py     the numbers: changes of errors, cost of labels, gains per round
-    page.py        `write_report`: the page
-    tables.py      its tables
-    figures/       its plots
+    learning.py    errors over training labels, of a campaign and its control arm
+    forecast.py    what further labels would add
+    page.py        `write_report`: the page, and report.json
+    record.py      what report.json holds: every number of the page
+    tables.py      the tables of the page
+    drawn.py       all its plots
+    figures/       one module per kind of plot
     template/      its HTML, style and script
     audit/         the page of an audit
     status.py      `status`, `summary_text`: what `entrove status` prints

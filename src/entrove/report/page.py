@@ -1,94 +1,91 @@
-"""Write the report: a single HTML file that needs no network, no server and no other file."""
+"""Write the report: an HTML file that needs no network and no other file, and its numbers."""
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from entrove._optional import require
-from entrove.campaign.results.results import CampaignResults, ModelErrors, Parity
+from entrove.campaign.results.results import CampaignResults, ModelErrors
 from entrove.errors import CampaignError
 from entrove.files import replace_text
 from entrove.report import summary, tables
-from entrove.report.figures import errors, fingerprint_map, gains, parity, style
+from entrove.report.drawn import Drawn, draw
+from entrove.report.figures import style
 from entrove.report.figures.style import Figure
 from entrove.report.formatting import (
     format_duration,
 )
+from entrove.report.record import record_as_json, record_of
 from entrove.report.templates import load_template
 
 MOST_LABEL_ROWS = 1000
 MOST_WALKER_ROWS = 400
 
 
-def write_report(results: CampaignResults, path: str | Path) -> Path:
-    """Write the report of a campaign, finished or not.
+def write_report(
+    results: CampaignResults, path: str | Path, *, control: CampaignResults | None = None
+) -> Path:
+    """Write the report of a campaign, finished or not: a page, and its numbers beside it.
 
     Args:
         results: What `read_results(folder, figures=True)` returns; without `figures` the parity
-            plots and the map are missing.
+            plots, the map and the errors by state are missing.
         path: The HTML file; an older one is replaced in one step, so that a reader never sees a
-            part of a page.
+            part of a page. The numbers go to the file of the same name that ends in `.json`.
+        control: Results of the control arm, for the learning curve.
 
-    Returns the path. Equal results give an identical file.
+    Returns the path. Equal results give identical files.
 
-    Raises `EntroveError` when the extra `report` is not installed, and `CampaignError` when the
-    file cannot be written.
+    Raises `EntroveError` when the extra `report` is not installed, and `CampaignError` when a
+    file cannot be written, or `control` cannot be compared with the campaign.
     """
-    text = render_report(results)
+    drawn = draw(results, control)
     path = Path(path)
-    try:
-        replace_text(path, text)
-    except OSError as error:
-        raise CampaignError(
-            f"{path}: the report cannot be written ({error.strerror}); check that its folder "
-            "exists, that you may write there and that the disk is not full"
-        ) from error
+    texts = {
+        path: _render(results, drawn),
+        path.with_suffix(".json"): record_as_json(record_of(results, drawn)),
+    }
+    for file, text in texts.items():
+        try:
+            replace_text(file, text)
+        except OSError as error:
+            raise CampaignError(
+                f"{file}: the report cannot be written ({error.strerror}); check that its folder "
+                "exists, that you may write there and that the disk is not full"
+            ) from error
     return path
 
 
-@dataclass(frozen=True)
-class ParityRow:
-    """The parity panels of one model."""
-
-    title: str
-    panels: list[parity.ParityPanel]
-
-
-def render_report(results: CampaignResults) -> str:
+def render_report(results: CampaignResults, *, control: CampaignResults | None = None) -> str:
     """Return the report as the text of an HTML page; see `write_report`."""
-    phases = style.phase_styles(results)
-    pools = style.styles_of(
-        (label.pool for label in results.labels if label.gain_nats is not None), first=len(phases)
-    )
-    rounds = errors.errors_per_round(results.errors, phases) if results.errors else []
-    compared = summary.errors_to_compare(results)
-    parts = errors.errors_by_part(compared, phases)
-    panels = parity.parity_panels(_models_to_compare(results), phases)
-    gain_figure = gains.gain_per_label(results.labels, pools)
-    space = results.fingerprint_map
-    map_figure = None if space is None else fingerprint_map.draw_map(space, phases)
-    figures = [*rounds, *parts, *(panel.figure for row in panels.values() for panel in row)]
-    figures += [figure for figure in (gain_figure, map_figure) if figure is not None]
+    return _render(results, draw(results, control))
+
+
+def report_numbers(
+    results: CampaignResults, *, control: CampaignResults | None = None
+) -> dict[str, Any]:
+    """Return every number of the page, as `report.json` has it; see `write_report`."""
+    return record_of(results, draw(results, control))
+
+
+def _render(results: CampaignResults, drawn: Drawn) -> str:
     walkers = sorted(results.walkers, key=lambda row: (-row.restarts, row.round, row.walker))
     return load_template("report.html.j2").render(
         results=results,
+        drawn=drawn,
         facts=_facts(results),
-        **_headline(results, compared),
+        **_headline(results, drawn.compared),
         missing=summary.what_is_missing(results),
-        phases=list(phases.values()),
-        pools=list(pools.values()),
-        errors_per_round=rounds,
-        errors_by_part=parts,
-        parity=[ParityRow(title, row) for title, row in panels.items()],
-        gain_figure=gain_figure,
-        map_figure=map_figure,
+        phases=list(drawn.phases.values()),
+        pools=list(drawn.pools.values()),
         tables={
             "test_errors": tables.errors_by_part(results.test, results.test_comparison),
             "errors_by_round": tables.errors_by_round(results.errors),
-            "errors_by_part": tables.errors_by_part(compared, results.comparison),
+            "errors_by_part": tables.errors_by_part(drawn.compared, results.comparison),
             "every_error": tables.every_error(results.errors),
+            "learning": tables.learning(drawn.curves),
             "gains": tables.gains(results),
+            "earlier_forecasts": tables.earlier_forecasts(drawn.forecast),
             "pools": tables.pools(results.pools),
             "costs": tables.costs(results.labels),
             "phases": tables.phases(results.labels),
@@ -96,13 +93,13 @@ def render_report(results: CampaignResults) -> str:
             "labels": tables.every_label(results.labels[:MOST_LABEL_ROWS]),
             "walkers": tables.walkers(walkers[:MOST_WALKER_ROWS]),
         },
-        stage_totals=summary.stage_totals(results.stages),
+        stage_costs=summary.stage_costs(results.stages),
         outcomes=summary.outcomes_by_purpose(results.labels),
         restarts=sum(row.restarts for row in results.walkers),
         most_label_rows=MOST_LABEL_ROWS,
         most_walker_rows=MOST_WALKER_ROWS,
         style=style,
-        figures_json=figures_as_json(figures),
+        figures_json=figures_as_json(drawn.figures),
         dark_colours_json=json.dumps(style.DARK_COLOURS),
         plotly_js=require("plotly.offline", extra="report").get_plotlyjs(),
     )
@@ -110,11 +107,7 @@ def render_report(results: CampaignResults) -> str:
 
 def _headline(results: CampaignResults, compared: list[ModelErrors]) -> dict[str, Any]:
     """The errors to quote: those on the test set where there is one."""
-    rows, comparison = (
-        (list(results.test), results.test_comparison)
-        if results.test
-        else (compared, results.comparison)
-    )
+    rows, comparison = summary.quoted_errors(results, compared)
     return {
         "changes": summary.error_changes(rows, comparison),
         "worse": tables.worse_parts(comparison),
@@ -123,18 +116,6 @@ def _headline(results: CampaignResults, compared: list[ModelErrors]) -> dict[str
         "force_components": summary.forces_by_symmetry(rows),
         "quoted_size": summary.validation_size(rows),
     }
-
-
-def _models_to_compare(results: CampaignResults) -> dict[str, Parity]:
-    """Return the untuned model, and the best tuned one (or the latest) by their titles."""
-    rounds = (predictions.round for predictions in results.parity)
-    chosen = summary.rounds_to_compare(rounds, results.best_round)
-    models = {}
-    for predictions in sorted(results.parity, key=lambda predictions: predictions.round):
-        if predictions.round in chosen:
-            tuned = f"Tuned, round {predictions.round}" if predictions.round else "Untuned"
-            models[f"{tuned}: {predictions.model}"] = predictions
-    return models
 
 
 def _facts(results: CampaignResults) -> list[tuple[str, str]]:

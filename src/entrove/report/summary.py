@@ -227,6 +227,15 @@ def error_changes(
     )
 
 
+def quoted_errors(
+    results: CampaignResults, compared: Sequence[ModelErrors]
+) -> tuple[Sequence[ModelErrors], Comparison | None]:
+    """Return the errors to quote and their comparison: on the test set where there is one."""
+    if results.test:
+        return results.test, results.test_comparison
+    return compared, results.comparison
+
+
 def ratio_of(
     comparison: Comparison | None, quantity: Quantity, phase: str = ALL, kind: str = ALL
 ) -> Interval | None:
@@ -380,6 +389,29 @@ def gains_by_round(results: CampaignResults) -> list[RoundGain]:
             )
         )
     return gains
+
+
+@dataclass(frozen=True)
+class StageCost:
+    """All runs of one stage: wall time in s, and core hours; None where cores are not known."""
+
+    stage: str
+    wall_seconds: float
+    core_hours: float | None
+
+
+def stage_costs(stages: Sequence[StageTime]) -> list[StageCost]:
+    """Sum wall time and core hours of each stage over the rounds, in the order of the first run.
+
+    Core hours that are known for only a part of the rounds of a stage are not known.
+    """
+    costs = []
+    for stage, seconds in stage_totals(stages).items():
+        cores = [row.core_seconds for row in stages if row.stage == stage]
+        known = [value for value in cores if value is not None and is_number(value)]
+        hours = sum(known) / 3600 if len(known) == len(cores) else None
+        costs.append(StageCost(stage, seconds, hours))
+    return costs
 
 
 def stage_totals(stages: Iterable[StageTime]) -> dict[str, float]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from entrove.campaign.journal.outcomes import LabelRow, WalkerRow
 from entrove.campaign.results.results import CampaignResults, ModelErrors, PoolRow
+from entrove.report.forecast import Forecast
 from entrove.report.formatting import (
     MISSING,
     decimals_for,
@@ -15,8 +16,10 @@ from entrove.report.formatting import (
     is_number,
     plain_words,
 )
+from entrove.report.learning import LearningCurve
 from entrove.report.summary import (
     COLUMNS,
+    QUANTITIES,
     Quantity,
     error_of,
     gains_by_round,
@@ -52,9 +55,9 @@ class Table:
     rows: list[tuple[str, ...]]
 
 
-def _error_columns() -> tuple[Column, ...]:
+def _error_columns(quantities: Sequence[Quantity] = COLUMNS) -> tuple[Column, ...]:
     return tuple(
-        Column(f"{quantity.title} ({quantity.unit})", numeric=True) for quantity in COLUMNS
+        Column(f"{quantity.title} ({quantity.unit})", numeric=True) for quantity in quantities
     )
 
 
@@ -172,6 +175,43 @@ def every_error(rows: Sequence[ModelErrors]) -> Table:
     ]
     heads = (Column("Round", numeric=True), Column("Model"), Column("Phase"), Column("Kind"))
     return Table((*heads, Column("Structures", numeric=True), *_error_columns()), cells)
+
+
+def learning(curves: Sequence[LearningCurve]) -> Table:
+    """List the total errors of each model with its number of labels, campaign by campaign."""
+    points = [(curve, point) for curve in curves for point in curve.points]
+    columns = [
+        _with_intervals(
+            [point.errors[number] for _, point in points],
+            [point.intervals[number] for _, point in points],
+        )
+        for number in range(len(QUANTITIES))
+    ]
+    cells = [
+        (
+            curve.name + (" (control arm)" if curve.control else ""),
+            "untuned" if point.round == 0 else str(point.round),
+            str(point.labels),
+            *errors,
+        )
+        for (curve, point), *errors in zip(points, *columns, strict=True)
+    ]
+    heads = (Column("Campaign"), Column("Round"), Column("Training labels", numeric=True))
+    return Table((*heads, *_error_columns(QUANTITIES)), cells)
+
+
+def earlier_forecasts(found: Forecast | None) -> Table:
+    """List what the forecast said of earlier rounds, and what they added."""
+    rows = () if found is None else found.earlier
+    said = format_column([row.forecast for row in rows])
+    added = format_column([row.added for row in rows])
+    cells = [(str(row.round), *texts) for row, *texts in zip(rows, said, added, strict=True)]
+    heads = (
+        Column("Round", numeric=True),
+        Column("Forecast (nats)", numeric=True),
+        Column("Added (nats)", numeric=True),
+    )
+    return Table(heads, cells)
 
 
 def gains(results: CampaignResults) -> Table:

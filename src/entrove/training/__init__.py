@@ -5,7 +5,7 @@ Read in this order:
     config.py              settings of a training
     tuning.py              `fine_tune`: one model, in a process of its own; continues after a stop
     committee.py           several models that differ in the order of their labels and their start
-    bundle.py              a folder with a potential and what is known about it
+    bundle/                a folder with a potential and what is known about it
     trainers.py            one line per framework that can be tuned; the protocol `Trainer`
     sevennet/ nequip/      one folder per framework: its trainer, and the worker that trains
 

@@ -88,6 +88,9 @@ class StageOutcome(BaseModel):
 
     stage: ClassVar[Stage]
     summary: str = Field(description="The result in one line, for the user.")
+    cores: int | None = Field(
+        default=None, description="Cores that the stage could use; None: not recorded."
+    )
 
 
 class Verified(StageOutcome):

@@ -18,6 +18,8 @@ class StageRunner:
 
     ledger: Ledger
     listener: ProgressListener
+    cores: int | None = None
+    """Cores that stages may use, for the record of what they cost."""
 
     def run[Outcome: StageOutcome](
         self,
@@ -52,6 +54,7 @@ class StageRunner:
             )
             self.ledger.enter_interruption(round_index, stage, time.monotonic() - started)
             raise
+        outcome = outcome.model_copy(update={"cores": self.cores})
         record = self.ledger.enter(round_index, outcome, time.monotonic() - started)
         logger.info(
             "round %d, %s: %s (%.1f s)", round_index, stage, record.summary, record.seconds

@@ -3,7 +3,6 @@
 Nothing is changed: no file is created, and the ledger is opened for reading only.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -32,8 +31,10 @@ from entrove.campaign.results.results import (
     ModelErrors,
     Parity,
     PoolRow,
-    StageTime,
+    StateErrors,
 )
+from entrove.campaign.results.stage_times import stage_times
+from entrove.campaign.results.states import NO_ENERGIES, errors_by_state
 from entrove.campaign.workspace import Workspace, is_imported
 from entrove.errors import CampaignError
 from entrove.labelling.level_of_theory import LEVEL_FILE, read_level
@@ -67,8 +68,13 @@ def read_results(folder: str | Path, *, figures: bool = False) -> CampaignResult
     records = ledger.records()
     validations, selections = ledger.each(Validated), ledger.each(Selected)
     best = best_round(validations, config.validation)
+    tables = _tables(validations, best)
     has_level = (workspace.label_work / LEVEL_FILE).is_file()
     level = read_level(workspace.label_work) if has_level else None
+    labels = (
+        *label_rows(ledger.each(Labelled)),
+        *rows_in_progress(ledger, workspace, config.labelling),
+    )
     return CampaignResults(
         folder=workspace.folder,
         name=config.name,
@@ -85,21 +91,15 @@ def read_results(folder: str | Path, *, figures: bool = False) -> CampaignResult
         config_yaml=workspace.config.read_text(encoding="utf-8"),
         errors=tuple(
             row
-            for round_index, table in _tables(validations, best).items()
+            for round_index, table in tables.items()
             for row in _model_errors(table, round_index, config)
         ),
         comparison=_comparison(validations, best, config),
         test=_test_errors(_finish_of(records), config),
         test_comparison=_test_comparison(_finish_of(records), config),
-        labels=(
-            *label_rows(ledger.each(Labelled)),
-            *rows_in_progress(ledger, workspace, config.labelling),
-        ),
-        stages=tuple(
-            StageTime(record.round, record.stage, record.seconds, record.summary)
-            for record in records
-        ),
-        parity=tuple(_parity(_tables(validations, best), workspace, config)) if figures else (),
+        labels=labels,
+        stages=stage_times(records, labels, config),
+        parity=tuple(_parity(tables, workspace, config)) if figures else (),
         walkers=tuple(
             row for explored in ledger.each(Explored).values() for row in explored.walkers
         ),
@@ -111,6 +111,9 @@ def read_results(folder: str | Path, *, figures: bool = False) -> CampaignResult
         next_gain_nats={index: selected.gain_nats for index, selected in selections.items()},
         fingerprint_map=_map(ledger, workspace, config) if figures else None,
         best_round=best,
+        states=tuple(_states(tables, best, workspace, config)) if figures else (),
+        gains_nats={index: selected.gains_nats for index, selected in selections.items()},
+        labels_per_round=config.selection.count,
         imported=sum(is_imported(atoms) for atoms in workspace.training_labels()),
     )
 
@@ -165,12 +168,7 @@ def _tables(validations: Mapping[int, Validated], best: int) -> dict[int, ErrorT
 
 def _without_energies(table: ErrorTable) -> ErrorTable:
     """The errors of a model whose reference energies are not fitted: none of energies."""
-    unknown = {
-        "energy_mae_meV_per_atom": math.nan,
-        "energy_rmse_meV_per_atom": math.nan,
-        "energy_interval_meV_per_atom": None,
-    }
-    return replace(table, rows=tuple(replace(row, **unknown) for row in table.rows))
+    return replace(table, rows=tuple(replace(row, **NO_ENERGIES) for row in table.rows))
 
 
 def _comparison(
@@ -230,6 +228,26 @@ def _parity(
             {} if round_index else table.reference_shifts_eV,
         )
         for round_index, table in tables.items()
+    ]
+
+
+def _states(
+    tables: Mapping[int, ErrorTable], best: int, workspace: Workspace, config: CampaignConfig
+) -> list[StateErrors]:
+    """Errors by state, of the untuned model and the best one, or the latest where none is best."""
+    if not tables:
+        return []
+    reference = workspace.validation_labels()
+    return [
+        row
+        for index in sorted({min(tables), best or max(tables)})
+        for row in errors_by_state(
+            reference,
+            read_structures(workspace.round(index).validation_predictions),
+            {} if index else tables[index].reference_shifts_eV,
+            round_index=index,
+            model=_model_title(index, config),
+        )
     ]
 
 

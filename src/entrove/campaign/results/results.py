@@ -43,13 +43,43 @@ class ModelErrors:
 
 
 @dataclass(frozen=True)
+class StateErrors:
+    """Errors of one model on the validation structures of one thermodynamic state.
+
+    Attributes:
+        round, model: The round that tuned the model (0: untuned), and its name.
+        phase: Phase of the seed.
+        pressure_GPa: Pressure in GPa.
+        temperature_K: Temperature in K; None for cells at rest, strained or sheared.
+        errors: Errors over all structures of the state.
+    """
+
+    round: int
+    model: str
+    phase: str
+    pressure_GPa: float
+    temperature_K: float | None
+    errors: ErrorRow
+
+
+@dataclass(frozen=True)
 class StageTime:
-    """Wall time of one finished stage in s, and its result in one line."""
+    """What one finished stage took, and its result in one line.
+
+    Attributes:
+        round, stage: Which stage it is; round 0 is the preparation.
+        seconds: Wall time in s.
+        summary: The result.
+        core_seconds: Time of all cores that were reserved for it, in s: of a stage that labels,
+            time of the engine times its cores, without labels from the cache; of any other, wall
+            time times threads. None where the number of cores was not recorded.
+    """
 
     round: int
     stage: str
     seconds: float
     summary: str
+    core_seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -158,6 +188,11 @@ class CampaignResults:
         fingerprint_map: The map of fingerprints; None unless `read_results` was asked for figures.
         best_round: The round of the best accepted model; 0 when no model is accepted.
         imported: Number of imported labels that are trained on.
+        states: Errors by phase, pressure and temperature, of the untuned and the compared tuned
+            model; empty unless `read_results` was asked for figures.
+        gains_nats: What each label of a round was expected to add when it was picked, in nats, in
+            the order of the picks; by round.
+        labels_per_round: Labels that a further round would ask for.
     """
 
     folder: Path
@@ -184,3 +219,6 @@ class CampaignResults:
     fingerprint_map: FingerprintMap | None = None
     best_round: int = 0
     imported: int = 0
+    states: tuple[StateErrors, ...] = ()
+    gains_nats: Mapping[int, tuple[float, ...]] = MappingProxyType({})
+    labels_per_round: int = 0

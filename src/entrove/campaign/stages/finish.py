@@ -1,17 +1,23 @@
 """End a campaign: write the bundle of the best accepted model."""
 
 import math
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 
+from ase import Atoms
+
+from entrove import provenance
 from entrove.campaign.journal.outcomes import Finished, Trained, Validated
 from entrove.campaign.journal.records import best_round
 from entrove.campaign.stages.context import CampaignRun
-from entrove.campaign.stages.open_test import name_worse, open_test
+from entrove.campaign.stages.open_test import OpenedTest, name_worse, open_test
 from entrove.labelling.level_of_theory import LevelOfTheory
 from entrove.models.registry import split_modal
 from entrove.structures import read_structures, species_of
-from entrove.training.bundle import Regime, write_bundle
+from entrove.training.bundle import PartErrors, Regime, write_bundle
 from entrove.training.committee import read_committee
+from entrove.validation.errors_by_kind import ErrorRow, ErrorTable
 
 
 def finish(run: CampaignRun, reason: str) -> Finished:
@@ -28,7 +34,7 @@ def finish(run: CampaignRun, reason: str) -> Finished:
             reason=reason,
         )
     test = open_test(run, best, validations[best])
-    _write_best(run, best, validations[best], {} if test is None else test.metrics())
+    _write_best(run, best, validations[best], test)
     accepted = max(index for index, validated in validations.items() if validated.accepted)
     better = (
         f", better on the validation set than that of round {accepted}" if best < accepted else ""
@@ -46,16 +52,18 @@ def finish(run: CampaignRun, reason: str) -> Finished:
 
 
 def _write_best(
-    run: CampaignRun, round_index: int, validated: Validated, test: dict[str, float]
+    run: CampaignRun, round_index: int, validated: Validated, test: OpenedTest | None
 ) -> None:
     trained = run.ledger.find(round_index, Trained)
     assert trained is not None  # validation follows training
     members = read_committee((run.files.folder / trained.checkpoint).parent.parent)
+    labels = read_structures(members[0].folder / "labels.xyz")
+    untuned = validated.untuned or run.ledger.each(Validated)[0].table
     total, level = validated.table.total, LevelOfTheory.of(run.config.labelling.engine)
     write_bundle(
         run.files.bundle,
         [replace(member, accepted=True) for member in members],
-        species=species_of(read_structures(members[0].folder / "labels.xyz")),
+        species=species_of(labels),
         level_of_theory_hash=level.hash,
         level_of_theory=level.describe(),
         metrics={
@@ -66,7 +74,7 @@ def _write_best(
                 "energy_mae_meV_per_atom": total.energy_mae_meV_per_atom,
                 "force_mae_meV_per_A": total.force_mae_meV_per_A,
                 "stress_mae_meV_per_A3": total.stress_mae_meV_per_A3,
-                **test,
+                **({} if test is None else test.metrics()),
             }.items()
             if math.isfinite(value)
         },
@@ -76,4 +84,58 @@ def _write_best(
             temperatures_K=run.config.regime.temperatures_K,
         ),
         modal=split_modal(run.campaign.model_name)[1],
+        name=run.config.name,
+        training_structures=_count_parts(labels),
+        training_settings=run.config.training.model_dump(mode="json"),
+        errors=_errors(untuned, validated.table),
+        test_errors=() if test is None else _errors(test.untuned, test.tuned),
+        validation=run.files.validation_labels(),
+        test=run.files.test_labels(),
+        examples=read_structures(run.files.round(0).relaxed, may_be_empty=True),
     )
+
+
+def _count_parts(labels: Sequence[Atoms]) -> dict[str, int]:
+    """Count structures by phase and kind."""
+    parts = (
+        ", ".join(
+            str(atoms.info.get(key, "unknown")).replace("_", " ")
+            for key in (provenance.PHASE, provenance.KIND)
+        )
+        for atoms in labels
+    )
+    return dict(Counter(parts))
+
+
+def _errors(untuned: ErrorTable, tuned: ErrorTable) -> list[PartErrors]:
+    """Put the errors of the untuned and the tuned model side by side."""
+    before = {(row.phase, row.kind): row for row in untuned.rows}
+    return [
+        PartErrors(
+            phase=row.phase,
+            kind=row.kind,
+            structures=row.structures,
+            untuned=_numbers(before.get((row.phase, row.kind))),
+            tuned=_numbers(row),
+        )
+        for row in tuned.rows
+    ]
+
+
+def _numbers(row: ErrorRow | None) -> dict[str, float | None]:
+    """Return the errors of a row by their names; an interval becomes two of them."""
+    found: dict[str, float | None] = {}
+    for name, value in {} if row is None else vars(row).items():
+        if isinstance(value, float):
+            found[name] = _finite(value)
+        elif isinstance(value, tuple) and len(value) == 2:
+            of = name.replace("_interval_", "_mae_")
+            found |= {
+                f"{of}_{end}": _finite(bound)
+                for end, bound in zip(("low", "high"), value, strict=True)
+            }
+    return found
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None

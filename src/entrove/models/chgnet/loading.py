@@ -94,5 +94,8 @@ CHGNET = Framework(
     models=tuple(VERSIONS),
     suffixes=(),
     load=load_chgnet,
+    packaged=tuple(VERSIONS),
+    distributions=("chgnet",),
+    reference="B. Deng et al., Nat. Mach. Intell. 5, 1031 (2023)",
     untrainable_because="Entrove does not drive CHGNet's own training",
 )

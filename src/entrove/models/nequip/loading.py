@@ -174,6 +174,9 @@ NEQUIP = Framework(
     models=tuple(FOUNDATION_MODELS),
     suffixes=(CHECKPOINT_SUFFIX, PACKAGE_SUFFIX, COMPILED_SUFFIX),
     load=load_nequip,
+    distributions=("nequip", "nequip-allegro", "e3nn"),
+    reference="S. Batzner et al., Nat. Commun. 13, 2453 (2022); of Allegro: A. Musaelian et al., "
+    "Nat. Commun. 14, 579 (2023)",
     trainable=(*FOUNDATION_MODELS, CHECKPOINT_SUFFIX, PACKAGE_SUFFIX),
     trainable_kinds="NequIP or Allegro packages and checkpoints",
     untrainable_because="a compiled model cannot be trained, give the package that it came from",

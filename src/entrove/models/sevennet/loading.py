@@ -130,6 +130,9 @@ SEVENNET = Framework(
     suffixes=(".pth",),
     load=load_sevennet,
     has_fidelities=True,
+    packaged=IN_WHEEL,
+    distributions=("sevenn", "e3nn"),
+    reference="Y. Park et al., J. Chem. Theory Comput. 20, 4857 (2024)",
     trainable=(*IN_WHEEL, *TO_DOWNLOAD, ".pth"),
     trainable_kinds="SevenNet models",
 )

@@ -3,8 +3,11 @@
 Read in this order:
 
     style.py            colours, symbols, axes and layout that all plots share
+    learning.py         errors over the number of labels, with the untuned line
     errors.py           errors per round, and by phase and kind against the untuned model
-    parity.py           predictions against references, with the errors below
+    heat_map.py         errors by phase, pressure and temperature
+    parity.py           predictions against references, with errors below
     gains.py            information gain of each label
+    forecast.py         what the next labels would add
     fingerprint_map.py  the plane of the first two principal components
 """

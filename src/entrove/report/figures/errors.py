@@ -70,7 +70,7 @@ def _per_round(
                 },
                 "opacity": 1.0 if is_total else 0.65,
             }
-            | ({"error_y": _bars(values, between, colour)} if is_total else {})
+            | ({"error_y": error_bars(values, between, colour)} if is_total else {})
         )
     every = max(1, -(-len(models) // MOST_TICKS))
     ticks = list(range(0, len(models), every))
@@ -93,7 +93,7 @@ def _per_round(
     )
 
 
-def _bars(
+def error_bars(
     values: Sequence[float | None], intervals: Sequence[Interval | None], colour: str | list[str]
 ) -> dict[str, Any]:
     """Error bars over the confidence intervals; none where these are not known."""
@@ -170,7 +170,7 @@ def _by_part(
                 "size": 10,
                 "line": {"color": colours, "width": 2},
             },
-            "error_x": _bars(values, between, MUTED),
+            "error_x": error_bars(values, between, MUTED),
         }
 
     # Intervals of few structures are wide: they end at the frame, and errors can be told apart.

@@ -1,4 +1,4 @@
-"""Parity plots with the errors below, for the untuned and a tuned model."""
+"""Parity plots with errors below and distributions at the sides, untuned and tuned."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,14 +14,30 @@ MOST_POINTS = 1500
 """Largest number of points in a panel: the largest errors and an even sample of the others."""
 
 
+BINS = 36
+"""Bins of the distributions."""
+
+
 @dataclass(frozen=True)
 class ParityPanel:
-    """One panel: its plot, and a caption with the errors over all points, drawn or not."""
+    """One panel: its plot, and a caption with the errors over all points, drawn or not.
+
+    `mae` and `rmse` are those of the caption, in `error_unit`; None without a finite value.
+    """
 
     figure: Figure
     points: int
     drawn: int
-    caption: str
+    mae: float | None
+    rmse: float | None
+    error_unit: str
+
+    @property
+    def caption(self) -> str:
+        """The errors as text."""
+        if self.mae is None:
+            return "no finite values"
+        return f"MAE {format_number(self.mae)}, RMSE {format_number(self.rmse)} {self.error_unit}"
 
 
 @dataclass(frozen=True)
@@ -166,43 +182,83 @@ def _panel(
         rows = chosen[points.phases[chosen] == phase]
         if rows.size:
             data += _markers(points, rows, str(phase), phases.get(phase))
-    x = axis(f"reference ({points.unit})", range=span, anchor="y2", nticks=5, zeroline=False)
-    y = axis(
-        f"predicted ({points.unit})", range=span, domain=[0.38, 1.0], nticks=6, zeroline=False
-    )
-    y2 = axis(
-        f"error ({points.error_unit})",
-        range=error_span,
-        domain=[0.0, 0.3],
-        nticks=6,
-        zeroline=False,
-    )
+    data += _marginals(points, span, error_span)
+    residuals = points.residuals
     return ParityPanel(
         Figure(
             name,
             points.title,
-            f"{points.title}: prediction against reference, with the error below",
+            f"{points.title}: prediction against reference, with the error below and "
+            "distributions at the sides",
             data,
-            layout(
-                {**x, "automargin": "height"},
-                y,
-                yaxis2=y2,
-                margin={"l": 64, "r": 14, "t": 10, "b": 48},
-            ),
-            470,
+            _layout(points, span, error_span),
+            500,
         ),
         len(points.reference),
         len(chosen),
-        _caption(points),
+        float(np.abs(residuals).mean()) if residuals.size else None,
+        float(np.sqrt((residuals**2).mean())) if residuals.size else None,
+        points.error_unit,
     )
 
 
-def _caption(points: _Points) -> str:
+def _layout(points: _Points, span: list[float], error_span: list[float]) -> dict[str, Any]:
+    plain = {"zeroline": False, "nticks": 6}
+    wide, narrow = [0.0, 0.87], [0.9, 1.0]
+    side = {
+        "showticklabels": False,
+        "showgrid": False,
+        "showline": False,
+        "ticks": "",
+        "rangemode": "tozero",
+        "fixedrange": True,
+        "zeroline": False,
+    }
+    x = axis(f"reference ({points.unit})", range=span, anchor="y2", domain=wide, **plain)
+    return layout(
+        {**x, "automargin": "height", "nticks": 5},
+        axis(f"predicted ({points.unit})", range=span, domain=[0.36, 0.87], **plain),
+        yaxis2=axis(f"error ({points.error_unit})", range=error_span, domain=[0.0, 0.28], **plain),
+        yaxis3={**side, "domain": narrow, "anchor": "x"},
+        xaxis2={**side, "domain": narrow, "anchor": "y"},
+        xaxis3={**side, "domain": narrow, "anchor": "y2"},
+        margin={"l": 64, "r": 14, "t": 10, "b": 48},
+    )
+
+
+def _marginals(
+    points: _Points, span: list[float], error_span: list[float]
+) -> list[dict[str, Any]]:
+    """Distributions over all points: of references on top, of predictions and errors at right."""
     if not points.reference.size:
-        return "no finite values"
-    mae = format_number(float(np.abs(points.residuals).mean()))
-    rmse = format_number(float(np.sqrt((points.residuals**2).mean())))
-    return f"MAE {mae}, RMSE {rmse} {points.error_unit}"
+        return []
+    common = {
+        "type": "scatter",
+        "mode": "lines",
+        "line": {"color": MUTED, "width": 1},
+        "hoverinfo": "skip",
+    }
+    counted = []
+    for values, limits in (
+        (points.reference, span),
+        (points.predicted, span),
+        (points.residuals, error_span),
+    ):
+        counts, edges = np.histogram(values, bins=BINS, range=(limits[0], limits[1]))
+        # Each bin is a step between its edges.
+        counted.append((np.repeat(edges, 2)[1:-1], np.repeat(counts, 2)))
+    (reference, of_reference), (predicted, of_predicted), (errors, of_errors) = counted
+    top = {"fill": "tozeroy", "xaxis": "x", "yaxis": "y3", "x": reference, "y": of_reference}
+    right = {"fill": "tozerox", "xaxis": "x2", "yaxis": "y", "x": of_predicted, "y": predicted}
+    below = {"fill": "tozerox", "xaxis": "x3", "yaxis": "y2", "x": of_errors, "y": errors}
+    return [
+        {**common, "name": name, **trace}
+        for name, trace in (
+            ("distribution of references", top),
+            ("distribution of predictions", right),
+            ("distribution of errors", below),
+        )
+    ]
 
 
 def _markers(

@@ -1,7 +1,4 @@
-"""A model bundle: one folder with a potential and what is known about it.
-
-    bundle.json     identity and limits of the potential; `Bundle` is its schema
-    weights/...     the checkpoints, each with its SHA-256 in bundle.json
+"""Write and read the folder of a bundle, and load the potential in it.
 
 A bundle is written beside its place and moved there in one step, and is never changed afterwards.
 """
@@ -12,73 +9,38 @@ import shutil
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 from typing import Any, Literal
 
+from ase import Atoms
 from ase.calculators.calculator import Calculator
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 from torch_sim.models.interface import ModelInterface
 
 from entrove._version import __version__
 from entrove.errors import ConfigError, ModelError
 from entrove.files import replace_text, replacing
+from entrove.models.licence import licence_of
 from entrove.models.registry import load
-from entrove.settings import Settings
-from entrove.training.trained_model import TrainedModel
-from entrove.training.trainers import TrainableFramework
+from entrove.structures import write_structures
+from entrove.training.bundle.card import write_card
+from entrove.training.bundle.packages import packages_of
+from entrove.training.bundle.record import (
+    BUNDLE_VERSION,
+    READABLE_VERSIONS,
+    Bundle,
+    CheckResult,
+    PartErrors,
+    Regime,
+    Weights,
+)
+from entrove.training.trained_model import TrainedModel, training_set_hash
 
-BUNDLE_VERSION = 1
 FILE_NAME = "bundle.json"
-
-
-class Regime(Settings):
-    """Where the potential was trained and validated; outside, it is an extrapolation."""
-
-    phases: tuple[str, ...] = Field(description="Names of the phases of the seeds.")
-    pressures_GPa: tuple[float, ...] = Field(description="Pressures in GPa.")
-    temperatures_K: tuple[float, ...] = Field(description="Temperatures in K.")
-
-
-class Weights(Settings):
-    """A checkpoint in the bundle."""
-
-    file: str = Field(description="Path inside the bundle, with forward slashes.")
-    sha256: str = Field(description="SHA-256 of the file.")
-    seed: int = Field(description="Seed it was trained with.")
-
-
-class Bundle(Settings):
-    """What `bundle.json` holds."""
-
-    version: int = Field(description="Version of this file's form.")
-    entrove_version: str = Field(description="Version of Entrove that wrote it.")
-    created_utc: str = Field(description="When it was written.")
-    framework: TrainableFramework = Field(description="Code that the weights belong to.")
-    foundation_model: str = Field(description="Model that was tuned.")
-    modal: str | None = Field(default=None, description="Fidelity of a multi-fidelity model.")
-    weights: tuple[Weights, ...] = Field(
-        min_length=1, description="The potential, then other committee members."
-    )
-    species: tuple[str, ...] = Field(
-        min_length=1, description="Elements that the training labels hold."
-    )
-    reference_shifts_eV: dict[str, float] = Field(
-        description="Energy in eV that was added to the foundation model per atom of each "
-        "species; the weights contain it."
-    )
-    level_of_theory_hash: str = Field(description="Hash of the level of theory of the labels.")
-    level_of_theory: str = Field(description="The level of theory, described.")
-    training_set_hash: str = Field(
-        description="Hash of structures and energies of the training labels."
-    )
-    training_labels: int = Field(ge=1, description="Number of training labels.")
-    accepted: bool | None = Field(
-        description="Better than its foundation model on validation labels; null: not compared."
-    )
-    metrics: dict[str, float] = Field(
-        description="Errors on the validation labels, which chose the model, and, as test_..., on "
-        "the test labels, which took no part in any decision; names carry the unit."
-    )
-    regime: Regime = Field(description="Supported regime.")
+CARD = "MODEL_CARD.md"
+VALIDATION = "validation.xyz"
+TEST = "test.xyz"
+EXAMPLES = "examples.xyz"
 
 
 def write_bundle(
@@ -91,6 +53,15 @@ def write_bundle(
     metrics: Mapping[str, float],
     regime: Regime,
     modal: str | None = None,
+    name: str = "",
+    training_structures: Mapping[str, int] = MappingProxyType({}),
+    training_settings: Mapping[str, Any] = MappingProxyType({}),
+    errors: Sequence[PartErrors] = (),
+    test_errors: Sequence[PartErrors] = (),
+    checks: Sequence[CheckResult] = (),
+    validation: Sequence[Atoms] = (),
+    test: Sequence[Atoms] = (),
+    examples: Sequence[Atoms] = (),
 ) -> Bundle:
     """Write tuned models as a bundle; a bundle that is there already is replaced.
 
@@ -103,6 +74,16 @@ def write_bundle(
         metrics: Errors on validation labels; names carry the unit.
         regime: Where the potential was trained and validated.
         modal: Fidelity of a multi-fidelity model.
+        name: Name of the campaign.
+        training_structures: Number of training labels of each phase and kind.
+        training_settings: Settings of the training.
+        errors: Errors on validation labels by phase and kind, of the foundation model and of the
+            potential.
+        test_errors: The same on test labels, which took no part in any decision.
+        checks: Results of checks of physical properties.
+        validation, test: The labelled structures on which the errors were measured; kept in the
+            bundle.
+        examples: A structure of each phase, with which a user can try the potential.
 
     Raises `ModelError` when there is no member, the members were tuned from different models or
     labels, or `folder` holds something that is not a bundle.
@@ -116,13 +97,10 @@ def write_bundle(
     partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     (partial / "weights").mkdir(parents=True)
-    weights = []
-    for index, member in enumerate(members):
-        # All suffixes: a package is known by its `.nequip.zip`.
-        name = PurePosixPath("weights") / f"member-{index}{''.join(member.checkpoint.suffixes)}"
-        with replacing(partial / name) as unfinished:
-            shutil.copyfile(member.checkpoint, unfinished)
-        weights.append(Weights(file=str(name), sha256=_sha256(partial / name), seed=member.seed))
+    weights = [_copy_weights(partial, index, member) for index, member in enumerate(members)]
+    for file, structures in ((VALIDATION, validation), (TEST, test), (EXAMPLES, examples)):
+        if structures:
+            write_structures(partial / file, structures)
     first = members[0]
     bundle = Bundle(
         version=BUNDLE_VERSION,
@@ -141,8 +119,19 @@ def write_bundle(
         accepted=first.accepted,
         metrics=dict(metrics),
         regime=regime,
+        name=name,
+        training_structures=dict(training_structures),
+        training_settings=dict(training_settings),
+        validation=tuple(errors),
+        test=tuple(test_errors),
+        test_set_hash=training_set_hash(test) if test else "",
+        validation_set_hash=training_set_hash(validation) if validation else "",
+        checks=tuple(checks),
+        packages=packages_of(first.framework),
+        foundation_licence=licence_of(first.base),
     )
     replace_text(partial / FILE_NAME, bundle.model_dump_json(indent=2) + "\n")
+    replace_text(partial / CARD, write_card(bundle))
     _put_in_place(partial, folder)
     return bundle
 
@@ -164,7 +153,7 @@ def read_bundle(folder: str | Path) -> Bundle:
         bundle = Bundle.model_validate_json(path.read_bytes())
     except ValidationError as error:
         raise ModelError(_explain_invalid(path, error)) from error
-    if bundle.version != BUNDLE_VERSION:
+    if bundle.version not in READABLE_VERSIONS:
         raise ModelError(_other_version(path, bundle.version))
     for weights in bundle.weights:
         file = folder / weights.file
@@ -200,8 +189,7 @@ def load_model(
     if kind not in ("ase", "torchsim"):
         raise ConfigError(
             f"kind={kind!r}, but a bundle is loaded as 'ase' (an ASE calculator) or 'torchsim' (a "
-            "torch-sim model); for another program convert the weights in the bundle with the "
-            "tools of its framework"
+            "torch-sim model); for another program export it: entrove export FOLDER --to lammps"
         )
     loaded = load(str(checkpoint_of(path, member=member)), device=device)
     return loaded.calculator() if kind == "ase" else loaded.model
@@ -216,6 +204,14 @@ def checkpoint_of(path: str | Path, *, member: int = 0) -> str:
         )
     file = str(Path(path) / bundle.weights[member].file)
     return file if bundle.modal is None else f"{file}@{bundle.modal}"
+
+
+def _copy_weights(folder: Path, index: int, member: TrainedModel) -> Weights:
+    # All suffixes: a package is known by its `.nequip.zip`.
+    name = PurePosixPath("weights") / f"member-{index}{''.join(member.checkpoint.suffixes)}"
+    with replacing(folder / name) as unfinished:
+        shutil.copyfile(member.checkpoint, unfinished)
+    return Weights(file=str(name), sha256=_sha256(folder / name), seed=member.seed)
 
 
 def _check_members(members: Sequence[TrainedModel]) -> None:
@@ -252,8 +248,9 @@ def _explain_invalid(path: Path, error: ValidationError) -> str:
 
 def _other_version(path: Path, version: int) -> str:
     return (
-        f"{path}: bundle version {version}, but Entrove {__version__} reads version "
-        f"{BUNDLE_VERSION}; install the version of Entrove that wrote it (key entrove_version)"
+        f"{path}: bundle version {version}, but Entrove {__version__} reads versions "
+        f"{' and '.join(map(str, READABLE_VERSIONS))}; install the version of Entrove that wrote "
+        "it (key entrove_version)"
     )
 
 

@@ -1,0 +1,143 @@
+"""`report.json`: every number of the page, for programs."""
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, is_dataclass
+from typing import Any
+
+import numpy as np
+
+from entrove.campaign.results.results import CampaignResults, ModelErrors
+from entrove.report import summary
+from entrove.report.drawn import Drawn
+
+VERSION = 1
+
+DRAWN_ARRAYS = ("x", "y", "z")
+
+
+def record_of(results: CampaignResults, drawn: Drawn) -> dict[str, Any]:
+    """Return the numbers of a report.
+
+    Args:
+        results: The campaign.
+        drawn: What `draw(results)` returns.
+
+    Units are in the names, or beside the value as `unit`. None stands for what was not measured,
+    and for what is not finite. `figures` has the data of each plot as it is drawn.
+    """
+    quoted, comparison = summary.quoted_errors(results, drawn.compared)
+    record = {
+        "version": VERSION,
+        "entrove_version": results.entrove_version,
+        "name": results.name,
+        "finished": results.finished,
+        "verdict": results.verdict,
+        "rounds_done": results.rounds_done,
+        "rounds_planned": results.rounds_planned,
+        "best_round": results.best_round,
+        "foundation_model": results.foundation_model,
+        "level_of_theory": results.level_of_theory,
+        "level_of_theory_hash": results.level_of_theory_hash,
+        "imported_labels": results.imported,
+        "validation_structures": summary.validation_size(results.errors),
+        "quoted_structures": summary.validation_size(quoted),
+        "headline": [
+            {
+                "quantity": change.quantity.title,
+                "unit": change.quantity.unit,
+                "untuned": change.untuned,
+                "tuned": change.tuned,
+                "tuned_interval": change.tuned_interval,
+                "ratio_interval": change.ratio,
+                "change": change.description,
+            }
+            for change in summary.error_changes(quoted, comparison)
+        ],
+        "comparison": results.comparison,
+        "test_comparison": results.test_comparison,
+        "errors": _with_model(results.errors),
+        "test_errors": _with_model(results.test),
+        "learning_curves": {
+            "quantities": [
+                {"quantity": quantity.title, "unit": quantity.unit}
+                for quantity in summary.QUANTITIES
+            ],
+            "curves": drawn.curves,
+        },
+        "states": [
+            {
+                "round": state.round,
+                "model": state.model,
+                **asdict(state.errors),
+                "pressure_GPa": state.pressure_GPa,
+                "temperature_K": state.temperature_K,
+            }
+            for state in results.states
+        ],
+        "parity": [
+            {
+                "model": row.title,
+                "quantity": panel.figure.title,
+                "points": panel.points,
+                "drawn": panel.drawn,
+                "mae": panel.mae,
+                "rmse": panel.rmse,
+                "unit": panel.error_unit,
+            }
+            for row in drawn.parity
+            for panel in row.panels
+        ],
+        "gains": [
+            asdict(gain) | {"nats_per_label": gain.nats_per_label}
+            for gain in summary.gains_by_round(results)
+        ],
+        "forecast": drawn.forecast,
+        "pools": results.pools,
+        "label_costs": summary.label_costs(results.labels),
+        "labels_by_phase": summary.labels_by_phase(results.labels),
+        "labels_by_outcome": summary.outcomes_by_purpose(results.labels),
+        "labels": results.labels,
+        "stage_costs": summary.stage_costs(results.stages),
+        "stages": results.stages,
+        "walkers": results.walkers,
+        "explained_variance": None
+        if results.fingerprint_map is None
+        else results.fingerprint_map.explained_variance,
+        "figures": {
+            figure.name: [
+                {"name": trace.get("name", "")}
+                | {key: trace[key] for key in DRAWN_ARRAYS if key in trace}
+                for trace in figure.data
+            ]
+            for figure in drawn.figures
+        },
+    }
+    return _plain(record)
+
+
+def _with_model(rows: Iterable[ModelErrors]) -> list[dict[str, Any]]:
+    return [{"round": row.round, "model": row.model, **asdict(row.errors)} for row in rows]
+
+
+def record_as_json(record: Mapping[str, Any]) -> str:
+    """Return the text of `report.json`."""
+    return json.dumps(record, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    """Turn dataclasses and arrays into what JSON knows, and what is not finite into None."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return _plain(asdict(value))
+    if isinstance(value, Mapping):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value

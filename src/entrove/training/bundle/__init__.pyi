@@ -1,0 +1,11 @@
+from .card import write_card as write_card
+from .folder import EXAMPLES as EXAMPLES
+from .folder import VALIDATION as VALIDATION
+from .folder import checkpoint_of as checkpoint_of
+from .folder import load_model as load_model
+from .folder import read_bundle as read_bundle
+from .folder import write_bundle as write_bundle
+from .record import Bundle as Bundle
+from .record import CheckResult as CheckResult
+from .record import PartErrors as PartErrors
+from .record import Regime as Regime

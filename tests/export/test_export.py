@@ -1,0 +1,236 @@
+"""An export is complete, checked, and refused when it is not the potential of the bundle."""
+
+import dataclasses
+import inspect
+import json
+import math
+import os
+import shutil
+import sys
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase.build import bulk
+
+import entrove
+from entrove.errors import CampaignError, ConfigError, ModelError
+from entrove.export import Agreement, export
+from entrove.export.agreement import Prediction, compare_predictions
+from entrove.export.lammps.folder import EXPORTERS
+from entrove.export.lammps.sevennet import SevenNetForLammps
+from entrove.structures import read_structures
+from entrove.training.bundle import read_bundle
+from entrove.training.trainers import TRAINERS
+from export_bundles import periodic_structures, put_bundle
+from small_sevennet import write_small_sevennet
+
+RELEASED = Path(__file__).parents[1] / "campaign/data/release-0.1.tar.xz"
+
+
+@pytest.fixture(scope="module")
+def for_lammps(bundle, tmp_path_factory):
+    out = tmp_path_factory.mktemp("lammps") / "out"
+    return export(bundle, "lammps", out, device="cpu", lammps=None)
+
+
+def test_the_file_for_lammps_gives_what_the_bundle_gives(for_lammps):
+    """Species, images, a left-handed and a skewed cell; float32 on both sides."""
+    check = for_lammps.checks[0]
+    assert check.run
+    assert check.agreement.structures == 3
+    assert check.agreement.energy_eV_per_atom < 2e-6
+    assert check.agreement.forces_eV_per_A < 2e-5
+    assert check.agreement.stress_eV_per_A3 < 2e-6
+
+
+def test_the_input_names_species_in_the_order_of_the_atom_types(for_lammps):
+    text = (for_lammps.folder / "in.lammps").read_text()
+    commands = [line.split("#")[0].split() for line in text.splitlines()]
+    assert ["pair_coeff", "*", "*", "potential.pt", "Si", "Na", "Cl"] in commands
+    assert ["units", "metal"] in commands
+    assert ["read_data", "structure.data"] in commands
+    assert ["run", "0"] in commands
+    # Every command has a comment on its line, or a block of comments above it.
+    assert text.count("#") >= 15
+    data = (for_lammps.folder / "structure.data").read_text()
+    assert [line.split("#")[1].strip() for line in data.splitlines() if "# " in line][:3] == [
+        "Si",
+        "Na",
+        "Cl",
+    ]
+
+
+def test_what_was_and_was_not_run_is_said(for_lammps, monkeypatch, tmp_path, bundle):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    again = export(bundle, "lammps", tmp_path / "out", device="cpu")
+    assert [check.run for check in again.checks] == [True, False]
+    assert "no program 'lmp' on the PATH" in again.checks[1].note
+    readme = (again.folder / "README.md").read_text()
+    record = json.loads((again.folder / "export.json").read_text())
+    for check, stored in zip(again.checks, record["checks"], strict=True):
+        assert check.describe() in readme
+        assert (stored["what"], stored["run"]) == (check.what, check.run)
+    assert record["weights_sha256"] == read_bundle(bundle).weights[0].sha256
+    assert (again.folder / "plugin" / "build_plugin.sh").is_file()
+
+
+def test_a_file_of_another_potential_is_refused_and_nothing_is_left(bundle, tmp_path, monkeypatch):
+    other = write_small_sevennet(tmp_path / "other.pth", seed=1)
+    write = SevenNetForLammps.write
+
+    def write_other(self, model_name, checkpoint, folder, device):
+        return write(self, model_name, other, folder, device)
+
+    monkeypatch.setattr(SevenNetForLammps, "write", write_other)
+    with pytest.raises(ModelError, match="is not the potential of the bundle: energies differ"):
+        export(bundle, "lammps", tmp_path / "out", device="cpu")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["other.pth"]
+
+
+def test_differences_are_the_largest_ones_and_nan_passes_nothing():
+    zero = Prediction(1.0, np.zeros((2, 3)), np.zeros(6))
+    moved = Prediction(1.5, np.array([[0.0, 0.0, -0.2], [0.1, 0.0, 0.0]]), np.full(6, 0.03))
+    found = compare_predictions([zero, zero], [zero, moved])
+    assert found == Agreement(2, 4, 0.25, 0.2, 0.03)
+    assert len(found.problems()) == 3
+    assert compare_predictions([moved], [moved]).problems() == []
+    broken = dataclasses.replace(moved, forces_eV_per_A=np.full((2, 3), math.nan))
+    assert compare_predictions([zero, zero], [broken, zero]).problems()[1].startswith("forces")
+
+
+def test_targets_and_folders_that_do_not_fit_are_refused(bundle, tmp_path):
+    with pytest.raises(ConfigError, match="to='gromacs', but a bundle is exported to lammps"):
+        # As users have it, without the type checks of these tests.
+        inspect.unwrap(export)(bundle, "gromacs")
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.tex").touch()
+    with pytest.raises(ConfigError, match="was not written by 'entrove export'"):
+        export(bundle, "lammps", tmp_path / "thesis")
+    with pytest.raises(ModelError, match="not a model bundle"):
+        export(tmp_path, "ase")
+    with pytest.raises(ModelError, match="no such program; give the path of LAMMPS"):
+        export(bundle, "lammps", tmp_path / "out", lammps=str(tmp_path / "lmp"))
+    with pytest.raises(ModelError, match="does not answer '-h' as LAMMPS does"):
+        export(bundle, "lammps", tmp_path / "out", lammps=sys.executable)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["thesis"]
+
+
+def test_a_bundle_without_structures_asks_for_some(bundle, tmp_path):
+    bare = shutil.copytree(bundle, tmp_path / "bare")
+    (bare / "validation.xyz").unlink()
+    (bare / "examples.xyz").unlink()
+    with pytest.raises(ModelError, match="give some with --structures"):
+        export(bare, "lammps", tmp_path / "out", device="cpu")
+    exported = export(
+        bare, "lammps", tmp_path / "out", device="cpu", structures=periodic_structures()[:1]
+    )
+    assert exported.checks[0].agreement.structures == 1
+
+
+def test_labels_are_exported_with_their_provenance(tmp_path, monkeypatch):
+    with tarfile.open(RELEASED) as archive:
+        archive.extractall(tmp_path, filter="data")
+    monkeypatch.chdir(tmp_path)
+    exported = export(tmp_path / "campaign", "extxyz")
+    assert exported.folder == Path("copper-extxyz")
+    again = read_structures(exported.folder / "training.xyz")
+    original = read_structures(tmp_path / "campaign" / "dataset.xyz")
+    assert [atoms.info for atoms in again] == [atoms.info for atoms in original]
+    description = json.loads((exported.folder / "dataset.json").read_text())
+    assert description["files"]["training.xyz"]["labels"] == len(original)
+    readme = (exported.folder / "README.md").read_text()
+    keys = {key for atoms in again for key in atoms.info if key.startswith("entrove_")}
+    assert all(f"`{key}`" in readme for key in keys)
+    # An export replaces an earlier one.
+    assert export(tmp_path / "campaign", "extxyz").folder == exported.folder
+    assert sorted(os.listdir(exported.folder)) == [
+        "README.md", "dataset.json", "export.json", "training.xyz", "validation.xyz"
+    ]  # fmt: skip
+
+
+def test_a_bundle_away_from_its_campaign_has_no_labels_to_export(bundle, tmp_path):
+    with pytest.raises(CampaignError, match="give the folder that 'entrove run' wrote"):
+        export(bundle, "extxyz", tmp_path / "out")
+
+
+def test_a_campaign_without_a_model_says_so(tmp_path):
+    with tarfile.open(RELEASED) as archive:
+        archive.extractall(tmp_path, filter="data")
+    with pytest.raises(ModelError, match="has no model yet; it writes one at its end"):
+        export(tmp_path / "campaign", "ase", tmp_path / "out")
+
+
+def test_every_framework_that_can_be_trained_can_be_exported():
+    assert set(EXPORTERS) == set(TRAINERS)
+
+
+def test_structures_of_other_elements_are_refused(bundle, tmp_path):
+    with pytest.raises(ModelError, match="trained on Si, Na, Cl, and the structures hold Cu as"):
+        export(bundle, "lammps", tmp_path / "out", structures=[bulk("Cu")])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("to", ["ase", "torch-sim"])
+def test_scripts_for_python_run_and_carry_the_bundle(bundle, tmp_path, to):
+    exported = export(bundle, to, tmp_path / "out", device="cpu")
+    assert [check.run for check in exported.checks] == [True, True]
+    assert exported.checks[1].agreement.structures == 3
+    atoms = periodic_structures()[0]
+    here, there = (
+        entrove.load_model(folder, device="cpu").get_potential_energy(atoms)
+        for folder in (bundle, exported.folder / "model")
+    )
+    assert here == there
+
+
+@pytest.mark.slow
+def test_the_parallel_file_of_sevennet_has_a_part_per_layer(bundle, tmp_path):
+    exported = export(bundle, "lammps", tmp_path / "out", device="cpu", parallel=True)
+    parts = sorted(path.name for path in (exported.folder / "potential_parallel").iterdir())
+    assert parts == ["deployed_parallel_0.pt", "deployed_parallel_1.pt"]
+    assert (
+        "# pair_coeff      * * 2 potential_parallel Si Na Cl"
+        in (exported.folder / "in.lammps").read_text()
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", ["ALLEGRO", "NEQUIP"])
+def test_compiled_files_of_nequip_give_what_the_bundle_gives(architecture, tmp_path):
+    """`nequip-compile` for real; the pair styles themselves are not run."""
+    sys.path.insert(0, str(Path(__file__).parents[1] / "models"))
+    import small_allegro
+
+    settings = getattr(small_allegro, architecture) | {
+        "type_names": ["Si", "Na", "Cl"],
+        "per_type_energy_scales": {"Si": 1.0, "Na": 2.0, "Cl": 1.5},
+        "per_type_energy_shifts": {"Si": -5.0, "Na": -1.0, "Cl": -2.0},
+    }
+    checkpoint = small_allegro.write_checkpoint(tmp_path / "model.ckpt", settings)
+    bundle = put_bundle(tmp_path / "model", checkpoint, "nequip", ["Cl", "Na", "Si"])
+    exported = export(bundle, "lammps", tmp_path / "out", device="cpu")
+    agreement = exported.checks[0].agreement
+    assert agreement.structures == 3
+    # Double precision on both sides.
+    assert agreement.energy_eV_per_atom < 1e-9
+    assert agreement.forces_eV_per_A < 1e-9
+    assert agreement.stress_eV_per_A3 < 1e-10
+    newton = {"ALLEGRO": "on", "NEQUIP": "off"}[architecture]
+    text = (exported.folder / "in.lammps").read_text()
+    assert f"newton          {newton}" in text
+    assert f"pair_style      {architecture.lower()}" in text
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    "ENTROVE_LAMMPS_PLUGIN" not in os.environ or shutil.which("lmp") is None,
+    reason="needs lmp on PATH, and ENTROVE_LAMMPS_PLUGIN: the plugin that build_plugin.sh makes",
+)
+def test_lammps_itself_gives_what_the_bundle_gives(bundle, tmp_path):
+    plugin = os.environ["ENTROVE_LAMMPS_PLUGIN"]
+    exported = export(bundle, "lammps", tmp_path / "out", device="cpu", plugin=plugin)
+    assert [check.run for check in exported.checks] == [True, True, True]
+    assert exported.checks[1].agreement.structures == 3
+    assert exported.checks[1].agreement.forces_eV_per_A < 1e-4

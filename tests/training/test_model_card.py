@@ -1,0 +1,150 @@
+"""The card of a bundle: what bundle.json records, for people."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from test_bundle import trained
+
+from entrove.models.licence import licence_of
+from entrove.structures import read_structures
+from entrove.training.bundle import (
+    CheckResult,
+    PartErrors,
+    Regime,
+    read_bundle,
+    write_bundle,
+    write_card,
+)
+from entrove.training.trained_model import training_set_hash
+
+ERRORS = (
+    PartErrors(
+        phase="all",
+        kind="all",
+        structures=19,
+        untuned={"energy_mae_meV_per_atom": 23.4, "force_mae_meV_per_A": 117.0},
+        tuned={
+            "energy_mae_meV_per_atom": 7.12,
+            "force_mae_meV_per_A": 37.3,
+            "force_mae_meV_per_A_low": 31.7,
+            "force_mae_meV_per_A_high": 44.1,
+            "stress_mae_meV_per_A3": None,
+        },
+    ),
+    PartErrors(
+        phase="beta-tin",
+        kind="shear",
+        structures=4,
+        untuned={"force_mae_meV_per_A": 29.2},
+        tuned={"force_mae_meV_per_A": 35.6},
+    ),
+)
+
+
+@pytest.fixture(scope="module")
+def folder(small_checkpoint, labelled_silicon, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("card") / "model"
+    write_bundle(
+        folder,
+        [trained(small_checkpoint, base="7net-0")],
+        species=["Si"],
+        level_of_theory_hash="22705ff615a148d5",
+        level_of_theory="GPAW 26.7.0, PBE, 300 eV",
+        metrics={"force_mae_meV_per_A": 37.3},
+        regime=Regime(
+            phases=("diamond", "beta-tin"), pressures_GPa=(0.0, 12.5), temperatures_K=(290.0,)
+        ),
+        name="silicon",
+        training_structures={"diamond, md": 5, "beta-tin, strain": 3},
+        training_settings={"epochs": 25},
+        errors=ERRORS,
+        checks=[CheckResult(name="phonons", passed=False, result="imaginary at X: -1.3 THz")],
+        validation=labelled_silicon[:3],
+        examples=labelled_silicon[3:4],
+    )
+    return folder
+
+
+def card(folder: Path) -> str:
+    return (folder / "MODEL_CARD.md").read_text()
+
+
+def test_a_card_has_what_a_reviewer_asks_for(folder):
+    text, record = card(folder), read_bundle(folder)
+    for wanted in (
+        record.level_of_theory,
+        record.level_of_theory_hash,
+        record.training_set_hash,
+        record.validation_set_hash,
+        record.foundation_licence,
+        *record.packages.values(),
+        "diamond, beta-tin",
+        "0, 12.5 GPa",
+        "290 K",
+        "diamond, md | 5",
+        "phonons | FAILED | imaginary at X: -1.3 THz",
+        "arXiv:2605.20384",
+        "entrove.load_model",
+        "--to lammps",
+    ):
+        assert wanted in text, wanted
+
+
+def test_errors_are_those_of_the_record_with_their_intervals(folder):
+    rows = [line.split(" | ") for line in card(folder).splitlines() if "→" in line and "|" in line]
+    assert rows[0][3:5] == ["23.4 → 7.12", "117 → 37.3 [31.7, 44.1]"]
+    assert rows[1][:2] == ["| beta-tin", "shear"]
+    assert rows[1][4] == "29.2 → 35.6"
+
+
+def test_what_got_worse_is_named_among_the_limits(folder):
+    limits = card(folder).split("## Limits")[1].split("##")[0]
+    assert "Worse than the untuned model in mean absolute error: beta-tin shear, forces." in limits
+    better = read_bundle(folder).model_copy(update={"validation": ERRORS[:1]})
+    assert "Worse" not in write_card(better)
+
+
+def test_every_table_of_the_card_is_well_formed(folder):
+    """Equal numbers of cells in all lines of a table, also when a text holds a bar."""
+    hostile = read_bundle(folder).model_copy(update={"level_of_theory": "a | b\nc"})
+    for text in (card(folder), write_card(hostile)):
+        for table in re.findall(r"(?:^\|.*\n)+", text, re.M):
+            cells = {len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}
+            assert len(cells) == 1, table
+
+
+def test_the_validation_labels_are_in_the_bundle_with_their_hash(folder, labelled_silicon):
+    inside = read_structures(folder / "validation.xyz")
+    assert read_bundle(folder).validation_set_hash == training_set_hash(inside)
+    assert training_set_hash(inside) == training_set_hash(labelled_silicon[:3])
+    assert len(read_structures(folder / "examples.xyz")) == 1
+
+
+def test_bundles_of_release_0_1_are_read_and_get_a_card(folder):
+    """They have none of the keys that were added since."""
+    path = folder / "bundle.json"
+    values = json.loads(path.read_text())
+    added = ("name", "training_structures", "training_settings", "validation", "checks")
+    added += ("validation_set_hash", "packages", "foundation_licence")
+    old = {key: value for key, value in values.items() if key not in added} | {"version": 1}
+    assert len(old) == len(values) - len(added)
+    try:
+        path.write_text(json.dumps(old))
+        record = read_bundle(folder)
+        text = write_card(record)
+    finally:
+        path.write_text(json.dumps(values))
+    assert record.foundation_licence == "unknown"
+    assert "Licence of the foundation model: unknown." in text
+    assert "force_mae_meV_per_A | 37.3" in text
+
+
+def test_a_licence_is_that_of_the_package_that_carries_the_weights(small_checkpoint):
+    assert re.fullmatch(r"MIT License \(the package sevenn [\d.]+, .*\)", licence_of("7net-0"))
+    assert licence_of("7net-mf-0@PBE") == licence_of("7net-0")
+    assert licence_of("chgnet").startswith("Modified BSD (the package chgnet")
+    assert licence_of("7net-omni").startswith("unknown: the weights were downloaded")
+    assert licence_of("allegro-oam-l").startswith("unknown: the weights were downloaded")
+    assert licence_of(str(small_checkpoint)) == "unknown: the weights were given as a file"
