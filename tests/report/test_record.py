@@ -95,13 +95,12 @@ def test_numbers_of_tiles_captions_and_sentences_are_those_of_the_record(written
     for tile in record["headline"]:
         assert f"{tile['tuned']:.{2 - math.floor(math.log10(tile['tuned']))}f}" in page.visible
         assert tile["change"] in page.visible
-    for panel in record["parity"]:
-        [wanted] = [
-            text
-            for text in re.findall(r"MAE ([\d.,]+), RMSE [\d.,]+ ([^\s;<]+)", page.visible)
-            if shown_as(text[0], np.array([panel["mae"]])) and text[1] == panel["unit"]
-        ][:1]
-        assert wanted[1] == panel["unit"]
+    captions = re.findall(r"MAE ([\d.,]+), RMSE ([\d.,]+) (meV/atom|meV/Å|GPa)", page.visible)
+    assert len(captions) == 6
+    for (mae, rmse, unit), panel in zip(captions, record["parity"], strict=True):
+        assert shown_as(mae, np.array([panel["mae"]]))
+        assert shown_as(rmse, np.array([panel["rmse"]]))
+        assert unit == panel["unit"]
     ahead = record["forecast"]
     sentence = re.search(
         r"The next (\d+) labels would add about ([\d.]+) nats \(([\d.]+) to ([\d.]+)\), "
