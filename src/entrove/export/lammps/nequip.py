@@ -27,6 +27,10 @@ from entrove.models.nequip.model import NequIPModel
 
 FILE = "potential.nequip.pt2"
 
+Edges = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Atom, neighbour, and the lattice vector between the neighbour and its image: (edges,) and
+(edges, 3)."""
+
 HOW_TO_BUILD = """\
 The pair styles `nequip` and `allegro` are in the repository `pair_nequip_allegro` of NequIP's
 developers (github.com/mir-group/pair_nequip_allegro). Its README says how its sources are copied
@@ -85,7 +89,7 @@ class NequIPForLammps:
             types = {name: index for index, name in enumerate(metadata["type_names"])}
             inputs = _inputs_allegro if style.name == "allegro" else _inputs_nequip
             return [
-                _evaluate(module, atoms, *inputs(atoms, types, float(metadata["r_max"])), device)
+                _evaluate(module, atoms, *inputs(atoms, types, _edges(atoms, metadata)), device)
                 for atoms in structures
             ]
 
@@ -97,10 +101,24 @@ def _is_allegro(checkpoint: Path) -> bool:
     return any("Allegro" in type(part).__name__ for part in model.network.module.modules())
 
 
+def _edges(atoms: Atoms, metadata: dict[str, Any]) -> Edges:
+    """Pairs within the cutoff of the model, or of the two species where it has several."""
+    source, target, shifts, distances = neighbor_list("ijSd", atoms, float(metadata["r_max"]))
+    by_species = metadata.get("per_edge_type_cutoff")
+    if by_species is not None:
+        symbols = list(atoms.symbols)
+        cutoffs_A = np.array(
+            [by_species[symbols[i]][symbols[j]] for i, j in zip(source, target, strict=True)]
+        )
+        kept = distances <= cutoffs_A
+        source, target, shifts = source[kept], target[kept], shifts[kept]
+    return source, target, shifts
+
+
 def _inputs_nequip(
-    atoms: Atoms, types: dict[str, int], cutoff_A: float
+    atoms: Atoms, types: dict[str, int], edges: Edges
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    source, target, shifts = neighbor_list("ijS", atoms, cutoff_A)
+    source, target, shifts = edges
     inputs = {
         "pos": atoms.positions,
         "edge_index": np.stack([source, target]),
@@ -112,9 +130,9 @@ def _inputs_nequip(
 
 
 def _inputs_allegro(
-    atoms: Atoms, types: dict[str, int], cutoff_A: float
+    atoms: Atoms, types: dict[str, int], edges: Edges
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    source, target, shifts = neighbor_list("ijS", atoms, cutoff_A)
+    source, target, shifts = edges
     # Every pair of an atom and a lattice vector that an edge leads to is one image.
     keys = np.column_stack([target, shifts])
     outside = np.flatnonzero(shifts.any(axis=1))
