@@ -50,7 +50,7 @@ from entrove.campaign.workspace import Workspace
 from entrove.labelling.attempt import describe_host
 from entrove.labelling.level_of_theory import LevelOfTheory, claim_folder
 from entrove.structures import attach_results, content_hash, write_structures
-from entrove.validation.errors_by_kind import errors_by_kind
+from entrove.validation.errors_by_kind import ErrorTable, errors_by_kind
 
 ROUNDS, PER_ROUND, WALKERS, SNAPSHOTS = 10, 100, 64, 10
 PHASES = {"fcc": ("fcc", 4.0), "hcp": ("hcp", 2.83), "bcc": ("bcc", 3.2)}
@@ -164,11 +164,29 @@ def write_campaign(folder: Path) -> None:
     def enter(index, outcome, seconds):
         ledger.enter(index, outcome.model_copy(update={"cores": 8}), seconds)
 
+    test = [labelled(structure(*state, rng), 0, "test") for state in states(rng, 200)]
+
+    def measure(labels: list[Atoms], error: float) -> tuple[list[Atoms], ErrorTable]:
+        predictions = [predicted(label, error, rng) for label in labels]
+        # Nothing has to be added: these models count from the zero of the labels.
+        return predictions, errors_by_kind(labels, predictions, {})
+
+    untuned_predictions, untuned = measure(validation, 1.0)
+
     def validate(index: int, error: float) -> None:
-        predictions = [predicted(label, error, rng) for label in validation]
+        predictions, table = (
+            (untuned_predictions, untuned) if index == 0 else measure(validation, error)
+        )
         write_structures(files.round(index).validation_predictions, predictions)
-        rows = errors_by_kind(validation, predictions).rows
-        enter(index, Validated(summary="validated", errors=rows, accepted=index > 0 or None), 20.0)
+        validated = Validated(
+            summary="validated",
+            errors=table.rows,
+            structures=table.structures,
+            reference_shifts_eV={},
+            untuned=untuned if index else None,
+            accepted=index > 0 or None,
+        )
+        enter(index, validated, 20.0)
 
     enter(0, Verified(summary="batches agree"), 12.0)
     enter(0, Relaxed(summary="9 cells"), 30.0)
@@ -210,7 +228,14 @@ def write_campaign(folder: Path) -> None:
         enter(index, Trained(summary="trained", checkpoint="model.pth"), 1800.0)
         validate(index, index**-0.7)
     write_structures(files.dataset, dataset)
-    enter(ROUNDS, Finished(summary="all 10 rounds are done", reason="all 10 rounds are done"), 1.0)
+    finished = Finished(
+        summary="all 10 rounds are done; the model is that of round 10",
+        reason="all 10 rounds are done",
+        model_round=ROUNDS,
+        test=measure(test, ROUNDS**-0.7)[1],
+        untuned_test=measure(test, 1.0)[1],
+    )
+    enter(ROUNDS, finished, 1.0)
 
 
 def report(folder: Path) -> dict[str, float | bool]:
