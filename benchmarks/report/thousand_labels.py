@@ -41,6 +41,7 @@ from entrove.campaign.journal.outcomes import (
     LabelRow,
     Relaxed,
     Selected,
+    StageOutcome,
     Trained,
     Validated,
     Verified,
@@ -137,11 +138,8 @@ def states(rng, count: int) -> list[tuple[str, float, float | None]]:
     ]
 
 
-def write_campaign(folder: Path) -> None:
-    rng = np.random.default_rng(SEED)
-    files = Workspace(folder)
-    folder.mkdir(parents=True)
-    config = CampaignConfig.model_validate(
+def settings() -> CampaignConfig:
+    return CampaignConfig.model_validate(
         {
             "name": "copper-1000",
             "seeds": [{"phase": phase, "file": f"{phase}.xyz"} for phase in PHASES],
@@ -151,53 +149,67 @@ def write_campaign(folder: Path) -> None:
             "stopping": {"rounds": ROUNDS},
         }
     )
-    settle_config(files.config, config)
-    ledger = Ledger(files.ledger)
-    files.label_work.mkdir()
-    claim_folder(files.label_work, LevelOfTheory.of(config.labelling.engine))
-    files.round(0).folder.mkdir()
-    relaxed = [structure(phase, 0.0, None, rng) for phase in PHASES]
-    write_structures(files.round(0).relaxed, relaxed)
-    validation = [labelled(structure(*state, rng), 0, "validation") for state in states(rng, 200)]
-    write_structures(files.validation, validation)
 
-    def enter(index, outcome, seconds):
-        ledger.enter(index, outcome.model_copy(update={"cores": 8}), seconds)
 
-    test = [labelled(structure(*state, rng), 0, "test") for state in states(rng, 200)]
+class Synthetic:
+    """A campaign folder that is being written."""
 
-    def measure(labels: list[Atoms], error: float) -> tuple[list[Atoms], ErrorTable]:
-        predictions = [predicted(label, error, rng) for label in labels]
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True)
+        self.rng = np.random.default_rng(SEED)
+        self.files = Workspace(folder)
+        config = settings()
+        settle_config(self.files.config, config)
+        self.ledger = Ledger(self.files.ledger)
+        self.files.label_work.mkdir()
+        claim_folder(self.files.label_work, LevelOfTheory.of(config.labelling.engine))
+        self.validation, self.test = (
+            [labelled(structure(*state, self.rng), 0, pool) for state in states(self.rng, 200)]
+            for pool in ("validation", "test")
+        )
+        self.untuned = self.measure(self.validation, 1.0)
+        self.dataset: list[Atoms] = []
+
+    def enter(self, index: int, outcome: StageOutcome, seconds: float) -> None:
+        self.ledger.enter(index, outcome.model_copy(update={"cores": 8}), seconds)
+
+    def measure(self, labels: list[Atoms], error: float) -> tuple[list[Atoms], ErrorTable]:
+        predictions = [predicted(label, error, self.rng) for label in labels]
         # Nothing has to be added: these models count from the zero of the labels.
         return predictions, errors_by_kind(labels, predictions, {})
 
-    untuned_predictions, untuned = measure(validation, 1.0)
-
-    def validate(index: int, error: float) -> None:
-        predictions, table = (
-            (untuned_predictions, untuned) if index == 0 else measure(validation, error)
-        )
-        write_structures(files.round(index).validation_predictions, predictions)
+    def validate(self, index: int, error: float) -> None:
+        predictions, table = self.measure(self.validation, error) if index else self.untuned
+        write_structures(self.files.round(index).validation_predictions, predictions)
         validated = Validated(
             summary="validated",
             errors=table.rows,
             structures=table.structures,
             reference_shifts_eV={},
-            untuned=untuned if index else None,
+            untuned=self.untuned[1] if index else None,
             accepted=index > 0 or None,
         )
-        enter(index, validated, 20.0)
+        self.enter(index, validated, 20.0)
 
-    enter(0, Verified(summary="batches agree"), 12.0)
-    enter(0, Relaxed(summary="9 cells"), 30.0)
-    enter(0, Anchored(summary="200 anchors"), 60.0)
-    enter(0, HeldOut(summary="200 structures"), 70.0)
-    held = tuple(row_of(label, "validation", None, 900.0) for label in validation)
-    enter(0, Labelled(summary="200 labels", labels=held), 9000.0)
-    validate(0, 1.0)
-    dataset: list[Atoms] = []
-    for index in range(1, ROUNDS + 1):
-        own = files.round(index)
+    def prepare(self) -> None:
+        self.files.round(0).folder.mkdir()
+        relaxed = [structure(phase, 0.0, None, self.rng) for phase in PHASES]
+        write_structures(self.files.round(0).relaxed, relaxed)
+        write_structures(self.files.validation, self.validation)
+        self.enter(0, Verified(summary="batches agree"), 12.0)
+        self.enter(0, Relaxed(summary="9 cells"), 30.0)
+        self.enter(0, Anchored(summary="200 anchors"), 60.0)
+        self.enter(0, HeldOut(summary="400 structures"), 70.0)
+        held = [
+            row_of(label, purpose, None, 900.0)
+            for purpose, labels in (("validation", self.validation), ("test", self.test))
+            for label in labels
+        ]
+        self.enter(0, Labelled(summary="400 labels", labels=tuple(held)), 9000.0)
+        self.validate(0, 1.0)
+
+    def run_round(self, index: int) -> None:
+        rng, own = self.rng, self.files.round(index)
         own.folder.mkdir()
         snapshots = [structure(*state, rng) for state in states(rng, WALKERS * SNAPSHOTS)]
         write_structures(own.candidates, snapshots)
@@ -205,7 +217,7 @@ def write_campaign(folder: Path) -> None:
             WalkerRow(index, number, phase, pressure, temperature or 300.0, "adaptive 0.6", 0, "")
             for number, (phase, pressure, temperature) in enumerate(states(rng, WALKERS))
         )
-        enter(index, Explored(summary="snapshots", walkers=walkers), 3600.0)
+        self.enter(index, Explored(summary="snapshots", walkers=walkers), 3600.0)
         numbers = np.arange(1, PER_ROUND + 1) + PER_ROUND * (index - 1)
         gains = np.sort(40.0 * numbers**-0.6 * np.exp(rng.normal(0.0, 0.2, PER_ROUND)))[::-1]
         picked = [
@@ -214,28 +226,42 @@ def write_campaign(folder: Path) -> None:
         ]
         write_structures(own.selected, picked)
         selected = Selected(
-            summary="picked", picked=PER_ROUND, gain_nats=gains.sum(), gains_nats=tuple(gains),
-            picked_by_pool={"entropy_md": 75, "anchors": 25}, reserved_by_pool={"anchors": 25},
-        )  # fmt: skip
-        enter(index, selected, 40.0)
+            summary="picked",
+            picked=PER_ROUND,
+            gain_nats=float(gains.sum()),
+            gains_nats=tuple(gains.tolist()),
+            picked_by_pool={"entropy_md": 75, "anchors": 25},
+            reserved_by_pool={"anchors": 25},
+        )
+        self.enter(index, selected, 40.0)
         rows = tuple(
             row_of(label, "training", float(gain), 900.0)
             for label, gain in zip(picked, gains, strict=True)
         )
         rows = (replace(rows[0], from_cache=True), *rows[1:])
-        enter(index, Labelled(summary="100 labels", labels=rows), 12000.0)
-        dataset += picked
-        enter(index, Trained(summary="trained", checkpoint="model.pth"), 1800.0)
-        validate(index, index**-0.7)
-    write_structures(files.dataset, dataset)
-    finished = Finished(
-        summary="all 10 rounds are done; the model is that of round 10",
-        reason="all 10 rounds are done",
-        model_round=ROUNDS,
-        test=measure(test, ROUNDS**-0.7)[1],
-        untuned_test=measure(test, 1.0)[1],
-    )
-    enter(ROUNDS, finished, 1.0)
+        self.enter(index, Labelled(summary="100 labels", labels=rows), 12000.0)
+        self.dataset += picked
+        self.enter(index, Trained(summary="trained", checkpoint="model.pth"), 1800.0)
+        self.validate(index, index**-0.7)
+
+    def finish(self) -> None:
+        write_structures(self.files.dataset, self.dataset)
+        finished = Finished(
+            summary="all 10 rounds are done; the model is that of round 10",
+            reason="all 10 rounds are done",
+            model_round=ROUNDS,
+            test=self.measure(self.test, ROUNDS**-0.7)[1],
+            untuned_test=self.measure(self.test, 1.0)[1],
+        )
+        self.enter(ROUNDS, finished, 1.0)
+
+
+def write_campaign(folder: Path) -> None:
+    campaign = Synthetic(folder)
+    campaign.prepare()
+    for index in range(1, ROUNDS + 1):
+        campaign.run_round(index)
+    campaign.finish()
 
 
 def report(folder: Path) -> dict[str, float | bool]:
