@@ -41,8 +41,15 @@ def labelled(structures: list[Atoms]) -> list[Atoms]:
     return found
 
 
-def put_bundle(folder: Path, checkpoint: Path, framework: str, species: list[str]) -> Path:
+def put_bundle(
+    folder: Path,
+    checkpoint: Path,
+    framework: str,
+    species: list[str],
+    structures: list[Atoms] | None = None,
+) -> Path:
     """A bundle of this checkpoint, with structures in it."""
+    known = periodic_structures() if structures is None else structures
     member = TrainedModel(
         folder=checkpoint.parent,
         checkpoint=checkpoint,
@@ -59,7 +66,6 @@ def put_bundle(folder: Path, checkpoint: Path, framework: str, species: list[str
         seconds=1.0,
         accepted=True,
     )
-    known = [atoms for atoms in periodic_structures() if set(atoms.symbols) <= set(species)]
     write_bundle(
         folder,
         [member],

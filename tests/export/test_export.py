@@ -203,13 +203,14 @@ def test_compiled_files_of_nequip_give_what_the_bundle_gives(architecture, tmp_p
     sys.path.insert(0, str(Path(__file__).parents[1] / "models"))
     import small_allegro
 
-    settings = getattr(small_allegro, architecture) | {
-        "type_names": ["Si", "Na", "Cl"],
-        "per_type_energy_scales": {"Si": 1.0, "Na": 2.0, "Cl": 1.5},
-        "per_type_energy_shifts": {"Si": -5.0, "Na": -1.0, "Cl": -2.0},
-    }
-    checkpoint = small_allegro.write_checkpoint(tmp_path / "model.ckpt", settings)
-    bundle = put_bundle(tmp_path / "model", checkpoint, "nequip", ["Cl", "Na", "Si"])
+    checkpoint = small_allegro.write_checkpoint(
+        tmp_path / "model.ckpt", getattr(small_allegro, architecture)
+    )
+    structures = periodic_structures()
+    for atoms in structures:
+        atoms.symbols = ["Si", "C"] * (len(atoms) // 2)
+    # The order of the species is not that of the network.
+    bundle = put_bundle(tmp_path / "model", checkpoint, "nequip", ["C", "Si"], structures)
     exported = export(bundle, "lammps", tmp_path / "out", device="cpu")
     agreement = exported.checks[0].agreement
     assert agreement.structures == 3
