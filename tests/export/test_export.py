@@ -66,7 +66,7 @@ def test_what_was_and_was_not_run_is_said(for_lammps, monkeypatch, tmp_path, bun
     monkeypatch.setenv("PATH", str(tmp_path))
     again = export(bundle, "lammps", tmp_path / "out", device="cpu")
     assert [check.run for check in again.checks] == [True, False]
-    assert "no program 'lmp' on the PATH" in again.checks[1].note
+    assert "no program 'lmp' on the PATH that starts" in again.checks[1].note
     readme = (again.folder / "README.md").read_text()
     record = json.loads((again.folder / "export.json").read_text())
     for check, stored in zip(again.checks, record["checks"], strict=True):

@@ -69,7 +69,7 @@ def find_lammps(command: str | None) -> Lammps | None:
 def why_not_run(lammps: Lammps | None, style: PairStyle, plugin: Path | None) -> str:
     """Say why LAMMPS cannot run the potential; empty when it can."""
     if lammps is None:
-        return "no program 'lmp' on the PATH; give one with --lammps"
+        return "no program 'lmp' on the PATH that starts; give one with --lammps"
     if style.name not in lammps.pair_styles and plugin is None:
         return (
             f"{lammps.command} ({lammps.version}) has no pair style {style.name}; see README.md "
@@ -134,15 +134,21 @@ def run_input(lammps: Lammps, folder: Path, file: str, work: Path) -> None:
 
 
 def _run(lammps: Lammps, file: str, work: Path) -> None:
-    finished = subprocess.run(
-        [lammps.command, "-in", file, "-screen", "none", "-log", "log.lammps"],
-        cwd=work,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=LONGEST_S,
-        env=os.environ | {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")},
-    )
+    try:
+        finished = subprocess.run(
+            [lammps.command, "-in", file, "-screen", "none", "-log", "log.lammps"],
+            cwd=work,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=LONGEST_S,
+            env=os.environ | {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")},
+        )
+    except subprocess.TimeoutExpired as error:
+        raise ModelError(
+            f"{lammps.command} -in {file} did not end within {LONGEST_S / 3600:g} h; "
+            "check fewer structures (--structures)"
+        ) from error
     if finished.returncode:
         log = work / "log.lammps"
         said = (log.read_text() if log.is_file() else "") + finished.stdout + finished.stderr
