@@ -140,4 +140,6 @@ def _evaluate(
     np.add.at(forces, target, -slopes)
     strain_derivative = vectors.T @ slopes  # minus the virial
     stress = (strain_derivative + strain_derivative.T) / (2 * atoms.get_volume())
-    return Prediction(float(energy), forces, stress[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]])
+    return Prediction(
+        float(energy.detach()), forces, stress[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
+    )
