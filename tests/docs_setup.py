@@ -186,7 +186,6 @@ def curation(folder: Path) -> dict[str, Any]:
 
 
 def export(folder: Path) -> dict[str, Any]:
-    put_campaign(folder)
     checkpoint = write_small_sevennet(folder / "small.pth")
     put_small_bundle(folder / "model", checkpoint, "sevennet", ["Si", "Na", "Cl"])
     return {}
