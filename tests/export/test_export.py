@@ -20,6 +20,7 @@ from entrove.export import Agreement, export
 from entrove.export.agreement import Prediction, compare_predictions
 from entrove.export.lammps.folder import EXPORTERS
 from entrove.export.lammps.sevennet import SevenNetForLammps
+from entrove.models.nequip.loading import nequip_settings
 from entrove.structures import read_structures
 from entrove.training.bundle import read_bundle
 from entrove.training.trainers import TRAINERS
@@ -203,9 +204,10 @@ def test_compiled_files_of_nequip_give_what_the_bundle_gives(architecture, tmp_p
     sys.path.insert(0, str(Path(__file__).parents[1] / "models"))
     import small_allegro
 
-    checkpoint = small_allegro.write_checkpoint(
-        tmp_path / "model.ckpt", getattr(small_allegro, architecture)
-    )
+    with nequip_settings():
+        checkpoint = small_allegro.write_checkpoint(
+            tmp_path / "model.ckpt", getattr(small_allegro, architecture)
+        )
     structures = periodic_structures()
     for atoms in structures:
         atoms.symbols = ["Si", "C"] * (len(atoms) // 2)
