@@ -196,11 +196,29 @@ def nothing(folder: Path) -> dict[str, Any]:
     return {}
 
 
+def curves(folder: Path) -> dict[str, Any]:
+    """The results of a study: one student, two arms."""
+    from entrove.curves.learning import GroupErrors
+    from entrove.curves.results import Point, StudyResults
+
+    points = [
+        Point("tuned", arm, draw, count, 4.0, 1.0, "independent", GroupErrors("all", 9, *[e] * 4))
+        for arm, first in (("random_md", 80.0), ("ours", 60.0))
+        for draw in range(3)
+        for count, e in ((25, first + draw), (50, first / 2 + draw))
+    ]
+    (folder / "curves").mkdir()
+    results = StudyResults("copper", "random_md", 3, tuple(points), {})
+    results.write(folder / "curves" / "results.json")
+    return {}
+
+
 PREPARE: dict[str, Callable[[Path], dict[str, Any]]] = defaultdict(
     lambda: nothing,
     {
         "README.md": readme,
         "docs/curation.md": curation,
+        "docs/curves.md": curves,
         "docs/entropies.md": entropies,
         "docs/export.md": export,
         "docs/fingerprints.md": fingerprints,

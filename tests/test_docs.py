@@ -15,6 +15,7 @@ import yaml
 
 from docs_setup import PREPARE
 from entrove.campaign.configuration.config import CampaignConfig
+from entrove.curves.config import StudyConfig
 
 ROOT = Path(__file__).parents[1]
 PAGES = ("README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")))
@@ -24,6 +25,7 @@ NOT_RUN = {
     r"export .*": "sets a variable of the shell",
     r"pip install .*": "the test environment is installed already; its extras are looked up",
     r"entrove run [\w/]+\.yaml": "hours of DFT; the commands after it see a finished campaign",
+    r"entrove curves .*": "minutes to days; tests/curves runs a small study",
     r"nequip-compile .*": "needs a model that must be downloaded",
 }
 """Commands that are shown and not run, and why."""
@@ -86,6 +88,9 @@ def test_python_of_a_page_runs_from_top_to_bottom(page, tmp_path, monkeypatch):
 )
 def test_a_fragment_of_a_configuration_is_valid(block):
     values = yaml.safe_load(block.text)
+    if "arms" in values:
+        StudyConfig.model_validate(values)
+        return
     # A fragment below a section of the page is a part of that section.
     if set(values) <= {"executor", "engine"}:
         values = {"labelling": values}

@@ -14,7 +14,13 @@ from entrove.models.registry import load
 from entrove.structures import attach_results
 from entrove.training.config import TrainingConfig
 from entrove.training.job import Job
-from entrove.training.nequip.settings import settings
+from entrove.training.nequip.from_scratch import (
+    ARCHITECTURES,
+    build_description,
+    find_architecture,
+    read_architecture,
+)
+from entrove.training.nequip.settings import Start, settings, shifted_model
 from entrove.training.nequip.trainer import require_same_predictions
 from entrove.training.tuning import fine_tune
 
@@ -122,7 +128,8 @@ def test_every_setting_reaches_the_configuration_of_nequip(tmp_path):
         stop_patience=11,
     )
     job = Job(base="/models/a.nequip.zip", base_hash="0", seed=3, labels_hash="1", config=config)
-    written = settings(job, tmp_path, ["Si"], 6.0, {"Si": -107.5}, watched=True, with_stress=True)
+    start = Start(shifted_model(job.base, {"Si": -107.5}), ["Si"], 6.0)
+    written = settings(job, tmp_path, start, watched=True, with_stress=True)
     assert yaml.safe_load(yaml.safe_dump(written)) == written
     trainer, module = written["trainer"], written["training_module"]
     assert (trainer["max_epochs"], trainer["gradient_clip_val"]) == (17, 0.015)
@@ -149,9 +156,68 @@ def test_every_setting_reaches_the_configuration_of_nequip(tmp_path):
     assert module["model"]["modifiers"] == [
         {"modifier": "modify_PerTypeScaleShift", "shifts": {"Si": -107.5}}
     ]
-    without = settings(job, tmp_path, ["Si"], 6.0, {}, watched=False, with_stress=False)
+    without = settings(job, tmp_path, start, watched=False, with_stress=False)
     assert [term["name"] for term in without["training_module"]["loss"]["metrics"]] == [
         "energy",
         "forces",
     ]
     assert without["data"]["val_file_path"] == without["data"]["train_file_path"]
+
+
+@pytest.mark.slow
+def test_a_model_from_random_weights_learns_the_labels(labelled_silicon, tmp_path):
+    config = CONFIG.model_copy(update={"epochs": 40, "learning_rate": 5e-3})
+    model = fine_tune(labelled_silicon, "allegro-small", tmp_path, config, device="cpu")
+    learnt = load(str(model.checkpoint), device="cpu").calculator()
+    errors, spread = [], []
+    for atoms in labelled_silicon:
+        errors.append(np.abs(learnt.get_forces(atoms) - atoms.get_forces()).mean())
+        spread.append(np.abs(atoms.get_forces()).mean())
+    assert np.mean(errors) < 0.5 * np.mean(spread)
+    assert learnt.get_potential_energy(labelled_silicon[0]) == pytest.approx(
+        labelled_silicon[0].get_potential_energy(), abs=8 * 0.5
+    )
+
+
+def test_what_the_labels_say_completes_an_architecture(labelled_silicon):
+    path = find_architecture("allegro-small")
+    assert path is not None
+    architecture = read_architecture(path)
+    known = build_description(architecture, labelled_silicon, seed=7)
+    assert (known["seed"], known["type_names"]) == (7, ["Si"])
+    per_atom = [atoms.get_potential_energy() / len(atoms) for atoms in labelled_silicon]
+    assert known["per_type_energy_shifts"]["Si"] == pytest.approx(np.mean(per_atom))
+    forces = np.concatenate([atoms.get_forces().ravel() for atoms in labelled_silicon])
+    assert known["per_type_energy_scales"]["Si"] == pytest.approx(np.sqrt(np.mean(forces**2)))
+    # An independent count of the neighbours: spheres around each atom, by all pairs of images.
+    atoms, cutoff = labelled_silicon[0], architecture["r_max"]
+    images = atoms.repeat((7, 7, 7)).positions - 3 * atoms.cell.array.sum(0)
+    distances = np.linalg.norm(images[:, None] - atoms.positions, axis=2)
+    alone = build_description(architecture, [atoms], seed=7)["avg_num_neighbors"]
+    assert alone == (((distances < cutoff) & (distances > 1e-6)).sum() / len(atoms))
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_a_shipped_architecture_can_be_built(name, labelled_silicon):
+    from hydra.utils import instantiate
+
+    path = find_architecture(name)
+    assert path is not None
+    description = build_description(read_architecture(path), labelled_silicon[:1], seed=1)
+    with nequip_settings():
+        model = instantiate(description, _recursive_=False)
+    assert sum(weight.numel() for weight in model.parameters()) > 10_000
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("r_max: 5", "an architecture has the keys _target_"),
+        ("_target_: a.B\nr_max: 5\ntype_names: [Si]", "type_names follow from the labels"),
+        ("[", "not an architecture that can be read"),
+    ],
+)
+def test_what_is_no_architecture_is_refused(text, message, tmp_path):
+    (tmp_path / "mine.yaml").write_text(text)
+    with pytest.raises(ModelError, match=message):
+        read_architecture(tmp_path / "mine.yaml")

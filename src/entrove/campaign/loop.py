@@ -323,6 +323,41 @@ def _judge_again_if_asked(campaign: CheckedCampaign, ledger: Ledger) -> None:
         ledger.forget([*judged, *((index, Stage.FINISH) for index in ledger.each(Finished))])
 
 
+def explore_only(
+    campaign: CheckedCampaign, listener: ProgressListener, *, walkers: bool = True
+) -> CampaignRun:
+    """Run a campaign up to the pools of its first round: no label is computed, nothing picked.
+
+    Args:
+        campaign: What `check_campaign` returns. Its folder is created when it does not exist.
+        listener: Receives the progress.
+        walkers: False: end at the anchors.
+
+    An interrupted exploration continues, and a finished one returns at once. `run_campaign` takes
+    the campaign from there.
+
+    Returns the campaign with its models, ready to read its pools and to choose from them.
+
+    Raises what `run_campaign` raises.
+    """
+    workspace = campaign.workspace
+    workspace.folder.mkdir(parents=True, exist_ok=True)
+    with hold_campaign(workspace.folder), log_to(workspace.log):
+        ledger = Ledger(workspace.ledger)
+        settle_config(workspace.config, campaign.config, _unfinished(workspace, ledger))
+        torch.set_num_threads(usable_threads(campaign.config.model.threads))
+        run = CampaignRun(campaign, ledger, CampaignModels(campaign, ledger), listener)
+        prepared = (Verified, Relaxed, Anchored, *((HeldOut,) if walkers else ()))
+        for entry in PREPARATION:
+            if entry.outcome in prepared:
+                _run_stage(run, entry, 0)
+        explored = (Explored, Ordered) if walkers else ()
+        for entry in ROUND:
+            if entry.outcome in explored and not entry.skipped(run, 1):
+                _run_stage(run, entry, 1)
+        return run
+
+
 def _unfinished(workspace: Workspace, ledger: Ledger) -> dict[str, Path]:
     """Return the stages that were interrupted after they had written something, and what."""
     found: dict[str, Path] = {}

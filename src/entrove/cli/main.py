@@ -500,6 +500,22 @@ def plan_command(config: ConfigPath) -> None:
     show_plan(config, _console())
 
 
+@app.command("curves")
+def curves_command(
+    study: Annotated[
+        Path, typer.Argument(metavar="STUDY", help="Settings of the study, a YAML file.")
+    ],
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print all points as JSON, and nothing else.")
+    ] = False,
+) -> None:
+    """Learning curves of several ways to choose labels, on a system of your own."""
+    _load_torch_sim_quietly()
+    from entrove.cli.curves import run_curves
+
+    run_curves(study, _console(), as_json=as_json)
+
+
 @app.command("reference")
 def reference_command() -> None:
     """Print the reference page of the configuration."""

@@ -50,6 +50,7 @@ def explore(
     Each seed is relaxed at each pressure; a short unbiased run calibrates the features; then a
     walker per phase, pressure, temperature and bias strength runs, all in one batch. After each
     chunk new snapshots join the dataset, so that walkers of the next chunk move away from them.
+    The paper's entropy starts from the relaxed cells and the unbiased run.
 
     Args:
         seeds: Crystals to start from, all with the same periodicity. `info["entrove_phase"]` names
@@ -90,6 +91,7 @@ def explore(
         features = GaussianOverlap(length, model.model.device)
     dataset = DatasetViews(features, entropy, ((b.entropy, b.mode) for b in config.biases))
     dataset.calibrate(thermal)
+    dataset.start_from([*(start.atoms for start in starts), *(c.atoms for c in reference)])
     dataset.add(labelled)
     walkers, structures = plan_walkers(starts, temperatures_K, config)
     exploration = begin(

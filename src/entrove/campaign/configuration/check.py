@@ -4,10 +4,12 @@ All of it is checked before anything takes time, so that no campaign fails hours
 """
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from entrove.campaign.configuration.changes import with_changes
 from entrove.campaign.configuration.check_magnetism import check_magnetism
 from entrove.campaign.configuration.check_models import check_explorer, check_tuned_model
 from entrove.campaign.configuration.config import CampaignConfig
@@ -53,7 +55,11 @@ class CheckedCampaign:
 
 
 def check_campaign(
-    config_path: Path, folder: Path | None = None, *, runs_here: bool = True
+    config_path: Path,
+    folder: Path | None = None,
+    *,
+    runs_here: bool = True,
+    changes: Mapping[str, Any] | None = None,
 ) -> CheckedCampaign:
     """Read a configuration and check that a campaign can run on this machine; nothing is written.
 
@@ -61,12 +67,13 @@ def check_campaign(
         config_path: The YAML file, as `entrove init` writes it.
         folder: Folder of the campaign, instead of the one that the configuration names.
         runs_here: False for a plan, which may be made on a machine without the scheduler.
+        changes: Keys that differ from those of the file, see `with_changes`.
 
     Returns the checked campaign with its models loaded, which takes seconds.
 
     Raises `ConfigError`, which names the file, the line, the key and the remedy.
     """
-    config, seeds = read_campaign(config_path, runs_here=runs_here)
+    config, seeds = read_campaign(config_path, runs_here=runs_here, changes=changes)
     _check_report(config_path)
     structures = [seed.atoms for seed in seeds]
     model_name, foundation = check_tuned_model(config_path, config, structures)
@@ -78,20 +85,24 @@ def check_campaign(
 
 
 def read_campaign(
-    config_path: Path, *, runs_here: bool = True
+    config_path: Path, *, runs_here: bool = True, changes: Mapping[str, Any] | None = None
 ) -> tuple[CampaignConfig, tuple[Seed, ...]]:
     """Read a configuration and its seeds, and check that they can be labelled as configured.
 
     Args:
         config_path: The YAML file.
         runs_here: Whether the executor must be usable on this machine.
+        changes: Keys that differ from those of the file, see `with_changes`.
 
     Returns the configuration and the seeds. Paths of labelling are absolute, and the engine is
     bound to the elements of the seeds, so that its level of theory is final.
 
     Raises `ConfigError`, which names the file, the line, the key and the remedy.
     """
-    config = read_config_file(config_path, CampaignConfig).resolve_control()
+    config = read_config_file(config_path, CampaignConfig)
+    if changes:
+        config = with_changes(config_path, config, changes)
+    config = config.resolve_control()
     labelling = config.labelling.resolved_against(config_path.parent.absolute())
     config = config.model_copy(update={"labelling": labelling})
     _check_quotas(config_path, config)

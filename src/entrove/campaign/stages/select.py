@@ -1,6 +1,6 @@
 """Select the structures of a round from walkers, ordered cells and anchors, given the dataset."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ase import Atoms
 
@@ -32,7 +32,7 @@ def select(run: CampaignRun, round_index: int) -> Selected:
     """Pick the structures that a round labels, at most as many as the budget of labels allows."""
     config, files = run.config, run.files.round(round_index)
     dataset = shared_dataset(run.campaign).selecting
-    pool = _candidates(run, round_index)
+    pool = read_pool(run, round_index)
     wanted = config.selection.count
     if config.stopping.labels is not None:
         labelled = len(run.files.computed_labels())
@@ -41,8 +41,10 @@ def select(run: CampaignRun, round_index: int) -> Selected:
         write_candidates(files.selected, [])
         return Selected(summary="nothing to pick", picked=0, gain_nats=0.0)
     count = min(wanted, len(pool))
+    given = run.files.training_labels(before=round_index)
     if config.selection.method != "gain":
-        pool = _control_arm(run, round_index, pool, count, dataset.features)
+        chosen = choose(run, round_index, pool, count, given)
+        pool = [pool[index] for index in chosen.indices]
         # A control arm labels near-duplicates, too: all arms get the same number of labels. What
         # it picked is put in order by gain.
         settings = config.selection.model_copy(
@@ -55,12 +57,13 @@ def select(run: CampaignRun, round_index: int) -> Selected:
         )
         selection = _by_gain(run, pool, len(pool), dataset, settings)
         gains = selection.gains.tolist()
-    elif config.entropy.kind == "labels":
-        selection = _by_labels(run, round_index, pool, count, dataset.features)
-        gains = _gains_in_order([pool[index] for index in selection.indices], dataset)
     else:
-        selection = _by_gain(run, pool, count, dataset, config.selection)
-        gains = selection.gains.tolist()
+        selection = choose(run, round_index, pool, count, given)
+        gains = (
+            _gains_in_order([pool[index] for index in selection.indices], dataset)
+            if config.entropy.kind == "labels"
+            else selection.gains.tolist()
+        )
     picks = [pool[index] for index in selection.indices]
     kept = _not_held_out(run, picks)
     write_candidates(files.selected, [picks[place] for place in kept])
@@ -93,7 +96,35 @@ def select(run: CampaignRun, round_index: int) -> Selected:
     )
 
 
-def _candidates(run: CampaignRun, round_index: int) -> list[Candidate]:
+def choose(
+    run: CampaignRun,
+    round_index: int,
+    pool: Sequence[Candidate],
+    count: int,
+    given: Sequence[Atoms],
+) -> Selection:
+    """Choose candidates to label, as the configuration says, in the order of the method.
+
+    Args:
+        run: The campaign; its shared dataset of features holds its training labels.
+        round_index: The round, which decides whose features rows of labels have.
+        pool: The candidates.
+        count: How many to choose.
+        given: What is labelled already.
+    """
+    config = run.config
+    features = shared_dataset(run.campaign).features
+    if config.selection.method != "gain":
+        return _control_arm(run, round_index, pool, count, given, features)
+    if config.entropy.kind == "labels":
+        return _by_labels(run, round_index, pool, count, given, features)
+    dataset = shared_dataset(run.campaign).selecting
+    known = {content_hash(atoms) for atoms in run.files.training_labels()}
+    dataset.add([atoms for atoms in given if content_hash(atoms) not in known])
+    return _by_gain(run, pool, count, dataset, config.selection)
+
+
+def read_pool(run: CampaignRun, round_index: int) -> list[Candidate]:
     """Read the pools of a round, without the hold-out and what earlier rounds have picked."""
     files, preparation = run.files.round(round_index), run.files.round(0)
     pool = [
@@ -118,7 +149,7 @@ def _not_held_out(run: CampaignRun, picks: list[Candidate]) -> list[int]:
 
 def _by_gain(
     run: CampaignRun,
-    pool: list[Candidate],
+    pool: Sequence[Candidate],
     count: int,
     dataset: EntropyDataset,
     settings: SelectionConfig,
@@ -136,8 +167,9 @@ def _by_gain(
 def _by_labels(
     run: CampaignRun,
     round_index: int,
-    pool: list[Candidate],
+    pool: Sequence[Candidate],
     count: int,
+    given: Sequence[Atoms],
     fingerprints: FeatureMap,
 ) -> Selection:
     """Pick the candidates whose labels teach most.
@@ -151,7 +183,7 @@ def _by_labels(
     return pick(
         [candidate.to_atoms() for candidate in pool],
         count,
-        given=run.files.training_labels(before=round_index),
+        given=given,
         entropy="labels",
         features=_features(run, round_index, fingerprints),
         config=settings,
@@ -172,21 +204,25 @@ def _gains_in_order(picks: list[Candidate], dataset: EntropyDataset) -> list[flo
 
 
 def _control_arm(
-    run: CampaignRun, round_index: int, pool: list[Candidate], count: int, fingerprints: FeatureMap
-) -> list[Candidate]:
-    """Return what a control arm labels; order and gains, for the report, are computed later."""
+    run: CampaignRun,
+    round_index: int,
+    pool: Sequence[Candidate],
+    count: int,
+    given: Sequence[Atoms],
+    fingerprints: FeatureMap,
+) -> Selection:
+    """Pick what a control arm labels; it knows no gain."""
     config = run.config
     by_labels = config.entropy.kind == "labels"
-    chosen = pick(
+    return pick(
         [candidate.atoms for candidate in pool],
         count,
-        given=run.files.training_labels(),
+        given=given,
         features=_features(run, round_index, fingerprints) if by_labels else fingerprints,
         config=config.selection,
         cost_s=_cost(run, pool, config.selection),
         seed=[config.random_seed, round_index, SELECTION_STREAM],
-    ).indices
-    return [pool[index] for index in chosen]
+    )
 
 
 def _features(run: CampaignRun, round_index: int, fingerprints: FeatureMap) -> FeatureMap:
@@ -207,7 +243,7 @@ def _features(run: CampaignRun, round_index: int, fingerprints: FeatureMap) -> F
 
 
 def _cost(
-    run: CampaignRun, pool: list[Candidate], settings: SelectionConfig
+    run: CampaignRun, pool: Sequence[Candidate], settings: SelectionConfig
 ) -> Callable[[Atoms], float] | None:
     """Predicted engine seconds of a label; None where nothing is decided by them."""
     sizes = {len(candidate.atoms) for candidate in pool}

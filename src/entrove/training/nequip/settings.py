@@ -6,6 +6,7 @@ running average has a constant memory.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +17,24 @@ LOSS_NAME = "weighted_sum"
 WATCHED = f"val0_epoch/{LOSS_NAME}"
 
 
+@dataclass(frozen=True)
+class Start:
+    """The model that a training starts from: its description for NequIP, species and cutoff."""
+
+    model: dict[str, Any]
+    type_names: Sequence[str]
+    cutoff_A: float
+
+
 def settings(
     job: Job,
     folder: Path,
-    type_names: Sequence[str],
-    cutoff_A: float,
-    shifts_eV: Mapping[str, float],
+    start: Start,
     *,
     watched: bool,
     with_stress: bool,
 ) -> dict[str, Any]:
-    """Configuration of one run; `shifts_eV` are the new energies per species, not their changes.
+    """Configuration of one run.
 
     Without watched labels the training labels take their place, which NequIP needs for its running
     average; they then decide nothing.
@@ -42,9 +50,12 @@ def settings(
             "transforms": [
                 {
                     "_target_": "nequip.data.transforms.ChemicalSpeciesToAtomTypeMapper",
-                    "model_type_names": list(type_names),
+                    "model_type_names": list(start.type_names),
                 },
-                {"_target_": "nequip.data.transforms.NeighborListTransform", "r_max": cutoff_A},
+                {
+                    "_target_": "nequip.data.transforms.NeighborListTransform",
+                    "r_max": start.cutoff_A,
+                },
             ],
             "train_dataloader": _loader(config.batch_size, shuffle=True),
             "val_dataloader": _loader(config.batch_size, shuffle=False),
@@ -57,21 +68,25 @@ def settings(
             "val_metrics": _loss(config, with_stress),
             "optimizer": {"_target_": "torch.optim.Adam", "lr": config.learning_rate},
             "lr_scheduler": _schedule(config),
-            "model": {
-                "_target_": "nequip.model.modify",
-                "modifiers": [{"modifier": "modify_PerTypeScaleShift", "shifts": dict(shifts_eV)}],
-                "model": _base_model(job.base),
-            },
+            "model": start.model,
         },
         "global_options": {"allow_tf32": False},
         "hydra": {"run": {"dir": str(folder / "hydra")}, "job": {"chdir": False}},
     }
 
 
-def _base_model(base: str) -> dict[str, Any]:
-    if base.endswith(".ckpt"):
-        return {"_target_": "nequip.model.ModelFromCheckpoint", "checkpoint_path": base}
-    return {"_target_": "nequip.model.ModelFromPackage", "package_path": base}
+def shifted_model(base: str, shifts_eV: Mapping[str, float]) -> dict[str, Any]:
+    """Describe a package or checkpoint with new energies per species, in eV."""
+    model = (
+        {"_target_": "nequip.model.ModelFromCheckpoint", "checkpoint_path": base}
+        if base.endswith(".ckpt")
+        else {"_target_": "nequip.model.ModelFromPackage", "package_path": base}
+    )
+    return {
+        "_target_": "nequip.model.modify",
+        "modifiers": [{"modifier": "modify_PerTypeScaleShift", "shifts": dict(shifts_eV)}],
+        "model": model,
+    }
 
 
 def _loader(batch_size: int, *, shuffle: bool) -> dict[str, Any]:

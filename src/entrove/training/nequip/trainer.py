@@ -12,6 +12,7 @@ from entrove.models.nequip.loading import load_nequip
 from entrove.models.nequip.model import NequIPModel
 from entrove.models.prediction import predict
 from entrove.structures import copy_structure
+from entrove.training.nequip.from_scratch import find_architecture
 from entrove.training.trainers import StartingModel
 
 SAME_ENERGY_EV_PER_ATOM = 5e-3
@@ -34,8 +35,8 @@ class NequIPTrainer:
     takes_head_noise = False
 
     def find_starting_model(self, base: str) -> StartingModel:
-        """Find a package or checkpoint, or the package of a named foundation model."""
-        path = find_trainable_model(base)
+        """Find a package or checkpoint, the package of a named model, or an architecture."""
+        path = find_architecture(base) or find_trainable_model(base)
         return StartingModel(str(path.resolve()), path)
 
     def check_trainable(

@@ -29,7 +29,12 @@ from entrove.training.job import (
     read_epochs,
     write_json,
 )
-from entrove.training.nequip.settings import settings
+from entrove.training.nequip.from_scratch import (
+    build_description,
+    find_architecture,
+    read_architecture,
+)
+from entrove.training.nequip.settings import Start, settings, shifted_model
 from entrove.training.nequip.trainer import NequIPTrainer
 from entrove.training.reference_energies import fit_reference_shifts
 from entrove.training.split import split_for_stopping
@@ -67,6 +72,28 @@ def _write_settings(
     folder: Path, job: Job, structures: Sequence[Atoms], watched: bool
 ) -> dict[str, float]:
     """Write NequIP's configuration; return what it adds to the energy per species."""
+    architecture = find_architecture(job.base)
+    if architecture is None:
+        start, shifts = _start_from_model(job, structures)
+    else:
+        model = build_description(read_architecture(architecture), structures, job.seed)
+        shifts = model["per_type_energy_shifts"]
+        start = Start(model, model["type_names"], float(model["r_max"]))
+    configuration = settings(
+        job,
+        folder,
+        start,
+        watched=watched,
+        with_stress=all(
+            "stress" in atoms.calc.results for atoms in structures if atoms.calc is not None
+        ),
+    )
+    (folder / "nequip.yaml").write_text(yaml.safe_dump(configuration, sort_keys=False))
+    return shifts
+
+
+def _start_from_model(job: Job, structures: Sequence[Atoms]) -> tuple[Start, dict[str, float]]:
+    """Start from a package or checkpoint; return also what its energies per species change by."""
     base = load_nequip(job.base, device="cpu")
     base.check_species(structures)
     assert isinstance(base.model, NequIPModel)
@@ -76,19 +103,8 @@ def _write_settings(
     if job.config.refit_reference_energies:
         predicted = [atoms.get_potential_energy() for atoms in predict(base, structures)]
         shifts = fit_reference_shifts(structures, predicted)
-    configuration = settings(
-        job,
-        folder,
-        network.type_names,
-        network.cutoff_A,
-        {symbol: old[symbol] + shift for symbol, shift in shifts.items()},
-        watched=watched,
-        with_stress=all(
-            "stress" in atoms.calc.results for atoms in structures if atoms.calc is not None
-        ),
-    )
-    (folder / "nequip.yaml").write_text(yaml.safe_dump(configuration, sort_keys=False))
-    return shifts
+    new = {symbol: old[symbol] + shift for symbol, shift in shifts.items()}
+    return Start(shifted_model(job.base, new), network.type_names, network.cutoff_A), shifts
 
 
 def _train(folder: Path) -> None:

@@ -1,0 +1,58 @@
+"""`entrove curves`: a study of learning curves."""
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table as RichTable
+
+from entrove.cli.progress import open_progress
+from entrove.curves.results import StudyResults
+from entrove.report.curves import tables
+from entrove.report.tables import Table
+
+
+def run_curves(study_file: Path, console: Console, *, as_json: bool) -> None:
+    """Run or continue a study, write its page, and print its tables."""
+    from entrove.campaign.configuration.config_file import read_config_file
+    from entrove.curves.config import StudyConfig
+    from entrove.curves.study import run_study
+    from entrove.report.curves.page import write_curves_page
+
+    def say(line: str) -> None:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    folder = study_file.parent / read_config_file(study_file, StudyConfig).folder
+    if as_json:
+        results = run_study(study_file)
+        print(results.to_json())
+    else:
+        with open_progress(console) as progress:
+            results = run_study(study_file, listener=progress, say=say)
+        show_curves(results, console)
+    page = write_curves_page(results, folder / "curves.html")
+    if not as_json:
+        say(f"results: {folder / 'results.json'}")
+        say(f"page:    {page}")
+
+
+def show_curves(results: StudyResults, console: Console) -> None:
+    """Print errors and ratios of every student on every test set, all structures together."""
+    for student in results.students():
+        for test in results.tests():
+            console.print(f"\n{student}, tested on: {test}", highlight=False, markup=False)
+            for quantity in ("energy", "force", "stress"):
+                console.print(
+                    _as_rich(tables.errors(results, student, test, tables.ALL, quantity))
+                )
+                console.print(
+                    _as_rich(tables.ratios(results, student, test, tables.ALL, quantity))
+                )
+
+
+def _as_rich(table: Table) -> RichTable:
+    shown = RichTable(box=None, pad_edge=False)
+    for column in table.columns:
+        shown.add_column(column.title, justify="right" if column.numeric else "left")
+    for row in table.rows:
+        shown.add_row(*row)
+    return shown

@@ -1,0 +1,89 @@
+"""What each arm picks: count by count, each next pick given those before."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from entrove.campaign.configuration.check import read_campaign
+from entrove.campaign.stages.context import CampaignRun
+from entrove.campaign.stages.select import choose, read_pool
+from entrove.curves.config import StudyConfig
+from entrove.curves.exploring import Explored
+from entrove.curves.hashing import digest
+from entrove.errors import SelectionError
+from entrove.sampling.candidates import Candidate, read_candidates, write_candidates
+
+FIRST_ROUND = 1
+
+
+@dataclass(frozen=True)
+class Chooser:
+    """Picks the labels of the arms of a study.
+
+    Attributes:
+        study: The settings of the study.
+        campaign_path: The configuration of its campaign.
+        folder: Where the picks are kept, one file per arm and draw.
+    """
+
+    study: StudyConfig
+    campaign_path: Path
+    folder: Path
+
+    def choose(self, arm_name: str, draw: int, explored: Explored) -> list[Candidate]:
+        """Pick as many candidates as the largest count, in the order in which they are labelled.
+
+        The picks up to each count are a round: they are chosen given those of the counts before,
+        so that quotas and gains are those of a campaign that labels in these steps.
+
+        Raises `SelectionError` when the pools of the arm are too small.
+        """
+        run = self._arm_of(arm_name, draw, explored)
+        arm, config = self.study.arms[arm_name], run.config
+        key = digest(
+            explored.key, arm.pools, config.selection, config.entropy, self.study.counts, draw
+        )
+        file = self.folder / f"{arm_name}-{draw}-{key[:10]}.xyz"
+        if not file.is_file():
+            pool = [c for c in read_pool(run, FIRST_ROUND) if c.pool in arm.pools]
+            picks = self._choose_in_rounds(arm_name, run, pool)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_candidates(file, picks)
+        return read_candidates(file)
+
+    def _arm_of(self, arm_name: str, draw: int, explored: Explored) -> CampaignRun:
+        """The campaign of an exploration with the selection of an arm."""
+        arm = self.study.arms[arm_name]
+        changes = {
+            "selection": arm.selection,
+            "entropy": arm.entropy,
+            "random_seed": self.study.random_seed + draw,
+        }
+        ours, _ = read_campaign(self.campaign_path, changes=changes)
+        config = explored.run.config.model_copy(
+            update={"selection": ours.selection, "entropy": ours.entropy}
+        )
+        return replace(explored.run, campaign=replace(explored.run.campaign, config=config))
+
+    def _choose_in_rounds(
+        self, arm_name: str, run: CampaignRun, pool: list[Candidate]
+    ) -> list[Candidate]:
+        picks: list[Candidate] = []
+        for count in self.study.counts:
+            wanted = count - len(picks)
+            if wanted > len(pool):
+                raise SelectionError(
+                    f"arm {arm_name}: {len(pool)} candidates are left for {wanted} more labels "
+                    f"of {count}; lower counts, or explore longer (sampling.chunks)"
+                )
+            given = [pick.atoms for pick in picks]
+            chosen = choose(run, FIRST_ROUND, pool, wanted, given)
+            if len(chosen) < wanted:
+                raise SelectionError(
+                    f"arm {arm_name}: its filters leave {len(chosen)} of {wanted} picks for "
+                    f"{count} labels ({chosen.rejections_by_filter()}); lower counts, explore "
+                    "longer, or lower duplicate_tolerance or least_gain"
+                )
+            picks += [pool[index] for index in chosen.indices]
+            taken = set(chosen.indices.tolist())
+            pool = [candidate for i, candidate in enumerate(pool) if i not in taken]
+        return picks

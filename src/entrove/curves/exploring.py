@@ -1,0 +1,84 @@
+"""Explorations of a study: campaigns that end at the pools of their first round."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from entrove.campaign.configuration.changes import merge
+from entrove.campaign.configuration.check import CheckedCampaign, check_campaign, read_campaign
+from entrove.campaign.journal.progress import ProgressListener
+from entrove.campaign.loop import explore_only
+from entrove.campaign.stages.context import CampaignRun
+from entrove.curves.config import Changes, StudyConfig
+from entrove.curves.hashing import digest
+from entrove.labelling.config import LabellingConfig
+from entrove.sampling.candidates import Candidate, read_candidates
+
+INDEPENDENT_SEED = 1_000_003
+"""Added to the seed of a study for its independent test set; no draw gets that far."""
+
+NOT_EXPLORED_WITH = ("name", "folder", "selection", "labelling", "training", "stopping")
+"""Sections of a campaign that change no exploration, but for the number of admissions."""
+
+
+@dataclass(frozen=True)
+class Explored:
+    """A finished exploration: its campaign, and the hash of all that it depends on.
+
+    The campaign of `run` has the engine of the configuration, although nothing was labelled.
+    """
+
+    run: CampaignRun
+    key: str
+
+
+@dataclass(frozen=True)
+class Explorer:
+    """Runs the explorations of a study, each in a folder of its own.
+
+    Attributes:
+        study: The settings of the study.
+        checked: Its campaign, with the models loaded that all explorations share.
+        folder: Where the folders of the explorations are.
+        listener: Receives the progress.
+    """
+
+    study: StudyConfig
+    checked: CheckedCampaign
+    folder: Path
+    listener: ProgressListener
+
+    def explore(self, name: str, draw: int) -> Explored:
+        """Run an exploration of a draw; a finished one returns at once."""
+        return self._run(name, self.study.explorations[name], draw, walkers=True)
+
+    def independent(self) -> tuple[list[Candidate], str]:
+        """Make the independent test set, the anchors of a run with another seed; and its hash."""
+        changes = self.study.tests.independent
+        found = self._run("independent", changes, INDEPENDENT_SEED, walkers=False)
+        return read_candidates(found.run.files.round(0).anchors), found.key
+
+    def _run(self, name: str, changes: Changes, draw: int, *, walkers: bool) -> Explored:
+        changes = merge(changes, {"random_seed": self.study.random_seed + draw})
+        campaign = self._check(changes)
+        config = campaign.config
+        key = digest(
+            config.model_dump(mode="json", exclude=set(NOT_EXPLORED_WITH)),
+            config.selection.admissions_per_label * config.selection.count,
+            [seed.atoms for seed in campaign.seeds],
+        )
+        folder = self.folder / f"{name}-{draw}-{key[:10]}"
+        unlabelled = replace(
+            campaign,
+            # One exploration serves studies with different engines.
+            config=config.model_copy(update={"labelling": LabellingConfig(), "folder": "."}),
+            workspace=replace(campaign.workspace, folder=folder.resolve()),
+        )
+        run = explore_only(unlabelled, self.listener, walkers=walkers)
+        return Explored(replace(run, campaign=replace(unlabelled, config=config)), key)
+
+    def _check(self, changes: Changes) -> CheckedCampaign:
+        path = self.checked.config_path
+        config, seeds = read_campaign(path, changes=changes)
+        if config.model != self.checked.config.model:
+            return check_campaign(path, changes=changes)
+        return replace(self.checked, config=config, seeds=seeds)

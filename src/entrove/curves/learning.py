@@ -1,0 +1,182 @@
+"""Students: from the labels of an arm to errors on every test set."""
+
+import importlib
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+
+from entrove.curves.config import StudentConfig
+from entrove.curves.hashing import digest
+from entrove.errors import ConfigError
+from entrove.files import replace_text
+from entrove.models.prediction import predict
+from entrove.models.registry import load
+from entrove.structures import attach_results, energy_of
+from entrove.training.job import Epoch
+from entrove.training.trained_model import training_set_hash
+from entrove.training.tuning import fine_tune
+from entrove.validation.errors_by_kind import ALL, ErrorRow, errors_by_kind
+
+LOWEST = "lowest quarter"
+"""Name of the group of the lowest quarter of energies per atom of a test set."""
+
+LEFT_BY_TRAINING = ("*.pt", "*.ckpt")
+"""Files that only an unfinished training needs."""
+
+Predict = Callable[[Sequence[Atoms]], list[Atoms]]
+
+
+@dataclass(frozen=True)
+class GroupErrors:
+    """Mean absolute errors of a student on a group of a test set.
+
+    Attributes:
+        group: A kind of structure, `ALL`, or `LOWEST`.
+        structures: Number of structures.
+        energy, energy_centred: meV/atom, as predicted and after a shift per composition.
+        force, stress: meV/A and meV/A^3.
+    """
+
+    group: str
+    structures: int
+    energy: float
+    energy_centred: float
+    force: float
+    stress: float
+
+    @classmethod
+    def of(cls, group: str, row: ErrorRow) -> "GroupErrors":
+        """Take the errors of a row of `errors_by_kind`."""
+        return cls(
+            group,
+            row.structures,
+            row.energy_mae_meV_per_atom,
+            row.energy_centred_mae_meV_per_atom,
+            row.force_mae_meV_per_A,
+            row.stress_mae_meV_per_A3,
+        )
+
+
+TestErrors = dict[str, list[GroupErrors]]
+"""Errors by test set."""
+
+
+@dataclass(frozen=True)
+class Classroom:
+    """Trains students and tests them; what was tested once is read from its file.
+
+    Attributes:
+        folder: Where trainings and errors are kept.
+        study_folder: Folder of the study's file, from which paths and functions are resolved.
+        device, threads: Where and on how many threads training runs.
+    """
+
+    folder: Path
+    study_folder: Path
+    device: str
+    threads: int
+
+    def teach_and_test(
+        self,
+        student: StudentConfig,
+        labelled: Sequence[Atoms],
+        tests: Mapping[str, Sequence[Atoms]],
+        seed: int,
+        on_epoch: Callable[[Epoch], None] | None = None,
+    ) -> TestErrors:
+        """Train a student on labels and return its errors on each test set."""
+        settings = student.model_dump(mode="json", exclude={"counts", "arms"})
+        key = digest(settings, seed, training_set_hash(labelled))
+        files = {
+            name: self.folder / "errors" / f"{key}-{training_set_hash(structures)[:12]}.json"
+            for name, structures in tests.items()
+        }
+        if not all(file.is_file() for file in files.values()):
+            predicts = self._teach(
+                student, labelled, self.folder / "trained" / key, seed, on_epoch
+            )
+            for name, file in files.items():
+                if not file.is_file():
+                    _write_errors(file, test_errors(tests[name], predicts(tests[name])))
+        return {name: _read_errors(file) for name, file in files.items()}
+
+    def _teach(
+        self,
+        student: StudentConfig,
+        labelled: Sequence[Atoms],
+        folder: Path,
+        seed: int,
+        on_epoch: Callable[[Epoch], None] | None,
+    ) -> Predict:
+        if student.function is not None:
+            calculator = _find_function(student.function, self.study_folder)(
+                list(labelled), **student.options
+            )
+            return lambda structures: [_evaluate(calculator, atoms) for atoms in structures]
+        config = student.training
+        if student.structures_seen is not None:
+            epochs = max(1, math.ceil(student.structures_seen / len(labelled)))
+            config = config.model_copy(update={"epochs": epochs})
+        assert student.base is not None
+        in_file = self.study_folder / student.base
+        trained = fine_tune(
+            labelled,
+            in_file if in_file.is_file() else student.base,
+            folder,
+            config,
+            seed=seed,
+            device=self.device,
+            threads=self.threads,
+            on_epoch=on_epoch,
+        )
+        for pattern in LEFT_BY_TRAINING:
+            for file in folder.glob(pattern):
+                if file != trained.checkpoint:
+                    file.unlink()
+        model = load(str(trained.checkpoint), device=self.device)
+        return lambda structures: predict(model, structures)
+
+
+def test_errors(reference: Sequence[Atoms], predicted: Sequence[Atoms]) -> list[GroupErrors]:
+    """Errors on a test set: of all of it, of each kind, and of its lowest quarter of energies."""
+    table = errors_by_kind(reference, predicted)
+    found = [GroupErrors.of(row.kind, row) for row in table.rows if row.phase == ALL]
+    per_atom = np.array([energy_of(atoms) / len(atoms) for atoms in reference])
+    lowest = np.argsort(per_atom, kind="stable")[: math.ceil(len(reference) / 4)].tolist()
+    low = errors_by_kind([reference[i] for i in lowest], [predicted[i] for i in lowest])
+    return [*found, GroupErrors.of(LOWEST, low.total)]
+
+
+def _find_function(name: str, folder: Path) -> Callable[..., object]:
+    import sys
+
+    module_name, _, function = name.partition(":")
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+    try:
+        return getattr(importlib.import_module(module_name), function)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(
+            f"student function {name}: cannot be imported ({error}); give 'module:function' of a "
+            "module that is installed or lies beside the study"
+        ) from error
+
+
+def _evaluate(calculator: object, atoms: Atoms) -> Atoms:
+    copy = atoms.copy()
+    copy.calc = calculator  # type: ignore[assignment]
+    return attach_results(copy, copy.get_potential_energy(), copy.get_forces(), copy.get_stress())
+
+
+def _write_errors(file: Path, errors: Sequence[GroupErrors]) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    replace_text(file, json.dumps([vars(error) for error in errors], indent=1))
+
+
+def _read_errors(file: Path) -> list[GroupErrors]:
+    return [GroupErrors(**fields) for fields in json.loads(file.read_text())]

@@ -1,0 +1,232 @@
+"""Learning curves, ratios to the control arm with their intervals, and labels needed."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from scipy.stats import t as student_t
+
+from entrove.curves.learning import GroupErrors
+from entrove.files import replace_text
+
+RESULTS_VERSION = 1
+QUANTITIES = {
+    "energy": "meV/atom",
+    "energy_centred": "meV/atom",
+    "force": "meV/A",
+    "stress": "meV/A^3",
+}
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Point:
+    """Errors of one student, trained on one number of labels of one arm in one draw.
+
+    Attributes:
+        student, arm, draw, labels: What was trained on what; `labels` that failed are missing.
+        atoms: Mean number of atoms of these labels.
+        engine_s: Engine seconds that these labels took.
+        test: The test set.
+        errors: The errors of a group of it.
+    """
+
+    student: str
+    arm: str
+    draw: int
+    labels: int
+    atoms: float
+    engine_s: float
+    test: str
+    errors: GroupErrors
+
+
+@dataclass(frozen=True)
+class Curve:
+    """An error against the number of labels.
+
+    Attributes:
+        counts: Numbers of labels, ascending.
+        values: Errors, shape (counts, draws).
+    """
+
+    counts: tuple[int, ...]
+    values: np.ndarray
+
+    @property
+    def means(self) -> np.ndarray:
+        """Mean over the draws, shape (counts,)."""
+        return self.values.mean(axis=1)
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """How many times smaller an error is than the control arm's.
+
+    Attributes:
+        value: Geometric mean over the draws; above 1 is better than the control arm.
+        low, high: Interval of 95 % from the scatter of the draws (Student's t on logarithms);
+            NaN for a single draw.
+    """
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class StudyResults:
+    """All points of a study so far.
+
+    Attributes:
+        name: Name of the study.
+        control: The arm that others are compared with.
+        draws: Number of draws that were asked for.
+        points: One per student, arm, draw, count, test set and group.
+        failed: Labels that failed, by arm.
+    """
+
+    name: str
+    control: str
+    draws: int
+    points: tuple[Point, ...]
+    failed: dict[str, int]
+
+    @cached_property
+    def _index(self) -> dict[tuple[str, str, str, str], dict[int, dict[int, GroupErrors]]]:
+        index: dict[tuple[str, str, str, str], dict[int, dict[int, GroupErrors]]] = {}
+        for point in self.points:
+            key = (point.student, point.arm, point.test, point.errors.group)
+            index.setdefault(key, {}).setdefault(point.labels, {})[point.draw] = point.errors
+        return index
+
+    def students(self) -> list[str]:
+        """Students with at least one point, in the order in which they were trained."""
+        return list(dict.fromkeys(point.student for point in self.points))
+
+    def arms(self, student: str) -> list[str]:
+        """Arms that a student has learnt from."""
+        return list(dict.fromkeys(p.arm for p in self.points if p.student == student))
+
+    def tests(self) -> list[str]:
+        """Test sets."""
+        return list(dict.fromkeys(point.test for point in self.points))
+
+    def groups(self, test: str) -> list[str]:
+        """Groups of a test set."""
+        return list(dict.fromkeys(p.errors.group for p in self.points if p.test == test))
+
+    def curve(self, student: str, arm: str, test: str, group: str, quantity: str) -> Curve:
+        """Errors against the number of labels, where all draws are there.
+
+        Args:
+            student, arm, test, group: What was trained on what, and tested on what.
+            quantity: A key of `QUANTITIES`.
+        """
+        found = self._index.get((student, arm, test, group), {})
+        counts = tuple(count for count in sorted(found) if len(found[count]) == self.draws)
+        values = [
+            [getattr(found[count][draw], quantity) for draw in range(self.draws)]
+            for count in counts
+        ]
+        return Curve(counts, np.array(values, dtype=float).reshape(len(counts), self.draws))
+
+    def ratios(
+        self, student: str, arm: str, test: str, group: str, quantity: str
+    ) -> dict[int, Ratio]:
+        """Error of the control arm over that of an arm, by number of labels."""
+        control = self.curve(student, self.control, test, group, quantity)
+        ours = self.curve(student, arm, test, group, quantity)
+        return {
+            count: ratio_of(
+                control.values[control.counts.index(count)], ours.values[ours.counts.index(count)]
+            )
+            for count in ours.counts
+            if count in control.counts
+        }
+
+    def labels_needed(
+        self, student: str, arm: str, test: str, group: str, quantity: str
+    ) -> float | None:
+        """Labels with which an arm has the error that the control arm has with the most labels.
+
+        Between counts the logarithm of the mean error is linear in that of the number of labels.
+        None when the arm never gets there.
+        """
+        control = self.curve(student, self.control, test, group, quantity)
+        ours = self.curve(student, arm, test, group, quantity)
+        if not control.counts:
+            return None
+        return labels_for(ours.counts, ours.means, float(control.means[-1]))
+
+    def to_json(self) -> str:
+        """The points, as `read_study` reads them."""
+        points = [
+            {**vars(point), "errors": vars(point.errors)}  # a flat record each
+            for point in self.points
+        ]
+        content = {
+            "version": RESULTS_VERSION,
+            "name": self.name,
+            "control": self.control,
+            "draws": self.draws,
+            "failed": self.failed,
+            "points": points,
+        }
+        return json.dumps(content, indent=1)
+
+    def write(self, path: Path) -> None:
+        """Write the points; the file is replaced in one step."""
+        replace_text(path, self.to_json())
+
+
+def read_study(path: str | Path) -> StudyResults:
+    """Read the results of a study, `results.json` in its folder."""
+    content = json.loads(Path(path).read_text())
+    points = tuple(
+        Point(**{**fields, "errors": GroupErrors(**fields["errors"])})
+        for fields in content["points"]
+    )
+    return StudyResults(
+        content["name"], content["control"], content["draws"], points, content["failed"]
+    )
+
+
+def ratio_of(control: Sequence[float] | np.ndarray, ours: Sequence[float] | np.ndarray) -> Ratio:
+    """Ratio of errors, paired by draw, with its interval.
+
+    >>> ratio_of([4.0, 4.0], [2.0, 2.0])
+    Ratio(value=2.0, low=2.0, high=2.0)
+    """
+    logs = np.log(np.asarray(control, dtype=float)) - np.log(np.asarray(ours, dtype=float))
+    mean = float(logs.mean())
+    if len(logs) < 2:
+        return Ratio(float(np.exp(mean)), float("nan"), float("nan"))
+    half = float(student_t.ppf(0.5 + CONFIDENCE / 2, len(logs) - 1)) * float(
+        logs.std(ddof=1) / np.sqrt(len(logs))
+    )
+    low, value, high = (float(np.exp(mean + shift)) for shift in (-half, 0.0, half))
+    return Ratio(value, low, high)
+
+
+def labels_for(
+    counts: Sequence[int], means: Sequence[float] | np.ndarray, error: float
+) -> float | None:
+    """Number of labels at which a curve falls to an error, by log-log interpolation.
+
+    >>> labels_for([100, 400], [4.0, 1.0], 2.0)
+    200.0
+    """
+    for number, (count, mean) in enumerate(zip(counts, means, strict=True)):
+        if mean > error:
+            continue
+        if number == 0:
+            return float(count)
+        before, at = np.log(counts[number - 1]), np.log(count)
+        high, low = np.log(means[number - 1]), np.log(mean)
+        share = (high - np.log(error)) / (high - low)
+        return round(float(np.exp(before + share * (at - before))), 6)
+    return None

@@ -1,0 +1,204 @@
+"""`run_study`: explore, choose, label, train and test, draw by draw, count by count."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ase import Atoms
+
+from entrove.campaign.configuration.check import CheckedCampaign, check_campaign
+from entrove.campaign.configuration.config import CampaignConfig
+from entrove.campaign.configuration.config_file import read_config_file
+from entrove.campaign.journal.lock import hold_campaign
+from entrove.campaign.journal.progress import ProgressListener, Silence
+from entrove.curves.choosing import Chooser
+from entrove.curves.config import StudentConfig, StudyConfig
+from entrove.curves.exploring import Explorer
+from entrove.curves.labels import StudyLabels
+from entrove.curves.learning import Classroom, TestErrors
+from entrove.curves.results import Point, StudyResults
+from entrove.curves.test_sets import hold_outs, mix, never_picked
+from entrove.files import replace_text
+from entrove.sampling.candidates import Candidate
+from entrove.structures import read_structures
+from entrove.threads import usable_threads
+
+RESULTS_FILE = "results.json"
+Say = Callable[[str], None]
+Picks = dict[str, list[list[Candidate]]]
+"""What each arm picked in each draw."""
+
+
+def run_study(
+    study_file: str | Path,
+    *,
+    listener: ProgressListener | None = None,
+    say: Say | None = None,
+) -> StudyResults:
+    """Run a study of learning curves, or continue it.
+
+    Args:
+        study_file: Settings of the study, see `StudyConfig`.
+        listener: Receives the progress of the current step.
+        say: Called with one line per step.
+
+    Points are computed in ascending order of counts, all arms and draws of a count together, and
+    `results.json` in the folder of the study has those so far: stop it whenever they suffice.
+
+    Returns all points.
+
+    Raises `ConfigError` when the study or its campaign cannot be used, `SelectionError` when the
+    pools are too small for the counts, `CampaignError` when another process runs this study.
+    """
+    path = Path(study_file)
+    study = read_config_file(path, StudyConfig)
+    folder = (path.parent / study.folder).resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    with hold_campaign(folder):
+        replace_text(folder / "study.json", study.model_dump_json(indent=1))
+        return _Study(
+            study,
+            check_campaign(path.parent / study.campaign),
+            path.parent,
+            folder,
+            listener or Silence(),
+            say or (lambda _: None),
+        ).run()
+
+
+@dataclass(frozen=True)
+class _Study:
+    config: StudyConfig
+    checked: CheckedCampaign
+    study_folder: Path
+    folder: Path
+    listener: ProgressListener
+    say: Say
+
+    def run(self) -> StudyResults:
+        campaign = self.checked.config
+        picks, independent = self._choose_all()
+        labels = StudyLabels(campaign.labelling, self.folder / "labels")
+        tests = self._tests(picks, independent)
+        self._label(labels, picks, tests)
+        failed = {
+            arm: sum(labels.failed([pick.atoms for pick in of_draw]) for of_draw in of_arm)
+            for arm, of_arm in picks.items()
+        }
+        points: list[Point] = []
+        results = StudyResults(
+            self.config.name, self.config.control, self.config.draws, (), failed
+        )
+        files = self._read_files()
+        with_labels = [
+            {name: labels.attach([c.to_atoms() for c in of]) for name, of in of_draw.items()}
+            | files
+            for of_draw in tests
+        ]
+        classroom = self._classroom(campaign)
+        for count, name, student, arm, draw in self._tasks():
+            labelled = labels.attach([c.to_atoms() for c in picks[arm][draw][:count]])
+            self.say(f"{name}: {count} labels of {arm}, draw {draw}")
+            errors = self._teach(classroom, student, labelled, with_labels[draw], draw)
+            seconds = labels.seconds(labelled)
+            atoms = sum(len(a) for a in labelled) / len(labelled)
+            points += [
+                Point(name, arm, draw, count, atoms, seconds, test, group)
+                for test, groups in errors.items()
+                for group in groups
+            ]
+            results = StudyResults(
+                self.config.name, self.config.control, self.config.draws, tuple(points), failed
+            )
+            results.write(self.folder / RESULTS_FILE)
+        return results
+
+    def _choose_all(self) -> tuple[Picks, list[Candidate]]:
+        explorer = Explorer(self.config, self.checked, self.folder / "explorations", self.listener)
+        chooser = Chooser(self.config, self.checked.config_path, self.folder / "picks")
+        self.say("independent test set")
+        independent, _ = explorer.independent()
+        picks: Picks = {arm: [] for arm in self.config.arms}
+        for draw in range(self.config.draws):
+            for name in self.config.explorations:
+                arms = [a for a, arm in self.config.arms.items() if arm.exploration == name]
+                if not arms:
+                    continue
+                self.say(f"exploration {name}, draw {draw}")
+                explored = explorer.explore(name, draw)
+                for arm in arms:
+                    self.say(f"picks of {arm}, draw {draw}")
+                    picks[arm].append(chooser.choose(arm, draw, explored))
+        return picks, independent
+
+    def _tests(
+        self, picks: Picks, independent: list[Candidate]
+    ) -> list[dict[str, list[Candidate]]]:
+        """The test sets of each draw that have to be labelled."""
+        kept = never_picked(independent, picks)
+        tests: list[dict[str, list[Candidate]]] = []
+        for draw in range(self.config.draws):
+            found = hold_outs(picks, draw, self.config.tests.hold_out, self.config.random_seed)
+            sets = {"independent": kept}
+            if found:
+                sets["mixture"] = mix(found, self.config.mixed_arms)
+                sets |= {f"hold-out of {arm}": of_arm for arm, of_arm in found.items()}
+            tests.append({name: of for name, of in sets.items() if of})
+        return tests
+
+    def _label(
+        self, labels: StudyLabels, picks: Picks, tests: Sequence[Mapping[str, list[Candidate]]]
+    ) -> None:
+        wanted = [c.atoms for of_draw in tests for of in of_draw.values() for c in of]
+        wanted += [c.atoms for of_arm in picks.values() for of_draw in of_arm for c in of_draw]
+        self.say("labels")
+        self.listener.stage_started(0, "label", "labels of all picks and tests", None, "labels")
+        labels.compute(wanted, self.listener.advanced)
+        self.listener.stage_finished(0, "label", 0.0, f"{len(wanted)} structures")
+
+    def _read_files(self) -> dict[str, list[Atoms]]:
+        return {
+            name: read_structures(self.study_folder / file)
+            for name, file in self.config.tests.files.items()
+        }
+
+    def _classroom(self, campaign: CampaignConfig) -> Classroom:
+        return Classroom(
+            self.folder / "students",
+            self.study_folder,
+            campaign.model.device,
+            usable_threads(campaign.model.threads),
+        )
+
+    def _tasks(self) -> list[tuple[int, str, StudentConfig, str, int]]:
+        """Count, student, arm and draw of every point, cheap ones first."""
+        return [
+            (count, name, student, arm, draw)
+            for count in self.config.counts
+            for name, student in self.config.students.items()
+            if student.counts is None or count in student.counts
+            for arm in self.config.arms
+            if student.arms is None or arm in student.arms
+            for draw in range(self.config.draws)
+        ]
+
+    def _teach(
+        self,
+        classroom: Classroom,
+        student: StudentConfig,
+        labelled: Sequence[Atoms],
+        tests: Mapping[str, Sequence[Atoms]],
+        draw: int,
+    ) -> TestErrors:
+        self.listener.stage_started(draw, "train", "training", None, "epochs")
+        errors = classroom.teach_and_test(
+            student,
+            labelled,
+            tests,
+            seed=self.config.random_seed + draw,
+            on_epoch=lambda epoch: self.listener.advanced(epoch.number, epoch.epochs),
+        )
+        total = next(iter(errors.values()))[0]
+        summary = f"energy {total.energy:.1f} meV/atom, forces {total.force:.1f} meV/A"
+        self.listener.stage_finished(draw, "train", 0.0, summary)
+        return errors

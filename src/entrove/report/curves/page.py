@@ -1,0 +1,107 @@
+"""Write the page of a study of learning curves."""
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from entrove import __version__
+from entrove._optional import require
+from entrove.curves.results import StudyResults
+from entrove.errors import CampaignError
+from entrove.files import replace_text
+from entrove.report.curves import tables
+from entrove.report.curves.figures import draw_curve
+from entrove.report.figures import style
+from entrove.report.figures.style import Figure
+from entrove.report.page import figures_as_json
+from entrove.report.tables import Table
+
+DRAWN = ("energy", "force", "stress")
+
+
+@dataclass(frozen=True)
+class Section:
+    """Curves and tables of a student on a group of a test set."""
+
+    title: str
+    figures: list[Figure]
+    tables: list[Table]
+
+
+def write_curves_page(results: StudyResults, path: str | Path) -> Path:
+    """Write the page of a study, finished or not.
+
+    Args:
+        results: What `entrove.curves.run_study` returns.
+        path: The HTML file; an older one is replaced in one step.
+
+    Returns the path. Raises `EntroveError` when the extra `report` is not installed, and
+    `CampaignError` when the file cannot be written.
+    """
+    path = Path(path)
+    try:
+        replace_text(path, render_curves_page(results))
+    except OSError as error:
+        raise CampaignError(
+            f"{path}: the page cannot be written ({error.strerror}); check that its folder exists "
+            "and that you may write there"
+        ) from error
+    return path
+
+
+def render_curves_page(results: StudyResults) -> str:
+    """Return the page as text; see `write_curves_page`."""
+    arms = style.styles_of(dict.fromkeys(point.arm for point in results.points))
+    students: dict[str, list[Section]] = {}
+    number = 0
+    for student in results.students():
+        students[student] = []
+        for test in results.tests():
+            for group in _groups(results, test):
+                figures: list[Figure] = []
+                for quantity in DRAWN:
+                    number += 1
+                    figure = draw_curve(results, student, test, group, quantity, arms, number)
+                    figures += [] if figure is None else [figure]
+                shown = [
+                    make(results, student, test, group, quantity)
+                    for quantity in DRAWN
+                    for make in (tables.errors, tables.ratios)
+                ]
+                title = test if group == tables.ALL else f"{test}, {group}"
+                students[student].append(Section(title, figures, shown))
+    all_figures = [f for of in students.values() for section in of for f in section.figures]
+    return _template().render(
+        results=results,
+        version=__version__,
+        arms=list(arms.values()),
+        students=students,
+        costs={student: tables.costs(results, student) for student in students},
+        style=style,
+        figures_json=figures_as_json(all_figures),
+        dark_colours_json=json.dumps(style.DARK_COLOURS),
+        plotly_js=require("plotly.offline", extra="report").get_plotlyjs(),
+    )
+
+
+def _groups(results: StudyResults, test: str) -> list[str]:
+    """All structures and the lowest energies first, then the kinds."""
+    groups = results.groups(test)
+    first = [group for group in (tables.ALL, tables.LOWEST) if group in groups]
+    kinds = [group for group in groups if group not in first]
+    return first + (kinds if len(kinds) > 1 else [])
+
+
+@cache
+def _template() -> Any:
+    jinja2 = require("jinja2", extra="report")
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("entrove.report", "template"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("curves.html.j2")

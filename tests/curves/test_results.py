@@ -1,0 +1,47 @@
+"""Ratios, their intervals, and labels needed."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from entrove.curves.learning import GroupErrors
+from entrove.curves.results import Point, StudyResults, labels_for, ratio_of
+
+
+def results(errors: dict[str, dict[int, list[float]]], draws: int) -> StudyResults:
+    points = [
+        Point(
+            "s", arm, draw, count, 8.0, 1.0, "t", GroupErrors("all", 3, error, error, error, 1.0)
+        )
+        for arm, counts in errors.items()
+        for count, values in counts.items()
+        for draw, error in enumerate(values)
+    ]
+    return StudyResults("a", "random", draws, tuple(points), {})
+
+
+def test_the_interval_is_that_of_a_paired_t_test_on_logarithms():
+    control, ours = np.array([4.0, 5.0, 7.0]), np.array([2.0, 3.0, 3.0])
+    ratio = ratio_of(control, ours)
+    logs = np.log(control / ours)
+    low, high = stats.t.interval(0.95, 2, loc=logs.mean(), scale=stats.sem(logs))
+    assert ratio.value == pytest.approx(stats.gmean(control / ours))
+    assert (ratio.low, ratio.high) == pytest.approx((np.exp(low), np.exp(high)))
+    assert math.isnan(ratio_of([1.0], [2.0]).low)
+
+
+def test_labels_needed_follow_a_power_law_exactly():
+    counts = [25, 50, 100, 200]
+    means = [8.0 / count**0.5 for count in counts]
+    assert labels_for(counts, means, 8.0 / 80**0.5) == pytest.approx(80)
+    assert labels_for(counts, means, 0.1) is None
+    assert labels_for(counts, means, 5.0) == 25
+
+
+def test_a_count_that_lacks_a_draw_is_not_shown():
+    study = results({"random": {25: [2.0, 2.0], 50: [1.0]}, "ours": {25: [1.0, 1.0]}}, 2)
+    assert study.curve("s", "random", "t", "all", "force").counts == (25,)
+    assert study.ratios("s", "ours", "t", "all", "force")[25].value == 2.0
+    assert study.labels_needed("s", "ours", "t", "all", "force") == 25.0

@@ -1,0 +1,205 @@
+"""A whole study in seconds: EMT explores and labels copper, a least-squares fit learns."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+from ase.build import bulk
+from ase.io import write
+
+from entrove.campaign.configuration.check import check_campaign
+from entrove.campaign.journal.progress import Silence
+from entrove.curves.choosing import Chooser
+from entrove.curves.config import StudyConfig
+from entrove.curves.exploring import Explorer
+from entrove.curves.results import StudyResults, read_study
+from entrove.curves.study import run_study
+from entrove.curves.test_sets import hold_outs, mix, never_picked
+from entrove.errors import ConfigError, SelectionError
+from entrove.structures import content_hash
+
+CAMPAIGN = {
+    "name": "copper",
+    "seeds": [{"phase": "fcc", "file": "fcc.xyz"}],
+    "regime": {"pressures_GPa": [0], "temperatures_K": [600]},
+    "model": {"name": "7net-0", "explore_with": "ase.calculators.emt:EMT", "device": "cpu"},
+    "sampling": {
+        "thermalise_steps": 20,
+        "chunk_steps": 10,
+        "chunks": 2,
+        "snapshot_every": 2,
+        "biases": [{"entropy": "information", "fractions": [0.5]}],
+        "anchors": {
+            "volume_strains": [0.95, 1.05],
+            "shears": [0.04],
+            "md_steps": 8,
+            "md_snapshots": 2,
+        },
+        "hold_out": {"md_steps": 4, "md_snapshots": 1},
+        "ordered": {"perturbed": 0, "random": 0},
+    },
+    "selection": {"count": 3},
+    "labelling": {"engine": {"name": "ase", "calculator": "ase.calculators.emt:EMT"}},
+}
+
+STUDY = {
+    "name": "copper",
+    "campaign": "campaign.yaml",
+    "counts": [2, 4],
+    "draws": 2,
+    "explorations": {"biased": {}, "plain": {"control": "random_md"}},
+    "arms": {
+        "random_md": {
+            "exploration": "plain",
+            "pools": ["entropy_md"],
+            "selection": {"method": "random"},
+        },
+        "ours": {"exploration": "biased"},
+    },
+    "control": "random_md",
+    "tests": {
+        "hold_out": 3,
+        "independent": {
+            "sampling": {"anchors": {"volume_strains": [0.97, 1.03], "shears": [0.02]}}
+        },
+    },
+}
+
+
+def write_study(folder: Path, **changes) -> Path:
+    folder.mkdir(exist_ok=True)
+    write(folder / "fcc.xyz", bulk("Cu", cubic=True))
+    (folder / "campaign.yaml").write_text(yaml.safe_dump(CAMPAIGN, sort_keys=False))
+    shutil.copy(Path(__file__).parent / "scaled_student.py", folder)
+    student = {
+        "function": "scaled_student:train",
+        "options": {"record": str(folder / "trained.txt")},
+    }
+    study = {**STUDY, "students": {"fit": student}, **changes}
+    (folder / "study.yaml").write_text(yaml.safe_dump(study, sort_keys=False))
+    return folder / "study.yaml"
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> tuple[Path, StudyResults]:
+    file = write_study(tmp_path_factory.mktemp("study"))
+    return file, run_study(file)
+
+
+def test_every_point_is_there_and_more_labels_have_smaller_errors(finished):
+    _, results = finished
+    for arm in STUDY["arms"]:
+        for test in ("independent", "mixture", f"hold-out of {arm}"):
+            curve = results.curve("fit", arm, test, "all", "force")
+            assert curve.counts == (2, 4)
+            assert curve.values.shape == (2, 2)
+            # The fit is exact but for its noise / N.
+            assert curve.means[0] == pytest.approx(2 * curve.means[1], rel=1e-3)
+    assert {"relaxed", "strain", "shear"} - set(results.groups("independent")) <= {"relaxed"}
+    assert "lowest quarter" in results.groups("independent")
+
+
+def test_a_second_run_computes_nothing(finished):
+    file, results = finished
+    trained = (file.parent / "trained.txt").read_text()
+    assert len(trained.split()) == 2 * 2 * 2
+    assert run_study(file).to_json() == results.to_json()
+    assert (file.parent / "trained.txt").read_text() == trained
+    assert read_study(file.parent / "curves" / "results.json").to_json() == results.to_json()
+
+
+@pytest.mark.slow
+def test_a_stopped_study_continues_to_the_same_points(finished, tmp_path):
+    _, results = finished
+    file = write_study(tmp_path / "stopped")
+    for stop_at in ("picks of ours, draw 1", "fit: 2 labels of ours, draw 0"):
+
+        def stop(line: str, at: str = stop_at) -> None:
+            if line == at:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            run_study(file, say=stop)
+    continued = run_study(file)
+    for key in ("points", "failed"):
+        ours, theirs = (json.loads(found.to_json())[key] for found in (continued, results))
+        if key == "points":
+            # The seconds of the engine are measured anew.
+            ours, theirs = ([{**p, "engine_s": 0} for p in points] for points in (ours, theirs))
+        assert ours == theirs
+
+
+def test_picks_of_a_count_are_the_first_of_the_next_and_tests_are_never_learnt_from(finished):
+    file, _ = finished
+    folder = file.parent / "curves"
+    study = StudyConfig.model_validate(yaml.safe_load(file.read_text()))
+    checked = check_campaign(file.parent / "campaign.yaml")
+    explorer = Explorer(study, checked, folder / "explorations", Silence())
+    chooser = Chooser(study, file.parent / "campaign.yaml", folder / "picks")
+    picks = {
+        arm: [
+            chooser.choose(arm, draw, explorer.explore(settings.exploration, draw))
+            for draw in range(2)
+        ]
+        for arm, settings in study.arms.items()
+    }
+    shorter = study.model_copy(update={"counts": (2,)})
+    first = Chooser(shorter, file.parent / "campaign.yaml", folder / "shorter")
+    found = first.choose("ours", 0, explorer.explore("biased", 0))
+    hashes = [content_hash(pick.atoms) for pick in picks["ours"][0]]
+    assert [content_hash(pick.atoms) for pick in found] == hashes[:2]
+    assert len(set(hashes)) == 4
+    for draw in range(2):
+        held = hold_outs(picks, draw, 3, seed=1)
+        learnt = {content_hash(p.atoms) for of_arm in picks.values() for p in of_arm[draw]}
+        mixed = mix(held, list(picks))
+        for candidate in [*mixed, *(c for of in held.values() for c in of)]:
+            assert content_hash(candidate.atoms) not in learnt
+        sizes = {arm: sum(c in of for c in mixed) for arm, of in held.items()}
+        assert len(set(sizes.values())) == 1
+    independent, _ = explorer.independent()
+    everything = {content_hash(p.atoms) for of in picks.values() for d in of for p in d}
+    kept = never_picked(independent, picks)
+    assert kept
+    assert not {content_hash(candidate.atoms) for candidate in kept} & everything
+
+
+def test_arms_of_one_exploration_differ_in_their_selection_only(finished):
+    file, _ = finished
+    assert sorted(p.name[:8] for p in (file.parent / "curves" / "explorations").iterdir()) == [
+        "biased-0",
+        "biased-1",
+        "independ",
+        "plain-0-",
+        "plain-1-",
+    ]
+
+
+def test_pools_that_are_too_small_are_named(finished, tmp_path):
+    file = write_study(tmp_path / "small", counts=[2, 400], draws=1)
+    # What is explored already serves a study with other counts, too.
+    shutil.copytree(finished[0].parent / "curves", file.parent / "curves")
+    with pytest.raises(SelectionError, match=r"arm ours: 16 candidates .* 398 more labels"):
+        run_study(file)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"control": "theirs"}, "'theirs' is none of random_md, ours"),
+        ({"counts": [4, 2]}, "give them in ascending order"),
+        ({"students": {"a": {}}}, "either a base or a function"),
+        ({"explorations": {"plain": {}}}, "arms.ours.exploration: 'biased' is none of plain"),
+    ],
+)
+def test_what_does_not_fit_is_named(changes, message, tmp_path):
+    with pytest.raises(ConfigError, match=message):
+        run_study(write_study(tmp_path / "wrong", **changes))
+
+
+def test_a_changed_key_that_does_not_exist_is_named(tmp_path):
+    file = write_study(tmp_path / "key", explorations={"plain": {"smapling": {}}, "biased": {}})
+    with pytest.raises(ConfigError, match="with smapling changed"):
+        run_study(file)
