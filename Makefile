@@ -1,6 +1,8 @@
 # Every target sets up what it needs; run again, it starts within seconds.
 VENV := .venv/bin
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
+# One process per core, at most four; the tests of a file share what they set up.
+PYTEST := $(VENV)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow lint format docs lock clean
@@ -15,10 +17,10 @@ demo: setup ## a whole campaign: silicon from DFT (15 to 20 minutes on 2 cores)
 	@$(VENV)/entrove run examples/silicon/campaign.yaml
 
 test: setup ## the tests that must pass before a change is merged
-	@$(VENV)/python -m pytest
+	@$(PYTEST)
 
 test-slow: setup ## all tests, including the long ones
-	@$(VENV)/python -m pytest -m ""
+	@$(PYTEST) -m ""
 
 lint: setup ## format check, lint, import rules, types
 	@$(VENV)/ruff format --check .
