@@ -47,6 +47,7 @@ SWEEP: dict[str, dict[str, Any]] = {
     "ema_decay 0.999": {"ema_decay": 0.999},
     "gradient_clip 0.015": {"gradient_clip": 0.015},
     "schedule plateau": {"schedule": "plateau"},
+    "strategy frozen, learning_rate 3e-3": {"strategy": "frozen", "learning_rate": 3e-3},
     "no reference refit": {"refit_reference_energies": False},
     "the paper's Allegro settings": {
         "learning_rate": 5e-5,

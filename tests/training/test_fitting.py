@@ -94,6 +94,21 @@ def test_loss_falls(small_checkpoint, labelled_silicon):
     assert last.training_loss < 0.7 * first.training_loss
 
 
+def test_a_frozen_trunk_keeps_its_weights(small_checkpoint, labelled_silicon):
+    problem = problem_on(small_checkpoint, labelled_silicon[:3])
+    module = problem.trainee.module
+    before = {name: weight.detach().clone() for name, weight in module.named_parameters()}
+    layers = {name.split("_")[0] for name in before if name[0].isdigit()}
+    problem.trainee.freeze_trunk()
+    changed = weights_after(problem, 1)
+    last = f"{max(map(int, layers))}_"
+    assert len(layers) > 1
+    assert {name.startswith((last, "reduce_")) for name in changed} == {True}
+    assert any(not torch.equal(before[name], weight) for name, weight in changed.items())
+    for name, weight in module.named_parameters():
+        assert name in changed or torch.equal(before[name], weight)
+
+
 def test_equal_seeds_give_equal_weights_and_others_do_not(small_checkpoint, labelled_silicon):
     runs = [
         weights_after(problem_on(small_checkpoint, labelled_silicon, seed=seed), epochs=2)

@@ -114,6 +114,11 @@ def test_head_noise_is_refused_before_there_are_labels():
         TrainingConfig(framework="nequip", committee_size=2, head_noise=0.1)
 
 
+def test_a_strategy_that_a_framework_lacks_is_refused():
+    with pytest.raises(ValidationError, match="strategy=frozen is not for framework nequip"):
+        TrainingConfig(framework="nequip", strategy="frozen")
+
+
 def test_every_setting_reaches_the_configuration_of_nequip(tmp_path):
     config = TrainingConfig(
         framework="nequip",

@@ -42,6 +42,11 @@ class TrainingConfig(Settings):
         default="sevennet",
         description="Training code; it must be the one that the foundation model comes from.",
     )
+    strategy: Literal["naive", "frozen"] = Field(
+        default="naive",
+        description="naive: all weights are tuned; frozen: those of the last interaction and of "
+        "the energy head only (SevenNet), with a learning_rate about three times as large.",
+    )
     epochs: int = Field(default=25, ge=1, description="Most passes over the training labels.")
     batch_size: int = Field(default=4, ge=1, description="Structures per gradient step.")
     learning_rate: float = Field(default=1e-3, gt=0, le=1, description="Highest step of Adam.")
@@ -105,6 +110,15 @@ class TrainingConfig(Settings):
         description="Random change of the energy head's weights before training, relative to "
         "their own spread, for every member of a committee but the first.",
     )
+
+    @model_validator(mode="after")
+    def _strategy_is_supported(self) -> "TrainingConfig":
+        if self.strategy != "naive" and not trainer_for(self.framework).takes_strategies:
+            raise ValueError(
+                f"strategy={self.strategy} is not for framework {self.framework}, which tunes all "
+                "weights; remove it"
+            )
+        return self
 
     @model_validator(mode="after")
     def _head_noise_is_supported(self) -> "TrainingConfig":

@@ -44,13 +44,15 @@ class Trainer(Protocol):
 
     `worker` is the module that is run as a process of its own, with the folder of the job as its
     argument, and `checkpoint` the name of the file that it leaves there. A framework that cannot
-    choose a fidelity, or cannot perturb the energy head, refuses `modal` and `head_noise`.
+    choose a fidelity, cannot perturb the energy head, or cannot hold weights fixed, refuses
+    `modal`, `head_noise`, or any `strategy` but "naive".
     """
 
     worker: str
     checkpoint: str
     takes_fidelities: bool
     takes_head_noise: bool
+    takes_strategies: bool
 
     def find_starting_model(self, base: str) -> StartingModel:
         """Find the checkpoint to train for a name or path without fidelity.

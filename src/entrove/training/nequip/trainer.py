@@ -33,6 +33,7 @@ class NequIPTrainer:
     checkpoint = "model.nequip.zip"
     takes_fidelities = False
     takes_head_noise = False
+    takes_strategies = False
 
     def find_starting_model(self, base: str) -> StartingModel:
         """Find a package or checkpoint, the package of a named model, or an architecture."""

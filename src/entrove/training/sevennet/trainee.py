@@ -95,6 +95,14 @@ class SevenNetTrainee:
                 noise = torch.randn(weight.shape, generator=generator).to(weight)
                 weight += relative * weight.std() * noise
 
+    def freeze_trunk(self) -> None:
+        """Hold all weights fixed but those of the last interaction and of the energy head."""
+        layers = [name.split("_")[0] for name, _ in self.module.named_parameters()]
+        last = max(int(layer) for layer in layers if layer.isdigit())
+        for name, weight in self.module.named_parameters():
+            if not name.startswith((f"{last}_", *HEAD_WEIGHTS)):
+                weight.requires_grad_(False)
+
     def save(self, path: Path, weights: Mapping[str, Tensor], epoch: int) -> None:
         """Write a checkpoint that SevenNet's own loaders read; `path` is replaced in one step."""
         sevenn = require("sevenn", extra="sevennet")

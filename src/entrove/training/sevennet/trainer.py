@@ -22,6 +22,7 @@ class SevenNetTrainer:
     checkpoint = "model.pth"
     takes_fidelities = True
     takes_head_noise = True
+    takes_strategies = True
 
     def find_starting_model(self, base: str) -> StartingModel:
         """Find a checkpoint file, or that of a packaged model."""

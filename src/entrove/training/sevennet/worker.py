@@ -50,6 +50,8 @@ def run_job(folder: Path) -> Result:
                 structures, _energies(trainee, samples, job.config.batch_size)
             )
             trainee.shift_reference_energies(shifts)
+        if job.config.strategy == "frozen":
+            trainee.freeze_trunk()
         trained, watched = split_for_stopping(structures, job.config, job.seed)
         problem = Problem(
             trainee=trainee,
