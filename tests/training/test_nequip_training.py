@@ -210,7 +210,7 @@ def test_a_shipped_architecture_can_be_built(name, labelled_silicon):
     assert path is not None
     description = build_description(read_architecture(path), labelled_silicon[:1], seed=1)
     with nequip_settings():
-        model = instantiate(description, _recursive_=False)
+        model = instantiate(description, _recursive_=False, _convert_="all")
     assert sum(weight.numel() for weight in model.parameters()) > 10_000
 
 

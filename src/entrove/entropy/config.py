@@ -50,10 +50,11 @@ class LabelsConfig(Settings):
         "the same everywhere.",
     )
     directions: int | None = Field(
-        default=None,
+        default=30,
         ge=1,
         description="Most directions in which forces and stresses of a structure are taken; more "
-        "become a random sketch of so many. null: all of them, 3 (n - 1) + 6.",
+        "become a random sketch of so many, so that 30 are all of 8 atoms. null: all of them, "
+        "3 (n - 1) + 6.",
     )
     step_A: float = Field(
         default=1e-3,
@@ -68,11 +69,11 @@ class EntropyConfig(Settings):
     """Which entropy is used, and its parameters."""
 
     kind: SelectingKind = Field(
-        default="information",
-        description="information: whitened information gain, never negative; paper: ln det of "
-        "the normalised covariance; local: nearest-neighbour entropy of one configuration, "
-        "without a dataset; none: no bias; labels: for the selection only, what energy, forces "
-        "and stress of a label teach, while snapshots are admitted by information.",
+        default="labels",
+        description="labels: what energy, forces and stress of a label teach the model that is "
+        "tuned; snapshots are admitted by information. information: whitened information gain of "
+        "atomic features, never negative; paper: ln det of the normalised covariance. local "
+        "(nearest-neighbour entropy of one configuration) and none can bias, but not select.",
     )
     mode: Mode = Field(
         default="per_atom",
