@@ -19,7 +19,7 @@ from entrove.selection.config import SelectionConfig
 from entrove.selection.from_structures import select as pick
 from entrove.selection.result import Selection
 from entrove.structures import content_hash, energy_of
-from entrove.validation.splits import without_hold_out
+from entrove.validation.splits import NEAR, without_hold_out
 
 SELECTION_STREAM = 3
 """Stream of random numbers of a random selection, besides that of the walkers."""
@@ -64,14 +64,9 @@ def select(run: CampaignRun, round_index: int) -> Selected:
             if config.entropy.kind == "labels"
             else selection.gains.tolist()
         )
-    picks = [pool[index] for index in selection.indices]
-    kept = _not_held_out(run, picks)
-    write_candidates(files.selected, [picks[place] for place in kept])
-    gains, near = [gains[place] for place in kept], len(picks) - len(kept)
+    write_candidates(files.selected, [pool[index] for index in selection.indices])
     gain = float(sum(gains))
     picked = {use.pool or "any": use.picked for use in selection.quotas}
-    for place in set(range(len(picks))) - set(kept):
-        picked[picks[place].pool if picks[place].pool in picked else "any"] -= 1
     counts = ", ".join(
         f"{count} {name.replace('_', ' ')}" for name, count in picked.items() if count
     )
@@ -83,10 +78,9 @@ def select(run: CampaignRun, round_index: int) -> Selected:
         else ""
     )
     return Selected(
-        summary=f"{len(kept)} of {len(pool)} candidates, together {gain:.1f} nats ({counts})"
-        + (f"; {near} left out that nearly equal held-out structures" if near else "")
+        summary=f"{len(selection)} of {len(pool)} candidates, together {gain:.1f} nats ({counts})"
         + doubt,
-        picked=len(kept),
+        picked=len(selection),
         gain_nats=gain,
         gains_nats=tuple(float(value) for value in gains),
         rejected=selection.rejections_by_filter(),
@@ -125,26 +119,26 @@ def choose(
 
 
 def read_pool(run: CampaignRun, round_index: int) -> list[Candidate]:
-    """Read the pools of a round, without the hold-out and what earlier rounds have picked."""
+    """Read the pools of a round, without what earlier rounds picked and what is held out.
+
+    Candidates that nearly equal a held-out structure are left out, too, by a larger distance than
+    `check_disjoint` allows: that one is relative to the spread of another set.
+    """
     files, preparation = run.files.round(round_index), run.files.round(0)
     pool = [
         *read_candidates(files.candidates),
         *(read_candidates(files.ordered) if wants_ordered(run) else []),
         *read_candidates(preparation.anchors),
     ]
-    known = {content_hash(held_out.atoms) for held_out in read_candidates(preparation.hold_out)}
-    for earlier in range(1, round_index):
-        asked = read_candidates(run.files.round(earlier).selected)
-        known |= {content_hash(candidate.atoms) for candidate in asked}
-    return [candidate for candidate in pool if content_hash(candidate.atoms) not in known]
-
-
-def _not_held_out(run: CampaignRun, picks: list[Candidate]) -> list[int]:
-    """Places of the picks that are not nearly equal to a structure of validation or test set."""
-    held_out = read_candidates(run.files.round(0).hold_out)
-    return without_hold_out(
-        [pick.atoms for pick in picks], [candidate.atoms for candidate in held_out]
-    )
+    known = {
+        content_hash(candidate.atoms)
+        for earlier in range(1, round_index)
+        for candidate in read_candidates(run.files.round(earlier).selected)
+    }
+    pool = [candidate for candidate in pool if content_hash(candidate.atoms) not in known]
+    held_out = [candidate.atoms for candidate in read_candidates(preparation.hold_out)]
+    kept = without_hold_out([candidate.atoms for candidate in pool], held_out, near=2 * NEAR)
+    return [pool[index] for index in kept]
 
 
 def _by_gain(
