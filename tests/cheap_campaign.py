@@ -57,6 +57,8 @@ SETTINGS: dict[str, Any] = {
         "hold_out": {"md_steps": 4, "md_snapshots": 1, "interval": None, "test": False},
         "ordered": {"perturbed": 0, "random": 0},
     },
+    # Few candidates: rows of labels would leave near-duplicates of earlier labels out.
+    "entropy": {"kind": "information"},
     "selection": {"count": 3},
     "labelling": {
         "engine": {"name": "ase", "calculator": "cheap_campaign:Labels"},
