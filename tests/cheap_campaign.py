@@ -66,6 +66,7 @@ SETTINGS: dict[str, Any] = {
         "stress_check": {"on_mismatch": "warn"},
     },
     "training": {"epochs": 1},
+    "suite": {"enabled": False},
 }
 
 

@@ -163,6 +163,17 @@ def training(folder: Path) -> dict[str, Any]:
     }
 
 
+def validation(folder: Path) -> dict[str, Any]:
+    from entrove.models.ase import from_calculator
+
+    crystal = bulk("Cu", cubic=True)
+    write(folder / "fcc.xyz", crystal)
+    labels = labelled_copper(3, seed=1)
+    write(folder / "labelled.xyz", labels)
+    (folder / "suite.yaml").write_text("phonons: {enabled: false}\ndynamics: {steps: 20}\n")
+    return {"crystal": crystal, "labelled": labels, "model": from_calculator(EMT(), name="EMT")}
+
+
 def python(folder: Path) -> dict[str, Any]:
     (folder / "mgo").mkdir()
     put_campaign(folder / "mgo")
@@ -226,5 +237,6 @@ PREPARE: dict[str, Callable[[Path], dict[str, Any]]] = defaultdict(
         "docs/report.md": report,
         "docs/sampling.md": sampling,
         "docs/training.md": training,
+        "docs/validation.md": validation,
     },
 )

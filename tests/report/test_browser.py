@@ -72,7 +72,12 @@ FRAME = """<!DOCTYPE html><body style="margin: 0"><pre id="probe"></pre>
 
 def open_page(results: CampaignResults, width: int, folder: Path) -> dict[str, Any]:
     """Open the report in a frame of this width, and return what the script in it has found."""
-    page = render_report(results).replace("<head>", f"<head>{WATCH}", 1)
+    return open_text(render_report(results), width, folder)
+
+
+def open_text(text: str, width: int, folder: Path) -> dict[str, Any]:
+    """Open a page that is given as text, as above."""
+    page = text.replace("<head>", f"<head>{WATCH}", 1)
     (folder / "page.html").write_text(page.rsplit("</body>", 1)[0] + f"{PROBE}</body></html>")
     (folder / "frame.html").write_text(FRAME.format(width=width))
     assert BROWSER is not None

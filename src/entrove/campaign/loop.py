@@ -20,6 +20,7 @@ from entrove.campaign.journal.lock import hold_campaign
 from entrove.campaign.journal.log import log_to
 from entrove.campaign.journal.outcomes import (
     Anchored,
+    Checked,
     Explored,
     Finished,
     HeldOut,
@@ -36,6 +37,7 @@ from entrove.campaign.journal.outcomes import (
 from entrove.campaign.journal.progress import ProgressListener
 from entrove.campaign.journal.runner import StageRunner
 from entrove.campaign.stages.anchors import make_anchors, make_hold_out
+from entrove.campaign.stages.check import check, checks_are_stale, wants_checks
 from entrove.campaign.stages.context import CampaignRun
 from entrove.campaign.stages.explore import explore
 from entrove.campaign.stages.finish import finish
@@ -381,6 +383,7 @@ def _run_to_end(campaign: CheckedCampaign, ledger: Ledger, listener: ProgressLis
         # The loaded models may come from the training that is repeated.
         run = CampaignRun(campaign, ledger, CampaignModels(campaign, ledger), listener)
         last, verdict = _run_rounds(run, reopened)
+    _check_model(run, last)
     found = ledger.find(last, Finished)
     # The user may have changed `stopping` so that the campaign ends here for another reason.
     if found is not None and found.reason != verdict:
@@ -390,6 +393,16 @@ def _run_to_end(campaign: CheckedCampaign, ledger: Ledger, listener: ProgressLis
 
 def _runner(run: CampaignRun) -> StageRunner:
     return StageRunner(run.ledger, run.listener, usable_threads(run.config.model.threads))
+
+
+def _check_model(run: CampaignRun, last: int) -> None:
+    """Judge the model that is kept, unless that was done with the same settings."""
+    if checks_are_stale(run, last):
+        run.ledger.forget([(last, Stage.CHECK)])
+    if wants_checks(run):
+        StageRunner(run.ledger, run.listener).run(
+            last, Checked, "checks of the model that is kept", partial(check, run), unit="checks"
+        )
 
 
 def _run_rounds(run: CampaignRun, first: int) -> tuple[int, str]:

@@ -141,6 +141,11 @@ class Workspace:
         return self.folder / "labels"
 
     @property
+    def checks(self) -> Path:
+        """Results of the validation suite, one file for each check."""
+        return self.folder / "checks"
+
+    @property
     def log(self) -> Path:
         """The log file."""
         return self.folder / "logs" / "campaign.log"

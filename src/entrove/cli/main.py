@@ -4,7 +4,7 @@ Each command imports what it needs, so that those that need no torch answer at o
 
 Exit codes: 0 success, 1 an error that the user can correct, 2 the configuration or the arguments
 are wrong and nothing was written, 130 stopped by Ctrl-C; of `audit` 3 where there are warnings
-and 4 where there are blockers.
+and 4 where there are blockers; of `validate` 1 where a check failed, and 2 for any wrong input.
 """
 
 import io
@@ -358,6 +358,73 @@ def audit_command(
         html=html,
         as_json=as_json,
         keys=LabelKeys(energy_key, forces_key, stress_key, virial_key),
+        console=_console(),
+    )
+    raise typer.Exit(status)
+
+
+@app.command("validate")
+def validate_command(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="A packaged name (7net-0), a model file, the folder of a model bundle, or "
+            "module:factory of an ASE calculator.",
+        ),
+    ],
+    data: Annotated[
+        list[Path] | None,
+        typer.Option("--data", help="Labelled structures to compare with; may be repeated."),
+    ] = None,
+    seeds: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--seeds",
+            help="A crystal to judge, one file per phase; may be repeated. By default those of "
+            "the bundle, or found in the data.",
+        ),
+    ] = None,
+    suite: Annotated[
+        Path | None,
+        typer.Option("--suite", help="YAML with thresholds, as in section suite of CONFIG."),
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            "--against", metavar="MODEL", help="The untuned model; by default a bundle's."
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="FOLDER",
+            help="Keep the results of each check here; the same command continues from them.",
+        ),
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", help="Write a page with figures, one HTML file.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print everything as JSON, for programs.")
+    ] = False,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
+) -> None:
+    """Judge a potential by named checks. Exit status: 0 passed, 1 failed, 2 wrong input."""
+    _load_torch_sim_quietly()
+    from entrove.cli.validate import validate_model
+
+    status = validate_model(
+        model,
+        data=data or [],
+        seeds=seeds or [],
+        suite=suite,
+        against=against,
+        out=out,
+        html=html,
+        as_json=as_json,
+        device=device,
         console=_console(),
     )
     raise typer.Exit(status)

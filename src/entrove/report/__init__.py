@@ -15,6 +15,7 @@ Read in this order:
     figures/       one module per kind of plot
     template/      its HTML, style and script
     audit/         the page of an audit
+    checks/        the validation suite: its page, and its part of the report
     status.py      `status`, `summary_text`: what `entrove status` prints
     formatting.py  numbers, durations and names as text
 """

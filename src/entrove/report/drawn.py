@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from entrove.campaign.results.results import CampaignResults, ModelErrors, Parity
 from entrove.report import summary
+from entrove.report.checks.sections import CheckSection, check_sections, figures_of
 from entrove.report.figures import (
     errors,
     fingerprint_map,
@@ -40,6 +41,7 @@ class Drawn:
         compared: Errors of the models that are compared.
         learning, errors_per_round, errors_by_part, heat_maps: Figures of errors.
         parity: Parity panels of each compared model.
+        checks: Sections of the validation suite; empty before it was made.
         gain, gain_forecast, map: Figures of gains and of the fingerprint space; None where there
             is nothing to draw.
     """
@@ -54,6 +56,7 @@ class Drawn:
     errors_by_part: list[Figure]
     heat_maps: list[Figure]
     parity: list[ParityRow]
+    checks: list[CheckSection]
     gain: Figure | None
     gain_forecast: Figure | None
     map: Figure | None
@@ -69,6 +72,7 @@ class Drawn:
             *self.errors_by_part,
             *self.heat_maps,
             *panels,
+            *figures_of(self.checks),
             *(figure for figure in single if figure is not None),
         ]
 
@@ -102,6 +106,7 @@ def draw(results: CampaignResults, control: CampaignResults | None = None) -> Dr
         errors_by_part=errors.errors_by_part(compared, phases),
         heat_maps=heat_map.draw_heat_maps(results.states),
         parity=[ParityRow(title, row) for title, row in panels.items()],
+        checks=[] if results.suite is None else check_sections(results.suite),
         gain=gains.gain_per_label(results.labels, pools),
         gain_forecast=forecast.draw_forecast(results, found),
         map=None if space is None else fingerprint_map.draw_map(space, phases),

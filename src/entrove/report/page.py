@@ -9,6 +9,7 @@ from entrove.campaign.results.results import CampaignResults, ModelErrors
 from entrove.errors import CampaignError
 from entrove.files import replace_text
 from entrove.report import summary, tables
+from entrove.report.checks.sections import verdict_table
 from entrove.report.drawn import Drawn, draw
 from entrove.report.figures import style
 from entrove.report.figures.style import Figure
@@ -78,6 +79,7 @@ def _render(results: CampaignResults, drawn: Drawn) -> str:
         missing=summary.what_is_missing(results),
         phases=list(drawn.phases.values()),
         pools=list(drawn.pools.values()),
+        verdicts=None if results.suite is None else verdict_table(results.suite),
         tables={
             "test_errors": tables.errors_by_part(results.test, results.test_comparison),
             "errors_by_round": tables.errors_by_round(results.errors),

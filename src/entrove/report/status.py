@@ -34,6 +34,7 @@ from entrove.report.summary import (
 )
 from entrove.report.tables import larger_parts, worse_parts
 from entrove.validation.comparison import Comparison
+from entrove.validation.suite.result import Outcome
 
 MOST_QUARANTINED = 5
 
@@ -48,6 +49,7 @@ def status(results: CampaignResults) -> Group:
     for title, part in (
         ("Test errors (MAE), on structures that no decision has used", _test_errors(results)),
         ("Validation errors (MAE)", _errors(results)),
+        ("Checks of the model that is kept", _checks(results)),
         ("Information added by training labels", _gains(results)),
         ("Labels by phase", _phases(results)),
         ("Quarantined labels", _quarantine(results)),
@@ -180,6 +182,19 @@ def named_worse(comparison: Comparison | None) -> list[Text]:
         for title, phrases in parts
         if phrases
     ]
+
+
+def _checks(results: CampaignResults) -> Group | None:
+    if results.suite is None:
+        return None
+    failed = [
+        Text.assemble(("failed ", "red"), f"{check.title}: {check.sentence}")
+        for check in results.suite.failed
+    ]
+    passed = sum(check.outcome is Outcome.PASSED for check in results.suite.checks)
+    skipped = len(results.suite.checks) - passed - len(failed)
+    line = f"{passed} passed, {len(failed)} failed, {skipped} not applicable"
+    return Group(Text(line), *failed)
 
 
 def _gains(results: CampaignResults) -> Table | None:

@@ -16,7 +16,7 @@ On properties:
     equation_of_state.py  `equation_of_state`: energy against volume (Birch-Murnaghan)
     elastic.py            `elastic_constants`: from the stresses of strained cells
     phonons.py            `phonons`: by finite displacements, with phonopy
-    stability.py          `nve_stability`: MD without a thermostat
+    stability.py          `nve_stability`, `nvt_stability`: MD with and without a thermostat
     strained_cell.py      a crystal in another cell, its atoms relaxed (used by the first two)
 """
 

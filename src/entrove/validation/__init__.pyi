@@ -8,3 +8,7 @@ from .measure import validate as validate
 from .phonons import phonons as phonons
 from .splits import check_disjoint as check_disjoint
 from .stability import nve_stability as nve_stability
+from .stability import nvt_stability as nvt_stability
+from .suite.config import SuiteConfig as SuiteConfig
+from .suite.result import SuiteResult as SuiteResult
+from .suite.run import run_suite as run_suite

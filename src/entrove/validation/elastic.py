@@ -4,10 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import Calculator
 
 from entrove.units import ev_per_a3_to_gpa
-from entrove.validation.strained_cell import in_cell
+from entrove.validation.strained_cell import Source, in_cells
 
 VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 
@@ -41,18 +40,24 @@ class ElasticConstants:
         return float((diagonal - off_diagonal + 3.0 * np.trace(self.matrix_GPa[3:, 3:])) / 15.0)
 
     @property
+    def lowest_eigenvalue_GPa(self) -> float:
+        """Stiffness against the softest strain, in GPa."""
+        return float(np.linalg.eigvalsh(self.matrix_GPa).min())
+
+    @property
     def is_stable(self) -> bool:
-        """Whether every small strain costs energy: Born's criterion without pressure.
+        """Whether every small strain costs energy: Born's criterion.
 
         All eigenvalues of the matrix are positive (Born and Huang, Dynamical Theory of Crystal
-        Lattices, 1954).
+        Lattices, 1954). Under pressure the same holds for the symmetrised stress-strain
+        coefficients (Wang, Li, Yip, Phillpot and Wolf, Phys. Rev. B 52, 12627 (1995)).
         """
-        return bool(np.linalg.eigvalsh(self.matrix_GPa).min() > 0.0)
+        return self.lowest_eigenvalue_GPa > 0.0
 
 
 def elastic_constants(
     atoms: Atoms,
-    calculator: Calculator,
+    source: Source,
     *,
     strain: float = 0.005,
     force_tolerance_eV_per_A: float | None = 0.001,
@@ -62,7 +67,8 @@ def elastic_constants(
     Args:
         atoms: A relaxed crystal. It should be free of stress: under pressure the result are the
             stress-strain coefficients along this path, not the thermodynamic constants.
-        calculator: Any ASE calculator with stress.
+        source: Any ASE calculator with stress, or a model from `entrove.models.load`, which
+            evaluates all strained cells in one batch.
         strain: Amplitude of each strain, without unit; the error of the result is of second order
             in it.
         force_tolerance_eV_per_A: In each strained cell the atoms are relaxed until no force
@@ -71,20 +77,25 @@ def elastic_constants(
 
     Returns the constants in GPa. A relaxation that does not converge is logged as a warning.
     """
-    columns = []
-    for first, second in VOIGT:
-        stresses = []
-        for sign in (1.0, -1.0):
-            deformation = np.eye(3)
-            # The engineering shear is e_4 = 2 eps_yz, so each of the two entries gets half of it.
-            half = 1.0 if first == second else 0.5
-            deformation[first, second] += sign * strain * half
-            if first != second:
-                deformation[second, first] += sign * strain * half
-            cell = in_cell(
-                atoms, atoms.cell.array @ deformation, calculator, force_tolerance_eV_per_A
-            )
-            stresses.append(cell.get_stress())
-        columns.append((stresses[0] - stresses[1]) / (2.0 * strain))
-    matrix = np.array([[ev_per_a3_to_gpa(value) for value in column] for column in columns]).T
+    deformations = [
+        np.eye(3) + sign * strain * _unit_strain(first, second)
+        for first, second in VOIGT
+        for sign in (1.0, -1.0)
+    ]
+    cells = in_cells(
+        atoms, [atoms.cell.array @ one for one in deformations], source, force_tolerance_eV_per_A
+    )
+    stresses = np.array([cell.get_stress() for cell in cells]).reshape(6, 2, 6)
+    # Row j holds d sigma / d e_j.
+    derivatives = (stresses[:, 0] - stresses[:, 1]) / (2.0 * strain)
+    matrix = ev_per_a3_to_gpa(1.0) * derivatives.T
     return ElasticConstants((matrix + matrix.T) / 2.0, float(np.abs(matrix - matrix.T).max()))
+
+
+def _unit_strain(first: int, second: int) -> np.ndarray:
+    """Symmetric strain of amplitude one in Voigt's sense."""
+    strain = np.zeros((3, 3))
+    # The engineering shear is e_4 = 2 eps_yz, so each of the two entries gets half of it.
+    strain[first, second] += 0.5
+    strain[second, first] += 0.5
+    return strain

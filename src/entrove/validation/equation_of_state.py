@@ -5,12 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import Calculator
 from ase.eos import EquationOfState as AseFit
 
 from entrove.errors import ModelError
-from entrove.units import ev_per_a3_to_gpa
-from entrove.validation.strained_cell import in_cell
+from entrove.units import ev_per_a3_to_gpa, gpa_to_ev_per_a3
+from entrove.validation.strained_cell import Source, in_cells
 
 DEFAULT_SCALES = (0.94, 0.96, 0.98, 1.0, 1.02, 1.04, 1.06)
 
@@ -36,10 +35,24 @@ class EquationOfState:
     bulk_modulus_GPa: float
     bulk_modulus_derivative: float
 
+    def energy_at(self, volume_A3_per_atom: np.ndarray | float) -> np.ndarray:
+        """Energy of the fitted curve in eV/atom at volumes in A^3/atom, of the same shape."""
+        squeezed = (self.volume_A3_per_atom / np.asarray(volume_A3_per_atom)) ** (2.0 / 3.0) - 1.0
+        modulus = gpa_to_ev_per_a3(self.bulk_modulus_GPa)
+        return self.energy_eV_per_atom + 9.0 / 16.0 * modulus * self.volume_A3_per_atom * (
+            self.bulk_modulus_derivative * squeezed**3 + squeezed**2 * (2.0 - 4.0 * squeezed)
+        )
+
+    @property
+    def residual_meV_per_atom(self) -> float:
+        """Root-mean-square distance of the points from the fitted curve, in meV/atom."""
+        misses = self.energies_eV_per_atom - self.energy_at(self.volumes_A3_per_atom)
+        return 1000.0 * float(np.sqrt((misses**2).mean()))
+
 
 def equation_of_state(
     atoms: Atoms,
-    calculator: Calculator,
+    source: Source,
     *,
     scales: Sequence[float] = DEFAULT_SCALES,
     force_tolerance_eV_per_A: float | None = 0.005,
@@ -48,7 +61,8 @@ def equation_of_state(
 
     Args:
         atoms: A crystal near its equilibrium volume.
-        calculator: Any ASE calculator.
+        source: Any ASE calculator, or a model from `entrove.models.load`, which evaluates all
+            volumes in one batch.
         scales: Factors of the lattice vectors, at least 5.
         force_tolerance_eV_per_A: At each volume the atoms are relaxed until no force exceeds this,
             in eV/A; the shape of the cell stays. None keeps their fractional positions.
@@ -58,12 +72,12 @@ def equation_of_state(
     """
     if len(scales) < 5:
         raise ModelError(f"{len(scales)} volumes, but four parameters need at least 5; add scales")
-    volumes, energies = [], []
-    for scale in scales:
-        cell = in_cell(atoms, scale * atoms.cell.array, calculator, force_tolerance_eV_per_A)
-        volumes.append(cell.get_volume() / len(cell))
-        energies.append(cell.get_potential_energy() / len(cell))
-    return fit_birch_murnaghan(np.array(volumes), np.array(energies))
+    cells = in_cells(
+        atoms, [scale * atoms.cell.array for scale in scales], source, force_tolerance_eV_per_A
+    )
+    volumes = np.array([cell.get_volume() / len(cell) for cell in cells])
+    energies = np.array([cell.get_potential_energy() / len(cell) for cell in cells])
+    return fit_birch_murnaghan(volumes, energies)
 
 
 def fit_birch_murnaghan(

@@ -1,17 +1,25 @@
 """Check whether MD with a potential stays physical, and whether it conserves energy."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 import torch_sim
 from ase import Atoms
 from ase.data import covalent_radii
-from torch_sim.integrators import nve_init, nve_step
+from torch_sim.integrators import (
+    MDState,
+    nve_init,
+    nve_step,
+    nvt_langevin_init,
+    nvt_langevin_step,
+)
 from torch_sim.models.interface import ModelInterface
 from torch_sim.units import MetalUnits
 
+from entrove.sampling.batch import gather_batch
+from entrove.sampling.precision import in_double
 from entrove.structures import copy_structure
 from entrove.units import BOLTZMANN_EV_PER_K
 
@@ -19,20 +27,26 @@ SHORTEST_OVER_RADII = 0.5
 """Two atoms have collapsed when their distance over the sum of covalent radii is below this."""
 HOTTEST_OVER_START = 3.0
 """A trajectory heats up when its kinetic energy exceeds this multiple of the initial one."""
+FRICTION_PER_FS = 0.01
+"""Friction of the Langevin thermostat in 1/fs: its time constant is 100 fs."""
 
 
 @dataclass(frozen=True)
 class Stability:
-    """The result of one trajectory without a thermostat.
+    """The result of one trajectory.
 
     Attributes:
         stable, reason: Whether it stayed physical; if not, why.
         steps: Number of MD steps.
         drift_meV_per_atom_per_ps, noise_meV_per_atom: Slope of a straight line fitted to the total
-            energy, and standard deviation around it.
+            energy, and standard deviation around it; a measure of the potential only without a
+            thermostat.
         mean_temperature_K: Mean kinetic temperature in K.
         shortest_distance_A: Shortest distance between two atoms at the steps that were checked, in
             Angstrom.
+        times_ps, energies_meV_per_atom, temperatures_K: The trajectory: time in ps, total energy
+            relative to the start in meV/atom, and kinetic temperature in K, each of shape
+            (steps + 1,).
     """
 
     stable: bool
@@ -42,6 +56,9 @@ class Stability:
     noise_meV_per_atom: float
     mean_temperature_K: float
     shortest_distance_A: float
+    times_ps: np.ndarray = field(repr=False, compare=False)
+    energies_meV_per_atom: np.ndarray = field(repr=False, compare=False)
+    temperatures_K: np.ndarray = field(repr=False, compare=False)
 
 
 def nve_stability(
@@ -70,16 +87,74 @@ def nve_stability(
     longer finite, two atoms collapse, or the kinetic energy exceeds `HOTTEST_OVER_START` times its
     initial value.
     """
-    batch = torch_sim.initialize_state(
-        [copy_structure(atoms) for atoms in structures], device=model.device, dtype=model.dtype
-    )
-    batch.rng = seed
+    model = in_double(model)
     timestep = timestep_fs * 1e-3 * MetalUnits.time
-    state = nve_init(batch, model, kT=2.0 * temperature_K * BOLTZMANN_EV_PER_K)
+    return _run(
+        structures,
+        model,
+        lambda batch: nve_init(batch, model, kT=2.0 * temperature_K * BOLTZMANN_EV_PER_K),
+        lambda state: nve_step(state, model, dt=timestep),
+        steps=steps,
+        timestep_fs=timestep_fs,
+        check_every=check_every,
+        seed=seed,
+    )
+
+
+def nvt_stability(
+    structures: Sequence[Atoms],
+    model: ModelInterface,
+    *,
+    temperature_K: float,
+    steps: int = 1000,
+    timestep_fs: float = 1.0,
+    check_every: int = 50,
+    seed: int = 0,
+) -> list[Stability]:
+    """Run structures in one batch with a Langevin thermostat, and check each trajectory.
+
+    Args:
+        structures, model, steps, timestep_fs, check_every, seed: As for `nve_stability`.
+        temperature_K: Temperature of the thermostat, and of the first velocities, in K.
+
+    Returns one result per structure. A trajectory is unstable for the same reasons as without a
+    thermostat: energies that are not finite, collapse, a kinetic energy above
+    `HOTTEST_OVER_START` times the initial one.
+    """
+    model = in_double(model)
+    timestep = timestep_fs * 1e-3 * MetalUnits.time
+    friction = FRICTION_PER_FS / (1e-3 * MetalUnits.time)
+    energy = temperature_K * BOLTZMANN_EV_PER_K
+    return _run(
+        structures,
+        model,
+        lambda batch: nvt_langevin_init(batch, model, kT=energy),
+        lambda state: nvt_langevin_step(state, model, dt=timestep, kT=energy, gamma=friction),
+        steps=steps,
+        timestep_fs=timestep_fs,
+        check_every=check_every,
+        seed=seed,
+    )
+
+
+def _run(
+    structures: Sequence[Atoms],
+    model: ModelInterface,
+    begin: Callable[[torch_sim.SimState], MDState],
+    advance: Callable[[MDState], MDState],
+    *,
+    steps: int,
+    timestep_fs: float,
+    check_every: int,
+    seed: int,
+) -> list[Stability]:
+    batch = gather_batch([copy_structure(atoms) for atoms in structures], model)
+    batch.rng = seed
+    state = begin(batch)
     totals, kinetics, distances = [], [], []
     for step in range(steps + 1):
         if step:
-            state = nve_step(state, model, dt=timestep)
+            state = advance(state)
         kinetic = _kinetic_energies(state)
         kinetics.append(kinetic)
         totals.append(state.energy.detach().double().cpu().numpy() + kinetic)
@@ -139,7 +214,7 @@ def _assess(
 ) -> Stability:
     steps = len(times_ps) - 1
     # The total momentum is zero, so there are 3 (N - 1) degrees of freedom.
-    temperature = float(np.nanmean(kinetic)) * 2.0 / (3.0 * max(1, atoms - 1) * BOLTZMANN_EV_PER_K)
+    temperatures = kinetic * 2.0 / (3.0 * max(1, atoms - 1) * BOLTZMANN_EV_PER_K)
     shortest = (
         float(np.nanmin(distances[:, 0])) if not np.isnan(distances[:, 0]).all() else float("nan")
     )
@@ -157,4 +232,15 @@ def _assess(
         slope, offset = np.polyfit(times_ps, total, 1)
         drift = 1000.0 * float(slope) / atoms
         noise = 1000.0 * float(np.std(total - slope * times_ps - offset)) / atoms
-    return Stability(not reason, reason or "stable", steps, drift, noise, temperature, shortest)
+    return Stability(
+        stable=not reason,
+        reason=reason or "stable",
+        steps=steps,
+        drift_meV_per_atom_per_ps=drift,
+        noise_meV_per_atom=noise,
+        mean_temperature_K=float(np.nanmean(temperatures)),
+        shortest_distance_A=shortest,
+        times_ps=times_ps,
+        energies_meV_per_atom=1000.0 * (total - total[0]) / atoms,
+        temperatures_K=temperatures,
+    )

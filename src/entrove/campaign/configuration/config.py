@@ -12,6 +12,7 @@ from entrove.selection.config import SelectionConfig
 from entrove.settings import Settings
 from entrove.training.config import TrainingConfig
 from entrove.validation.config import ValidationConfig
+from entrove.validation.suite.config import SuiteConfig
 
 Pressure = Annotated[float, Field(ge=-50, le=10_000)]
 Temperature = Annotated[float, Field(gt=0, le=100_000)]
@@ -206,6 +207,11 @@ class CampaignConfig(Settings):
     )
     validation: ValidationConfig = Field(
         default=ValidationConfig(), description="When a tuned model is kept, and what is worse."
+    )
+    suite: SuiteConfig = Field(
+        default=SuiteConfig(),
+        description="Checks of the model that is kept, at the end; 'entrove validate' makes the "
+        "same ones of any model.",
     )
     stopping: StoppingConfig = Field(default=StoppingConfig(), description="When to stop.")
 

@@ -26,6 +26,7 @@ _HEADER = (
 FREE_TO_CHANGE = (
     ("stopping",),
     ("validation",),
+    ("suite",),
     ("regime", "non_magnetic"),
     ("model", "device"),
     ("model", "threads"),

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from entrove.validation.errors_by_kind import ErrorRow, ErrorTable
 from entrove.validation.structure_errors import StructureErrors
+from entrove.validation.suite.result import SuiteResult
 
 
 class Stage(StrEnum):
@@ -28,6 +29,7 @@ class Stage(StrEnum):
     LABEL = "label"
     TRAIN = "train"
     VALIDATE = "validate"
+    CHECK = "check"
     FINISH = "finish"
 
 
@@ -211,6 +213,14 @@ class Validated(StageOutcome):
         return ErrorTable(self.errors, self.structures, self.reference_shifts_eV)
 
 
+class Checked(StageOutcome):
+    """The validation suite has judged the model that is kept."""
+
+    stage = Stage.CHECK
+    model_round: int = Field(description="Round in which the model was tuned.")
+    suite: SuiteResult = Field(description="Verdict, numbers and data of plots of each check.")
+
+
 class Finished(StageOutcome):
     """The campaign has ended; the summary says why, and which model was kept."""
 
@@ -231,7 +241,7 @@ OUTCOMES: dict[Stage, type[StageOutcome]] = {
     model.stage: model
     for model in (
         Verified, Relaxed, Anchored, HeldOut, Explored, Ordered, Selected, Labelled, Trained,
-        Validated, Finished,
+        Validated, Checked, Finished,
     )
 }  # fmt: skip
 """The model of each stage."""

@@ -16,6 +16,7 @@ from entrove.campaign.configuration.settled import read_settled
 from entrove.campaign.journal.ledger import Ledger, StageRecord
 from entrove.campaign.journal.lock import is_held
 from entrove.campaign.journal.outcomes import (
+    Checked,
     Explored,
     Finished,
     Labelled,
@@ -45,6 +46,7 @@ from entrove.validation.comparison import Comparison, compare
 from entrove.validation.errors_by_kind import ALL, ErrorTable
 from entrove.validation.site_symmetry import counted_components
 from entrove.validation.structure_errors import centre_by_composition
+from entrove.validation.suite.result import SuiteResult
 
 
 def read_results(folder: str | Path, *, figures: bool = False) -> CampaignResults:
@@ -115,7 +117,13 @@ def read_results(folder: str | Path, *, figures: bool = False) -> CampaignResult
         gains_nats={index: selected.gains_nats for index, selected in selections.items()},
         labels_per_round=config.selection.count,
         imported=sum(is_imported(atoms) for atoms in workspace.training_labels()),
+        suite=_last_suite(ledger),
     )
+
+
+def _last_suite(ledger: Ledger) -> SuiteResult | None:
+    checked = ledger.each(Checked)
+    return checked[max(checked)].suite if checked else None
 
 
 def _model_title(round_index: int, config: CampaignConfig) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 from entrove.campaign.journal.outcomes import LabelRow, WalkerRow
 from entrove.validation.comparison import Comparison
 from entrove.validation.errors_by_kind import ErrorRow
+from entrove.validation.suite.result import SuiteResult
 
 
 @dataclass(frozen=True)
@@ -193,6 +194,7 @@ class CampaignResults:
         gains_nats: What each label of a round was expected to add when it was picked, in nats, in
             the order of the picks; by round.
         labels_per_round: Labels that a further round would ask for.
+        suite: What the validation suite found about the model that is kept; None before.
     """
 
     folder: Path
@@ -222,3 +224,4 @@ class CampaignResults:
     states: tuple[StateErrors, ...] = ()
     gains_nats: Mapping[int, tuple[float, ...]] = MappingProxyType({})
     labels_per_round: int = 0
+    suite: SuiteResult | None = None

@@ -28,5 +28,6 @@ In each round: verify.py and relax.py when another model explores, then
 At the end:
 
     open_test.py  its errors on the test set
+    check.py     the validation suite on the best accepted model
     finish.py    the bundle of the best accepted model
 """

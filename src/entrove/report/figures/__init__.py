@@ -9,5 +9,6 @@ Read in this order:
     parity.py           predictions against references, with errors below
     gains.py            information gain of each label
     forecast.py         what the next labels would add
+    checks.py           the panels of the validation suite
     fingerprint_map.py  the plane of the first two principal components
 """

@@ -1,0 +1,62 @@
+"""Judge the model that is kept with the validation suite, before the campaign ends."""
+
+from collections.abc import Sequence
+
+from entrove.campaign.journal.outcomes import Checked, Validated
+from entrove.campaign.journal.records import best_round
+from entrove.campaign.stages.context import CampaignRun
+from entrove.validation.suite.result import CheckResult
+from entrove.validation.suite.run import CHECKS, judge, make_subject
+
+
+def _best(run: CampaignRun) -> int:
+    """Round of the model that is kept; 0 without one."""
+    return best_round(run.ledger.each(Validated), run.config.validation)
+
+
+def wants_checks(run: CampaignRun) -> bool:
+    """Whether the suite is enabled, and there is a tuned model to judge."""
+    return run.config.suite.enabled and _best(run) > 0
+
+
+def checks_are_stale(run: CampaignRun, round_index: int) -> bool:
+    """Whether the checks in the ledger are of another model, or of other settings."""
+    found = run.ledger.find(round_index, Checked)
+    if found is None:
+        return False
+    best = _best(run)
+    return found.model_round != best or found.suite.settings != run.config.suite.model_dump(
+        mode="json"
+    )
+
+
+def check(run: CampaignRun) -> Checked:
+    """Run the suite on the best accepted model, and compare it with the untuned one.
+
+    Errors are those on the validation labels; volumes and shortest distances are those of all
+    labels. Finished checks are kept in the folder of the campaign, and an interrupted suite
+    continues from there.
+    """
+    best = _best(run)
+    config, regime = run.config.suite, run.config.regime
+    subject = make_subject(
+        run.models.tuned(best),
+        phases={seed.phase: seed.atoms for seed in run.campaign.seeds},
+        labelled=run.files.validation_labels(),
+        trained_on=run.files.training_labels(),
+        base=run.models.foundation,
+        config=config,
+        pressures_GPa=regime.pressures_GPa,
+        temperatures_K=regime.temperatures_K,
+    )
+    total = sum(one.settings(config).enabled for one in CHECKS)
+    done = 0
+
+    def tell(name: str, description: str, results: Sequence[CheckResult] | None) -> None:
+        nonlocal done
+        done += results is not None
+        failed = any(result.outcome == "failed" for result in results or ())
+        run.listener.advanced(done, total, f"{name} failed" if failed else description)
+
+    suite = judge(subject, config, folder=run.files.checks, progress=tell)
+    return Checked(summary=suite.summary, model_round=best, suite=suite)

@@ -1,0 +1,177 @@
+"""`entrove validate`: judge a potential by named checks."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from ase import Atoms
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from entrove._version import __version__
+from entrove.campaign.configuration.config_file import read_config_file
+from entrove.campaign.configuration.seeds import read_seed
+from entrove.errors import ConfigError, EntroveError
+from entrove.formats import read_frames
+from entrove.validation.suite import CheckResult, Outcome, SuiteConfig, SuiteResult, run_suite
+
+_STYLES = {Outcome.PASSED: "green", Outcome.FAILED: "bold red", Outcome.NOT_APPLICABLE: "dim"}
+STOPPED = 130
+"""Exit status after Ctrl-C."""
+
+
+def validate_model(
+    model: str,
+    *,
+    data: Sequence[Path],
+    seeds: Sequence[Path],
+    suite: Path | None,
+    against: str | None,
+    out: Path | None,
+    html: Path | None,
+    as_json: bool,
+    device: str,
+    console: Console,
+) -> int:
+    """Judge a model, print what was found, and return the exit status.
+
+    Raises `ConfigError` for everything that is wrong in what was given.
+    """
+    if html is not None:
+        from entrove._optional import require
+
+        # Minutes of work must not end with the name of a missing package.
+        require("jinja2", extra="report")
+        require("plotly.offline", extra="report")
+    watch = _Watch(Console(stderr=True), console, quiet=as_json)
+    try:
+        config = read_config_file(suite, SuiteConfig) if suite else SuiteConfig()
+        with watch:
+            result = run_suite(
+                model,
+                phases=_read_seeds(seeds),
+                labelled=_read_labels(data, console=watch.messages),
+                against=against,
+                config=config,
+                folder=out,
+                device=device,
+                progress=watch.tell,
+            )
+    except KeyboardInterrupt:
+        result = watch.so_far(model, against)
+    except EntroveError as error:
+        # Checks that fail are verdicts: what raises here is what was given.
+        raise ConfigError(str(error)) from error
+    if as_json:
+        print(result.to_json())
+    else:
+        _say(console, result.summary, "bold")
+    if html is not None:
+        from entrove.report.checks.page import write_suite_page
+
+        write_suite_page(result, html)
+        _say(watch.messages, f"wrote {html}")
+    if not result.complete:
+        _say(watch.messages, _how_to_continue(out))
+        return STOPPED
+    return 0 if result.passed else 1
+
+
+def _how_to_continue(out: Path | None) -> str:
+    if out is None:
+        return "stopped; with --out FOLDER, finished checks are kept and need not be made again"
+    return f"stopped; what is finished is in {out}, and the same command continues from there"
+
+
+def _read_seeds(paths: Sequence[Path]) -> dict[str, Atoms]:
+    seeds: dict[str, Atoms] = {}
+    for path in paths:
+        if path.stem in seeds:
+            raise ConfigError(
+                f"{path}: two seeds are called '{path.stem}', which is the name of the phase; "
+                "rename one of the files"
+            )
+        seeds[path.stem] = read_seed(path)[0]
+    return seeds
+
+
+def _read_labels(paths: Sequence[Path], console: Console) -> list[Atoms]:
+    """Read labelled frames; those that cannot be used are counted, and the first is named."""
+    usable: list[Atoms] = []
+    refused: list[str] = []
+    for path in paths:
+        for frame in read_frames(path):
+            needed = {"energy", "forces"} if frame.atoms is not None else set()
+            if frame.atoms is not None and frame.atoms.pbc.all():
+                needed.add("stress")
+            missing = sorted(needed - set(frame.labels))
+            if frame.atoms is None or missing or frame.converged is False:
+                reason = frame.problem or (
+                    f"it has no {' and no '.join(missing)}" if missing else "it did not converge"
+                )
+                refused.append(f"{frame.where}: {reason}")
+            else:
+                usable.append(frame.atoms)
+    if refused:
+        _say(console, f"{len(refused)} frames are left out; the first: {refused[0]}")
+    if paths and not usable:
+        raise ConfigError(
+            f"{', '.join(map(str, paths))}: no frame can be used; the first: "
+            f"{refused[0] if refused else 'there is none'}"
+        )
+    return usable
+
+
+class _Watch:
+    """Shows which check is running, prints each result, and keeps what is finished."""
+
+    def __init__(self, messages: Console, results: Console, *, quiet: bool):
+        self.messages, self._results, self._quiet = messages, results, quiet
+        self._bar = Progress(
+            SpinnerColumn("dots" if messages.encoding.startswith("utf") else "line"),
+            TextColumn("{task.description}"),
+            TimeElapsedColumn(),
+            console=messages,
+            transient=True,
+        )
+        self._task = self._bar.add_task("reading")
+        self._found: list[CheckResult] = []
+        self._seconds: dict[str, float] = {}
+        self._began = time.monotonic()
+
+    def __enter__(self) -> "_Watch":
+        if self.messages.is_terminal:
+            self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def tell(self, name: str, description: str, results: Sequence[CheckResult] | None) -> None:
+        """Show that a check begins, or print what it found."""
+        if results is None:
+            self._began = time.monotonic()
+            self._bar.reset(self._task, description=description)
+            if not self.messages.is_terminal and not self._quiet:
+                _say(self.messages, f"{name}: {description}")
+            return
+        self._seconds[name] = time.monotonic() - self._began
+        self._found += results
+        if not self._quiet:
+            for result in results:
+                _show(result, self._results)
+
+    def so_far(self, model: str, against: str | None) -> SuiteResult:
+        """What is finished after an interruption."""
+        return SuiteResult(
+            model, against or "", tuple(self._found), self._seconds, {}, __version__, False
+        )
+
+
+def _show(result: CheckResult, console: Console) -> None:
+    console.print(f"[{_STYLES[result.outcome]}]{result.outcome}[/]  ", end="", highlight=False)
+    _say(console, f"{result.title}: {result.sentence}")
+
+
+def _say(console: Console, text: str, style: str | None = None) -> None:
+    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)

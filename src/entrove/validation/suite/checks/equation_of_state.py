@@ -1,0 +1,147 @@
+"""Energy against volume: is the curve smooth, and does it agree with labelled volumes?"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from ase import Atoms
+
+from entrove.errors import ModelError
+from entrove.models.prediction import predict
+from entrove.structures import energy_of
+from entrove.validation.equation_of_state import (
+    EquationOfState,
+    equation_of_state,
+    fit_birch_murnaghan,
+)
+from entrove.validation.suite.config import EquationOfStateSettings
+from entrove.validation.suite.crystals import labelled_volumes
+from entrove.validation.suite.result import (
+    CheckResult,
+    Curve,
+    Panel,
+    Quantity,
+    curve,
+    judged,
+    not_applicable,
+    number,
+)
+from entrove.validation.suite.subject import Phase, Subject
+
+NAME = "equation_of_state"
+FEWEST_FOR_A_FIT = 5
+
+
+def check_equation_of_state(
+    subject: Subject, settings: EquationOfStateSettings
+) -> list[CheckResult]:
+    """Fit an equation of state to each phase, relaxed without pressure."""
+    results = []
+    for phase in subject.phases:
+        if phase.problem or 0.0 not in phase.relaxed:
+            reason = phase.problem or "its relaxation without pressure did not converge"
+            results.append(not_applicable(NAME, phase.name, reason))
+            continue
+        try:
+            results.append(_check(subject, phase, settings))
+        except ModelError as error:
+            results.append(judged(NAME, phase.name, "", [], problems=[str(error)]))
+    return results
+
+
+def _check(subject: Subject, phase: Phase, settings: EquationOfStateSettings) -> CheckResult:
+    fit = equation_of_state(
+        phase.relaxed[0.0].atoms,
+        subject.model,
+        scales=settings.scales,
+        force_tolerance_eV_per_A=0.01,
+    )
+    quantities = [
+        Quantity("volume", number(fit.volume_A3_per_atom), "A^3/atom"),
+        Quantity("bulk modulus", number(fit.bulk_modulus_GPa), "GPa", at_least=0.0),
+        Quantity("pressure derivative of the bulk modulus", number(fit.bulk_modulus_derivative)),
+        Quantity(
+            "distance from the fit",
+            number(fit.residual_meV_per_atom),
+            "meV/atom",
+            at_most=settings.residual_meV_per_atom,
+        ),
+    ]
+    found = (
+        f"{fit.volume_A3_per_atom:.3f} A^3/atom, B = {fit.bulk_modulus_GPa:.1f} GPa, "
+        f"B' = {fit.bulk_modulus_derivative:.1f}"
+    )
+    curves = _curves(fit)
+    labels = labelled_volumes(subject.labels, phase.name, phase.seed)
+    if len(labels) > 1:
+        compared, of_labels, text = _compare(subject, labels, fit, settings)
+        quantities += compared
+        curves.append(of_labels)
+        found += text
+    else:
+        found += "; no labels of this phase at several volumes to compare with"
+    panel = Panel(
+        phase.name,
+        "volume (Å³/atom)",
+        "energy (meV/atom)",
+        tuple(curves),
+    )
+    return judged(NAME, phase.name, found, quantities, panels=[panel])
+
+
+def _curves(fit: EquationOfState) -> list[Curve]:
+    volumes = fit.volumes_A3_per_atom
+    dense = np.linspace(volumes.min(), volumes.max(), 61)
+
+    def above_minimum(energies: np.ndarray) -> np.ndarray:
+        return 1000.0 * (energies - fit.energy_eV_per_atom)
+
+    return [
+        curve("Birch-Murnaghan fit", dense, above_minimum(fit.energy_at(dense))),
+        curve("model", volumes, above_minimum(fit.energies_eV_per_atom), "points"),
+    ]
+
+
+def _compare(
+    subject: Subject,
+    labels: Sequence[Atoms],
+    fit: EquationOfState,
+    settings: EquationOfStateSettings,
+) -> tuple[list[Quantity], Curve, str]:
+    """Compare with labels of the same cells; both energies relative to their means."""
+    volumes = np.array([atoms.get_volume() / len(atoms) for atoms in labels])
+    reference = np.array([energy_of(atoms) / len(atoms) for atoms in labels])
+    predicted = np.array(
+        [energy_of(atoms) / len(atoms) for atoms in predict(subject.model, labels)]
+    )
+    shift = predicted.mean() - reference.mean()
+    error = 1000.0 * float(np.sqrt(((predicted - reference - shift) ** 2).mean()))
+    quantities = [
+        Quantity(
+            "energy error on labelled volumes",
+            number(error),
+            "meV/atom",
+            at_most=settings.energy_error_meV_per_atom,
+        )
+    ]
+    text = f"; {error:.1f} meV/atom from labels at {len(labels)} volumes"
+    if len(labels) >= FEWEST_FOR_A_FIT:
+        try:
+            of_labels, of_model = (fit_birch_murnaghan(volumes, e) for e in (reference, predicted))
+        except ModelError:  # the labels have no minimum between them
+            of_labels = of_model = None
+        if of_labels is not None and of_model is not None:
+            for name, unit, limit, column in (
+                ("volume on labelled cells", "A^3/atom", settings.volume_error,
+                 "volume_A3_per_atom"),
+                ("bulk modulus on labelled cells", "GPa", settings.bulk_modulus_error,
+                 "bulk_modulus_GPa"),
+            ):  # fmt: skip
+                right = float(getattr(of_labels, column))
+                low, high = sorted((right * (1 - limit), right * (1 + limit)))
+                value = number(float(getattr(of_model, column)))
+                quantities.append(
+                    Quantity(name, value, unit, number(low), number(high), number(right))
+                )
+            text += f", whose fit has B = {of_labels.bulk_modulus_GPa:.1f} GPa"
+    heights = 1000.0 * (reference + shift - fit.energy_eV_per_atom)
+    return quantities, curve("labels, shifted to the mean", volumes, heights, "reference"), text

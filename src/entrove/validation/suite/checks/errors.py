@@ -1,0 +1,110 @@
+"""Errors on labelled data: small enough, and not larger than the untuned model's?"""
+
+import math
+
+from entrove.validation.comparison import compare
+from entrove.validation.errors_by_kind import ALL, ErrorRow, ErrorTable
+from entrove.validation.measure import validate
+from entrove.validation.suite.config import ErrorSettings
+from entrove.validation.suite.result import (
+    Cell,
+    CheckResult,
+    DataTable,
+    Quantity,
+    judged,
+    not_applicable,
+    number,
+)
+from entrove.validation.suite.subject import Subject
+
+NAME = "errors"
+
+COLUMNS = (
+    ("energy, centred", "meV/atom", "energy_centred_mae_meV_per_atom"),
+    ("forces", "meV/A", "force_mae_meV_per_A"),
+    ("stress", "meV/A^3", "stress_mae_meV_per_A3"),
+)
+
+
+def check_errors(subject: Subject, settings: ErrorSettings) -> list[CheckResult]:
+    """Compare predictions with labels, by phase and kind."""
+    if not subject.labelled:
+        return [not_applicable(NAME, "", "there is no labelled data")]
+    table = validate(subject.model, subject.labelled).errors
+    untuned = None
+    if subject.base is not None:
+        untuned = validate(subject.base, subject.labelled).errors
+    limits = (
+        settings.energy_mae_meV_per_atom,
+        settings.force_mae_meV_per_A,
+        settings.stress_mae_meV_per_A3,
+    )
+    quantities, problems = [], []
+    for (name, unit, column), limit in zip(COLUMNS, limits, strict=True):
+        quantities.append(
+            Quantity(
+                f"{name}, MAE over all",
+                number(getattr(table.total, column)),
+                unit,
+                at_most=limit,
+                reference=None if untuned is None else number(getattr(untuned.total, column)),
+            )
+        )
+        problems += [] if limit is None else _too_large(table, name, unit, column, limit)
+    found = ", ".join(
+        f"{name} {getattr(table.total, column):.3g} {unit}" for name, unit, column in COLUMNS
+    )
+    found += f" on {table.total.structures} labels"
+    if untuned is not None:
+        # Without a fit of its reference energies, the untuned model's are compared centred.
+        worse = [
+            change
+            for change in compare(untuned, table).changes
+            if settings.tolerated_worsening is not None
+            and change.exceeds(settings.tolerated_worsening)
+        ]
+        problems += [f"worse than untuned: {change.describe()}" for change in worse]
+        found += ", in no part worse than the untuned model beyond the confidence interval"
+    return [judged(NAME, "", found, quantities, problems=problems, tables=[_table(table)])]
+
+
+def _too_large(table: ErrorTable, name: str, unit: str, column: str, limit: float) -> list[str]:
+    """Name the parts whose error exceeds the limit; the total has a quantity of its own."""
+    return [
+        f"{name} of {_title(row)} {getattr(row, column):.3g} {unit} (at most {limit:g} is allowed)"
+        for row in table.rows
+        if (row.phase, row.kind) != (ALL, ALL) and getattr(row, column) > limit
+    ]
+
+
+def _title(row: ErrorRow) -> str:
+    return ", ".join(part for part in (row.phase, row.kind) if part != ALL)
+
+
+def _table(table: ErrorTable) -> DataTable:
+    """Errors with the ends of their confidence intervals."""
+    quantities = (
+        ("Energy", "meV/atom", "energy_mae_meV_per_atom", "energy_interval_meV_per_atom"),
+        ("Centred energy", "meV/atom", "energy_centred_mae_meV_per_atom", None),
+        ("Forces", "meV/Å", "force_mae_meV_per_A", "force_interval_meV_per_A"),
+        ("Stress", "meV/Å³", "stress_mae_meV_per_A3", "stress_interval_meV_per_A3"),
+    )
+    heads = [
+        head
+        for name, unit, _, interval in quantities
+        for head in (f"{name} ({unit})", *(("from", "to") if interval else ()))
+    ]
+    rows: list[tuple[Cell, ...]] = []
+    for row in table.rows:
+        cells: list[Cell] = [row.phase, row.kind, float(row.structures)]
+        for _, _, column, interval in quantities:
+            cells.append(number(getattr(row, column)))
+            if interval is not None:
+                low, high = getattr(row, interval) or (math.nan, math.nan)
+                cells += [number(low), number(high)]
+        rows.append(tuple(cells))
+    return DataTable(
+        "Mean absolute errors, with 95 % confidence intervals",
+        ("Phase", "Kind", "Structures", *heads),
+        tuple(rows),
+    )

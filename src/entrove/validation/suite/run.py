@@ -1,0 +1,199 @@
+"""Run the validation suite: all checks, one after the other."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ase import Atoms
+
+from entrove._version import __version__
+from entrove.errors import StructureError
+from entrove.models.loaded import LoadedModel
+from entrove.models.verify import verified
+from entrove.settings import Settings
+from entrove.validation.suite.checks.dimers import check_dimers
+from entrove.validation.suite.checks.dynamics import check_dynamics
+from entrove.validation.suite.checks.elastic import check_elastic
+from entrove.validation.suite.checks.equation_of_state import check_equation_of_state
+from entrove.validation.suite.checks.errors import check_errors
+from entrove.validation.suite.checks.forgetting import check_forgetting
+from entrove.validation.suite.checks.phase_order import check_phase_order, pressures_of
+from entrove.validation.suite.checks.phonons import check_phonons
+from entrove.validation.suite.config import SuiteConfig
+from entrove.validation.suite.crystals import crystals_of
+from entrove.validation.suite.result import CheckResult, SuiteResult
+from entrove.validation.suite.sources import Source, open_source
+from entrove.validation.suite.store import key_of, read_stored, write_stored
+from entrove.validation.suite.subject import Subject
+
+
+@dataclass(frozen=True)
+class Check:
+    """A check: the name of its section in `SuiteConfig`, and what it does, in a phrase."""
+
+    name: str
+    description: str
+    make: Callable[[Subject, Any], list[CheckResult]]
+
+    def settings(self, config: SuiteConfig) -> Any:
+        """The settings of this check."""
+        return getattr(config, self.name)
+
+
+CHECKS: tuple[Check, ...] = (
+    Check("errors", "errors on labelled data", check_errors),
+    Check("equation_of_state", "energy against volume", check_equation_of_state),
+    Check("elastic", "elastic constants", check_elastic),
+    Check("phase_order", "enthalpies over pressure", check_phase_order),
+    Check("dimers", "repulsion at short distances", check_dimers),
+    Check("forgetting", "crystals of other elements", check_forgetting),
+    Check("phonons", "phonons", check_phonons),
+    Check("dynamics", "MD with and without a thermostat", check_dynamics),
+)
+"""All checks, the quick ones first."""
+
+Progress = Callable[[str, str, Sequence[CheckResult] | None], None]
+"""Called with name and description of a check when it starts, and with its results at its end."""
+
+
+def run_suite(
+    model: LoadedModel | str,
+    *,
+    phases: Mapping[str, Atoms] | None = None,
+    labelled: Sequence[Atoms] = (),
+    against: LoadedModel | str | None = None,
+    config: SuiteConfig | None = None,
+    pressures_GPa: Sequence[float] = (),
+    temperatures_K: Sequence[float] = (),
+    folder: str | Path | None = None,
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> SuiteResult:
+    """Judge a model by named checks.
+
+    Args:
+        model: The model: a loaded one, the folder of a model bundle, or what
+            `entrove.models.load` takes (a name, a file, an import path).
+        phases: Crystals by name. Without any, those of the bundle; without a bundle they are
+            found in `labelled` by symmetry, see `entrove.validation.suite.crystals.crystals_of`.
+        labelled: Structures with energy (eV), forces (eV/A) and stress (eV/A^3); by default the
+            validation labels of the bundle.
+        against: The untuned model, to compare errors with and to see what was forgotten; by
+            default the one that the bundle was tuned from.
+        config: Which checks run, and their thresholds.
+        pressures_GPa, temperatures_K: The regime in which the model will be used; pressures in
+            `config` have priority. By default the regime of the bundle, else 0 GPa and 300 K.
+        folder: Folder for the results of each check. A second call with the same model, crystals
+            and settings takes from there what is finished. None keeps nothing.
+        device: Where models that are given by name run: "auto", "cpu" or "cuda".
+        progress: Called before and after each check.
+
+    Returns one result for each check and phase. A check that cannot be made says why, and does
+    not count as failed. When it is interrupted from the keyboard, what is finished is in
+    `folder`, and `KeyboardInterrupt` is raised on.
+
+    Raises `ModelError` when a model cannot be loaded or does not know an element, and
+    `StructureError` when there is no crystal and no label.
+    """
+    config = config or SuiteConfig()
+    source = Source(model) if isinstance(model, LoadedModel) else open_source(model, device=device)
+    against = against or source.base
+    subject = make_subject(
+        source.model,
+        phases=phases or source.phases,
+        labelled=labelled or source.labelled,
+        base=open_source(against, device=device).model if isinstance(against, str) else against,
+        config=config,
+        pressures_GPa=pressures_GPa or source.pressures_GPa,
+        temperatures_K=temperatures_K or source.temperatures_K,
+    )
+    return judge(_with_verified_batches(subject), config, folder=folder, progress=progress)
+
+
+def _with_verified_batches(subject: Subject) -> Subject:
+    """Evaluate a model one by one where its batches disagree with its own calculator."""
+    samples = list(subject.seeds.values())
+
+    def trusted(model: LoadedModel) -> LoadedModel:
+        return verified(model, samples, on_mismatch="fall_back")[0] if model.batched else model
+
+    base = subject.base
+    return replace(
+        subject, model=trusted(subject.model), base=None if base is None else trusted(base)
+    )
+
+
+def make_subject(
+    model: LoadedModel,
+    *,
+    phases: Mapping[str, Atoms] | None,
+    labelled: Sequence[Atoms],
+    base: LoadedModel | None,
+    config: SuiteConfig,
+    pressures_GPa: Sequence[float],
+    temperatures_K: Sequence[float],
+    trained_on: Sequence[Atoms] = (),
+) -> Subject:
+    """Put together what is judged, see `run_suite`."""
+    seeds = dict(phases) if phases else crystals_of(labelled)
+    if not seeds and not labelled:
+        raise StructureError(
+            "neither crystals nor labelled structures were given; the suite needs one of them"
+        )
+    for known in filter(None, (model, base)):
+        known.check_species([*seeds.values(), *labelled, *trained_on])
+    regime = tuple(sorted(set(config.pressures_GPa or pressures_GPa or (0.0,))))
+    return Subject(
+        model=model,
+        seeds=seeds,
+        labelled=tuple(labelled),
+        trained_on=tuple(trained_on),
+        base=base,
+        pressures_GPa=tuple(float(pressure) for pressure in regime),
+        temperatures_K=tuple(temperatures_K) or (300.0,),
+        more_pressures_GPa=pressures_of(config.phase_order, regime),
+    )
+
+
+def judge(
+    subject: Subject,
+    config: SuiteConfig,
+    *,
+    folder: str | Path | None = None,
+    progress: Progress | None = None,
+) -> SuiteResult:
+    """Make all checks that are enabled, or take them from `folder`; see `run_suite`."""
+    place = None if folder is None else Path(folder)
+    if place is not None:
+        place.mkdir(parents=True, exist_ok=True)
+    tell: Progress = progress or (lambda *_: None)
+    fingerprint = "" if place is None else subject.fingerprint()
+    regime = f"{subject.pressures_GPa} {subject.more_pressures_GPa} {subject.temperatures_K}"
+    results: list[CheckResult] = []
+    seconds: dict[str, float] = {}
+    for check in CHECKS:
+        settings: Settings = check.settings(config)
+        if not check.settings(config).enabled:
+            continue
+        key = key_of(settings, fingerprint, regime)
+        stored = read_stored(place, check.name, key)
+        if stored is None:
+            tell(check.name, check.description, None)
+            began = time.monotonic()
+            found = tuple(check.make(subject, settings))
+            seconds[check.name] = time.monotonic() - began
+            write_stored(place, check.name, key, found, seconds[check.name])
+        else:
+            found, seconds[check.name] = stored.results, stored.seconds
+        tell(check.name, check.description, found)
+        results += found
+    return SuiteResult(
+        model=subject.model.name,
+        against="" if subject.base is None else subject.base.name,
+        checks=tuple(results),
+        seconds=seconds,
+        settings=config.model_dump(mode="json"),
+        entrove_version=__version__,
+    )

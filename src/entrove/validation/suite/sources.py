@@ -1,0 +1,59 @@
+"""A model by name, file, import path or bundle, and what a bundle knows besides."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ase import Atoms
+
+from entrove.models.loaded import LoadedModel
+from entrove.models.registry import NAMES, load, split_modal
+from entrove.structures import read_structures
+from entrove.training.bundle import checkpoint_of, read_bundle
+from entrove.validation.suite.subject import phase_of
+
+EXAMPLES = "examples.xyz"
+VALIDATION = "validation.xyz"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model, and what it brings: of a bundle its crystals, labels and regime.
+
+    Attributes:
+        model: The model itself.
+        base: Name of the model that it was tuned from; None where it is not known or not there.
+        phases, labelled: Crystals of the campaign by phase, and its validation labels.
+        pressures_GPa, temperatures_K: Its regime, empty without one.
+    """
+
+    model: LoadedModel
+    base: str | None = None
+    phases: Mapping[str, Atoms] = field(default_factory=dict)
+    labelled: Sequence[Atoms] = ()
+    pressures_GPa: tuple[float, ...] = ()
+    temperatures_K: tuple[float, ...] = ()
+
+
+def open_source(name_or_path: str, *, device: str) -> Source:
+    """Load a model by what `entrove.models.load` takes, or the folder of a bundle.
+
+    Raises `ModelError` when there is no such model, or the folder is no sound bundle.
+    """
+    folder = Path(name_or_path)
+    if not folder.is_dir():
+        return Source(load(name_or_path, device=device))
+    bundle = read_bundle(folder)
+    base, _ = split_modal(bundle.foundation_model)
+    examples = read_structures(folder / EXAMPLES, may_be_empty=True)
+    return Source(
+        model=load(checkpoint_of(folder), device=device),
+        base=bundle.foundation_model if base in NAMES or Path(base).is_file() else None,
+        phases={
+            phase_of(atoms) or f"example_{index}": atoms
+            for index, atoms in reversed(list(enumerate(examples)))
+        },
+        labelled=read_structures(folder / VALIDATION, may_be_empty=True),
+        pressures_GPa=bundle.regime.pressures_GPa,
+        temperatures_K=bundle.regime.temperatures_K,
+    )

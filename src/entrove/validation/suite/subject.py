@@ -1,0 +1,217 @@
+"""What is judged: a model, the crystals it is judged on, labels, and the model it came from."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import spglib
+from ase import Atoms
+
+from entrove import provenance
+from entrove.models.loaded import LoadedModel
+from entrove.models.prediction import predict
+from entrove.models.torch_settings import ignoring_known_warnings
+from entrove.sampling.config import RelaxationSettings
+from entrove.sampling.relax import Relaxation, relax_at_pressure
+from entrove.sampling.vacuum import describe_vacuum
+from entrove.structures import copy_structure, species_of
+from entrove.units import gpa_to_ev_per_a3
+
+TIGHT = RelaxationSettings(
+    force_tolerance_eV_per_A=0.005, stress_tolerance_GPa=0.05, largest_steps=500
+)
+SYMMETRY_TOLERANCE_A = 0.01
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A crystal, relaxed with the model at each pressure.
+
+    Attributes:
+        name: Name of the phase.
+        seed: The primitive cell as it was given.
+        relaxed: Its relaxations by pressure in GPa; those that did not converge are left out.
+        pressure_GPa: The pressure at which it is judged: that of the regime where its enthalpy is
+            the lowest of all phases, or closest to it.
+        problem: Why it cannot be judged; empty when it can.
+    """
+
+    name: str
+    seed: Atoms
+    relaxed: Mapping[float, Relaxation]
+    pressure_GPa: float = 0.0
+    problem: str = ""
+
+    @property
+    def atoms(self) -> Atoms:
+        """The cell that is judged, at its pressure."""
+        return self.relaxed[self.pressure_GPa].atoms
+
+    def enthalpy_eV_per_atom(self, pressure_GPa: float) -> float:
+        """Enthalpy at a pressure, in eV/atom; NaN when it was not relaxed there."""
+        found = self.relaxed.get(pressure_GPa)
+        return float("nan") if found is None else found.enthalpy_eV / len(found.atoms)
+
+    @property
+    def composition(self) -> str:
+        """Reduced formula."""
+        return composition_of(self.seed)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """All that checks look at.
+
+    Attributes:
+        model: The model that is judged.
+        seeds: Crystals by the name of their phase, as they were given.
+        labelled: Labelled structures, on which errors are measured.
+        trained_on: Further labels, on which the model was trained: their volumes and shortest
+            distances are compared, but no error on them is quoted.
+        base: The untuned model; None without one.
+        pressures_GPa: Pressures of the regime in GPa, increasing.
+        temperatures_K: Temperatures of the regime in K.
+        more_pressures_GPa: Further pressures at which phases are relaxed.
+    """
+
+    model: LoadedModel
+    seeds: Mapping[str, Atoms]
+    labelled: Sequence[Atoms] = ()
+    trained_on: Sequence[Atoms] = ()
+    base: LoadedModel | None = None
+    pressures_GPa: tuple[float, ...] = (0.0,)
+    temperatures_K: tuple[float, ...] = (300.0,)
+    more_pressures_GPa: tuple[float, ...] = ()
+
+    @property
+    def species(self) -> list[str]:
+        """Chemical symbols of the crystals and of the labels."""
+        return species_of([*self.seeds.values(), *self.labels])
+
+    @property
+    def labels(self) -> list[Atoms]:
+        """All labelled structures, those that were trained on included."""
+        return [*self.labelled, *self.trained_on]
+
+    @property
+    def has_stress(self) -> bool:
+        """Whether the model computes stresses, which relaxations of cells need."""
+        return bool(self.model.model.compute_stress)
+
+    @cached_property
+    def phases(self) -> tuple[Phase, ...]:
+        """The crystals, relaxed with the model; computed on first use, in one batch."""
+        cells = {name: primitive_cell(atoms) for name, atoms in self.seeds.items()}
+        problems = {name: self._problem_of(atoms) for name, atoms in cells.items()}
+        pressures = sorted({0.0, *self.pressures_GPa, *self.more_pressures_GPa})
+        pairs = [(name, p) for name in cells if not problems[name] for p in pressures]
+        relaxations = relax_at_pressure(
+            self.model.model,
+            [cells[name] for name, _ in pairs],
+            [pressure for _, pressure in pairs],
+            TIGHT,
+        )
+        found: dict[str, dict[float, Relaxation]] = {name: {} for name in cells}
+        for (name, pressure), relaxation in zip(pairs, relaxations, strict=True):
+            if relaxation.converged:
+                found[name][pressure] = relaxation
+            elif pressure in self.pressures_GPa:
+                problems[name] = (
+                    f"its relaxation at {pressure:g} GPa did not converge ({relaxation.outcome})"
+                )
+        phases = [Phase(name, cells[name], found[name]) for name in cells]
+        return tuple(
+            Phase(
+                phase.name,
+                phase.seed,
+                phase.relaxed,
+                self._judged_at(phase, phases),
+                "" if set(self.pressures_GPa) & set(phase.relaxed) else problems[phase.name],
+            )
+            for phase in phases
+        )
+
+    def _problem_of(self, atoms: Atoms) -> str:
+        if not self.has_stress:
+            return "the model computes no stress, so that no cell can be relaxed"
+        if not atoms.pbc.all():
+            return "it is not periodic in three dimensions"
+        vacuum = describe_vacuum(atoms)
+        return f"it is {vacuum}, and this check is made for bulk crystals" if vacuum else ""
+
+    def _judged_at(self, phase: Phase, phases: Sequence[Phase]) -> float:
+        same = [one for one in phases if one.composition == phase.composition]
+
+        def above_lowest(pressure: float) -> float:
+            own = phase.enthalpy_eV_per_atom(pressure)
+            if not np.isfinite(own):
+                return np.inf
+            return own - np.nanmin([one.enthalpy_eV_per_atom(pressure) for one in same])
+
+        return min(self.pressures_GPa, key=lambda pressure: (above_lowest(pressure), pressure))
+
+    def fingerprint(self) -> str:
+        """Hash what the models say about rattled crystals, by which stored results are known."""
+        generator = np.random.default_rng(0)
+        samples = [copy_structure(atoms) for atoms in [*self.seeds.values(), *self.labels[:3]]]
+        for atoms in samples:
+            atoms.positions += 0.05 * generator.normal(size=atoms.positions.shape)
+        digest = hashlib.sha256()
+        for model in filter(None, (self.model, self.base)):
+            for atoms in predict(model, samples):
+                digest.update(f"{atoms.get_potential_energy() / len(atoms):.4f};".encode())
+            digest.update(b"next model")
+        return digest.hexdigest()[:32]
+
+
+def primitive_cell(atoms: Atoms) -> Atoms:
+    """Return the primitive cell of a crystal; a structure that has none is returned as it is."""
+    if not atoms.pbc.all():
+        return copy_structure(atoms)
+    found = reduce_by_symmetry(atoms, SYMMETRY_TOLERANCE_A)
+    return copy_structure(atoms) if found is None else found
+
+
+def conventional_cell(atoms: Atoms) -> Atoms:
+    """Return the conventional cell of a crystal; a structure that has none as it is."""
+    found = reduce_by_symmetry(atoms, SYMMETRY_TOLERANCE_A, primitive=False)
+    return copy_structure(atoms) if found is None else found
+
+
+def reduce_by_symmetry(
+    atoms: Atoms, tolerance_A: float, *, primitive: bool = True
+) -> Atoms | None:
+    """Return the standardised cell of a crystal with spglib; None when it finds none.
+
+    Lengths are not idealised, so that a relaxed crystal stays relaxed.
+    """
+    cell = (
+        atoms.cell.array.tolist(),
+        atoms.get_scaled_positions().tolist(),
+        atoms.numbers.tolist(),
+    )
+    with ignoring_known_warnings():
+        found = spglib.standardize_cell(
+            cell, to_primitive=primitive, no_idealize=True, symprec=tolerance_A
+        )
+    if found is None:
+        return None
+    lattice, fractions, numbers = found
+    return Atoms(numbers=numbers, scaled_positions=fractions, cell=lattice, pbc=True)
+
+
+def phase_of(atoms: Atoms) -> str:
+    """Name of the phase of a labelled structure; empty when it says none."""
+    return str(atoms.info.get(provenance.PHASE, ""))
+
+
+def composition_of(atoms: Atoms) -> str:
+    """Reduced formula of a structure."""
+    return atoms.symbols.formula.reduce()[0].format("hill")
+
+
+def pressure_energy_eV(pressure_GPa: float, volume_A3: float) -> float:
+    """P V in eV."""
+    return gpa_to_ev_per_a3(pressure_GPa) * volume_A3

@@ -1,0 +1,82 @@
+"""The validation suite at the end of a campaign: recorded, shown, and made again when it must."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cheap_campaign import Bench, make_bench
+from entrove.campaign.journal.ledger import Ledger
+from entrove.campaign.journal.outcomes import Checked, Finished
+from entrove.campaign.results.read import read_results
+from entrove.report.page import render_report
+from entrove.report.status import summary_text
+
+SUITE: dict[str, Any] = {
+    "enabled": True,
+    "phonons": {"enabled": False},
+    "dynamics": {"steps": 10, "least_atoms": 4},
+    "forgetting": {"crystals": 1},
+    "elastic": {"least_eigenvalue_GPa": 1e4},
+}
+"""No crystal is as stiff as that, so that this check fails."""
+
+
+@pytest.fixture
+def checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    bench = make_bench(tmp_path, monkeypatch)
+    bench.run(stopping={"rounds": 1}, suite=SUITE)
+    return bench
+
+
+def test_a_failed_check_is_named_and_the_campaign_ends(checked: Bench):
+    results = read_results(checked.files.folder)
+    assert results.finished
+    assert results.suite is not None
+    assert [check.title for check in results.suite.failed] == ["elastic, fcc"]
+    (record,) = [r for r in Ledger(checked.files.ledger).records() if r.stage == "check"]
+    assert "elastic, fcc failed" in record.summary
+    assert "failed elastic, fcc: stiffness" in summary_text(results, width=200)
+    page = render_report(results)
+    assert "stiffness against the softest strain" in page
+    # The labels of the campaign at several volumes are those of the same crystal.
+    (curve,) = [c for c in results.suite.checks if c.check == "equation_of_state"]
+    names = [quantity.name for quantity in curve.quantities]
+    assert "energy error on labelled volumes" in names
+
+
+def test_checks_are_made_again_for_other_settings_only(checked: Bench):
+    def finished() -> list[float]:
+        return [
+            record.finished_utc
+            for record in Ledger(checked.files.ledger).records()
+            if isinstance(record.outcome, Checked | Finished)
+        ]
+
+    before = finished()
+    checked.run(stopping={"rounds": 1}, suite=SUITE)
+    assert finished() == before
+    checked.run(stopping={"rounds": 1}, suite=SUITE | {"elastic": {}})
+    assert all(now > earlier for now, earlier in zip(finished(), before, strict=True))
+    results = read_results(checked.files.folder)
+    assert results.finished
+    assert results.suite is not None
+    assert results.suite.passed
+
+
+def test_an_interrupted_suite_continues(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, checked: Bench
+):
+    """What was finished is read from the folder of the campaign and not made again."""
+    ledger = Ledger(checked.files.ledger)
+    (found,) = ledger.each(Checked).values()
+    ledger.forget([(1, Checked.stage)])
+
+    def fail(*_: Any) -> None:
+        raise AssertionError("a finished check is made again")
+
+    for name in ("elastic", "equation_of_state", "dynamics"):
+        monkeypatch.setattr(f"entrove.validation.suite.checks.{name}.check_{name}", fail)
+    checked.run(stopping={"rounds": 1}, suite=SUITE)
+    (again,) = Ledger(checked.files.ledger).each(Checked).values()
+    assert again.suite == found.suite

@@ -1,0 +1,110 @@
+"""`entrove validate`: exit status, what it prints and writes, wrong input."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from ase.build import bulk
+
+from entrove.cli import main
+from entrove.validation.suite import run as suite_run
+
+Command = Callable[..., tuple[int, str, str]]
+
+QUICK = """\
+phonons: {enabled: false}
+dynamics: {steps: 10, least_atoms: 4}
+"""
+EMT = "ase.calculators.emt:EMT"
+
+
+@pytest.fixture
+def entrove(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Command:
+    """Run a command line in this process, in a folder with a crystal and settings."""
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.chdir(tmp_path)
+    bulk("Cu", cubic=True).write("fcc.xyz")
+    Path("suite.yaml").write_text(QUICK)
+
+    def command(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["entrove", "validate", *arguments])
+        with pytest.raises(SystemExit) as exit_:
+            main.run()
+        output = capsys.readouterr()
+        assert isinstance(exit_.value.code, int)
+        return exit_.value.code, output.out, output.err
+
+    return command
+
+
+def test_a_good_model_passes_and_everything_is_in_json_and_on_the_page(entrove: Command):
+    arguments = (EMT, "--seeds", "fcc.xyz", "--suite", "suite.yaml", "--out", "kept")
+    status, shown, _ = entrove(*arguments, "--html", "page.html")
+    assert status == 0
+    assert "passed  elastic, fcc: stable at 0 GPa" in shown
+    status, text, _ = entrove(*arguments, "--json")
+    content = json.loads(text)
+    assert (status, content["passed"]) == (0, True)
+    page = Path("page.html").read_text()
+    for check in content["checks"]:
+        assert check["sentence"].replace("'", "&#39;") in page
+        assert f"{check['check'].replace('_', ' ')}" in page
+
+
+def test_a_failed_check_has_exit_status_one(entrove: Command):
+    Path("suite.yaml").write_text(QUICK + "elastic: {least_eigenvalue_GPa: 1.0e+4}\n")
+    status, shown, _ = entrove(EMT, "--seeds", "fcc.xyz", "--suite", "suite.yaml")
+    assert status == 1
+    assert "failed  elastic, fcc: stiffness against the softest strain" in shown
+    assert "elastic, fcc failed" in shown.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("7net-O", "--seeds", "fcc.xyz"), "Did you mean '7net-0'"),
+        ((EMT,), "neither crystals nor labelled structures"),
+        ((EMT, "--seeds", "missing.xyz"), "missing.xyz"),
+        ((EMT, "--data", "fcc.xyz"), "no frame can be used; the first: fcc.xyz: frame 0"),
+        ((EMT, "--seeds", "fcc.xyz", "--suite", "wrong.yaml"), "unknown key; did you mean"),
+        ((".", "--seeds", "fcc.xyz"), "not a model bundle"),
+    ],
+)
+def test_wrong_input_has_exit_status_two(
+    entrove: Command, arguments: tuple[str, ...], message: str
+):
+    Path("wrong.yaml").write_text("phonon: {enabled: false}\n")
+    status, _, errors = entrove(*arguments)
+    assert status == 2
+    assert message in errors
+
+
+def test_ctrl_c_leaves_what_is_finished(entrove: Command, monkeypatch: pytest.MonkeyPatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    arguments = (EMT, "--seeds", "fcc.xyz", "--suite", "suite.yaml", "--out", "kept")
+    checks = tuple(
+        suite_run.Check(check.name, check.description, interrupt)
+        if check.name == "dimers"
+        else check
+        for check in suite_run.CHECKS
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr(suite_run, "CHECKS", checks)
+        status, shown, errors = entrove(*arguments)
+    assert status == 130
+    assert "passed  elastic, fcc" in shown
+    assert "the suite was stopped before its end" in shown
+    assert "the same command continues from there" in errors
+    assert sorted(path.stem for path in Path("kept").glob("*.json")) == [
+        "elastic",
+        "equation_of_state",
+        "errors",
+        "phase_order",
+    ]
+    assert entrove(*arguments)[0] == 0

@@ -1,0 +1,122 @@
+"""The suite as a whole: verdicts, crystals found in data, results that are kept."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk
+from ase.calculators.emt import EMT
+
+from entrove.errors import StructureError
+from entrove.models.ase import from_calculator
+from entrove.structures import attach_results
+from entrove.validation.suite import Outcome, SuiteConfig, run_suite
+from entrove.validation.suite.crystals import crystals_of, labelled_volumes, space_group_number
+from entrove.validation.suite.subject import composition_of
+
+QUICK = SuiteConfig.model_validate(
+    {
+        "phonons": {"enabled": False},
+        "dynamics": {"steps": 10, "least_atoms": 4},
+    }
+)
+PHASES = {"fcc": bulk("Cu", a=3.6)}
+
+
+class Counting(EMT):
+    """EMT that counts its evaluations."""
+
+    evaluations = 0
+
+    def calculate(self, *arguments, **keywords):
+        type(self).evaluations += 1
+        super().calculate(*arguments, **keywords)
+
+
+def labelled(atoms: Atoms) -> Atoms:
+    calculator = EMT()
+    return attach_results(
+        atoms,
+        calculator.get_potential_energy(atoms),
+        calculator.get_forces(atoms),
+        calculator.get_stress(atoms),
+    )
+
+
+def test_what_is_finished_is_not_computed_again(tmp_path: Path):
+    model = from_calculator(Counting(), name="counting")
+    seen: list[str] = []
+
+    def stop_at_dimers(name, description, results):
+        if results is not None:
+            seen.append(name)
+        elif name == "dimers":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_suite(model, phases=PHASES, config=QUICK, folder=tmp_path, progress=stop_at_dimers)
+    assert seen == ["errors", "equation_of_state", "elastic", "phase_order"]
+    whole = run_suite(model, phases=PHASES, config=QUICK, folder=tmp_path)
+    Counting.evaluations = 0
+    again = run_suite(model, phases=PHASES, config=QUICK, folder=tmp_path)
+    assert again == whole
+    assert Counting.evaluations <= len(PHASES)  # to see that it is the same model
+    fresh = run_suite(model, phases=PHASES, config=QUICK)
+    assert fresh.checks == whole.checks
+
+    other = QUICK.model_copy(
+        update={"elastic": QUICK.elastic.model_copy(update={"least_eigenvalue_GPa": 1e6})}
+    )
+    assert not run_suite(model, phases=PHASES, config=other, folder=tmp_path).passed
+
+
+def test_json_and_notebook_have_every_verdict():
+    suite = run_suite(from_calculator(EMT(), name="emt"), phases=PHASES, config=QUICK)
+    content = json.loads(suite.to_json())
+    assert content["passed"] is suite.passed is True
+    page = suite._repr_html_()
+    for check, stored in zip(suite.checks, content["checks"], strict=True):
+        assert stored["outcome"] == check.outcome.value
+        assert check.title in page
+    missing = {c.check for c in suite.checks if c.outcome is Outcome.NOT_APPLICABLE}
+    assert missing == {"errors", "phase_order", "forgetting"}
+    assert suite.summary.endswith("3 not applicable")
+
+
+def test_crystals_are_found_in_rattled_supercells_without_names():
+    """Space groups of the crystals that the data were made from; volumes of the lowest energy."""
+    rng = np.random.default_rng(0)
+    data = []
+    for crystal in (bulk("Cu", a=3.6, cubic=True), bulk("Cu", "hcp", a=2.55)):
+        for scale in (0.98, 1.0, 1.02):
+            cell = crystal.repeat((2, 1, 1))
+            cell.set_cell(scale * cell.cell.array, scale_atoms=True)
+            data.append(labelled(cell))
+            moved = cell.copy()
+            moved.positions += rng.normal(scale=0.1, size=moved.positions.shape)
+            data.append(labelled(moved))
+    found = crystals_of(data)
+    groups = {space_group_number(atoms, 0.05) for atoms in found.values()}
+    assert {225, 194} <= groups
+    names = {space_group_number(atoms, 0.05): name for name, atoms in found.items()}
+    assert names[225] == "Cu_Fm-3m"
+    volumes = labelled_volumes(data, names[225], found[names[225]])
+    assert [len(atoms) for atoms in volumes] == [8, 8, 8]
+    assert composition_of(found[names[194]]) == "Cu"
+
+
+def test_nothing_to_judge_is_refused():
+    with pytest.raises(StructureError, match="neither crystals nor labelled structures"):
+        run_suite(from_calculator(EMT(), name="emt"))
+
+
+def test_a_slab_is_named_and_not_judged():
+    from ase.build import fcc111
+
+    slab = fcc111("Cu", (1, 1, 3), vacuum=8.0, periodic=True)
+    suite = run_suite(from_calculator(EMT(), name="emt"), phases={"slab": slab}, config=QUICK)
+    of_slab = [check for check in suite.checks if check.phase == "slab"]
+    assert {check.outcome for check in of_slab} == {Outcome.NOT_APPLICABLE}
+    assert all("slab or layer" in check.sentence for check in of_slab)

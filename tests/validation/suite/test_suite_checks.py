@@ -1,0 +1,303 @@
+"""Each check finds what it is for, on potentials whose answer is known otherwise."""
+
+import importlib.util
+from typing import Any
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk
+from ase.calculators.calculator import Calculator, all_changes
+from ase.calculators.emt import EMT
+from ase.calculators.lj import LennardJones
+from ase.calculators.morse import MorsePotential
+
+from entrove.models.ase import from_calculator
+from entrove.models.loaded import LoadedModel
+from entrove.structures import attach_results
+from entrove.validation.suite import CheckResult, Outcome, SuiteConfig, run_suite
+
+needs_phonopy = pytest.mark.skipif(
+    importlib.util.find_spec("phonopy") is None, reason="phonopy is not installed"
+)
+CHECKS = (
+    "errors", "equation_of_state", "elastic", "phase_order", "dimers", "forgetting", "phonons",
+    "dynamics",
+)  # fmt: skip
+
+
+def model_of(calculator: Calculator) -> LoadedModel:
+    return from_calculator(calculator, name=type(calculator).__name__)
+
+
+def check(name: str, model: LoadedModel, **arguments: Any) -> list[CheckResult]:
+    """Run one check alone; its settings are under its name."""
+    settings = arguments.pop("settings", {})
+    switches = {other: {"enabled": other == name} for other in CHECKS}
+    switches[name] |= settings
+    config = SuiteConfig.model_validate(switches)
+    return list(run_suite(model, config=config, **arguments).checks)
+
+
+def value(result: CheckResult, name: str) -> float:
+    (found,) = [quantity.value for quantity in result.quantities if quantity.name == name]
+    assert found is not None
+    return found
+
+
+def labelled(structures: list[Atoms], calculator: Calculator) -> list[Atoms]:
+    return [
+        attach_results(
+            atoms,
+            calculator.get_potential_energy(atoms),
+            calculator.get_forces(atoms),
+            calculator.get_stress(atoms),
+        )
+        for atoms in structures
+    ]
+
+
+def volumes_of(crystal: Atoms, scales: tuple[float, ...]) -> list[Atoms]:
+    cells = []
+    for scale in scales:
+        cell = crystal.copy()
+        cell.set_cell(scale * cell.cell.array, scale_atoms=True)
+        cells.append(cell)
+    return cells
+
+
+class Stiffer(EMT):
+    """EMT with all energies, forces and stresses 1.5 times as large."""
+
+    def calculate(self, *arguments: Any, **keywords: Any) -> None:
+        super().calculate(*arguments, **keywords)
+        for name in ("energy", "free_energy", "forces", "stress"):
+            if name in self.results:
+                self.results[name] = 1.5 * self.results[name]
+
+
+class WithHole(LennardJones):
+    """A pair potential with a narrow well (place in A, width in A, depth in eV) in its wall."""
+
+    implemented_properties = ["energy", "forces"]  # noqa: RUF012
+    well = (1.6, 0.15, 40.0)
+
+    def calculate(
+        self, atoms: Atoms | None = None, properties: Any = None, system_changes: Any = all_changes
+    ) -> None:
+        super().calculate(atoms, properties, system_changes)
+        assert atoms is not None
+        place, width, depth = self.well
+        distances = atoms.get_all_distances()[np.triu_indices(len(atoms), 1)]
+        wells = -depth * np.exp(-(((distances - place) / width) ** 2))
+        self.results["energy"] = self.results["energy"] + wells.sum()
+
+
+class WithHoleBehindTheWall(WithHole):
+    """The well is at 1.3 A, where the wall is tens of eV high."""
+
+    well = (1.3, 0.05, 400.0)
+
+
+def test_bulk_moduli_of_equation_of_state_and_elastic_constants_agree():
+    """Two ways to one number: the curvature of the energy, and the slopes of the stress."""
+    arguments = {"phases": {"fcc": bulk("Cu", a=3.6)}}
+    (curve,) = check(
+        "equation_of_state",
+        model_of(EMT()),
+        settings={"scales": [0.98, 0.99, 0.995, 1.0, 1.005, 1.01, 1.02]},
+        **arguments,
+    )
+    (elastic,) = check("elastic", model_of(EMT()), **arguments)
+    assert (curve.outcome, elastic.outcome) == (Outcome.PASSED, Outcome.PASSED)
+    assert value(curve, "bulk modulus") == pytest.approx(
+        value(elastic, "bulk modulus (Voigt)"), rel=0.02
+    )
+
+
+def test_labelled_volumes_are_compared_whatever_the_zero_of_energy():
+    cells = volumes_of(bulk("Cu", a=3.59, cubic=True), (0.96, 0.98, 1.0, 1.02, 1.04))
+    for cell in cells:
+        cell.info["entrove_phase"] = "fcc"
+    labels = labelled(cells, EMT())
+    for atoms in labels:
+        atoms.calc.results["energy"] += 4 * 7.0
+    (same,) = check(
+        "equation_of_state", model_of(EMT()), phases={"fcc": bulk("Cu", a=3.6)}, labelled=labels
+    )
+    assert same.outcome is Outcome.PASSED
+    assert value(same, "energy error on labelled volumes") == pytest.approx(0.0, abs=1e-4)
+    (stiff,) = check(
+        "equation_of_state",
+        model_of(Stiffer()),
+        phases={"fcc": bulk("Cu", a=3.6)},
+        labelled=labels,
+    )
+    assert stiff.outcome is Outcome.FAILED
+    ratio = value(stiff, "bulk modulus on labelled cells") / value(
+        same, "bulk modulus on labelled cells"
+    )
+    assert ratio == pytest.approx(1.5, rel=1e-4)
+    assert "bulk modulus on labelled cells" in stiff.sentence
+
+
+def test_a_crystal_that_shears_at_no_cost_fails_the_criterion_of_born():
+    """Simple cubic copper is unstable in EMT; face-centred is not."""
+    stable, unstable = check(
+        "elastic",
+        model_of(EMT()),
+        phases={"fcc": bulk("Cu", a=3.6), "sc": bulk("Cu", "sc", a=2.4)},
+    )
+    assert stable.outcome is Outcome.PASSED
+    assert unstable.outcome is Outcome.FAILED
+    assert "stiffness against the softest strain" in unstable.sentence
+
+
+def test_known_elastic_constants_are_compared():
+    settings = {"reference_GPa": {"fcc": {"C11": 300.0, "C44": 90.0}}}
+    (result,) = check(
+        "elastic", model_of(EMT()), phases={"fcc": bulk("Cu", a=3.6)}, settings=settings
+    )
+    assert "C11" in result.sentence
+    assert "C44" not in result.sentence
+
+
+@needs_phonopy
+def test_imaginary_modes_are_named_with_place_and_frequency():
+    settings = {"supercell_A": 6.0, "mesh": 4, "points_per_line": 5}
+    stable, unstable = check(
+        "phonons",
+        model_of(EMT()),
+        phases={"fcc": bulk("Cu", a=3.6), "sc": bulk("Cu", "sc", a=2.4)},
+        settings=settings,
+    )
+    assert stable.outcome is Outcome.PASSED
+    assert unstable.outcome is Outcome.FAILED
+    assert "i THz at M (0.5, 0.5, 0)" in unstable.sentence
+    (table,) = unstable.tables
+    assert all(frequency < -0.15 for _, _, frequency, _ in table.rows)
+    marked = [curve for curve in unstable.panels[0].curves if curve.style == "marked"]
+    assert len(marked) == 1
+    assert min(filter(None, marked[0].y)) == pytest.approx(
+        value(unstable, "lowest frequency"), rel=1e-6
+    )
+
+
+def test_a_transition_is_where_the_enthalpies_cross():
+    """With straight lines of H(P) as oracle: dH/dP is the volume per atom."""
+    lj = LennardJones(sigma=2.5, epsilon=0.2, rc=6.0, smooth=True)
+    phases = {"fcc": bulk("Ar", "fcc", a=3.9), "sc": bulk("Ar", "sc", a=2.8)}
+    (result,) = check(
+        "phase_order", model_of(lj), phases=phases, pressures_GPa=(0.0, 4.0),
+        settings={"pressures": 3},
+    )  # fmt: skip
+    # Close packing has the lower energy and the smaller volume, so that it wins everywhere.
+    assert result.outcome is Outcome.PASSED
+    assert result.sentence == "fcc is the lowest at every pressure"
+    above = [row[2] for row in result.tables[0].rows]
+    assert above == sorted(above)
+    (wrong,) = check("phase_order", model_of(lj), phases=phases, settings={"expected": ["sc"]})
+    assert wrong.outcome is Outcome.FAILED
+    assert "but sc are expected" in wrong.sentence
+
+
+def test_labels_decide_which_phase_is_lower():
+    """The labels have the opposite order of two phases."""
+    fcc, sc = bulk("Cu", a=3.6), bulk("Cu", "sc", a=2.4)
+    labels = labelled([fcc, sc], EMT())
+    labels[0].calc.results["energy"] += 3.0
+    for atoms, name in zip(labels, ("fcc", "sc"), strict=True):
+        atoms.info["entrove_phase"] = name
+    (result,) = check(
+        "phase_order", model_of(EMT()), phases={"fcc": fcc, "sc": sc}, labelled=labels
+    )
+    assert result.outcome is Outcome.FAILED
+    assert "sc is below fcc in the labels, and above it in the model" in result.sentence
+
+
+def test_a_hole_in_the_repulsion_is_found_and_named():
+    sound = LennardJones(sigma=1.9, epsilon=0.2, rc=8.0)
+    holed = WithHole(sigma=1.9, epsilon=0.2, rc=8.0)
+    crystal = {"fcc": bulk("Ar", "fcc", a=3.7)}
+    (good,) = check("dimers", model_of(sound), phases=crystal)
+    assert good.outcome is Outcome.PASSED
+    settings = {"onset_over_radii": 1.0}
+    (bad,) = check("dimers", model_of(holed), phases=crystal, settings=settings)
+    assert bad.outcome is Outcome.FAILED
+    assert "where atoms fall into each other" in bad.sentence
+    hidden = model_of(WithHoleBehindTheWall(sigma=1.9, epsilon=0.2, rc=8.0))
+    (behind,) = check("dimers", hidden, phases=crystal, settings=settings)
+    assert behind.outcome is Outcome.PASSED
+    assert "out of reach of MD it falls by" in behind.sentence
+    (strict,) = check("dimers", hidden, phases=crystal, settings=settings | {"barrier_eV": None})
+    assert strict.outcome is Outcome.FAILED
+    (hole,) = [q for q in bad.quantities if q.name.startswith("hole")]
+    assert float(hole.name.split()[2]) == pytest.approx(1.6, abs=0.1)
+
+
+def test_data_say_from_where_the_energy_must_rise():
+    """A minimum at 1.44 A is a hole below 0.7 times the radii, unless the data go below it."""
+    morse = MorsePotential(epsilon=1.0, r0=1.44, rho0=6.0)
+    arguments = {"phases": {"fcc": bulk("Ar", "fcc", a=4.0)}, "settings": {"points": 400}}
+    (without,) = check("dimers", model_of(morse), **arguments)
+    assert value(without, "distance below which the energy must rise") == pytest.approx(
+        0.7 * 2 * 1.06
+    )
+    assert without.outcome is Outcome.FAILED
+    dimer = Atoms("Ar2", positions=[[0, 0, 0], [1.4, 0, 0]])
+    below = attach_results(dimer, 0.0, np.zeros((2, 3)), np.zeros(6))
+    arguments["settings"] = {"points": 400}
+    (result,) = check("dimers", model_of(morse), labelled=[below], **arguments)
+    assert value(result, "distance below which the energy must rise") == pytest.approx(1.4)
+    assert result.outcome is Outcome.PASSED
+
+
+def test_a_model_forgets_nothing_against_itself_and_half_when_all_is_scaled():
+    arguments = {"phases": {"fcc": bulk("Cu", a=3.6)}}
+    (same,) = check("forgetting", model_of(EMT()), against=model_of(EMT()), **arguments)
+    assert value(same, "change of forces") == 0.0
+    assert same.outcome is Outcome.PASSED
+    (scaled,) = check("forgetting", model_of(Stiffer()), against=model_of(EMT()), **arguments)
+    assert value(scaled, "change of forces") == pytest.approx(0.5)
+    assert value(scaled, "change of energy differences") == pytest.approx(0.5)
+    assert scaled.outcome is Outcome.FAILED
+    (alone,) = check("forgetting", model_of(EMT()), **arguments)
+    assert alone.outcome is Outcome.NOT_APPLICABLE
+
+
+class Whirl(EMT):
+    """Forces with a curl around the sites of a face-centred crystal, which pump energy in."""
+
+    def calculate(self, atoms: Atoms | None = None, *arguments: Any, **keywords: Any) -> None:
+        super().calculate(atoms, *arguments, **keywords)
+        assert atoms is not None
+        half = np.cbrt(4.0 * atoms.get_volume() / len(atoms)) / 2.0
+        away = atoms.positions - half * np.round(atoms.positions / half)
+        self.results["forces"] = self.results["forces"] + np.cross([0.0, 0.0, 0.6], away)
+
+
+def test_forces_that_are_no_gradient_drift():
+    arguments = {"phases": {"fcc": bulk("Cu", a=3.6)}, "temperatures_K": (600.0, 300.0)}
+    settings = {"steps": 40, "timestep_fs": 2.0, "least_atoms": 8}
+    (good,) = check("dynamics", model_of(EMT()), settings=settings, **arguments)
+    (bad,) = check("dynamics", model_of(Whirl()), settings=settings, **arguments)
+    assert "600 K" in good.sentence
+    assert good.outcome is Outcome.PASSED
+    assert bad.outcome is Outcome.FAILED
+    assert "energy drift" in bad.sentence
+
+
+def test_errors_are_zero_for_the_labelling_potential_and_named_by_kind_otherwise():
+    cells = volumes_of(bulk("Cu", a=3.6, cubic=True), (0.97, 0.98, 1.02, 1.03))
+    for index, (cell, kind) in enumerate(zip(cells, ("strain", "shear") * 2, strict=True)):
+        cell.rattle(0.05, seed=index)
+        cell.info |= {"entrove_phase": "fcc", "entrove_kind": kind}
+    labels = labelled(cells, EMT())
+    limits = {"force_mae_meV_per_A": 5.0}
+    arguments = {"phases": {"fcc": bulk("Cu", a=3.6)}, "labelled": labels, "settings": limits}
+    (right,) = check("errors", model_of(EMT()), **arguments)
+    assert right.outcome is Outcome.PASSED
+    (wrong,) = check("errors", model_of(Stiffer()), against=model_of(EMT()), **arguments)
+    assert wrong.outcome is Outcome.FAILED
+    assert "forces of fcc, strain" in wrong.sentence
+    assert "worse than untuned: forces" in wrong.sentence
