@@ -170,7 +170,9 @@ def validation(folder: Path) -> dict[str, Any]:
     write(folder / "fcc.xyz", crystal)
     labels = labelled_copper(3, seed=1)
     write(folder / "labelled.xyz", labels)
-    (folder / "suite.yaml").write_text("phonons: {enabled: false}\ndynamics: {steps: 40, least_atoms: 8}\n")
+    (folder / "suite.yaml").write_text(
+        "phonons: {enabled: false}\ndynamics: {steps: 40, least_atoms: 8}\n"
+    )
     return {"crystal": crystal, "labelled": labels, "model": from_calculator(EMT(), name="EMT")}
 
 

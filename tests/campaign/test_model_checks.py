@@ -1,6 +1,7 @@
 """The validation suite at the end of a campaign: recorded, shown, and made again when it must."""
 
-from pathlib import Path
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from entrove.campaign.journal.outcomes import Checked, Finished
 from entrove.campaign.results.read import read_results
 from entrove.report.page import render_report
 from entrove.report.status import summary_text
+from entrove.validation.suite import run as suite_run
 
 SUITE: dict[str, Any] = {
     "enabled": True,
@@ -22,11 +24,13 @@ SUITE: dict[str, Any] = {
 """No crystal is as stiff as that, so that this check fails."""
 
 
-@pytest.fixture
-def checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    bench = make_bench(tmp_path, monkeypatch)
-    bench.run(stopping={"rounds": 1}, suite=SUITE)
-    return bench
+@pytest.fixture(scope="module")
+def checked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    """One campaign for all tests of this file, which run in their order."""
+    with pytest.MonkeyPatch.context() as patch:
+        bench = make_bench(tmp_path_factory.mktemp("checked"), patch)
+        bench.run(stopping={"rounds": 1}, suite=SUITE)
+        yield bench
 
 
 def test_a_failed_check_is_named_and_the_campaign_ends(checked: Bench):
@@ -43,6 +47,22 @@ def test_a_failed_check_is_named_and_the_campaign_ends(checked: Bench):
     (curve,) = [c for c in results.suite.checks if c.check == "equation_of_state"]
     names = [quantity.name for quantity in curve.quantities]
     assert "energy error on labelled volumes" in names
+
+
+def test_an_interrupted_suite_continues(monkeypatch: pytest.MonkeyPatch, checked: Bench):
+    """What was finished is read from the folder of the campaign and not made again."""
+    ledger = Ledger(checked.files.ledger)
+    (found,) = ledger.each(Checked).values()
+    ledger.forget([(1, Checked.stage)])
+
+    def fail(*_: Any) -> None:
+        raise AssertionError("a finished check is made again")
+
+    failing = tuple(replace(check, make=fail) for check in suite_run.CHECKS)
+    monkeypatch.setattr(suite_run, "CHECKS", failing)
+    checked.run(stopping={"rounds": 1}, suite=SUITE)
+    (again,) = Ledger(checked.files.ledger).each(Checked).values()
+    assert again.suite == found.suite
 
 
 def test_checks_are_made_again_for_other_settings_only(checked: Bench):
@@ -62,21 +82,3 @@ def test_checks_are_made_again_for_other_settings_only(checked: Bench):
     assert results.finished
     assert results.suite is not None
     assert results.suite.passed
-
-
-def test_an_interrupted_suite_continues(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, checked: Bench
-):
-    """What was finished is read from the folder of the campaign and not made again."""
-    ledger = Ledger(checked.files.ledger)
-    (found,) = ledger.each(Checked).values()
-    ledger.forget([(1, Checked.stage)])
-
-    def fail(*_: Any) -> None:
-        raise AssertionError("a finished check is made again")
-
-    for name in ("elastic", "equation_of_state", "dynamics"):
-        monkeypatch.setattr(f"entrove.validation.suite.checks.{name}.check_{name}", fail)
-    checked.run(stopping={"rounds": 1}, suite=SUITE)
-    (again,) = Ledger(checked.files.ledger).each(Checked).values()
-    assert again.suite == found.suite

@@ -11,6 +11,7 @@ from entrove.structures import write_structures
 from entrove.validation.suite.sources import EXAMPLES, VALIDATION, open_source
 
 
+@pytest.mark.slow
 def test_a_bundle_is_judged_without_any_other_file(tmp_path: Path):
     folder = tmp_path / "model"
     put_bundle(folder)

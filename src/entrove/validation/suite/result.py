@@ -236,7 +236,10 @@ def curve(
 ) -> Curve:
     """Make a curve of numbers of any kind; points that are not finite interrupt it."""
     return Curve(
-        name, tuple(number(one) or 0.0 for one in x), tuple(number(one) for one in y), style
+        name,
+        tuple(number(float(one)) or 0.0 for one in x),
+        tuple(number(float(one)) for one in y),
+        style,
     )
 
 
