@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -89,9 +90,7 @@ def test_ctrl_c_leaves_what_is_finished(entrove: Command, monkeypatch: pytest.Mo
 
     arguments = (EMT, "--seeds", "fcc.xyz", "--suite", "suite.yaml", "--out", "kept")
     checks = tuple(
-        suite_run.Check(check.name, check.description, interrupt)
-        if check.name == "dimers"
-        else check
+        replace(check, make=interrupt) if check.name == "dimers" else check
         for check in suite_run.CHECKS
     )
     with monkeypatch.context() as patch:

@@ -12,7 +12,6 @@ from entrove._version import __version__
 from entrove.errors import StructureError
 from entrove.models.loaded import LoadedModel
 from entrove.models.verify import verified
-from entrove.settings import Settings
 from entrove.validation.suite.checks.dimers import check_dimers
 from entrove.validation.suite.checks.dynamics import check_dynamics
 from entrove.validation.suite.checks.elastic import check_elastic
@@ -21,7 +20,7 @@ from entrove.validation.suite.checks.errors import check_errors
 from entrove.validation.suite.checks.forgetting import check_forgetting
 from entrove.validation.suite.checks.phase_order import check_phase_order, pressures_of
 from entrove.validation.suite.checks.phonons import check_phonons
-from entrove.validation.suite.config import SuiteConfig
+from entrove.validation.suite.config import CheckSettings, SuiteConfig
 from entrove.validation.suite.crystals import crystals_of
 from entrove.validation.suite.result import CheckResult, SuiteResult
 from entrove.validation.suite.sources import Source, open_source
@@ -31,26 +30,43 @@ from entrove.validation.suite.subject import Subject
 
 @dataclass(frozen=True)
 class Check:
-    """A check: the name of its section in `SuiteConfig`, and what it does, in a phrase."""
+    """A check: its name, its section of a configuration, and what it does, in a phrase."""
 
     name: str
+    settings: Callable[[SuiteConfig], CheckSettings]
     description: str
     make: Callable[[Subject, Any], list[CheckResult]]
 
-    def settings(self, config: SuiteConfig) -> Any:
-        """The settings of this check."""
-        return getattr(config, self.name)
-
 
 CHECKS: tuple[Check, ...] = (
-    Check("errors", "errors on labelled data", check_errors),
-    Check("equation_of_state", "energy against volume", check_equation_of_state),
-    Check("elastic", "elastic constants", check_elastic),
-    Check("phase_order", "enthalpies over pressure", check_phase_order),
-    Check("dimers", "repulsion at short distances", check_dimers),
-    Check("forgetting", "crystals of other elements", check_forgetting),
-    Check("phonons", "phonons", check_phonons),
-    Check("dynamics", "MD with and without a thermostat", check_dynamics),
+    Check("errors", lambda config: config.errors, "errors on labelled data", check_errors),
+    Check(
+        "equation_of_state",
+        lambda config: config.equation_of_state,
+        "energy against volume",
+        check_equation_of_state,
+    ),
+    Check("elastic", lambda config: config.elastic, "elastic constants", check_elastic),
+    Check(
+        "phase_order",
+        lambda config: config.phase_order,
+        "enthalpies over pressure",
+        check_phase_order,
+    ),
+    Check("dimers", lambda config: config.dimers, "repulsion at short distances", check_dimers),
+    Check(
+        "forgetting",
+        lambda config: config.forgetting,
+        "crystals of other elements",
+        check_forgetting,
+    ),
+    Check("phonons", lambda config: config.phonons, "phonons", check_phonons),
+    Check(
+        "dynamics",
+        lambda config: config.dynamics,
+        "MD with and without a thermostat",
+        check_dynamics,
+    ),
 )
 """All checks, the quick ones first."""
 
@@ -174,8 +190,8 @@ def judge(
     results: list[CheckResult] = []
     seconds: dict[str, float] = {}
     for check in CHECKS:
-        settings: Settings = check.settings(config)
-        if not check.settings(config).enabled:
+        settings = check.settings(config)
+        if not settings.enabled:
             continue
         key = key_of(settings, fingerprint, regime)
         stored = read_stored(place, check.name, key)
