@@ -19,7 +19,7 @@ from entrove.selection.config import SelectionConfig
 from entrove.selection.from_structures import select as pick
 from entrove.selection.result import Selection
 from entrove.structures import content_hash, energy_of
-from entrove.validation.splits import NEAR, without_hold_out
+from entrove.validation.splits import without_hold_out
 
 SELECTION_STREAM = 3
 """Stream of random numbers of a random selection, besides that of the walkers."""
@@ -121,8 +121,7 @@ def choose(
 def read_pool(run: CampaignRun, round_index: int) -> list[Candidate]:
     """Read the pools of a round, without what earlier rounds picked and what is held out.
 
-    Candidates that nearly equal a held-out structure are left out, too, by a larger distance than
-    `check_disjoint` allows: that one is relative to the spread of another set.
+    Candidates that nearly equal a held-out structure are left out, too.
     """
     files, preparation = run.files.round(round_index), run.files.round(0)
     pool = [
@@ -137,7 +136,7 @@ def read_pool(run: CampaignRun, round_index: int) -> list[Candidate]:
     }
     pool = [candidate for candidate in pool if content_hash(candidate.atoms) not in known]
     held_out = [candidate.atoms for candidate in read_candidates(preparation.hold_out)]
-    kept = without_hold_out([candidate.atoms for candidate in pool], held_out, near=2 * NEAR)
+    kept = without_hold_out([candidate.atoms for candidate in pool], held_out)
     return [pool[index] for index in kept]
 
 
