@@ -1,5 +1,6 @@
 """The validation suite at the end of a campaign: recorded, shown, and made again when it must."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -10,7 +11,7 @@ from cheap_campaign import Bench, make_bench
 from entrove.campaign.journal.ledger import Ledger
 from entrove.campaign.journal.outcomes import Checked, Finished
 from entrove.campaign.results.read import read_results
-from entrove.report.page import render_report
+from entrove.report.page import render_report, report_numbers
 from entrove.report.status import summary_text
 from entrove.validation.suite import run as suite_run
 
@@ -43,6 +44,9 @@ def test_a_failed_check_is_named_and_the_campaign_ends(checked: Bench):
     assert "failed elastic, fcc: stiffness" in summary_text(results, width=200)
     page = render_report(results)
     assert "stiffness against the softest strain" in page
+    assert report_numbers(results)["checks"] == json.loads(results.suite.to_json())
+    card = (checked.files.bundle / "MODEL_CARD.md").read_text()
+    assert "elastic, fcc" in card
     # The labels of the campaign at several volumes are those of the same crystal.
     (curve,) = [c for c in results.suite.checks if c.check == "equation_of_state"]
     names = [quantity.name for quantity in curve.quantities]

@@ -400,7 +400,7 @@ def _check_model(run: CampaignRun, last: int) -> None:
     if checks_are_stale(run, last):
         run.ledger.forget([(last, Stage.CHECK)])
     if wants_checks(run):
-        StageRunner(run.ledger, run.listener).run(
+        _runner(run).run(
             last, Checked, "checks of the model that is kept", partial(check, run), unit="checks"
         )
 

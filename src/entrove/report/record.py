@@ -89,6 +89,7 @@ def record_of(results: CampaignResults, drawn: Drawn) -> dict[str, Any]:
             for row in drawn.parity
             for panel in row.panels
         ],
+        "checks": None if results.suite is None else results.suite.to_dict(),
         "gains": [
             asdict(gain) | {"nats_per_label": gain.nats_per_label}
             for gain in summary.gains_by_round(results)

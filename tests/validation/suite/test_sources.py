@@ -8,7 +8,8 @@ from ase.build import bulk
 from docs_setup import labelled_copper, put_bundle
 from entrove.errors import ModelError
 from entrove.structures import write_structures
-from entrove.validation.suite.sources import EXAMPLES, VALIDATION, open_source
+from entrove.training.bundle import EXAMPLES, VALIDATION
+from entrove.validation.suite.sources import open_source
 
 
 @pytest.mark.slow

@@ -8,16 +8,17 @@ from dataclasses import replace
 from ase import Atoms
 
 from entrove import provenance
-from entrove.campaign.journal.outcomes import Finished, Trained, Validated
+from entrove.campaign.journal.outcomes import Checked, Finished, Trained, Validated
 from entrove.campaign.journal.records import best_round
 from entrove.campaign.stages.context import CampaignRun
 from entrove.campaign.stages.open_test import OpenedTest, name_worse, open_test
 from entrove.labelling.level_of_theory import LevelOfTheory
 from entrove.models.registry import split_modal
 from entrove.structures import read_structures, species_of
-from entrove.training.bundle import PartErrors, Regime, write_bundle
+from entrove.training.bundle import CheckResult, PartErrors, Regime, write_bundle
 from entrove.training.committee import read_committee
 from entrove.validation.errors_by_kind import ErrorRow, ErrorTable
+from entrove.validation.suite.result import Outcome
 
 
 def finish(run: CampaignRun, reason: str) -> Finished:
@@ -89,10 +90,25 @@ def _write_best(
         training_settings=run.config.training.model_dump(mode="json"),
         errors=_errors(untuned, validated.table),
         test_errors=() if test is None else _errors(test.untuned, test.tuned),
+        checks=_checks(run, round_index),
         validation=run.files.validation_labels(),
         test=run.files.test_labels(),
         examples=read_structures(run.files.round(0).relaxed, may_be_empty=True),
     )
+
+
+def _checks(run: CampaignRun, round_index: int) -> list[CheckResult]:
+    """What the validation suite found about the model of a round; a check not made is left out."""
+    checked = run.ledger.each(Checked)
+    last = checked[max(checked)] if checked else None
+    if last is None or last.model_round != round_index:
+        return []
+    verdicts = {Outcome.PASSED: True, Outcome.FAILED: False}
+    return [
+        CheckResult(name=check.title, passed=verdicts[check.outcome], result=check.sentence)
+        for check in last.suite.checks
+        if check.outcome in verdicts
+    ]
 
 
 def _count_parts(labels: Sequence[Atoms]) -> dict[str, int]:

@@ -1,9 +1,7 @@
 """Write the page of a validation suite: a single HTML file that needs no network."""
 
 import json
-from functools import cache
 from pathlib import Path
-from typing import Any
 
 from entrove._optional import require
 from entrove.errors import ModelError
@@ -12,6 +10,7 @@ from entrove.report.checks.sections import check_sections, figures_of, verdict_t
 from entrove.report.figures import style
 from entrove.report.formatting import format_count, format_duration
 from entrove.report.page import figures_as_json
+from entrove.report.templates import load_template
 from entrove.validation.suite.result import Outcome, SuiteResult
 
 
@@ -39,7 +38,7 @@ def write_suite_page(suite: SuiteResult, path: str | Path) -> Path:
 def render_suite_page(suite: SuiteResult) -> str:
     """Return the page as text; see `write_suite_page`."""
     sections = check_sections(suite)
-    return _template().render(
+    return load_template("suite.html.j2").render(
         suite=suite,
         facts=_facts(suite),
         verdicts=verdict_table(suite),
@@ -61,16 +60,3 @@ def _facts(suite: SuiteResult) -> list[tuple[str, str]]:
         ("Compared with", suite.against or "no other model"),
         ("Time", format_duration(sum(suite.seconds.values()))),
     ]
-
-
-@cache
-def _template() -> Any:
-    jinja2 = require("jinja2", extra="report")
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("entrove.report", "template"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("suite.html.j2")

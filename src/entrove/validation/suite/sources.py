@@ -9,11 +9,8 @@ from ase import Atoms
 from entrove.models.loaded import LoadedModel
 from entrove.models.registry import NAMES, load, split_modal
 from entrove.structures import read_structures
-from entrove.training.bundle import checkpoint_of, read_bundle
+from entrove.training.bundle import EXAMPLES, VALIDATION, checkpoint_of, read_bundle
 from entrove.validation.suite.subject import phase_of
-
-EXAMPLES = "examples.xyz"
-VALIDATION = "validation.xyz"
 
 
 @dataclass(frozen=True)
