@@ -42,7 +42,7 @@ def _core_seconds(
             and not label.from_cache
             and math.isfinite(label.engine_seconds)
         ]
-        return sum(seconds) * config.labelling.executor.cores_per_worker
+        return sum(seconds, 0.0) * config.labelling.executor.cores_per_worker
     # Stages of older versions did not record it, but 0 threads alone leaves it open.
     cores = record.outcome.cores or config.model.threads
     return record.seconds * cores if cores else None
