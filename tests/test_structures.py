@@ -11,6 +11,7 @@ from entrove.structures import (
     closest_atoms,
     content_hash,
     iterate_structures,
+    read_sample,
     read_structures,
     write_structures,
 )
@@ -135,3 +136,17 @@ def test_a_structure_without_finite_numbers_has_no_hash():
     atoms.positions[1, 2] = np.inf
     with pytest.raises(StructureError, match=r"of the structure \(ClNaSi2\) are not finite"):
         content_hash(atoms)
+
+
+def test_a_sample_of_a_file_is_even_and_as_large_as_asked(tmp_path):
+    frames = [Atoms("Si", cell=np.eye(3) * (3 + number), pbc=True) for number in range(11)]
+    write_structures(tmp_path / "all.xyz", frames)
+    for most, expected in (
+        (4, [0, 3, 6, 9]),
+        (11, list(range(11))),
+        (1, [0]),
+        (50, list(range(11))),
+    ):
+        sample = read_sample(tmp_path / "all.xyz", most)
+        assert [round(atoms.cell[0, 0]) - 3 for atoms in sample] == expected
+    assert read_sample(tmp_path / "missing.xyz", 3) == []

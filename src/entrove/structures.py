@@ -113,13 +113,31 @@ def read_structures(path: str | Path, *, may_be_empty: bool = False) -> list[Ato
     return structures
 
 
-def _iterate_file(path: Path) -> Iterator[Atoms]:
+def read_sample(path: str | Path, most: int) -> list[Atoms]:
+    """Read at most `most` structures of an extended XYZ file, evenly spaced.
+
+    Args:
+        path: The file; it may be missing or empty.
+        most: Largest number of structures, at least 1. Those in between are not parsed.
+
+    Raises `StructureError` when the file is damaged.
+    """
+    path = Path(path)
+    if not (path.is_file() and path.stat().st_size):
+        return []
+    with path.open(encoding="utf-8") as lines:
+        # The second line of every frame names its columns.
+        count = sum("Properties=" in line for line in lines)
+    return list(_iterate_file(path, step=max(1, -(-count // most))))
+
+
+def _iterate_file(path: Path, step: int = 1) -> Iterator[Atoms]:
     """Yield the structures of a file that ASE reads; an error names the file and the structure."""
     from ase.io import iread
 
     if not path.is_file():
         raise StructureError(f"{path}: no such file; check the path")
-    structures, count = iread(path, index=":"), 0
+    structures, count = iread(path, index=":" if step == 1 else f"::{step}"), 0
     while True:
         try:
             atoms = next(structures)
@@ -127,7 +145,7 @@ def _iterate_file(path: Path) -> Iterator[Atoms]:
             return
         except Exception as error:  # ASE's readers raise exceptions of any kind on a damaged file
             raise StructureError(
-                f"{path}: ASE cannot read this file at structure {count}, counted from 0 "
+                f"{path}: ASE cannot read this file at structure {count * step}, counted from 0 "
                 f"({error}); check its format, and whether it is complete"
             ) from error
         yield atoms

@@ -40,13 +40,16 @@ from entrove.campaign.workspace import Workspace, is_imported
 from entrove.errors import CampaignError
 from entrove.labelling.level_of_theory import LEVEL_FILE, read_level
 from entrove.provenance import provenance_of
-from entrove.structures import energy_of, forces_of, read_structures, stress_of
+from entrove.structures import energy_of, forces_of, read_sample, read_structures, stress_of
 from entrove.units import EV_PER_A3_IN_GPA
 from entrove.validation.comparison import Comparison, compare
 from entrove.validation.errors_by_kind import ALL, ErrorTable
 from entrove.validation.site_symmetry import counted_components
 from entrove.validation.structure_errors import centre_by_composition
 from entrove.validation.suite.result import SuiteResult
+
+MOST_SNAPSHOTS = 1500
+"""Walker snapshots on the map of fingerprints, an even sample of all."""
 
 
 def read_results(folder: str | Path, *, figures: bool = False) -> CampaignResults:
@@ -101,7 +104,7 @@ def read_results(folder: str | Path, *, figures: bool = False) -> CampaignResult
         test_comparison=_test_comparison(_finish_of(records), config),
         labels=labels,
         stages=stage_times(records, labels, config),
-        parity=tuple(_parity(tables, workspace, config)) if figures else (),
+        parity=tuple(_parity(tables, best, workspace, config)) if figures else (),
         walkers=tuple(
             row for explored in ledger.each(Explored).values() for row in explored.walkers
         ),
@@ -222,11 +225,12 @@ def _model_errors(
 
 
 def _parity(
-    tables: Mapping[int, ErrorTable], workspace: Workspace, config: CampaignConfig
+    tables: Mapping[int, ErrorTable], best: int, workspace: Workspace, config: CampaignConfig
 ) -> list[Parity]:
     if not tables:
         return []
     reference = workspace.validation_labels()
+    compared = {index: tables[index] for index in sorted({min(tables), best or max(tables)})}
     return [
         _compare(
             reference,
@@ -235,7 +239,7 @@ def _parity(
             _model_title(round_index, config),
             {} if round_index else table.reference_shifts_eV,
         )
-        for round_index, table in tables.items()
+        for round_index, table in compared.items()
     ]
 
 
@@ -321,9 +325,11 @@ def _map(ledger: Ledger, workspace: Workspace, config: CampaignConfig) -> Finger
     groups: list[tuple[str, int, list[Atoms]]] = [
         ("seed", 0, read_structures(workspace.round(0).relaxed))
     ]
-    for round_index in ledger.each(Selected):
+    rounds = list(ledger.each(Selected))
+    for round_index in rounds:
         files = workspace.round(round_index)
-        groups.append(("walker", round_index, read_structures(files.candidates)))
+        snapshots = read_sample(files.candidates, max(1, MOST_SNAPSHOTS // len(rounds)))
+        groups.append(("walker", round_index, snapshots))
         selected = read_structures(files.selected, may_be_empty=True)
         if selected:
             groups.append(("selected", round_index, selected))

@@ -180,7 +180,8 @@ class CampaignResults:
             the validation set; None before there is one.
         labels: The outcome of every structure that was sent to the engine.
         stages: Wall time of each finished stage.
-        parity: Predictions of each validated model; empty unless `read_results` was asked for
+        parity: Predictions of the models that are compared: the untuned one, and the best tuned
+            one or, while none is best, the latest; empty unless `read_results` was asked for
             figures.
         walkers: Restarts of each walker in each round.
         pools: Places that were reserved for each pool, and picks from it, in each round.
