@@ -48,7 +48,7 @@ from entrove.validation.site_symmetry import counted_components
 from entrove.validation.structure_errors import centre_by_composition
 from entrove.validation.suite.result import SuiteResult
 
-MOST_SNAPSHOTS = 1500
+MOST_SNAPSHOTS = 1000
 """Walker snapshots on the map of fingerprints, an even sample of all."""
 
 
@@ -119,7 +119,7 @@ def read_results(folder: str | Path, *, figures: bool = False) -> CampaignResult
         states=tuple(_states(tables, best, workspace, config)) if figures else (),
         gains_nats={index: selected.gains_nats for index, selected in selections.items()},
         labels_per_round=config.selection.count,
-        imported=sum(is_imported(atoms) for atoms in workspace.training_labels()),
+        imported=_count_imported(workspace),
         suite=_last_suite(ledger),
     )
 
@@ -127,6 +127,13 @@ def read_results(folder: str | Path, *, figures: bool = False) -> CampaignResult
 def _last_suite(ledger: Ledger) -> SuiteResult | None:
     checked = ledger.each(Checked)
     return checked[max(checked)].suite if checked else None
+
+
+def _count_imported(workspace: Workspace) -> int:
+    """Number of imported labels that are trained on; without any, no label need be read."""
+    if not workspace.imported.is_file():
+        return 0
+    return sum(is_imported(atoms) for atoms in workspace.training_labels())
 
 
 def _model_title(round_index: int, config: CampaignConfig) -> str:
