@@ -13,6 +13,7 @@ from entrove.campaign.journal.outcomes import Checked, Finished
 from entrove.campaign.results.read import read_results
 from entrove.report.page import render_report, report_numbers
 from entrove.report.status import summary_text
+from entrove.training.bundle import read_bundle
 from entrove.validation.suite import run as suite_run
 
 SUITE: dict[str, Any] = {
@@ -51,6 +52,16 @@ def test_a_failed_check_is_named_and_the_campaign_ends(checked: Bench):
     (curve,) = [c for c in results.suite.checks if c.check == "equation_of_state"]
     names = [quantity.name for quantity in curve.quantities]
     assert "energy error on labelled volumes" in names
+
+
+def test_the_bundle_says_what_the_suite_found(checked: Bench):
+    results = read_results(checked.files.folder)
+    assert results.suite is not None
+    recorded = {check.name: check.passed for check in read_bundle(checked.files.bundle).checks}
+    assert set(recorded) == {check.title for check in results.suite.checks}
+    assert recorded["elastic, fcc"] is False
+    card = (checked.files.bundle / "MODEL_CARD.md").read_text()
+    assert "| elastic, fcc | FAILED | " in card
 
 
 def test_an_interrupted_suite_continues(monkeypatch: pytest.MonkeyPatch, checked: Bench):

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from page_reader import Page, numbers
 from silicon_results import silicon_results
+from test_checks_page import suite
 from test_page import EMPTY, hostile_results
 
 from entrove.campaign.results.results import CampaignResults
@@ -177,6 +178,23 @@ def test_core_hours_are_those_of_the_stages(written) -> None:
     costs = report_numbers(unknown)["stage_costs"]
     assert [cost["core_hours"] is None for cost in costs][:2] == [True, False]
     assert "core hours where the number of cores is known" in Page(render_report(unknown)).visible
+
+
+def test_quantities_of_the_suite_are_in_the_record() -> None:
+    judged = suite()
+    record = report_numbers(dataclasses.replace(RESULTS, suite=judged))
+    found = [
+        (check["check"], quantity["name"], quantity["value"])
+        for check in record["suite"]["checks"]
+        for quantity in check["quantities"]
+    ]
+    expected = [
+        (check.check, quantity.name, quantity.value)
+        for check in judged.checks
+        for quantity in check.quantities
+    ]
+    assert found == expected
+    assert len(expected) > 3
 
 
 @pytest.mark.parametrize("results", [EMPTY, hostile_results()], ids=["empty", "hostile"])
