@@ -58,7 +58,8 @@ def test_the_bundle_says_what_the_suite_found(checked: Bench):
     results = read_results(checked.files.folder)
     assert results.suite is not None
     recorded = {check.name: check.passed for check in read_bundle(checked.files.bundle).checks}
-    assert set(recorded) == {check.title for check in results.suite.checks}
+    judged = [check for check in results.suite.checks if check.outcome in ("passed", "failed")]
+    assert set(recorded) == {check.title for check in judged}
     assert recorded["elastic, fcc"] is False
     card = (checked.files.bundle / "MODEL_CARD.md").read_text()
     assert "| elastic, fcc | FAILED | " in card

@@ -185,7 +185,7 @@ def test_quantities_of_the_suite_are_in_the_record() -> None:
     record = report_numbers(dataclasses.replace(RESULTS, suite=judged))
     found = [
         (check["check"], quantity["name"], quantity["value"])
-        for check in record["suite"]["checks"]
+        for check in record["checks"]["checks"]
         for quantity in check["quantities"]
     ]
     expected = [

@@ -11,7 +11,6 @@ import numpy as np
 from entrove.campaign.results.results import CampaignResults, ModelErrors
 from entrove.report import summary
 from entrove.report.drawn import Drawn
-from entrove.validation.suite.result import SuiteResult
 
 VERSION = 1
 
@@ -104,7 +103,6 @@ def record_of(results: CampaignResults, drawn: Drawn) -> dict[str, Any]:
         "stage_costs": summary.stage_costs(results.stages),
         "stages": results.stages,
         "walkers": results.walkers,
-        "suite": None if results.suite is None else _without_panels(results.suite),
         "explained_variance": None
         if results.fingerprint_map is None
         else results.fingerprint_map.explained_variance,
@@ -118,15 +116,6 @@ def record_of(results: CampaignResults, drawn: Drawn) -> dict[str, Any]:
         },
     }
     return _plain(record)
-
-
-def _without_panels(suite: SuiteResult) -> dict[str, Any]:
-    """The results of the suite; the data of its plots are among the figures."""
-    checks = [
-        {key: value for key, value in asdict(check).items() if key != "panels"}
-        for check in suite.checks
-    ]
-    return asdict(suite) | {"checks": checks}
 
 
 def _with_model(rows: Iterable[ModelErrors]) -> list[dict[str, Any]]:

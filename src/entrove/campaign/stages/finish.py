@@ -123,21 +123,6 @@ def _count_parts(labels: Sequence[Atoms]) -> dict[str, int]:
     return dict(Counter(parts))
 
 
-def _checks(run: CampaignRun, round_index: int) -> list[CheckResult]:
-    """What the validation suite found about the model of a round; nothing where it was not run."""
-    passed = {Outcome.PASSED: True, Outcome.FAILED: False}
-    return [
-        CheckResult(
-            name=result.title,
-            passed=passed.get(result.outcome),
-            result=result.sentence,
-        )
-        for checked in run.ledger.each(Checked).values()
-        if checked.model_round == round_index
-        for result in checked.suite.checks
-    ]
-
-
 def _errors(untuned: ErrorTable, tuned: ErrorTable) -> list[PartErrors]:
     """Put the errors of the untuned and the tuned model side by side."""
     before = {(row.phase, row.kind): row for row in untuned.rows}
