@@ -32,7 +32,8 @@ def select(run: CampaignRun, round_index: int) -> Selected:
     """Pick the structures that a round labels, at most as many as the budget of labels allows."""
     config, files = run.config, run.files.round(round_index)
     dataset = shared_dataset(run.campaign).selecting
-    pool = read_pool(run, round_index)
+    offered = _offered(run, round_index)
+    pool = _without_held_out(run, offered)
     wanted = config.selection.count
     if config.stopping.labels is not None:
         labelled = len(run.files.computed_labels())
@@ -78,8 +79,8 @@ def select(run: CampaignRun, round_index: int) -> Selected:
         else ""
     )
     return Selected(
-        summary=f"{len(selection)} of {len(pool)} candidates, together {gain:.1f} nats ({counts})"
-        + doubt,
+        summary=f"{len(selection)} of {len(offered)} candidates, "
+        f"together {gain:.1f} nats ({counts})" + doubt,
         picked=len(selection),
         gain_nats=gain,
         gains_nats=tuple(float(value) for value in gains),
@@ -123,19 +124,26 @@ def read_pool(run: CampaignRun, round_index: int) -> list[Candidate]:
 
     Candidates that nearly equal a held-out structure are left out, too.
     """
+    return _without_held_out(run, _offered(run, round_index))
+
+
+def _offered(run: CampaignRun, round_index: int) -> list[Candidate]:
+    """Read the pools of a round, without equals of held-out structures and of earlier picks."""
     files, preparation = run.files.round(round_index), run.files.round(0)
     pool = [
         *read_candidates(files.candidates),
         *(read_candidates(files.ordered) if wants_ordered(run) else []),
         *read_candidates(preparation.anchors),
     ]
-    known = {
-        content_hash(candidate.atoms)
-        for earlier in range(1, round_index)
-        for candidate in read_candidates(run.files.round(earlier).selected)
-    }
-    pool = [candidate for candidate in pool if content_hash(candidate.atoms) not in known]
-    held_out = [candidate.atoms for candidate in read_candidates(preparation.hold_out)]
+    known = {content_hash(held_out.atoms) for held_out in read_candidates(preparation.hold_out)}
+    for earlier in range(1, round_index):
+        asked = read_candidates(run.files.round(earlier).selected)
+        known |= {content_hash(candidate.atoms) for candidate in asked}
+    return [candidate for candidate in pool if content_hash(candidate.atoms) not in known]
+
+
+def _without_held_out(run: CampaignRun, pool: list[Candidate]) -> list[Candidate]:
+    held_out = [candidate.atoms for candidate in read_candidates(run.files.round(0).hold_out)]
     kept = without_hold_out([candidate.atoms for candidate in pool], held_out)
     return [pool[index] for index in kept]
 
