@@ -11,6 +11,7 @@ from entrove.campaign.journal.lock import hold_campaign, is_held
 from entrove.campaign.journal.outcomes import (
     OUTCOMES,
     Anchored,
+    Checked,
     Explored,
     Finished,
     HeldOut,
@@ -27,6 +28,7 @@ from entrove.campaign.journal.outcomes import (
 )
 from entrove.errors import CampaignError
 from entrove.validation.errors_by_kind import ErrorRow
+from entrove.validation.suite.result import CheckResult, Outcome, SuiteResult
 
 ROW = ErrorRow("all", "all", 1, 4, 1.0, 1.0, 0.5, 0.5, 2.0, 2.0, float("nan"), 3.0)
 LABEL = LabelRow(
@@ -52,6 +54,18 @@ EXAMPLES = [
     Labelled(summary="1 labels", labels=(LABEL,), withdrawn={"cd34": "too far away"}),
     Trained(summary="25 epochs", checkpoint="round-01/training/member-0/model.pth"),
     Validated(summary="better", errors=(ROW,), accepted=True),
+    Checked(
+        summary="1 passed",
+        model_round=1,
+        suite=SuiteResult(
+            model="tuned",
+            against="7net-0",
+            checks=(CheckResult("equation_of_state", "fcc", Outcome.PASSED, "it fits"),),
+            seconds={"equation_of_state": 1.5},
+            settings={"dynamics": {"steps": 40}},
+            entrove_version="0.1.0",
+        ),
+    ),
     Finished(summary="enough; the model is that of round 1", reason="enough"),
 ]
 

@@ -15,7 +15,7 @@ from entrove.fingerprints.config import FingerprintConfig
 from entrove.fingerprints.gom import GaussianOverlap
 
 FEATURES = GaussianOverlap(FingerprintConfig(cutoff_A=4.0, length=16))
-CONFIG = LabelsConfig(step_A=1e-7, noise_doubles_at_eV_per_atom=0.5)
+CONFIG = LabelsConfig(step_A=1e-7, noise_doubles_at_eV_per_atom=0.5, directions=None)
 """A short step, in float64: eigenvalues that come close bend within 1e-3 A. Rounding and curvature
 leave about 1e-6 of the largest row."""
 
