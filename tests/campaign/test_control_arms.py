@@ -40,6 +40,7 @@ def campaign(folder: Path, method: str) -> CampaignRun:
         {
             "name": "copper",
             "seeds": [{"phase": "fcc", "file": "fcc.xyz"}],
+            "entropy": {"kind": "information"},
             "selection": {"count": 6, "method": method},
             "labelling": {"engine": {"name": "ase", "calculator": "ase.calculators.emt:EMT"}},
         }
@@ -65,7 +66,7 @@ def picked(folder: Path, method: str) -> set[bytes]:
     return {candidate.atoms.positions.tobytes() for candidate in chosen}
 
 
-def test_every_method_picks_as_many_labels_and_gain_adds_most(tmp_path: Path):
+def test_every_method_picks_as_many_labels_and_gain_adds_most_information(tmp_path: Path):
     gains = {}
     for method in ("gain", "farthest_point", "random"):
         selected = select(campaign(tmp_path / method, method), 1)
@@ -106,6 +107,7 @@ def test_a_control_arm_refuses_settings_that_it_would_ignore():
 CONFIG = """
 name: copper
 seeds: [{phase: fcc, file: fcc.xyz}]
+entropy: {kind: information}
 sampling:
   replicas: 2
   biases:

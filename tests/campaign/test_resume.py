@@ -32,12 +32,14 @@ sampling:
   anchors: {volume_strains: [0.95, 1.05], shears: [0.04], md_steps: 4, md_snapshots: 2}
   hold_out: {md_steps: 4, md_snapshots: 1, interval: null}
   ordered: {perturbed: 0, random: 0}
+entropy: {labels: {directions: 3}}
 selection: {count: 3, quotas: {anchors: 0.34}}
 labelling:
   engine: {name: ase, calculator: "ase.calculators.emt:EMT"}
   executor: {name: local, workers: 1}
 training: {epochs: 2}
 stopping: {rounds: 9, labels: LABELS}
+suite: {enabled: false}  # minutes; tests/campaign/test_model_checks.py interrupts it
 """
 
 
