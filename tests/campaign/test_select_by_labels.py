@@ -29,7 +29,7 @@ def rattled(count: int, seed: int, pool: str, kind: str) -> list[Candidate]:
     return made
 
 
-def campaign(folder: Path, model: str, **selection) -> CampaignRun:
+def campaign(folder: Path, model: str, explorer: str | None = None, **selection) -> CampaignRun:
     config = CampaignConfig.model_validate(
         {
             "name": "copper",
@@ -47,7 +47,15 @@ def campaign(folder: Path, model: str, **selection) -> CampaignRun:
     write_candidates(files.round(0).hold_out, rattled(2, 2, "validation", "hot_md"))
     write_candidates(files.round(1).candidates, rattled(12, 3, "entropy_md", "md"))
     write_candidates(files.round(1).ordered, [])
-    checked = CheckedCampaign(config, folder / "campaign.yaml", files, (), model, load(model))
+    checked = CheckedCampaign(
+        config,
+        folder / "campaign.yaml",
+        files,
+        (),
+        model,
+        load(model),
+        None if explorer is None else load(explorer),
+    )
     ledger = Ledger(files.ledger)
     return CampaignRun(checked, ledger, CampaignModels(checked, ledger), Silence())
 
@@ -86,6 +94,13 @@ def test_a_round_is_picked_by_its_labels(tmp_path, monkeypatch, model, features,
     (energy,) = asked["energies_eV"]([atoms])
     expected = run.models.foundation.calculator().get_potential_energy(atoms)
     assert energy == pytest.approx(expected, abs=1e-4)
+
+
+def test_rows_have_the_features_of_the_model_that_learns_not_of_the_explorer(tmp_path):
+    explorer = "ase.calculators.emt:EMT"
+    run = campaign(tmp_path, "7net-0", explorer, features="auto")
+    assert run.models.exploring(1).name == explorer
+    assert stage.label_features(run, 1).describe()["features"] == "sevennet weight gradients"
 
 
 def test_lcmd_is_a_control_arm_of_a_campaign(tmp_path):

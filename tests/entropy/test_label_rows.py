@@ -8,6 +8,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from structures_of_test import salt, silicon
 
 from entrove.entropy.config import LabelsConfig
+from entrove.entropy.labels.remembered import RememberedDerivatives
 from entrove.entropy.labels.rows import LabelRowMap, LabelRows, excess_energies
 from entrove.errors import SelectionError
 from entrove.fingerprints.batching import to_state
@@ -248,3 +249,36 @@ def test_what_cannot_be_used_is_refused():
     bad = row_map([silicon(0)], excess=lambda batch: [np.nan] * len(batch))
     with pytest.raises(SelectionError, match=r"energy of structure 0 .Si8. is not finite"):
         bad.of([silicon(1)])
+
+
+def test_remembered_derivatives_are_the_same_and_computed_once(monkeypatch):
+    """Also for structures of several kinds, in another order, and with other noise levels."""
+    cells = [silicon(1), salt(2), silicon(3)]
+    remembered = RememberedDerivatives(FEATURES)
+    evaluated: list[int] = []
+    evaluate = GaussianOverlap.evaluate
+
+    def counted(self, state, **options):
+        evaluated.append(int(state.n_systems))
+        return evaluate(self, state, **options)
+
+    # Sums over a batch round with its order; a short step would magnify that.
+    config = CONFIG.model_copy(update={"step_A": 1e-3})
+
+    def rows(features, structures, config=config):
+        made = LabelRowMap(features, row_map(cells).whitening, config)
+        return made.of(structures)
+
+    other = config.model_copy(update={"force_noise_eV_per_A": 0.3})
+    expected = [rows(FEATURES, cells), rows(FEATURES, cells[::-1]), rows(FEATURES, cells, other)]
+    whitening_costs = len(cells)
+    monkeypatch.setattr(GaussianOverlap, "evaluate", counted)
+    found = [rows(remembered, cells)]
+    first, evaluated[:] = sum(evaluated), []
+    found.append(rows(remembered, cells[::-1]))
+    second, evaluated[:] = sum(evaluated), []
+    found.append(rows(remembered, cells, other))
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours.values, theirs.values, rtol=1e-8, atol=1e-8)
+    assert second == 2 * whitening_costs  # calibration, and the energies
+    assert sum(evaluated) == first > 10 * second

@@ -5,10 +5,11 @@ from pathlib import Path
 
 from entrove.campaign.configuration.check import read_campaign
 from entrove.campaign.stages.context import CampaignRun
-from entrove.campaign.stages.select import choose, read_pool
+from entrove.campaign.stages.select import choose, label_features, read_pool
 from entrove.curves.config import StudyConfig
 from entrove.curves.exploring import Explored
 from entrove.curves.hashing import digest
+from entrove.entropy.labels.remembered import RememberedDerivatives
 from entrove.errors import SelectionError
 from entrove.sampling.candidates import Candidate, read_candidates, write_candidates
 
@@ -67,6 +68,11 @@ class Chooser:
     def _choose_in_rounds(
         self, arm_name: str, run: CampaignRun, pool: list[Candidate]
     ) -> list[Candidate]:
+        rows_of = (
+            RememberedDerivatives(label_features(run, FIRST_ROUND))
+            if run.config.entropy.kind == "labels"
+            else None
+        )
         picks: list[Candidate] = []
         for count in self.study.counts:
             wanted = count - len(picks)
@@ -76,7 +82,7 @@ class Chooser:
                     f"of {count}; lower counts, or explore longer (sampling.chunks)"
                 )
             given = [pick.atoms for pick in picks]
-            chosen = choose(run, FIRST_ROUND, pool, wanted, given)
+            chosen = choose(run, FIRST_ROUND, pool, wanted, given, rows_of=rows_of)
             if len(chosen) < wanted:
                 raise SelectionError(
                     f"arm {arm_name}: its filters leave {len(chosen)} of {wanted} picks for "

@@ -78,7 +78,7 @@ def check_campaign(
     structures = [seed.atoms for seed in seeds]
     model_name, foundation = check_tuned_model(config_path, config, structures)
     explorer = check_explorer(config_path, config, structures)
-    _check_features(config_path, config, explorer or foundation)
+    _check_features(config_path, config, foundation)
     workspace = Workspace((folder or config_path.parent / config.folder).resolve())
     config = with_settled_version(config, workspace.config)
     return CheckedCampaign(config, config_path, workspace, seeds, model_name, foundation, explorer)
@@ -189,8 +189,8 @@ def _check_features(config_path: Path, config: CampaignConfig, model: LoadedMode
         raise problem_at(
             config_path,
             ("selection", "features"),
-            f"{model.name} gives no access to its {what}; set it to fingerprint, or explore with "
-            f"{able} model",
+            f"{model.name} gives no access to its {what}; set it to fingerprint, or tune {able} "
+            "model",
         )
 
 

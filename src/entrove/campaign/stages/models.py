@@ -82,8 +82,10 @@ class CampaignModels:
 
     def exploring(self, round_index: int) -> LoadedModel:
         """The model that explores in a round: a given one, or the best accepted one so far."""
-        if self._explorer is not None:
-            return self._explorer
+        return self.learning(round_index) if self._explorer is None else self._explorer
+
+    def learning(self, round_index: int) -> LoadedModel:
+        """The model that the labels of a round are for: the best accepted one so far."""
         best = self.best_round(before=round_index)
         return self.tuned(best) if best else self.foundation
 

@@ -97,6 +97,8 @@ def choose(
     pool: Sequence[Candidate],
     count: int,
     given: Sequence[Atoms],
+    *,
+    rows_of: FeatureMap | None = None,
 ) -> Selection:
     """Choose candidates to label, as the configuration says, in the order of the method.
 
@@ -106,13 +108,13 @@ def choose(
         pool: The candidates.
         count: How many to choose.
         given: What is labelled already.
+        rows_of: The features of rows of labels, `label_features` by default.
     """
     config = run.config
-    features = shared_dataset(run.campaign).features
     if config.selection.method != "gain":
-        return _control_arm(run, round_index, pool, count, given, features)
+        return _control_arm(run, round_index, pool, count, given, rows_of)
     if config.entropy.kind == "labels":
-        return _by_labels(run, round_index, pool, count, given, features)
+        return _by_labels(run, round_index, pool, count, given, rows_of)
     dataset = shared_dataset(run.campaign).selecting
     known = {content_hash(atoms) for atoms in run.files.training_labels()}
     dataset.add([atoms for atoms in given if content_hash(atoms) not in known])
@@ -171,22 +173,22 @@ def _by_labels(
     pool: Sequence[Candidate],
     count: int,
     given: Sequence[Atoms],
-    fingerprints: FeatureMap,
+    rows_of: FeatureMap | None,
 ) -> Selection:
     """Pick the candidates whose labels teach most.
 
-    All rows, those of old labels too, are computed with the features of the model that explores
-    in this round, so that features of different models never meet. The target is the regime: the
+    All rows, those of old labels too, are computed with the features of the model that learns
+    from them, so that features of different models never meet. The target is the regime: the
     unbiased thermal cells and the strained ones among the anchors.
     """
-    settings, model = run.config.selection, run.models.exploring(round_index)
+    settings, model = run.config.selection, run.models.learning(round_index)
     anchors = read_candidates(run.files.round(0).anchors)
     return pick(
         [candidate.to_atoms() for candidate in pool],
         count,
         given=given,
         entropy="labels",
-        features=_features(run, round_index, fingerprints),
+        features=rows_of or label_features(run, round_index),
         config=settings,
         cost_s=_cost(run, pool, settings),
         labels=run.config.entropy.labels,
@@ -210,25 +212,26 @@ def _control_arm(
     pool: Sequence[Candidate],
     count: int,
     given: Sequence[Atoms],
-    fingerprints: FeatureMap,
+    rows_of: FeatureMap | None,
 ) -> Selection:
     """Pick what a control arm labels; it knows no gain."""
     config = run.config
-    by_labels = config.entropy.kind == "labels"
+    if config.entropy.kind != "labels":
+        rows_of = shared_dataset(run.campaign).features
     return pick(
         [candidate.atoms for candidate in pool],
         count,
         given=given,
-        features=_features(run, round_index, fingerprints) if by_labels else fingerprints,
+        features=rows_of or label_features(run, round_index),
         config=config.selection,
         cost_s=_cost(run, pool, config.selection),
         seed=[config.random_seed, round_index, SELECTION_STREAM],
     )
 
 
-def _features(run: CampaignRun, round_index: int, fingerprints: FeatureMap) -> FeatureMap:
-    """The features of rows of labels: those of the model that explores, or fingerprints."""
-    model = run.models.exploring(round_index)
+def label_features(run: CampaignRun, round_index: int) -> FeatureMap:
+    """Build the features of rows of labels: those of the model that learns, or fingerprints."""
+    model = run.models.learning(round_index)
     wanted = run.config.selection.features
     if wanted == "auto" and model.make_weight_gradients is not None:
         wanted = "gradients"
@@ -240,7 +243,7 @@ def _features(run: CampaignRun, round_index: int, fingerprints: FeatureMap) -> F
         case "gradients":
             return model.weight_gradients()
         case "fingerprint":
-            return fingerprints
+            return shared_dataset(run.campaign).features
 
 
 def _cost(

@@ -14,6 +14,7 @@ Read in this order:
 
     directions.py   the displacements and strains whose derivatives are the rows of a structure
     derivatives.py  features summed per species, and their derivatives along these directions
+    remembered.py   derivatives that several selections from one pool share
     rows.py         `LabelRowMap`: structures to `LabelRows`, with noise that grows with energy
     posterior.py    `LabelPosterior`: M, the information of labels, and the variance of a target
 """

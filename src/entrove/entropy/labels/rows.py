@@ -13,7 +13,8 @@ from torch import Tensor
 from entrove.entropy.batches import BATCH_ATOMS, FeatureBatch, evaluate_in_batches
 from entrove.entropy.config import LabelsConfig
 from entrove.entropy.labels.derivatives import derivatives, sum_over_species
-from entrove.entropy.labels.directions import NoiseOfRows, directions_of
+from entrove.entropy.labels.directions import Directions, NoiseOfRows, directions_of
+from entrove.entropy.labels.remembered import RememberedDerivatives
 from entrove.entropy.moments import SpeciesMoments
 from entrove.entropy.rows import SHARED, split_rows
 from entrove.entropy.typed_torch import distinct, qr, row_norms
@@ -185,14 +186,7 @@ class LabelRowMap:
             for atoms, (_, noise) in zip(batch.structures, labels, strict=True)
         ]
         with naming_structures(range(batch.first, batch.first + len(batch))):
-            slopes = derivatives(
-                self.features,
-                to_state(batch.structures),
-                directions,
-                species,
-                sums=sums,
-                step_A=config.step_A,
-            )
+            slopes = self._slopes(batch, directions, sums)
         shrink = self._confidence(batch)
         rows: list[Tensor] = []
         for index, (has_energy, _) in enumerate(labels):
@@ -206,6 +200,20 @@ class LabelRowMap:
                     "each other"
                 )
         return LabelRows(torch.cat(rows), torch.tensor([len(of_one) for of_one in rows]))
+
+    def _slopes(
+        self,
+        batch: FeatureBatch,
+        directions: Sequence[Directions],
+        sums: Float[Tensor, "systems width"],
+    ) -> list[Float[Tensor, "directions width"]]:
+        features, species, step = self.features, self.whitening.species, self.config.step_A
+        if isinstance(features, RememberedDerivatives):
+            return features.derivatives(
+                batch.structures, directions, species, sums=sums, step_A=step
+            )
+        state = to_state(batch.structures)
+        return derivatives(features, state, directions, species, sums=sums, step_A=step)
 
     def _confidence(self, batch: FeatureBatch) -> Float[Tensor, " structures"]:
         """1 / (1 + dE / E_0) of every structure: what its rows are multiplied by."""
