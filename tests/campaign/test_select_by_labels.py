@@ -86,6 +86,8 @@ def test_a_round_is_picked_by_its_labels(tmp_path, monkeypatch, model, features,
     assert len(selected.gains_nats) == 4
     assert selected.gain_nats == pytest.approx(sum(selected.gains_nats))
     assert min(selected.gains_nats) > 0
+    assert 0 < selected.predicted_improvement < 1
+    assert f"{100 * selected.predicted_improvement:.0f} %" in selected.summary
     assert len(asked["target"]) == 3  # thermal anchors; none is strained here
     assert asked["given"] == []
     kind = asked["features"].describe()

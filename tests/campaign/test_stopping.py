@@ -1,6 +1,7 @@
 import pytest
+from pydantic import ValidationError
 
-from entrove.campaign.configuration.config import StoppingConfig
+from entrove.campaign.configuration.config import CampaignConfig, StoppingConfig
 from entrove.campaign.journal.outcomes import Selected
 from entrove.campaign.stopping import stop_after_validation, stop_before_labels
 
@@ -80,3 +81,32 @@ def test_a_spent_budget_and_an_empty_pool_end_it():
     assert str(stop_before_labels(StoppingConfig(), 2, 24, rejected)).endswith(
         "(rejected: 3 by near duplicate, 2 by least gain)"
     )
+
+
+@pytest.mark.parametrize(
+    ("rounds_done", "predicted", "stops"),
+    [(1, 0.049, True), (1, 0.051, False), (0, 0.049, False), (1, None, False)],
+)
+def test_labels_that_are_predicted_to_teach_too_little_are_not_computed(
+    rounds_done, predicted, stops
+):
+    stopping = StoppingConfig(least_predicted_improvement=0.05)
+    offered = Selected(summary="", picked=9, gain_nats=90.0, predicted_improvement=predicted)
+    reason = stop_before_labels(stopping, rounds_done, 12, offered)
+    assert (reason is not None) == stops
+    if stops:
+        assert "by 4.9 %, less than least_predicted_improvement=0.05" in str(reason)
+
+
+@pytest.mark.parametrize(
+    "other", [{"entropy": {"kind": "information"}}, {"selection": {"method": "random"}}]
+)
+def test_a_predicted_improvement_needs_a_target(other):
+    settings = {
+        "name": "copper",
+        "seeds": [{"phase": "fcc", "file": "fcc.xyz"}],
+        "stopping": {"least_predicted_improvement": 0.05},
+    }
+    CampaignConfig.model_validate(settings)
+    with pytest.raises(ValidationError, match="needs a selection for a target"):
+        CampaignConfig.model_validate(settings | other)

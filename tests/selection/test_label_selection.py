@@ -179,6 +179,25 @@ def test_the_target_decides():
     assert float(falls["wild"][2:].sum()) > float(falls["wild"][:2].sum())
 
 
+def test_the_predicted_improvement_is_that_of_the_target():
+    sample = [silicon(100 + seed, rattle_A=0.05) for seed in range(6)]
+    config = SelectionConfig(pool_share=0.0)
+    found = select(5, target=sample, given=[silicon(50)], config=config)
+    rows_of = LabelRowMap.calibrated(FEATURES, [*POOL, silicon(50), *sample], LABELS)
+    Q = rows_of.of(sample).gram().numpy() / len(sample)
+    labelled = rows_of.of([silicon(50)]).values.numpy()
+    picks = rows_of.of([POOL[index] for index in found.indices]).values.numpy()
+    before = np.eye(rows_of.width) + labelled.T @ labelled
+    variances = [
+        np.trace(np.linalg.solve(matrix, Q)) for matrix in (before, before + picks.T @ picks)
+    ]
+    assert found.target_variance == pytest.approx(tuple(variances), rel=1e-4)
+    expected = 1 - (variances[1] / variances[0]) ** 0.5
+    assert found.predicted_improvement == pytest.approx(expected, rel=1e-4)
+    no_target = select(5, config=SelectionConfig(objective="information"))
+    assert no_target.target_variance is no_target.predicted_improvement is None
+
+
 def test_high_energies_teach_less():
     energies = {id(atoms): 8 * 0.2 * index for index, atoms in enumerate(POOL)}
 

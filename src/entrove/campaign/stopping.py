@@ -43,6 +43,12 @@ def stop_before_labels(
             f"the next {selected.picked} labels would add {gain_nats:.3g} nats each, "
             f"less than least_gain_nats={least:g}"
         )
+    predicted, wanted = selected.predicted_improvement, stopping.least_predicted_improvement
+    if wanted is not None and predicted is not None and rounds_done and predicted < wanted:
+        return (
+            f"the next {selected.picked} labels are predicted to lower the error of the regime by "
+            f"{100 * predicted:.2g} %, less than least_predicted_improvement={wanted:g}"
+        )
     return None
 
 

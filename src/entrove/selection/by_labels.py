@@ -1,7 +1,7 @@
 """Select by rows of labels: structures in, rows, what is labelled, the target, then greedy."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from entrove.errors import SelectionError
 from entrove.features import FeatureMap
 from entrove.selection.config import SelectionConfig
 from entrove.selection.greedy import select_greedily
-from entrove.selection.label_gains import as_pool, growing_labels
+from entrove.selection.label_gains import GrowingTarget, as_pool, growing_labels
 from entrove.selection.pool import FeaturePool, collect_pool
 from entrove.selection.result import Selection
 from entrove.structures import content_hash
@@ -100,15 +100,21 @@ def select_by_labels(
         if config.objective == "target"
         else None
     )
-    return select_greedily(
+    growing = growing_labels(posterior, pool, target)
+    before = growing.variance() if isinstance(growing, GrowingTarget) else None
+    selection = select_greedily(
         atoms_pool,
-        growing_labels(posterior, pool, target),
+        growing,
         count,
         config,
         known=labelled_pool.hashes if labelled_pool else _hashes(task.labelled),
         labelled=labelled_pool,
         unit="nats" if target is None else "of variance",
     )
+    if before is None:
+        return selection
+    after = before - float(selection.gains.sum())
+    return replace(selection, target_variance=(before, after))
 
 
 def _rows(rows_of: LabelRowMap, candidates: Sequence[Atoms], dtype: torch.dtype) -> LabelRows:

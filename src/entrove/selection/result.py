@@ -46,7 +46,8 @@ class Selection:
     order. For the objective "target" they are falls of the mean predicted variance, in units of
     the noise. Control arms put distances, in feature units, or zeros in their place. `rejected`
     has one entry for every other candidate, by index. `quotas` are the places of each pool,
-    `phases` those of each phase.
+    `phases` those of each phase. `target_variance` is the mean predicted variance of the target
+    before and after the picks, in units of the noise; None without a target.
     """
 
     indices: Int[np.ndarray, " picks"]
@@ -54,6 +55,18 @@ class Selection:
     rejected: tuple[Rejection, ...] = field(repr=False)
     quotas: tuple[QuotaUse, ...] = ()
     phases: tuple[QuotaUse, ...] = ()
+    target_variance: tuple[float, float] | None = None
+
+    @property
+    def predicted_improvement(self) -> float | None:
+        """Fraction by which the picks are predicted to lower the error of the target.
+
+        That is 1 - sqrt(variance after / variance before); None without a target.
+        """
+        if self.target_variance is None or not self.target_variance[0]:
+            return None
+        before, after = self.target_variance
+        return 1.0 - (max(after, 0.0) / before) ** 0.5
 
     def __len__(self) -> int:
         return len(self.indices)

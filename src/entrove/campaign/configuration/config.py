@@ -138,6 +138,14 @@ class StoppingConfig(Settings):
         "on average, in nats per label. That falls with the number of labels, whatever the model "
         "has learned: least_improvement asks the model.",
     )
+    least_predicted_improvement: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="Stop before the labels of a round when they are predicted to lower the error "
+        "of what the potential will be used for by less than this fraction. Needs entropy.kind "
+        "labels and the objective target.",
+    )
     least_improvement: float | None = Field(
         default=None,
         gt=0,
@@ -263,6 +271,13 @@ class CampaignConfig(Settings):
                 f"selection.least_gain={selection.least_gain:g} is in nats, but the objective "
                 "'target' is no information; remove it, or set selection.objective to "
                 "'information'"
+            )
+        wanted = self.stopping.least_predicted_improvement
+        if wanted is not None and (in_nats or selection.method != "gain"):
+            raise ValueError(
+                f"stopping.least_predicted_improvement={wanted:g} needs a selection for a target "
+                "(entropy.kind labels, selection.objective target, selection.method gain); remove "
+                "it, or give stopping.least_improvement"
             )
         return self
 

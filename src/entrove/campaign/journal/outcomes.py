@@ -151,6 +151,11 @@ class Selected(StageOutcome):
         default=(),
         description="What each structure adds to those before it, in the order of the file.",
     )
+    predicted_improvement: float | None = Field(
+        default=None,
+        description="Fraction by which these labels are predicted to lower the error of the "
+        "target; empty where the selection has no target.",
+    )
     rejected: dict[str, int] = Field(
         default={}, description="Number of candidates that each filter rejected."
     )

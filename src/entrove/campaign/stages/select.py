@@ -68,6 +68,12 @@ def select(run: CampaignRun, round_index: int) -> Selected:
     write_candidates(files.selected, [pool[index] for index in selection.indices])
     gain = float(sum(gains))
     picked = {use.pool or "any": use.picked for use in selection.quotas}
+    improvement = selection.predicted_improvement
+    predicted = (
+        ""
+        if improvement is None
+        else f"; predicted to lower the error of the regime by {100 * improvement:.0f} %"
+    )
     counts = ", ".join(
         f"{count} {name.replace('_', ' ')}" for name, count in picked.items() if count
     )
@@ -80,8 +86,9 @@ def select(run: CampaignRun, round_index: int) -> Selected:
     )
     return Selected(
         summary=f"{len(selection)} of {len(offered)} candidates, "
-        f"together {gain:.1f} nats ({counts})" + doubt,
+        f"together {gain:.1f} nats ({counts})" + predicted + doubt,
         picked=len(selection),
+        predicted_improvement=improvement,
         gain_nats=gain,
         gains_nats=tuple(float(value) for value in gains),
         rejected=selection.rejections_by_filter(),
