@@ -15,6 +15,8 @@ from entrove.campaign.stages import select as stage
 from entrove.campaign.stages.context import CampaignRun
 from entrove.campaign.stages.models import CampaignModels
 from entrove.campaign.workspace import Workspace
+from entrove.models.committee import committee_of, force_spreads
+from entrove.models.loaded import LoadedModel
 from entrove.models.registry import load
 from entrove.sampling.candidates import Candidate, read_candidates, write_candidates
 
@@ -29,7 +31,9 @@ def rattled(count: int, seed: int, pool: str, kind: str) -> list[Candidate]:
     return made
 
 
-def campaign(folder: Path, model: str, explorer: str | None = None, **selection) -> CampaignRun:
+def campaign(
+    folder: Path, model: str, explorer: str | tuple[str, ...] | None = None, **selection
+) -> CampaignRun:
     config = CampaignConfig.model_validate(
         {
             "name": "copper",
@@ -37,6 +41,7 @@ def campaign(folder: Path, model: str, explorer: str | None = None, **selection)
             "entropy": {"kind": "labels", "labels": {"directions": 3}},
             "selection": {"count": 4, **selection},
             "labelling": {"engine": {"name": "ase", "calculator": "ase.calculators.emt:EMT"}},
+            "model": {"explore_with": explorer},
         }
     )
     files = Workspace(folder)
@@ -54,10 +59,16 @@ def campaign(folder: Path, model: str, explorer: str | None = None, **selection)
         (),
         model,
         load(model),
-        None if explorer is None else load(explorer),
+        loaded(explorer),
     )
     ledger = Ledger(files.ledger)
     return CampaignRun(checked, ledger, CampaignModels(checked, ledger), Silence())
+
+
+def loaded(explorer: str | tuple[str, ...] | None) -> LoadedModel | None:
+    if isinstance(explorer, tuple):
+        return committee_of([load(name) for name in explorer])
+    return None if explorer is None else load(explorer)
 
 
 @pytest.mark.parametrize(
@@ -108,6 +119,30 @@ def test_rows_have_the_features_of_the_model_that_learns_not_of_the_explorer(tmp
 def test_lcmd_is_a_control_arm_of_a_campaign(tmp_path):
     run = campaign(tmp_path, "ase.calculators.emt:EMT", method="lcmd", features="fingerprint")
     assert stage.select(run, 1).picked == 4
+
+
+def test_a_committee_that_explores_can_pick(tmp_path):
+    """The validation set, the labels and all else are those of the other arms."""
+    members = ("ase.calculators.emt:EMT", "ase.calculators.lj:LennardJones")
+    run = campaign(tmp_path, "7net-0", members, method="committee_spread", features="fingerprint")
+    committee = run.models.exploring(1)
+    selected = stage.select(run, 1)
+    assert selected.picked == 4
+    chosen = [candidate.atoms for candidate in read_candidates(run.files.round(1).selected)]
+    offered = [candidate.atoms for candidate in stage.read_pool(run, 1)]
+    assert min(force_spreads(committee, chosen)) == sorted(force_spreads(committee, offered))[-4]
+
+
+def test_committee_spread_needs_a_committee():
+    settings = {
+        "name": "copper",
+        "seeds": [{"phase": "fcc", "file": "fcc.xyz"}],
+        "selection": {"method": "committee_spread"},
+    }
+    with pytest.raises(ValidationError, match=r"at least two as model\.explore_with"):
+        CampaignConfig.model_validate(settings)
+    settings["model"] = {"explore_with": ["7net-0", "chgnet"]}
+    CampaignConfig.model_validate(settings)
 
 
 def test_a_least_gain_needs_nats():

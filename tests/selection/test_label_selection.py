@@ -1,19 +1,23 @@
 """Selection by rows of labels: what brute force picks, within costs, and for the right target."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
+from ase.build import bulk
 from candidate_pools import silicon
 
 import entrove
 from entrove.entropy.config import LabelsConfig
 from entrove.entropy.labels.posterior import LabelPosterior
 from entrove.entropy.labels.rows import LabelRowMap, LabelRows
-from entrove.errors import SelectionError
+from entrove.errors import ModelError, SelectionError
 from entrove.fingerprints.config import FingerprintConfig
 from entrove.fingerprints.gom import GaussianOverlap
+from entrove.models.committee import committee_of, force_spreads
+from entrove.models.registry import load
 from entrove.selection.config import SelectionConfig
 from entrove.selection.greedy import select_greedily
 from entrove.selection.label_gains import GrowingTarget, as_pool, growing_labels
@@ -21,6 +25,7 @@ from entrove.selection.pool import FeaturePool
 
 NO_FILTERS = SelectionConfig(duplicate_tolerance=0.0)
 WIDTH = 12
+EMT = "ase.calculators.emt:EMT"
 
 
 def random_rows(seed: int, structures=60, largest=6) -> LabelRows:
@@ -230,6 +235,37 @@ def test_control_arms_pick_what_is_asked_for(method):
     )
     assert len(limited) == 3
     assert limited.rejections_by_filter()["budget"] == 9
+
+
+def test_the_committee_is_asked_where_its_members_disagree_most():
+    cells = [bulk("Cu", a=3.6, cubic=True) for _ in range(9)]
+    for index, atoms in enumerate(cells):
+        atoms.rattle(0.02 + 0.03 * ((5 * index) % 9), seed=index)
+    committee = committee_of([load(EMT), load("ase.calculators.lj:LennardJones")])
+
+    def disagreement(atoms):
+        forces = []
+        for member in committee.members:
+            copy = atoms.copy()
+            copy.calc = member.calculator()
+            forces.append(copy.get_forces())
+        # Two members lie half of their difference from their mean.
+        return np.linalg.norm(forces[0] - forces[1], axis=1).max() / 2
+
+    expected = [disagreement(atoms) for atoms in cells]
+    config = SelectionConfig(method="committee_spread")
+    found = entrove.select(
+        cells, 4, cells[:1], config=config, spreads=partial(force_spreads, committee)
+    )
+    order = [index for index in np.argsort(expected)[::-1].tolist() if index != 0]
+    assert found.indices.tolist() == order[:4]
+    np.testing.assert_allclose(found.gains, np.array(expected)[order[:4]], rtol=1e-5)
+    with pytest.raises(SelectionError, match="needs the spread of a committee"):
+        entrove.select(cells, 4, config=config)
+    with pytest.raises(SelectionError, match=r"structure 0 .* is not finite"):
+        entrove.select(cells, 4, config=config, spreads=lambda several: [np.nan] * len(several))
+    with pytest.raises(ModelError, match="needs a committee of several"):
+        force_spreads(load(EMT), cells)
 
 
 def test_random_follows_its_seed():

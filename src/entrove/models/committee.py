@@ -16,8 +16,10 @@ from torch import Tensor
 from torch_sim.models.interface import ModelInterface
 from torch_sim.state import SimState
 
+from entrove import provenance
 from entrove.errors import ModelError
 from entrove.models.loaded import LoadedModel
+from entrove.models.prediction import predict
 from entrove.structures import copy_structure
 
 
@@ -103,6 +105,17 @@ def spread(values: Float[Tensor, "members items *components"]) -> Float[Tensor, 
     deviation = values - values.mean(dim=0)
     squares = deviation.square().reshape(*values.shape[:2], -1).sum(dim=2)
     return squares.mean(dim=0).sqrt()
+
+
+def force_spreads(committee: LoadedModel, structures: Sequence[Atoms]) -> list[float]:
+    """Compute the largest spread of the force on an atom, in eV/A, of each structure.
+
+    Raises `ModelError` for a model that is no committee.
+    """
+    if not committee.members:
+        raise ModelError(f"{committee.name} is one model; the spread needs a committee of several")
+    predicted = predict(committee, structures)
+    return [float(atoms.arrays[provenance.FORCES_SPREAD].max()) for atoms in predicted]
 
 
 def committee_of(members: Sequence[LoadedModel]) -> LoadedModel:

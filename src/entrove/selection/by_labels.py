@@ -31,6 +31,10 @@ Energies = Callable[[Sequence[Atoms]], Sequence[float]]
 """Total energies of some structures in eV, of one model for all."""
 
 
+Spreads = Callable[[Sequence[Atoms]], Sequence[float]]
+"""How far the members of a committee disagree about some structures, in any unit."""
+
+
 @dataclass(frozen=True)
 class LabelTask:
     """What a selection by labels is given, beside the candidates.
@@ -41,6 +45,7 @@ class LabelTask:
             results, only these count.
         target: A sample of what is to be predicted; empty: the candidates themselves.
         energies_eV: Energies by which the noise grows; None: it does not.
+        spreads: How far a committee disagrees, for the control arm "committee_spread" only.
     """
 
     features: FeatureMap
@@ -48,6 +53,7 @@ class LabelTask:
     labelled: Sequence[Atoms] = ()
     target: Sequence[Atoms] = ()
     energies_eV: Energies | None = None
+    spreads: Spreads | None = None
 
 
 def select_by_labels(

@@ -13,10 +13,12 @@ class SelectionConfig(Settings):
     """How candidates are picked for labelling."""
 
     count: int = Field(default=24, ge=1, description="Labels per round.")
-    method: Literal["gain", "lcmd", "farthest_point", "random"] = Field(
+    method: Literal["gain", "lcmd", "farthest_point", "committee_spread", "random"] = Field(
         default="gain",
         description="gain: what adds most to the dataset, one after the other; lcmd (largest "
-        "cluster, maximum distance), farthest_point and random are control arms, to compare with.",
+        "cluster, maximum distance), farthest_point, committee_spread (largest disagreement about "
+        "the force on an atom; needs a committee as model.explore_with) and random are control "
+        "arms, to compare with.",
     )
     objective: Literal["target", "information"] = Field(
         default="target",

@@ -1,4 +1,4 @@
-"""Control arms, to compare with: random, farthest points, and largest clusters.
+"""Control arms, to compare with: random, farthest points, largest clusters, committee spread.
 
 They use no gain, and label near-duplicates, too, so that all arms get the same number of labels;
 equal structures are picked once. With a budget, a pick that no longer fits is passed over.
@@ -9,11 +9,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 from ase import Atoms
+from jaxtyping import Float
 
 from entrove.entropy.batches import evaluate_in_batches
 from entrove.entropy.dataset import EntropyDataset
 from entrove.entropy.rows import split_rows
-from entrove.errors import StructureError
+from entrove.errors import SelectionError, StructureError
 from entrove.selection.by_labels import LabelTask
 from entrove.selection.config import SelectionConfig
 from entrove.selection.farthest_point import points_of, select_farthest
@@ -34,8 +35,10 @@ def select_control_arm(
 ) -> Selection:
     """Pick `count` candidates by the method of `config`, within its budget.
 
-    Gains of the `Selection` are distances to what was labelled or picked before; zeros for
-    "random".
+    Gains of the `Selection` are distances to what was labelled or picked before, or spreads;
+    zeros for "random".
+
+    Raises `SelectionError` for "committee_spread" where the task has no spreads.
     """
     limited = cost_s is not None and config.budget_s is not None
     order, distances, equal = _ranked(
@@ -88,6 +91,10 @@ def _ranked(
         shuffled = np.random.default_rng(seed).permutation(len(candidates))
         order = shuffled[available[shuffled]][:count].tolist()
         return order, [0.0] * len(order), equal
+    if config.method == "committee_spread":
+        spreads = _spreads(candidates, task)
+        order = [i for i in np.argsort(-spreads, kind="stable").tolist() if available[i]][:count]
+        return order, spreads[order].tolist(), equal
     points = _whitened_means([*candidates, *task.labelled], task)
     indices, distances = pick_by_clusters(
         points[: len(candidates)],
@@ -96,6 +103,21 @@ def _ranked(
         count,
     )
     return indices, distances, equal
+
+
+def _spreads(candidates: Sequence[Atoms], task: LabelTask) -> Float[np.ndarray, " candidates"]:
+    if task.spreads is None:
+        raise SelectionError(
+            "method 'committee_spread' needs the spread of a committee for each candidate; pass "
+            "spreads=..., for example entrove.models.force_spreads, or choose another method"
+        )
+    spreads = np.asarray(task.spreads(candidates), dtype=float)
+    for index in np.flatnonzero(~np.isfinite(spreads)).tolist():
+        raise SelectionError(
+            f"the spread of structure {index} ({candidates[index].get_chemical_formula()}) is not "
+            "finite; remove it"
+        )
+    return spreads
 
 
 def _equal_structures(candidates: Sequence[Atoms], labelled: Sequence[Atoms]) -> list[Rejection]:

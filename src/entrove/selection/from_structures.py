@@ -10,7 +10,7 @@ from entrove.entropy.dataset import EntropyDataset
 from entrove.errors import SelectionError
 from entrove.features import FeatureMap
 from entrove.fingerprints.gom import GaussianOverlap
-from entrove.selection.by_labels import Energies, LabelTask, select_by_labels
+from entrove.selection.by_labels import Energies, LabelTask, Spreads, select_by_labels
 from entrove.selection.config import SelectionConfig
 from entrove.selection.control_arms import select_control_arm
 from entrove.selection.gains import growing_dataset
@@ -33,6 +33,7 @@ def select(
     labels: LabelsConfig | None = None,
     target: StructureSource | None = None,
     energies_eV: Energies | None = None,
+    spreads: Spreads | None = None,
     seed: int | Sequence[int] = 0,
 ) -> Selection:
     """Pick the `count` structures of `pool` that add most to `given`, one after the other.
@@ -63,6 +64,8 @@ def select(
         energies_eV: Total energies of a list of structures in eV, all by one model: the noise
             of labels grows with the energy above the lowest of a composition. Without it, it does
             not grow.
+        spreads: How far a committee disagrees about each of a list of structures, in any unit,
+            for the control arm "committee_spread"; `entrove.models.force_spreads` computes them.
         seed: Of the control arm "random".
 
     Returns a `Selection`: indices into the pool, best first, gains in nats (of variance for the
@@ -97,6 +100,7 @@ def select(
             () if given is None else list(iterate_structures(given)),
             () if target is None else list(iterate_structures(target)),
             energies_eV,
+            spreads,
         )
         if config.method == "gain":
             return select_by_labels(candidates, count, task, config, cost_s=cost_s)

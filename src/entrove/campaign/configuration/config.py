@@ -263,7 +263,7 @@ class CampaignConfig(Settings):
         return entropy
 
     @model_validator(mode="after")
-    def _least_gain_has_a_unit(self) -> "CampaignConfig":
+    def _selection_has_what_it_needs(self) -> "CampaignConfig":
         selection = self.selection
         in_nats = self.entropy.kind != "labels" or selection.objective == "information"
         if selection.method == "gain" and selection.least_gain is not None and not in_nats:
@@ -271,6 +271,13 @@ class CampaignConfig(Settings):
                 f"selection.least_gain={selection.least_gain:g} is in nats, but the objective "
                 "'target' is no information; remove it, or set selection.objective to "
                 "'information'"
+            )
+        if selection.method == "committee_spread" and not isinstance(
+            self.model.explore_with, tuple
+        ):
+            raise ValueError(
+                "selection.method committee_spread needs several models that explore; give at "
+                "least two as model.explore_with: [first, second]"
             )
         wanted = self.stopping.least_predicted_improvement
         if wanted is not None and (in_nats or selection.method != "gain"):

@@ -1,6 +1,7 @@
 """Select the structures of a round from walkers, ordered cells and anchors, given the dataset."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from ase import Atoms
 
@@ -13,6 +14,7 @@ from entrove.features import FeatureMap
 from entrove.labelling.cost import CostModel
 from entrove.labelling.level_of_theory import LevelOfTheory
 from entrove.labelling.store.cache import LabelCache
+from entrove.models.committee import force_spreads
 from entrove.models.prediction import predict
 from entrove.sampling.candidates import Candidate, read_candidates, write_candidates
 from entrove.selection.config import SelectionConfig
@@ -232,6 +234,7 @@ def _control_arm(
         features=rows_of or label_features(run, round_index),
         config=config.selection,
         cost_s=_cost(run, pool, config.selection),
+        spreads=partial(force_spreads, run.models.exploring(round_index)),
         seed=[config.random_seed, round_index, SELECTION_STREAM],
     )
 
