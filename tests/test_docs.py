@@ -2,19 +2,18 @@
 
 import contextlib
 import io
-import os
 import re
 import shlex
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
 from docs_setup import PREPARE
 from entrove.campaign.configuration.config import CampaignConfig
+from entrove.cli.main import app
 from entrove.curves.config import StudyConfig
 
 ROOT = Path(__file__).parents[1]
@@ -110,23 +109,18 @@ def commands_of(page: str) -> list[str]:
 @pytest.mark.parametrize(
     "page", sorted({block.page for block in BLOCKS if block.language == "bash"})
 )
-def test_commands_of_a_page_work_in_their_order(page, tmp_path):
+def test_commands_of_a_page_work_in_their_order(page, tmp_path, monkeypatch):
+    """In this process, which has torch already; tests of the command line start their own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "100")
     PREPARE[page](tmp_path)
     for command in commands_of(page):
         if any(re.fullmatch(pattern, command) for pattern in NOT_RUN):
             continue
         words = shlex.split(command)
         assert words[0] == "entrove", f"{command}: neither run nor named in NOT_RUN"
-        finished = subprocess.run(
-            [sys.executable, "-m", "entrove.cli.main", *words[1:]],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            env=os.environ | {"COLUMNS": "100"},
-            timeout=300,
-            check=False,
-        )
-        assert finished.returncode == 0, f"{command}\n{finished.stdout}\n{finished.stderr}"
+        finished = CliRunner().invoke(app, words[1:])
+        assert finished.exit_code == 0, f"{command}\n{finished.output}\n{finished.exception}"
 
 
 def test_targets_and_extras_that_pages_name_exist():

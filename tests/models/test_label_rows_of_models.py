@@ -37,6 +37,9 @@ def maps(sevennet, sevennet_in_float64, tmp_path_factory) -> dict[str, FeatureMa
 
 
 @pytest.mark.parametrize(
+    "every", [16, pytest.param(1, marks=pytest.mark.slow)], ids=["some", "all features"]
+)
+@pytest.mark.parametrize(
     ("name", "step_A", "tolerance"),
     [
         # Float32 features of order 1 are rounded by 1e-6, rows of 1e-3 A by 1e-3; curvature leaves
@@ -46,7 +49,8 @@ def maps(sevennet, sevennet_in_float64, tmp_path_factory) -> dict[str, FeatureMa
         ("allegro", 1e-3, 2e-2),
     ],
 )
-def test_rows_are_the_derivatives_of_the_features(maps, name, step_A, tolerance):
+def test_rows_are_the_derivatives_of_the_features(maps, name, step_A, tolerance, every):
+    """Of every 16th feature in the gate: each costs a backward pass."""
     features, reference = maps[name], [carbide(seed) for seed in range(3)]
     config = LabelsConfig(directions=DIRECTIONS, step_A=step_A)
     rows_of = LabelRowMap.calibrated(features, reference, config)
@@ -55,8 +59,9 @@ def test_rows_are_the_derivatives_of_the_features(maps, name, step_A, tolerance)
     moves = directions_of(atoms, NoiseOfRows(0.1, 0.01), DIRECTIONS)
     found = features.evaluate(to_state([atoms]))
     exact = torch.zeros(DIRECTIONS, rows_of.width, dtype=torch.float64)
+    columns = torch.arange(rows_of.width)[:: min(every, features.length // 4)]
     for place, number in enumerate((6, 14)):
-        for k in range(features.length):
+        for k in (columns[columns // features.length == place] % features.length).tolist():
             gradient = torch.zeros_like(found.values)
             gradient[torch.as_tensor(atoms.numbers == number), k] = 1.0
             pulled = found.pull_back(gradient)
@@ -64,7 +69,8 @@ def test_rows_are_the_derivatives_of_the_features(maps, name, step_A, tolerance)
                 "knc,nc->k", moves.displacements, pulled.positions.double()
             ) + torch.einsum("kab,ab->k", moves.strains, pulled.strain[0].double())
     scale = torch.cat([rows_of.whitening[number].scale for number in (6, 14)])
-    error = (rows[1:] - exact / scale).norm() / (exact / scale).norm()
+    exact = (exact / scale)[:, columns]
+    error = (rows[1:, columns] - exact).norm() / exact.norm()
     assert float(error) < tolerance
 
 

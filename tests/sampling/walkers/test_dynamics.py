@@ -153,8 +153,11 @@ SKEWED = bulk("Ar", "fcc", a=5.2).repeat((2, 2, 1))
 
 @pytest.mark.parametrize(
     ("barostat", "crystal"),
-    [("isotropic", CUBIC), ("anisotropic", CUBIC), ("anisotropic", SKEWED)],
-    ids=["isotropic", "per axis", "per axis, skewed"],
+    [
+        pytest.param("isotropic", CUBIC, id="isotropic"),
+        pytest.param("anisotropic", CUBIC, id="per axis", marks=pytest.mark.slow),
+        pytest.param("anisotropic", SKEWED, id="per axis, skewed"),
+    ],
 )
 def test_npt_pressure_and_volume_fluctuation_of_a_lennard_jones_crystal(barostat, crystal):
     model, kT, copies = lennard_jones(), 30.0 * BOLTZMANN_EV_PER_K, 27
