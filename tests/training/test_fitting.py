@@ -1,22 +1,29 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from ase.build import bulk
+from pydantic import ValidationError
 
 from entrove.errors import ModelError
+from entrove.models.registry import load
 from entrove.training.config import LossConfig, TrainingConfig
+from entrove.training.replay import dimers_of
 from entrove.training.sevennet.fitting import (
     Problem,
     cosine_rate,
     evaluate,
     init_fit,
     is_finished,
+    replayed_in,
     restore_state,
     run_epoch,
     save_state,
 )
 from entrove.training.sevennet.loss import Targets, huber_sum
 from entrove.training.sevennet.trainee import load_trainee
+from entrove.training.sevennet.weight_average import weights_swapped_in
 from entrove.training.split import split_for_stopping
 
 
@@ -26,6 +33,11 @@ def problem_on(checkpoint, structures, seed=3, watched=0, **settings) -> Problem
     samples = [trainee.sample(atoms) for atoms in structures]
     config = TrainingConfig(**{"epochs": 4, "batch_size": 3, "learning_rate": 0.01, **settings})
     return Problem(trainee, samples[watched:], samples[:watched], config, seed)
+
+
+def replaying(problem: Problem, share: float, structures) -> Problem:
+    config = problem.config.model_copy(update={"replay": share})
+    return replace(problem, config=config, replayed=problem.trainee.label(structures))
 
 
 def weights_after(problem: Problem, epochs: int) -> dict[str, torch.Tensor]:
@@ -206,3 +218,75 @@ def test_equal_weights_give_equal_files(small_checkpoint, tmp_path):
         trainee.save(tmp_path / name, {}, epoch=1)
     assert (tmp_path / "model.pth").read_bytes() == (tmp_path / "another.pth").read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["another.pth", "model.pth"]
+
+
+def test_replayed_structures_have_the_labels_of_the_untuned_model(small_checkpoint):
+    """Those of SevenNet's own calculator, moved by the reference energies."""
+    cell = bulk("Si", "diamond", a=5.3).repeat((2, 1, 1))
+    cell.rattle(0.1, seed=4)
+    structures = [cell, *dimers_of(["Si"])[2:5]]
+    problem = problem_on(small_checkpoint, [])
+    calculator = load(str(small_checkpoint)).calculator()
+    for atoms, sample in zip(structures, problem.trainee.label(structures), strict=True):
+        atoms.calc = calculator
+        targets = sample.targets
+        expected = atoms.get_potential_energy() - 5.0 * len(atoms)
+        assert float(targets.energy_eV) == pytest.approx(expected, abs=1e-4)
+        np.testing.assert_allclose(targets.forces_eV_per_A, atoms.get_forces(), atol=1e-5)
+        if atoms.pbc.all():
+            np.testing.assert_allclose(targets.stress_eV_per_A3[0], atoms.get_stress(), atol=1e-6)
+        else:
+            assert targets.stress_eV_per_A3.isnan().all()
+
+
+def test_a_model_that_replays_forgets_less(small_checkpoint, labelled_silicon):
+    dimers = dimers_of(["Si"])
+    changes = {}
+    for share in (0.0, 0.5):
+        problem = problem_on(small_checkpoint, labelled_silicon, epochs=12)
+        before = [float(sample.targets.energy_eV) for sample in problem.trainee.label(dimers)]
+        if share:
+            problem = replaying(problem, share, dimers)
+        weights = weights_after(problem, 12)
+        with weights_swapped_in(problem.trainee.module, weights):
+            after = [float(sample.targets.energy_eV) for sample in problem.trainee.label(dimers)]
+        changes[share] = np.abs(np.subtract(after, before)).mean()
+    assert changes[0.5] < 0.5 * changes[0.0]
+
+
+def test_a_resumed_replay_equals_an_uninterrupted_one(
+    small_checkpoint, labelled_silicon, tmp_path
+):
+    def start() -> Problem:
+        return replaying(problem_on(small_checkpoint, labelled_silicon), 0.4, dimers_of(["Si"]))
+
+    expected = weights_after(start(), 4)
+    problem = start()
+    state = init_fit(problem)
+    for _ in range(2):
+        run_epoch(problem, state)
+    save_state(tmp_path / "state.pt", state, problem.trainee)
+    problem = start()
+    state = init_fit(problem)
+    restore_state(tmp_path / "state.pt", state, problem.trainee)
+    for _ in range(2):
+        run_epoch(problem, state)
+    for name, weight in state.best.items():
+        assert torch.equal(weight, expected[name])
+
+
+@pytest.mark.parametrize(("share", "each"), [(0.25, 1), (0.4, 2), (0.9, 12)])
+def test_all_that_is_replayed_has_its_turn(share, each, small_checkpoint, labelled_silicon):
+    problem = replaying(problem_on(small_checkpoint, labelled_silicon), share, dimers_of(["Si"]))
+    assert problem.replayed_per_step == each
+    steps = [replayed_in(problem, step) for step in range(24 // each)]
+    assert {len(step) for step in steps} == {each}
+    turns = [id(sample) for step in steps for sample in step]
+    everything = sorted(id(sample) for sample in problem.replayed)
+    assert sorted(turns[:12]) == sorted(turns[12:24]) == everything
+    assert turns[:12] != turns[12:24]
+
+
+def test_replay_needs_a_framework_that_can():
+    with pytest.raises(ValidationError, match="is for framework sevennet; remove it"):
+        TrainingConfig(framework="nequip", replay=0.2)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from entrove.training.job import Job, only_worker, prepare_folder
 from entrove.training.sevennet.trainee import load_trainee, targets_of
 from entrove.training.tuning import fine_tune
 
-CONFIG = TrainingConfig(epochs=4, batch_size=3, learning_rate=0.01)
+CONFIG = TrainingConfig(epochs=4, batch_size=3, learning_rate=0.01, replay=0.3)
 SEED = 3
 
 
@@ -113,7 +114,8 @@ def test_killed_and_resumed_equals_uninterrupted(
     folder = tmp_path / "killed"
     job = Job.model_validate_json((model.folder / "job.json").read_text())
     prepare_folder(folder, job)
-    write_structures(folder / "labels.xyz", labelled_silicon)
+    for name in ("labels.xyz", "replay.xyz"):
+        shutil.copy(model.folder / name, folder / name)
     command = [sys.executable, "-m", "entrove.training.sevennet.worker", str(folder)]
     with subprocess.Popen(command, stdin=subprocess.PIPE) as worker:
         _wait_for_lines(folder / "progress.jsonl", 2)

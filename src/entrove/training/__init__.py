@@ -10,7 +10,8 @@ Read in this order:
     sevennet/ nequip/      one folder per framework: its trainer, and the worker that trains
 
 Below them: job.py (a training on disk), launch.py and worker_process.py (the two ends of its
-process), reference_energies.py, split.py (labels that decide when to stop), trained_model.py.
+process), reference_energies.py, split.py (labels that decide when to stop), replay.py (structures
+that the untuned model labels), trained_model.py.
 
 A framework that can be tuned is a folder here with a `Trainer` and a worker, a line in
 trainers.py, and its counterpart in `entrove.models`.

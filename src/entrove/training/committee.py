@@ -31,6 +31,7 @@ def train_committee(
     config: TrainingConfig,
     *,
     seed: int = 0,
+    snapshots: Sequence[Atoms] = (),
     modal: str | None = None,
     device: str = "auto",
     threads: int = 1,
@@ -40,7 +41,8 @@ def train_committee(
 
     Members differ in the order of the labels, in which of them are set aside, and, but for the
     first, in the start of their energy head (`head_noise`). Each has a folder of its own under
-    `folder` and resumes on its own. `on_epoch` gets the member and the epoch.
+    `folder` and resumes on its own. `on_epoch` gets the member and the epoch; `snapshots` are as
+    for `fine_tune`.
 
     Raises `ModelError` as `fine_tune` does.
     """
@@ -52,6 +54,7 @@ def train_committee(
             config,
             seed=member_seed(seed, member),
             head_noise=config.head_noise if member else 0.0,
+            snapshots=snapshots,
             modal=modal,
             device=device,
             threads=threads,

@@ -47,6 +47,14 @@ class TrainingConfig(Settings):
         description="naive: all weights are tuned; frozen: those of the last interaction and of "
         "the energy head only (SevenNet), with a learning_rate about three times as large.",
     )
+    replay: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="Share of each batch, beside its labels, that the untuned model labels: "
+        "dimers of all pairs of species, and snapshots of the exploration. They cost no DFT, and "
+        "keep what the model knew, repulsion at short distances above all (SevenNet). 0: none.",
+    )
     epochs: int = Field(default=25, ge=1, description="Most passes over the training labels.")
     batch_size: int = Field(default=4, ge=1, description="Structures per gradient step.")
     learning_rate: float = Field(default=1e-3, gt=0, le=1, description="Highest step of Adam.")
@@ -117,6 +125,15 @@ class TrainingConfig(Settings):
             raise ValueError(
                 f"strategy={self.strategy} is not for framework {self.framework}, which tunes all "
                 "weights; remove it"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _replay_is_supported(self) -> "TrainingConfig":
+        if self.replay > 0 and not trainer_for(self.framework).takes_replay:
+            able = [name for name in TRAINERS if trainer_for(name).takes_replay]
+            raise ValueError(
+                f"replay={self.replay:g} is for framework {' or '.join(able)}; remove it"
             )
         return self
 

@@ -2,6 +2,7 @@
 
 job.json        the request
 labels.xyz      the training labels
+replay.xyz      structures that the untuned model labels, if any
 state.pt        all that the next epoch needs, replaced after every epoch
 progress.jsonl  one line per epoch
 model.pth       the tuned model, written once; its name is `Trainer.checkpoint`
@@ -39,6 +40,9 @@ class Job(Settings):
     seed: int = Field(ge=0, description="Seed of data order, set-aside labels and head noise.")
     head_noise: float = Field(default=0.0, ge=0, description="Relative noise on the energy head.")
     labels_hash: str = Field(description="Hash of the training labels.")
+    replay_hash: str | None = Field(
+        default=None, description="Hash of the structures that the untuned model labels."
+    )
     config: TrainingConfig = Field(description="Training settings.")
 
 

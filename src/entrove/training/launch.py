@@ -26,6 +26,7 @@ POLL_SECONDS = 0.2
 def run_job(
     worker: str,
     structures: Sequence[Atoms],
+    replayed: Sequence[Atoms],
     folder: Path,
     job: Job,
     on_epoch: Callable[[Epoch], None] | None,
@@ -37,6 +38,8 @@ def run_job(
     prepare_folder(folder, job)
     if not (folder / "result.json").exists():
         write_structures(folder / "labels.xyz", structures)
+        if replayed:
+            write_structures(folder / "replay.xyz", replayed)
         _run_worker(worker, folder, job.threads, on_epoch)
     return read_trained(folder)
 

@@ -44,8 +44,8 @@ class Trainer(Protocol):
 
     `worker` is the module that is run as a process of its own, with the folder of the job as its
     argument, and `checkpoint` the name of the file that it leaves there. A framework that cannot
-    choose a fidelity, cannot perturb the energy head, or cannot hold weights fixed, refuses
-    `modal`, `head_noise`, or any `strategy` but "naive".
+    choose a fidelity, cannot perturb the energy head, cannot hold weights fixed, or cannot replay,
+    refuses `modal`, `head_noise`, any `strategy` but "naive", or `replay`.
     """
 
     worker: str
@@ -53,6 +53,7 @@ class Trainer(Protocol):
     takes_fidelities: bool
     takes_head_noise: bool
     takes_strategies: bool
+    takes_replay: bool
 
     def find_starting_model(self, base: str) -> StartingModel:
         """Find the checkpoint to train for a name or path without fidelity.

@@ -11,6 +11,7 @@ from entrove.models.registry import FRAMEWORKS, explain_untrainable, framework_o
 from entrove.training.config import TrainingConfig
 from entrove.training.job import Epoch, Job
 from entrove.training.launch import check_labels, hash_of_file, run_job
+from entrove.training.replay import replay_hash, replay_structures
 from entrove.training.trained_model import TrainedModel, training_set_hash
 from entrove.training.trainers import Trainer, trainer_for
 
@@ -23,6 +24,7 @@ def fine_tune(
     *,
     seed: int = 0,
     head_noise: float = 0.0,
+    snapshots: Sequence[Atoms] = (),
     modal: str | None = None,
     device: str = "auto",
     threads: int = 1,
@@ -42,6 +44,8 @@ def fine_tune(
         seed: Decides the order of the labels, which are set aside, and the head noise.
         head_noise: Random change of the energy head before training, relative to the spread of its
             weights; SevenNet only.
+        snapshots: Structures like those of the exploration, for `config.replay`: some of them are
+            labelled by the untuned model, beside dimers. They need no labels.
         modal: Fidelity of a multi-fidelity model; SevenNet only.
         device: "auto", "cpu" or "cuda".
         threads: CPU threads of the process.
@@ -62,6 +66,7 @@ def fine_tune(
     next(known for known in FRAMEWORKS if known.name == framework).require_installed()
     check_labels(structures)
     start = trainer.find_starting_model(base)
+    replayed = replay_structures(structures, snapshots, seed=seed) if config.replay > 0 else []
     job = Job(
         base=start.name,
         base_hash=hash_of_file(start.file),
@@ -71,10 +76,11 @@ def fine_tune(
         seed=seed,
         head_noise=head_noise,
         labels_hash=training_set_hash(structures),
+        replay_hash=replay_hash(replayed),
         # What only a committee reads must not make a finished member look like another run.
         config=config.model_copy(update={"committee_size": 1, "head_noise": 0.0}),
     )
-    return run_job(trainer.worker, structures, Path(folder).resolve(), job, on_epoch)
+    return run_job(trainer.worker, structures, replayed, Path(folder).resolve(), job, on_epoch)
 
 
 def _check_supported(

@@ -9,6 +9,8 @@ from ase import Atoms
 from entrove.campaign.journal.outcomes import Trained
 from entrove.campaign.stages.context import CampaignRun
 from entrove.models.registry import split_modal
+from entrove.sampling.candidates import read_candidates
+from entrove.structures import content_hash
 from entrove.threads import usable_threads
 from entrove.training.committee import epochs_done, labels_learnt_in, train_committee
 from entrove.training.job import Epoch
@@ -41,6 +43,7 @@ def train(run: CampaignRun, round_index: int) -> Trained:
         folder,
         config.training,
         seed=config.random_seed,
+        snapshots=_snapshots(run, round_index) if config.training.replay else (),
         modal=modal,
         device=config.model.device,
         threads=usable_threads(config.model.threads),
@@ -62,6 +65,23 @@ def _labels(run: CampaignRun, round_index: int) -> tuple[list[Atoms], int]:
     kept = [labels[index] for index in without_hold_out(labels, held_out)]
     check_disjoint(kept, held_out)
     return kept, len(labels) - len(kept)
+
+
+def _snapshots(run: CampaignRun, round_index: int) -> list[Atoms]:
+    """Snapshots of all rounds so far that are neither labelled nor held out."""
+    known = {
+        content_hash(atoms)
+        for atoms in (
+            *run.files.training_labels(before=round_index + 1),
+            *run.files.held_out_labels(),
+        )
+    }
+    snapshots = [
+        candidate.atoms
+        for number in range(1, round_index + 1)
+        for candidate in read_candidates(run.files.round(number).candidates)
+    ]
+    return [atoms for atoms in snapshots if content_hash(atoms) not in known]
 
 
 def _folder_for(folder: Path, labels: Sequence[Atoms]) -> Path:

@@ -34,6 +34,7 @@ class NequIPTrainer:
     takes_fidelities = False
     takes_head_noise = False
     takes_strategies = False
+    takes_replay = False
 
     def find_starting_model(self, base: str) -> StartingModel:
         """Find a package or checkpoint, the package of a named model, or an architecture."""

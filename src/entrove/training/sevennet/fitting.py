@@ -45,6 +45,14 @@ class Problem:
     watched: Sequence[Sample]
     config: TrainingConfig
     seed: int
+    replayed: Sequence[Sample] = ()
+
+    @property
+    def replayed_per_step(self) -> int:
+        """Structures with labels of the untuned model that join each batch."""
+        share = self.config.replay
+        wanted = max(1, round(self.config.batch_size * share / (1.0 - share)))
+        return min(wanted, len(self.replayed))
 
 
 @dataclass
@@ -92,7 +100,8 @@ def run_epoch(problem: Problem, state: FitState) -> Epoch:
             _set_learning_rate(
                 state.optimizer, cosine_rate(done, config.epochs * steps, config.learning_rate)
             )
-        loss = _take_step(problem, state.optimizer, [problem.training[i] for i in chosen])
+        batch = [problem.training[i] for i in chosen]
+        loss = _take_step(problem, state.optimizer, [*batch, *replayed_in(problem, done)])
         if not math.isfinite(loss):
             raise ModelError(
                 f"the loss of epoch {number} is {loss}; "
@@ -110,6 +119,17 @@ def run_epoch(problem: Problem, state: FitState) -> Epoch:
     _remember_best(state, record)
     state.history.append(record)
     return record
+
+
+def replayed_in(problem: Problem, step: int) -> list[Sample]:
+    """The replayed structures of a step: all in turn, in an order of their own in each pass."""
+    count, wanted = len(problem.replayed), problem.replayed_per_step
+    places = range(step * wanted, (step + 1) * wanted)
+    orders = {
+        turn: np.random.default_rng([problem.seed, turn, 0x4E91]).permutation(count)
+        for turn in {place // count for place in places}
+    }
+    return [problem.replayed[orders[place // count][place % count]] for place in places]
 
 
 def is_finished(state: FitState, config: TrainingConfig) -> bool:

@@ -51,6 +51,34 @@ class SevenNetTrainee:
 
         Raises `ModelError` when energy or forces are missing.
         """
+        return Sample(graph=self._graph(atoms), targets=targets_of(atoms))
+
+    def label(self, structures: Sequence[Atoms]) -> list[Sample]:
+        """Samples of a batch with the labels that the model itself predicts now.
+
+        Only structures that are periodic in all directions have a stress.
+        """
+        unknown = Targets(torch.zeros(0), torch.zeros(0, 3), torch.zeros(0, 6))
+        graphs = [Sample(self._graph(atoms), unknown) for atoms in structures]
+        self.module.eval()
+        found = self.predict(graphs)
+        forces = found.forces_eV_per_A.detach().cpu().split([len(atoms) for atoms in structures])
+        stress = found.stress_eV_per_A3.detach().cpu()
+        periodic = torch.tensor([bool(atoms.pbc.all()) for atoms in structures])
+        stress[~periodic] = torch.nan
+        return [
+            Sample(
+                sample.graph,
+                Targets(
+                    found.energy_eV[index : index + 1].detach().cpu(),
+                    forces[index],
+                    stress[index : index + 1],
+                ),
+            )
+            for index, sample in enumerate(graphs)
+        ]
+
+    def _graph(self, atoms: Atoms) -> Any:
         dataload = require("sevenn.train.dataload", extra="sevennet")
         graph_data = require("sevenn.atom_graph_data", extra="sevennet")
         graph = graph_data.AtomGraphData.from_numpy_dict(
@@ -58,7 +86,7 @@ class SevenNetTrainee:
         )
         if self.modal is not None:
             graph["data_modality"] = self.modal
-        return Sample(graph=graph, targets=targets_of(atoms))
+        return graph
 
     def predict(self, samples: Sequence[Sample]) -> Targets:
         """Energies, forces and stresses; in training mode, differentiable in the weights."""

@@ -23,6 +23,7 @@ class SevenNetTrainer:
     takes_fidelities = True
     takes_head_noise = True
     takes_strategies = True
+    takes_replay = True
 
     def find_starting_model(self, base: str) -> StartingModel:
         """Find a checkpoint file, or that of a packaged model."""

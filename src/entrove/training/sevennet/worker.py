@@ -50,6 +50,7 @@ def run_job(folder: Path) -> Result:
                 structures, _energies(trainee, samples, job.config.batch_size)
             )
             trainee.shift_reference_energies(shifts)
+        replayed = _replayed(folder, trainee, job)
         if job.config.strategy == "frozen":
             trainee.freeze_trunk()
         trained, watched = split_for_stopping(structures, job.config, job.seed)
@@ -57,6 +58,7 @@ def run_job(folder: Path) -> Result:
             trainee=trainee,
             training=[samples[i] for i in trained],
             watched=[samples[i] for i in watched],
+            replayed=replayed,
             config=job.config,
             seed=job.seed,
         )
@@ -78,6 +80,15 @@ def run_job(folder: Path) -> Result:
         )
         write_json(folder / "result.json", result)
         return result
+
+
+def _replayed(folder: Path, trainee: SevenNetTrainee, job: Job) -> list[Sample]:
+    """Structures with the labels of the model as it is now: not tuned, with shifted energies."""
+    if job.replay_hash is None:
+        return []
+    structures, size = read_structures(folder / "replay.xyz"), job.config.batch_size
+    batches = [structures[start : start + size] for start in range(0, len(structures), size)]
+    return [sample for batch in batches for sample in trainee.label(batch)]
 
 
 def _energies(trainee: SevenNetTrainee, samples: Sequence[Sample], batch_size: int) -> list[float]:
