@@ -20,7 +20,7 @@ random_seed: 7
 seeds:
   - {phase: fcc, file: fcc.xyz}
 regime: {pressures_GPa: [0], temperatures_K: [600, 1200]}
-model: {name: 7net-0, device: cpu, threads: 1}
+model: {name: 7net-0, explore_with: "ase.calculators.emt:EMT", device: cpu, threads: 1}
 sampling:
   thermalise_steps: 20
   chunk_steps: 6
@@ -33,7 +33,7 @@ sampling:
   hold_out: {md_steps: 4, md_snapshots: 1, interval: null}
   ordered: {perturbed: 0, random: 0}
 entropy: {labels: {directions: 3}}
-selection: {count: 3, quotas: {anchors: 0.34}}
+selection: {count: 3, quotas: {anchors: 0.34}, features: fingerprint}
 labelling:
   engine: {name: ase, calculator: "ase.calculators.emt:EMT"}
   executor: {name: local, workers: 1}
