@@ -20,7 +20,7 @@ random_seed: 7
 seeds:
   - {phase: fcc, file: fcc.xyz}
 regime: {pressures_GPa: [0], temperatures_K: [600, 1200]}
-model: {name: 7net-0, explore_with: "ase.calculators.emt:EMT", device: cpu, threads: 1}
+model: {name: 7net-0, device: cpu, threads: 1}
 sampling:
   thermalise_steps: 20
   chunk_steps: 6
