@@ -1,6 +1,7 @@
 """What each arm picks: count by count, each next pick given those before."""
 
-from dataclasses import dataclass, replace
+import json
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from entrove.campaign.configuration.check import read_campaign
@@ -29,6 +30,9 @@ class Chooser:
     study: StudyConfig
     campaign_path: Path
     folder: Path
+    _remembered: dict[str, RememberedDerivatives] = field(
+        default_factory=dict[str, RememberedDerivatives]
+    )
 
     def choose(self, arm_name: str, draw: int, explored: Explored) -> list[Candidate]:
         """Pick as many candidates as the largest count, in the order in which they are labelled.
@@ -65,14 +69,16 @@ class Chooser:
         )
         return replace(explored.run, campaign=replace(explored.run.campaign, config=config))
 
+    def _rows_of(self, run: CampaignRun) -> RememberedDerivatives:
+        """Features of rows of labels; arms with the same ones share what was computed."""
+        features = label_features(run, FIRST_ROUND)
+        key = json.dumps(features.describe(), sort_keys=True, default=str)
+        return self._remembered.setdefault(key, RememberedDerivatives(features))
+
     def _choose_in_rounds(
         self, arm_name: str, run: CampaignRun, pool: list[Candidate]
     ) -> list[Candidate]:
-        rows_of = (
-            RememberedDerivatives(label_features(run, FIRST_ROUND))
-            if run.config.entropy.kind == "labels"
-            else None
-        )
+        rows_of = self._rows_of(run) if run.config.entropy.kind == "labels" else None
         picks: list[Candidate] = []
         for count in self.study.counts:
             wanted = count - len(picks)

@@ -66,7 +66,7 @@ def derivatives(
     found: list[list[Tensor]] = [[] for _ in directions]
     for k in range(int(counts.max()) if len(counts) else 0):
         active = counts > k
-        part = _systems(state, active)
+        part = systems_of(state, active)
         chosen = [
             of_one for of_one, is_active in zip(directions, active, strict=True) if is_active
         ]
@@ -112,7 +112,8 @@ def _sums(
     return sum_over_species(AtomFeatures.of_state(values, moved_state), species).to("cpu")
 
 
-def _systems(state: SimState, chosen: Bool[Tensor, " systems"]) -> SimState:
+def systems_of(state: SimState, chosen: Bool[Tensor, " systems"]) -> SimState:
+    """The chosen systems of a state."""
     if bool(chosen.all()):
         return state
     chosen = chosen.to(state.device)
