@@ -113,7 +113,7 @@ def test_rows_have_the_features_of_the_model_that_learns_not_of_the_explorer(tmp
     explorer = "ase.calculators.emt:EMT"
     run = campaign(tmp_path, "7net-0", explorer, features="auto")
     assert run.models.exploring(1).name == explorer
-    assert stage.label_features(run, 1).describe()["features"] == "sevennet weight gradients"
+    assert stage.row_sources(run, 1).features.describe()["features"] == "sevennet weight gradients"
 
 
 def test_lcmd_is_a_control_arm_of_a_campaign(tmp_path):

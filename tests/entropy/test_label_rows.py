@@ -8,7 +8,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from structures_of_test import salt, silicon
 
 from entrove.entropy.config import LabelsConfig
-from entrove.entropy.labels.remembered import RememberedDerivatives
+from entrove.entropy.labels.remembered import RememberedDerivatives, remembered_energies
 from entrove.entropy.labels.rows import LabelRowMap, LabelRows, excess_energies
 from entrove.errors import SelectionError
 from entrove.fingerprints.batching import to_state
@@ -286,3 +286,17 @@ def test_remembered_derivatives_are_the_same_and_computed_once(monkeypatch):
     values = remembered.evaluate(state, pull_back=False).values
     torch.testing.assert_close(values, evaluate(FEATURES, state).values, rtol=0, atol=1e-12)
     assert sum(evaluated) + len(cells) == first
+
+
+def test_an_energy_is_computed_once_for_each_structure():
+    asked: list[int] = []
+
+    def energies(structures):
+        asked.append(len(structures))
+        return [float(atoms.positions.sum()) for atoms in structures]
+
+    cells = [silicon(1), salt(2), silicon(3)]
+    remembered = remembered_energies(energies)
+    assert remembered([*cells, cells[0]]) == energies([*cells, cells[0]])
+    assert remembered([cells[2], silicon(4)]) == energies([cells[2], silicon(4)])
+    assert asked == [3, 4, 1, 2]

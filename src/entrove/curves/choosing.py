@@ -6,11 +6,11 @@ from pathlib import Path
 
 from entrove.campaign.configuration.check import read_campaign
 from entrove.campaign.stages.context import CampaignRun
-from entrove.campaign.stages.select import choose, label_features, read_pool
+from entrove.campaign.stages.select import RowSources, choose, read_pool, row_sources
 from entrove.curves.config import StudyConfig
 from entrove.curves.exploring import Explored
 from entrove.curves.hashing import digest
-from entrove.entropy.labels.remembered import RememberedDerivatives
+from entrove.entropy.labels.remembered import RememberedDerivatives, remembered_energies
 from entrove.errors import SelectionError
 from entrove.sampling.candidates import Candidate, read_candidates, write_candidates
 
@@ -30,9 +30,7 @@ class Chooser:
     study: StudyConfig
     campaign_path: Path
     folder: Path
-    _remembered: dict[str, RememberedDerivatives] = field(
-        default_factory=dict[str, RememberedDerivatives]
-    )
+    _remembered: dict[str, RowSources] = field(default_factory=dict[str, RowSources])
 
     def choose(self, arm_name: str, draw: int, explored: Explored) -> list[Candidate]:
         """Pick as many candidates as the largest count, in the order in which they are labelled.
@@ -69,16 +67,19 @@ class Chooser:
         )
         return replace(explored.run, campaign=replace(explored.run.campaign, config=config))
 
-    def _rows_of(self, run: CampaignRun) -> RememberedDerivatives:
-        """Features of rows of labels; arms with the same ones share what was computed."""
-        features = label_features(run, FIRST_ROUND)
-        key = json.dumps(features.describe(), sort_keys=True, default=str)
-        return self._remembered.setdefault(key, RememberedDerivatives(features))
+    def _row_sources(self, run: CampaignRun) -> RowSources:
+        """What rows of labels are made of; arms with the same features share what was computed."""
+        sources = row_sources(run, FIRST_ROUND)
+        key = json.dumps(sources.features.describe(), sort_keys=True, default=str)
+        remembered = RowSources(
+            RememberedDerivatives(sources.features), remembered_energies(sources.energies_eV)
+        )
+        return self._remembered.setdefault(key, remembered)
 
     def _choose_in_rounds(
         self, arm_name: str, run: CampaignRun, pool: list[Candidate]
     ) -> list[Candidate]:
-        rows_of = self._rows_of(run) if run.config.entropy.kind == "labels" else None
+        sources = self._row_sources(run) if run.config.entropy.kind == "labels" else None
         picks: list[Candidate] = []
         for count in self.study.counts:
             wanted = count - len(picks)
@@ -88,7 +89,7 @@ class Chooser:
                     f"of {count}; lower counts, or explore longer (sampling.chunks)"
                 )
             given = [pick.atoms for pick in picks]
-            chosen = choose(run, FIRST_ROUND, pool, wanted, given, rows_of=rows_of)
+            chosen = choose(run, FIRST_ROUND, pool, wanted, given, sources=sources)
             if len(chosen) < wanted:
                 raise SelectionError(
                     f"arm {arm_name}: its filters leave {len(chosen)} of {wanted} picks for "

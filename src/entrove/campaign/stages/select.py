@@ -1,6 +1,7 @@
 """Select the structures of a round from walkers, ordered cells and anchors, given the dataset."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from ase import Atoms
@@ -15,8 +16,10 @@ from entrove.labelling.cost import CostModel
 from entrove.labelling.level_of_theory import LevelOfTheory
 from entrove.labelling.store.cache import LabelCache
 from entrove.models.committee import force_spreads
+from entrove.models.loaded import LoadedModel
 from entrove.models.prediction import predict
 from entrove.sampling.candidates import Candidate, read_candidates, write_candidates
+from entrove.selection.by_labels import Energies
 from entrove.selection.config import SelectionConfig
 from entrove.selection.from_structures import select as pick
 from entrove.selection.result import Selection
@@ -107,7 +110,7 @@ def choose(
     count: int,
     given: Sequence[Atoms],
     *,
-    rows_of: FeatureMap | None = None,
+    sources: "RowSources | None" = None,
 ) -> Selection:
     """Choose candidates to label, as the configuration says, in the order of the method.
 
@@ -117,13 +120,13 @@ def choose(
         pool: The candidates.
         count: How many to choose.
         given: What is labelled already.
-        rows_of: The features of rows of labels, `label_features` by default.
+        sources: What rows of labels are made of, `row_sources` by default.
     """
     config = run.config
     if config.selection.method != "gain":
-        return _control_arm(run, round_index, pool, count, given, rows_of)
+        return _control_arm(run, round_index, pool, count, given, sources)
     if config.entropy.kind == "labels":
-        return _by_labels(run, round_index, pool, count, given, rows_of)
+        return _by_labels(run, round_index, pool, count, given, sources)
     dataset = shared_dataset(run.campaign).selecting
     known = {content_hash(atoms) for atoms in run.files.training_labels()}
     dataset.add([atoms for atoms in given if content_hash(atoms) not in known])
@@ -182,7 +185,7 @@ def _by_labels(
     pool: Sequence[Candidate],
     count: int,
     given: Sequence[Atoms],
-    rows_of: FeatureMap | None,
+    sources: "RowSources | None",
 ) -> Selection:
     """Pick the candidates whose labels teach most.
 
@@ -190,19 +193,19 @@ def _by_labels(
     from them, so that features of different models never meet. The target is the regime: the
     unbiased thermal cells and the strained ones among the anchors.
     """
-    settings, model = run.config.selection, run.models.learning(round_index)
+    settings, sources = run.config.selection, sources or row_sources(run, round_index)
     anchors = read_candidates(run.files.round(0).anchors)
     return pick(
         [candidate.to_atoms() for candidate in pool],
         count,
         given=given,
         entropy="labels",
-        features=rows_of or label_features(run, round_index),
+        features=sources.features,
         config=settings,
         cost_s=_cost(run, pool, settings),
         labels=run.config.entropy.labels,
         target=[anchor.atoms for anchor in anchors if anchor.kind in TARGET_KINDS],
-        energies_eV=lambda structures: [energy_of(atoms) for atoms in predict(model, structures)],
+        energies_eV=sources.energies_eV,
     )
 
 
@@ -221,17 +224,20 @@ def _control_arm(
     pool: Sequence[Candidate],
     count: int,
     given: Sequence[Atoms],
-    rows_of: FeatureMap | None,
+    sources: "RowSources | None",
 ) -> Selection:
     """Pick what a control arm labels; it knows no gain."""
     config = run.config
-    if config.entropy.kind != "labels":
-        rows_of = shared_dataset(run.campaign).features
+    features = (
+        (sources or row_sources(run, round_index)).features
+        if config.entropy.kind == "labels"
+        else shared_dataset(run.campaign).features
+    )
     return pick(
         [candidate.atoms for candidate in pool],
         count,
         given=given,
-        features=rows_of or label_features(run, round_index),
+        features=features,
         config=config.selection,
         cost_s=_cost(run, pool, config.selection),
         spreads=partial(force_spreads, run.models.exploring(round_index)),
@@ -239,9 +245,24 @@ def _control_arm(
     )
 
 
-def label_features(run: CampaignRun, round_index: int) -> FeatureMap:
-    """Build the features of rows of labels: those of the model that learns, or fingerprints."""
+@dataclass(frozen=True)
+class RowSources:
+    """What rows of labels are made of: features, and energies by which their noise grows."""
+
+    features: FeatureMap
+    energies_eV: Energies
+
+
+def row_sources(run: CampaignRun, round_index: int) -> RowSources:
+    """Take both from the model that learns; features may be fingerprints instead."""
     model = run.models.learning(round_index)
+    return RowSources(
+        _label_features(run, model),
+        lambda structures: [energy_of(atoms) for atoms in predict(model, structures)],
+    )
+
+
+def _label_features(run: CampaignRun, model: LoadedModel) -> FeatureMap:
     wanted = run.config.selection.features
     if wanted == "auto" and model.make_weight_gradients is not None:
         wanted = "gradients"

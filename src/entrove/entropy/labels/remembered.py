@@ -1,7 +1,7 @@
 """Features and their derivatives that several selections from one pool share."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -106,6 +106,22 @@ class RememberedDerivatives:
             )
             self._known.update({keys[index]: row for index, row in zip(new, found, strict=True)})
         return [self._known[key] for key in keys]
+
+
+def remembered_energies(
+    energies_eV: Callable[[Sequence[Atoms]], Sequence[float]],
+) -> Callable[[Sequence[Atoms]], list[float]]:
+    """Compute the energy of each structure once, by its content."""
+    known: dict[str, float] = {}
+
+    def remembered(structures: Sequence[Atoms]) -> list[float]:
+        keys = [content_hash(atoms) for atoms in structures]
+        new = {key: atoms for key, atoms in zip(keys, structures, strict=True) if key not in known}
+        if new:
+            known.update(zip(new, energies_eV(list(new.values())), strict=True))
+        return [known[key] for key in keys]
+
+    return remembered
 
 
 def _keys(state: SimState) -> list[bytes]:
