@@ -10,7 +10,8 @@ from pathlib import Path
 from ase import Atoms
 
 from entrove import provenance
-from entrove.structures import content_hash, read_structures
+from entrove.labelling.store.moments import LabelledStates
+from entrove.structures import read_structures
 
 
 @dataclass(frozen=True)
@@ -181,8 +182,8 @@ class Workspace:
         computed = self.computed_labels(before)
         imported = read_structures(self.imported, may_be_empty=True)
         if imported:
-            known = {content_hash(atoms) for atoms in computed}
-            imported = [atoms for atoms in imported if content_hash(atoms) not in known]
+            known = LabelledStates(computed)
+            imported = [atoms for atoms in imported if not known.have(atoms)]
         return imported + computed
 
     def computed_labels(self, before: int | None = None) -> list[Atoms]:

@@ -18,6 +18,8 @@ from entrove.labelling.labels import Label
 from entrove.labelling.level_of_theory import LevelOfTheory
 from entrove.labelling.store.cache import LabelCache
 from entrove.labelling.store.imports import ImportReport, import_labels
+from entrove.labelling.store.moments import key_of
+from entrove.structures import content_hash
 
 
 def import_files(
@@ -78,12 +80,25 @@ def import_files(
             text = f"{entered} labels are trained on from the next round on"
             if held_out:
                 text += f"; {held_out} are in the validation or test set, and are not"
+            if several := _of_several_states(labelled):
+                text += (
+                    f"; warning: {several} structures have labels of more than one magnetic "
+                    "state, between which a potential without moments cannot tell: leave one out"
+                )
         else:
             text = (
                 "they are used only where the campaign asks for exactly these structures; to "
                 "train on them, and to explore away from them, import them with --train"
             )
         console.print(text, highlight=False, soft_wrap=True)
+
+
+def _of_several_states(labelled: Sequence[Atoms]) -> int:
+    """Structures with labels of more than one magnetic state."""
+    states: dict[str, set[str]] = {}
+    for atoms in labelled:
+        states.setdefault(content_hash(atoms), set()).add(key_of(atoms))
+    return sum(len(found) > 1 for found in states.values())
 
 
 def _print_report(path: Path, report: ImportReport, console: Console) -> None:

@@ -12,6 +12,7 @@ from entrove.campaign.stages.imported import withdraw_import
 from entrove.cli.progress import format_duration
 from entrove.labelling.labels import Outcome
 from entrove.labelling.store.listing import list_states, release_quarantined, unfinished_structures
+from entrove.labelling.store.moments import short_key
 
 
 def list_labels(folder: Path, *, retry: bool, console: Console) -> None:
@@ -30,20 +31,20 @@ def list_labels(folder: Path, *, retry: bool, console: Console) -> None:
         states = list_states(labels.work_folder, labels.cache, labels.structure_hashes)
         for state in states:
             table.add_row(
-                state.structure_hash[:10],
+                short_key(state.key),
                 state.formula,
                 str(state.outcome),
                 str(state.attempts),
                 format_duration(state.engine_seconds),
                 state.cause,
             )
-        for structure_hash in unfinished_structures(labels.work_folder, labels.cache):
-            table.add_row(structure_hash[:10], "", "unfinished", "", "", "running, or interrupted")
+        for key in unfinished_structures(labels.work_folder, labels.cache):
+            table.add_row(short_key(key), "", "unfinished", "", "", "running, or interrupted")
     console.print(table)
     failed = [state for state in states if state.outcome is not Outcome.CONVERGED]
     for state in failed:
         console.print(
-            f"{state.structure_hash[:10]} in quarantine: {state.folder}",
+            f"{short_key(state.key)} in quarantine: {state.folder}",
             highlight=False,
             soft_wrap=True,
         )

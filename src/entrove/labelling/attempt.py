@@ -139,9 +139,24 @@ class AttemptFolder:
     root: Path
 
     @classmethod
-    def of(cls, work_folder: Path, structure_hash: str) -> "AttemptFolder":
-        """The folder of a structure inside the labels' work folder."""
-        return cls(work_folder / structure_hash[:2] / structure_hash)
+    def of(cls, work_folder: Path, key: str) -> "AttemptFolder":
+        """The folder inside the labels' work folder, by what the label is known by.
+
+        That is the content hash of the structure, with its magnetic state where it has one, see
+        `entrove.labelling.store.moments.label_key`.
+        """
+        return cls(work_folder / key[:2] / key)
+
+    @classmethod
+    def of_all_states(cls, work_folder: Path, structure_hash: str) -> "list[AttemptFolder]":
+        """The folders that exist for a structure, one for each magnetic state that was asked."""
+        inside = work_folder / structure_hash[:2]
+        return [cls(root) for root in sorted(inside.glob(f"{structure_hash}*")) if root.is_dir()]
+
+    @property
+    def key(self) -> str:
+        """What the label is known by."""
+        return self.root.name
 
     def results(self) -> list[tuple[Path, AttemptResult]]:
         """Folder and result of each attempt that finished, first one first."""

@@ -22,7 +22,7 @@ from entrove.labelling.retries import NextAttempt, plan_next_attempt
 from entrove.labelling.sanity import find_implausible_value
 from entrove.labelling.store.cache import LabelCache
 from entrove.labelling.store.claims import HEARTBEAT_S
-from entrove.labelling.store.moments import label_key, magnetic_state
+from entrove.labelling.store.moments import copy_moments, key_of
 from entrove.structures import canonical_order, content_hash, copy_structure
 
 logger = logging.getLogger(__name__)
@@ -49,8 +49,11 @@ class _Job:
     losses: int = 0
 
 
-def _key_of(atoms: Atoms) -> str:
-    return label_key(content_hash(atoms), magnetic_state(atoms))
+def _as_asked(atoms: Atoms) -> Atoms:
+    """The structure and its initial moments; results that it may carry are those of another."""
+    asked = copy_structure(atoms)
+    copy_moments(atoms, asked)
+    return asked
 
 
 class Labeller:
@@ -114,9 +117,10 @@ class Labeller:
         `LabelError` when the machine fails and not a calculation (disk full, engine missing);
         everything that was finished until then is kept.
         """
+        structures = [_as_asked(atoms) for atoms in structures]
         wanted: dict[str, list[int]] = {}
         for index, atoms in enumerate(structures):
-            wanted.setdefault(_key_of(atoms), []).append(index)
+            wanted.setdefault(key_of(atoms), []).append(index)
         waiting: list[str] = []
         for key, indices in list(wanted.items()):
             if self.cache.get(structures[indices[0]], self.level) is None:
@@ -174,10 +178,7 @@ class Labeller:
             self._claimed.discard(key)
             return
         folder = AttemptFolder.of(self.work_folder, key)
-        asked = copy_structure(atoms)
-        if atoms.has("initial_magmoms"):
-            asked.set_initial_magnetic_moments(atoms.get_initial_magnetic_moments())
-        self._advance(_Job(key, asked, folder))
+        self._advance(_Job(key, atoms, folder))
 
     def _advance(self, job: _Job) -> None:
         """Submit the next attempt, or store the result of the last one."""

@@ -114,10 +114,8 @@ def _check_comparable(results: CampaignResults, control: CampaignResults) -> Non
 
 
 def _validation_set(results: CampaignResults) -> tuple[int | None, Sequence[str]]:
-    hashes = sorted(
-        label.structure_hash for label in results.labels if label.purpose == "validation"
-    )
-    return validation_size(results.errors), hashes
+    keys = sorted(label.key for label in results.labels if label.purpose == "validation")
+    return validation_size(results.errors), keys
 
 
 def _untuned(results: CampaignResults) -> str | None:

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from entrove.campaign.results.results import CampaignResults, ModelErrors
+from entrove.labelling.store.moments import short_key
 from entrove.report.formatting import (
     decimals_for,
     format_column,
@@ -233,7 +234,7 @@ def _quarantine(results: CampaignResults) -> Group | None:
         return None
     lines = [
         Text.assemble(
-            (f"{label.structure_hash[:10]} ", "dim"),
+            (f"{short_key(label.key)} ", "dim"),
             f"{plain_words(label.outcome)}: {label.cause}",
         )
         for label in failed[:MOST_QUARANTINED]

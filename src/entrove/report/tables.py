@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from entrove.campaign.journal.outcomes import LabelRow, WalkerRow
 from entrove.campaign.results.results import CampaignResults, ModelErrors, PoolRow
+from entrove.labelling.store.moments import short_key
 from entrove.report.forecast import Forecast
 from entrove.report.formatting import (
     MISSING,
@@ -34,8 +35,6 @@ from entrove.report.summary import (
 from entrove.validation.comparison import Comparison
 from entrove.validation.errors_by_kind import ErrorRow
 from entrove.validation.intervals import Interval
-
-HASH_DIGITS = 10
 
 
 @dataclass(frozen=True)
@@ -308,7 +307,7 @@ def quarantine(labels: Sequence[LabelRow]) -> Table:
     """List the labels that cannot be used, with the cause."""
     cells = [
         (
-            label.structure_hash[:HASH_DIGITS],
+            short_key(label.key),
             plain_words(label.outcome),
             label.cause or MISSING,
             str(label.round),
@@ -337,7 +336,7 @@ def every_label(labels: Sequence[LabelRow]) -> Table:
     gain_texts = format_column([label.gain_nats for label in labels])
     cells = [
         (
-            label.structure_hash[:HASH_DIGITS],
+            short_key(label.key),
             str(label.round),
             plain_words(label.purpose),
             label.phase,

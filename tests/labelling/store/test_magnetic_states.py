@@ -12,9 +12,16 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 from stored_labels import LEVEL, label_of
 
+from entrove.errors import LabelError
+from entrove.labelling.attempt import AttemptFolder, AttemptResult
+from entrove.labelling.config import LabellingConfig
+from entrove.labelling.labeller import Labeller
+from entrove.labelling.labels import Outcome
+from entrove.labelling.level_of_theory import claim_folder
 from entrove.labelling.store.cache import LabelCache
 from entrove.labelling.store.imports import import_labels
-from entrove.labelling.store.moments import NONE, label_key, magnetic_state
+from entrove.labelling.store.listing import list_states, release_quarantined, unfinished_structures
+from entrove.labelling.store.moments import NONE, UNKNOWN, key_of, label_key, magnetic_state
 from entrove.structures import content_hash
 
 FERRO, ANTI = [2.2, 2.2], [2.2, -2.2]
@@ -86,7 +93,7 @@ def test_a_label_of_an_older_cache_is_of_the_state_that_is_asked_for_first(
         before = cache.states()
     as_schema_2(path)
     with LabelCache(path) as cache:
-        assert cache.states() == before
+        assert cache.states() == [replace(state, moments=UNKNOWN) for state in before]
         assert cache.get(iron(asked_first), LEVEL).energy_eV == -8.2
         assert cache.get(iron(ANTI), LEVEL) is None
         assert cache.get(iron(asked_first), LEVEL).energy_eV == -8.2
@@ -118,3 +125,62 @@ def test_imports_have_the_state_that_their_file_says_or_any(tmp_path: Path):
             asked = silent.copy()
             asked.set_initial_magnetic_moments(moments)
             assert cache.get(asked, LEVEL).energy_eV == -8.0
+
+
+def test_a_quarantined_state_is_listed_and_released_with_its_attempts(tmp_path: Path):
+    work, path = tmp_path / "work", tmp_path / "labels.db"
+    ferro, anti = iron(FERRO), iron(ANTI)
+    with LabelCache(path) as cache:
+        work.mkdir()
+        claim_folder(work, LEVEL)
+        for atoms, outcome in ((ferro, Outcome.CRASHED), (anti, Outcome.CONVERGED)):
+            attempt = AttemptFolder.of(work, key_of(atoms)).next_folder()
+            attempt.mkdir(parents=True)
+            AttemptResult(outcome).write(attempt)
+            cache.put(atoms, label_of(atoms, outcome=outcome), LEVEL)
+        assert unfinished_structures(work, cache) == []
+        assert {state.key for state in list_states(work, cache)} == {key_of(ferro), key_of(anti)}
+        released = release_quarantined(work, cache)
+        assert [state.key for state in released] == [key_of(ferro)]
+        # It starts from its first attempt again; the other state keeps its label.
+        assert AttemptFolder.of(work, key_of(ferro)).results() == []
+        assert len(AttemptFolder.of(work, key_of(anti)).results()) == 1
+        assert cache.get(ferro, LEVEL) is None
+        assert cache.get(anti, LEVEL) is not None
+
+
+def test_one_state_is_rejected_and_forgotten_alone(tmp_path: Path):
+    structure = content_hash(iron())
+    with LabelCache(tmp_path / "labels.db") as cache:
+        for moments in (FERRO, ANTI):
+            cache.put(iron(moments), label_of(iron(moments)), LEVEL)
+
+        def outcomes() -> list[Outcome | None]:
+            found = (cache.get(iron(moments), LEVEL) for moments in (FERRO, ANTI))
+            return [None if label is None else label.outcome for label in found]
+
+        cache.reject(structure, LEVEL, "too high", moments=magnetic_state(iron(ANTI)))
+        assert outcomes() == [Outcome.CONVERGED, Outcome.REJECTED]
+        assert not cache.forget_failure(structure, LEVEL, moments=magnetic_state(iron(FERRO)))
+        assert cache.forget_failure(structure, LEVEL, moments=magnetic_state(iron(ANTI)))
+        assert outcomes() == [Outcome.CONVERGED, None]
+        with pytest.raises(LabelError, match="no label"):
+            cache.reject(structure, LEVEL, "", moments=magnetic_state(iron(ANTI)))
+        # Rows of datasets without moments may be those of a label that has them.
+        cache.reject(structure, LEVEL, "too high", moments=NONE)
+        assert outcomes() == [Outcome.REJECTED, None]
+
+
+def test_what_is_labelled_is_what_was_asked_for_whatever_results_it_carries(tmp_path: Path):
+    """Moments of earlier results are not those that a label starts from."""
+    atoms = bulk("Cu", cubic=True)
+    atoms.calc = SinglePointCalculator(atoms, energy=0.0, magmoms=np.ones(4))
+    config = LabellingConfig.model_validate(
+        {"engine": {"name": "ase", "calculator": "ase.calculators.emt:EMT"}}
+    )
+    with LabelCache(tmp_path / "labels.db") as cache:
+        labeller = Labeller(config, cache, tmp_path / "work")
+        bare = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=True)
+        cache.put(bare, label_of(bare, labeller.level), labeller.level)
+        [(_, label)] = labeller.label([atoms])
+    assert label.converged

@@ -97,7 +97,7 @@ def _differs_within_an_element(seed: Seed) -> bool:
 
 
 def _refuse_one_crystal_twice(config_path: Path, seeds: Sequence[Seed]) -> None:
-    """Labels are known by their structure, without moments: two states would be one label."""
+    """A potential has no moments among its inputs: it cannot learn two energies of a crystal."""
     phases: dict[str, Seed] = {}
     for number, seed in enumerate(seeds):
         other = phases.setdefault(content_hash(seed.atoms), seed)
@@ -108,5 +108,5 @@ def _refuse_one_crystal_twice(config_path: Path, seeds: Sequence[Seed]) -> None:
                 config_path,
                 ("seeds", number),
                 f"{other.phase} and {seed.phase} are one crystal with different magnetic moments, "
-                "and labels of both would be taken for each other; run a campaign for each",
+                "between which a potential without moments cannot tell; run a campaign for each",
             )

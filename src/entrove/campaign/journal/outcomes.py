@@ -48,6 +48,8 @@ class LabelRow:
             failed.
         engine_seconds: Wall time of the engine in s.
         from_cache: The label was not computed by this campaign.
+        label_key: What the label is known by where its structure has a magnetic state: see
+            `entrove.labelling.store.moments.label_key`.
     """
 
     purpose: str
@@ -63,6 +65,12 @@ class LabelRow:
     cause: str
     engine_seconds: float
     from_cache: bool
+    label_key: str = ""
+
+    @property
+    def key(self) -> str:
+        """What tells this label from all others: two magnetic states are two labels."""
+        return self.label_key or self.structure_hash
 
 
 @dataclass(frozen=True)
@@ -177,8 +185,8 @@ class Labelled(StageOutcome):
     labels: tuple[LabelRow, ...] = Field(default=(), description="The outcome of each structure.")
     withdrawn: dict[str, str] = Field(
         default={},
-        description="Training labels of earlier rounds that this stage rejected: content hash to "
-        "cause.",
+        description="Training labels of earlier rounds that this stage rejected: content hash, "
+        "with the magnetic state where there is one, to cause.",
     )
 
 

@@ -37,25 +37,22 @@ def is_better(
 def label_rows(labellings: Mapping[int, Labelled]) -> list[LabelRow]:
     """Return the last outcome of every structure that was sent to the engine, oldest first.
 
-    A structure that was released from quarantine and requested again stays in the round that
-    selected it, with its last outcome; a label that a later round withdrew is rejected.
+    Two magnetic states of one structure are two. A structure that was released from quarantine
+    and requested again stays in the round that selected it, with its last outcome; a label that a
+    later round withdrew is rejected.
     """
     rows: dict[str, LabelRow] = {}
     for _, labelled in sorted(labellings.items()):
-        for structure_hash, cause in labelled.withdrawn.items():
-            if structure_hash in rows:
-                rows[structure_hash] = replace(
-                    rows[structure_hash], outcome=Outcome.REJECTED.value, cause=cause
-                )
+        for key, cause in labelled.withdrawn.items():
+            if key in rows:
+                rows[key] = replace(rows[key], outcome=Outcome.REJECTED.value, cause=cause)
         for row in labelled.labels:
-            if earlier := rows.get(row.structure_hash):
+            if earlier := rows.get(row.key):
                 row = replace(row, round=earlier.round, gain_nats=earlier.gain_nats)  # noqa: PLW2901
-            rows[row.structure_hash] = row
+            rows[row.key] = row
     return list(rows.values())
 
 
 def quarantined(labellings: Mapping[int, Labelled]) -> set[str]:
-    """Return the content hashes of the structures that have no good label in the ledger."""
-    return {
-        row.structure_hash for row in label_rows(labellings) if row.outcome != Outcome.CONVERGED
-    }
+    """Return what the labels are known by that are not good in the ledger, see `LabelRow.key`."""
+    return {row.key for row in label_rows(labellings) if row.outcome != Outcome.CONVERGED}

@@ -45,15 +45,20 @@ def rows_in_progress(
     the engine; attempts that will be followed by another one do not count.
     """
     rows: list[LabelRow] = []
+    seen: set[str] = set()
     for round_index, path in _asked(workspace):
         if ledger.find(round_index, Labelled) is not None:
             continue
         for candidate in read_candidates(path) if path.is_file() else []:
             structure_hash = content_hash(candidate.atoms)
-            folder = AttemptFolder.of(workspace.label_work, structure_hash)
-            results = [result for _, result in folder.results()]
-            if results and _is_final(results, config, len(candidate.atoms)):
-                rows.append(_row(candidate, results, round_index, structure_hash, config))
+            for folder in AttemptFolder.of_all_states(workspace.label_work, structure_hash):
+                results = [result for _, result in folder.results()]
+                final = results and _is_final(results, config, len(candidate.atoms))
+                if final and folder.key not in seen:
+                    seen.add(folder.key)
+                    row = _row(candidate, results, round_index, structure_hash, config)
+                    key = "" if folder.key == structure_hash else folder.key
+                    rows.append(replace(row, label_key=key))
     return rows
 
 

@@ -9,6 +9,7 @@ from entrove import provenance
 from entrove.campaign.workspace import Workspace, is_imported
 from entrove.labelling.labels import Label
 from entrove.labelling.store.cache import LabelCache
+from entrove.labelling.store.moments import copy_moments, key_of
 from entrove.labelling.store.nearby import match_atoms
 from entrove.structures import content_hash, copy_structure, read_structures, write_structures
 
@@ -31,6 +32,7 @@ class Withdrawal:
 def to_train_on(atoms: Atoms, label: Label) -> Atoms:
     """Return a structure with its label as `enter_imported` takes it."""
     labelled = label.attach(copy_structure(atoms))
+    copy_moments(atoms, labelled)
     labelled.info[provenance.ROUND] = 0
     for key in (provenance.POOL, provenance.KIND, provenance.PHASE):
         labelled.info[key] = provenance.IMPORTED
@@ -49,10 +51,8 @@ def enter_imported(files: Workspace, labelled: Sequence[Atoms]) -> tuple[int, in
     """
     files.folder.mkdir(parents=True, exist_ok=True)
     held_out = read_structures(files.round(0).hold_out, may_be_empty=True)
-    kept = {content_hash(atoms): atoms for atoms in labelled if not _is_among(atoms, held_out)}
-    before = {
-        content_hash(atoms): atoms for atoms in read_structures(files.imported, may_be_empty=True)
-    }
+    kept = {key_of(atoms): atoms for atoms in labelled if not _is_among(atoms, held_out)}
+    before = {key_of(atoms): atoms for atoms in read_structures(files.imported, may_be_empty=True)}
     write_structures(files.imported, list((before | kept).values()))
     return len(kept), len(labelled) - len(kept)
 
@@ -68,20 +68,23 @@ def withdraw_import(files: Workspace, cache: LabelCache, import_id: int) -> With
     The labels that remain are trained on at the next run. Raises `LabelError` when there is no
     such import.
     """
-    hashes = set(cache.withdraw_import(import_id))
+    withdrawn = cache.withdraw_import(import_id)
+    labels, hashes = len(withdrawn), set(withdrawn)
     removed: set[str] = set()
     for path in (files.imported, files.dataset):
         structures = read_structures(path, may_be_empty=True)
-        kept = [atoms for atoms in structures if not _was_imported(atoms, hashes)]
+        kept = [
+            atoms
+            for atoms in structures
+            if not _was_imported(atoms, hashes) or _is_still_known(atoms, cache)
+        ]
         if len(kept) < len(structures):
-            removed |= {content_hash(atoms) for atoms in structures} - {
-                content_hash(atoms) for atoms in kept
-            }
+            removed |= {key_of(atoms) for atoms in structures} - {key_of(atoms) for atoms in kept}
             write_structures(path, kept)
     held_out = files.held_out_labels()
-    return Withdrawal(
-        len(hashes), len(removed), sum(_was_imported(atoms, hashes) for atoms in held_out)
-    )
+    held = [atoms for atoms in held_out if _was_imported(atoms, hashes)]
+    validated_on = sum(not _is_still_known(atoms, cache) for atoms in held)
+    return Withdrawal(labels, len(removed), validated_on)
 
 
 def imports_changed(files: Workspace) -> bool:
@@ -92,16 +95,16 @@ def imports_changed(files: Workspace) -> bool:
 
 
 def drop_imported(files: Workspace, withdrawn: dict[str, str]) -> None:
-    """Remove labels that a round has withdrawn, by content hash, from the imported ones."""
+    """Remove labels that a round has withdrawn, by `LabelRow.key`, from the imported ones."""
     structures = read_structures(files.imported, may_be_empty=True)
-    kept = [atoms for atoms in structures if content_hash(atoms) not in withdrawn]
+    kept = [atoms for atoms in structures if key_of(atoms) not in withdrawn]
     if len(kept) < len(structures):
         write_structures(files.imported, kept)
 
 
 def _fingerprint(atoms: Atoms) -> tuple[str, float]:
     # With its energy: a corrected import has the same structures.
-    return content_hash(atoms), round(float(atoms.get_potential_energy()), 6)
+    return key_of(atoms), round(float(atoms.get_potential_energy()), 6)
 
 
 def _is_among(atoms: Atoms, others: Sequence[Atoms]) -> bool:
@@ -111,3 +114,8 @@ def _is_among(atoms: Atoms, others: Sequence[Atoms]) -> bool:
 def _was_imported(atoms: Atoms, hashes: set[str]) -> bool:
     from_file = "imported from" in str(atoms.info.get(provenance.ENGINE, ""))
     return from_file and content_hash(atoms) in hashes
+
+
+def _is_still_known(atoms: Atoms, cache: LabelCache) -> bool:
+    """Whether the cache has a label in the magnetic state of a structure, of another import."""
+    return cache.get(atoms, str(atoms.info[provenance.LEVEL_OF_THEORY])) is not None

@@ -23,6 +23,12 @@ from entrove.labelling.labels import Label, Outcome
 from entrove.labelling.level_of_theory import LevelOfTheory, require_one_level
 from entrove.labelling.outliers import OutlierLimits, find_energy_outliers
 from entrove.labelling.store.cache import LabelCache
+from entrove.labelling.store.moments import (
+    copy_moments,
+    key_of,
+    magnetic_state,
+    short_key,
+)
 from entrove.models.loaded import LoadedModel
 from entrove.models.prediction import predict
 from entrove.sampling.candidates import Candidate, read_candidates
@@ -42,7 +48,7 @@ class LabelledSet:
     """Structures with good labels, in the order of the requests, and a row for each request.
 
     `withdrawn` and `doubtful` are labels of earlier rounds that turned out to be outliers, by
-    content hash, with the cause. The former are training labels, which are removed; the latter
+    `LabelRow.key`, with the cause. The former are training labels, which are removed; the latter
     belong to the validation or test set, which stays as it is, so that errors of all rounds are
     comparable. `checked` is what the comparison of stress and energies has found.
     """
@@ -117,15 +123,18 @@ def label_picked(run: CampaignRun, round_index: int) -> Labelled:
         {index: found for index, found in labellings.items() if 0 < index < round_index},
     )
     earlier = run.files.training_labels(before=round_index)
-    known = {content_hash(atoms) for atoms in earlier}
+    known = {key_of(atoms) for atoms in earlier}
+    asked = with_seed_moments(run.campaign, [request.candidate for request in requests])
     requests = [
-        request for request in requests if content_hash(request.candidate.atoms) not in known
+        request
+        for request, atoms in zip(requests, asked, strict=True)
+        if key_of(atoms) not in known
     ]
     labelled = label_requests(
         run, requests, round_index, EarlierLabels(earlier, run.files.held_out_labels())
     )
     require_labels(labelled, "picked")
-    kept = [atoms for atoms in earlier if content_hash(atoms) not in labelled.withdrawn]
+    kept = [atoms for atoms in earlier if key_of(atoms) not in labelled.withdrawn]
     drop_imported(run.files, labelled.withdrawn)
     write_structures(run.files.dataset, kept + labelled.structures)
     return labelled.outcome()
@@ -164,15 +173,20 @@ def label_requests(
             listener.advanced(len(labels), len(atoms), f"{failed} failed" if failed else "")
         good = [index for index in range(len(atoms)) if labels[index].converged]
         new = [labels[index].attach(atoms[index]) for index in good]
-        causes = _outliers(
-            [*earlier.held_out, *earlier.training, *new], run.models.foundation, config.outliers
-        )
+        examined = [*earlier.held_out, *earlier.training, *new]
+        causes = _outliers(examined, run.models.foundation, config.outliers)
         for index in good:
-            if cause := causes.get(labels[index].structure_hash):
+            if cause := causes.get(key_of(atoms[index])):
                 labels[index] = replace(labels[index], outcome=Outcome.REJECTED, cause=cause)
         doubtful = _among(causes, earlier.held_out)
-        for structure_hash in causes.keys() - doubtful.keys():
-            cache.reject(structure_hash, labeller.level, causes[structure_hash])
+        by_key = {key_of(structure): structure for structure in examined}
+        for key in causes.keys() - doubtful.keys():
+            cache.reject(
+                content_hash(by_key[key]),
+                labeller.level,
+                causes[key],
+                moments=magnetic_state(by_key[key]),
+            )
     structures, rows = [], []
     for index, request in enumerate(requests):
         label = labels[index]
@@ -182,9 +196,9 @@ def label_requests(
         from_cache = label.attempts == 0 or (
             config.cache is not None and label.started_utc < run.ledger.created_utc
         )
-        rows.append(_row(request, label, round_index, from_cache))
+        rows.append(_row(request, label, round_index, from_cache, key_of(atoms[index])))
         if label.converged:
-            structures.append(_with_provenance(request, label, round_index))
+            structures.append(_with_provenance(request, label, round_index, atoms[index]))
     require_one_level([*earlier.training, *structures], labeller.level)
     return LabelledSet(structures, rows, _among(causes, earlier.training), doubtful, checked)
 
@@ -217,21 +231,23 @@ def released_requests(
     failed = quarantined(labellings)
     if not failed:
         return []
-    asked = [_structures_asked(campaign.workspace, round_index) for round_index in labellings]
     candidates = [
         candidate
-        for path in asked
-        for candidate in read_candidates(path)
-        if content_hash(candidate.atoms) in failed
+        for round_index in labellings
+        for candidate in read_candidates(_structures_asked(campaign.workspace, round_index))
     ]
     level = LevelOfTheory.of(campaign.config.labelling.engine)
+    released: list[Request] = []
     with LabelCache(campaign.label_cache) as cache:
-        labels = [cache.get(atoms, level) for atoms in with_seed_moments(campaign, candidates)]
-    return [
-        Request(candidate)
-        for candidate, label in zip(candidates, labels, strict=True)
-        if label is None or label.converged
-    ]
+        asked = with_seed_moments(campaign, candidates)
+        for candidate, atoms in zip(candidates, asked, strict=True):
+            # Ledgers of release 0.1 have the content hash, without a magnetic state.
+            if not {key_of(atoms), content_hash(atoms)} & failed:
+                continue
+            label = cache.get(atoms, level)
+            if label is None or label.converged:
+                released.append(Request(candidate))
+    return released
 
 
 def require_labels(labelled: LabelledSet, what: str) -> None:
@@ -251,15 +267,13 @@ def _structures_asked(files: Workspace, round_index: int) -> Path:
 
 
 def _list_causes(causes: dict[str, str]) -> str:
-    return "; ".join(
-        f"{structure_hash[:10]} ({cause})" for structure_hash, cause in causes.items()
-    )
+    return "; ".join(f"{short_key(key)} ({cause})" for key, cause in causes.items())
 
 
 def _outliers(
     labelled: Sequence[Atoms], model: LoadedModel, limits: OutlierLimits
 ) -> dict[str, str]:
-    """Return content hash and cause of every outlier, compared with the predictions of a model.
+    """Return `LabelRow.key` and cause of every outlier, compared with predictions of a model.
 
     The test is repeated until it finds none, so that a run that is killed between two rejections
     and continued ends with the same set.
@@ -270,19 +284,15 @@ def _outliers(
     while found := find_energy_outliers(
         [labelled[index] for index in left], [predicted[index] for index in left], limits
     ):
-        causes |= {content_hash(labelled[left[outlier.index]]): outlier.cause for outlier in found}
+        causes |= {key_of(labelled[left[outlier.index]]): outlier.cause for outlier in found}
         dropped = {left[outlier.index] for outlier in found}
         left = [index for index in left if index not in dropped]
     return causes
 
 
 def _among(causes: dict[str, str], structures: Sequence[Atoms]) -> dict[str, str]:
-    hashes = [content_hash(atoms) for atoms in structures]
-    return {
-        structure_hash: causes[structure_hash]
-        for structure_hash in hashes
-        if structure_hash in causes
-    }
+    keys = [key_of(atoms) for atoms in structures]
+    return {key: causes[key] for key in keys if key in causes}
 
 
 def _store_own(cache: LabelCache, files: Workspace, engine: Engine) -> None:
@@ -290,7 +300,7 @@ def _store_own(cache: LabelCache, files: Workspace, engine: Engine) -> None:
     level = LevelOfTheory.of(engine)
     for path in (files.validation, files.test, files.dataset):
         for atoms in read_structures(path, may_be_empty=True):
-            known = cache.has_any_state(atoms, level)
+            known = cache.knows(atoms, level)
             if atoms.info[provenance.LEVEL_OF_THEORY] == level.hash and not known:
                 cache.put(
                     atoms,
@@ -302,15 +312,16 @@ def _store_own(cache: LabelCache, files: Workspace, engine: Engine) -> None:
                 )
 
 
-def _with_provenance(request: Request, label: Label, round_index: int) -> Atoms:
+def _with_provenance(request: Request, label: Label, round_index: int, asked: Atoms) -> Atoms:
     labelled = label.attach(request.candidate.to_atoms())
+    copy_moments(asked, labelled)
     labelled.info[provenance.ROUND] = round_index
     if request.gain_nats is not None:
         labelled.info[provenance.GAIN] = request.gain_nats
     return labelled
 
 
-def _row(request: Request, label: Label, round_index: int, from_cache: bool) -> LabelRow:
+def _row(request: Request, label: Label, round_index: int, from_cache: bool, key: str) -> LabelRow:
     candidate = request.candidate
     return LabelRow(
         purpose=candidate.purpose,
@@ -326,4 +337,5 @@ def _row(request: Request, label: Label, round_index: int, from_cache: bool) -> 
         cause=label.cause,
         engine_seconds=label.engine_seconds,
         from_cache=from_cache,
+        label_key="" if key == label.structure_hash else key,
     )

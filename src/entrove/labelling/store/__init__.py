@@ -7,6 +7,7 @@ Read in this order::
     moments.py           the magnetic state that a label belongs to
     nearby.py            a structure found again after a file with few decimals, or turned
     cache_schema.py      the tables of the SQLite file, and what its errors mean
+    cache_file.py        the file, and its transactions
     cache_rows.py        one label as a row of it
     cache.py             LabelCache: labels by content hash and level of theory
     contradictions.py    two labels of one structure

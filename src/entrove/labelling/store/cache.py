@@ -1,9 +1,7 @@
 """Labels on disk: one SQLite file, one transaction per label, shared between campaigns."""
 
 import json
-import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,13 +14,8 @@ from entrove.errors import LabelError
 from entrove.labelling.labels import Label, Outcome
 from entrove.labelling.level_of_theory import LevelOfTheory
 from entrove.labelling.store import claims, import_records
-from entrove.labelling.store.cache_rows import (
-    LABEL_COLUMNS,
-    label_from_row,
-    structure_to_json,
-    to_blob,
-)
-from entrove.labelling.store.cache_schema import explain_database_error, open_database
+from entrove.labelling.store.cache_file import CacheFile
+from entrove.labelling.store.cache_rows import LABEL_COLUMNS, label_from_row, row_of_label
 from entrove.labelling.store.import_records import ImportRecord
 from entrove.labelling.store.moments import (
     NONE,
@@ -37,7 +30,10 @@ from entrove.structures import canonical_order, content_hash
 
 @dataclass(frozen=True)
 class LabelState:
-    """A label without its numbers, as `entrove labels` lists it. `level_of_theory` is a hash."""
+    """A label without its numbers, as `entrove labels` lists it.
+
+    `level_of_theory` is a hash, `moments` the magnetic state (see `moments.py`).
+    """
 
     structure_hash: str
     level_of_theory: str
@@ -48,9 +44,15 @@ class LabelState:
     engine_seconds: float
     folder: str
     finished_utc: str
+    moments: str = NONE
+
+    @property
+    def key(self) -> str:
+        """What the label is known by, which also names the folder of its attempts."""
+        return label_key(self.structure_hash, self.moments)
 
 
-class LabelCache:
+class LabelCache(CacheFile):
     """Every label that was ever computed, by content hash of the structure and level of theory.
 
     A structure has one label for each magnetic state, see `moments`; labels whose state nobody
@@ -67,19 +69,11 @@ class LabelCache:
     """
 
     def __init__(self, path: str | Path, *, busy_timeout_s: float = 30.0):
-        self.path = Path(path)
-        self._connection = open_database(self.path, busy_timeout_s)
+        super().__init__(path, busy_timeout_s=busy_timeout_s)
         self._nearby = NearbyStructures(self._connection)
 
     def __enter__(self) -> "LabelCache":
         return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the file; the cache cannot be used afterwards."""
-        self._connection.close()
 
     def get(self, atoms: Atoms, level: LevelOfTheory | str) -> Label | None:
         """The label of this structure at this level, in the atom order of `atoms`, or None."""
@@ -154,8 +148,13 @@ class LabelCache:
             ).fetchone()
         return None if row is None else label_from_row(row)
 
-    def has_any_state(self, atoms: Atoms, level: LevelOfTheory) -> bool:
-        """Whether there is a label of this structure at this level, of any magnetic state."""
+    def knows(self, atoms: Atoms, level: LevelOfTheory) -> bool:
+        """Whether there is a label of this structure at this level.
+
+        One that says its magnetic moments has to be there in this state, others in any.
+        """
+        if says_moments(atoms):
+            return self.find(atoms, level) is not None
         with self._errors():
             row = self._connection.execute(
                 "SELECT 1 FROM labels WHERE structure_hash = ? AND level_hash = ?",
@@ -221,27 +220,9 @@ class LabelCache:
         label = label.reordered(order)
         state = magnetic_state(atoms)
         is_open = state == NONE and not state_is_known and not says_moments(atoms)
-        row = {
-            "structure_hash": label.structure_hash,
-            "level_hash": label.level_of_theory,
-            "outcome": label.outcome.value,
-            "cause": label.cause,
-            "folder": label.folder,
-            "energy": label.energy_eV,
-            "forces": to_blob(label.forces_eV_per_A),
-            "stress": to_blob(label.stress_eV_per_A3),
-            "attempts": label.attempts,
-            "engine_seconds": label.engine_seconds,
-            "engine": label.engine,
-            "engine_version": label.engine_version,
-            "host_class": label.host_class,
-            "started_utc": label.started_utc,
-            "formula": atoms.get_chemical_formula(),
-            "atom_count": len(atoms),
+        row = row_of_label(atoms, label, order) | {
             "electrons": electrons,
             "kpoints": kpoints,
-            "structure": structure_to_json(atoms, order),
-            "import_id": label.import_id,
             "moments": UNKNOWN if is_open else state,
         }
         names = ", ".join(row)
@@ -318,14 +299,39 @@ class LabelCache:
             for key in keys:
                 claims.release(connection, key, _hash_of(level))
 
-    def reject(self, structure_hash: str, level: LevelOfTheory | str, cause: str) -> None:
-        """Quarantine a label that had converged; `cause` says what is wrong with it."""
+    def reject(
+        self,
+        structure_hash: str,
+        level: LevelOfTheory | str,
+        cause: str,
+        *,
+        moments: str | None = None,
+    ) -> None:
+        """Quarantine a label that had converged.
+
+        Args:
+            structure_hash: Content hash of its structure.
+            level: Its level of theory.
+            cause: What is wrong with it.
+            moments: Its magnetic state; None: labels of all states are quarantined. A structure
+                without moments has the label of another state where there is no other: datasets
+                of earlier versions kept no moments.
+
+        Raises `LabelError` when there is no such label.
+        """
+        values = (Outcome.REJECTED.value, cause, structure_hash, _hash_of(level))
+        update = (
+            "UPDATE labels SET outcome = ?, cause = ? WHERE structure_hash = ? AND level_hash = ?"
+        )
+        of_state = f"{update} AND moments IN (?, '{UNKNOWN}')"
         with self._transaction() as connection:
-            changed = connection.execute(
-                "UPDATE labels SET outcome = ?, cause = ? WHERE structure_hash = ? AND "
-                "level_hash = ?",
-                (Outcome.REJECTED.value, cause, structure_hash, _hash_of(level)),
-            ).rowcount
+            changed = (
+                connection.execute(of_state, (*values, moments)).rowcount
+                if moments is not None
+                else 0
+            )
+            if not changed and moments in (None, NONE):
+                changed = connection.execute(update, values).rowcount
         if not changed:
             raise LabelError(
                 f"{self.path}: holds no label of structure {structure_hash} that could be rejected"
@@ -341,8 +347,8 @@ class LabelCache:
         with self._errors():
             rows = self._connection.execute(
                 "SELECT structure_hash, level_hash, formula, outcome, cause, attempts, "
-                "engine_seconds, folder, finished_utc FROM labels WHERE level_hash = coalesce(?, "
-                "level_hash) ORDER BY rowid",
+                "engine_seconds, folder, finished_utc, moments FROM labels "
+                "WHERE level_hash = coalesce(?, level_hash) ORDER BY rowid",
                 (None if level is None else _hash_of(level),),
             ).fetchall()
         names = [field.name for field in fields(LabelState)]
@@ -352,12 +358,18 @@ class LabelCache:
         states = [LabelState(**record) for record in records]
         return [state for state in states if wanted is None or state.structure_hash in wanted]
 
-    def forget_failure(self, structure_hash: str, level: LevelOfTheory | str) -> bool:
-        """Delete a quarantined label, so that it is tried again; False when there is none."""
+    def forget_failure(
+        self, structure_hash: str, level: LevelOfTheory | str, *, moments: str | None = None
+    ) -> bool:
+        """Delete a quarantined label, so that it is tried again; False when there is none.
+
+        `moments` is its magnetic state; None: labels of all states.
+        """
         with self._transaction() as connection:
             deleted = connection.execute(
-                "DELETE FROM labels WHERE structure_hash = ? AND level_hash = ? AND outcome != ?",
-                (structure_hash, _hash_of(level), Outcome.CONVERGED.value),
+                "DELETE FROM labels WHERE structure_hash = ? AND level_hash = ? AND outcome != ? "
+                "AND moments = coalesce(?, moments)",
+                (structure_hash, _hash_of(level), Outcome.CONVERGED.value, moments),
             ).rowcount
         return deleted > 0
 
@@ -394,28 +406,6 @@ class LabelCache:
                 "WHERE level_hash IN (?, ?) AND outcome = ? AND engine_seconds > 0 ORDER BY rowid",
                 (hashes[0], hashes[-1], Outcome.CONVERGED.value),
             ).fetchall()
-
-    @contextmanager
-    def _transaction(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
-        with self._errors():
-            # Claims may be lost when the power fails, labels may not; waiting for the disk takes
-            # milliseconds.
-            self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._connection
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise
-
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise LabelError(explain_database_error(self.path, error)) from error
 
 
 def _hash_of(level: LevelOfTheory | str) -> str:

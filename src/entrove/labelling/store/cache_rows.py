@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -37,7 +38,31 @@ def label_from_row(row: Iterable) -> Label:
     )
 
 
-def to_blob(array: np.ndarray | None) -> bytes | None:
+def row_of_label(atoms: Atoms, label: Label, order: np.ndarray) -> dict[str, Any]:
+    """The columns of a label whose atoms are in canonical order, which is `order` of `atoms`."""
+    return {
+        "structure_hash": label.structure_hash,
+        "level_hash": label.level_of_theory,
+        "outcome": label.outcome.value,
+        "cause": label.cause,
+        "folder": label.folder,
+        "energy": label.energy_eV,
+        "forces": _to_blob(label.forces_eV_per_A),
+        "stress": _to_blob(label.stress_eV_per_A3),
+        "attempts": label.attempts,
+        "engine_seconds": label.engine_seconds,
+        "engine": label.engine,
+        "engine_version": label.engine_version,
+        "host_class": label.host_class,
+        "started_utc": label.started_utc,
+        "formula": atoms.get_chemical_formula(),
+        "atom_count": len(atoms),
+        "structure": _structure_to_json(atoms, order),
+        "import_id": label.import_id,
+    }
+
+
+def _to_blob(array: np.ndarray | None) -> bytes | None:
     """Numbers as little-endian float64, whatever the machine."""
     return None if array is None else np.ascontiguousarray(array, dtype="<f8").tobytes()
 
@@ -46,7 +71,7 @@ def _from_blob(blob: bytes | None) -> np.ndarray | None:
     return None if blob is None else np.frombuffer(blob, dtype="<f8").reshape(-1, 3).copy()
 
 
-def structure_to_json(atoms: Atoms, order: np.ndarray) -> str:
+def _structure_to_json(atoms: Atoms, order: np.ndarray) -> str:
     """Numbers, positions and cell in A, and periodicity, with the atoms in `order`."""
     return json.dumps(
         {

@@ -15,22 +15,25 @@ def list_states(
 ) -> list[LabelState]:
     """State of every label that was computed in this folder, and of the structures that are named.
 
+    A structure is named by its content hash, for all its magnetic states.
     Naming them also shows labels that a shared cache brought from another campaign, and those
     whose folders were not kept. What counts is the structure and not the path that the cache
     remembers: a campaign may be moved, or be looked at through another path.
     """
-    wanted = {*structure_hashes, *_structures_in(Path(work_folder))}
+    here = (key.partition("-")[0] for key in _keys_in(Path(work_folder)))
+    wanted = {*structure_hashes, *here}
     states = cache.states(read_level(work_folder), wanted)
     return [replace(state, folder=str(_folder_now(Path(work_folder), state))) for state in states]
 
 
 def unfinished_structures(work_folder: str | Path, cache: LabelCache) -> list[str]:
-    """Content hashes of structures with attempts in this folder and no label yet.
+    """What the labels of structures with attempts in this folder and no label yet are known by.
 
+    That is `moments.label_key`: the content hash, with the magnetic state where there is one.
     They are being labelled now, or were when the campaign was interrupted.
     """
-    finished = {state.structure_hash for state in cache.states(read_level(work_folder))}
-    return sorted(_structures_in(Path(work_folder), "attempt-*") - finished)
+    finished = {state.key for state in cache.states(read_level(work_folder))}
+    return sorted(_keys_in(Path(work_folder), "attempt-*") - finished)
 
 
 def release_quarantined(
@@ -52,16 +55,16 @@ def release_quarantined(
     ]
     for state in failed:
         # The folder first: were the process killed in between, the label would still be listed.
-        AttemptFolder.of(Path(work_folder).absolute(), state.structure_hash).release()
-        cache.forget_failure(state.structure_hash, level)
+        AttemptFolder.of(Path(work_folder).absolute(), state.key).release()
+        cache.forget_failure(state.structure_hash, level, moments=state.moments)
     return failed
 
 
-def _structures_in(work_folder: Path, pattern: str = "*attempt-*") -> set[str]:
+def _keys_in(work_folder: Path, pattern: str = "*attempt-*") -> set[str]:
     return {folder.parent.name for folder in work_folder.glob(f"*/*/{pattern}")}
 
 
 def _folder_now(work_folder: Path, state: LabelState) -> Path:
     """Where the folder of a label is: the campaign that computed it may have been moved since."""
-    here = AttemptFolder.of(work_folder, state.structure_hash).root / Path(state.folder).name
+    here = AttemptFolder.of(work_folder, state.key).root / Path(state.folder).name
     return here if here.is_dir() else Path(state.folder)

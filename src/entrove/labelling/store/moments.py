@@ -7,11 +7,12 @@ an antiferromagnet. Turning all moments over changes no energy without spin-orbi
 
 import hashlib
 import json
+from collections.abc import Iterable
 
 import numpy as np
 from ase import Atoms
 
-from entrove.structures import canonical_order
+from entrove.structures import canonical_order, content_hash
 
 UNKNOWN = "?"
 """The state of labels whose moments nobody wrote down: found whatever state is asked for."""
@@ -52,3 +53,48 @@ def label_key(structure_hash: str, state: str) -> str:
     if state in (NONE, UNKNOWN):
         return structure_hash
     return f"{structure_hash}-{hashlib.sha256(state.encode()).hexdigest()[:8]}"
+
+
+def key_of(atoms: Atoms) -> str:
+    """Return what the label of a structure is known by: its content hash and magnetic state."""
+    return label_key(content_hash(atoms), magnetic_state(atoms))
+
+
+def short_key(key: str) -> str:
+    """Shorten a key for people: ten digits of the hash, and four of the state where it has one."""
+    structure_hash, dash, state = key.partition("-")
+    return structure_hash[:10] + dash + state[:4]
+
+
+def copy_moments(source: Atoms, target: Atoms) -> None:
+    """Give `target`, in place, the magnetic moments that `source` says, initial or computed.
+
+    Args:
+        source: The structure whose state counts.
+        target: The same atoms in the same order; it needs results to take computed moments.
+    """
+    if source.has("initial_magmoms"):
+        target.set_initial_magnetic_moments(source.get_initial_magnetic_moments())
+    results = getattr(target.calc, "results", None)
+    computed = getattr(source.calc, "results", {}).get("magmoms")
+    if computed is not None and results is not None:
+        results["magmoms"] = np.array(computed, dtype=float)
+
+
+class LabelledStates:
+    """Which structures have a label, in which magnetic states.
+
+    Args:
+        structures: Labelled structures.
+    """
+
+    def __init__(self, structures: Iterable[Atoms]) -> None:
+        hashes = [(content_hash(atoms), magnetic_state(atoms)) for atoms in structures]
+        self._keys = {label_key(structure_hash, state) for structure_hash, state in hashes}
+        self._hashes = {structure_hash for structure_hash, _ in hashes}
+
+    def have(self, atoms: Atoms) -> bool:
+        """Whether a structure is among them: in its state, or in any where it says none."""
+        if says_moments(atoms):
+            return key_of(atoms) in self._keys
+        return content_hash(atoms) in self._hashes
