@@ -13,8 +13,10 @@ Read in this order:
     tables.py      the tables of the page
     drawn.py       all its plots
     figures/       one module per kind of plot
-    template/      its HTML, style and script
+    templates.py   fills a template and writes a page, for all pages
+    template/      their HTML, style and script
     audit/         the page of an audit
+    curves/        the page of learning curves
     checks/        the validation suite: its page, and its part of the report
     status.py      `status`, `summary_text`: what `entrove status` prints
     formatting.py  numbers, durations and names as text

@@ -1,23 +1,18 @@
 """Write the report: an HTML file that needs no network and no other file, and its numbers."""
 
-import json
 from pathlib import Path
 from typing import Any
 
-from entrove._optional import require
 from entrove.campaign.results.results import CampaignResults, ModelErrors
 from entrove.errors import CampaignError
-from entrove.files import replace_text
 from entrove.report import summary, tables
 from entrove.report.checks.sections import verdict_table
 from entrove.report.drawn import Drawn, draw
-from entrove.report.figures import style
-from entrove.report.figures.style import Figure
 from entrove.report.formatting import (
     format_duration,
 )
 from entrove.report.record import record_as_json, record_of
-from entrove.report.templates import load_template
+from entrove.report.templates import render_page, write_page
 
 MOST_LABEL_ROWS = 1000
 MOST_WALKER_ROWS = 400
@@ -42,18 +37,9 @@ def write_report(
     """
     drawn = draw(results, control)
     path = Path(path)
-    texts = {
-        path: _render(results, drawn),
-        path.with_suffix(".json"): record_as_json(record_of(results, drawn)),
-    }
-    for file, text in texts.items():
-        try:
-            replace_text(file, text)
-        except OSError as error:
-            raise CampaignError(
-                f"{file}: the report cannot be written ({error.strerror}); check that its folder "
-                "exists, that you may write there and that the disk is not full"
-            ) from error
+    page, numbers = _render(results, drawn), record_as_json(record_of(results, drawn))
+    write_page(path, page, CampaignError, "the report")
+    write_page(path.with_suffix(".json"), numbers, CampaignError, "the report")
     return path
 
 
@@ -71,7 +57,9 @@ def report_numbers(
 
 def _render(results: CampaignResults, drawn: Drawn) -> str:
     walkers = sorted(results.walkers, key=lambda row: (-row.restarts, row.round, row.walker))
-    return load_template("report.html.j2").render(
+    return render_page(
+        "report.html.j2",
+        drawn.figures,
         results=results,
         drawn=drawn,
         facts=_facts(results),
@@ -100,10 +88,6 @@ def _render(results: CampaignResults, drawn: Drawn) -> str:
         restarts=sum(row.restarts for row in results.walkers),
         most_label_rows=MOST_LABEL_ROWS,
         most_walker_rows=MOST_WALKER_ROWS,
-        style=style,
-        figures_json=figures_as_json(drawn.figures),
-        dark_colours_json=json.dumps(style.DARK_COLOURS),
-        plotly_js=require("plotly.offline", extra="report").get_plotlyjs(),
     )
 
 
@@ -136,14 +120,3 @@ def _facts(results: CampaignResults) -> list[tuple[str, str]]:
         ("Started from", results.foundation_model),
         ("Level of theory", results.level_of_theory),
     ]
-
-
-def figures_as_json(figures: list[Figure]) -> str:
-    """Serialise figures for a script element; Plotly checks them, arrays become base64."""
-    plotly = require("plotly.graph_objects", extra="report")
-    parts = [
-        f"{json.dumps(figure.name)}:{plotly.Figure(figure.data, figure.layout).to_json()}"
-        for figure in figures
-    ]
-    # The characters '</' and '<!--' would end or change the script element around them.
-    return ("{" + ",".join(parts) + "}").replace("<", "\\u003c")

@@ -1,21 +1,17 @@
 """Write the page of an audit: a single HTML file that needs no network and no other file."""
 
-import json
 from pathlib import Path
 
 from entrove import __version__
-from entrove._optional import require
 from entrove.curation.auditing.findings import Severity
 from entrove.curation.auditing.report import AuditReport
 from entrove.errors import StructureError
-from entrove.files import replace_text
 from entrove.report.audit.figures import MOST_SOURCES_COLOURED, draw_histogram, draw_map
 from entrove.report.audit.pictures import draw_structure
 from entrove.report.figures import style
 from entrove.report.formatting import format_duration, shorten
-from entrove.report.page import figures_as_json
 from entrove.report.tables import Column, Table
-from entrove.report.templates import load_template
+from entrove.report.templates import render_page, write_page
 
 MOST_ROWS = 40
 MOST_FRAMES_SHOWN = 40
@@ -31,15 +27,7 @@ def write_audit_page(report: AuditReport, path: str | Path) -> Path:
     Returns the path. Raises `EntroveError` when the extra `report` is not installed, and
     `StructureError` when the file cannot be written.
     """
-    path = Path(path)
-    try:
-        replace_text(path, render_audit_page(report))
-    except OSError as error:
-        raise StructureError(
-            f"{path}: the page cannot be written ({error.strerror}); check that its folder exists "
-            "and that you may write there"
-        ) from error
-    return path
+    return write_page(path, render_audit_page(report), StructureError)
 
 
 def render_audit_page(report: AuditReport) -> str:
@@ -49,7 +37,9 @@ def render_audit_page(report: AuditReport) -> str:
     worst = {one.number: f"{one.frame}: {one.reason}" for one in report.worst}
     space = draw_map(coverage, list(coverage.source_names), worst)
     figures = [*histograms, *([space] if space is not None else [])]
-    return load_template("audit.html.j2").render(
+    return render_page(
+        "audit.html.j2",
+        figures,
         report=report,
         title=shorten(", ".join(Path(file).name for file in report.files), 120),
         version=__version__,
@@ -67,10 +57,6 @@ def render_audit_page(report: AuditReport) -> str:
         },
         worst=[(one, draw_structure(one.atoms)) for one in report.worst],
         most_frames=MOST_FRAMES_SHOWN,
-        style=style,
-        figures_json=figures_as_json(figures),
-        dark_colours_json=json.dumps(style.DARK_COLOURS),
-        plotly_js=require("plotly.offline", extra="report").get_plotlyjs(),
     )
 
 
@@ -82,12 +68,12 @@ def _facts(report: AuditReport) -> list[tuple[str, str]]:
         ("Frames", f"{report.frames:,}, of which {report.left_out:,} could not be used"),
         ("Atoms per frame", f"{least}" if least == most else f"{least} to {most}"),
         ("Labels", labels),
-        ("Compared with", report.witness),
+        ("Compared with", report.predictor),
         (
             "Error of its forces",
             "-"
-            if report.witness_force_error is None
-            else f"{100 * report.witness_force_error:.0f} % of their size",
+            if report.force_error is None
+            else f"{100 * report.force_error:.0f} % of their size",
         ),
         ("Time", format_duration(report.seconds)),
     ]

@@ -1,22 +1,17 @@
 """Write the page of a study of learning curves."""
 
-import json
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import Any
 
 from entrove import __version__
-from entrove._optional import require
 from entrove.curves.results import StudyResults
 from entrove.errors import CampaignError
-from entrove.files import replace_text
 from entrove.report.curves import tables
 from entrove.report.curves.figures import draw_curve
 from entrove.report.figures import style
 from entrove.report.figures.style import Figure
-from entrove.report.page import figures_as_json
 from entrove.report.tables import Table
+from entrove.report.templates import render_page, write_page
 
 DRAWN = ("energy", "force", "stress")
 
@@ -40,15 +35,7 @@ def write_curves_page(results: StudyResults, path: str | Path) -> Path:
     Returns the path. Raises `EntroveError` when the extra `report` is not installed, and
     `CampaignError` when the file cannot be written.
     """
-    path = Path(path)
-    try:
-        replace_text(path, render_curves_page(results))
-    except OSError as error:
-        raise CampaignError(
-            f"{path}: the page cannot be written ({error.strerror}); check that its folder exists "
-            "and that you may write there"
-        ) from error
-    return path
+    return write_page(path, render_curves_page(results), CampaignError)
 
 
 def render_curves_page(results: StudyResults) -> str:
@@ -73,16 +60,14 @@ def render_curves_page(results: StudyResults) -> str:
                 title = test if group == tables.ALL else f"{test}, {group}"
                 students[student].append(Section(title, figures, shown))
     all_figures = [f for of in students.values() for section in of for f in section.figures]
-    return _template().render(
+    return render_page(
+        "curves.html.j2",
+        all_figures,
         results=results,
         version=__version__,
         arms=list(arms.values()),
         students=students,
         costs={student: tables.costs(results, student) for student in students},
-        style=style,
-        figures_json=figures_as_json(all_figures),
-        dark_colours_json=json.dumps(style.DARK_COLOURS),
-        plotly_js=require("plotly.offline", extra="report").get_plotlyjs(),
     )
 
 
@@ -92,16 +77,3 @@ def _groups(results: StudyResults, test: str) -> list[str]:
     first = [group for group in (tables.ALL, tables.LOWEST) if group in groups]
     kinds = [group for group in groups if group not in first]
     return first + (kinds if len(kinds) > 1 else [])
-
-
-@cache
-def _template() -> Any:
-    jinja2 = require("jinja2", extra="report")
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("entrove.report", "template"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("curves.html.j2")
