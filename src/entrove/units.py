@@ -7,6 +7,9 @@ other units is called.
 EV_PER_A3_IN_GPA = 160.21766340000000
 """One eV/Angstrom^3 in GPa."""
 
+DALTON_PER_A3_IN_G_PER_CM3 = 1.66053906660
+"""One dalton/Angstrom^3 in g/cm^3."""
+
 BOLTZMANN_EV_PER_K = 8.617333262145179e-05
 """Boltzmann's constant in eV/K."""
 

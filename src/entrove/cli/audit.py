@@ -72,7 +72,7 @@ def _run(
 
 def _show(report: AuditReport, console: Console) -> None:
     _say(console, report.verdict, "bold")
-    _say(console, f"labels were compared with {report.witness}")
+    _say(console, f"labels were compared with {report.predictor}")
     for part in report.conventions:
         energy = "energies not decided" if part.energy is None else part.energy.what
         stress = "" if part.stress is None else f"; {part.stress}"

@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import bulk
+from ase.build import bulk, molecule
+from ase.io import write
 from copper_sets import copper, labelled, saved
 
 from entrove.curation import audit
@@ -236,7 +237,7 @@ def test_single_atoms_are_references_and_no_mistake(tmp_path):
     assert "isolated_atoms" in {finding.kind for finding in report.findings}
 
 
-def test_a_model_as_witness_names_the_same(tmp_path):
+def test_a_model_that_is_compared_with_names_the_same(tmp_path):
     from ase.calculators.emt import EMT
 
     model = from_calculator(EMT())
@@ -264,6 +265,20 @@ def test_unlabelled_and_molecular_frames_are_described(tmp_path):
     report = audited(tmp_path, molecules)
     assert alarms(report) == {}
     assert report.coverage.labels == {"energy": 0, "forces": 0, "stress": 0}
+
+
+def test_densities_are_those_of_the_crystals(tmp_path):
+    """Rock salt has 2.17 g/cm^3 at 5.64 A, copper 8.93 g/cm^3 at 3.615 A."""
+    salt, metal = bulk("NaCl", "rocksalt", a=5.64), bulk("Cu", a=3.615, cubic=True)
+    path = tmp_path / "two.xyz"
+    write(path, [salt, metal, metal * 2, molecule("H2O")])
+    density = next(
+        found for found in audit(path).coverage.histograms if found.quantity.startswith("density")
+    )
+    assert sum(density.counts) == 3  # a molecule has none
+    # The outer edges are percentiles.
+    assert density.edges[0] == pytest.approx(2.164, rel=1e-2)
+    assert density.edges[-1] == pytest.approx(8.935, rel=1e-2)
 
 
 def test_a_set_without_a_usable_frame_is_refused(tmp_path):

@@ -7,16 +7,16 @@ import pytest
 from copper_sets import copper, labelled
 from scipy.spatial import KDTree
 
-from entrove.curation.auditing.basis import Basis
 from entrove.curation.auditing.conventions.energies import judge_energies
 from entrove.curation.auditing.conventions.energy_units import ENERGY_CONVENTIONS
 from entrove.curation.auditing.conventions.slopes import compare_slopes
 from entrove.curation.auditing.conventions.stresses import judge_stresses
 from entrove.curation.auditing.geometries import far_geometries
 from entrove.curation.auditing.levels import find_two_levels
-from entrove.curation.auditing.quick_potential import solve_rows
+from entrove.curation.auditing.predictions.basis import Basis
+from entrove.curation.auditing.predictions.quick_potential import solve_rows
+from entrove.curation.auditing.predictions.sample import Sample, sample_rows
 from entrove.curation.auditing.residual_findings import _beyond_tail
-from entrove.curation.auditing.witness import Sample, sample_rows
 from entrove.formats.conventions import ASE_STRESS, VASP_ORDER, StressConvention
 
 

@@ -5,8 +5,8 @@ import pytest
 from ase.build import bulk, molecule
 from copper_sets import copper
 
-from entrove.curation.auditing.basis import Basis
-from entrove.curation.auditing.quick_potential import fit_quick_potential
+from entrove.curation.auditing.predictions.basis import Basis
+from entrove.curation.auditing.predictions.quick_potential import fit_quick_potential
 from entrove.fingerprints.batching import to_batches
 
 BASIS = Basis((1, 6, 8), 4.0, 0.7)

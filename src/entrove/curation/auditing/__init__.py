@@ -6,13 +6,11 @@ Read in this order::
     frame_checks.py       what is wrong with a frame by itself
     spool.py              frames on disk, so that memory does not grow with the files
     reading.py            files into the spool
-    basis.py              two- and three-body functions of the surroundings of atoms
-    quick_potential.py    a potential fitted to the set itself
-    witness.py            what it, or a model, says of every frame
+    predictions/          what the labels of every frame should be, by the others or by a model
     conventions/          units, signs and orders of the labels of each file
     references.py         what energies are measured from
     levels.py             groups of labels of another level of theory
-    residual_findings.py  single labels that the witness contradicts
+    residual_findings.py  single labels that predictions contradict
     geometries.py         geometries far from all others
     repeated.py           duplicates, contradicting labels, leakage
     symmetry.py           space groups and rotations

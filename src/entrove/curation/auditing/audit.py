@@ -40,11 +40,19 @@ from entrove.curation.auditing.levels import (
     level_findings,
     sample_level_findings,
 )
-from entrove.curation.auditing.quick_potential import (
+from entrove.curation.auditing.predictions.frames import (
+    FramePredictions,
+    LabelFactors,
+    predict_frames,
+)
+from entrove.curation.auditing.predictions.quick_potential import (
     Predicted,
+    PredictWithModel,
     QuickPotential,
     solve_rows,
 )
+from entrove.curation.auditing.predictions.sample import Sample, draw_sample, sample_rows
+from entrove.curation.auditing.predictions.whitening import Whitening
 from entrove.curation.auditing.reading import Progress, read_into
 from entrove.curation.auditing.references import reference_findings
 from entrove.curation.auditing.report import AuditReport, WorstFrame
@@ -54,16 +62,6 @@ from entrove.curation.auditing.residual_findings import (
     outlier_findings,
 )
 from entrove.curation.auditing.spool import Spool
-from entrove.curation.auditing.witness import (
-    LabelFactors,
-    PredictWithModel,
-    Sample,
-    Testimony,
-    Whitening,
-    draw_sample,
-    hear_witness,
-    sample_rows,
-)
 from entrove.errors import StructureError
 from entrove.formats import LabelKeys
 from entrove.models.loaded import LoadedModel
@@ -83,7 +81,7 @@ def audit(
     Args:
         files: Files that `entrove.formats.read_frames` reads.
         model: A potential to compare labels with: a name or path for `entrove.models.load`, or a
-            loaded model. Without one, a potential fitted to the files themselves is the witness.
+            loaded model. By default a potential that is fitted to the files themselves.
         against: Files that must share no structure with `files`, such as a test set.
         keys: Names of the labels in the files, where they are unusual.
         seed: Of the sample that is looked at closely.
@@ -128,7 +126,7 @@ class _Audit:
     ) -> None:
         self.spool, self.problems, self.seed, self.progress = spool, problems, seed, progress
         self.predict = None if predict is None else predict[1]
-        self.witness = (
+        self.predictor = (
             "a potential fitted to the files themselves"
             if predict is None
             else f"{predict[0]}, corrected by a potential fitted to what it leaves"
@@ -152,7 +150,7 @@ class _Audit:
         conventions: list[FileConventions] = []
         factors = LabelFactors.unity(len(spool.files))
         potential: QuickPotential | None = None
-        heard: Testimony | None = None
+        predicted: FramePredictions | None = None
         energies = np.array(spool.records["energy"], dtype=float)
         worst: dict[int, tuple[float, str]] = {}
         if basis is not None:
@@ -182,7 +180,7 @@ class _Audit:
             }
             conventions = self._conventions(corrected, potential, decided)
             whiten = Whitening.of(basis, sample.structures)
-            heard = hear_witness(
+            predicted = predict_frames(
                 spool,
                 sample,
                 basis,
@@ -195,8 +193,8 @@ class _Audit:
             energies *= factors.of_energies(
                 np.asarray(spool.records["file"]), np.asarray(spool.records["atoms"])
             )
-            self._overlaps(heard)
-            worst = self._compare(sample, heard, whiten, energies)
+            self._overlaps(predicted)
+            worst = self._compare(sample, predicted, whiten, energies)
         self.findings += reference_findings(spool, energies, self.seed)
         self.findings = [*self.problems.findings(), *self.findings]
         return AuditReport(
@@ -204,11 +202,11 @@ class _Audit:
             others,
             frames,
             left_out,
-            self.witness,
+            self.predictor,
             None if potential is None else potential.force_error,
             sort_findings(self.findings),
             tuple(conventions),
-            describe_coverage(spool, sample, heard, energies, self.seed),
+            describe_coverage(spool, sample, predicted, energies, self.seed),
             self._worst(worst),
             time.monotonic() - started,
         )
@@ -260,10 +258,10 @@ class _Audit:
             )
         return parts
 
-    def _overlaps(self, heard: Testimony) -> None:
+    def _overlaps(self, predicted: FramePredictions) -> None:
         records = self.spool.records
         near = np.flatnonzero(
-            np.asarray(records["usable"]) & (np.asarray(heard.nearness) < OVERLAP_OF_RADII)
+            np.asarray(records["usable"]) & (np.asarray(predicted.nearness) < OVERLAP_OF_RADII)
         )
         for frame in near.tolist():
             records["usable"][frame] = False
@@ -273,29 +271,33 @@ class _Audit:
                 "overlapping atoms",
                 "remove the frame, or correct its positions or cell",
                 frame_ref(self.spool, frame),
-                f"two atoms are {heard.shortest_A[frame]:.2f} A apart",
+                f"two atoms are {predicted.shortest_A[frame]:.2f} A apart",
             )
 
     def _compare(
-        self, sample: Sample, heard: Testimony, whiten: Whitening, energies: np.ndarray
+        self,
+        sample: Sample,
+        predicted: FramePredictions,
+        whiten: Whitening,
+        energies: np.ndarray,
     ) -> dict[int, tuple[float, str]]:
         """Outliers, levels, repeated frames; returns the frames to look at."""
         spool = self.spool
         records = spool.records
         usable = np.asarray(records["usable"]) & ~np.asarray(records["isolated"])
         frames = np.flatnonzero(usable & ~np.asarray(records["against"]))
-        residuals = np.asarray(heard.energy_residuals[frames])
-        levels = list(level_findings(spool, frames, residuals, self.witness))
+        residuals = np.asarray(predicted.energy_residuals[frames])
+        levels = list(level_findings(spool, frames, residuals, self.predictor))
         if not levels:
-            levels = list(sample_level_findings(spool, sample, self.two_levels, self.witness))
+            levels = list(sample_level_findings(spool, sample, self.two_levels, self.predictor))
         self.findings += levels
         outliers, worst = outlier_findings(
-            spool, heard, frames, self.witness, with_stress=self.stress_is_understood
+            spool, predicted, frames, self.predictor, with_stress=self.stress_is_understood
         )
         if levels:  # half of a set is no set of outliers
             outliers = [finding for finding in outliers if finding.kind != "energy_outlier"]
         self.findings += outliers
-        signatures = np.asarray(heard.signatures[frames], dtype=float)
+        signatures = np.asarray(predicted.signatures[frames], dtype=float)
         places, distances = far_geometries(signatures, self.seed)
         far = frames[places]
         self.findings += far_findings(spool, far, distances)
@@ -303,8 +305,8 @@ class _Audit:
             if value > worst.get(frame, (0.0, ""))[0]:
                 worst[frame] = (value, "geometry")
         scale = repeated.displacement_scale(whiten, sample, self.seed)
-        repeats = repeated.find_repeats(spool, heard, np.flatnonzero(usable), scale)
-        self.findings += repeated.repeat_findings(spool, heard, repeats, energies)
+        repeats = repeated.find_repeats(spool, predicted, np.flatnonzero(usable), scale)
+        self.findings += repeated.repeat_findings(spool, predicted, repeats, energies)
         return worst
 
     def _worst(self, worst: dict[int, tuple[float, str]]) -> tuple[WorstFrame, ...]:

@@ -4,11 +4,14 @@ from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
+from ase import Atoms
 from jaxtyping import Float
 
+from entrove.curation.auditing.predictions.frames import FramePredictions
+from entrove.curation.auditing.predictions.sample import Sample
 from entrove.curation.auditing.spool import Spool
 from entrove.curation.auditing.symmetry import space_group
-from entrove.curation.auditing.witness import Sample, Testimony
+from entrove.units import DALTON_PER_A3_IN_G_PER_CM3
 
 HISTOGRAM_BINS = 40
 PHASE_TOLERANCE_A = 0.1
@@ -49,7 +52,11 @@ class Coverage:
 
 
 def describe_coverage(
-    spool: Spool, sample: Sample, heard: Testimony | None, energies_eV: np.ndarray, seed: int
+    spool: Spool,
+    sample: Sample,
+    predicted: FramePredictions | None,
+    energies_eV: np.ndarray,
+    seed: int,
 ) -> Coverage:
     """Count what the frames of the set are."""
     records = spool.records
@@ -58,18 +65,22 @@ def describe_coverage(
     sizes = np.asarray(part["atoms"], dtype=float)
     volumes = np.abs(np.linalg.det(part["cell"])) if len(frames) else np.zeros(0)
     periodic = part["pbc"].all(axis=1) & (volumes > 0)
+    masses = _masses(spool)[np.asarray(part["formula"])]
     quantities = {
         "energy (eV/atom)": np.asarray(energies_eV)[frames] / np.maximum(sizes, 1),
         "volume (Å³/atom)": (volumes / np.maximum(sizes, 1))[periodic],
+        "density (g/cm³)": DALTON_PER_A3_IN_G_PER_CM3
+        * (masses * sizes)[periodic]
+        / volumes[periodic],
         "temperature (K)": np.asarray(part["temperature"], dtype=float),
         "atoms": sizes,
     }
-    if heard is not None:
+    if predicted is not None:
         quantities |= {
-            "shortest distance (Å)": np.asarray(heard.shortest_A[frames], dtype=float),
-            "force, root mean square (eV/Å)": np.asarray(heard.force_sizes[frames]),
+            "shortest distance (Å)": np.asarray(predicted.shortest_A[frames], dtype=float),
+            "force, root mean square (eV/Å)": np.asarray(predicted.force_sizes[frames]),
         }
-        left = np.asarray(heard.energy_residuals[frames]) * 1000
+        left = np.asarray(predicted.energy_residuals[frames]) * 1000
         quantities["energy less predicted (meV/atom)"] = left
     points = frames
     if len(points) > MOST_MAP_POINTS:
@@ -77,8 +88,8 @@ def describe_coverage(
             np.random.default_rng(seed).choice(points, MOST_MAP_POINTS, replace=False)
         )
     plane = np.zeros((len(points), 2))
-    if heard is not None:
-        shown = np.asarray(heard.signatures[points], dtype=float)[:, :2]
+    if predicted is not None:
+        shown = np.asarray(predicted.signatures[points], dtype=float)[:, :2]
         plane[:, : shown.shape[1]] = shown
     phases = _phases(sample)
     sources = _counted(spool.sources, part["source"])
@@ -106,6 +117,12 @@ def describe_coverage(
         tuple(by_size[np.asarray(records["source"])[points]].tolist()),
         tuple(sources),
     )
+
+
+def _masses(spool: Spool) -> np.ndarray:
+    """Mean mass of an atom of each composition, in dalton."""
+    structures = [Atoms(formula) for formula in spool.formulas]
+    return np.array([atoms.get_masses().mean() for atoms in structures])
 
 
 def histogram(quantity: str, values: np.ndarray) -> Histogram | None:

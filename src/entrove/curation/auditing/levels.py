@@ -6,18 +6,18 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float
 
-from entrove.curation.auditing.basis import Basis
 from entrove.curation.auditing.findings import Finding, Severity
-from entrove.curation.auditing.quick_potential import (
+from entrove.curation.auditing.predictions.basis import Basis
+from entrove.curation.auditing.predictions.quick_potential import (
     ENERGY_SCALE_EV_PER_ATOM,
     FOLDS,
     Rows,
     energies_left_by_forces,
     solve_rows,
 )
+from entrove.curation.auditing.predictions.sample import Sample
 from entrove.curation.auditing.residual_findings import files_of, named
 from entrove.curation.auditing.spool import Spool
-from entrove.curation.auditing.witness import Sample
 
 LEAST_LEVEL_GAP_EV_PER_ATOM = 0.003
 _LEAST_FRAMES = 20
@@ -35,7 +35,7 @@ _MAD_TO_SIGMA = 1.4826
 
 
 def level_findings(
-    spool: Spool, frames: np.ndarray, residuals: np.ndarray, witness: str
+    spool: Spool, frames: np.ndarray, residuals: np.ndarray, predictor: str
 ) -> Iterator[Finding]:
     """Groups of energies that a constant per atom sets apart: levels of theory that were mixed.
 
@@ -57,7 +57,7 @@ def level_findings(
         "mixed_levels",
         Severity.BLOCKER,
         _TITLE,
-        f"energies less those of {witness} form groups of {upper.sum()} and {(~upper).sum()} "
+        f"energies less those of {predictor} form groups of {upper.sum()} and {(~upper).sum()} "
         f"frames, {1000 * gap:.1f} meV/atom apart, {1000 * width:.1f} wide; "
         f"{_by_source(spool, known, upper)}",
         _REMEDY,
@@ -184,7 +184,7 @@ def _refine(
 
 
 def sample_level_findings(
-    spool: Spool, sample: Sample, levels: TwoLevels | None, witness: str
+    spool: Spool, sample: Sample, levels: TwoLevels | None, predictor: str
 ) -> Iterator[Finding]:
     """The finding of two levels within the sample."""
     if levels is None:
@@ -195,7 +195,7 @@ def sample_level_findings(
         "mixed_levels",
         Severity.BLOCKER,
         _TITLE,
-        f"{witness} leaves {1000 * levels.one_level:.0f} meV/atom of the energies with one zero "
+        f"{predictor} leaves {1000 * levels.one_level:.0f} meV/atom of the energies with one zero "
         f"of energy, and {1000 * levels.two_levels:.0f} with two that are "
         f"{1000 * levels.gap:.0f} meV/atom apart, of {upper.sum()} and {(~upper).sum()} frames "
         f"that were looked at; {_by_source(spool, sample.frames, upper)}",

@@ -8,9 +8,11 @@ from jaxtyping import Float, Int
 from scipy.spatial import KDTree
 
 from entrove.curation.auditing.findings import MOST_FRAMES_NAMED, Finding, Severity
+from entrove.curation.auditing.predictions.frames import FramePredictions
+from entrove.curation.auditing.predictions.sample import Sample
+from entrove.curation.auditing.predictions.whitening import Whitening
 from entrove.curation.auditing.residual_findings import files_of, frame_ref, named
 from entrove.curation.auditing.spool import Spool
-from entrove.curation.auditing.witness import Sample, Testimony, Whitening
 
 EQUAL_A = 0.002
 """Displacements below which two geometries are the same."""
@@ -42,7 +44,9 @@ def displacement_scale(whiten: Whitening, sample: Sample, seed: int) -> float:
     return float(np.quantile(apart, 0.25)) if len(apart) else 0.0
 
 
-def find_repeats(spool: Spool, heard: Testimony, frames: np.ndarray, scale: float) -> Repeats:
+def find_repeats(
+    spool: Spool, predicted: FramePredictions, frames: np.ndarray, scale: float
+) -> Repeats:
     """Find frames whose geometries are nearly equal, by their nearest neighbours.
 
     Signatures do not depend on rotation, translation, order of the atoms or choice of the cell, so
@@ -54,7 +58,7 @@ def find_repeats(spool: Spool, heard: Testimony, frames: np.ndarray, scale: floa
         members = frames[formulas == formula]
         if len(members) < 2:
             continue
-        signatures = np.asarray(heard.signatures[members], dtype=float)
+        signatures = np.asarray(predicted.signatures[members], dtype=float)
         tree = KDTree(signatures)
         count = min(_NEIGHBOURS, len(members))
         limit = scale * NEAR_A / 0.01
@@ -73,7 +77,7 @@ def find_repeats(spool: Spool, heard: Testimony, frames: np.ndarray, scale: floa
 
 
 def repeat_findings(
-    spool: Spool, heard: Testimony, repeats: Repeats, energies_eV: np.ndarray
+    spool: Spool, predicted: FramePredictions, repeats: Repeats, energies_eV: np.ndarray
 ) -> Iterator[Finding]:
     """Duplicates, contradictions and leakage among pairs of nearly equal geometry."""
     records = spool.records
@@ -83,7 +87,9 @@ def repeat_findings(
     difference = np.abs(per_atom[a] - per_atom[b])
     equal = repeats.apart_A < EQUAL_A
     # Forces times the displacement are what energies of nearly equal geometries may differ by.
-    force = np.maximum(np.nan_to_num(heard.force_sizes[a]), np.nan_to_num(heard.force_sizes[b]))
+    force = np.maximum(
+        np.nan_to_num(predicted.force_sizes[a]), np.nan_to_num(predicted.force_sizes[b])
+    )
     allowed = LABELS_DIFFER_EV_PER_ATOM + 3 * force * np.minimum(repeats.apart_A, EQUAL_A)
     contradicting = equal & (difference > allowed)
     yield from _finding(

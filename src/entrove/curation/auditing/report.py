@@ -1,6 +1,5 @@
 """What an audit returns, and how it is shown."""
 
-import html
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
@@ -10,7 +9,9 @@ from entrove import __version__
 from entrove.curation.auditing.conventions.parts import FileConventions
 from entrove.curation.auditing.coverage import Coverage
 from entrove.curation.auditing.findings import Finding, FrameRef, Severity
+from entrove.curation.drawing import lines_of_text, table
 
+SHOWN_FRAMES = 6
 SCHEMA_VERSION = 1
 EXIT_STATUS = {Severity.BLOCKER: 4, Severity.WARNING: 3, Severity.NOTE: 0}
 """Exit status of `entrove audit` by the gravest finding; 0 without any."""
@@ -34,7 +35,7 @@ class WorstFrame:
 class AuditReport:
     """Everything that an audit found.
 
-    `witness` names what labels were compared with, and `witness_force_error` is its own error,
+    `predictor` names what labels were compared with, and `force_error` is its own error,
     the root mean square of its forces' error relative to that of the forces (None without forces).
     `findings` are sorted, gravest first. `worst` holds at most twenty frames.
     """
@@ -43,8 +44,8 @@ class AuditReport:
     against: tuple[str, ...]
     frames: int
     left_out: int
-    witness: str
-    witness_force_error: float | None
+    predictor: str
+    force_error: float | None
     findings: tuple[Finding, ...]
     conventions: tuple[FileConventions, ...]
     coverage: Coverage
@@ -93,8 +94,8 @@ class AuditReport:
             "frames": self.frames,
             "left_out": self.left_out,
             "exit_status": self.exit_status,
-            "witness": self.witness,
-            "witness_force_error": self.witness_force_error,
+            "compared_with": self.predictor,
+            "force_error": self.force_error,
             "findings": [asdict(finding) for finding in self.findings],
             "conventions": [
                 {
@@ -120,17 +121,40 @@ class AuditReport:
         }
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><td>{finding.severity}</td><td>{html.escape(finding.title)}</td>"
-            f"<td style='text-align:right'>{finding.count:,}</td>"
-            f"<td style='text-align:left'>{html.escape(finding.evidence)}</td>"
-            f"<td style='text-align:left'>{html.escape(finding.remedy)}</td></tr>"
-            for finding in self.findings
+        coverage = self.coverage
+        labels = ", ".join(f"{name} {count:,}" for name, count in coverage.labels.items())
+        contents = ", ".join(
+            f"{formula} {count:,}" for formula, count in list(coverage.compositions.items())[:8]
         )
-        heading = "".join(
-            f"<th>{name}</th>" for name in ("", "finding", "frames", "evidence", "remedy")
+        shown = lines_of_text(
+            [
+                self.verdict,
+                f"Labels were compared with {self.predictor}.",
+                f"{self.frames:,} frames, of which {self.left_out:,} could not be used; labels: "
+                f"{labels}; compositions: {contents}",
+            ]
         )
-        return (
-            f"<p><b>{html.escape(self.verdict)}</b> Labels were compared with "
-            f"{html.escape(self.witness)}.</p><table><tr>{heading}</tr>{rows}</table>"
-        )
+        if self.findings:
+            headings = ("", "finding", "frames", "evidence", "remedy")
+            shown += table(headings, [_row(finding) for finding in self.findings])
+        if self.conventions:
+            shown += table(
+                ("part", "frames", "energies and forces", "stress"),
+                [
+                    (
+                        of_file.part,
+                        str(of_file.frames),
+                        "not decided" if of_file.energy is None else of_file.energy.what,
+                        "none, or not decided" if of_file.stress is None else str(of_file.stress),
+                    )
+                    for of_file in self.conventions
+                ],
+            )
+        return shown
+
+
+def _row(finding: Finding) -> tuple[str, ...]:
+    named = ", ".join(str(frame.index) for frame in finding.frames[:SHOWN_FRAMES])
+    more = ", ..." if finding.count > SHOWN_FRAMES and named else ""
+    frames = f"{finding.count:,}" + (f": {named}{more}" if named else "")
+    return (str(finding.severity), finding.title, frames, finding.evidence, finding.remedy)

@@ -1,4 +1,4 @@
-"""Single labels that the witness contradicts."""
+"""Single labels that predictions contradict."""
 
 from dataclasses import dataclass
 
@@ -11,8 +11,8 @@ from entrove.curation.auditing.findings import (
     FrameRef,
     Severity,
 )
+from entrove.curation.auditing.predictions.frames import FramePredictions
 from entrove.curation.auditing.spool import Spool
-from entrove.curation.auditing.witness import Testimony
 
 OUTLIER_DEVIATIONS = 14.0
 LEAST_DEVIATIONS, MOST_DEVIATIONS = 10.0, 30.0
@@ -40,40 +40,40 @@ class Deviations:
         return cls(np.zeros(0, dtype=int), np.zeros(0), np.zeros(0, dtype=bool))
 
 
-def energy_deviations(heard: Testimony, frames: np.ndarray) -> Deviations:
-    """How far energies are from the witness's.
+def energy_deviations(predicted: FramePredictions, frames: np.ndarray) -> Deviations:
+    """How far energies are from predicted ones.
 
     The typical error is that of frames with forces of similar size: no potential fits a melt as
     well as a crystal.
     """
-    known = frames[np.isfinite(heard.energy_residuals[frames])]
+    known = frames[np.isfinite(predicted.energy_residuals[frames])]
     if len(known) < LEAST_FRAMES:
         return Deviations.none()
-    residuals = np.asarray(heard.energy_residuals[known])
+    residuals = np.asarray(predicted.energy_residuals[known])
     residuals = residuals - np.median(residuals)
-    scale = _local_scale(np.abs(residuals), _difficulty(heard, known))
+    scale = _local_scale(np.abs(residuals), _difficulty(predicted, known))
     floor = LEAST_ENERGY_OUTLIER_EV_PER_ATOM / OUTLIER_DEVIATIONS
     values = np.abs(residuals) / np.maximum(scale, floor)
     return Deviations(known, values, values > _beyond_tail(values))
 
 
-def force_deviations(heard: Testimony, frames: np.ndarray) -> Deviations:
-    """How far forces are from the witness's.
+def force_deviations(predicted: FramePredictions, frames: np.ndarray) -> Deviations:
+    """How far forces are from predicted ones.
 
-    Where the witness itself is poor, with half of the forces off by more than 40 %, only large
+    Where predictions are poor, with half of the forces off by more than 40 %, only large
     forces of the wrong sign are told.
     """
-    sizes = heard.force_sizes[frames]
-    errors = heard.force_errors[frames]
+    sizes = predicted.force_sizes[frames]
+    errors = predicted.force_errors[frames]
     known = np.isfinite(errors) & (sizes > 0)
     frames, sizes, errors = frames[known], np.asarray(sizes[known]), np.asarray(errors[known])
     if len(frames) < LEAST_FRAMES:
         return Deviations.none()
     relative = errors / np.maximum(sizes, 0.2 * np.median(sizes))
-    scale = _local_scale(errors, _difficulty(heard, frames))
+    scale = _local_scale(errors, _difficulty(predicted, frames))
     values = errors / np.maximum(scale, 1e-3)
     # Forces of another structure, or of the wrong sign, are uncorrelated with what they should be.
-    cosines = np.nan_to_num(np.asarray(heard.force_cosines[frames]), nan=1.0)
+    cosines = np.nan_to_num(np.asarray(predicted.force_cosines[frames]), nan=1.0)
     if np.median(relative) > 0.4:
         against = (cosines < -0.3) & (relative > 1.2) & (sizes > np.median(sizes))
         return Deviations(frames, values, against & (values > 5.5))
@@ -83,21 +83,26 @@ def force_deviations(heard: Testimony, frames: np.ndarray) -> Deviations:
     return Deviations(frames, values, far | (turned & (values > 3)))
 
 
-def stress_deviations(heard: Testimony, frames: np.ndarray) -> Deviations:
-    """How far stresses are from the witness's."""
-    residuals = np.asarray(heard.stress_residuals[frames])
+def stress_deviations(predicted: FramePredictions, frames: np.ndarray) -> Deviations:
+    """How far stresses are from predicted ones."""
+    residuals = np.asarray(predicted.stress_residuals[frames])
     known = np.isfinite(residuals).all(axis=1)
     frames, residuals = frames[known], residuals[known]
     if len(frames) < 2 * LEAST_FRAMES:
         return Deviations.none()
     errors = np.abs(residuals - np.median(residuals, axis=0)).max(axis=1)
-    scale = _local_scale(errors, _difficulty(heard, frames))
+    scale = _local_scale(errors, _difficulty(predicted, frames))
     values = errors / np.maximum(scale, 1e-3)
     return Deviations(frames, values, (values > STRESS_DEVIATIONS) & (errors > 0.03))
 
 
 def outlier_findings(
-    spool: Spool, heard: Testimony, frames: np.ndarray, witness: str, *, with_stress: bool
+    spool: Spool,
+    predicted: FramePredictions,
+    frames: np.ndarray,
+    predictor: str,
+    *,
+    with_stress: bool,
 ) -> tuple[list[Finding], dict[int, tuple[float, str]]]:
     """Findings of single labels, and the frames that deviate most, outliers or not.
 
@@ -106,15 +111,21 @@ def outlier_findings(
     found: list[Finding] = []
     worst: dict[int, tuple[float, str]] = {}
     kinds = [
-        ("energy_outlier", "energies", energy_deviations, heard.energy_residuals, "eV/atom"),
-        ("force_outlier", "forces", force_deviations, heard.force_errors, "eV/A"),
+        ("energy_outlier", "energies", energy_deviations, predicted.energy_residuals, "eV/atom"),
+        ("force_outlier", "forces", force_deviations, predicted.force_errors, "eV/A"),
     ]
     if with_stress:
         kinds.append(
-            ("stress_outlier", "stresses", stress_deviations, heard.stress_residuals, "eV/A^3")
+            (
+                "stress_outlier",
+                "stresses",
+                stress_deviations,
+                predicted.stress_residuals,
+                "eV/A^3",
+            )
         )
     for kind, what, judge, errors, unit in kinds:
-        deviations = judge(heard, frames)
+        deviations = judge(predicted, frames)
         order = np.argsort(-deviations.values)
         for place in order[:MOST_WORST].tolist():
             frame, value = int(deviations.frames[place]), float(deviations.values[place])
@@ -134,7 +145,7 @@ def outlier_findings(
                 kind,
                 Severity.WARNING,
                 f"{what} that disagree with all others",
-                f"compared with {witness}: {examples}",
+                f"compared with {predictor}: {examples}",
                 "compute these labels again with the same settings, or remove them",
                 named(spool, far),
                 len(far),
@@ -157,9 +168,9 @@ def _beyond_tail(values: Float[np.ndarray, " frames"]) -> float:
     return float(np.clip(reach, LEAST_DEVIATIONS, MOST_DEVIATIONS))
 
 
-def _difficulty(heard: Testimony, frames: np.ndarray) -> np.ndarray:
-    sizes = np.nan_to_num(np.asarray(heard.force_sizes[frames]))
-    distance = np.linalg.norm(np.asarray(heard.signatures[frames], dtype=float), axis=1)
+def _difficulty(predicted: FramePredictions, frames: np.ndarray) -> np.ndarray:
+    sizes = np.nan_to_num(np.asarray(predicted.force_sizes[frames]))
+    distance = np.linalg.norm(np.asarray(predicted.signatures[frames], dtype=float), axis=1)
     ranks = np.argsort(np.argsort(sizes)) + np.argsort(np.argsort(distance))
     return ranks.astype(float)
 

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from entrove.curation.auditing.basis import Basis
 from entrove.curation.auditing.conventions.energy_units import (
     ENERGY_CONVENTIONS,
     PER_ATOM,
@@ -18,14 +17,15 @@ from entrove.curation.auditing.conventions.slopes import (
     compare_slopes,
 )
 from entrove.curation.auditing.findings import Finding, Severity
-from entrove.curation.auditing.quick_potential import (
+from entrove.curation.auditing.predictions.basis import Basis
+from entrove.curation.auditing.predictions.quick_potential import (
     FOLDS,
     QuickPotential,
     Rows,
     solve_rows,
     with_energies_of,
 )
-from entrove.curation.auditing.witness import Sample
+from entrove.curation.auditing.predictions.sample import Sample
 from entrove.formats.conventions import energy_exponent
 
 _DECISIVE = 2.0

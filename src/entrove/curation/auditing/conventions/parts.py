@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from entrove.curation.auditing.conventions.energy_units import EnergyConvention
+from entrove.curation.auditing.predictions.sample import Sample
 from entrove.curation.auditing.spool import Spool
-from entrove.curation.auditing.witness import Sample
 from entrove.formats.conventions import StressConvention
 
 LEAST_FRAMES = 6

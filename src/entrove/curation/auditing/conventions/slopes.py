@@ -16,13 +16,13 @@ from entrove.curation.auditing.conventions.energy_units import (
     ENERGY_CONVENTIONS,
     EnergyConvention,
 )
-from entrove.curation.auditing.quick_potential import (
+from entrove.curation.auditing.predictions.quick_potential import (
     ENERGY_SCALE_EV_PER_ATOM,
     FOLDS,
     QuickPotential,
     Rows,
 )
-from entrove.curation.auditing.witness import Sample
+from entrove.curation.auditing.predictions.sample import Sample
 from entrove.formats.conventions import energy_slope, find_frame_pairs
 
 LEAST_CORRELATION = 0.6

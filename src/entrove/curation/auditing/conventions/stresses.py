@@ -8,9 +8,10 @@ from ase import Atoms
 
 from entrove.curation.auditing.conventions.parts import FileConventions
 from entrove.curation.auditing.findings import Finding, Severity
-from entrove.curation.auditing.quick_potential import FOLDS, QuickPotential
+from entrove.curation.auditing.predictions.frames import to_voigt
+from entrove.curation.auditing.predictions.quick_potential import FOLDS, QuickPotential
+from entrove.curation.auditing.predictions.sample import Sample
 from entrove.curation.auditing.symmetry import cartesian_rotations
-from entrove.curation.auditing.witness import Sample, to_voigt
 from entrove.formats.conventions import (
     ASE_STRESS,
     ConventionEvidence,

@@ -1,4 +1,4 @@
-"""A potential that is fitted to the labelled set itself, in seconds, as a witness for its labels.
+"""A potential that is fitted to the labelled set itself, in seconds, to judge its labels.
 
 It is linear in the features of `basis`: E = w . X, so that forces and stress are linear in w, too.
 Its rows are energies per atom and forces along a few random directions of each structure; a row
@@ -16,7 +16,7 @@ from ase import Atoms
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from entrove.curation.auditing.basis import Basis, Surroundings
+from entrove.curation.auditing.predictions.basis import Basis, Surroundings
 from entrove.fingerprints.batching import Batch, to_batches
 from entrove.threads import claim_threads, map_over_threads
 
@@ -39,6 +39,10 @@ class Predicted:
     energies_eV: Float[np.ndarray, " structures"]
     forces_eV_per_A: list[np.ndarray]
     virials_eV: Float[np.ndarray, "structures 3 3"]
+
+
+PredictWithModel = Callable[[Sequence[Atoms]], Predicted]
+"""What a model says of structures."""
 
 
 @dataclass(frozen=True)
