@@ -1,7 +1,9 @@
 """Picks are those of the greedy selection, and their text is that of their file."""
 
 import csv
+import html
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +16,18 @@ from typer.testing import CliRunner
 
 import entrove
 from entrove.cli.main import app
-from entrove.curation import curate
-from entrove.errors import SelectionError, StructureError
+from entrove.curation import curate as curate_by
+from entrove.curation.ways import PoolSize, Way, best_way
+from entrove.entropy import LabelsConfig
+from entrove.errors import ModelError, SelectionError, StructureError
 from entrove.formats import read_frames, write_frames
 from entrove.formats.xyz_blocks import iterate_xyz_blocks
+from entrove.models import load
+from entrove.selection import SelectionConfig
+from small_sevennet import write_small_sevennet
+
+curate = partial(curate_by, method="information")
+"""By the way that needs no model, where the law does not depend on it."""
 
 METHODS = ("information", "target", "lcmd", "farthest_point", "random")
 
@@ -60,10 +70,13 @@ def test_picks_are_those_of_the_selection(tmp_path):
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("labelled", [True, False])
 def test_every_method_takes_labelled_and_unlabelled_pools(tmp_path, method, labelled):
-    picked = curate(pool_file(tmp_path, labelled=labelled), 4, method=method)
+    pool = pool_file(tmp_path, labelled=labelled)
+    picked = curate(pool, 4, method=method, features="fingerprint")
     assert len({pick.index for pick in picked.picks}) == 4
     assert len(picked.left_out) == 8
-    assert picked._repr_html_().startswith("<table>")
+    shown = picked._repr_html_()
+    assert f"picked 4 of 12 frames, method {method}" in shown
+    assert all(html.escape(pick.reason) in shown for pick in picked.picks)
 
 
 def test_the_picks_and_the_rest_are_the_pool_byte_for_byte(tmp_path):
@@ -191,6 +204,7 @@ def test_command_writes_picks_rest_reasons_and_gains(tmp_path):
     pool = pool_file(tmp_path, 8)
     out = tmp_path / "picked.xyz"
     arguments = ["curate", str(pool), "--count", "3", "--out", str(out)]
+    arguments += ["--features", "fingerprint", "--method", "information"]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
     assert "picked 3 of 8 frames" in result.output
@@ -204,3 +218,85 @@ def test_command_writes_picks_rest_reasons_and_gains(tmp_path):
         refused = CliRunner().invoke(app, [*arguments, *option])
         assert refused.exit_code == 1
         assert option[0] in str(refused.exception)
+
+
+# Which way is the best.
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory) -> str:
+    """A small SevenNet."""
+    return str(write_small_sevennet(tmp_path_factory.mktemp("network") / "small.pth"))
+
+
+def test_by_default_picks_are_those_of_a_target_in_weight_gradients(tmp_path, network):
+    """What labels teach the model that learns, by the labels that the frames have."""
+    pool = pool_file(tmp_path)  # energies and forces, no stress
+    picked = curate_by(pool, 5, model=network)
+    assert (picked.method, picked.features) == ("target", f"gradients of {network}")
+    structures = [frame.atoms for frame in read_frames(pool)]
+    expected = entrove.select(
+        structures,
+        5,
+        entropy="labels",
+        features=load(network).weight_gradients(),
+        labels=LabelsConfig(labels=("energy", "forces")),
+        energies_eV=lambda asked: [atoms.get_potential_energy() for atoms in asked],
+        config=SelectionConfig(storage="float32"),
+    )
+    assert [pick.index for pick in picked.picks] == expected.indices.tolist()
+    by_hand = curate_by(pool, 5, model=network, method="target", features="gradients")
+    assert by_hand.picks == picked.picks
+
+
+@pytest.mark.parametrize("features", ["model", "gradients"])
+def test_features_of_a_model_are_asked_for(tmp_path, network, features):
+    for method in ("information", "target", "lcmd"):
+        picked = curate_by(
+            pool_file(tmp_path, 6), 3, method=method, features=features, model=network
+        )
+        assert (picked.method, picked.features) == (method, f"{features} of {network}")
+        assert len({pick.index for pick in picked.picks}) == 3
+
+
+def test_a_model_that_cannot_be_used_leaves_fingerprints_and_the_reason(tmp_path, network):
+    copper = [bulk("Cu", a=a) for a in (3.5, 3.6, 3.7)]
+    write(tmp_path / "copper.xyz", copper)
+    picked = curate_by(tmp_path / "copper.xyz", 2, model=network)
+    assert (picked.method, picked.features) == ("target", "fingerprint")
+    assert "does not know Cu" in picked.reason
+    assert any("does not know Cu" in line for line in picked.summary())
+    with pytest.raises(ModelError, match="does not know Cu"):
+        curate_by(tmp_path / "copper.xyz", 2, model=network, features="gradients")
+
+
+def test_what_would_take_too_long_is_not_chosen(tmp_path, network, monkeypatch):
+    """Fewer directions first, then fingerprints, then information, which streams the pool."""
+    pool = [*rattled(6, labelled=False)]
+    size = PoolSize()
+    for atoms in pool:
+        size.add(atoms)
+
+    def way(seconds: float, **choices) -> Way:
+        monkeypatch.setattr("entrove.curation.ways.MOST_SECONDS", seconds)
+        given = {"method": "auto", "features": "auto", "model": network} | choices
+        frames, chosen = best_way(iter(pool), 2, **given)
+        assert list(frames) == pool
+        return chosen
+
+    everything = size.seconds("gradients", 2)
+    assert way(everything).directions == 30
+    fewer = way(0.6 * everything)
+    assert (fewer.features_name, 6 < fewer.directions < 30) == (f"gradients of {network}", True)
+    # A label of eight atoms has 27 rows, so that more than 26 directions are all of them.
+    assert size.seconds("gradients", 2, fewer.directions) <= 0.6 * everything
+    poor = way(size.seconds("gradients", 2, 6) * 0.9)
+    assert (poor.method, poor.features_name) == ("target", "fingerprint")
+    assert "gradients" in poor.reason
+    streamed = way(0.3 * size.seconds("fingerprint", 2))
+    assert (streamed.method, streamed.features_name) == ("information", "fingerprint")
+    assert "frames for which method target" in streamed.reason
+    # What is asked for is done.
+    assert way(0.0, method="target").directions == 6
+    assert way(0.0, features="gradients").method == "target"
+    assert way(0.0, method="random").method == "random"

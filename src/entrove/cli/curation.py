@@ -6,7 +6,7 @@ from typing import cast
 
 from rich.console import Console
 
-from entrove.curation.methods import FEATURES, METHODS, Method
+from entrove.curation.methods import AUTO, FEATURES, METHODS, MethodOrAuto
 from entrove.curation.sources import SHOWN_REASONS, RefusedFrame
 from entrove.errors import ConfigError
 from entrove.formats import LabelKeys
@@ -19,11 +19,8 @@ def convert_file(
     from entrove.curation.convert import convert
 
     done = convert(source, target, keys=keys, format_name=format_name)
-    _say(console, f"wrote {done.written} structures to {done.target}")
-    show_notes(console, done.notes, done.written)
-    if done.lost:
-        _say(console, f"the format has no place for: {', '.join(done.lost)}")
-    show_refused(console, done.refused)
+    for line in done.summary():
+        _say(console, line)
 
 
 def curate_pool(
@@ -45,25 +42,27 @@ def curate_pool(
 
     Raises `ConfigError` for options that are unknown or belong together.
     """
-    if method not in METHODS:
-        raise ConfigError(f"--method {method}: choose from {', '.join(METHODS)}")
-    _check_features(features)
+    _check_name("--method", method, (AUTO, *METHODS))
+    _check_name("--features", features, (AUTO, *FEATURES))
     if (budget_s is None) != (label_seconds is None):
         raise ConfigError("--budget and --label-seconds belong together; give both, or none")
     from entrove.curation.curate import curate, seconds_per_label
 
-    picked = curate(
-        pool,
-        count,
-        given=given or None,
-        features=features,
-        model=model,
-        method=cast("Method", method),
-        cost_s=None if label_seconds is None else seconds_per_label(label_seconds),
-        budget_s=budget_s,
-        seed=seed,
-        keys=keys,
-    )
+    # On stderr: what is printed is for programs, too.
+    with Console(stderr=True).status("reading the pool") as status:
+        picked = curate(
+            pool,
+            count,
+            given=given or None,
+            features=features,
+            model=model,
+            method=cast("MethodOrAuto", method),
+            cost_s=None if label_seconds is None else seconds_per_label(label_seconds),
+            budget_s=budget_s,
+            seed=seed,
+            keys=keys,
+            progress=lambda way: status.update(f"picking, {way}"),
+        )
     for line in picked.summary():
         _say(console, line)
     show_notes(console, picked.notes, len(picked.picks) + len(picked.left_out))
@@ -86,7 +85,7 @@ def compare_files(
 
     Raises `ConfigError` for features that are unknown.
     """
-    _check_features(features)
+    _check_name("--features", features, FEATURES[:2])
     from entrove.curation.compare import compare
 
     compared = compare(a, b, features=features, model=model, keys=keys)
@@ -103,9 +102,9 @@ def compare_files(
         _say(console, f"wrote {', '.join(written)}")
 
 
-def _check_features(features: str) -> None:
-    if features not in FEATURES:
-        raise ConfigError(f"--features {features}: choose from {', '.join(FEATURES)}")
+def _check_name(option: str, name: str, known: Sequence[str]) -> None:
+    if name not in known:
+        raise ConfigError(f"{option} {name}: choose from {', '.join(known)}")
 
 
 def show_notes(console: Console, notes: Sequence[tuple[str, int]], frames: int) -> None:

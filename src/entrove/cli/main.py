@@ -84,7 +84,7 @@ VirialKey = Annotated[
 FeaturesOption = Annotated[
     str, typer.Option("--features", help="fingerprint, or model for its last layer.")
 ]
-ModelOption = Annotated[str, typer.Option("--model", help="The model of --features model.")]
+ModelOption = Annotated[str, typer.Option("--model", help="The model of --features.")]
 
 
 def _print_version(wanted: bool) -> bool:
@@ -480,14 +480,23 @@ def curate_command(
         list[Path] | None,
         typer.Option("--given", help="Structures that are there already; may be repeated."),
     ] = None,
-    features: FeaturesOption = "fingerprint",
+    features: Annotated[
+        str,
+        typer.Option(
+            "--features",
+            help="auto, fingerprint, model for the last layer of --model, or gradients for those "
+            "of its energy by all weights.",
+        ),
+    ] = "auto",
     model: ModelOption = "7net-0",
     method: Annotated[
         str,
         typer.Option(
-            "--method", help="information, target, lcmd, farthest_point or random; see docs."
+            "--method",
+            help="auto (target where that takes minutes, otherwise information), target, "
+            "information, lcmd, farthest_point or random.",
         ),
-    ] = "information",
+    ] = "auto",
     budget: Annotated[
         float | None,
         typer.Option("--budget", help="Most seconds that the labels of the picks may take."),

@@ -6,6 +6,7 @@ None of it needs a configuration or a campaign. Read in this order::
     auditing/       audit(): what is wrong in labelled files, and what they cover
     convert.py      convert(): any format to any format, unconverged frames refused
     methods.py      the names of the ways to pick
+    ways.py         which of them is the best that takes minutes
     picking.py      the selections of `entrove.selection`, and what the next picks would add
     copying.py      frames as they are in their files, byte for byte
     drawing.py      small pictures

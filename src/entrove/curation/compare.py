@@ -10,7 +10,7 @@ import numpy as np
 from ase import Atoms
 from jaxtyping import Float
 
-from entrove.curation.drawing import scatter, table
+from entrove.curation.drawing import lines_of_text, scatter, table
 from entrove.curation.novelty import WhitenedSets
 from entrove.curation.picking import feature_map
 from entrove.curation.sources import Paths, RefusedFrame, UsableFrames, several
@@ -117,11 +117,15 @@ class Comparison:
         """Return a page that needs no other file."""
         new = "".join(
             f"<h2>Frames of {one.name} that add most to {other.name}</h2>"
-            + table([(f"{f.source}: frame {f.index}", f"{f.gain:.3g} nats") for f in one.new])
+            + table(
+                ("file", "frame", "adds"),
+                [(f.source, str(f.index), f"{f.gain:.3g} nats") for f in one.new],
+            )
             for one, other in ((self.a, self.b), (self.b, self.a))
         )
         return (
-            "<!doctype html><html><head><meta charset='utf-8'><title>Comparison</title></head>"
+            "<!doctype html><html lang='en'><head><meta charset='utf-8'><title>Comparison</title>"
+            "<meta name='viewport' content='width=device-width, initial-scale=1'></head>"
             f"<body style='font-family:sans-serif'>{self._repr_html_()}{new}</body></html>\n"
         )
 
@@ -153,7 +157,7 @@ class Comparison:
     def _repr_html_(self) -> str:
         groups = {side.name: side.points for side in (self.a, self.b)}
         picture = scatter(groups, "both sets", "first principal axis", "second principal axis")
-        return table([("", line) for line in self.summary()]) + picture
+        return lines_of_text(self.summary()) + picture
 
 
 def compare(
@@ -193,7 +197,7 @@ def compare(
     return Comparison(
         sides[0],
         sides[1],
-        features=features if features == "fingerprint" else f"{features} {model}",
+        features=features if features == "fingerprint" else f"{features} of {model}",
         common=tuple(_common(pool, read_a, read_b, settings.duplicate_tolerance)),
     )
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from ase import Atoms
 
-from entrove.curation.sources import Paths, RefusedFrame, UsableFrames, several
+from entrove.curation.drawing import lines_of_text
+from entrove.curation.sources import SHOWN_REASONS, Paths, RefusedFrame, UsableFrames, several
 from entrove.errors import StructureError
 from entrove.formats import LabelKeys, write_frames
 
@@ -25,6 +26,25 @@ class Conversion:
     refused: tuple[RefusedFrame, ...] = ()
     notes: tuple[tuple[str, int], ...] = ()
     lost: tuple[str, ...] = ()
+
+    def summary(self) -> list[str]:
+        """Say what was written, how conventions were converted, and what is missing."""
+        lines = [f"wrote {self.written} structures to {self.target}"]
+        lines += [
+            f"  {note}" + ("" if count == self.written else f" ({count} frames)")
+            for note, count in self.notes
+        ]
+        if self.lost:
+            lines.append(f"the format has no place for: {', '.join(self.lost)}")
+        if self.refused:
+            lines.append(f"left out {len(self.refused)} frames:")
+            lines += [f"  {frame}" for frame in self.refused[:SHOWN_REASONS]]
+            if len(self.refused) > SHOWN_REASONS:
+                lines.append(f"  and {len(self.refused) - SHOWN_REASONS} more")
+        return lines
+
+    def _repr_html_(self) -> str:
+        return lines_of_text(self.summary())
 
 
 def convert(

@@ -13,14 +13,17 @@ from ase import Atoms
 from jaxtyping import Float
 
 from entrove.curation.copying import Place, copy_frames
-from entrove.curation.drawing import line_chart, table
-from entrove.curation.methods import UNITS, Method
-from entrove.curation.picking import feature_map, pick
+from entrove.curation.drawing import line_chart, lines_of_text, table
+from entrove.curation.methods import AUTO, UNITS, Method, MethodOrAuto
+from entrove.curation.picking import pick
 from entrove.curation.sources import Paths, RefusedFrame, UsableFrames, several
+from entrove.curation.ways import best_way
 from entrove.errors import SelectionError
 from entrove.files import replace_text, replacing
 from entrove.formats import Frame, LabelKeys
 from entrove.selection.result import Filter, Selection
+
+SHOWN_PICKS = 10
 
 _FILTER_WORDS = {
     Filter.COUNT.value: "that would come later",
@@ -55,7 +58,8 @@ class Curation:
     """What was picked from a pool, best first, and what was not.
 
     `next_gains` are those of the picks that would follow, at most 100; `unit` is that of all
-    gains. `refused` are frames that cannot be used; they are neither picked nor left out.
+    gains. `reason` says why method and features were chosen, where they were not asked for.
+    `refused` are frames that cannot be used; they are neither picked nor left out.
     `notes` counts what was done with the conventions of labels, by text.
     """
 
@@ -69,6 +73,7 @@ class Curation:
     notes: tuple[tuple[str, int], ...]
     next_gains: Float[np.ndarray, " beyond"] = field(repr=False)
     given: int = 0
+    reason: str = ""
 
     @property
     def unit(self) -> str:
@@ -91,6 +96,7 @@ class Curation:
             f"picked {len(self.picks)} of {pool} frames{beside}, method {self.method}, features "
             f"{self.features}"
         ]
+        lines += [f"  because: {self.reason}"] if self.reason else []
         if self.method in ("information", "target"):
             lines.append(
                 f"together they add {self.gain_curve[-1]:.4g} {self.unit}, the first "
@@ -119,11 +125,18 @@ class Curation:
         ]
 
     def _repr_html_(self) -> str:
-        rows = [("", line) for line in self.summary()]
-        if self.method == "random":
-            return table(rows)
-        title = "what the picks add together" if self.method != "lcmd" else "sum of distances"
-        return table(rows) + line_chart(self.gain_curve, title, "picks", self.unit)
+        shown = lines_of_text(self.summary())
+        if self.method != "random":
+            adding = self.method in ("information", "target")
+            title = "what the picks add together" if adding else "sum of distances"
+            shown += line_chart(self.gain_curve, title, "picks", self.unit)
+        best = [
+            (str(rank), pick_.source, str(pick_.index), pick_.reason)
+            for rank, pick_ in enumerate(self.picks[:SHOWN_PICKS], start=1)
+        ]
+        shown += table(("", "file", "frame", "why"), best)
+        more = len(self.picks) - len(best)
+        return shown + (lines_of_text([f"and {more} more picks"]) if more else "")
 
     def write(self, out: str | Path, *, rest: bool = True) -> list[Path]:
         """Write the picks, and beside them what else is known.
@@ -161,6 +174,7 @@ class Curation:
         return {
             "method": self.method,
             "features": self.features,
+            "because": self.reason,
             "unit": self.unit,
             "pool": [str(path) for path in self.paths],
             "given": self.given,
@@ -179,13 +193,14 @@ def curate(
     count: int,
     *,
     given: Paths | None = None,
-    features: str = "fingerprint",
+    features: str = AUTO,
     model: str = "7net-0",
-    method: Method = "information",
+    method: MethodOrAuto = AUTO,
     cost_s: Callable[[Atoms], float] | None = None,
     budget_s: float | None = None,
     seed: int = 0,
     keys: LabelKeys | None = None,
+    progress: Callable[[str], None] | None = None,
 ) -> Curation:
     """Pick the `count` frames of a pool that add most to each other and to what is given.
 
@@ -193,15 +208,19 @@ def curate(
         pool: Files or folders with structures, labelled or not.
         count: Frames to pick.
         given: Files with structures that are there already: what they hold is not picked again.
-        features: "fingerprint", or "model" for the last layer of `model`.
+        features: "fingerprint", "model" for the last layer of `model`, "gradients" for those of
+            its energy by all its weights, or "auto": for "target" the gradients where the model
+            has them, knows all elements and is fast enough, otherwise fingerprints.
         model: A name or file that `entrove.models.load` knows.
-        method: "information" (the default: never worse than 1 - 1/e of the best set, needs no
-            model and no energies, and streams the pool), "target" (what labels teach a model
-            that is linear in the features; slow), "lcmd", "farthest_point" or "random".
+        method: "target" (what labels teach a model that is linear in the features: the smallest
+            errors), "information" (never worse than 1 - 1/e of the best set, needs no model and no
+            energies, and streams the pool), "lcmd", "farthest_point", "random", or "auto":
+            "target" where that is predicted to take at most ten minutes, otherwise "information".
         cost_s: Predicted seconds of a label, for the budget.
         budget_s: Most seconds that the labels of the picks may take together.
         seed: Of the method "random".
         keys: Names of labels in the files instead of the usual ones.
+        progress: Called with method, features and predicted time, once they are known.
 
     Returns a `Curation`. Frames that cannot be used are left out and named.
     Raises `SelectionError` when fewer than `count` frames can be used, and `StructureError` for
@@ -220,12 +239,14 @@ def curate(
         else _structures(UsableFrames(several(given), keys or LabelKeys(), for_features=True))
     )
     places: list[Place] = []
+    candidates, way = best_way(_streamed(frames, places), count, method, features, model)
+    if progress is not None:
+        progress(str(way))
     chosen = pick(
-        _streamed(frames, places),
+        candidates,
         count,
         known,
-        method,
-        feature_map(features, model),
+        way,
         cost_s=cost_s,
         budget_s=budget_s,
         seed=seed,
@@ -233,14 +254,15 @@ def curate(
     return Curation(
         paths=paths,
         keys=frames.keys,
-        method=method,
-        features=features if features == "fingerprint" else f"{features} {model}",
-        picks=_picks(chosen, count, places, UNITS[method]),
+        method=way.method,
+        features=way.features_name,
+        picks=_picks(chosen, count, places, UNITS[way.method]),
         left_out=_left_out(chosen, count, places),
         refused=tuple(frames.refused),
         notes=tuple(frames.notes.most_common()),
         next_gains=np.asarray(chosen.gains[count:], dtype=float),
         given=len(known),
+        reason=way.reason,
     )
 
 

@@ -59,14 +59,32 @@ def scatter(groups: dict[str, np.ndarray], title: str, x_label: str, y_label: st
     )
 
 
-def table(rows: Sequence[tuple[str, str]]) -> str:
-    """Two columns of text."""
-    cells = "".join(
-        f"<tr><th style='text-align:left;padding-right:1em'>{html.escape(name)}</th>"
-        f"<td style='text-align:left'>{html.escape(value)}</td></tr>"
-        for name, value in rows
+def lines_of_text(lines: Sequence[str]) -> str:
+    """Lines of a summary; those that are indented belong to the line before them."""
+    shown = "".join(
+        f"<div style='padding-left:{len(line) - len(line.lstrip())}em'>{html.escape(line)}</div>"
+        for line in lines
     )
-    return f"<table>{cells}</table>"
+    return f"<div style='margin:0.4em 0'>{shown}</div>"
+
+
+def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns of text with headings."""
+    heading = "".join(f"<th style='text-align:left'>{html.escape(name)}</th>" for name in headings)
+    body = "".join(
+        "<tr>"
+        + "".join(
+            f"<td style='text-align:left;vertical-align:top;padding-right:1em'>"
+            f"{html.escape(value)}</td>"
+            for value in row
+        )
+        + "</tr>"
+        for row in rows
+    )
+    return (
+        "<div style='overflow-x:auto'><table style='border-spacing:0'>"
+        f"<tr>{heading}</tr>{body}</table></div>"
+    )
 
 
 def _scale(values: np.ndarray, size: int) -> np.ndarray:
@@ -85,7 +103,7 @@ def _frame(
 ) -> str:
     box = (
         f'<rect x="{MARGIN}" y="{MARGIN}" width="{WIDTH - 2 * MARGIN}" '
-        f'height="{HEIGHT - 2 * MARGIN}" fill="none" stroke="#bbb"/>'
+        f'height="{HEIGHT - 2 * MARGIN}" fill="none" stroke="#888"/>'
     )
     bottom, middle = HEIGHT - MARGIN, WIDTH / 2
     words = [
@@ -98,11 +116,12 @@ def _frame(
         (MARGIN, MARGIN - 8, "start", y_label, 12),
     ]
     texts = "".join(
-        f'<text x="{x}" y="{y}" text-anchor="{anchor}" font-size="{size}">'
+        f'<text x="{x}" y="{y}" text-anchor="{anchor}" font-size="{size}" fill="currentColor">'
         f"{html.escape(text)}</text>"
         for x, y, anchor, text, size in words
     )
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}" '
-        f'font-family="sans-serif" role="img">{box}{content}{texts}</svg>'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" '
+        'style="max-width:100%;height:auto" font-family="sans-serif" role="img" '
+        f'aria-label="{html.escape(title)}">{box}{content}{texts}</svg>'
     )

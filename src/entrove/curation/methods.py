@@ -4,7 +4,10 @@ from typing import Literal
 
 Method = Literal["information", "target", "lcmd", "farthest_point", "random"]
 METHODS: tuple[Method, ...] = ("information", "target", "lcmd", "farthest_point", "random")
-FEATURES = ("fingerprint", "model")
+MethodOrAuto = Method | Literal["auto"]
+FEATURES = ("fingerprint", "model", "gradients")
+AUTO = "auto"
+"""The name of the choice that is left to `ways.best_way`."""
 
 UNITS: dict[Method, str] = {
     "information": "nats",

@@ -4,11 +4,14 @@ from collections.abc import Callable, Iterable, Sequence
 
 from ase import Atoms
 
-from entrove.curation.methods import LOOKAHEAD, METHODS, Method
+from entrove.curation.methods import LOOKAHEAD
+from entrove.curation.ways import Way, labels_of
 from entrove.entropy.dataset import EntropyDataset
+from entrove.entropy.labels.rows import is_of_structure
 from entrove.errors import SelectionError
 from entrove.features import FeatureMap
 from entrove.fingerprints.gom import GaussianOverlap
+from entrove.selection.by_labels import Energies
 from entrove.selection.config import SelectionConfig
 from entrove.selection.from_structures import select
 from entrove.selection.gains import growing_dataset
@@ -36,8 +39,7 @@ def pick(
     pool: Iterable[Atoms],
     count: int,
     given: Sequence[Atoms],
-    method: Method,
-    features: FeatureMap,
+    way: Way,
     *,
     cost_s: Callable[[Atoms], float] | None = None,
     budget_s: float | None = None,
@@ -49,19 +51,17 @@ def pick(
         pool: Candidates; "information" streams them, the other methods keep them in memory.
         count: Structures to pick. With a budget, none is picked beyond them.
         given: Structures that are there already.
-        method: One of `METHODS`.
-        features: Features of atoms.
+        way: Method and features.
         cost_s: Predicted seconds of a label.
         budget_s: Most seconds that all labels may take.
         seed: Of the method "random".
 
     Raises `SelectionError` when `count` is above the number of candidates.
     """
-    if method not in METHODS:
-        raise SelectionError(f"method '{method}' is unknown; choose from {', '.join(METHODS)}")
     beyond = 0 if budget_s is not None else LOOKAHEAD
     # Rows of 100,000 structures take half a gigabyte in single precision.
     settings = SelectionConfig(budget_s=budget_s, storage="float32")
+    method, features = way.method, way.features
     if method == "information":
         return _by_information(pool, count, given, features, settings, cost_s, beyond)
     candidates = list(pool)
@@ -76,7 +76,8 @@ def pick(
         features=features,
         config=settings,
         cost_s=cost_s,
-        energies_eV=_energies if by_labels and _all_have_energy([*candidates, *given]) else None,
+        labels=labels_of(candidates, way.directions) if by_labels else None,
+        energies_eV=_energies_of([*candidates, *given], way) if by_labels else None,
         seed=seed,
     )
 
@@ -91,7 +92,12 @@ def _by_information(
     beyond: int,
 ) -> Selection:
     """As `entrove.select`, which needs to know the number of candidates before it streams them."""
-    dataset = EntropyDataset("information", "per_atom", features=features)
+    dataset = EntropyDataset(
+        "information",
+        "per_atom",
+        features=features,
+        species_blocks=not is_of_structure(features),
+    )
     candidates = collect_pool(iter(pool), dataset, settings, cost_s=cost_s)
     _check_count(count, candidates.size)
     labelled = None
@@ -117,8 +123,16 @@ def _check_count(count: int, candidates: int) -> None:
         )
 
 
-def _all_have_energy(structures: Sequence[Atoms]) -> bool:
-    return all("energy" in getattr(atoms.calc, "results", {}) for atoms in structures)
+def _energies_of(structures: Sequence[Atoms], way: Way) -> Energies | None:
+    """Energies by which the noise of labels grows: those of the labels, or of the model."""
+    if all("energy" in getattr(atoms.calc, "results", {}) for atoms in structures):
+        return _energies
+    if way.model is None:
+        return None
+    from entrove.models import predict
+
+    model = way.model
+    return lambda asked: _energies(predict(model, asked))
 
 
 def _energies(structures: Sequence[Atoms]) -> list[float]:
