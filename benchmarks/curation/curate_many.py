@@ -79,6 +79,11 @@ def measure(frames: int, count: int, pool: Path) -> dict:
         wall_s = time.perf_counter() - start
         usage = resource.getrusage(resource.RUSAGE_CHILDREN)
         told = json.loads(out.with_suffix(".json").read_text())
+        found = len(told["picked"]) + told["left_out"]
+        if found != frames:
+            raise SystemExit(
+                f"{pool} holds {found} frames, not {frames}: remove it, or name another"
+            )
         return {
             "frames": frames,
             "picked": len(told["picked"]),

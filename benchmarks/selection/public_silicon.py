@@ -27,6 +27,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -171,6 +172,14 @@ def control(method: str) -> Arm:
     )
 
 
+def quests_compress(data: Data, count: int) -> Sequence[int]:
+    """Pick as `quests compress` does by default; the package quests is not among ours."""
+    from quests.compression.compress import DatasetCompressor  # pip install quests
+
+    np.random.seed(0)
+    return DatasetCompressor(data.pool).get_indices("msc", count)
+
+
 ARMS: dict[str, Arm] = {
     **{f"random {draw}": random(draw) for draw in range(RANDOM_DRAWS)},
     "information, fingerprints of atoms (default)": lambda data, count: (
@@ -189,6 +198,7 @@ ARMS: dict[str, Arm] = {
     "labels, target, weight gradients": by_labels("target", "gradients", directions=6),
     "lcmd, model features": control("lcmd"),
     "farthest points, model features": control("farthest_point"),
+    **({"quests compress": quests_compress} if find_spec("quests") else {}),
 }
 
 

@@ -256,7 +256,7 @@ def curate(
         keys=frames.keys,
         method=way.method,
         features=way.features_name,
-        picks=_picks(chosen, count, places, UNITS[way.method]),
+        picks=_picks(chosen, count, places, way.method, given=len(known)),
         left_out=_left_out(chosen, count, places),
         refused=tuple(frames.refused),
         notes=tuple(frames.notes.most_common()),
@@ -303,15 +303,30 @@ def _atoms(frame: Frame) -> Atoms:
     return frame.atoms
 
 
-def _picks(chosen: Selection, count: int, places: list[Place], unit: str) -> tuple[Pick, ...]:
+def _picks(
+    chosen: Selection, count: int, places: list[Place], method: Method, *, given: int
+) -> tuple[Pick, ...]:
     picks: list[Pick] = []
     for rank, (position, gain) in enumerate(
         zip(chosen.indices[:count].tolist(), chosen.gains[:count].tolist(), strict=True)
     ):
-        reason = f"adds {gain:.4g} {unit} to the {rank} picks before it" if unit else "drawn"
         source, index = places[position]
-        picks.append(Pick(source, index, gain, reason))
+        picks.append(Pick(source, index, gain, _reason(method, gain, rank, given)))
     return tuple(picks)
+
+
+def _reason(method: Method, gain: float, before: int, given: int) -> str:
+    """Say what a pick added to what was there before it."""
+    if method == "random":
+        return "drawn"
+    amount = f"{gain:.4g} {UNITS[method]}"
+    there = [f"the {given} given ones"] if given else []
+    there += [f"the {before} picks before it" if before > 1 else "the pick before it"] * bool(
+        before
+    )
+    if method in ("lcmd", "farthest_point"):
+        return f"{amount} from {' and '.join(there) or 'the mean of the pool'}"
+    return f"adds {amount}" + (f" to {' and '.join(there)}" if there else "")
 
 
 def _left_out(chosen: Selection, count: int, places: list[Place]) -> tuple[LeftOut, ...]:

@@ -8,6 +8,9 @@ import numpy as np
 WIDTH, HEIGHT, MARGIN = 460, 260, 44
 COLOURS = ("#1f6f8b", "#d1495b", "#8a8a8a")
 _MOST_POINTS = 3000
+_PROSE = 60
+_WIDE = ";min-width:16em"
+"""Longer texts would become columns of single words where the page is narrow."""
 
 
 def line_chart(
@@ -70,12 +73,12 @@ def lines_of_text(lines: Sequence[str]) -> str:
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Columns of text with headings."""
-    heading = "".join(f"<th style='text-align:left'>{html.escape(name)}</th>" for name in headings)
+    style = "text-align:left;vertical-align:top;padding-right:1em"
+    heading = "".join(f"<th style='{style}'>{html.escape(name)}</th>" for name in headings)
     body = "".join(
         "<tr>"
         + "".join(
-            f"<td style='text-align:left;vertical-align:top;padding-right:1em'>"
-            f"{html.escape(value)}</td>"
+            f"<td style='{style}{_WIDE if len(value) > _PROSE else ''}'>{html.escape(value)}</td>"
             for value in row
         )
         + "</tr>"

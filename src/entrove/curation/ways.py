@@ -125,8 +125,8 @@ def best_way(
     if features == "gradients" and method == AUTO:
         method = "target"  # which is what they are for
     if method not in (AUTO, "target"):
-        wanted = "fingerprint" if features == AUTO else features
-        return pool, _way(_known(method), wanted, model)
+        way = _way(_known(method), "fingerprint" if features == AUTO else features, model)
+        return _known_elements(pool, way.model), way
     stream = iter(pool)
     seen, size = _within(stream, count, "fingerprint" if features == AUTO else features)
     rest = next(stream, None)
@@ -137,7 +137,8 @@ def best_way(
             f"more than the {len(seen)} frames for which method target is predicted to take at "
             f"most {MOST_SECONDS / 60:.0f} minutes"
         )
-        return frames, _way("information", wanted, model, reason=reason)
+        way = _way("information", wanted, model, reason=reason)
+        return _known_elements(frames, way.model), way
     if rest is not None:  # a target was asked for, whatever its time
         seen = list(frames)
         for atoms in seen[size.frames :]:
@@ -145,10 +146,20 @@ def best_way(
         frames = seen
     if features != AUTO:
         way = _way("target", features, model)
+        if way.model is not None:
+            way.model.check_species(seen)
     else:
         way = _target(seen, size, count, model, may_be_slow=method == "target")
     seconds = size.seconds(way.features_name.split()[0], count, way.directions)
     return frames, replace(way, seconds=seconds)
+
+
+def _known_elements(pool: Iterable[Atoms], model: LoadedModel | None) -> Iterable[Atoms]:
+    """The frames, refused one by one where the model lacks an element."""
+    for atoms in pool:
+        if model is not None:
+            model.check_species([atoms])
+        yield atoms
 
 
 def _known(method: str) -> Method:

@@ -267,6 +267,22 @@ def test_unlabelled_and_molecular_frames_are_described(tmp_path):
     assert report.coverage.labels == {"energy": 0, "forces": 0, "stress": 0}
 
 
+def test_heads_of_mace_are_parts_whose_levels_of_theory_are_compared(tmp_path):
+    frames = []
+    for number, atoms in enumerate(FRAMES):
+        head = number // 2 % 2
+        energy = atoms.get_potential_energy() + 0.4 * head * len(atoms)
+        frames.append(labelled(atoms, energy=energy))
+        frames[-1].info = {"head": ("pbe", "r2scan")[head], "config_type": "bulk"}
+    report = audited(tmp_path, frames)
+    assert {name.split(" [")[1] for name in report.coverage.sources} == {
+        "pbe, bulk]",
+        "r2scan, bulk]",
+    }
+    assert "mixed_levels" in alarms(report)
+    assert "r2scan, bulk" in alarms(report)["mixed_levels"].evidence
+
+
 def test_densities_are_those_of_the_crystals(tmp_path):
     """Rock salt has 2.17 g/cm^3 at 5.64 A, copper 8.93 g/cm^3 at 3.615 A."""
     salt, metal = bulk("NaCl", "rocksalt", a=5.64), bulk("Cu", a=3.615, cubic=True)

@@ -114,11 +114,18 @@ def temperature_of(atoms: Atoms) -> float:
 
 
 def source_of(frame: Frame, atoms: Atoms) -> str:
-    """The part of a set that a frame belongs to, by what it says of itself."""
-    for key in ("config_type", "entrove_kind", "dataset", "data_source"):
-        if isinstance(value := atoms.info.get(key), str) and len(value) < 60:
-            return f"{frame.source} [{value}]"
-    return frame.source
+    """The part of a set that a frame belongs to, by what it says of itself.
+
+    A `head` of MACE is a level of theory of its own, whatever kinds of frames it has.
+    """
+    said = {
+        key: value
+        for key in ("head", "config_type", "entrove_kind", "dataset", "data_source")
+        if isinstance(value := atoms.info.get(key), str) and len(value) < 60
+    }
+    kinds = [value for key, value in said.items() if key != "head"]
+    names = [*([said["head"]] if "head" in said else []), *kinds[:1]]
+    return f"{frame.source} [{', '.join(names)}]" if names else frame.source
 
 
 def _check_cell(atoms: Atoms) -> Iterator[Problem]:

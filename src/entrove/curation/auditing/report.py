@@ -156,5 +156,5 @@ class AuditReport:
 def _row(finding: Finding) -> tuple[str, ...]:
     named = ", ".join(str(frame.index) for frame in finding.frames[:SHOWN_FRAMES])
     more = ", ..." if finding.count > SHOWN_FRAMES and named else ""
-    frames = f"{finding.count:,}" + (f": {named}{more}" if named else "")
+    frames = f"{finding.count:,}" + (f" ({named}{more})" if named else "")
     return (str(finding.severity), finding.title, frames, finding.evidence, finding.remedy)
