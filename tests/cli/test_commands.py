@@ -207,3 +207,16 @@ def test_ctrl_c_says_that_the_same_command_continues(
         errors
         == "entrove: stopped; what is finished is kept, and the same command continues from here\n"
     )
+
+
+def test_ctrl_c_says_where_nothing_was_written(
+    tmp_path: Path, entrove: Command, monkeypatch: pytest.MonkeyPatch
+):
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("entrove.curation.curate.curate", interrupt)
+    pool = tmp_path / "pool.xyz"
+    code, _, errors = entrove("curate", pool, "--count", "2", "--out", tmp_path / "out.xyz")
+    assert (code, errors) == (130, "entrove: stopped; nothing was written\n")
+    assert list(tmp_path.iterdir()) == []

@@ -22,6 +22,8 @@ from typer.core import TyperGroup
 from entrove import __version__
 from entrove.errors import ConfigError, EntroveError
 
+WRITE_AT_THE_END = ("audit", "convert", "curate", "compare")
+
 
 class _Commands(TyperGroup):
     """The commands, with a message on Ctrl-C, for which Typer prints none."""
@@ -32,7 +34,9 @@ class _Commands(TyperGroup):
             return super().invoke(ctx)
         except KeyboardInterrupt as error:
             _print_error(
-                "stopped; what is finished is kept, and the same command continues from here"
+                "stopped; nothing was written"
+                if ctx.invoked_subcommand in WRITE_AT_THE_END
+                else "stopped; what is finished is kept, and the same command continues from here"
             )
             raise typer.Exit(130) from error
 
