@@ -1,5 +1,6 @@
 """The commands on a finished campaign, and their exit codes."""
 
+import importlib
 import json
 import shutil
 import subprocess
@@ -215,7 +216,8 @@ def test_ctrl_c_says_where_nothing_was_written(
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("entrove.curation.curate.curate", interrupt)
+    module = importlib.import_module("entrove.curation.curate")
+    monkeypatch.setattr(module, "curate", interrupt)
     pool = tmp_path / "pool.xyz"
     code, _, errors = entrove("curate", pool, "--count", "2", "--out", tmp_path / "out.xyz")
     assert (code, errors) == (130, "entrove: stopped; nothing was written\n")

@@ -251,10 +251,10 @@ def test_by_default_picks_are_those_of_a_target_in_weight_gradients(tmp_path, ne
 def test_features_of_a_model_are_asked_for(tmp_path, network, features):
     for method in ("information", "target", "lcmd"):
         picked = curate_by(
-            pool_file(tmp_path, 6), 3, method=method, features=features, model=network
+            pool_file(tmp_path, 3), 2, method=method, features=features, model=network
         )
         assert (picked.method, picked.features) == (method, f"{features} of {network}")
-        assert len({pick.index for pick in picked.picks}) == 3
+        assert len({pick.index for pick in picked.picks}) == 2
 
 
 def test_a_model_that_cannot_be_used_leaves_fingerprints_and_the_reason(tmp_path, network):
