@@ -57,7 +57,7 @@ def test_what_is_finished_is_not_computed_again(tmp_path: Path):
 
     with pytest.raises(KeyboardInterrupt):
         run_suite(model, phases=PHASES, config=QUICK, folder=tmp_path, progress=stop_at_dimers)
-    assert seen == ["errors", "equation_of_state", "elastic", "phase_order"]
+    assert seen == ["errors", "calibration", "equation_of_state", "elastic", "phase_order"]
     whole = run_suite(model, phases=PHASES, config=QUICK, folder=tmp_path)
     Counting.evaluations = 0
     again = run_suite(model, phases=PHASES, config=QUICK, folder=tmp_path)

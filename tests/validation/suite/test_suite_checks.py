@@ -21,8 +21,8 @@ needs_phonopy = pytest.mark.skipif(
     importlib.util.find_spec("phonopy") is None, reason="phonopy is not installed"
 )
 CHECKS = (
-    "errors", "equation_of_state", "elastic", "phase_order", "dimers", "forgetting", "phonons",
-    "dynamics",
+    "errors", "calibration", "equation_of_state", "elastic", "phase_order", "dimers",
+    "forgetting", "phonons", "dynamics",
 )  # fmt: skip
 
 

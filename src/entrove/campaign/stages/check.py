@@ -48,6 +48,7 @@ def check(run: CampaignRun) -> Checked:
         config=config,
         pressures_GPa=regime.pressures_GPa,
         temperatures_K=regime.temperatures_K,
+        committee=run.models.committee(best),
     )
     total = sum(one.settings(config).enabled for one in CHECKS)
     done = 0

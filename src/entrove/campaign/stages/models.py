@@ -9,9 +9,11 @@ from entrove.campaign.configuration.check import CheckedCampaign
 from entrove.campaign.journal.ledger import Ledger
 from entrove.campaign.journal.outcomes import Trained, Validated, Verified
 from entrove.campaign.journal.records import best_round
+from entrove.models.committee import committee_of
 from entrove.models.loaded import LoadedModel
 from entrove.models.registry import load, split_modal
 from entrove.models.verify import VerificationReport, serial, verified
+from entrove.training.committee import read_committee
 
 OnMismatch = Literal["stop", "fall_back"]
 
@@ -65,6 +67,20 @@ class CampaignModels:
             batched = self._batched and not self._failed(round_index)
             self._tuned[round_index] = _trusted(loaded, batched=batched)
         return self._tuned[round_index]
+
+    def committee(self, round_index: int) -> LoadedModel | None:
+        """All models that were trained in a round as one; None when there is only one."""
+        trained = self._ledger.find(round_index, Trained)
+        assert trained is not None  # validation follows training
+        first = self._campaign.workspace.folder / trained.checkpoint
+        members = read_committee(first.parent.parent)
+        if len(members) < 2:
+            return None
+        _, modal = split_modal(self._campaign.model_name)
+        names = [f"{one.checkpoint}@{modal}" if modal else str(one.checkpoint) for one in members]
+        return committee_of(
+            [load(name, device=self._campaign.config.model.device) for name in names]
+        )
 
     def _failed(self, round_index: int) -> bool:
         """Whether a later round that explores with this round's model found its batches wrong."""

@@ -177,6 +177,17 @@ class ForgettingSettings(CheckSettings):
     )
 
 
+class CalibrationSettings(CheckSettings):
+    """Spread of a committee against its error, on labels that it has not learnt from."""
+
+    least_rank_correlation: float | None = Field(
+        default=None,
+        ge=-1,
+        le=1,
+        description="Least rank correlation (Spearman) of spreads and errors. Empty: not judged.",
+    )
+
+
 class DynamicsSettings(CheckSettings):
     """MD at the hottest temperature of the regime, with and without a thermostat."""
 
@@ -217,6 +228,9 @@ class SuiteConfig(Settings):
     )
     phase_order: PhaseOrderSettings = Field(
         default=PhaseOrderSettings(), description="Enthalpies of the phases over pressure."
+    )
+    calibration: CalibrationSettings = Field(
+        default=CalibrationSettings(), description="Spread of a committee against its error."
     )
     dimers: DimerSettings = Field(
         default=DimerSettings(), description="Repulsion of atoms at short distances."

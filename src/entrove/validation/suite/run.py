@@ -12,6 +12,7 @@ from entrove._version import __version__
 from entrove.errors import StructureError
 from entrove.models.loaded import LoadedModel
 from entrove.models.verify import verified
+from entrove.validation.suite.checks.calibration import check_calibration
 from entrove.validation.suite.checks.dimers import check_dimers
 from entrove.validation.suite.checks.dynamics import check_dynamics
 from entrove.validation.suite.checks.elastic import check_elastic
@@ -40,6 +41,12 @@ class Check:
 
 CHECKS: tuple[Check, ...] = (
     Check("errors", lambda config: config.errors, "errors on labelled data", check_errors),
+    Check(
+        "calibration",
+        lambda config: config.calibration,
+        "spread of a committee against its error",
+        check_calibration,
+    ),
     Check(
         "equation_of_state",
         lambda config: config.equation_of_state,
@@ -90,8 +97,8 @@ def run_suite(
     """Judge a model by named checks.
 
     Args:
-        model: The model: a loaded one, the folder of a model bundle, or what
-            `entrove.models.load` takes (a name, a file, an import path).
+        model: The model: a loaded one (a committee is judged by its mean), the folder of a model
+            bundle, or what `entrove.models.load` takes (a name, a file, an import path).
         phases: Crystals by name. Without any, those of the bundle; without a bundle they are
             found in `labelled` by symmetry, see `entrove.validation.suite.crystals.crystals_of`.
         labelled: Structures with energy (eV), forces (eV/A) and stress (eV/A^3); by default the
@@ -124,6 +131,7 @@ def run_suite(
         config=config,
         pressures_GPa=pressures_GPa or source.pressures_GPa,
         temperatures_K=temperatures_K or source.temperatures_K,
+        committee=source.committee,
     )
     return judge(_with_verified_batches(subject), config, folder=folder, progress=progress)
 
@@ -151,6 +159,7 @@ def make_subject(
     pressures_GPa: Sequence[float],
     temperatures_K: Sequence[float],
     trained_on: Sequence[Atoms] = (),
+    committee: LoadedModel | None = None,
 ) -> Subject:
     """Put together what is judged, see `run_suite`."""
     seeds = dict(phases) if phases else crystals_of(labelled)
@@ -163,6 +172,7 @@ def make_subject(
     regime = tuple(sorted(set(config.pressures_GPa or pressures_GPa or (0.0,))))
     return Subject(
         model=model,
+        committee=model if model.members else committee,
         seeds=seeds,
         labelled=tuple(labelled),
         trained_on=tuple(trained_on),

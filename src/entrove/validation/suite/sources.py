@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ase import Atoms
 
+from entrove.models.committee import committee_of
 from entrove.models.loaded import LoadedModel
 from entrove.models.registry import NAMES, load, split_modal
 from entrove.structures import read_structures
@@ -19,12 +20,14 @@ class Source:
 
     Attributes:
         model: The model itself.
+        committee: All members of a bundle that has several; None for a single one.
         base: Name of the model that it was tuned from; None where it is not known or not there.
         phases, labelled: Crystals of the campaign by phase, and its validation labels.
         pressures_GPa, temperatures_K: Its regime, empty without one.
     """
 
     model: LoadedModel
+    committee: LoadedModel | None = None
     base: str | None = None
     phases: Mapping[str, Atoms] = field(default_factory=dict)
     labelled: Sequence[Atoms] = ()
@@ -43,8 +46,13 @@ def open_source(name_or_path: str, *, device: str) -> Source:
     bundle = read_bundle(folder)
     base, _ = split_modal(bundle.foundation_model)
     examples = read_structures(folder / EXAMPLES, may_be_empty=True)
+    members = [
+        load(checkpoint_of(folder, member=member), device=device)
+        for member in range(len(bundle.weights))
+    ]
     return Source(
-        model=load(checkpoint_of(folder), device=device),
+        model=members[0],
+        committee=committee_of(members) if len(members) > 1 else None,
         base=bundle.foundation_model if base in NAMES or Path(base).is_file() else None,
         phases={
             phase_of(atoms) or f"example_{index}": atoms

@@ -71,6 +71,7 @@ class Subject:
         trained_on: Further labels, on which the model was trained: their volumes and shortest
             distances are compared, but no error on them is quoted.
         base: The untuned model; None without one.
+        committee: The models that were tuned together with the model; None for a single one.
         pressures_GPa: Pressures of the regime in GPa, increasing.
         temperatures_K: Temperatures of the regime in K.
         more_pressures_GPa: Further pressures at which phases are relaxed.
@@ -81,6 +82,7 @@ class Subject:
     labelled: Sequence[Atoms] = ()
     trained_on: Sequence[Atoms] = ()
     base: LoadedModel | None = None
+    committee: LoadedModel | None = None
     pressures_GPa: tuple[float, ...] = (0.0,)
     temperatures_K: tuple[float, ...] = (300.0,)
     more_pressures_GPa: tuple[float, ...] = ()
@@ -159,7 +161,7 @@ class Subject:
         for atoms in samples:
             atoms.positions += 0.05 * generator.normal(size=atoms.positions.shape)
         digest = hashlib.sha256()
-        for model in filter(None, (self.model, self.base)):
+        for model in filter(None, (self.model, self.base, self.committee)):
             for atoms in predict(model, samples):
                 digest.update(f"{atoms.get_potential_energy() / len(atoms):.4f};".encode())
             digest.update(b"next model")

@@ -1,6 +1,7 @@
 """The checks of the validation suite, one file each.
 
     errors.py             errors on labelled data, per phase and kind, with intervals
+    calibration.py        spread of a committee against its error, reliability
     equation_of_state.py  energy against volume, and against labelled volumes
     elastic.py            elastic constants, Born's criterion
     phase_order.py        enthalpies of the phases over pressure, transitions
