@@ -1,10 +1,14 @@
 """The sketch of weight gradients: its kernel, its batches, and rows of labels made of it."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 import torch
+from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
+from small_allegro import ALLEGRO, NEQUIP, write_checkpoint
 from trial_structures import rattled
 
 import entrove
@@ -13,7 +17,12 @@ from entrove.entropy.labels.rows import LabelRowMap
 from entrove.errors import ModelError
 from entrove.fingerprints.batching import to_state
 from entrove.models.ase import from_calculator
+from entrove.models.loaded import LoadedModel
+from entrove.models.nequip.loading import nequip_settings
+from entrove.models.nequip.weight_gradients import NequIPWeightGradients
+from entrove.models.registry import load
 from entrove.models.sevennet.weight_gradients import SevenNetWeightGradients
+from entrove.models.torch_settings import ignoring_known_warnings
 
 STRUCTURES = [
     *(rattled(bulk("Si", "diamond", a=5.43), seed, 0.15) for seed in range(4)),
@@ -21,9 +30,51 @@ STRUCTURES = [
 ]
 
 
+@dataclass(frozen=True)
+class Network:
+    """A model, its feature map, and what both say about one structure, without the sketch."""
+
+    loaded: LoadedModel
+    gradients: SevenNetWeightGradients | NequIPWeightGradients
+
+    def exact(self, atoms: Atoms) -> torch.Tensor:
+        state = to_state([atoms])
+        if isinstance(self.gradients, NequIPWeightGradients):
+            return self.gradients.exact(state)
+        model = self.loaded.model
+        return self.gradients.exact(model.graph(state, model.search(state))).double()
+
+    def energy(self, atoms: Atoms) -> float:
+        """Of the copy of the network whose weights the gradients are of."""
+        state = to_state([atoms])
+        if isinstance(self.gradients, NequIPWeightGradients):
+            return float(self.gradients.energy(state).detach())
+        import sevenn._keys as key
+
+        model = self.loaded.model
+        graph = model.graph(state, model.search(state))
+        return float(self.gradients._energy(graph)[key.ATOMIC_ENERGY].sum().detach())
+
+
 @pytest.fixture(scope="module")
-def gradients(sevennet) -> SevenNetWeightGradients:
-    return sevennet.weight_gradients()
+def networks(sevennet, tmp_path_factory) -> dict[str, Network]:
+    folder = tmp_path_factory.mktemp("nequip")
+    loaded = {"sevennet": sevennet}
+    for name, settings in (("allegro", ALLEGRO), ("nequip", NEQUIP)):
+        with nequip_settings(), ignoring_known_warnings():
+            path = write_checkpoint(folder / f"{name}.ckpt", settings)
+        loaded[name] = load(str(path), device="cpu")
+    return {name: Network(model, model.weight_gradients()) for name, model in loaded.items()}
+
+
+@pytest.fixture(scope="module", params=["sevennet", "allegro", "nequip"])
+def network(request, networks) -> Network:
+    return networks[request.param]
+
+
+@pytest.fixture(scope="module")
+def gradients(networks) -> SevenNetWeightGradients:
+    return networks["sevennet"].gradients
 
 
 def sums(features, structures) -> torch.Tensor:
@@ -32,55 +83,55 @@ def sums(features, structures) -> torch.Tensor:
     return torch.stack([part.sum(0) for part in torch.split(values, sizes)])
 
 
-def exact(gradients, model, atoms) -> torch.Tensor:
-    state = to_state([atoms])
-    return gradients.exact(model.graph(state, model.search(state))).double()
-
-
-def test_scalar_products_are_those_of_all_weights(sevennet, gradients):
-    full = torch.stack([exact(gradients, sevennet.model, atoms) for atoms in STRUCTURES])
-    sketched = sums(gradients, STRUCTURES)
+def test_scalar_products_are_those_of_all_weights(network):
+    full = torch.stack([network.exact(atoms) for atoms in STRUCTURES])
+    sketched = sums(network.gradients, STRUCTURES)
     kernel, wanted = sketched @ sketched.mT, full @ full.mT
     scale = wanted.diagonal().sqrt()
     # Of correlations, sqrt(2 / 512) = 0.06 is one standard deviation.
     assert float(((kernel - wanted) / torch.outer(scale, scale)).abs().max()) < 0.2
 
 
-def test_a_gradient_is_the_change_of_the_energy(sevennet, gradients):
+def test_a_gradient_is_the_change_of_the_energy(network):
     """Along the gradient itself, the energy of the network with moved weights changes by its
     square."""
     atoms = STRUCTURES[0]
-    slope = exact(gradients, sevennet.model, atoms)
+    slope = network.exact(atoms)
     step = 1e-3 / float(slope.norm())
     energies = []
-    for sign in (1, -1):
+    for sign in (1, -2):  # one step up, then two down
         first = 0
         with torch.no_grad():
-            for weight in gradients._weights:
+            for weight in network.gradients._sketch.weights:
                 piece = slope[first : first + weight.numel()].view(weight.shape)
                 weight.add_(sign * step * piece.to(weight.dtype))
                 first += weight.numel()
-        import sevenn._keys as key
-
-        state = to_state([atoms])
-        graph = sevennet.model.graph(state, sevennet.model.search(state))
-        energies.append(float(gradients._energy(graph)[key.ATOMIC_ENERGY].sum().detach()))
-        first = 0
-        with torch.no_grad():
-            for weight in gradients._weights:
-                piece = slope[first : first + weight.numel()].view(weight.shape)
-                weight.sub_(sign * step * piece.to(weight.dtype))
-                first += weight.numel()
+        energies.append(network.energy(atoms))
+    first = 0
+    with torch.no_grad():
+        for weight in network.gradients._sketch.weights:
+            piece = slope[first : first + weight.numel()].view(weight.shape)
+            weight.add_(step * piece.to(weight.dtype))
+            first += weight.numel()
     # The energies differ by 2e-3 |slope|, of the order of 0.1 eV, and are rounded at 1e-6.
     found = (energies[0] - energies[1]) / (2 * step)
     assert found == pytest.approx(float(slope.square().sum()), rel=0.02)
 
 
-def test_a_batch_is_its_structures_and_the_model_keeps_its_weights(sevennet, gradients):
-    together = sums(gradients, STRUCTURES)
+def test_energies_of_the_copy_are_those_of_the_model(network):
+    for atoms in STRUCTURES[-2:]:
+        expected = network.loaded.calculator().get_potential_energy(atoms)
+        assert network.energy(atoms) == pytest.approx(expected, abs=1e-3)
+
+
+def test_a_batch_is_its_structures_and_the_model_keeps_its_weights(network):
+    together = sums(network.gradients, STRUCTURES)
     for index, atoms in enumerate(STRUCTURES):
-        alone = sums(gradients, [atoms])[0]
+        alone = sums(network.gradients, [atoms])[0]
         assert float((alone - together[index]).norm()) < 1e-4 * float(alone.norm())
+
+
+def test_the_model_itself_asks_for_no_gradients(sevennet, gradients):
     assert not any(weight.requires_grad for weight in sevennet.model.network.parameters())
 
 

@@ -14,7 +14,8 @@ Read in this order:
                       one folder per framework, with its entry in its loading.py
 
 Below them: batches.py and neighbours.py (memory, cuts, neighbour lists), edge_features.py
-(per-atom features with gradients), torch_settings.py (torch as each framework needs it).
+(per-atom features with gradients), weight_sketch.py (gradients of all weights), torch_settings.py
+(torch as each framework needs it).
 
 A framework is added as a folder with a `Framework` in its loading.py and a line in registry.py.
 One that can be tuned also gets a folder and a line in `entrove.training`.

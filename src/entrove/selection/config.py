@@ -29,7 +29,7 @@ class SelectionConfig(Settings):
     features: Literal["auto", "model", "gradients", "fingerprint"] = Field(
         default="auto",
         description="With entropy.kind labels, the features of its rows. gradients: a sketch of "
-        "the gradients of the tuned model's energy by all weights (SevenNet); model: its last "
+        "the gradients of the tuned model's energy by all weights; model: its last "
         "layer; fingerprint: those of the section fingerprint; auto: the first of these that the "
         "model has.",
     )

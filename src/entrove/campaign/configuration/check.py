@@ -185,12 +185,11 @@ def _check_features(config_path: Path, config: CampaignConfig, model: LoadedMode
     of_layer = config.selection.features == "model"
     if (model.make_features if of_layer else model.make_weight_gradients) is None:
         what = "per-atom features" if of_layer else "gradients by its weights"
-        able = "a SevenNet or eager NequIP/Allegro" if of_layer else "a SevenNet"
         raise problem_at(
             config_path,
             ("selection", "features"),
-            f"{model.name} gives no access to its {what}; set it to fingerprint, or tune {able} "
-            "model",
+            f"{model.name} gives no access to its {what}; set it to fingerprint, or tune a "
+            "SevenNet or eager NequIP/Allegro model",
         )
 
 

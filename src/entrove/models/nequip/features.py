@@ -16,8 +16,7 @@ from torch_sim.state import SimState
 from entrove._optional import require
 from entrove.errors import ModelError
 from entrove.models.edge_features import EdgeFeatures
-from entrove.models.neighbours import Neighbours
-from entrove.models.nequip.model import NequIPModel
+from entrove.models.nequip.model import NequIPModel, energy_modules
 from entrove.models.torch_settings import default_dtype
 
 NODE_READOUT = "per_atom_energy_readout"
@@ -30,7 +29,7 @@ class NequIPFeatures:
     def __init__(self, model: NequIPModel, *, name: str) -> None:
         self._model = model
         self._name = name
-        modules = dict(_energy_modules(model.network.module).named_children())
+        modules = dict(energy_modules(model.network.module).named_children())
         readouts = [readout for readout in (EDGE_READOUT, NODE_READOUT) if readout in modules]
         if not readouts:
             raise ModelError(
@@ -52,23 +51,14 @@ class NequIPFeatures:
 
     def evaluate(self, state: SimState, *, pull_back: bool = True) -> EdgeFeatures:
         """Compute the features of every atom of a batch, in the network's precision."""
-        key = require("nequip.data.AtomicDataDict", extra="nequip")
         state = state.to(device=self._model.device, dtype=self._model.dtype)
         with default_dtype(torch.float64):
-            data = self._model.graph(state)
-            centre, neighbour = data[key.EDGE_INDEX_KEY]
-            shifts = data[key.EDGE_CELL_SHIFT_KEY]
-            offsets = torch.einsum(
-                "ps,psc->pc", shifts, state.row_vector_cell[state.system_idx[centre]]
-            )
-            vectors = state.positions[neighbour] + offsets - state.positions[centre]
-            vectors = vectors.detach().requires_grad_(pull_back)
-            data[key.EDGE_VECTORS_KEY] = vectors
+            data, neighbours = self._model.graph_with_vectors(state)
+            neighbours.vectors.requires_grad_(pull_back)
             with torch.set_grad_enabled(pull_back):
                 for module in self._trunk:
                     data = module(data)
-                output = self._per_atom(data[self._field], centre, state.n_atoms)
-        neighbours = Neighbours(centre, neighbour, shifts.long(), vectors)
+                output = self._per_atom(data[self._field], neighbours.centre, state.n_atoms)
         return EdgeFeatures(state, neighbours, output)
 
     def describe(self) -> dict[str, object]:
@@ -92,18 +82,6 @@ class NequIPFeatures:
             return scalars
         zeros = torch.zeros(n_atoms, scalars.shape[1], dtype=scalars.dtype, device=scalars.device)
         return zeros.index_add(0, centre, scalars)
-
-
-def _energy_modules(network: Any) -> Any:
-    """Find the sequence of modules inside the graph model and its force output."""
-    try:
-        return network.model.func
-    except AttributeError as error:
-        raise ModelError(
-            "this network does not have the layout of a NequIP or Allegro model (graph model, "
-            "force output, "
-            "energy modules); use Gaussian-overlap fingerprints"
-        ) from error
 
 
 def _scalar_columns(irreps: Any) -> Tensor:

@@ -28,6 +28,7 @@ from entrove.models.nequip.files import (
     find_foundation_model,
 )
 from entrove.models.nequip.model import NEIGHBOUR_BACKEND, NequIPModel, Network
+from entrove.models.nequip.weight_gradients import NequIPWeightGradients
 from entrove.models.torch_settings import default_dtype, ignoring_known_warnings
 
 
@@ -51,8 +52,10 @@ def load_nequip(base: str, *, modal: str | None = None, device: str = "auto") ->
     # Cutoffs that differ by pair of species cannot be compared with one radius.
     uniform = network.metadata.get("per_edge_type_cutoff") is None
     make_features: Callable[[], FeatureMap] | None = None
+    make_gradients: Callable[[], FeatureMap] | None = None
     if not network.compiled:
         make_features = functools.partial(NequIPFeatures, model, name=name)
+        make_gradients = functools.partial(NequIPWeightGradients, model, name=name)
     return LoadedModel(
         name=name,
         model=model,
@@ -61,6 +64,7 @@ def load_nequip(base: str, *, modal: str | None = None, device: str = "auto") ->
         batched=True,
         make_calculator=functools.partial(_build_calculator, path, resolved),
         make_features=make_features,
+        make_weight_gradients=make_gradients,
     )
 
 

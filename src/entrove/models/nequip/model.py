@@ -16,6 +16,7 @@ from torch_sim.state import SimState
 from entrove._optional import require
 from entrove.errors import ModelError
 from entrove.models.batches import expected_pairs, finish_results, pairs_that_fit
+from entrove.models.neighbours import Neighbours
 from entrove.models.torch_settings import default_dtype
 
 NEIGHBOUR_BACKEND = "entrove"
@@ -135,9 +136,36 @@ class NequIPModel(ModelInterface):
             data = transform(data)
         return data
 
+    def graph_with_vectors(self, state: SimState) -> tuple[dict[str, Tensor], Neighbours]:
+        """The same dictionary with the vectors of the edges, and these as neighbours.
+
+        The vectors are detached; the network's modules read the tensor of the neighbours.
+        """
+        key = require("nequip.data.AtomicDataDict", extra="nequip")
+        data = self.graph(state)
+        centre, neighbour = data[key.EDGE_INDEX_KEY]
+        shifts = data[key.EDGE_CELL_SHIFT_KEY]
+        offsets = torch.einsum(
+            "ps,psc->pc", shifts, state.row_vector_cell[state.system_idx[centre]]
+        )
+        vectors = state.positions[neighbour] + offsets - state.positions[centre]
+        data[key.EDGE_VECTORS_KEY] = vectors.detach()
+        return data, Neighbours(centre, neighbour, shifts.long(), data[key.EDGE_VECTORS_KEY])
+
     def count_neighbours(self, state: SimState) -> Int[Tensor, " systems"]:
         """Count the directed pairs that each system of a batch has within the cutoff."""
         key = require("nequip.data.AtomicDataDict", extra="nequip")
         state = state.to(device=self._device, dtype=self._dtype)
         centres = self.graph(state)[key.EDGE_INDEX_KEY][0]
         return state.system_idx[centres].bincount(minlength=state.n_systems)
+
+
+def energy_modules(network: Any) -> Any:
+    """Find the sequence of modules inside the graph model and its force output."""
+    try:
+        return network.model.func
+    except AttributeError as error:
+        raise ModelError(
+            "this network does not have the layout of a NequIP or Allegro model (graph model, "
+            "force output, energy modules); use Gaussian-overlap fingerprints"
+        ) from error
