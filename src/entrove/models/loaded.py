@@ -60,8 +60,8 @@ class LoadedModel:
         if self.make_weight_gradients is None:
             raise ModelError(
                 f"{self.name}: the gradients of this model's weights are not available; use its "
-                "last layer or Gaussian-overlap fingerprints, or a SevenNet or eager NequIP/Allegro "
-                "model"
+                "last layer or Gaussian-overlap fingerprints, or a SevenNet or eager "
+                "NequIP/Allegro model"
             )
         return self.make_weight_gradients()
 
