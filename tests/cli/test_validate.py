@@ -101,6 +101,7 @@ def test_ctrl_c_leaves_what_is_finished(entrove: Command, monkeypatch: pytest.Mo
     assert "the suite was stopped before its end" in shown
     assert "the same command continues from there" in errors
     assert sorted(path.stem for path in Path("kept").glob("*.json")) == [
+        "calibration",
         "elastic",
         "equation_of_state",
         "errors",

@@ -19,9 +19,12 @@ NAME = "calibration"
 
 
 def check_calibration(subject: Subject, settings: CalibrationSettings) -> list[CheckResult]:
-    """Fit one factor for energies and one for forces, and show how reliable spreads are."""
+    """Fit one factor for energies and one for forces, and show how reliable spreads are.
+
+    A single model has no spread, and no result.
+    """
     if subject.committee is None:
-        return [not_applicable(NAME, "", "there is one model, and no committee with a spread")]
+        return []
     if not subject.labelled:
         return [not_applicable(NAME, "", "there is no labelled data")]
     found = calibrate(subject.labelled, predict(subject.committee, subject.labelled))
