@@ -5,7 +5,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 PYTEST := $(VENV)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint format docs lock clean
+.PHONY: help setup demo test test-slow lint format docs docs-site lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,10 @@ format: setup ## format, and fix what ruff can fix
 
 docs: setup ## regenerate the reference page of the configuration
 	@$(VENV)/entrove reference > docs/configuration.md
+
+docs-site: setup ## build the documentation site in build/site
+	@NO_MKDOCS_2_WARNING=1 $(VENV)/python -m mkdocs build --strict --quiet
+	@echo "open build/site/index.html"
 
 lock: setup ## pin the newest versions that fit (needs uv)
 	@tools/lock.sh

@@ -4,6 +4,7 @@ A page that needs nothing but what it imports is not listed with names of its ow
 """
 
 import shutil
+import sys
 import tarfile
 from collections import defaultdict
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from ase import Atoms
 from ase.build import bulk
@@ -226,6 +228,107 @@ def curves(folder: Path) -> dict[str, Any]:
     return {}
 
 
+def silicon_demo(folder: Path) -> dict[str, Any]:
+    (folder / "examples/silicon").mkdir(parents=True)
+    put_campaign(folder / "examples/silicon")
+    return {}
+
+
+def finished_mgo(folder: Path) -> dict[str, Any]:
+    """A campaign folder with labels and a small model, and a configuration beside it."""
+    (folder / "mgo").mkdir()
+    put_campaign(folder / "mgo")
+    checkpoint = write_small_sevennet(folder / "small.pth")
+    put_small_bundle(folder / "mgo/campaign/model", checkpoint, "sevennet", ["Si", "Na", "Cl"])
+    return {}
+
+
+def slurm(folder: Path) -> dict[str, Any]:
+    bulk("Al", cubic=True).write(folder / "Al_fcc.cif")
+    return {}
+
+
+EMT_ENGINE = 'engine: {name: ase, calculator: "ase.calculators.emt:EMT"}'
+SHORT = """
+  thermalise_steps: 20
+  anchors: {volume_strains: [0.95, 1.05], shears: [0.04], md_steps: 20, md_snapshots: 1}
+"""
+EXPLORED_BY_EMT = """
+model: {name: 7net-0, explore_with: "ase.calculators.emt:EMT"}
+entropy: {kind: information}
+suite: {enabled: false}
+training: {epochs: 4}
+"""
+
+SMALLER: dict[str, list[tuple[str, str]]] = {
+    "docs/tutorials/your-crystal.md": [
+        ("engine: {name: gpaw, cutoff_eV: 400, kpoint_spacing_per_A: 0.3}", EMT_ENGINE),
+        ("executor: {name: local, workers: 2}", "executor: {name: local, workers: 1}"),
+        ("sampling:\n", f"{EXPLORED_BY_EMT}sampling:{SHORT}"),
+        ("chunk_steps: 50\n", "chunk_steps: 20\n"),
+        ("snapshot_every: 25", "snapshot_every: 5"),
+        ("hold_out: {interval: 0.5}", "hold_out: {interval: 0.5, md_steps: 20}"),
+        ("count: 12 ", "count: 6 "),
+    ],
+    "docs/tutorials/labelled-set.md": [
+        ("sampling:\n", f"{EXPLORED_BY_EMT}sampling:{SHORT}"),
+        ("chunk_steps: 50\n", "chunk_steps: 20\n"),
+        ("snapshot_every: 25", "snapshot_every: 5"),
+        ("hold_out: {interval: 0.5}", "hold_out: {interval: 0.5, md_steps: 20}"),
+        ("count: 8\n", "count: 3\n"),
+        ("epochs=25", "epochs=1"),
+    ],
+    "docs/tutorials/tune-and-judge.md": [
+        (
+            "labelled(40, seed=1), labelled(20, seed=2)",
+            "labelled(12, seed=1), labelled(6, seed=2)",
+        ),
+        ("epochs=25", "epochs=4"),
+        ("dynamics: {steps: 200}", "dynamics: {steps: 40, least_atoms: 8}"),
+    ],
+    "docs/tutorials/entropy-md.md": [("steps=400", "steps=100")],
+    "docs/tutorials/learning-curves.md": [
+        ("draws: 3 ", "draws: 2 "),
+        ("counts: [4, 8] ", "counts: [2, 4] "),
+        ("{epochs: 20}", "{epochs: 1}"),
+        ("  hold_out: 8\n", "  hold_out: 3\n"),
+    ],
+    "docs/tutorials/slurm.md": [
+        ("engine: {name: gpaw, cutoff_eV: 400, kpoint_spacing_per_A: 0.3}", EMT_ENGINE),
+        ("partition: standard ", "partition: debug\n    address: 127.0.0.1\n    poll_s: 2 "),
+        ("max_jobs: 4", "max_jobs: 1"),
+        ("workers_per_node: 16 ", "workers_per_node: 1 "),
+        ("source $HOME/entrove/bin/activate", f"export PATH={Path(sys.executable).parent}:$PATH"),
+        (
+            "labelling:\n",
+            f"{EXPLORED_BY_EMT}selection: {{count: 3}}\nstopping: {{rounds: 1}}\nsampling:{SHORT}"
+            "  chunks: 2\n  chunk_steps: 20\n  snapshot_every: 5\n"
+            "  ordered: {perturbed: 0, random: 0}\n"
+            "  hold_out: {interval: null, test: false, md_steps: 20, md_snapshots: 1}\nlabelling:\n",
+        ),
+        ("partition=standard", "partition=debug"),
+        ("cpus-per-task=16", "cpus-per-task=1"),
+        ("sbatch al/campaign.sh", "sbatch --wait al/campaign.sh"),
+    ],
+}
+"""What the tests change in a tutorial, so that it ends soon: texts, and what replaces them."""
+
+SLOW = {
+    page: pytest.mark.slow
+    for page in (
+        "docs/how-to/after-the-end.md",
+        "docs/how-to/dft-settings.md",
+        "docs/how-to/failed-labels.md",
+        "docs/tutorials/audit-and-curate.md",
+        "docs/tutorials/labelled-set.md",
+        "docs/tutorials/learning-curves.md",
+        "docs/tutorials/silicon-demo.md",
+        "docs/tutorials/tune-and-judge.md",
+        "docs/tutorials/your-crystal.md",
+    )
+} | {"docs/tutorials/slurm.md": (pytest.mark.slow, pytest.mark.slurm)}
+"""Marks of the tests of pages that take more than some seconds."""
+
 PREPARE: dict[str, Callable[[Path], dict[str, Any]]] = defaultdict(
     lambda: nothing,
     {
@@ -235,10 +338,14 @@ PREPARE: dict[str, Callable[[Path], dict[str, Any]]] = defaultdict(
         "docs/entropies.md": entropies,
         "docs/export.md": export,
         "docs/fingerprints.md": fingerprints,
+        "docs/how-to/after-the-end.md": finished_mgo,
+        "docs/how-to/failed-labels.md": finished_mgo,
         "docs/python.md": python,
         "docs/report.md": report,
         "docs/sampling.md": sampling,
         "docs/training.md": training,
+        "docs/tutorials/silicon-demo.md": silicon_demo,
+        "docs/tutorials/slurm.md": slurm,
         "docs/validation.md": validation,
     },
 )

@@ -1,23 +1,35 @@
 """Every code block of README and docs is run, or checked as far as possible without DFT."""
 
+import ast
 import contextlib
+import importlib.util
 import io
 import re
 import shlex
-from dataclasses import dataclass
+import subprocess
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from typer.testing import CliRunner
 
-from docs_setup import PREPARE
+from docs_setup import PREPARE, SLOW, SMALLER
 from entrove.campaign.configuration.config import CampaignConfig
 from entrove.cli.main import app
 from entrove.curves.config import StudyConfig
+from entrove.validation import SuiteConfig
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")))
+PAGES = (
+    "README.md",
+    *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md")),
+)
+MADE_BY_THE_SITE = ("docs/reference/commands.md", "docs/api/")
+"""Pages that `tools/docs_site.py` makes, to which others may link."""
 
 NOT_RUN = {
     r"make (demo|test)": "takes minutes; its target is looked up in the Makefile",
@@ -26,18 +38,25 @@ NOT_RUN = {
     r"entrove run [\w/]+\.yaml": "hours of DFT; the commands after it see a finished campaign",
     r"entrove curves .*": "minutes to days; tests/curves runs a small study",
     r"nequip-compile .*": "needs a model that must be downloaded",
+    r"entrove validate mgo/campaign/model": "the whole suite takes minutes; docs/validation.md "
+    "runs a short one",
+    r"entrove report mgo/campaign --control .*": "needs a second campaign",
 }
 """Commands that are shown and not run, and why."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block of a page: its language, its lines, and the number of the first of them."""
+    """A fenced block of a page: its language, its lines, and the number of the first of them.
+
+    A block with a title is a file of that name, which a reader writes.
+    """
 
     page: str
     language: str
     line: int
     text: str
+    title: str = ""
 
 
 def blocks_of(page: str) -> list[Block]:
@@ -49,16 +68,25 @@ def blocks_of(page: str) -> list[Block]:
         if start is None:
             start = (number + 1, line.strip().removeprefix("```"))
         else:
-            first, language = start
-            text = "\n".join(lines[first - 1 : number - 1])
-            found.append(Block(page, language, first, text))
+            first, opening = start
+            language, _, rest = opening.partition(" ")
+            title = re.fullmatch(r'title="([^"]+)"', rest)
+            assert title or not rest, f"{page}:{first}: only a title may follow the language"
+            text = textwrap.dedent("\n".join(lines[first - 1 : number - 1]))
+            found.append(Block(page, language, first, text, title[1] if title else ""))
             start = None
     assert start is None, f"{page}: a code block is not closed"
     return found
 
 
 BLOCKS = [block for page in PAGES for block in blocks_of(page)]
-PYTHON_PAGES = sorted({block.page for block in BLOCKS if block.language == "python"})
+TUTORIALS = sorted({block.page for block in BLOCKS if block.page.startswith("docs/tutorials/")})
+
+
+def pages_with(language: str) -> list[Any]:
+    """Pages with such blocks, but for tutorials, whose blocks of all languages run in order."""
+    pages = {block.page for block in BLOCKS if block.language == language} - set(TUTORIALS)
+    return [pytest.param(page, marks=SLOW.get(page, ())) for page in sorted(pages)]
 
 
 def test_every_block_says_its_language():
@@ -66,7 +94,7 @@ def test_every_block_says_its_language():
     assert [block for block in BLOCKS if block.language not in known] == []
 
 
-@pytest.mark.parametrize("page", PYTHON_PAGES)
+@pytest.mark.parametrize("page", pages_with("python"))
 def test_python_of_a_page_runs_from_top_to_bottom(page, tmp_path, monkeypatch):
     """Blocks of one page share their names, as they do for a reader who types them in."""
     monkeypatch.chdir(tmp_path)
@@ -74,10 +102,14 @@ def test_python_of_a_page_runs_from_top_to_bottom(page, tmp_path, monkeypatch):
     for block in BLOCKS:
         if (block.page, block.language) != (page, "python"):
             continue
-        # Line numbers in a traceback are those of the page.
-        code = compile("\n" * (block.line - 1) + block.text, str(ROOT / page), "exec")
-        with contextlib.redirect_stdout(io.StringIO()):
-            exec(code, names)
+        run_python(block, names)
+
+
+def run_python(block: Block, names: dict[str, Any]) -> None:
+    # Line numbers in a traceback are those of the page.
+    code = compile("\n" * (block.line - 1) + block.text, str(ROOT / block.page), "exec")
+    with contextlib.redirect_stdout(io.StringIO()):
+        exec(code, names)
 
 
 @pytest.mark.parametrize(
@@ -90,6 +122,9 @@ def test_a_fragment_of_a_configuration_is_valid(block):
     if "arms" in values:
         StudyConfig.model_validate(values)
         return
+    if block.title.endswith("suite.yaml"):
+        SuiteConfig.model_validate(values)
+        return
     # A fragment below a section of the page is a part of that section.
     if set(values) <= {"executor", "engine"}:
         values = {"labelling": values}
@@ -97,37 +132,116 @@ def test_a_fragment_of_a_configuration_is_valid(block):
     CampaignConfig.model_validate(complete)
 
 
-def commands_of(page: str) -> list[str]:
-    text = "\n".join(
-        block.text for block in BLOCKS if (block.page, block.language) == (page, "bash")
-    )
-    joined = text.replace("\\\n", " ")
-    lines = (re.sub(r"\s+#.*", "", line).strip() for line in joined.splitlines())
-    return [re.sub(r"\s+", " ", line) for line in lines if line and not line.startswith("#")]
+@dataclass(frozen=True)
+class Command:
+    """A line of a `bash` block, without its comment; `# exit status N` says how it ends."""
+
+    text: str
+    status: int = 0
 
 
-@pytest.mark.parametrize(
-    "page", sorted({block.page for block in BLOCKS if block.language == "bash"})
-)
-def test_commands_of_a_page_work_in_their_order(page, tmp_path, monkeypatch):
+def commands_in(text: str) -> Iterator[Command]:
+    for line in text.replace("\\\n", " ").splitlines():
+        command, _, comment = re.sub(r"\s+", " ", f" {line.strip()}").partition(" #")
+        status = re.fullmatch(r" exit status (\d+)", comment)
+        if command.strip():
+            yield Command(command.strip(), int(status[1]) if status else 0)
+
+
+def commands_of(page: str) -> list[Command]:
+    return [
+        command
+        for block in BLOCKS
+        if (block.page, block.language, block.title) == (page, "bash", "")
+        for command in commands_in(block.text)
+    ]
+
+
+def is_run(command: Command) -> bool:
+    return not any(re.fullmatch(pattern, command.text) for pattern in NOT_RUN)
+
+
+def run_command(command: Command, programs: tuple[str, ...] = ()) -> None:
     """In this process, which has torch already; tests of the command line start their own."""
+    program, *words = shlex.split(command.text)
+    if program == "entrove":
+        finished = CliRunner().invoke(app, words)
+        status, said = finished.exit_code, f"{finished.output}\n{finished.exception}"
+    else:
+        assert program in programs, f"{command.text}: neither run nor named in NOT_RUN"
+        ended = subprocess.run(
+            [program, *words], capture_output=True, text=True, timeout=500, check=False
+        )
+        status, said = ended.returncode, f"{ended.stdout}\n{ended.stderr}"
+    assert status == command.status, f"{command.text}\n{said}"
+
+
+@pytest.mark.parametrize("page", pages_with("bash"))
+def test_commands_of_a_page_work_in_their_order(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "100")
     PREPARE[page](tmp_path)
-    for command in commands_of(page):
-        if any(re.fullmatch(pattern, command) for pattern in NOT_RUN):
-            continue
-        words = shlex.split(command)
-        assert words[0] == "entrove", f"{command}: neither run nor named in NOT_RUN"
-        finished = CliRunner().invoke(app, words[1:])
-        assert finished.exit_code == 0, f"{command}\n{finished.output}\n{finished.exception}"
+    for command in filter(is_run, commands_of(page)):
+        run_command(command)
+
+
+@pytest.mark.parametrize(
+    "page", [pytest.param(page, marks=SLOW.get(page, ())) for page in TUTORIALS]
+)
+def test_a_tutorial_works_from_top_to_bottom(page, tmp_path, monkeypatch, request):
+    """Files are written, commands and Python run, in the order in which a reader meets them.
+
+    `SMALLER` is all that differs from the page: settings that would take long.
+    """
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "100")
+    if request.node.get_closest_marker("slurm"):
+        request.getfixturevalue("cluster")
+    names = PREPARE[page](tmp_path)
+    unused = dict(SMALLER.get(page, ()))
+    for block in (block for block in BLOCKS if block.page == page):
+        text = block.text
+        for full, small in SMALLER.get(page, ()):
+            if full in text:
+                text = text.replace(full, small)
+                unused.pop(full, None)
+        if block.title:
+            (tmp_path / block.title).write_text(text + "\n")
+        elif block.language == "python":
+            run_python(replace(block, text=text), names)
+        elif block.language == "bash":
+            for command in filter(is_run_in_tutorials, commands_in(text)):
+                run_command(command, ("sbatch", "squeue"))
+    assert not unused, "no longer on the page"
+
+
+def is_run_in_tutorials(command: Command) -> bool:
+    """Campaigns and studies run here, because they are small."""
+    return command.text.startswith(("entrove run", "entrove curves")) or is_run(command)
+
+
+@pytest.fixture
+def cluster(tmp_path_factory, monkeypatch):
+    """A real Slurm of one node."""
+    file = ROOT / "tests/labelling/slurm_cluster.py"
+    spec = importlib.util.spec_from_file_location("slurm_cluster", file)
+    assert spec is not None
+    assert spec.loader is not None
+    slurm = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(slurm)
+    if why_not := slurm.why_not():
+        pytest.skip(why_not)
+    with slurm.running_cluster(tmp_path_factory.mktemp("slurm") / "run") as environment:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        yield
 
 
 def test_targets_and_extras_that_pages_name_exist():
     makefile, project = (ROOT / "Makefile").read_text(), (ROOT / "pyproject.toml").read_text()
     optional = project.split("[project.optional-dependencies]")[1]
     extras = set(re.findall(r"^(\w+) = \[", optional, re.M))
-    for command in (command for page in PAGES for command in commands_of(page)):
+    for command in (command.text for page in PAGES for command in commands_of(page)):
         if command.startswith("make "):
             assert re.search(rf"^{command.split()[1]}:", makefile, re.M), command
         for named in re.findall(r"\[([\w,]+)\]", command) if "pip install" in command else ():
@@ -138,4 +252,30 @@ def test_links_between_pages_lead_somewhere():
     for page in PAGES:
         text = (ROOT / page).read_text()
         for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", text):
-            assert ((ROOT / page).parent / target).exists(), f"{page}: {target}"
+            path = Path(os.path.normpath((ROOT / page).parent / target))
+            made = path.relative_to(ROOT).as_posix().startswith(MADE_BY_THE_SITE)
+            assert made or path.exists(), f"{page}: {target}"
+
+
+def texts_of_the_program() -> str:
+    """All texts of the source, one a line; `...` stands for a value that is filled in."""
+    found = []
+    for file in (ROOT / "src").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.JoinedStr):
+                parts = [
+                    str(part.value) if isinstance(part, ast.Constant) else "..."
+                    for part in node.values
+                ]
+                found.append("".join(parts))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.append(node.value)
+    return "\n".join(text.replace("\n", " ") for text in found)
+
+
+def test_messages_of_troubleshooting_are_those_of_the_program():
+    page = (ROOT / "docs/about/troubleshooting.md").read_text()
+    messages = re.findall(r"^\| `([^`]+)` \|", page, re.M)
+    assert len(messages) > 30
+    texts = texts_of_the_program()
+    assert [message for message in messages if message not in texts] == []
