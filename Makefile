@@ -22,11 +22,12 @@ test: setup ## the tests that must pass before a change is merged
 test-slow: setup ## all tests, including the long ones
 	@$(PYTEST) -m ""
 
-lint: setup ## format check, lint, import rules, types
+lint: setup ## format check, lint, import rules, types, links and docstrings of the site
 	@$(VENV)/ruff format --check .
 	@$(VENV)/ruff check .
 	@$(VENV)/lint-imports
 	@$(VENV)/pyright
+	@$(MAKE) --no-print-directory docs-site
 
 format: setup ## format, and fix what ruff can fix
 	@$(VENV)/ruff format .

@@ -304,7 +304,8 @@ SMALLER: dict[str, list[tuple[str, str]]] = {
             f"{EXPLORED_BY_EMT}selection: {{count: 3}}\nstopping: {{rounds: 1}}\nsampling:{SHORT}"
             "  chunks: 2\n  chunk_steps: 20\n  snapshot_every: 5\n"
             "  ordered: {perturbed: 0, random: 0}\n"
-            "  hold_out: {interval: null, test: false, md_steps: 20, md_snapshots: 1}\nlabelling:\n",
+            "  hold_out: {interval: null, test: false, md_steps: 20, md_snapshots: 1}\n"
+            "labelling:\n",
         ),
         ("partition=standard", "partition=debug"),
         ("cpus-per-task=16", "cpus-per-task=1"),
@@ -313,9 +314,8 @@ SMALLER: dict[str, list[tuple[str, str]]] = {
 }
 """What the tests change in a tutorial, so that it ends soon: texts, and what replaces them."""
 
-SLOW = {
-    page: pytest.mark.slow
-    for page in (
+SLOW: dict[str, Any] = dict.fromkeys(
+    (
         "docs/how-to/after-the-end.md",
         "docs/how-to/dft-settings.md",
         "docs/how-to/failed-labels.md",
@@ -325,8 +325,10 @@ SLOW = {
         "docs/tutorials/silicon-demo.md",
         "docs/tutorials/tune-and-judge.md",
         "docs/tutorials/your-crystal.md",
-    )
-} | {"docs/tutorials/slurm.md": (pytest.mark.slow, pytest.mark.slurm)}
+    ),
+    pytest.mark.slow,
+)
+SLOW["docs/tutorials/slurm.md"] = (pytest.mark.slow, pytest.mark.slurm)
 """Marks of the tests of pages that take more than some seconds."""
 
 PREPARE: dict[str, Callable[[Path], dict[str, Any]]] = defaultdict(

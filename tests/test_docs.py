@@ -4,6 +4,7 @@ import ast
 import contextlib
 import importlib.util
 import io
+import os
 import re
 import shlex
 import subprocess

@@ -1,4 +1,4 @@
-"""The documentation site: built with warnings as errors, complete, and readable without a network."""
+"""The site of the documentation: warnings are errors, all is there, no network is needed."""
 
 import importlib
 import os

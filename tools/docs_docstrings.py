@@ -9,7 +9,9 @@ from typing import Any
 
 import griffe
 
-SHARED = re.compile(r"(?m)^(?P<indent> +)(?P<names>\w+(?:,\s+\w+)+): (?P<text>.*(?:\n(?P=indent) +.*)*)")
+SHARED = re.compile(
+    r"(?m)^(?P<indent> +)(?P<names>\w+(?:,\s+\w+)+): (?P<text>.*(?:\n(?P=indent) +.*)*)"
+)
 """Lines of an `Args:` or `Attributes:` block that describe several names together."""
 DOCTEST = re.compile(r"(?m)^>>> .*(?:\n(?!\n).+)*")
 """A doctest, up to the next empty line."""

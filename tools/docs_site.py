@@ -1,8 +1,8 @@
 """Pages of the documentation site that are made from the code, and files from outside `docs/`.
 
-MkDocs calls the functions `on_...`. Three kinds of pages have no file in `docs/`: the API, one page
-for each package that has a map of public names (`__init__.pyi`); the commands, from their own help;
-and the measurements, which stay in `benchmarks/`.
+MkDocs calls the functions `on_...`. Three kinds of pages have no file in `docs/`: the API, one
+page for each package that has a map of public names (`__init__.pyi`); the commands, from their own
+help; and the measurements, which stay in `benchmarks/`.
 """
 
 import ast
@@ -98,7 +98,8 @@ def _describe_command(command: Any, name: str) -> Iterator[str]:
         return
     yield f"## {name}"
     yield command.help or ""
-    yield f"```text\n{name} {' '.join(command.collect_usage_pieces(context))}\n```"
+    usage = " ".join(command.collect_usage_pieces(context))
+    yield f"```text\n{name} {re.sub(r'[{}]', '', usage)}\n```"
     rows = []
     for parameter in command.params:
         if getattr(parameter, "hidden", False):
@@ -165,6 +166,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
             posixpath.join(posixpath.dirname(in_repository), match["target"])
         )
         target = MOVED.get(target, target.removeprefix("docs/"))
-        return f"]({posixpath.relpath(target, posixpath.dirname(path) or '.')}{match['anchor'] or ''})"
+        address = posixpath.relpath(target, posixpath.dirname(path) or ".")
+        return f"]({address}{match['anchor'] or ''})"
 
     return LINK.sub(lead, markdown)
