@@ -62,9 +62,19 @@ def api_pages() -> dict[str, str]:
         file = SOURCE / Path(*package.split("."))
         file = file / "__init__.py" if file.is_dir() else file.with_suffix(".py")
         summary = (ast.get_docstring(ast.parse(file.read_text())) or "").partition("\n")[0]
-        blocks = [f"::: {package}.{name}" for name in names]
+        blocks = [f"::: {package}.{name}\n\n{_keys_of(package, name)}" for name in names]
         pages[f"api/{package}.md"] = "\n\n".join([f"# {package}", summary, *blocks, ""])
     return pages
+
+
+def _keys_of(package: str, name: str) -> str:
+    """Where the keys of a configuration are explained; nothing for other classes."""
+    engines = ("AseCalculator", "Cp2k", "Espresso", "Gpaw", "Mlip", "Vasp")
+    if package == "entrove.curves":
+        return "Its keys: [learning curves](../curves.md)." if name == "StudyConfig" else ""
+    if name.endswith("Config") or (package.endswith(".engines") and name in engines):
+        return "Its keys: [configuration](../configuration.md)."
+    return ""
 
 
 def commands_page() -> str:
