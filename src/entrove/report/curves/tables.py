@@ -2,6 +2,8 @@
 
 import math
 
+import numpy as np
+
 from entrove.curves.results import QUANTITIES, Ratio, StudyResults
 from entrove.report.formatting import MISSING, format_number
 from entrove.report.tables import Column, Table
@@ -84,7 +86,7 @@ def format_ratio(ratio: Ratio | None) -> str:
     return f"{ratio.value:.2f} ({ratio.low:.2f} to {ratio.high:.2f})"
 
 
-def _mean_and_spread(values: "list[float] | None") -> str:
+def _mean_and_spread(values: np.ndarray | None) -> str:
     if values is None or not all(math.isfinite(value) for value in values):
         return MISSING
     mean = sum(values) / len(values)
