@@ -323,6 +323,7 @@ SLOW: dict[str, Any] = dict.fromkeys(
         "docs/how-to/dft-settings.md",
         "docs/how-to/failed-labels.md",
         "docs/tutorials/audit-and-curate.md",
+        "docs/tutorials/entropy-md.md",
         "docs/tutorials/labelled-set.md",
         "docs/tutorials/learning-curves.md",
         "docs/tutorials/silicon-demo.md",
