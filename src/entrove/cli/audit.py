@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from entrove.cli.curation import check_folders, check_inputs
 from entrove.curation.auditing.audit import audit
 from entrove.curation.auditing.findings import Finding, Severity
 from entrove.curation.auditing.report import AuditReport
@@ -27,6 +28,8 @@ def audit_files(
     console: Console,
 ) -> int:
     """Audit files, print what was found, and return the exit status."""
+    check_inputs([*files, *against])
+    check_folders({"--html": html})
     if html is not None:
         from entrove._optional import require
 

@@ -1,14 +1,15 @@
 """`entrove convert`, `curate` and `compare`: data that exists, without a campaign."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
 from rich.console import Console
 
+from entrove.cli.quiet import load_torch_sim_quietly
 from entrove.curation.methods import AUTO, FEATURES, METHODS, MethodOrAuto
 from entrove.curation.sources import SHOWN_REASONS, RefusedFrame
-from entrove.errors import ConfigError
+from entrove.errors import ConfigError, StructureError
 from entrove.formats import LabelKeys
 
 
@@ -16,6 +17,8 @@ def convert_file(
     source: Path, target: Path, keys: LabelKeys, format_name: str | None, console: Console
 ) -> None:
     """Convert a file and say what was done with its conventions."""
+    check_inputs([source])
+    check_folders({"OUT": target})
     from entrove.curation.convert import convert
 
     done = convert(source, target, keys=keys, format_name=format_name)
@@ -46,6 +49,9 @@ def curate_pool(
     _check_name("--features", features, (AUTO, *FEATURES))
     if (budget_s is None) != (label_seconds is None):
         raise ConfigError("--budget and --label-seconds belong together; give both, or none")
+    check_inputs([*pool, *given])
+    check_folders({"--out": out})
+    load_torch_sim_quietly()
     from entrove.curation.curate import curate, seconds_per_label
 
     # On stderr: what is printed is for programs, too.
@@ -86,6 +92,9 @@ def compare_files(
     Raises `ConfigError` for features that are unknown.
     """
     _check_name("--features", features, FEATURES[:2])
+    check_inputs([a, b])
+    check_folders({"--html": html, "--json": json})
+    load_torch_sim_quietly()
     from entrove.curation.compare import compare
 
     compared = compare(a, b, features=features, model=model, keys=keys)
@@ -105,6 +114,29 @@ def compare_files(
 def _check_name(option: str, name: str, known: Sequence[str]) -> None:
     if name not in known:
         raise ConfigError(f"{option} {name}: choose from {', '.join(known)}")
+
+
+def check_inputs(files: Sequence[Path]) -> None:
+    """Refuse files that do not exist, before anything takes time.
+
+    Raises `StructureError`. The address of a database is no file.
+    """
+    for file in files:
+        if not file.exists() and ":" not in str(file):
+            raise StructureError(f"{file}: no such file; check the path")
+
+
+def check_folders(targets: Mapping[str, Path | None]) -> None:
+    """Refuse files that are to be written into a folder that does not exist.
+
+    Raises `ConfigError`; `targets` are by option.
+    """
+    for option, target in targets.items():
+        if target is not None and not target.absolute().parent.is_dir():
+            raise ConfigError(
+                f"{option} {target}: the folder {target.parent} does not exist; create it, or "
+                "give another path"
+            )
 
 
 def show_notes(console: Console, notes: Sequence[tuple[str, int]], frames: int) -> None:

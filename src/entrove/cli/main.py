@@ -9,7 +9,6 @@ and 4 where there are blockers; of `validate` 1 where a check failed, and 2 for 
 
 import io
 import logging
-import os
 import shlex
 import sys
 from pathlib import Path
@@ -20,6 +19,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from entrove import __version__
+from entrove.cli.quiet import load_torch_sim_quietly as _load_torch_sim_quietly
 from entrove.errors import ConfigError, EntroveError
 
 WRITE_AT_THE_END = ("audit", "convert", "curate", "compare")
@@ -636,20 +636,6 @@ def _check_text(config: Path) -> None:
     from entrove.campaign.configuration.config_file import read_config_file
 
     read_config_file(config, CampaignConfig)
-
-
-def _load_torch_sim_quietly() -> None:
-    """Import torch-sim without its messages: Warp prints warnings to stderr without a GPU."""
-    sys.stderr.flush()
-    # Warp writes to the file descriptor itself, so replacing sys.stderr would not be enough.
-    kept = os.dup(2)
-    try:
-        with open(os.devnull, "wb") as devnull:
-            os.dup2(devnull.fileno(), 2)
-            import torch_sim  # noqa: F401
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
 
 
 def _never_fail_on_characters() -> None:

@@ -25,6 +25,13 @@ from entrove.selection.result import Filter, Selection
 
 SHOWN_PICKS = 10
 
+_CURVES: dict[Method, str] = {
+    "information": "what the picks add together",
+    "target": "fall of the predicted variance",
+    "lcmd": "sum of distances",
+    "farthest_point": "sum of distances",
+}
+
 _FILTER_WORDS = {
     Filter.COUNT.value: "that would come later",
     Filter.DUPLICATE.value: "equal to others",
@@ -58,9 +65,10 @@ class Curation:
     """What was picked from a pool, best first, and what was not.
 
     `next_gains` are those of the picks that would follow, at most 100; `unit` is that of all
-    gains. `reason` says why method and features were chosen, where they were not asked for.
-    `refused` are frames that cannot be used; they are neither picked nor left out.
-    `notes` counts what was done with the conventions of labels, by text.
+    gains. `error_before` is the predicted error on the pool before any pick, for "target": the
+    root of the variance that the gains lower. `reason` says why method and features were chosen,
+    where they were not asked for. `refused` are frames that cannot be used; they are neither
+    picked nor left out. `notes` counts what was done with the conventions of labels, by text.
     """
 
     paths: tuple[str | Path, ...]
@@ -74,6 +82,7 @@ class Curation:
     next_gains: Float[np.ndarray, " beyond"] = field(repr=False)
     given: int = 0
     reason: str = ""
+    error_before: float | None = None
 
     @property
     def unit(self) -> str:
@@ -97,10 +106,16 @@ class Curation:
             f"{self.features}"
         ]
         lines += [f"  because: {self.reason}"] if self.reason else []
-        if self.method in ("information", "target"):
+        if self.method == "information":
             lines.append(
                 f"together they add {self.gain_curve[-1]:.4g} {self.unit}, the first "
                 f"{self.picks[0].gain:.3g}, the last {self.picks[-1].gain:.3g}"
+            )
+        if self.error_before is not None:
+            lines.append(
+                f"they are predicted to lower the error on the pool by "
+                f"{100 * self._lowered(len(self.picks)):.0f} %, the first of them by "
+                f"{100 * self._lowered(1):.0f} %"
             )
         if len(self.next_gains):
             lines += self._beyond()
@@ -110,8 +125,17 @@ class Curation:
         lines += [f"could not be used: {len(self.refused)}"] if self.refused else []
         return lines
 
+    def _lowered(self, count: int) -> float:
+        """Fraction by which some picks are predicted to lower the error on the pool."""
+        gains = np.concatenate([[pick.gain for pick in self.picks], self.next_gains])
+        before = self.error_before or 1.0
+        return 1 - float(np.sqrt(max(before**2 - gains[:count].sum(), 0.0))) / before
+
     def _beyond(self) -> list[str]:
         following, total = len(self.next_gains), float(self.next_gains.sum())
+        if self.method == "target":
+            further = self._lowered(len(self.picks) + following)
+            return [f"with the next {following} it would be lower by {100 * further:.0f} %"]
         if self.method == "random":
             return []
         if self.method in ("lcmd", "farthest_point"):
@@ -127,9 +151,7 @@ class Curation:
     def _repr_html_(self) -> str:
         shown = lines_of_text(self.summary())
         if self.method != "random":
-            adding = self.method in ("information", "target")
-            title = "what the picks add together" if adding else "sum of distances"
-            shown += line_chart(self.gain_curve, title, "picks", self.unit)
+            shown += line_chart(self.gain_curve, _CURVES[self.method], "picks", self.unit)
         best = [
             (str(rank), pick_.source, str(pick_.index), pick_.reason)
             for rank, pick_ in enumerate(self.picks[:SHOWN_PICKS], start=1)
@@ -263,6 +285,9 @@ def curate(
         next_gains=np.asarray(chosen.gains[count:], dtype=float),
         given=len(known),
         reason=way.reason,
+        error_before=None
+        if chosen.target_variance is None
+        else float(np.sqrt(chosen.target_variance[0])),
     )
 
 
@@ -326,6 +351,9 @@ def _reason(method: Method, gain: float, before: int, given: int) -> str:
     )
     if method in ("lcmd", "farthest_point"):
         return f"{amount} from {' and '.join(there) or 'the mean of the pool'}"
+    if method == "target":
+        lowers = f"lowers the predicted variance by {gain:.4g}"
+        return lowers + (f", beside {' and '.join(there)}" if there else "")
     return f"adds {amount}" + (f" to {' and '.join(there)}" if there else "")
 
 

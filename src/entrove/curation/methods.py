@@ -11,7 +11,7 @@ AUTO = "auto"
 
 UNITS: dict[Method, str] = {
     "information": "nats",
-    "target": "of predicted variance",
+    "target": "predicted variance",
     "lcmd": "whitened feature units",
     "farthest_point": "whitened feature units",
     "random": "",

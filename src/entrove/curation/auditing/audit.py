@@ -315,7 +315,7 @@ class _Audit:
             WorstFrame(
                 frame_ref(self.spool, frame),
                 frame,
-                f"its {worst[frame][1]}: {worst[frame][0]:.0f} typical "
+                f"its {worst[frame][1]}: {worst[frame][0]:.2g} typical "
                 + ("distances from others" if worst[frame][1] == "geometry" else "errors off"),
                 worst[frame][0],
                 atoms,
