@@ -2,13 +2,17 @@
 
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.build import bulk
+from ase.calculators.emt import EMT
+from ase.calculators.singlepoint import SinglePointCalculator
 
 from cheap_campaign import Bench, Labels, make_bench
 from entrove.campaign.journal.ledger import Ledger
 from entrove.campaign.journal.outcomes import Labelled
-from entrove.campaign.stages.check_stress import VolumePair, find_volume_pairs
+from entrove.campaign.stages.check_stress import VolumePair, check_forces, find_volume_pairs
 from entrove.errors import CampaignError
+from entrove.labelling.config import LabellingConfig
 from entrove.sampling.candidates import Candidate, Kind
 from entrove.sampling.pools.strained import shear, strain_volume
 from entrove.structures import content_hash, read_structures
@@ -68,3 +72,31 @@ def test_the_pair_is_of_one_cell_at_the_lowest_pressure_and_far_apart():
     ]
     assert find_volume_pairs(candidates) == [VolumePair("fcc", 3, 5)]
     assert find_volume_pairs(candidates[2:4]) == []
+
+
+def snapshots(force_factor: float = 1.0) -> list[Atoms]:
+    """Thermal cells of copper, whose forces are multiplied by a factor."""
+    labelled = []
+    for seed in range(4):
+        atoms = bulk("Cu", cubic=True)
+        atoms.rattle(0.06, rng=np.random.default_rng(seed))
+        atoms.calc = EMT()
+        forces = force_factor * atoms.get_forces()
+        energy = atoms.get_potential_energy()
+        atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=forces)
+        labelled.append(atoms)
+    return labelled
+
+
+def test_forces_of_the_wrong_sign_or_unit_stop_a_campaign():
+    engine = {"name": "ase", "calculator": "ase.calculators.emt:EMT"}
+    config = LabellingConfig.model_validate({"engine": engine})
+    assert check_forces(config, snapshots()) == "energies follow the forces in 6 pairs"
+    assert check_forces(config, snapshots()[:1]) == ""
+    for factor, slope in ((-1.0, "-1"), (1 / 51.422, "51")):
+        with pytest.raises(CampaignError, match=f"energies change by {slope}.* times the work"):
+            check_forces(config, snapshots(factor))
+    warned = LabellingConfig.model_validate(
+        {"engine": engine, "stress_check": {"on_mismatch": "warn"}}
+    )
+    assert "warning: forces contradict energy" in check_forces(warned, snapshots(-1.0))

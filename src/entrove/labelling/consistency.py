@@ -1,4 +1,4 @@
-"""Whether the stress of labels is the derivative of their energies.
+"""Whether stress and forces of labels are the derivatives of their energies.
 
 Two volumes of one crystal are enough. From pressures P = -tr(stress) / 3 at both, Murnaghan's
 equation P(V) = a V^-B' + c gives the mean pressure between them, which is -(E2 - E1) / (V2 - V1)
@@ -10,14 +10,16 @@ Ref.: F. D. Murnaghan, PNAS 30, 244 (1944); G. P. Francis and M. C. Payne, J. Ph
 Matter 2, 4395 (1990).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from ase import Atoms
 from pydantic import Field, PositiveFloat
 
 from entrove.errors import LabelError
+from entrove.formats.conventions import FramePairs, energy_slope, find_frame_pairs
 from entrove.settings import Settings
 from entrove.units import EV_PER_A3_IN_GPA
 
@@ -36,14 +38,94 @@ class StressCheckSettings(Settings):
 
     on_mismatch: Literal["stop", "warn"] = Field(
         default="stop",
-        description="What to do when the stress of the first labels contradicts their energies: "
-        "stop before the others are computed, or go on with a warning.",
+        description="What to do when the stress of the first labels contradicts their energies, "
+        "or forces of the validation set theirs: stop before the others are computed, or go on "
+        "with a warning.",
     )
     max_difference: PositiveFloat = Field(
         default=0.01,
         description="Largest difference between the pressure of the stress and -dE/dV, as a "
         "fraction of the bulk modulus: 0.01 shifts equilibrium volumes by 1 %.",
     )
+
+
+_LEAST_CORRELATION = 0.95
+_SLOPES = (0.7, 1.4)
+"""Energies that change by less or more than the work of the forces contradict them."""
+_LEAST_PAIRS = 3
+_LEAST_WORK_EV = 1e-3
+
+
+@dataclass(frozen=True)
+class WorkOfForces:
+    """How energies of close structures change, in units of the work of their forces.
+
+    Attributes:
+        pairs: Number of pairs that differ by displacements alone.
+        slope: 1 where forces are those of the energies.
+        correlation: Of energy differences and work.
+    """
+
+    pairs: int
+    slope: float
+    correlation: float
+
+    @property
+    def cause(self) -> str:
+        """Why forces and energies contradict each other; an empty string when they do not."""
+        if abs(self.correlation) <= _LEAST_CORRELATION or _SLOPES[0] < self.slope < _SLOPES[1]:
+            return ""
+        return (
+            f"energies change by {self.slope:.3g} times the work of the forces (over {self.pairs} "
+            f"pairs of structures, correlation {self.correlation:.2f}), and not by 1 times; "
+            "energies per atom, forces of the wrong sign (gradients), or another unit do that"
+        )
+
+
+def compare_forces_with_energies(frames: Sequence[Atoms]) -> WorkOfForces | None:
+    """Compare energy differences of close structures with the work of their forces.
+
+    Args:
+        frames: Labelled structures, such as snapshots of one cell.
+
+    Returns None where no three pairs are close enough.
+    """
+    pairs = pairs_of(frames)
+    # Only where displacements, and not strains, make the difference.
+    still = np.abs(pairs.strains).max(axis=1, initial=0.0) < 1e-6
+    moved = still & (np.abs(pairs.force_works_eV) > _LEAST_WORK_EV)
+    if moved.sum() < _LEAST_PAIRS:
+        return None
+    slope, correlation = energy_slope(pairs.energies_eV[moved], pairs.force_works_eV[moved])
+    return WorkOfForces(int(moved.sum()), slope, correlation)
+
+
+def pairs_of(frames: Sequence[Atoms]) -> FramePairs:
+    """Pairs of crystals that are small strains and displacements of each other."""
+    frames = [atoms for atoms in frames if is_crystal(atoms)]
+    return find_frame_pairs(
+        np.array([atoms.cell.array for atoms in frames]).reshape(-1, 3, 3),
+        [atoms.get_scaled_positions(wrap=False) for atoms in frames],
+        [atoms.numbers for atoms in frames],
+        np.array([energy_with_forces(atoms) for atoms in frames]),
+        [np.asarray(results_of(atoms)["forces"], dtype=float) for atoms in frames],
+    )
+
+
+def energy_with_forces(atoms: Atoms) -> float:
+    """Return the energy that forces are the derivative of: the free one where there is one."""
+    results = results_of(atoms)
+    return float(results["free_energy" if "free_energy" in results else "energy"])
+
+
+def results_of(atoms: Atoms) -> dict[str, Any]:
+    """Return the results that a structure carries, by name."""
+    return getattr(atoms.calc, "results", {})
+
+
+def is_crystal(atoms: Atoms) -> bool:
+    """Whether a structure is periodic in three dimensions."""
+    return bool(atoms.pbc.all() and atoms.cell.rank == 3)
 
 
 @dataclass(frozen=True)

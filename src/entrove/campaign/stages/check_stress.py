@@ -1,13 +1,19 @@
-"""The first labels of each phase: two volumes, whose stress is compared with -dE/dV."""
+"""Labels against themselves: stress with -dE/dV of two volumes, forces with energy differences."""
 
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
+from ase import Atoms
+
 from entrove.errors import CampaignError
 from entrove.labelling.config import LabellingConfig
-from entrove.labelling.consistency import compare_stress_with_energies, is_scaled
+from entrove.labelling.consistency import (
+    compare_forces_with_energies,
+    compare_stress_with_energies,
+    is_scaled,
+)
 from entrove.labelling.labels import Label
 from entrove.sampling.candidates import Candidate
 
@@ -88,5 +94,30 @@ def check_stress(
     raise CampaignError(
         f"the stress of engine {config.engine.kind} contradicts its energies. {listing}. Nothing "
         "else was labelled; correct the engine's settings (and start a new folder), or set "
+        "labelling: stress_check: on_mismatch to 'warn'"
+    )
+
+
+def check_forces(config: LabellingConfig, labelled: Sequence[Atoms]) -> str:
+    """Compare forces with the energy differences of structures that differ by displacements.
+
+    Args:
+        config: Its `stress_check` says what to do on a mismatch.
+        labelled: Structures with good labels.
+
+    Returns a phrase for the summary of the stage, which may be empty.
+    Raises `CampaignError` on a mismatch, unless the campaign is to go on with a warning.
+    """
+    works = compare_forces_with_energies(labelled)
+    if works is None:
+        return ""
+    logger.info("forces: %s", works)
+    if not works.cause:
+        return f"energies follow the forces in {works.pairs} pairs"
+    if config.stress_check.on_mismatch == "warn":
+        return f"warning: forces contradict energy: {works.cause}"
+    raise CampaignError(
+        f"the forces of engine {config.engine.kind} contradict its energies: {works.cause}. "
+        "Nothing else was labelled; correct the engine (and start a new folder), or set "
         "labelling: stress_check: on_mismatch to 'warn'"
     )

@@ -10,7 +10,12 @@ from entrove import provenance
 from entrove.campaign.configuration.check import CheckedCampaign
 from entrove.campaign.journal.outcomes import Labelled, LabelRow, Selected
 from entrove.campaign.journal.records import quarantined
-from entrove.campaign.stages.check_stress import VolumePair, check_stress, find_volume_pairs
+from entrove.campaign.stages.check_stress import (
+    VolumePair,
+    check_forces,
+    check_stress,
+    find_volume_pairs,
+)
 from entrove.campaign.stages.context import CampaignRun
 from entrove.campaign.stages.imported import drop_imported
 from entrove.campaign.stages.moments import with_seed_moments
@@ -92,6 +97,8 @@ def label_hold_out(run: CampaignRun, round_index: int) -> Labelled:
     pairs = find_volume_pairs(candidates)
     labelled = label_requests(run, requests, round_index, EarlierLabels(), first=pairs)
     require_labels(labelled, "validation")
+    forces = check_forces(run.config.labelling, labelled.structures)
+    labelled = replace(labelled, checked="; ".join(filter(None, (labelled.checked, forces))))
     for part, path in (("validation", run.files.validation), ("test", run.files.test)):
         found = [atoms for atoms in labelled.structures if atoms.info[provenance.POOL] == part]
         if part == "validation" and not found:

@@ -8,7 +8,6 @@ numbers are taken as ASE's and the user is told what that means.
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -19,13 +18,17 @@ from entrove.formats import LabelKeys, read_frames
 from entrove.formats.conventions import (
     ASE_STRESS,
     ConventionEvidence,
-    FramePairs,
     StressConvention,
     compare_with_energies,
-    energy_slope,
-    find_frame_pairs,
 )
 from entrove.formats.energy_zero import count_elements, judge_energy_zero
+from entrove.labelling.consistency import (
+    compare_forces_with_energies,
+    energy_with_forces,
+    is_crystal,
+    pairs_of,
+    results_of,
+)
 from entrove.units import EV_PER_A3_IN_GPA
 
 _MOST_FRAMES = 400
@@ -36,9 +39,6 @@ _ZEROS = {
     "formation": "formation energies, with the elements at zero",
     "undecided": "measured from a zero that is open",
 }
-_LEAST_CORRELATION = 0.95
-_SLOPES = (0.7, 1.4)
-"""Energies that change by less or more than the work of the forces contradict them."""
 
 
 @dataclass(frozen=True)
@@ -75,15 +75,16 @@ def judge_conventions(path: str | Path, keys: LabelKeys | None = None) -> FileCo
     ]
     frames = [atoms for atoms in frames if _has_energy_and_forces(atoms)]
     zero = _describe_energies(frames)
-    pairs = _find_pairs(frames)
-    _require_forces_of_the_energy(path, pairs)
+    works = compare_forces_with_energies(frames)
+    if works is not None and works.cause:
+        raise LabelError(f"{path}: {works.cause}: correct the file")
     # Pairs count frames with a cell only, as the stresses do.
-    crystals = [atoms for atoms in frames if _is_crystal(atoms) and "stress" in _results(atoms)]
+    crystals = [atoms for atoms in frames if is_crystal(atoms) and "stress" in results_of(atoms)]
     if not crystals:
         return FileConventions(described=zero)
-    given = np.array([_six_numbers(_results(atoms)["stress"]) for atoms in crystals])
+    given = np.array([_six_numbers(results_of(atoms)["stress"]) for atoms in crystals])
     volumes = np.array([atoms.get_volume() for atoms in crystals])
-    evidence = compare_with_energies(given, volumes, _find_pairs(crystals))
+    evidence = compare_with_energies(given, volumes, pairs_of(crystals))
     largest = float(np.abs(given).max())
     if evidence is None:
         return FileConventions(
@@ -121,9 +122,9 @@ def _describe_energies(frames: list[Atoms]) -> tuple[str, ...]:
     if not crystals:
         return ()
     counts, numbers = count_elements(crystals)
-    results = [_results(atoms) for atoms in crystals]
+    results = [results_of(atoms) for atoms in crystals]
     zero = judge_energy_zero(
-        np.array([_energy(atoms) for atoms in crystals]),
+        np.array([energy_with_forces(atoms) for atoms in crystals]),
         counts,
         numbers,
         np.array([one.get("free_energy", np.nan) - one.get("energy", np.nan) for one in results]),
@@ -149,48 +150,8 @@ def _describe_agreement(evidence: ConventionEvidence) -> str:
     )
 
 
-def _require_forces_of_the_energy(path: str | Path, pairs: FramePairs) -> None:
-    # Only where displacements, and not strains, make the difference.
-    still = np.abs(pairs.strains).max(axis=1, initial=0.0) < 1e-6
-    moved = still & (np.abs(pairs.force_works_eV) > 1e-3)
-    if moved.sum() < 3:
-        return
-    slope, correlation = energy_slope(pairs.energies_eV[moved], pairs.force_works_eV[moved])
-    if abs(correlation) > _LEAST_CORRELATION and not _SLOPES[0] < slope < _SLOPES[1]:
-        raise LabelError(
-            f"{path}: energies change by {slope:.3g} times the work of the forces (over "
-            f"{int(moved.sum())} pairs of structures, correlation {correlation:.2f}), and not by "
-            "1 times; energies per atom, forces of the wrong sign (gradients), or another unit do "
-            "that: correct the file"
-        )
-
-
-def _find_pairs(frames: list[Atoms]) -> FramePairs:
-    frames = [atoms for atoms in frames if _is_crystal(atoms)]
-    return find_frame_pairs(
-        np.array([atoms.cell.array for atoms in frames]).reshape(-1, 3, 3),
-        [atoms.get_scaled_positions(wrap=False) for atoms in frames],
-        [atoms.numbers for atoms in frames],
-        np.array([_energy(atoms) for atoms in frames]),
-        [np.asarray(_results(atoms)["forces"], dtype=float) for atoms in frames],
-    )
-
-
-def _energy(atoms: Atoms) -> float:
-    results = _results(atoms)
-    return float(results["free_energy" if "free_energy" in results else "energy"])
-
-
-def _results(atoms: Atoms) -> dict[str, Any]:
-    return getattr(atoms.calc, "results", {})
-
-
-def _is_crystal(atoms: Atoms) -> bool:
-    return bool(atoms.pbc.all() and atoms.cell.rank == 3)
-
-
 def _has_energy_and_forces(atoms: Atoms) -> bool:
-    results = _results(atoms)
+    results = results_of(atoms)
     return ("energy" in results or "free_energy" in results) and "forces" in results
 
 
