@@ -219,6 +219,7 @@ def test_ctrl_c_says_where_nothing_was_written(
     module = importlib.import_module("entrove.curation.curate")
     monkeypatch.setattr(module, "curate", interrupt)
     pool = tmp_path / "pool.xyz"
+    pool.touch()
     code, _, errors = entrove("curate", pool, "--count", "2", "--out", tmp_path / "out.xyz")
     assert (code, errors) == (130, "entrove: stopped; nothing was written\n")
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == [pool]
