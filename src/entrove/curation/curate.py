@@ -237,7 +237,7 @@ def curate(
         method: "target" (what labels teach a model that is linear in the features: the smallest
             errors), "information" (never worse than 1 - 1/e of the best set, needs no model and no
             energies, and streams the pool), "lcmd", "farthest_point", "random", or "auto":
-            "target" where that is predicted to take at most ten minutes, otherwise "information".
+            "target" where that is predicted to take at most 20 minutes, otherwise "information".
         cost_s: Predicted seconds of a label, for the budget.
         budget_s: Most seconds that the labels of the picks may take together.
         seed: Of the method "random".

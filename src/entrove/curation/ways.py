@@ -19,7 +19,7 @@ from entrove.features import FeatureMap
 from entrove.fingerprints.gom import GaussianOverlap
 from entrove.models.loaded import LoadedModel
 
-MOST_SECONDS = 600.0
+MOST_SECONDS = 1200.0
 """Processor time that a target may be predicted to take before another way is chosen."""
 
 SECONDS_TO_MENTION = 40.0
