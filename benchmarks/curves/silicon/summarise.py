@@ -1,0 +1,45 @@
+"""Print the tables of a study's results for a page: energy, forces, stress of each arm and count.
+
+python benchmarks/curves/silicon/summarise.py results/one-draw.json --test independent
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from entrove.curves import read_study
+
+
+def main() -> None:
+    """Print one table per student and group."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("results", type=Path)
+    parser.add_argument("--test", default="independent")
+    parser.add_argument("--groups", nargs="+", default=["all", "lowest quarter"])
+    arguments = parser.parse_args()
+    points = [p for p in read_study(arguments.results).points if p.test == arguments.test]
+    for student in dict.fromkeys(point.student for point in points):
+        for group in arguments.groups:
+            chosen = [p for p in points if p.student == student and p.errors.group == group]
+            counts = sorted({point.labels for point in chosen})
+            print(f"\n{student}, {group}: energy, forces, stress in meV/atom, meV/A, meV/A^3\n")
+            print("| arm | " + " | ".join(f"{count} labels" for count in counts) + " |")
+            print("|---" * (len(counts) + 1) + "|")
+            for arm in dict.fromkeys(point.arm for point in chosen):
+                cells = []
+                for count in counts:
+                    found = [p.errors for p in chosen if (p.arm, p.labels) == (arm, count)]
+                    cells.append(
+                        ", ".join(
+                            f"{np.mean([getattr(e, name) for e in found]):.{decimals}f}"
+                            for name, decimals in (("energy", 1), ("force", 0), ("stress", 1))
+                        )
+                        if found
+                        else "-"
+                    )
+                print(f"| {arm} | " + " | ".join(cells) + " |")
+
+
+if __name__ == "__main__":
+    main()
