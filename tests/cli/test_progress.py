@@ -1,4 +1,5 @@
 import io
+import re
 
 import pytest
 from rich.console import Console
@@ -102,6 +103,37 @@ def test_the_display_follows_the_console():
     assert isinstance(
         open_progress(Console(file=io.StringIO(), force_terminal=True)), LiveProgress
     )
+
+
+def test_time_left_follows_what_is_slower_now():
+    """A stage that slows down to a tenth is not judged by its first, fast half."""
+    output, clock, progress = plain_lines()
+    progress.stage_started(1, "explore", "MD", 1000, "steps")
+    for done in range(10, 501, 10):  # 1 s a step
+        clock.now += 10.0
+        progress.advanced(done)
+    for done in range(510, 601, 10):  # 10 s a step
+        clock.now += 100.0
+        progress.advanced(done)
+    # 400 steps are left: 4000 s at 10 s a step, 1000 s at the average of all steps so far.
+    assert output.getvalue().splitlines()[-1] == (
+        "round 1: explore: 600/1000 steps, 6.0 steps/min, 1 h 07 min left"
+    )
+
+
+def test_labels_that_come_in_pairs_have_a_rate_of_several():
+    """Two workers end at the same time: the last pair alone would be infinitely fast."""
+    output, clock, progress = plain_lines()
+    progress.stage_started(1, "label", "labelling", 40, "labels")
+    for done in range(2, 41, 2):
+        clock.now += 120.0
+        progress.advanced(done - 1)
+        progress.advanced(done)
+    rates = [float(rate) for rate in re.findall(r"([\d.]+) labels/min", output.getvalue())]
+    assert len(rates) == 20
+    # One a minute; a line is printed when the first of a pair is there.
+    assert max(rates) <= 1.0
+    assert min(rates[3:]) >= 0.8
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "ascii", "utf-8"])

@@ -34,7 +34,7 @@ from entrove.campaign.journal.outcomes import (
     Validated,
     Verified,
 )
-from entrove.campaign.journal.progress import ProgressListener
+from entrove.campaign.journal.progress import ProgressListener, Recorded
 from entrove.campaign.journal.runner import StageRunner
 from entrove.campaign.stages.anchors import make_anchors, make_hold_out
 from entrove.campaign.stages.check import check, checks_are_stale, wants_checks
@@ -314,7 +314,7 @@ def run_campaign(campaign: CheckedCampaign, listener: ProgressListener) -> None:
         _judge_again_if_asked(campaign, ledger)
         settle_config(workspace.config, campaign.config, _unfinished(workspace, ledger))
         torch.set_num_threads(usable_threads(campaign.config.model.threads))
-        _run_to_end(campaign, ledger, listener)
+        _run_to_end(campaign, ledger, Recorded(listener, workspace.progress))
 
 
 def _judge_again_if_asked(campaign: CheckedCampaign, ledger: Ledger) -> None:

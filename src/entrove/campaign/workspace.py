@@ -147,6 +147,11 @@ class Workspace:
         return self.folder / "checks"
 
     @property
+    def progress(self) -> Path:
+        """How far the stage is that is running, or was interrupted."""
+        return self.folder / "progress.json"
+
+    @property
     def log(self) -> Path:
         """The log file."""
         return self.folder / "logs" / "campaign.log"

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from entrove.cli.curation import check_folders, check_inputs
+from entrove.cli.progress import spinner_of
 from entrove.curation.auditing.audit import audit
 from entrove.curation.auditing.findings import Finding, Severity
 from entrove.curation.auditing.report import AuditReport
@@ -56,7 +57,8 @@ def _run(
 ) -> AuditReport:
     # On stderr, so that JSON can be piped.
     console = Console(stderr=True)
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    spinner = SpinnerColumn(spinner_of(console))
+    columns = (spinner, TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("reading")
 

@@ -1,6 +1,7 @@
 """Display the progress of a campaign: a live line on a terminal, plain lines anywhere else."""
 
 import time
+from collections import deque
 from collections.abc import Callable
 
 from rich.console import Console, RenderableType
@@ -12,6 +13,21 @@ from entrove.report.formatting import format_duration, shorten
 
 PLAIN_INTERVAL_S = 15.0
 """Without a terminal, at most one line of progress is printed in this time, in s."""
+
+
+RECENT_S = 60.0
+"""Rates are those of the last time of this length at least, in s, and of a third of the stage."""
+
+RECENT_REPORTS = 6
+"""Rates are those of so many last reports at least: labels come minutes apart."""
+
+
+def spinner_of(console: Console) -> str:
+    """Return the name of a spinner that the encoding of a console has the characters of.
+
+    The usual one is made of braille dots, which other encodings than UTF lack.
+    """
+    return "dots" if console.encoding.startswith("utf") else "line"
 
 
 def format_rate(done: float | int, seconds: float, unit: str) -> str:
@@ -26,12 +42,14 @@ def format_rate(done: float | int, seconds: float, unit: str) -> str:
     return f"{rate:.1f} {unit}/s" if rate >= 1 else f"{60 * rate:.1f} {unit}/min"
 
 
-def stage_title(round_index: int, stage: str) -> str:
-    """Return the title of a stage.
+def stage_title(round_index: int | None, stage: str) -> str:
+    """Return the title of a stage; `round_index` is None outside a campaign.
 
-    >>> stage_title(0, "relax"), stage_title(2, "label")
-    ('prepare: relax', 'round 2: label')
+    >>> stage_title(0, "relax"), stage_title(2, "label"), stage_title(None, "label")
+    ('prepare: relax', 'round 2: label', 'label')
     """
+    if round_index is None:
+        return stage
     return f"prepare: {stage}" if round_index == 0 else f"round {round_index}: {stage}"
 
 
@@ -48,18 +66,25 @@ class _Stage:
     ):
         self.title, self.total, self.unit, self.clock = title, total, unit, clock
         self.description = description
-        self.done = self.first = 0
+        self.done = 0
         self.note = ""
         self.started = clock()
+        self._reports = deque([(self.started, 0)])
 
     def advance(self, done: int, total: int | None, note: str) -> None:
         self.done, self.note = done, note
+        now = self.clock()
+        self._reports.append((now, done))
+        window = max(RECENT_S, (now - self.started) / 3)
+        while len(self._reports) > RECENT_REPORTS and now - self._reports[1][0] >= window:
+            self._reports.popleft()
         self.total = total if total is not None else self.total
 
     def resume(self, done: int) -> None:
         """Start from what an earlier run did, which does not count for the rate."""
-        self.done = self.first = done
+        self.done = done
         self.started = self.clock()
+        self._reports = deque([(self.started, done)])
 
     @property
     def count(self) -> str:
@@ -68,8 +93,13 @@ class _Stage:
         )
 
     def estimate(self) -> tuple[str, str]:
-        """Return the rate and the remaining time; empty when they cannot be known yet."""
-        seconds, done_now = self.clock() - self.started, self.done - self.first
+        """Return the rate and the remaining time; empty when they cannot be known yet.
+
+        First steps are slow (compilation, caches), and other programs come and go: the rate is
+        that of the last reports, not the average since the start.
+        """
+        since, first = self._reports[0]
+        seconds, done_now = self.clock() - since, self.done - first
         rate = format_rate(done_now, seconds, self.unit)
         left = ""
         if self.total and done_now > 0 and self.done < self.total:
@@ -95,7 +125,12 @@ class PlainProgress:
         self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def stage_started(
-        self, round_index: int, stage: str, description: str, total: int | None, unit: str
+        self,
+        round_index: int | None,
+        stage: str,
+        description: str,
+        total: int | None,
+        unit: str,
     ) -> None:
         """Print which stage begins."""
         self._stage = _Stage(stage_title(round_index, stage), total, unit, self._clock)
@@ -163,9 +198,7 @@ class LiveProgress:
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic):
         self._console, self._clock = console, clock
-        # The usual spinner is made of braille dots, which other encodings lack.
-        spinner = "dots" if console.encoding.startswith("utf") else "line"
-        columns: list[ProgressColumn] = [SpinnerColumn(spinner)]
+        columns: list[ProgressColumn] = [SpinnerColumn(spinner_of(console))]
         # Without the spinner, a blank, and the last column, after which some terminals wrap.
         text_width = console.width - 3
         if console.width >= 72:
@@ -190,7 +223,12 @@ class LiveProgress:
         self._progress.stop()
 
     def stage_started(
-        self, round_index: int, stage: str, description: str, total: int | None, unit: str
+        self,
+        round_index: int | None,
+        stage: str,
+        description: str,
+        total: int | None,
+        unit: str,
     ) -> None:
         """Show the new stage on the live line."""
         self._stage = _Stage(

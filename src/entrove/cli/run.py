@@ -1,5 +1,6 @@
 """`entrove run`: check, then run or continue a campaign, then write its report."""
 
+import shlex
 from pathlib import Path
 
 from rich.console import Console
@@ -44,5 +45,15 @@ def run_campaign(
     console.print(render_status(results))
     console.print(f"report:  {report}", highlight=False, soft_wrap=True)
     console.print(f"dataset: {workspace.dataset}", highlight=False, soft_wrap=True)
-    if workspace.bundle.exists():
-        console.print(f"model:   {workspace.bundle}", highlight=False, soft_wrap=True)
+    if not workspace.bundle.exists():
+        return
+    config = shlex.quote(str(config_path))
+    model = shlex.quote(str(workspace.bundle))
+    for line in (
+        f"model:   {workspace.bundle}",
+        "what can follow:",
+        f"  entrove export {model} --to lammps    the potential for LAMMPS (or ase, torch-sim)",
+        f"  entrove validate {model} --seeds FILE    named checks, also of other crystals",
+        f"  entrove run {config}    more labels, after raising stopping.rounds",
+    ):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)

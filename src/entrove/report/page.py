@@ -65,6 +65,7 @@ def _render(results: CampaignResults, drawn: Drawn) -> str:
         facts=_facts(results),
         **_headline(results, drawn.compared),
         missing=summary.what_is_missing(results),
+        refused=summary.refusal(results),
         phases=list(drawn.phases.values()),
         pools=list(drawn.pools.values()),
         verdicts=None if results.suite is None else verdict_table(results.suite),

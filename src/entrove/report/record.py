@@ -1,8 +1,8 @@
-"""`report.json`: every number of the page, for programs."""
+"""`report.json` and `entrove status --json`: every number, for programs."""
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from typing import Any
 
@@ -27,38 +27,7 @@ def record_of(results: CampaignResults, drawn: Drawn) -> dict[str, Any]:
     Units are in the names, or beside the value as `unit`. None stands for what was not measured,
     and for what is not finite. `figures` has the data of each plot as it is drawn.
     """
-    quoted, comparison = summary.quoted_errors(results, drawn.compared)
-    record = {
-        "version": VERSION,
-        "entrove_version": results.entrove_version,
-        "name": results.name,
-        "finished": results.finished,
-        "verdict": results.verdict,
-        "rounds_done": results.rounds_done,
-        "rounds_planned": results.rounds_planned,
-        "best_round": results.best_round,
-        "foundation_model": results.foundation_model,
-        "level_of_theory": results.level_of_theory,
-        "level_of_theory_hash": results.level_of_theory_hash,
-        "imported_labels": results.imported,
-        "validation_structures": summary.validation_size(results.errors),
-        "quoted_structures": summary.validation_size(quoted),
-        "headline": [
-            {
-                "quantity": change.quantity.title,
-                "unit": change.quantity.unit,
-                "untuned": change.untuned,
-                "tuned": change.tuned,
-                "tuned_interval": change.tuned_interval,
-                "ratio_interval": change.ratio,
-                "change": change.description,
-            }
-            for change in summary.error_changes(quoted, comparison)
-        ],
-        "comparison": results.comparison,
-        "test_comparison": results.test_comparison,
-        "errors": _with_model(results.errors),
-        "test_errors": _with_model(results.test),
+    record = results_record(results, drawn.compared) | {
         "learning_curves": {
             "quantities": [
                 {"quantity": quantity.title, "unit": quantity.unit}
@@ -89,20 +58,7 @@ def record_of(results: CampaignResults, drawn: Drawn) -> dict[str, Any]:
             for row in drawn.parity
             for panel in row.panels
         ],
-        "checks": None if results.suite is None else results.suite.to_dict(),
-        "gains": [
-            asdict(gain) | {"nats_per_label": gain.nats_per_label}
-            for gain in summary.gains_by_round(results)
-        ],
         "forecast": drawn.forecast,
-        "pools": results.pools,
-        "label_costs": summary.label_costs(results.labels),
-        "labels_by_phase": summary.labels_by_phase(results.labels),
-        "labels_by_outcome": summary.outcomes_by_purpose(results.labels),
-        "labels": results.labels,
-        "stage_costs": summary.stage_costs(results.stages),
-        "stages": results.stages,
-        "walkers": results.walkers,
         "explained_variance": None
         if results.fingerprint_map is None
         else results.fingerprint_map.explained_variance,
@@ -114,6 +70,69 @@ def record_of(results: CampaignResults, drawn: Drawn) -> dict[str, Any]:
             ]
             for figure in drawn.figures
         },
+    }
+    return _plain(record)
+
+
+def results_record(
+    results: CampaignResults, compared: Sequence[ModelErrors] | None = None
+) -> dict[str, Any]:
+    """Return the numbers of a campaign, without those that only figures show.
+
+    Args:
+        results: The campaign.
+        compared: Errors of the models that are compared; by default they are chosen here.
+
+    The keys are those of `report.json`.
+    """
+    if compared is None:
+        compared = summary.errors_to_compare(results)
+    quoted, comparison = summary.quoted_errors(results, compared)
+    record = {
+        "version": VERSION,
+        "entrove_version": results.entrove_version,
+        "name": results.name,
+        "finished": results.finished,
+        "verdict": results.verdict,
+        "rounds_done": results.rounds_done,
+        "rounds_planned": results.rounds_planned,
+        "best_round": results.best_round,
+        "foundation_model": results.foundation_model,
+        "level_of_theory": results.level_of_theory,
+        "level_of_theory_hash": results.level_of_theory_hash,
+        "imported_labels": results.imported,
+        "validation_structures": summary.validation_size(results.errors),
+        "quoted_structures": summary.validation_size(quoted),
+        "headline": [
+            {
+                "quantity": change.quantity.title,
+                "unit": change.quantity.unit,
+                "untuned": change.untuned,
+                "tuned": change.tuned,
+                "tuned_interval": change.tuned_interval,
+                "ratio_interval": change.ratio,
+                "change": change.description,
+            }
+            for change in summary.error_changes(quoted, comparison)
+        ],
+        "comparison": results.comparison,
+        "test_comparison": results.test_comparison,
+        "refused": summary.refusal(results),
+        "errors": _with_model(results.errors),
+        "test_errors": _with_model(results.test),
+        "checks": None if results.suite is None else results.suite.to_dict(),
+        "gains": [
+            asdict(gain) | {"nats_per_label": gain.nats_per_label}
+            for gain in summary.gains_by_round(results)
+        ],
+        "pools": results.pools,
+        "label_costs": summary.label_costs(results.labels),
+        "labels_by_phase": summary.labels_by_phase(results.labels),
+        "labels_by_outcome": summary.outcomes_by_purpose(results.labels),
+        "labels": results.labels,
+        "stage_costs": summary.stage_costs(results.stages),
+        "stages": results.stages,
+        "walkers": results.walkers,
     }
     return _plain(record)
 

@@ -31,6 +31,7 @@ from entrove.report.summary import (
     models_in_order,
     outcomes_by_purpose,
     quarantined,
+    refusal,
     stage_totals,
 )
 from entrove.report.tables import larger_parts, worse_parts
@@ -50,6 +51,7 @@ def status(results: CampaignResults) -> Group:
     for title, part in (
         ("Test errors (MAE), on structures that no decision has used", _test_errors(results)),
         ("Validation errors (MAE)", _errors(results)),
+        ("No tuned model is accepted", _refused(results)),
         ("Checks of the model that is kept", _checks(results)),
         ("Information added by training labels", _gains(results)),
         ("Labels by phase", _phases(results)),
@@ -183,6 +185,11 @@ def named_worse(comparison: Comparison | None) -> list[Text]:
         for title, phrases in parts
         if phrases
     ]
+
+
+def _refused(results: CampaignResults) -> Group | None:
+    lines = refusal(results)
+    return Group(*map(Text, lines)) if lines else None
 
 
 def _checks(results: CampaignResults) -> Group | None:

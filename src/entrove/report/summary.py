@@ -424,6 +424,27 @@ def stage_totals(stages: Iterable[StageTime]) -> dict[str, float]:
     return totals
 
 
+def refusal(results: CampaignResults) -> list[str]:
+    """Say why the last tuned model was refused, where its weights are, and what helps.
+
+    Returns a line for each; none where a model was accepted, or none is tuned yet.
+    """
+    if results.refused is None or results.comparison is None:
+        return []
+    totals = error_changes(errors_to_compare(results), results.comparison)
+    numbers = ", ".join(
+        f"{change.quantity.title.lower()} {change.description}" for change in totals
+    )
+    return [
+        f"the model of round {results.refused.round} is {results.comparison.verdict}: {numbers}",
+        f"its weights: {results.refused.weights} (for 'entrove validate' and entrove.models.load)",
+        "what helps: more labels (raise stopping.rounds or selection.count); labels without "
+        f"errors ('entrove audit {results.folder / 'dataset.xyz'}'); a smaller "
+        "training.learning_rate; what is refused is set in the section validation. Then "
+        "'entrove run' again",
+    ]
+
+
 def what_is_missing(results: CampaignResults) -> list[str]:
     """List what the results do not contain (yet)."""
     tuned = any(row.round > 0 for row in results.errors)

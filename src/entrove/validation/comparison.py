@@ -96,6 +96,7 @@ class Comparison:
         energy_ratio, force_ratio, stress_ratio: Tuned over untuned mean absolute error on the same
             validation labels: below 1 is better.
         changes: The change of each quantity in total, for each phase and for each kind.
+        verdict: The decision alone, in one phrase.
     """
 
     accepted: bool
@@ -104,6 +105,7 @@ class Comparison:
     force_ratio: float
     stress_ratio: float
     changes: tuple[Change, ...] = ()
+    verdict: str = ""
 
     @property
     def worse(self) -> tuple[Change, ...]:
@@ -176,6 +178,7 @@ def compare(
         _ratio_of(totals.get("force")),
         _ratio_of(totals.get("stress")),
         changes,
+        verdict,
     )
     if worse := comparison.describe_worse():
         comparison = replace(comparison, reason=f"{reason}; {worse}")

@@ -22,8 +22,10 @@ from entrove.campaign.journal.outcomes import (
     Labelled,
     Relaxed,
     Selected,
+    Trained,
     Validated,
 )
+from entrove.campaign.journal.progress import StageProgress, read_progress
 from entrove.campaign.journal.records import best_round, label_rows
 from entrove.campaign.results.labels import rows_in_progress
 from entrove.campaign.results.results import (
@@ -32,6 +34,7 @@ from entrove.campaign.results.results import (
     ModelErrors,
     Parity,
     PoolRow,
+    RefusedModel,
     StateErrors,
 )
 from entrove.campaign.results.stage_times import stage_times
@@ -85,7 +88,7 @@ def read_results(folder: str | Path, *, figures: bool = False) -> CampaignResult
         name=config.name,
         entrove_version=__version__,
         finished=_finish_of(records) is not None,
-        verdict=_verdict(records, is_held(workspace.folder)),
+        verdict=_verdict(records, is_held(workspace.folder), read_progress(workspace.progress)),
         rounds_done=max(validations, default=0),
         rounds_planned=config.stopping.rounds,
         level_of_theory=level.describe()
@@ -121,7 +124,15 @@ def read_results(folder: str | Path, *, figures: bool = False) -> CampaignResult
         labels_per_round=config.selection.count,
         imported=_count_imported(workspace),
         suite=_last_suite(ledger),
+        refused=None if best else _last_refused(ledger, workspace),
     )
+
+
+def _last_refused(ledger: Ledger, workspace: Workspace) -> RefusedModel | None:
+    """The last tuned model, of a campaign in which none is accepted."""
+    last = max(ledger.each(Validated), default=0)
+    trained = ledger.find(last, Trained) if last else None
+    return None if trained is None else RefusedModel(last, workspace.folder / trained.checkpoint)
 
 
 def _last_suite(ledger: Ledger) -> SuiteResult | None:
@@ -149,7 +160,9 @@ def _describe_models(config: CampaignConfig) -> str:
     return f"{config.model.name}, explored with {explorers}"
 
 
-def _verdict(records: Sequence[StageRecord], is_running: bool) -> str:
+def _verdict(
+    records: Sequence[StageRecord], is_running: bool, progress: StageProgress | None
+) -> str:
     finish = _finish_of(records)
     if finish is not None:
         return finish.summary
@@ -158,8 +171,9 @@ def _verdict(records: Sequence[StageRecord], is_running: bool) -> str:
         f"last finished: round {last.round}, {last.stage}" if last else "nothing is finished yet"
     )
     if is_running:
-        return f"running now; {where}"
-    return f"stopped; {where}; the same 'entrove run' continues"
+        return f"running now{f', {progress.describe()}' if progress else ''}; {where}"
+    stopped_in = f" in {progress.describe()}" if progress else ""
+    return f"stopped{stopped_in}; {where}; the same 'entrove run' continues"
 
 
 def _finish_of(records: Sequence[StageRecord]) -> StageRecord | None:

@@ -157,6 +157,17 @@ class PoolRow:
 
 
 @dataclass(frozen=True)
+class RefusedModel:
+    """The last tuned model of a campaign in which none was accepted.
+
+    `round` is the one that tuned it, `weights` the file that `entrove.models.load` takes.
+    """
+
+    round: int
+    weights: Path
+
+
+@dataclass(frozen=True)
 class CampaignResults:
     """A campaign, finished or not.
 
@@ -196,6 +207,7 @@ class CampaignResults:
             the order of the picks; by round.
         labels_per_round: Labels that a further round would ask for.
         suite: What the validation suite found about the model that is kept; None before.
+        refused: The last tuned model, where none was accepted; None otherwise.
     """
 
     folder: Path
@@ -226,3 +238,4 @@ class CampaignResults:
     gains_nats: Mapping[int, tuple[float, ...]] = MappingProxyType({})
     labels_per_round: int = 0
     suite: SuiteResult | None = None
+    refused: RefusedModel | None = None
