@@ -5,10 +5,10 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 PYTEST := $(VENV)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint format docs docs-site lock clean
+.PHONY: help setup demo test test-slow check-wheel lint format docs docs-site lock clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## install the pinned dependencies into .venv
 	@tools/setup.sh
@@ -21,6 +21,9 @@ test: setup ## the tests that must pass before a change is merged
 
 test-slow: setup ## all tests, including the long ones
 	@$(PYTEST) -m ""
+
+check-wheel: setup ## build the package, and try it in a bare environment (needs uv)
+	@tools/check_wheel.sh --extras
 
 lint: setup ## format check, lint, import rules, types, links and docstrings of the site
 	@$(VENV)/ruff format --check .

@@ -7,7 +7,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 stamp=.venv/.entrove-setup
-wanted=$(cat requirements.lock pyproject.toml tools/gpaw_siteconfig.py tools/setup.sh | cksum)
+wanted=$(cat requirements.lock pyproject.toml src/entrove/labelling/engines/gpaw_siteconfig.py tools/setup.sh | cksum)
 if [ -x .venv/bin/python ] && [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; then
     exit 0
 fi
@@ -60,7 +60,7 @@ if [ ! -x .venv/bin/python ] || ! is_new_enough .venv/bin/python; then
 fi
 say "installing the pinned packages into .venv (the first time takes a minute or two)"
 # GPAW is compiled; its version and its settings are pinned by the lock and by gpaw_siteconfig.py.
-GPAW_CONFIG=$PWD/tools/gpaw_siteconfig.py "$uv" pip sync --quiet --python .venv/bin/python requirements.lock
+GPAW_CONFIG=$PWD/src/entrove/labelling/engines/gpaw_siteconfig.py "$uv" pip sync --quiet --python .venv/bin/python requirements.lock
 "$uv" pip install --quiet --python .venv/bin/python --no-deps --editable .
 printf '%s' "$wanted" > "$stamp"
 say "done"
