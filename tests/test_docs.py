@@ -35,8 +35,10 @@ MADE_BY_THE_SITE = ("docs/reference/commands.md", "docs/api/")
 NOT_RUN = {
     r"make (demo|test)": "takes minutes; its target is looked up in the Makefile",
     r"export .*": "sets a variable of the shell",
-    r"pip install .*": "the test environment is installed already; its extras are looked up",
+    r"(GPAW_CONFIG=\S+ )?pip install .*": "the test environment is installed already; its extras "
+    "are looked up",
     r"entrove run [\w/]+\.yaml": "hours of DFT; the commands after it see a finished campaign",
+    r"entrove doctor": "imports every framework; tests/doctor runs it",
     r"entrove curves .*": "minutes to days; tests/curves runs a small study",
     r"nequip-compile .*": "needs a model that must be downloaded",
     r"entrove validate mgo/campaign/model": "the whole suite takes minutes; docs/validation.md "

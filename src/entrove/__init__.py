@@ -4,6 +4,8 @@ The packages follow the method; imports point one way, from the top of this pict
 
     cli
      |
+    doctor                       what works on this machine
+     |
     report | export              what a campaign found | its potential for other programs
      |
     campaign                     the loop, its ledger, its configuration

@@ -2,7 +2,7 @@ import pytest
 import yaml
 
 from entrove.campaign.configuration.config import CampaignConfig
-from entrove.campaign.configuration.reference import write_commented_yaml, write_reference_page
+from entrove.campaign.configuration.reference import write_reference_page
 from entrove.campaign.configuration.settled import (
     find_changes,
     read_settled,
@@ -139,11 +139,6 @@ def test_a_campaign_from_before_phases_had_places_learns_of_them(tmp_path):
     [change] = find_changes(path, config())
     assert str(change) == "selection.phase_share: 0.0 before, 0.75 now"
     settle_config(path, config())
-
-
-def test_the_commented_file_reads_back_as_given():
-    text = write_commented_yaml(CampaignConfig, GIVEN)
-    assert CampaignConfig.model_validate(yaml.safe_load(text)) == config()
 
 
 def test_the_reference_page_is_up_to_date():

@@ -6,6 +6,7 @@ from typing import cast
 
 from rich.console import Console
 
+from entrove.cli.commands.options import print_json
 from entrove.cli.quiet import load_torch_sim_quietly
 from entrove.curation.methods import AUTO, FEATURES, METHODS, MethodOrAuto
 from entrove.curation.sources import SHOWN_REASONS, RefusedFrame
@@ -83,7 +84,7 @@ def compare_files(
     features: str,
     model: str,
     html: Path | None,
-    json: Path | None,
+    as_json: bool,
     keys: LabelKeys,
     console: Console,
 ) -> None:
@@ -93,22 +94,22 @@ def compare_files(
     """
     _check_name("--features", features, FEATURES[:2])
     check_inputs([a, b])
-    check_folders({"--html": html, "--json": json})
+    check_folders({"--html": html})
     load_torch_sim_quietly()
     from entrove.curation.compare import compare
 
     compared = compare(a, b, features=features, model=model, keys=keys)
+    if html is not None:
+        compared.write_html(html)
+    if as_json:
+        print_json(compared.to_dict())
+        return
     for line in compared.summary():
         _say(console, line)
     for side in (compared.a, compared.b):
         show_refused(console, side.refused)
     if html is not None:
-        compared.write_html(html)
-    if json is not None:
-        compared.write_json(json)
-    written = [str(file) for file in (html, json) if file is not None]
-    if written:
-        _say(console, f"wrote {', '.join(written)}")
+        _say(console, f"wrote {html}")
 
 
 def _check_name(option: str, name: str, known: Sequence[str]) -> None:

@@ -1,5 +1,6 @@
 """`entrove labels`: the labels of a campaign and their states, and the files of imported ones."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
@@ -9,14 +10,15 @@ from entrove.campaign.journal.lock import hold_campaign
 from entrove.campaign.results.imports import open_imports
 from entrove.campaign.results.labels import CampaignLabels, open_labels
 from entrove.campaign.stages.imported import withdraw_import
+from entrove.cli.commands.options import print_json
 from entrove.cli.progress import format_duration
 from entrove.labelling.labels import Outcome
 from entrove.labelling.store.listing import list_states, release_quarantined, unfinished_structures
 from entrove.labelling.store.moments import short_key
 
 
-def list_labels(folder: Path, *, retry: bool, console: Console) -> None:
-    """Print one line per label, and the folder of each in quarantine.
+def list_labels(folder: Path, *, retry: bool, console: Console, as_json: bool = False) -> None:
+    """Print one line per label, and the folder of each in quarantine; or all of it as JSON.
 
     With `retry` those are released first. Raises `CampaignError` when labels are to be released
     while the campaign runs.
@@ -24,7 +26,7 @@ def list_labels(folder: Path, *, retry: bool, console: Console) -> None:
     labels = open_labels(folder)
     with labels.cache:
         if retry:
-            _release(labels, console)
+            _release(labels, Console(stderr=True) if as_json else console)
         table = Table(box=None, pad_edge=False)
         for heading in ("structure", "formula", "state", "tries", "time", "cause"):
             table.add_column(heading, overflow="fold")
@@ -38,7 +40,11 @@ def list_labels(folder: Path, *, retry: bool, console: Console) -> None:
                 format_duration(state.engine_seconds),
                 state.cause,
             )
-        for key in unfinished_structures(labels.work_folder, labels.cache):
+        unfinished = unfinished_structures(labels.work_folder, labels.cache)
+        if as_json:
+            print_json({"labels": [asdict(state) for state in states], "unfinished": unfinished})
+            return
+        for key in unfinished:
             table.add_row(short_key(key), "", "unfinished", "", "", "running, or interrupted")
     console.print(table)
     failed = [state for state in states if state.outcome is not Outcome.CONVERGED]
@@ -56,15 +62,19 @@ def list_labels(folder: Path, *, retry: bool, console: Console) -> None:
     )
 
 
-def list_imports(path: Path, console: Console) -> None:
+def list_imports(path: Path, console: Console, *, as_json: bool = False) -> None:
     """Print one line per file whose labels were imported, with its number.
 
     Args:
         path: Folder of a campaign, started or not, or its configuration.
         console: Where it is printed.
+        as_json: Print JSON instead.
     """
     with open_imports(path).cache as cache:
         records = cache.imports()
+    if as_json:
+        print_json([asdict(record) for record in records])
+        return
     if not records:
         console.print("no labels were imported", highlight=False)
     for record in records:

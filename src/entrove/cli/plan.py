@@ -1,5 +1,6 @@
 """`entrove plan`: the estimated cost of a campaign."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
@@ -7,13 +8,17 @@ from rich.table import Table
 
 from entrove.campaign.configuration.check import check_campaign
 from entrove.campaign.plan import Plan, make_plan
+from entrove.cli.commands.options import print_json
 from entrove.report.formatting import MISSING, format_duration
 
 
-def show_plan(config_path: Path, console: Console) -> None:
+def show_plan(config_path: Path, console: Console, *, as_json: bool = False) -> None:
     """Print labels, core hours, wall time and disk of a campaign run to its last round."""
     campaign = check_campaign(config_path, runs_here=False)
     plan = make_plan(campaign)
+    if as_json:
+        print_json(asdict(plan) | {"seeds": [seed.describe() for seed in campaign.seeds]})
+        return
     table = Table(box=None, pad_edge=False)
     table.add_column("")
     known = any(row.known for row in plan.rows)

@@ -11,8 +11,9 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from entrove._version import __version__
 from entrove.campaign.configuration.config_file import read_config_file
 from entrove.campaign.configuration.seeds import read_seed
+from entrove.cli.progress import spinner_of
+from entrove.cli.stages.structures import read_labelled
 from entrove.errors import ConfigError, EntroveError
-from entrove.formats import read_frames
 from entrove.validation.suite import CheckResult, Outcome, SuiteConfig, SuiteResult, run_suite
 
 _STYLES = {Outcome.PASSED: "green", Outcome.FAILED: "bold red", Outcome.NOT_APPLICABLE: "dim"}
@@ -50,7 +51,7 @@ def validate_model(
             result = run_suite(
                 model,
                 phases=_read_seeds(seeds),
-                labelled=_read_labels(data, console=watch.messages),
+                labelled=read_labelled(data, watch.messages),
                 against=against,
                 config=config,
                 folder=out,
@@ -95,40 +96,13 @@ def _read_seeds(paths: Sequence[Path]) -> dict[str, Atoms]:
     return seeds
 
 
-def _read_labels(paths: Sequence[Path], console: Console) -> list[Atoms]:
-    """Read labelled frames; those that cannot be used are counted, and the first is named."""
-    usable: list[Atoms] = []
-    refused: list[str] = []
-    for path in paths:
-        for frame in read_frames(path):
-            needed = {"energy", "forces"} if frame.atoms is not None else set()
-            if frame.atoms is not None and frame.atoms.pbc.all():
-                needed.add("stress")
-            missing = sorted(needed - set(frame.labels))
-            if frame.atoms is None or missing or frame.converged is False:
-                reason = frame.problem or (
-                    f"it has no {' and no '.join(missing)}" if missing else "it did not converge"
-                )
-                refused.append(f"{frame.where}: {reason}")
-            else:
-                usable.append(frame.atoms)
-    if refused:
-        _say(console, f"{len(refused)} frames are left out; the first: {refused[0]}")
-    if paths and not usable:
-        raise ConfigError(
-            f"{', '.join(map(str, paths))}: no frame can be used; the first: "
-            f"{refused[0] if refused else 'there is none'}"
-        )
-    return usable
-
-
 class _Watch:
     """Shows which check is running, prints each result, and keeps what is finished."""
 
     def __init__(self, messages: Console, results: Console, *, quiet: bool):
         self.messages, self._results, self._quiet = messages, results, quiet
         self._bar = Progress(
-            SpinnerColumn("dots" if messages.encoding.startswith("utf") else "line"),
+            SpinnerColumn(spinner_of(messages)),
             TextColumn("{task.description}"),
             TimeElapsedColumn(),
             console=messages,

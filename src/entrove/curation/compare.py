@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -135,6 +136,10 @@ class Comparison:
 
     def write_json(self, path: str | Path) -> None:
         """Write numbers, new frames and common structures."""
+        replace_text(path, json.dumps(self.to_dict(), indent=1) + "\n")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return numbers, new frames and common structures as JSON values."""
         sides = [
             {
                 "name": side.name,
@@ -151,8 +156,7 @@ class Comparison:
             [*frame.in_a, *frame.in_b, frame.distance, frame.energy_offset_eV_per_atom]
             for frame in self.common
         ]
-        content = {"a": sides[0], "b": sides[1], "features": self.features, "common": common}
-        replace_text(path, json.dumps(content, indent=1) + "\n")
+        return {"a": sides[0], "b": sides[1], "features": self.features, "common": common}
 
     def _repr_html_(self) -> str:
         groups = {side.name: side.points for side in (self.a, self.b)}

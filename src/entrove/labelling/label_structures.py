@@ -1,6 +1,6 @@
 """Label a list of structures without a campaign."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from ase import Atoms
@@ -24,6 +24,7 @@ def label(
     folder: str | Path,
     cache: str | Path | None = None,
     species: Iterable[str] | None = None,
+    on_label: Callable[[int, Label], None] | None = None,
 ) -> list[Label]:
     """Label structures without a campaign.
 
@@ -41,6 +42,7 @@ def label(
         species: Chemical symbols of everything that will ever have this level of theory; by
             default those of `structures`. GPAW's and VASP's data files of these elements are part
             of it.
+        on_label: Called with the index of a structure and its label, as labels come.
 
     Returns one label per structure, in their order: energies in eV, forces in eV/A, stress in
     eV/A^3. Not all need be converged: `Label.attach` works only for those whose `outcome` says so.
@@ -65,7 +67,11 @@ def label(
     config = config.model_copy(update={"engine": config.engine.bound_to(symbols)})
     cache_path = cache or config.cache or Path(folder) / CACHE_FILE
     with LabelCache(cache_path) as labels, Labeller(config, labels, folder) as labeller:
-        found = dict(labeller.label(structures))
+        found: dict[int, Label] = {}
+        for index, new in labeller.label(structures):
+            found[index] = new
+            if on_label is not None:
+                on_label(index, new)
     return [found[index] for index in range(len(structures))]
 
 

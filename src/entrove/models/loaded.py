@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from ase import Atoms
@@ -64,6 +65,33 @@ class LoadedModel:
                 "NequIP/Allegro model"
             )
         return self.make_weight_gradients()
+
+    def feature_map(
+        self,
+        wanted: Literal["auto", "model", "gradients", "fingerprint"],
+        fingerprints: Callable[[], FeatureMap],
+    ) -> FeatureMap:
+        """Return the features of rows of labels, by the name that a configuration gives them.
+
+        Args:
+            wanted: "gradients" for a sketch of the gradients by all weights, "model" for the last
+                layer, "fingerprint" for `fingerprints()`; "auto" for the first of these that this
+                model has.
+            fingerprints: Makes features that need no model.
+
+        Raises `ModelError` when the model gives no access to what is wanted.
+        """
+        if wanted == "auto" and self.make_weight_gradients is not None:
+            wanted = "gradients"
+        elif wanted == "auto":
+            wanted = "fingerprint" if self.make_features is None else "model"
+        match wanted:
+            case "model":
+                return self.features()
+            case "gradients":
+                return self.weight_gradients()
+            case "fingerprint":
+                return fingerprints()
 
     def check_species(self, structures: Sequence[Atoms]) -> None:
         """Raise `ModelError` when a structure holds an element that the model does not know."""

@@ -40,6 +40,7 @@ def explore(
     labelled: Sequence[Atoms] = (),
     config: SamplingConfig | None = None,
     entropy: EntropyConfig | None = None,
+    fingerprint: FingerprintConfig | None = None,
     features: FeatureMap | None = None,
     admit: Admit | None = None,
     seed: int = 0,
@@ -62,7 +63,8 @@ def explore(
         config: Steps, chunks, biases, guards; see `SamplingConfig`.
         entropy: Parameters of the entropies; its `kind` and `mode` are one more view of the
             dataset.
-        features: What the entropies see of an atom; by default Gaussian overlap fingerprints.
+        fingerprint: Parameters of the Gaussian overlap fingerprints.
+        features: What the entropies see of an atom, instead of these fingerprints.
         admit: Chooses which snapshots of a chunk join the dataset; by default all do. To admit the
             best 8 by their gain: `lambda new: entrove.select([c.atoms for c in new], 8,
             given=d).indices`.
@@ -87,7 +89,7 @@ def explore(
     )
     thermal = [candidate.atoms for candidate in reference] or [start.atoms for start in starts]
     if features is None:
-        length = resolve_length(FingerprintConfig(), thermal)
+        length = resolve_length(fingerprint or FingerprintConfig(), thermal)
         features = GaussianOverlap(length, model.model.device)
     dataset = DatasetViews(features, entropy, ((b.entropy, b.mode) for b in config.biases))
     dataset.calibrate(thermal)

@@ -10,6 +10,7 @@ On labelled structures:
     site_symmetry.py   force components that vanish by symmetry, which are not counted
     intervals.py       confidence intervals of errors and of their ratios
     config.py          what counts as worse, and what is refused
+    bundle_errors.py   errors in the form that a model bundle keeps
 
 On properties:
 

@@ -11,6 +11,8 @@ Read in this order:
     check_models.py  the part of it that loads the models
     check_magnetism.py  the part of it that asks about spin
     settled.py       the copy in the folder of a campaign, and which keys may still change
-    reference.py     the reference page and the commented file, generated from the models
-    template.py      the configuration that `entrove init` writes
+    changes.py       a configuration in which some keys differ from those of a file
+    reference.py     the reference page, generated from the models
+    schema.py        the JSON schema, for editors
+    template.py      the short configuration that `entrove init` writes
 """

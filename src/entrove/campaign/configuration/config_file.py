@@ -4,7 +4,7 @@ Each problem is one line: file, line, key path, what was given, what is allowed,
 """
 
 import difflib
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
@@ -70,8 +70,33 @@ def read_config_file[Model: BaseModel](path: Path, model: type[Model]) -> Model:
         raise ConfigError("\n".join(dict.fromkeys(problems))) from error
 
 
+def validate_values[Model: BaseModel](
+    values: Mapping[str, Any], model: type[Model], source: str
+) -> Model:
+    """Validate values that are not those of one file.
+
+    Args:
+        values: Sections and keys, as a file would have them.
+        model: What they are validated against.
+        source: Where they come from, for messages.
+
+    Raises `ConfigError` whose message lists every problem, one per line.
+    """
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        node = yaml.compose(yaml.safe_dump(dict(values)), Loader=yaml.SafeLoader)
+        problems = [_describe(source, node, model, problem) for problem in error.errors()]
+        raise ConfigError("\n".join(dict.fromkeys(problems))) from error
+
+
 def locate(path: Path, key_path: KeyPath) -> str:
-    """Return "file:line: a.b[2]" for a key, for checks that are made after the validation."""
+    """Return "file:line: a.b[2]" for a key, for checks that are made after the validation.
+
+    Without a file, as where settings come from options, it is the key alone.
+    """
+    if not path.exists():
+        return format_key_path(key_path)
     try:
         node = yaml.compose(_read_text(path), Loader=yaml.SafeLoader)
     except yaml.YAMLError:
@@ -79,8 +104,10 @@ def locate(path: Path, key_path: KeyPath) -> str:
     return _place(path, node, key_path)
 
 
-def _place(path: Path, node: yaml.Node | None, key_path: KeyPath) -> str:
-    place = f"{path}:{_line_of(node, key_path)}"
+def _place(source: Path | str, node: yaml.Node | None, key_path: KeyPath) -> str:
+    """Name a key and where it is: a line of a file, or another source of values."""
+    line = f":{_line_of(node, key_path)}" if isinstance(source, Path) else ""
+    place = f"{source}{line}"
     return f"{place}: {format_key_path(key_path)}" if key_path else place
 
 
@@ -114,14 +141,26 @@ def _read_text(path: Path) -> str:
         ) from error
 
 
-def _describe(path: Path, node: yaml.Node | None, model: type[BaseModel], problem: Any) -> str:
+def _describe(
+    source: Path | str, node: yaml.Node | None, model: type[BaseModel], problem: Any
+) -> str:
     key_path = _without_union_tags(problem["loc"], node, problem["type"])
-    where = _place(path, node, key_path)
+    where = _place(source, node, key_path)
     given = problem["input"]
     if problem["type"] == "extra_forbidden":
         allowed = sorted(_allowed_keys(model, problem["loc"][:-1]))
         near = difflib.get_close_matches(str(key_path[-1]), allowed, n=1)
-        remedy = f"did you mean '{near[0]}'?" if near else "remove it."
+        homes = [
+            path or "the top level"
+            for path, section in sections(model)
+            if key_path[-1] in section.model_fields
+        ]
+        if near:
+            remedy = f"did you mean '{near[0]}'?"
+        elif homes:
+            remedy = f"it belongs in {' or '.join(homes[:3])}, not here."
+        else:
+            remedy = "remove it."
         return f"{where}: unknown key; {remedy} Allowed here: {', '.join(allowed)}"
     if problem["type"] == "missing":
         return f"{where}: this key is missing; add it"
@@ -234,6 +273,21 @@ def _tag(model: type[BaseModel]) -> str | None:
     info = model.model_fields.get("name")
     literals = get_args(info.annotation) if info is not None else ()
     return literals[0] if literals and isinstance(literals[0], str) else None
+
+
+def sections(model: type[BaseModel], at: str = "") -> Iterator[tuple[str, type[BaseModel]]]:
+    """Yield the path and the model of a configuration and of all sections in it.
+
+    Members of a union have the name that chooses them behind the path, as in
+    `labelling.engine (gpaw)`.
+    """
+    yield at, model
+    for name, field in model.model_fields.items():
+        members = list(dict.fromkeys(nested_models(field.annotation)))
+        for member in members:
+            tag = _tag(member) if len(members) > 1 else None
+            place = f"{at}.{name}" if at else name
+            yield from sections(member, f"{place} ({tag})" if tag else place)
 
 
 def nested_models(annotation: Any) -> Iterator[type[BaseModel]]:

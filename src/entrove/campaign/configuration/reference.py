@@ -1,9 +1,7 @@
-"""Generate the reference page and a commented configuration from the configuration models."""
+"""Generate the reference page from the configuration models."""
 
-import textwrap
 import types
 import typing
-from collections.abc import Iterator
 from enum import Enum
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -11,7 +9,7 @@ import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from entrove.campaign.configuration.config_file import nested_models
+from entrove.campaign.configuration.config_file import nested_models, sections
 
 
 def write_reference_page(model: type[BaseModel]) -> str:
@@ -23,7 +21,7 @@ def write_reference_page(model: type[BaseModel]) -> str:
         "Keys that are not listed here are errors. Defaults are the recommended values.",
         "",
     ]
-    for path, section in _sections(model, ()):
+    for path, section in sections(model):
         lines += ["## " + (f"`{path}`" if path else "Top level"), "", _first_line(section), ""]
         lines += ["| key | type | default | meaning |", "|---|---|---|---|"]
         for name, field in section.model_fields.items():
@@ -37,47 +35,11 @@ def write_reference_page(model: type[BaseModel]) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def write_commented_yaml(model: type[BaseModel], given: dict[str, Any]) -> str:
-    """Return YAML with the values of `given`, and every other key commented out at its default."""
-    return "\n".join(_yaml_lines(model, given, indent=0)) + "\n"
-
-
-def _yaml_lines(model: type[BaseModel], given: dict[str, Any], indent: int) -> Iterator[str]:
-    pad = "  " * indent
-    for name, field in model.model_fields.items():
-        section = _section_model(field, given.get(name))
-        if indent == 0:
-            yield ""
-        for line in _wrap(field.description or "", 96 - len(pad)):
-            yield f"{pad}# {line}"
-        if section is not None and not isinstance(given.get(name), list | tuple):
-            inner = list(_yaml_lines(section, given.get(name, {}), indent + 1))
-            is_all_comment = all(
-                line.lstrip().startswith("#") or not line.strip() for line in inner
-            )
-            yield f"{pad}# {name}:" if is_all_comment else f"{pad}{name}:"
-            yield from inner
-        elif name in given:
-            yield from (pad + line for line in _given_lines(name, given[name]))
-        else:
-            yield f"{pad}# {name}: {_default_yaml(field)}"
-
-
-def _given_lines(name: str, value: Any) -> list[str]:
-    if isinstance(value, list) and value and isinstance(value[0], dict):
-        return [f"{name}:", *(f"  - {_one_line(item)}" for item in value)]
-    return [f"{name}: {_one_line(value)}"]
-
-
 def _one_line(value: Any) -> str:
     text = yaml.safe_dump(
         _plain(value), default_flow_style=True, sort_keys=False, width=10_000, allow_unicode=True
     )
     return text.strip().removesuffix("\n...").strip()
-
-
-def _wrap(text: str, width: int) -> list[str]:
-    return textwrap.wrap(" ".join(text.split()), width)
 
 
 def _section_model(field: FieldInfo, value: Any) -> type[BaseModel] | None:
@@ -95,19 +57,6 @@ def _section_model(field: FieldInfo, value: Any) -> type[BaseModel] | None:
         if info is not None and wanted in get_args(info.annotation):
             return member
     return members[0]
-
-
-def _sections(
-    model: type[BaseModel], path: tuple[str, ...]
-) -> Iterator[tuple[str, type[BaseModel]]]:
-    yield ".".join(path), model
-    for name, field in model.model_fields.items():
-        members = list(dict.fromkeys(nested_models(field.annotation)))
-        for member in members:
-            info = member.model_fields.get("name")
-            tags = get_args(info.annotation) if info is not None else ()
-            suffix = f"{name} ({tags[0]})" if len(members) > 1 and tags else name
-            yield from _sections(member, (*path, suffix))
 
 
 def _first_line(section: type[BaseModel]) -> str:

@@ -108,6 +108,15 @@ def read_seeds(config_path: Path, config: CampaignConfig) -> tuple[Seed, ...]:
     return tuple(seeds)
 
 
+def as_name(text: str) -> str:
+    """Turn the name of a file into that of a campaign or phase.
+
+    >>> as_name("MgO (B1)"), as_name("my project"), as_name("beta-Sn_0.5")
+    ('MgO_B1', 'my_project', 'beta-Sn_0.5')
+    """
+    return re.sub(r"[^\w.+-]+", "_", text).strip("_")[:60] or "unnamed"
+
+
 def repeat_cell(atoms: Atoms, repeat: tuple[int, int, int]) -> Atoms:
     """Repeat a cell along its vectors, with its magnetic moments."""
     return atoms if repeat == (1, 1, 1) else atoms.repeat(repeat)

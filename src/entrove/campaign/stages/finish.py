@@ -1,13 +1,7 @@
 """End a campaign: write the bundle of the best accepted model."""
 
-import math
-from collections import Counter
-from collections.abc import Sequence
 from dataclasses import replace
 
-from ase import Atoms
-
-from entrove import provenance
 from entrove.campaign.journal.outcomes import Checked, Finished, Trained, Validated
 from entrove.campaign.journal.records import best_round
 from entrove.campaign.stages.context import CampaignRun
@@ -15,9 +9,9 @@ from entrove.campaign.stages.open_test import OpenedTest, name_worse, open_test
 from entrove.labelling.level_of_theory import LevelOfTheory
 from entrove.models.registry import split_modal
 from entrove.structures import read_structures, species_of
-from entrove.training.bundle import CheckResult, PartErrors, Regime, write_bundle
+from entrove.training.bundle import CheckResult, Regime, write_bundle
 from entrove.training.committee import read_committee
-from entrove.validation.errors_by_kind import ErrorRow, ErrorTable
+from entrove.validation.bundle_errors import count_parts, metrics_of, paired_errors
 from entrove.validation.suite.result import Outcome
 
 
@@ -60,25 +54,14 @@ def _write_best(
     members = read_committee((run.files.folder / trained.checkpoint).parent.parent)
     labels = read_structures(members[0].folder / "labels.xyz")
     untuned = validated.untuned or run.ledger.each(Validated)[0].table
-    total, level = validated.table.total, LevelOfTheory.of(run.config.labelling.engine)
+    level = LevelOfTheory.of(run.config.labelling.engine)
     write_bundle(
         run.files.bundle,
         [replace(member, accepted=True) for member in members],
         species=species_of(labels),
         level_of_theory_hash=level.hash,
         level_of_theory=level.describe(),
-        metrics={
-            # An error is not a number where the labels have none of the quantity.
-            name: value
-            for name, value in {
-                "energy_centred_mae_meV_per_atom": total.energy_centred_mae_meV_per_atom,
-                "energy_mae_meV_per_atom": total.energy_mae_meV_per_atom,
-                "force_mae_meV_per_A": total.force_mae_meV_per_A,
-                "stress_mae_meV_per_A3": total.stress_mae_meV_per_A3,
-                **({} if test is None else test.metrics()),
-            }.items()
-            if math.isfinite(value)
-        },
+        metrics=metrics_of(validated.table, {} if test is None else test.metrics()),
         regime=Regime(
             phases=tuple(seed.phase for seed in run.config.seeds),
             pressures_GPa=run.config.regime.pressures_GPa,
@@ -86,10 +69,10 @@ def _write_best(
         ),
         modal=split_modal(run.campaign.model_name)[1],
         name=run.config.name,
-        training_structures=_count_parts(labels),
+        training_structures=count_parts(labels),
         training_settings=run.config.training.model_dump(mode="json"),
-        errors=_errors(untuned, validated.table),
-        test_errors=() if test is None else _errors(test.untuned, test.tuned),
+        errors=paired_errors(untuned, validated.table),
+        test_errors=() if test is None else paired_errors(test.untuned, test.tuned),
         checks=_checks(run, round_index),
         validation=run.files.validation_labels(),
         test=run.files.test_labels(),
@@ -109,49 +92,3 @@ def _checks(run: CampaignRun, round_index: int) -> list[CheckResult]:
         for check in last.suite.checks
         if check.outcome in verdicts
     ]
-
-
-def _count_parts(labels: Sequence[Atoms]) -> dict[str, int]:
-    """Count structures by phase and kind."""
-    parts = (
-        ", ".join(
-            str(atoms.info.get(key, "unknown")).replace("_", " ")
-            for key in (provenance.PHASE, provenance.KIND)
-        )
-        for atoms in labels
-    )
-    return dict(Counter(parts))
-
-
-def _errors(untuned: ErrorTable, tuned: ErrorTable) -> list[PartErrors]:
-    """Put the errors of the untuned and the tuned model side by side."""
-    before = {(row.phase, row.kind): row for row in untuned.rows}
-    return [
-        PartErrors(
-            phase=row.phase,
-            kind=row.kind,
-            structures=row.structures,
-            untuned=_numbers(before.get((row.phase, row.kind))),
-            tuned=_numbers(row),
-        )
-        for row in tuned.rows
-    ]
-
-
-def _numbers(row: ErrorRow | None) -> dict[str, float | None]:
-    """Return the errors of a row by their names; an interval becomes two of them."""
-    found: dict[str, float | None] = {}
-    for name, value in {} if row is None else vars(row).items():
-        if isinstance(value, float):
-            found[name] = _finite(value)
-        elif isinstance(value, tuple) and len(value) == 2:
-            of = name.replace("_interval_", "_mae_")
-            found |= {
-                f"{of}_{end}": _finite(bound)
-                for end, bound in zip(("low", "high"), value, strict=True)
-            }
-    return found
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None

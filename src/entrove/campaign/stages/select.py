@@ -263,18 +263,9 @@ def row_sources(run: CampaignRun, round_index: int) -> RowSources:
 
 
 def _label_features(run: CampaignRun, model: LoadedModel) -> FeatureMap:
-    wanted = run.config.selection.features
-    if wanted == "auto" and model.make_weight_gradients is not None:
-        wanted = "gradients"
-    elif wanted == "auto":
-        wanted = "fingerprint" if model.make_features is None else "model"
-    match wanted:
-        case "model":
-            return model.features()
-        case "gradients":
-            return model.weight_gradients()
-        case "fingerprint":
-            return shared_dataset(run.campaign).features
+    return model.feature_map(
+        run.config.selection.features, lambda: shared_dataset(run.campaign).features
+    )
 
 
 def _cost(

@@ -1,0 +1,70 @@
+"""`entrove explore`: candidates for labels, from crystals or relaxed cells."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from entrove import provenance
+from entrove.cli.commands.options import print_json, say
+from entrove.cli.stages.settings import Given
+from entrove.cli.stages.structures import check_output, read_crystals, read_pool
+from entrove.cli.stages.watch import Watch
+from entrove.sampling.candidates import write_candidates
+from entrove.sampling.exploration import explore
+from entrove.threads import usable_threads
+
+STOPPED = "stopped; nothing was written: 'entrove run' keeps what its walkers have done"
+
+
+def explore_files(
+    files: Sequence[Path], known: Sequence[Path], out: Path, given: Given, *, as_json: bool
+) -> None:
+    """Run biased walkers from each crystal, and write their snapshots.
+
+    Args:
+        files: Crystals, one per file; without any, those of the configuration.
+        known: Structures that are labelled already, which the walkers are driven away from.
+        out: Extended XYZ to write.
+        given: Settings.
+        as_json: Print numbers as JSON.
+    """
+    check_output(out)
+    settings = given.settings
+    torch.set_num_threads(usable_threads(settings.model.threads))
+    with Watch("explore", "biased MD of all walkers", "steps", STOPPED) as watch:
+        seeds = read_crystals(files, given, watch.messages)
+        structures = [seed.atoms.copy() for seed in seeds]
+        for seed, atoms in zip(seeds, structures, strict=True):
+            atoms.info[provenance.PHASE] = seed.phase
+        model = given.exploring_model(structures)
+        labelled = read_pool(known, watch.messages, "--given") if known else []
+        candidates = explore(
+            structures,
+            model,
+            temperatures_K=settings.regime.temperatures_K,
+            pressures_GPa=settings.regime.pressures_GPa,
+            labelled=labelled,
+            config=settings.sampling,
+            entropy=settings.entropy,
+            fingerprint=settings.fingerprint,
+            seed=settings.random_seed,
+            on_step=watch.advanced,
+        )
+    write_candidates(out, candidates)
+    walkers = len({candidate.walker for candidate in candidates})
+    by_phase = Counter(candidate.phase for candidate in candidates)
+    if as_json:
+        print_json(
+            {
+                "model": model.name,
+                "out": str(out),
+                "candidates": len(candidates),
+                "walkers": walkers,
+                "candidates_by_phase": dict(by_phase),
+            }
+        )
+        return
+    counts = ", ".join(f"{count} of {phase}" for phase, count in by_phase.items())
+    say(f"wrote {len(candidates)} snapshots of {walkers} walkers to {out} ({counts})")

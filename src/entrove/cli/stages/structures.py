@@ -1,0 +1,116 @@
+"""Crystals, candidates and labels from files, and to files."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ase import Atoms
+from rich.console import Console
+
+from entrove.campaign.configuration.seeds import (
+    Seed,
+    as_name,
+    read_seed,
+    read_seeds,
+    repeat_cell,
+    repeats_of_one_atom,
+)
+from entrove.cli.commands.options import say
+from entrove.cli.curation import check_folders
+from entrove.cli.stages.settings import Given
+from entrove.curation.sources import SHOWN_REASONS, UsableFrames
+from entrove.errors import ConfigError
+from entrove.formats import LabelKeys, read_frames
+
+ENDINGS = (".xyz", ".extxyz")
+
+
+def check_output(path: Path) -> None:
+    """Raise `ConfigError`, before anything takes time, unless structures can be written."""
+    if path.suffix.lower() not in ENDINGS:
+        raise ConfigError(
+            f"--out {path}: structures are written as extended XYZ; give a name that ends in "
+            f"{' or '.join(ENDINGS)} ('entrove convert' makes other formats of it)"
+        )
+    check_folders({"--out": path})
+
+
+def read_crystals(files: Sequence[Path], given: Given, messages: Console) -> list[Seed]:
+    """Read crystals, one file per phase, or those that a configuration names; print each.
+
+    A cell of one atom, on which every force is zero, is repeated. Raises `ConfigError` without
+    any, and `StructureError` for a file that cannot be a seed.
+    """
+    guards = given.settings.sampling.guards
+    if files:
+        seeds = []
+        for path in files:
+            atoms, notes = read_seed(path, least_ratio=guards.shortest_distance)
+            if len(atoms) == 1:
+                atoms = repeat_cell(atoms, repeats_of_one_atom(atoms))
+                notes += ("its cell of one atom is repeated",)
+            seeds.append(Seed(as_name(path.stem), atoms, notes))
+    else:
+        seeds = list(read_seeds(given.path, given.settings)) if given.path.exists() else []
+    names = [seed.phase for seed in seeds]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ConfigError(
+            f"two files are called {', '.join(twice)}, which is the name of the phase; rename one"
+        )
+    if not seeds:
+        raise ConfigError(
+            "no crystal to start from; give structure files, one per phase, or --config with a "
+            "section seeds"
+        )
+    for seed in seeds:
+        say(seed.describe(), to=messages)
+    return seeds
+
+
+def read_pool(files: Sequence[Path], messages: Console, what: str) -> list[Atoms]:
+    """Read structures, labelled or not, with the keys that say where they come from.
+
+    Frames that cannot be used are left out and named. Raises `StructureError` when none is left.
+    """
+    frames = UsableFrames(tuple(files), for_features=True)
+    structures = [frame.atoms for frame in frames if frame.atoms is not None]
+    if frames.refused:
+        say(f"{what}: {len(frames.refused)} frames are left out", to=messages)
+        for frame in frames.refused[:SHOWN_REASONS]:
+            say(f"  {frame}", to=messages)
+    if not structures:
+        raise frames.nothing_left()
+    return structures
+
+
+def read_labelled(
+    files: Sequence[Path], messages: Console, keys: LabelKeys | None = None
+) -> list[Atoms]:
+    """Read frames with energy and forces, and stress where they are crystals.
+
+    Others are left out; they are counted, and the first is named. Raises `ConfigError` when none
+    is left of files that were given.
+    """
+    usable: list[Atoms] = []
+    refused: list[str] = []
+    for path in files:
+        for frame in read_frames(path, keys):
+            needed = {"energy", "forces"} if frame.atoms is not None else set()
+            if frame.atoms is not None and frame.atoms.pbc.all():
+                needed.add("stress")
+            missing = sorted(needed - set(frame.labels))
+            if frame.atoms is None or missing or frame.converged is False:
+                reason = frame.problem or (
+                    f"it has no {' and no '.join(missing)}" if missing else "it did not converge"
+                )
+                refused.append(f"{frame.where}: {reason}")
+            else:
+                usable.append(frame.atoms)
+    if refused:
+        say(f"{len(refused)} frames are left out; the first: {refused[0]}", to=messages)
+    if files and not usable:
+        raise ConfigError(
+            f"{', '.join(map(str, files))}: no frame can be used; the first: "
+            f"{refused[0] if refused else 'there is none'}"
+        )
+    return usable

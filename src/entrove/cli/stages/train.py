@@ -1,0 +1,214 @@
+"""`entrove train`: a potential from labels, judged on others where there are some."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ase import Atoms
+
+from entrove import provenance
+from entrove.campaign.configuration.check_models import check_tuned_model
+from entrove.campaign.stages.validate import describe_errors
+from entrove.cli.commands.options import print_json, say
+from entrove.cli.stages.settings import Given, StageSettings
+from entrove.cli.stages.structures import check_parent, read_labelled
+from entrove.cli.stages.watch import Watch
+from entrove.errors import ConfigError
+from entrove.models.prediction import predict
+from entrove.models.registry import framework_of, split_modal
+from entrove.structures import energy_of, species_of
+from entrove.threads import usable_threads
+from entrove.training.bundle import Regime, write_bundle
+from entrove.training.committee import train_committee
+from entrove.training.job import Epoch
+from entrove.training.reference_energies import fit_reference_shifts
+from entrove.training.trained_model import TrainedModel
+from entrove.validation.bundle_errors import count_parts, metrics_of, paired_errors
+from entrove.validation.comparison import Comparison, compare
+from entrove.validation.errors_by_kind import ErrorTable
+from entrove.validation.measure import validate
+from entrove.validation.splits import check_disjoint
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Errors of the untuned and the tuned model on validation labels, and the decision."""
+
+    untuned: ErrorTable
+    tuned: ErrorTable
+    comparison: Comparison
+
+
+def train_files(
+    files: Sequence[Path],
+    held_out: Sequence[Path],
+    out: Path,
+    folder: Path | None,
+    given: Given,
+    *,
+    as_json: bool,
+) -> int:
+    """Tune a model to labels, write a bundle, and return the exit status.
+
+    That is 1 when the tuned model is not better on the validation labels. Its bundle is written
+    all the same, and says so.
+
+    Args:
+        files: Training labels.
+        held_out: Validation labels; without any the model is not judged.
+        out: Folder of the bundle.
+        folder: Folder of the training, which an interrupted one continues from.
+        given: Settings.
+        as_json: Print numbers as JSON.
+    """
+    check_parent(out)
+    work = folder or out.with_name(f"{out.name}-training")
+    stopped = f"stopped; finished epochs are in {work}, and the same command continues from there"
+    with Watch("train", "tuning the model to the labels", "epochs", stopped) as watch:
+        labels = read_labelled(files, watch.messages)
+        validation = read_labelled(held_out, watch.messages) if held_out else []
+        if validation:
+            check_disjoint(labels, validation)
+        level = _one_level([*labels, *validation])
+        settings = _with_framework(given)
+        name, foundation = check_tuned_model(given.model_place, settings, [*labels, *validation])
+        members = _train(labels, name, work, settings, watch)
+        judged = None
+        if validation:
+            shifts = fit_reference_shifts(
+                labels, [energy_of(atoms) for atoms in predict(foundation, labels)]
+            )
+            judged = _judge(name, members[0], validation, settings, shifts)
+    accepted = None if judged is None else judged.comparison.accepted
+    write_bundle(
+        out,
+        [replace(member, accepted=accepted) for member in members],
+        species=species_of(labels),
+        level_of_theory_hash=level,
+        level_of_theory=_engines(labels),
+        metrics={} if judged is None else metrics_of(judged.tuned),
+        regime=_regime(labels),
+        modal=split_modal(name)[1],
+        name=out.name,
+        training_structures=count_parts(labels),
+        training_settings=settings.training.model_dump(mode="json"),
+        errors=() if judged is None else paired_errors(judged.untuned, judged.tuned),
+        validation=validation,
+        examples=labels[:1],
+    )
+    _report(members, judged, out, as_json=as_json)
+    return 1 if accepted is False else 0
+
+
+def _train(
+    labels: list[Atoms], name: str, work: Path, settings: StageSettings, watch: Watch
+) -> tuple[TrainedModel, ...]:
+    training = settings.training
+    base, modal = split_modal(name)
+
+    def on_epoch(member: int, epoch: Epoch) -> None:
+        done = member * training.epochs + epoch.number
+        total = training.epochs * training.committee_size
+        watch.advanced(done, total, f"loss {epoch.training_loss:.3g}")
+
+    return train_committee(
+        labels,
+        base,
+        work,
+        training,
+        seed=settings.random_seed,
+        modal=modal,
+        device=settings.model.device,
+        threads=usable_threads(settings.model.threads),
+        on_epoch=on_epoch,
+    )
+
+
+def _judge(
+    name: str,
+    trained: TrainedModel,
+    validation: list[Atoms],
+    settings: StageSettings,
+    shifts_eV: dict[str, float],
+) -> Judgement:
+    """Compare the tuned model with the untuned one, its reference energies fitted."""
+    modal, device = split_modal(name)[1], settings.model.device
+    tuned_name = f"{trained.checkpoint}@{modal}" if modal else str(trained.checkpoint)
+    untuned = validate(name, validation, device=device, reference_shifts_eV=shifts_eV).errors
+    tuned = validate(tuned_name, validation, device=device, reference_shifts_eV={}).errors
+    return Judgement(untuned, tuned, compare(untuned, tuned, settings.validation))
+
+
+def _with_framework(given: Given) -> StageSettings:
+    """Take the framework of the model, where the configuration does not name one."""
+    settings = given.settings
+    framework = framework_of(split_modal(settings.model.name)[0])
+    named = "framework" in settings.training.model_fields_set
+    if framework is None or named or not framework.trainable:
+        return settings
+    training = settings.training.model_copy(update={"framework": framework.name})
+    return settings.model_copy(update={"training": training})
+
+
+def _one_level(labelled: Sequence[Atoms]) -> str:
+    """The hash of the level of theory of labels; empty where no label tells.
+
+    Raises `ConfigError` for labels of several levels, which cannot be one dataset.
+    """
+    found = {str(atoms.info.get(provenance.LEVEL_OF_THEORY, "")) for atoms in labelled}
+    if len(found) > 1:
+        names = ", ".join(sorted(level or "none" for level in found))
+        raise ConfigError(
+            f"the labels have several levels of theory ({names}), and cannot be one dataset; "
+            "give files of one level ('entrove audit FILE...' shows what differs)"
+        )
+    return found.pop() if found else ""
+
+
+def _engines(labels: Sequence[Atoms]) -> str:
+    names = {str(atoms.info.get(provenance.ENGINE, "")) for atoms in labels} - {""}
+    return ", ".join(sorted(names)) or "unknown: the labels do not say"
+
+
+def _regime(labels: Sequence[Atoms]) -> Regime:
+    """Phases, pressures and temperatures that the labels say they are of."""
+
+    def of(key: str) -> list[str]:
+        values = (atoms.info.get(key) for atoms in labels)
+        return sorted({str(value) for value in values if value is not None})
+
+    return Regime(
+        phases=tuple(of(provenance.PHASE)),
+        pressures_GPa=tuple(sorted(map(float, of(provenance.PRESSURE)))),
+        temperatures_K=tuple(sorted(map(float, of(provenance.TEMPERATURE)))),
+    )
+
+
+def _report(
+    members: Sequence[TrainedModel], judged: Judgement | None, out: Path, *, as_json: bool
+) -> None:
+    first = members[0]
+    if as_json:
+        print_json(
+            {
+                "out": str(out),
+                "foundation_model": first.base,
+                "training_labels": first.training_labels,
+                "epochs": first.epochs_run,
+                "reference_shifts_eV": first.reference_shifts_eV,
+                "members": len(members),
+                "accepted": None if judged is None else judged.comparison.accepted,
+                "reason": None if judged is None else judged.comparison.reason,
+                "untuned": None if judged is None else metrics_of(judged.untuned),
+                "tuned": None if judged is None else metrics_of(judged.tuned),
+            }
+        )
+        return
+    say(f"{first.base} was tuned to {first.training_labels} labels in {first.epochs_run} epochs")
+    if judged is None:
+        say("not judged: give --validation FILE with labels that are not trained on")
+    else:
+        say(f"untuned: {describe_errors(judged.untuned)}")
+        say(f"tuned:   {describe_errors(judged.tuned)}")
+        say(judged.comparison.reason)
+    say(f"wrote {out}; entrove.load_model, 'entrove validate' and 'entrove export' take it")

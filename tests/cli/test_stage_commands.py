@@ -1,0 +1,327 @@
+"""`entrove relax`, `explore`, `select`, `label`, `train` on files, without a campaign."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase.build import bulk
+from ase.calculators.emt import EMT
+from ase.io import read, write
+from command_line import Command
+
+from cheap_campaign import Labels, make_bench
+from entrove import provenance
+from entrove.cli.commands.options import Stopped
+from entrove.sampling.candidates import read_candidates
+from entrove.selection import select
+from entrove.structures import attach_results, content_hash, read_structures
+
+EMT_NAME = "ase.calculators.emt:EMT"
+QUICK = """\
+sampling:
+  {thermalise_steps: 20, chunk_steps: 8, chunks: 1, snapshot_every: 4, anchors: {md_steps: 4}}
+"""
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a crystal and settings; models explore with EMT unless told otherwise."""
+    monkeypatch.chdir(tmp_path)
+    bulk("Cu", cubic=True).write("fcc.xyz")
+    Path("quick.yaml").write_text(QUICK + f"model: {{explore_with: '{EMT_NAME}'}}\n")
+    return tmp_path
+
+
+def copper(count: int, *, labelled: bool = False) -> list:
+    rng = np.random.default_rng(5)
+    structures = []
+    for index in range(count):
+        atoms = bulk("Cu", cubic=True)
+        atoms.rattle(0.02 + 0.01 * index, rng=rng)
+        if labelled:
+            calculator = EMT()
+            atoms = attach_results(
+                atoms,
+                calculator.get_potential_energy(atoms),
+                calculator.get_forces(atoms),
+                calculator.get_stress(atoms),
+            )
+        structures.append(atoms)
+    return structures
+
+
+# Relax.
+
+
+def test_relax_brings_each_crystal_to_each_pressure(entrove: Command):
+    code, output, _ = entrove(
+        *("relax", "fcc.xyz", "--config", "quick.yaml", "--pressures-GPa", "0,10"),
+        *("--out", "relaxed.xyz", "--json"),
+    )
+    assert code == 0
+    rows = json.loads(output)["relaxations"]
+    assert [row["pressure_GPa"] for row in rows] == [0, 10]
+    cells = read_candidates("relaxed.xyz")
+    for cell, row in zip(cells, rows, strict=True):
+        assert (cell.phase, cell.pressure_GPa) == ("fcc", row["pressure_GPa"])
+        # The calculator itself agrees that the cell is at its pressure.
+        stress = EMT().get_stress(cell.atoms)[:3].mean() * 160.21766
+        assert stress == pytest.approx(-row["pressure_GPa"], abs=0.1)
+    assert rows[1]["volume_A3_per_atom"] < rows[0]["volume_A3_per_atom"]
+
+
+def test_a_relaxation_that_does_not_converge_has_exit_status_one(entrove: Command):
+    code, output, _ = entrove(
+        *("relax", "fcc.xyz", "--config", "quick.yaml", "--pressures-GPa", "50"),
+        *("--set", "sampling.relaxation.largest_steps=1", "--out", "relaxed.xyz"),
+    )
+    assert code == 1
+    assert "fcc at 50 GPa: steps exhausted after 1 steps" in output
+    assert "nothing was written" in output
+    assert not Path("relaxed.xyz").exists()
+
+
+def test_a_cell_of_one_atom_is_repeated(entrove: Command):
+    bulk("Cu").write("one.xyz")
+    code, _, errors = entrove("relax", "one.xyz", "--config", "quick.yaml", "--out", "r.xyz")
+    assert code == 0
+    assert "its cell of one atom is repeated" in errors
+    assert len(read_candidates("r.xyz")[0].atoms) == 8
+
+
+def test_seeds_of_the_configuration_are_taken_where_none_is_given(entrove: Command):
+    text = "name: copper\nseeds: [{phase: A1, file: fcc.xyz}]\n" + Path("quick.yaml").read_text()
+    Path("campaign.yaml").write_text(text)
+    assert entrove("relax", "--config", "campaign.yaml", "--out", "r.xyz")[0] == 0
+    assert read_candidates("r.xyz")[0].phase == "A1"
+
+
+# Explore and select.
+
+
+def explored(entrove: Command, *arguments: str) -> list:
+    code, _, errors = entrove(
+        *("explore", "fcc.xyz", "--config", "quick.yaml", "--temperatures-K", "900"),
+        *("--out", "candidates.xyz", *arguments),
+    )
+    assert code == 0, errors
+    return read_candidates("candidates.xyz")
+
+
+def test_explore_writes_candidates_that_say_where_they_come_from(entrove: Command):
+    candidates = explored(entrove, "--set", "sampling.biases=[{entropy: none}]")
+    assert len(candidates) == 2  # one walker, one chunk of 8 steps, a snapshot every 4
+    assert {candidate.temperature_K for candidate in candidates} == {900.0}
+    assert {candidate.phase for candidate in candidates} == {"fcc"}
+    other = explored(entrove, "--set", "sampling.biases=[{entropy: none}]", "--seed", "2")
+    assert [content_hash(c.atoms) for c in other] != [content_hash(c.atoms) for c in candidates]
+
+
+def test_select_picks_what_the_public_function_picks(entrove: Command):
+    write("pool.xyz", copper(8))
+    write("known.xyz", copper(2))
+    arguments = (
+        "select",
+        "pool.xyz",
+        "--given",
+        "known.xyz",
+        "--count",
+        "3",
+        "--out",
+        "picked.xyz",
+    )
+    code, output, _ = entrove(*arguments, "--set", "entropy.kind=information", "--json")
+    assert code == 0
+    found = json.loads(output)
+    pool, known = read_structures("pool.xyz"), read_structures("known.xyz")
+    expected = select(pool, 3, given=known)
+    assert found["picked"] == expected.indices.tolist()
+    picked = read_structures("picked.xyz")
+    assert [content_hash(atoms) for atoms in picked] == [
+        content_hash(pool[index]) for index in found["picked"]
+    ]
+    assert [atoms.info[provenance.GAIN] for atoms in picked] == pytest.approx(found["gains"])
+
+
+def test_select_by_labels_uses_the_model_and_keeps_what_the_pool_says(entrove: Command):
+    pool = copper(6, labelled=True)
+    for atoms in pool:
+        atoms.info["mine"] = "kept"
+    write("pool.xyz", pool)
+    code, output, errors = entrove(
+        *("select", "pool.xyz", "--count", "2", "--config", "quick.yaml"),
+        *("--set", "selection.features=fingerprint", "--out", "picked.xyz"),
+    )
+    assert code == 0, errors
+    assert "wrote 2 of 6 candidates to picked.xyz, best first" in output
+    for atoms in read("picked.xyz", ":"):
+        assert atoms.info["mine"] == "kept"
+        # Positions in the file have eight decimals.
+        energy = EMT().get_potential_energy(atoms)
+        assert atoms.get_potential_energy() == pytest.approx(energy, abs=1e-7)
+
+
+# Label.
+
+
+@pytest.fixture
+def in_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Attempts run in this process: starting Parsl takes longer than all of them."""
+    make_bench(tmp_path / "bench", monkeypatch)
+
+
+def test_label_writes_what_the_engine_says_and_keeps_provenance(entrove: Command, in_process):
+    structures = copper(3)
+    for atoms in structures:
+        atoms.info[provenance.PHASE] = "fcc"
+    write("picked.xyz", structures)
+    engine = "cheap_campaign:Labels"  # EMT
+    arguments = ("label", "picked.xyz", "--engine", engine, "--out", "labelled.xyz")
+    code, output, errors = entrove(*arguments, "--json")
+    assert code == 0, output + errors
+    found = json.loads(output)
+    labelled = read("labelled.xyz", ":")
+    for atoms, row in zip(labelled, found["labels"], strict=True):
+        energy = EMT().get_potential_energy(atoms)
+        assert atoms.get_potential_energy() == pytest.approx(energy, abs=1e-7)
+        assert row["energy_eV"] == pytest.approx(atoms.get_potential_energy())
+        assert atoms.info[provenance.PHASE] == "fcc"
+        assert atoms.info[provenance.LEVEL_OF_THEORY] == found["level_of_theory_hash"]
+    # Once more: everything comes from the folder of the labels.
+    again = json.loads(entrove(*arguments, "--json")[1])
+    assert [row["energy_eV"] for row in again["labels"]] == [
+        row["energy_eV"] for row in found["labels"]
+    ]
+
+
+def test_a_failed_label_has_exit_status_one_and_the_others_are_written(
+    entrove: Command, in_process
+):
+    structures = copper(3)
+    write("picked.xyz", structures)
+    Labels.failing = {content_hash(read_structures("picked.xyz")[1])}
+    code, output, _ = entrove(
+        *("label", "picked.xyz", "--engine", "cheap_campaign:Labels", "--out", "labelled.xyz"),
+        *("--set", "labelling.max_attempts=1"),
+    )
+    assert code == 1
+    assert "2 converged, 1 crashed" in output
+    assert "fails on purpose" in output
+    assert len(read("labelled.xyz", ":")) == 2
+
+
+def test_ctrl_c_while_labelling_says_what_is_kept(
+    entrove: Command, in_process, monkeypatch: pytest.MonkeyPatch
+):
+    write("picked.xyz", copper(3))
+
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("entrove.labelling.labeller.Labeller.label", interrupt)
+        code, _, errors = entrove(
+            "label", "picked.xyz", "--engine", EMT_NAME, "--out", "labelled.xyz"
+        )
+    assert code == 130
+    assert "finished labels are in labelled-labels, and the same command continues" in errors
+    assert not Path("labelled.xyz").exists()
+
+
+def test_ctrl_c_elsewhere_says_that_nothing_was_written(entrove: Command, monkeypatch):
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("entrove.cli.stages.explore.explore", interrupt)
+    code, _, errors = entrove("explore", "fcc.xyz", "--config", "quick.yaml", "--out", "c.xyz")
+    assert code == 130
+    assert "stopped; nothing was written" in errors
+    assert str(Stopped("x")) == "x"
+
+
+# Wrong input.
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("relax", "--out", "r.xyz"), "no crystal to start from; give structure files"),
+        (("relax", "no.xyz", "--out", "r.xyz"), "no.xyz: no such file"),
+        (("relax", "fcc.xyz", "--out", "r.cif"), "structures are written as extended XYZ"),
+        (("relax", "fcc.xyz", "--out", "no/r.xyz"), "there is no folder no; make it first"),
+        (("relax", "fcc.xyz", "--model", "7net-O", "--out", "r.xyz"), "Did you mean '7net-0'"),
+        (
+            ("relax", "fcc.xyz", "--pressures-GPa", "high", "--out", "r.xyz"),
+            "give numbers, such as --pressures-GPa 300,1000",
+        ),
+        (
+            ("explore", "fcc.xyz", "--set", "sampling.chunk=3", "--out", "r.xyz"),
+            "options: sampling.chunk: unknown key; did you mean 'chunks'?",
+        ),
+        (
+            ("explore", "fcc.xyz", "--set", "training", "--out", "r.xyz"),
+            "give a key and its value, such as --set training.epochs=10",
+        ),
+        (
+            ("explore", "fcc.xyz", "--config", "wrong.yaml", "--out", "r.xyz"),
+            "wrong.yaml:1: sampling.chunk: unknown key; did you mean 'chunks'?",
+        ),
+        (("explore", "fcc.xyz", "--config", "no.yaml", "--out", "r.xyz"), "no.yaml: no such file"),
+        (("select", "no.xyz", "--out", "r.xyz"), "no.xyz: no such file"),
+        (("label", "fcc.xyz", "--engine", "gpau", "--out", "r.xyz"), "unknown name 'gpau'"),
+        (("label", "fcc.xyz", "--engine", "no:Such", "--out", "r.xyz"), "no"),
+        (("train", "fcc.xyz", "--out", "model"), "no frame can be used; the first: fcc.xyz"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_wrong_input_ends_with_one_message(entrove: Command, arguments, message):
+    Path("wrong.yaml").write_text("sampling: {chunk: 3}\n")
+    before = sorted(path.name for path in Path().iterdir())
+    code, _, errors = entrove(*arguments)
+    assert code in (1, 2)
+    assert message in errors
+    assert "Traceback" not in errors
+    assert sorted(path.name for path in Path().iterdir() if "labels" not in path.name) == before
+
+
+def test_training_refuses_labels_of_two_levels(entrove: Command):
+    labelled = copper(4, labelled=True)
+    for index, atoms in enumerate(labelled):
+        atoms.info[provenance.LEVEL_OF_THEORY] = "ab"[index % 2]
+    write("labels.xyz", labelled)
+    code, _, errors = entrove("train", "labels.xyz", "--out", "model")
+    assert code == 2
+    assert "several levels of theory (a, b)" in errors
+
+
+# The whole way, with real processes.
+
+
+@pytest.mark.slow
+def test_the_stages_together_make_a_potential(entrove: Command):
+    explored(entrove, "--set", "sampling.chunks=3")
+    steps = (
+        ("select", "candidates.xyz", "--count", "6", "--out", "picked.xyz"),
+        ("label", "picked.xyz", "--engine", EMT_NAME, "--out", "labelled.xyz"),
+    )
+    for arguments in steps:
+        code, _, errors = entrove(*arguments, "--config", "quick.yaml")
+        assert code == 0, errors
+    labelled = read("labelled.xyz", ":")
+    write("train.xyz", labelled[:4])
+    write("test.xyz", labelled[4:])
+    code, output, errors = entrove(
+        *("train", "train.xyz", "--validation", "test.xyz", "--epochs", "2", "--out", "model"),
+        *("--set", "model.threads=1", "--json"),
+    )
+    found = json.loads(output)
+    assert code == (0 if found["accepted"] else 1), errors
+    assert (found["training_labels"], found["epochs"]) == (4, 2)
+    import entrove as package
+
+    calculator = package.load_model("model", device="cpu")
+    atoms = labelled[4].copy()
+    atoms.calc = calculator
+    error = abs(atoms.get_potential_energy() - labelled[4].get_potential_energy()) / len(atoms)
+    assert 1000 * error < 2 * found["tuned"]["energy_mae_meV_per_atom"] + 1e-3
