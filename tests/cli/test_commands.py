@@ -70,6 +70,8 @@ def test_status_needs_neither_torch_nor_anything_outside_the_folder(
         "print([name for name in names if name in sys.modules])"
     )
     command = [sys.executable, "-c", code, "status", str(folder)]
+    as_json = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True)
+    assert as_json.stdout.splitlines()[-1] == "[]"
     result = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
     assert "copper: finished" in result.stdout
     assert "all 1 rounds are done; the model is that of round 1" in result.stdout
@@ -92,6 +94,32 @@ def test_report_and_labels_of_a_finished_campaign(
     assert code == 0
     assert output.count("Cu4") == 7
     assert "7 labels, 0 in quarantine" in output
+
+
+def test_status_as_json_is_the_part_of_the_report_that_needs_no_figures(
+    one_round: Path, tmp_path: Path, entrove: Command
+):
+    folder = tmp_path / "copy"
+    shutil.copytree(one_round, folder)
+    code, output, _ = entrove("status", folder, "--json")
+    assert code == 0
+    status = json.loads(output)
+    code, output, _ = entrove("report", folder, "--json")
+    report = json.loads(output)
+    assert {key: report[key] for key in status} == status
+    assert {"verdict", "headline", "labels_by_phase", "stages", "refused"} <= set(status)
+
+
+def test_labels_as_json_are_those_of_the_table(one_round: Path, entrove: Command):
+    code, output, _ = entrove("labels", one_round, "--json")
+    assert code == 0
+    found = json.loads(output)
+    assert len(found["labels"]) == 7
+    assert {label["outcome"] for label in found["labels"]} == {"converged"}
+    assert found["unfinished"] == []
+    table = entrove("labels", one_round)[1]
+    for label in found["labels"]:
+        assert label["structure_hash"][:10] in table
 
 
 def test_a_folder_without_a_campaign_is_reported_in_one_line(tmp_path: Path, entrove: Command):
@@ -127,6 +155,11 @@ def test_plan_counts_the_labels_of_a_campaign(campaign: Path, entrove: Command):
     ]
     assert "Energy errors will be known to about 56 %" in output
     assert output.splitlines()[-1] == SEED
+    code, output, _ = entrove("plan", campaign, "--json")
+    assert code == 0
+    assert [(row["what"], row["labels"]) for row in json.loads(output)["rows"]] == [
+        (row.what, row.labels) for row in plan.rows
+    ]
     assert not (campaign.parent / "campaign").exists()
 
 
