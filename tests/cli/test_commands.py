@@ -202,6 +202,21 @@ def test_plan_needs_no_scheduler(campaign: Path, entrove: Command, monkeypatch):
     assert "there is no 'sbatch' on PATH" in errors
 
 
+def test_a_login_node_is_told_what_runs_on_it(campaign: Path, entrove: Command, monkeypatch):
+    (campaign.parent / "sbatch").write_text("#!/bin/sh\n")
+    (campaign.parent / "sbatch").chmod(0o755)
+    monkeypatch.setenv("PATH", str(campaign.parent))
+    text = COPPER.replace("{name: local, workers: 3}", "{name: slurm}")
+    campaign.write_text(text)
+    told = "exploration and training run on this machine"
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    assert told in entrove("run", "--check", campaign)[1]
+    monkeypatch.setenv("SLURM_JOB_ID", "17")
+    code, output, _ = entrove("run", "--check", campaign)
+    assert code == 0
+    assert told not in output
+
+
 def test_check_runs_nothing(campaign: Path, entrove: Command):
     code, output, _ = entrove("run", "--check", campaign)
     assert (code, output) == (0, f"{SEED}\n{campaign}: this configuration can run here\n")

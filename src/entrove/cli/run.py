@@ -1,5 +1,6 @@
 """`entrove run`: check, then run or continue a campaign, then write its report."""
 
+import os
 import shlex
 from pathlib import Path
 
@@ -8,6 +9,12 @@ from rich.console import Console
 from entrove.campaign.configuration.check import check_campaign
 from entrove.campaign.configuration.settled import find_changes
 from entrove.cli.progress import open_progress
+from entrove.labelling.config import SlurmExecution
+
+
+def in_job() -> bool:
+    """Whether this process runs inside a job of Slurm."""
+    return "SLURM_JOB_ID" in os.environ
 
 
 def run_campaign(
@@ -17,6 +24,13 @@ def run_campaign(
     campaign = check_campaign(config_path, folder)
     for seed in campaign.seeds:
         console.print(seed.describe(), highlight=False, markup=False, soft_wrap=True)
+    if isinstance(campaign.config.labelling.executor, SlurmExecution) and not in_job():
+        console.print(
+            "labels run in Slurm jobs; exploration and training run on this machine: start this "
+            "command in a job, too, where this is a login node",
+            highlight=False,
+            soft_wrap=True,
+        )
     if check_only:
         console.print(f"{config_path}: this configuration can run here", highlight=False)
         return
