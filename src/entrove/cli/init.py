@@ -21,7 +21,7 @@ from entrove.campaign.configuration.template import (
     magnetic_elements,
     write_starting_point,
 )
-from entrove.cli.commands.options import Stopped, print_json, say
+from entrove.cli.commands.options import Stopped, load_torch_sim_quietly, print_json, say
 from entrove.errors import ConfigError
 
 Answer = TypeVar("Answer", bound=str)
@@ -118,6 +118,8 @@ def _engine(text: str | None) -> tuple[Any, str | None]:
         return "ase", text
     if text in ENGINES:
         return text, None
+    # The names of potentials are known to their frameworks, which load torch.
+    load_torch_sim_quietly()
     from entrove.cli.stages.settings import engine_of
 
     section = engine_of(text) or {}
