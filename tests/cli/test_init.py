@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import select
+import signal
 import sys
 import time
 from pathlib import Path
@@ -148,6 +149,8 @@ class Terminal:
         command = [sys.executable, "-m", "entrove.cli.main", "init", *arguments]
         self.process, self.handle = pty.fork()
         if self.process == 0:
+            # A job in the background has SIGINT ignored, which its children inherit.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
             os.execvpe(command[0], command, {**os.environ, "TERM": "dumb", "COLUMNS": "200"})
         self.output = ""
 
