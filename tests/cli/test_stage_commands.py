@@ -249,7 +249,10 @@ def test_ctrl_c_elsewhere_says_that_nothing_was_written(entrove: Command, monkey
         (("relax", "--out", "r.xyz"), "no crystal to start from; give structure files"),
         (("relax", "no.xyz", "--out", "r.xyz"), "no.xyz: no such file"),
         (("relax", "fcc.xyz", "--out", "r.cif"), "structures are written as extended XYZ"),
-        (("relax", "fcc.xyz", "--out", "no/r.xyz"), "there is no folder no; make it first"),
+        (
+            ("relax", "fcc.xyz", "--out", "no/r.xyz"),
+            "--out no/r.xyz: the folder no does not exist; create it",
+        ),
         (("relax", "fcc.xyz", "--model", "7net-O", "--out", "r.xyz"), "Did you mean '7net-0'"),
         (
             ("relax", "fcc.xyz", "--pressures-GPa", "high", "--out", "r.xyz"),

@@ -21,7 +21,8 @@ from entrove.campaign.configuration.template import (
     magnetic_elements,
     write_starting_point,
 )
-from entrove.cli.commands.options import Stopped, load_torch_sim_quietly, print_json, say
+from entrove.cli.commands.options import Stopped, print_json, say
+from entrove.cli.quiet import load_torch_sim_quietly
 from entrove.errors import ConfigError
 
 Answer = TypeVar("Answer", bound=str)

@@ -3,7 +3,8 @@
 Exit codes: 0 success, 1 an error that the user can correct, 2 the configuration or the arguments
 are wrong and nothing was written, 130 stopped by Ctrl-C; of `audit` 3 where there are warnings
 and 4 where there are blockers; of `validate` 1 where a check failed, and 2 for any wrong input;
-of `relax` and `label` 1 where some structures failed; of `doctor` 1 where no campaign can run.
+of `relax` and `label` 1 where some structures failed, of `train` where the model is not better, of
+`doctor` where no campaign can run.
 """
 
 import io

@@ -10,8 +10,9 @@ from entrove import provenance
 from entrove.campaign.configuration.check_models import check_tuned_model
 from entrove.campaign.stages.validate import describe_errors
 from entrove.cli.commands.options import print_json, say
+from entrove.cli.curation import check_folders
 from entrove.cli.stages.settings import Given, StageSettings
-from entrove.cli.stages.structures import check_parent, read_labelled
+from entrove.cli.stages.structures import read_labelled
 from entrove.cli.stages.watch import Watch
 from entrove.errors import ConfigError
 from entrove.models.prediction import predict
@@ -61,7 +62,7 @@ def train_files(
         given: Settings.
         as_json: Print numbers as JSON.
     """
-    check_parent(out)
+    check_folders({"--out": out})
     work = folder or out.with_name(f"{out.name}-training")
     stopped = f"stopped; finished epochs are in {work}, and the same command continues from there"
     with Watch("train", "tuning the model to the labels", "epochs", stopped) as watch:
