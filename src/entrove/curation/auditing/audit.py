@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -35,11 +36,14 @@ from entrove.curation.auditing.frame_checks import (
 )
 from entrove.curation.auditing.geometries import far_findings, far_geometries
 from entrove.curation.auditing.levels import (
+    LEAST_GAP_OF_A_MODEL,
+    LEAST_LEVEL_GAP_EV_PER_ATOM,
     TwoLevels,
     find_two_levels,
     level_findings,
     sample_level_findings,
 )
+from entrove.curation.auditing.predictions.basis import Basis
 from entrove.curation.auditing.predictions.frames import (
     FramePredictions,
     LabelFactors,
@@ -49,6 +53,7 @@ from entrove.curation.auditing.predictions.quick_potential import (
     Predicted,
     PredictWithModel,
     QuickPotential,
+    Rows,
     solve_rows,
 )
 from entrove.curation.auditing.predictions.sample import Sample, draw_sample, sample_rows
@@ -113,6 +118,9 @@ def audit(
         )
 
 
+THE_SET_ITSELF = "a potential fitted to the files themselves"
+
+
 class _Audit:
     """One audit, once everything is on disk."""
 
@@ -127,7 +135,7 @@ class _Audit:
         self.spool, self.problems, self.seed, self.progress = spool, problems, seed, progress
         self.predict = None if predict is None else predict[1]
         self.predictor = (
-            "a potential fitted to the files themselves"
+            THE_SET_ITSELF
             if predict is None
             else f"{predict[0]}, corrected by a potential fitted to what it leaves"
         )
@@ -155,11 +163,10 @@ class _Audit:
         worst: dict[int, tuple[float, str]] = {}
         if basis is not None:
             groups = groups_of_files(spool, sample)
-            rows = sample_rows(basis, sample, self.seed)
-            if sample.model is not None:
-                judged = [judge_energies_with_model(sample, members) for _, members in groups]
-            else:
-                judged = [judge_energies(basis, rows, sample, members) for _, members in groups]
+            # What is left by a model says less of conventions and levels: its errors differ
+            # between kinds of structures, as energies of two levels do.
+            own_rows = sample_rows(basis, replace(sample, model=None), self.seed)
+            judged = [self._judge(basis, own_rows, sample, members) for _, members in groups]
             for (names, _), (energy, _) in zip(groups, judged, strict=True):
                 places = [spool.files.index(name) for name in names]
                 if energy is not None and energy is not TOTAL:
@@ -170,9 +177,10 @@ class _Audit:
                 factors.of_energies(sample.files, sample.sizes), factors.forces[sample.files]
             )
             if any(energy not in (None, TOTAL) for energy, _ in judged):
-                rows = sample_rows(basis, corrected, self.seed)
+                own_rows = sample_rows(basis, replace(corrected, model=None), self.seed)
+            self.two_levels = find_two_levels(basis, sample, own_rows)
+            rows = own_rows if sample.model is None else sample_rows(basis, corrected, self.seed)
             potential = solve_rows(basis, rows)
-            self.two_levels = find_two_levels(basis, sample, rows)
             decided = {
                 name: verdict
                 for (names, _), verdict in zip(groups, judged, strict=True)
@@ -210,6 +218,15 @@ class _Audit:
             self._worst(worst),
             time.monotonic() - started,
         )
+
+    def _judge(
+        self, basis: Basis, rows: Rows, sample: Sample, members: np.ndarray
+    ) -> tuple[EnergyConvention | None, dict[str, float]]:
+        """Decide by the set itself, and by the model, if there is one, what that leaves open."""
+        energy, scores = judge_energies(basis, rows, replace(sample, model=None), members)
+        if energy is None and sample.model is not None:
+            return judge_energies_with_model(sample, members)
+        return energy, scores
 
     def _conventions(
         self,
@@ -287,9 +304,10 @@ class _Audit:
         usable = np.asarray(records["usable"]) & ~np.asarray(records["isolated"])
         frames = np.flatnonzero(usable & ~np.asarray(records["against"]))
         residuals = np.asarray(predicted.energy_residuals[frames])
-        levels = list(level_findings(spool, frames, residuals, self.predictor))
+        least_gap = LEAST_LEVEL_GAP_EV_PER_ATOM if self.predict is None else LEAST_GAP_OF_A_MODEL
+        levels = list(level_findings(spool, frames, residuals, self.predictor, least_gap))
         if not levels:
-            levels = list(sample_level_findings(spool, sample, self.two_levels, self.predictor))
+            levels = list(sample_level_findings(spool, sample, self.two_levels, THE_SET_ITSELF))
         self.findings += levels
         outliers, worst = outlier_findings(
             spool, predicted, frames, self.predictor, with_stress=self.stress_is_understood
