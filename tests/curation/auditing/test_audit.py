@@ -250,6 +250,24 @@ def test_a_model_that_is_compared_with_names_the_same(tmp_path):
     assert [frame.index for frame in alarms(report)["energy_outlier"].frames] == [ONE]
 
 
+class OffForLargeCells(EMT):
+    """A model that is wrong by a constant per atom for one kind of frames."""
+
+    def calculate(self, atoms=None, *arguments, **keywords):
+        super().calculate(atoms, *arguments, **keywords)
+        shift = 0.02 * len(atoms) * (len(atoms) > 4)
+        self.results |= {name: self.results[name] + shift for name in ("energy", "free_energy")}
+
+
+def test_errors_of_a_model_that_differ_between_kinds_are_no_levels_of_theory(tmp_path):
+    model = from_calculator(OffForLargeCells(), name="off")
+    assert alarms(audited(tmp_path, FRAMES, model=model)) == {}
+    per_atom = [
+        labelled(atoms, energy=atoms.get_potential_energy() / len(atoms)) for atoms in FRAMES
+    ]
+    assert set(alarms(audited(tmp_path, per_atom, model=model))) == {"energy_per_atom"}
+
+
 def test_the_same_files_give_the_same_report(tmp_path):
     first, second = (audited(tmp_path, FRAMES).to_dict() for _ in range(2))
     for report in (first, second):
