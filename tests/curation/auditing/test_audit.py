@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
+from ase.calculators.emt import EMT
 from ase.io import write
 from copper_sets import copper, labelled, saved
 
@@ -238,8 +239,6 @@ def test_single_atoms_are_references_and_no_mistake(tmp_path):
 
 
 def test_a_model_that_is_compared_with_names_the_same(tmp_path):
-    from ase.calculators.emt import EMT
-
     model = from_calculator(EMT())
     assert alarms(audited(tmp_path, FRAMES, model=model)) == {}
     report = audited(tmp_path, stress_as("kbar", -1), model=model)
