@@ -36,8 +36,6 @@ from entrove.curation.auditing.frame_checks import (
 )
 from entrove.curation.auditing.geometries import far_findings, far_geometries
 from entrove.curation.auditing.levels import (
-    LEAST_GAP_OF_A_MODEL,
-    LEAST_LEVEL_GAP_EV_PER_ATOM,
     TwoLevels,
     find_two_levels,
     level_findings,
@@ -304,8 +302,9 @@ class _Audit:
         usable = np.asarray(records["usable"]) & ~np.asarray(records["isolated"])
         frames = np.flatnonzero(usable & ~np.asarray(records["against"]))
         residuals = np.asarray(predicted.energy_residuals[frames])
-        least_gap = LEAST_LEVEL_GAP_EV_PER_ATOM if self.predict is None else LEAST_GAP_OF_A_MODEL
-        levels = list(level_findings(spool, frames, residuals, self.predictor, least_gap))
+        levels: list[Finding] = []
+        if self.predict is None:
+            levels += level_findings(spool, frames, residuals, self.predictor)
         if not levels:
             levels = list(sample_level_findings(spool, sample, self.two_levels, THE_SET_ITSELF))
         self.findings += levels

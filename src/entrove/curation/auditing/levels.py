@@ -20,9 +20,6 @@ from entrove.curation.auditing.residual_findings import files_of, named
 from entrove.curation.auditing.spool import Spool
 
 LEAST_LEVEL_GAP_EV_PER_ATOM = 0.003
-LEAST_GAP_OF_A_MODEL = 0.1
-"""In eV/atom: by how much errors of a model may differ between kinds of frames."""
-
 _LEAST_FRAMES = 20
 _LEAST_FRAMES_OF_TWO_ZEROS = 30
 _MOST_ROUNDS = 6
@@ -42,7 +39,6 @@ def level_findings(
     frames: np.ndarray,
     residuals: np.ndarray,
     predictor: str,
-    least_gap_eV_per_atom: float,
 ) -> Iterator[Finding]:
     """Groups of energies that a constant per atom sets apart: levels of theory that were mixed.
 
@@ -55,7 +51,7 @@ def level_findings(
     if len(known) < _LEAST_FRAMES:
         return
     split = split_levels(residuals)
-    if split is None or split[1] < least_gap_eV_per_atom:
+    if split is None:
         return
     threshold, gap, width = split
     upper = residuals > threshold
