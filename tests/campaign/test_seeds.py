@@ -351,7 +351,7 @@ def test_a_slab_starts_without_pressure_and_is_called_one(start):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("pressures_GPa: [0.0]", "pressures_GPa: [0.0, 10.0]", r"regime\.pressures_GPa: .* close"),
+        ("pressures_GPa: [0]", "pressures_GPa: [0, 10]", r"regime\.pressures_GPa: .* close"),
         ("sampling:", "sampling:\n  ensemble: npt", r"sampling\.ensemble: .*choose 'nvt'"),
         ("perturbed: 0", "perturbed: 2", r"sampling\.ordered: .*without vacuum"),
     ],

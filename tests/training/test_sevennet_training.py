@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,13 +14,20 @@ from ase import Atoms
 from ase.constraints import FixAtoms
 
 from entrove.errors import ModelError
-from entrove.structures import attach_results, copy_structure, write_structures
+from entrove.structures import (
+    attach_results,
+    content_hash,
+    copy_structure,
+    read_structures,
+    write_structures,
+)
 from entrove.training.config import TrainingConfig
 from entrove.training.job import Job, only_worker, prepare_folder
+from entrove.training.replay import DIMERS_PER_PAIR
 from entrove.training.sevennet.trainee import load_trainee, targets_of
 from entrove.training.tuning import fine_tune
 
-CONFIG = TrainingConfig(epochs=4, batch_size=3, learning_rate=0.01, replay=0.3)
+CONFIG = TrainingConfig(epochs=4, batch_size=3, learning_rate=0.01)
 SEED = 3
 
 
@@ -114,8 +120,7 @@ def test_killed_and_resumed_equals_uninterrupted(
     folder = tmp_path / "killed"
     job = Job.model_validate_json((model.folder / "job.json").read_text())
     prepare_folder(folder, job)
-    for name in ("labels.xyz", "replay.xyz"):
-        shutil.copy(model.folder / name, folder / name)
+    write_structures(folder / "labels.xyz", labelled_silicon)
     command = [sys.executable, "-m", "entrove.training.sevennet.worker", str(folder)]
     with subprocess.Popen(command, stdin=subprocess.PIPE) as worker:
         _wait_for_lines(folder / "progress.jsonl", 2)
@@ -137,6 +142,23 @@ def test_killed_and_resumed_equals_uninterrupted(
     assert_equal_weights(resumed.checkpoint, model.checkpoint)
     assert resumed.training_loss == model.training_loss
     assert [epoch.number for epoch in epochs] == [1, 2, 3, 4]
+
+
+def test_a_run_replays_dimers_and_its_snapshots_and_is_no_run_without(
+    small_checkpoint, labelled_silicon, tmp_path
+):
+    config = CONFIG.model_copy(update={"epochs": 1, "replay": 0.3})
+    snapshots = [atoms.copy() for atoms in labelled_silicon[:2]]
+    arguments = (labelled_silicon, small_checkpoint, tmp_path)
+    trained = fine_tune(*arguments, config, seed=SEED, snapshots=snapshots, device="cpu")
+    assert trained.epochs_run == 1
+    replayed = read_structures(tmp_path / "replay.xyz")
+    assert [len(atoms) for atoms in replayed if not atoms.pbc.any()] == [2] * DIMERS_PER_PAIR
+    assert [content_hash(atoms) for atoms in replayed[DIMERS_PER_PAIR:]] == [
+        content_hash(atoms) for atoms in snapshots
+    ]
+    with pytest.raises(ModelError, match=r"it differs in replay_hash"):
+        fine_tune(*arguments, config, seed=SEED, device="cpu")
 
 
 def _wait_for_lines(path: Path, count: int):

@@ -67,7 +67,7 @@ COMMENTS: dict[str, str] = {
     "seeds": "the crystals to start from, one per phase",
     "regime": "where the potential will be used: each pressure with each temperature",
     "model": "the foundation model that explores and is tuned",
-    "sampling": "shorter than the defaults, for a quick campaign",
+    "sampling": "other than the defaults: a quick campaign, or no ordered cells with vacuum",
     "selection": "count: labels per round",
     "labelling": "engine: gpaw, espresso, vasp, cp2k, ase (any calculator), mlip (a potential)",
     "training": "fewer epochs than by default, for a quick campaign",
