@@ -33,6 +33,14 @@ TARGET_KINDS = ("md", "strain", "shear")
 """Anchors that stand for the regime where the potential is used."""
 
 
+@dataclass(frozen=True)
+class RowSources:
+    """What rows of labels are made of: features, and energies by which their noise grows."""
+
+    features: FeatureMap
+    energies_eV: Energies
+
+
 def select(run: CampaignRun, round_index: int) -> Selected:
     """Pick the structures that a round labels, at most as many as the budget of labels allows."""
     config, files = run.config, run.files.round(round_index)
@@ -110,7 +118,7 @@ def choose(
     count: int,
     given: Sequence[Atoms],
     *,
-    sources: "RowSources | None" = None,
+    sources: RowSources | None = None,
 ) -> Selection:
     """Choose candidates to label, as the configuration says, in the order of the method.
 
@@ -185,7 +193,7 @@ def _by_labels(
     pool: Sequence[Candidate],
     count: int,
     given: Sequence[Atoms],
-    sources: "RowSources | None",
+    sources: RowSources | None,
 ) -> Selection:
     """Pick the candidates whose labels teach most.
 
@@ -224,7 +232,7 @@ def _control_arm(
     pool: Sequence[Candidate],
     count: int,
     given: Sequence[Atoms],
-    sources: "RowSources | None",
+    sources: RowSources | None,
 ) -> Selection:
     """Pick what a control arm labels; it knows no gain."""
     config = run.config
@@ -243,14 +251,6 @@ def _control_arm(
         spreads=partial(force_spreads, run.models.exploring(round_index)),
         seed=[config.random_seed, round_index, SELECTION_STREAM],
     )
-
-
-@dataclass(frozen=True)
-class RowSources:
-    """What rows of labels are made of: features, and energies by which their noise grows."""
-
-    features: FeatureMap
-    energies_eV: Energies
 
 
 def row_sources(run: CampaignRun, round_index: int) -> RowSources:
