@@ -129,12 +129,12 @@ class Bench:
     def files(self) -> Workspace:
         return Workspace(self.folder / "campaign")
 
-    def run(self, listener: ProgressListener | None = None, **changes: dict[str, Any]) -> None:
-        """Run or continue; `changes` replace keys of sections: `stopping={"rounds": 2}`."""
+    def campaign(self, **changes: dict[str, Any]) -> CheckedCampaign:
+        """The campaign; `changes` replace keys of sections: `stopping={"rounds": 2}`."""
         settings = SETTINGS | {
             name: SETTINGS.get(name, {}) | values for name, values in changes.items()
         }
-        campaign = CheckedCampaign(
+        return CheckedCampaign(
             CampaignConfig.model_validate(settings),
             self.folder / "campaign.yaml",
             self.files,
@@ -142,7 +142,10 @@ class Bench:
             "cheap",
             from_calculator(Scaled(FOUNDATION_SCALE), name="cheap"),
         )
-        loop.run_campaign(campaign, listener or Silence())
+
+    def run(self, listener: ProgressListener | None = None, **changes: dict[str, Any]) -> None:
+        """Run or continue `campaign`."""
+        loop.run_campaign(self.campaign(**changes), listener or Silence())
 
     def stages(self) -> set[tuple[int, str]]:
         return {(record.round, record.stage) for record in Ledger(self.files.ledger).records()}

@@ -22,7 +22,7 @@ The packages follow the method; imports point one way, from the top of this pict
      |
     formats                      labelled structures from and to files
      |
-    structures, files, provenance, threads, units, settings, errors
+    structures, files, json_values, provenance, threads, units, settings, errors
 """
 
 import lazy_loader

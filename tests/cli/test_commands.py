@@ -13,7 +13,7 @@ import yaml
 from ase.build import bulk
 from command_line import Command
 
-from cheap_campaign import make_bench
+from cheap_campaign import Bench, make_bench
 from entrove.campaign.configuration.check import check_campaign
 from entrove.campaign.journal.lock import hold_campaign
 from entrove.campaign.plan import make_plan
@@ -108,6 +108,19 @@ def test_status_as_json_is_the_part_of_the_report_that_needs_no_figures(
     report = json.loads(output)
     assert {key: report[key] for key in status} == status
     assert {"verdict", "headline", "labels_by_phase", "stages", "refused"} <= set(status)
+
+
+def test_run_as_json_prints_what_status_prints_and_progress_goes_to_stderr(
+    one_round: Path, tmp_path: Path, entrove: Command, monkeypatch: pytest.MonkeyPatch
+):
+    shutil.copytree(one_round, tmp_path / "campaign")
+    checked = Bench(tmp_path).campaign(stopping={"rounds": 1})
+    monkeypatch.setattr("entrove.cli.run.check_campaign", lambda *_: checked)
+    bulk("Cu", cubic=True).write(tmp_path / "fcc.xyz")
+    (tmp_path / "campaign.yaml").write_text(COPPER)
+    code, output, errors = entrove("run", tmp_path, "--json")
+    assert (code, output) == entrove("status", tmp_path, "--json")[:2]
+    assert "prepare: relax: done before" in errors
 
 
 def test_labels_as_json_are_those_of_the_table(one_round: Path, entrove: Command):
@@ -218,6 +231,8 @@ def test_a_login_node_is_told_what_runs_on_it(campaign: Path, entrove: Command, 
 
 
 def test_check_runs_nothing(campaign: Path, entrove: Command):
+    code, output, errors = entrove("run", "--check", campaign, "--json")
+    assert (code, json.loads(output)["seeds"], errors) == (0, [SEED], f"{SEED}\n")
     code, output, _ = entrove("run", "--check", campaign)
     assert (code, output) == (0, f"{SEED}\n{campaign}: this configuration can run here\n")
     assert not (campaign.parent / "campaign").exists()

@@ -8,9 +8,11 @@ import pytest
 import yaml
 from ase.build import bulk
 from ase.io import write
+from typer.testing import CliRunner
 
 from entrove.campaign.configuration.check import check_campaign
 from entrove.campaign.journal.progress import Silence
+from entrove.cli.main import app
 from entrove.curves.choosing import Chooser
 from entrove.curves.config import StudyConfig
 from entrove.curves.exploring import Explorer
@@ -18,6 +20,7 @@ from entrove.curves.results import StudyResults, read_study
 from entrove.curves.study import run_study
 from entrove.curves.test_sets import hold_outs, mix, never_picked
 from entrove.errors import ConfigError, SelectionError
+from entrove.json_values import json_values
 from entrove.structures import content_hash
 
 CAMPAIGN = {
@@ -109,6 +112,15 @@ def test_a_second_run_computes_nothing(finished):
     assert run_study(file).to_json() == results.to_json()
     assert (file.parent / "trained.txt").read_text() == trained
     assert read_study(file.parent / "curves" / "results.json").to_json() == results.to_json()
+
+
+def test_the_command_prints_the_points_as_json(finished):
+    file, results = finished
+    printed = CliRunner().invoke(app, ["curves", str(file), "--json"])
+    # Forces on a perfect crystal have no error, which is null.
+    assert "null" in printed.stdout
+    assert (printed.exit_code, json.loads(printed.stdout)) == (0, json_values(results.to_dict()))
+    assert (file.parent / "curves" / "curves.html").is_file()
 
 
 @pytest.mark.slow

@@ -13,8 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase.build import bulk
+from typer.testing import CliRunner
 
 import entrove
+from entrove.cli.main import app
 from entrove.errors import CampaignError, ConfigError, ModelError
 from entrove.export import Agreement, export
 from entrove.export.agreement import Prediction, compare_predictions
@@ -75,6 +77,18 @@ def test_what_was_and_was_not_run_is_said(for_lammps, monkeypatch, tmp_path, bun
         assert (stored["what"], stored["run"]) == (check.what, check.run)
     assert record["weights_sha256"] == read_bundle(bundle).weights[0].sha256
     assert (again.folder / "plugin" / "build_plugin.sh").is_file()
+
+
+def test_the_command_prints_its_checks_as_json(tmp_path):
+    with tarfile.open(RELEASED) as archive:
+        archive.extractall(tmp_path, filter="data")
+    campaign, out = str(tmp_path / "campaign"), str(tmp_path / "out")
+    printed = CliRunner().invoke(
+        app, ["export", campaign, "--to", "extxyz", "--out", out, "--json"]
+    )
+    found = json.loads(printed.stdout)
+    assert (printed.exit_code, found["out"], found["to"]) == (0, out, "extxyz")
+    assert found["checks"] == json.loads((tmp_path / "out/export.json").read_text())["checks"]
 
 
 def test_a_file_of_another_potential_is_refused_and_nothing_is_left(bundle, tmp_path, monkeypatch):

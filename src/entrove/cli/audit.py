@@ -1,12 +1,12 @@
 """`entrove audit`: what is wrong in labelled files."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from entrove.cli.commands.options import print_json
 from entrove.cli.curation import check_folders, check_inputs
 from entrove.cli.progress import spinner_of
 from entrove.curation.auditing.audit import audit
@@ -43,8 +43,7 @@ def audit_files(
 
         write_audit_page(report, html)
     if as_json:
-        # Not through the console, which would break long lines.
-        print(json.dumps(report.to_dict(), indent=2))
+        print_json(report.to_dict())
     else:
         _show(report, console)
         if html is not None:

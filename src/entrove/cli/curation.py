@@ -15,7 +15,13 @@ from entrove.formats import LabelKeys
 
 
 def convert_file(
-    source: Path, target: Path, keys: LabelKeys, format_name: str | None, console: Console
+    source: Path,
+    target: Path,
+    keys: LabelKeys,
+    format_name: str | None,
+    console: Console,
+    *,
+    as_json: bool = False,
 ) -> None:
     """Convert a file and say what was done with its conventions."""
     check_inputs([source])
@@ -23,6 +29,9 @@ def convert_file(
     from entrove.curation.convert import convert
 
     done = convert(source, target, keys=keys, format_name=format_name)
+    if as_json:
+        print_json(done.to_dict())
+        return
     for line in done.summary():
         _say(console, line)
 
@@ -41,6 +50,7 @@ def curate_pool(
     seed: int,
     keys: LabelKeys,
     console: Console,
+    as_json: bool = False,
 ) -> None:
     """Pick frames, write them, and say what was left behind.
 
@@ -70,11 +80,15 @@ def curate_pool(
             keys=keys,
             progress=lambda way: status.update(f"picking, {way}"),
         )
+    files = picked.write(out)
+    if as_json:
+        print_json(picked.to_dict() | {"files": files})
+        return
     for line in picked.summary():
         _say(console, line)
     show_notes(console, picked.notes, len(picked.picks) + len(picked.left_out))
     show_refused(console, picked.refused)
-    _say(console, f"wrote {', '.join(str(file) for file in picked.write(out))}")
+    _say(console, f"wrote {', '.join(map(str, files))}")
 
 
 def compare_files(

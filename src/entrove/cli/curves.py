@@ -5,6 +5,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table as RichTable
 
+from entrove.cli.commands.options import print_json
 from entrove.cli.progress import open_progress
 from entrove.curves.results import StudyResults
 from entrove.report.curves import tables
@@ -24,15 +25,16 @@ def run_curves(study_file: Path, console: Console, *, as_json: bool) -> None:
     folder = study_file.parent / read_config_file(study_file, StudyConfig).folder
     if as_json:
         results = run_study(study_file)
-        print(results.to_json())
     else:
         with open_progress(console) as progress:
             results = run_study(study_file, listener=progress, say=say)
         show_curves(results, console)
     page = write_curves_page(results, folder / "curves.html")
-    if not as_json:
-        say(f"results: {folder / 'results.json'}")
-        say(f"page:    {page}")
+    if as_json:
+        print_json(results.to_dict())
+        return
+    say(f"results: {folder / 'results.json'}")
+    say(f"page:    {page}")
 
 
 def show_curves(results: StudyResults, console: Console) -> None:

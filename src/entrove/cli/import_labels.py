@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from ase import Atoms
@@ -12,6 +13,7 @@ from entrove.campaign.configuration.settled import with_settled_version
 from entrove.campaign.journal.lock import hold_campaign
 from entrove.campaign.stages.imported import enter_imported, to_train_on
 from entrove.campaign.workspace import Workspace
+from entrove.cli.commands.options import print_json
 from entrove.errors import ConfigError
 from entrove.formats import LabelKeys
 from entrove.labelling.labels import Label
@@ -20,6 +22,21 @@ from entrove.labelling.store.cache import LabelCache
 from entrove.labelling.store.imports import ImportReport, import_labels
 from entrove.labelling.store.moments import key_of
 from entrove.structures import content_hash
+
+
+@dataclass(frozen=True)
+class _Entered:
+    """What became of labels that are to be trained on.
+
+    Attributes:
+        trained_on: Labels that the campaign trains on from its next round on.
+        held_out: Labels of the validation or test set, which are not trained on.
+        of_several_states: Structures with labels of more than one magnetic state.
+    """
+
+    trained_on: int
+    held_out: int
+    of_several_states: int
 
 
 def import_files(
@@ -32,6 +49,7 @@ def import_files(
     keys: LabelKeys | None = None,
     train: bool = False,
     replace: bool = False,
+    as_json: bool = False,
 ) -> None:
     """Put the labels of files into the campaign's cache, at its level of theory.
 
@@ -53,6 +71,7 @@ def import_files(
             "with exactly these settings; otherwise let the campaign label the structures itself"
         )
     labelled: list[Atoms] = []
+    reports: list[tuple[Path, ImportReport]] = []
 
     def keep(atoms: Atoms, label: Label) -> None:
         if train:
@@ -74,23 +93,52 @@ def import_files(
                 replacing=replace,
                 on_label=keep,
             )
-            _print_report(path, report, console)
+            reports.append((path, report))
+            if not as_json:
+                _print_report(path, report, console)
+        entered = None
         if train:
-            entered, held_out = enter_imported(workspace, labelled)
-            text = f"{entered} labels are trained on from the next round on"
-            if held_out:
-                text += f"; {held_out} are in the validation or test set, and are not"
-            if several := _of_several_states(labelled):
-                text += (
-                    f"; warning: {several} structures have labels of more than one magnetic "
-                    "state, between which a potential without moments cannot tell: leave one out"
-                )
-        else:
-            text = (
-                "they are used only where the campaign asks for exactly these structures; to "
-                "train on them, and to explore away from them, import them with --train"
-            )
-        console.print(text, highlight=False, soft_wrap=True)
+            counts = enter_imported(workspace, labelled)
+            entered = _Entered(*counts, _of_several_states(labelled))
+    if as_json:
+        print_json(_as_json(reports, entered))
+    else:
+        console.print(_describe(entered), highlight=False, soft_wrap=True)
+
+
+def _describe(entered: _Entered | None) -> str:
+    if entered is None:
+        return (
+            "they are used only where the campaign asks for exactly these structures; to "
+            "train on them, and to explore away from them, import them with --train"
+        )
+    text = f"{entered.trained_on} labels are trained on from the next round on"
+    if entered.held_out:
+        text += f"; {entered.held_out} are in the validation or test set, and are not"
+    if entered.of_several_states:
+        text += (
+            f"; warning: {entered.of_several_states} structures have labels of more than one "
+            "magnetic state, between which a potential without moments cannot tell: leave one out"
+        )
+    return text
+
+
+def _as_json(
+    reports: Sequence[tuple[Path, ImportReport]], entered: _Entered | None
+) -> dict[str, object]:
+    files = [
+        {
+            "file": path,
+            "import_id": report.import_id,
+            "stored": report.stored,
+            "known": report.known,
+            "replaced": report.replaced,
+            "refused": [{"structure": index, "cause": cause} for index, cause in report.refused],
+            "conventions": report.conventions,
+        }
+        for path, report in reports
+    ]
+    return {"files": files, "training": entered}
 
 
 def _of_several_states(labelled: Sequence[Atoms]) -> int:

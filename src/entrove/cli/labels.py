@@ -25,8 +25,7 @@ def list_labels(folder: Path, *, retry: bool, console: Console, as_json: bool = 
     """
     labels = open_labels(folder)
     with labels.cache:
-        if retry:
-            _release(labels, Console(stderr=True) if as_json else console)
+        released = _release(labels, console) if retry else 0
         table = Table(box=None, pad_edge=False)
         for heading in ("structure", "formula", "state", "tries", "time", "cause"):
             table.add_column(heading, overflow="fold")
@@ -42,7 +41,7 @@ def list_labels(folder: Path, *, retry: bool, console: Console, as_json: bool = 
             )
         unfinished = unfinished_structures(labels.work_folder, labels.cache)
         if as_json:
-            print_json({"labels": [asdict(state) for state in states], "unfinished": unfinished})
+            print_json({"labels": states, "unfinished": unfinished, "released": released})
             return
         for key in unfinished:
             table.add_row(short_key(key), "", "unfinished", "", "", "running, or interrupted")
@@ -73,7 +72,7 @@ def list_imports(path: Path, console: Console, *, as_json: bool = False) -> None
     with open_imports(path).cache as cache:
         records = cache.imports()
     if as_json:
-        print_json([asdict(record) for record in records])
+        print_json(records)
         return
     if not records:
         console.print("no labels were imported", highlight=False)
@@ -89,7 +88,7 @@ def list_imports(path: Path, console: Console, *, as_json: bool = False) -> None
             console.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
 
 
-def withdraw(path: Path, import_id: int, console: Console) -> None:
+def withdraw(path: Path, import_id: int, console: Console, *, as_json: bool = False) -> None:
     """Remove the labels of an import from the cache and from what the campaign trains on.
 
     Raises `CampaignError` while the campaign runs, `LabelError` when there is no such import.
@@ -97,6 +96,9 @@ def withdraw(path: Path, import_id: int, console: Console) -> None:
     imports = open_imports(path)
     with imports.cache as cache, hold_campaign(imports.workspace.folder):
         gone = withdraw_import(imports.workspace, cache, import_id)
+    if as_json:
+        print_json({"import_id": import_id, "cache": imports.cache.path} | asdict(gone))
+        return
     console.print(
         f"withdrew import {import_id}: {gone.labels} labels removed from {imports.cache.path}, "
         f"{gone.trained_on} of them were trained on; the next 'entrove run' trains without them",
@@ -112,8 +114,9 @@ def withdraw(path: Path, import_id: int, console: Console) -> None:
         )
 
 
-def _release(labels: CampaignLabels, console: Console) -> None:
+def _release(labels: CampaignLabels, console: Console) -> int:
     # A campaign that runs reads these folders and this cache at any moment.
     with hold_campaign(labels.folder):
         released = release_quarantined(labels.work_folder, labels.cache, labels.structure_hashes)
     console.print(f"released {len(released)} labels; the next 'entrove run' tries them again")
+    return len(released)

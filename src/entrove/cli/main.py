@@ -13,10 +13,11 @@ import sys
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from entrove import __version__
 from entrove.cli.commands import campaigns, data, installation, potentials, stages
+from entrove.cli.commands.options import only_json_on_stdout
 from entrove.errors import ConfigError, EntroveError
 
 STOPPED = "stopped; what is finished is kept, and the same command continues from here"
@@ -48,6 +49,17 @@ class _Commands(TyperGroup):
             raise typer.Exit(130) from error
 
 
+class _Command(TyperCommand):
+    """A command that prints nothing but its document when it is called with --json."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        if not ctx.params.get("as_json"):
+            return super().invoke(ctx)
+        with only_json_on_stdout():
+            return super().invoke(ctx)
+
+
 app = typer.Typer(
     cls=_Commands,
     no_args_is_help=True,
@@ -57,7 +69,7 @@ app = typer.Typer(
 )
 for _panel, _commands in PANELS.items():
     for _name, _command in _commands.items():
-        app.command(_name, rich_help_panel=_panel)(_command)
+        app.command(_name, cls=_Command, rich_help_panel=_panel)(_command)
 
 
 def _print_version(wanted: bool) -> bool:

@@ -6,8 +6,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from entrove.campaign.configuration.check import check_campaign
+from entrove.campaign.configuration.check import CheckedCampaign, check_campaign
 from entrove.campaign.configuration.settled import find_changes
+from entrove.campaign.workspace import Workspace
+from entrove.cli.commands.options import print_json
 from entrove.cli.progress import open_progress
 from entrove.labelling.config import SlurmExecution
 
@@ -18,9 +20,17 @@ def in_job() -> bool:
 
 
 def run_campaign(
-    config_path: Path, folder: Path | None, *, check_only: bool, console: Console
+    config_path: Path,
+    folder: Path | None,
+    *,
+    check_only: bool,
+    console: Console,
+    as_json: bool = False,
 ) -> None:
-    """Run a campaign until it stops, and write the report; see `entrove.campaign.loop`."""
+    """Run a campaign until it stops, and write the report; see `entrove.campaign.loop`.
+
+    With `as_json` the document is that of `entrove status`, and the console is for progress.
+    """
     campaign = check_campaign(config_path, folder)
     for seed in campaign.seeds:
         console.print(seed.describe(), highlight=False, markup=False, soft_wrap=True)
@@ -31,19 +41,38 @@ def run_campaign(
             highlight=False,
             soft_wrap=True,
         )
+    if check_only and as_json:
+        seeds = [seed.describe() for seed in campaign.seeds]
+        print_json({"config": config_path, "folder": campaign.workspace.folder, "seeds": seeds})
+        return
     if check_only:
         console.print(f"{config_path}: this configuration can run here", highlight=False)
         return
     from entrove.campaign.loop import run_campaign as run_loop
     from entrove.campaign.results.read import read_results
     from entrove.report.page import write_report
+    from entrove.report.record import results_record
     from entrove.report.status import status as render_status
 
     workspace = campaign.workspace
     console.print(
         f"campaign '{campaign.config.name}' in {workspace.folder}", highlight=False, soft_wrap=True
     )
-    for change in find_changes(workspace.config, campaign.config):
+    _show_changes(campaign, console)
+    with open_progress(console) as progress:
+        run_loop(campaign, progress)
+    results = read_results(workspace.folder, figures=True)
+    report = write_report(results, workspace.folder / "report.html")
+    if as_json:
+        print_json(results_record(results))
+        return
+    console.print(render_status(results))
+    _show_files(config_path, workspace, report, console)
+
+
+def _show_changes(campaign: CheckedCampaign, console: Console) -> None:
+    """Say which settings were changed since the start, and when they are taken."""
+    for change in find_changes(campaign.workspace.config, campaign.config):
         if change.allowed:
             when = "at once" if change.stage is None else f"by the next stage '{change.stage}'"
             console.print(
@@ -52,11 +81,10 @@ def run_campaign(
                 markup=False,
                 soft_wrap=True,
             )
-    with open_progress(console) as progress:
-        run_loop(campaign, progress)
-    results = read_results(workspace.folder, figures=True)
-    report = write_report(results, workspace.folder / "report.html")
-    console.print(render_status(results))
+
+
+def _show_files(config_path: Path, workspace: Workspace, report: Path, console: Console) -> None:
+    """Say where everything is, and what can follow."""
     console.print(f"report:  {report}", highlight=False, soft_wrap=True)
     console.print(f"dataset: {workspace.dataset}", highlight=False, soft_wrap=True)
     if not workspace.bundle.exists():

@@ -11,6 +11,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from entrove._version import __version__
 from entrove.campaign.configuration.config_file import read_config_file
 from entrove.campaign.configuration.seeds import read_seed
+from entrove.cli.commands.options import print_json
 from entrove.cli.progress import spinner_of
 from entrove.cli.stages.structures import read_labelled
 from entrove.errors import ConfigError, EntroveError
@@ -64,7 +65,7 @@ def validate_model(
         # Checks that fail are verdicts: what raises here is what was given.
         raise ConfigError(str(error)) from error
     if as_json:
-        print(result.to_json())
+        print_json(result.to_dict())
     else:
         _say(console, result.summary, "bold")
     if html is not None:

@@ -43,6 +43,16 @@ class Conversion:
                 lines.append(f"  and {len(self.refused) - SHOWN_REASONS} more")
         return lines
 
+    def to_dict(self) -> dict[str, object]:
+        """Return everything as JSON values."""
+        return {
+            "out": self.target,
+            "written": self.written,
+            "refused": [str(frame) for frame in self.refused],
+            "notes": dict(self.notes),
+            "lost": list(self.lost),
+        }
+
     def _repr_html_(self) -> str:
         return lines_of_text(self.summary())
 

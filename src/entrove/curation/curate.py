@@ -181,7 +181,7 @@ class Curation:
             writer = csv.writer(handle)
             writer.writerow(["file", "frame", "picked", "gain", "filter", "reason"])
             writer.writerows(self._rows())
-        replace_text(files[".json"], json.dumps(self._as_json(), indent=1) + "\n")
+        replace_text(files[".json"], json.dumps(self.to_dict(), indent=1) + "\n")
         return [out, *([rest_file] if rest_file else []), *files.values()]
 
     def _rows(self) -> Iterator[list[object]]:
@@ -192,7 +192,8 @@ class Curation:
         for frame in self.refused:
             yield [frame.source, frame.index, "", "", "refused", frame.reason]
 
-    def _as_json(self) -> dict[str, object]:
+    def to_dict(self) -> dict[str, object]:
+        """Return what was picked, the gains and what was left out as JSON values."""
         return {
             "method": self.method,
             "features": self.features,

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.stats import t as student_t
@@ -162,13 +163,13 @@ class StudyResults:
             return None
         return labels_for(ours.counts, ours.means, float(control.means[-1]))
 
-    def to_json(self) -> str:
-        """The points, as `read_study` reads them."""
+    def to_dict(self) -> dict[str, Any]:
+        """The points as JSON values."""
         points = [
             {**vars(point), "errors": vars(point.errors)}  # a flat record each
             for point in self.points
         ]
-        content = {
+        return {
             "version": RESULTS_VERSION,
             "name": self.name,
             "control": self.control,
@@ -176,7 +177,10 @@ class StudyResults:
             "failed": self.failed,
             "points": points,
         }
-        return json.dumps(content, indent=1)
+
+    def to_json(self) -> str:
+        """The points, as `read_study` reads them."""
+        return json.dumps(self.to_dict(), indent=1)
 
     def write(self, path: Path) -> None:
         """Write the points; the file is replaced in one step."""

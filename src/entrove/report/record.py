@@ -1,14 +1,12 @@
 """`report.json` and `entrove status --json`: every number, for programs."""
 
 import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict
 from typing import Any
 
-import numpy as np
-
 from entrove.campaign.results.results import CampaignResults, ModelErrors
+from entrove.json_values import json_values
 from entrove.report import summary
 from entrove.report.drawn import Drawn
 
@@ -71,7 +69,7 @@ def record_of(results: CampaignResults, drawn: Drawn) -> dict[str, Any]:
             for figure in drawn.figures
         },
     }
-    return _plain(record)
+    return json_values(record)
 
 
 def results_record(
@@ -134,7 +132,7 @@ def results_record(
         "stages": results.stages,
         "walkers": results.walkers,
     }
-    return _plain(record)
+    return json_values(record)
 
 
 def _with_model(rows: Iterable[ModelErrors]) -> list[dict[str, Any]]:
@@ -144,20 +142,3 @@ def _with_model(rows: Iterable[ModelErrors]) -> list[dict[str, Any]]:
 def record_as_json(record: Mapping[str, Any]) -> str:
     """Return the text of `report.json`."""
     return json.dumps(record, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n"
-
-
-def _plain(value: Any) -> Any:
-    """Turn dataclasses and arrays into what JSON knows, and what is not finite into None."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return _plain(asdict(value))
-    if isinstance(value, Mapping):
-        return {str(key): _plain(entry) for key, entry in value.items()}
-    if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
-    if isinstance(value, list | tuple):
-        return [_plain(entry) for entry in value]
-    if isinstance(value, np.generic):
-        return _plain(value.item())
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value

@@ -92,6 +92,7 @@ def run_command(
     check: Annotated[
         bool, typer.Option("--check", help="Check the configuration and stop.")
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Start a campaign, or continue it after an interruption: the same command does both."""
     config = find_config(config)
@@ -99,7 +100,7 @@ def run_command(
     load_torch_sim_quietly()
     from entrove.cli.run import run_campaign
 
-    run_campaign(config, folder, check_only=check, console=console())
+    run_campaign(config, folder, check_only=check, console=console(), as_json=as_json)
 
 
 def status_command(folder: FolderPath, as_json: AsJson = False) -> None:
@@ -136,21 +137,21 @@ def report_command(
             "--control", help="Folder of the control arm, whose learning curve is drawn as well."
         ),
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the numbers as JSON, and write no file.")
-    ] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Write report.html of a campaign again, and its numbers to report.json."""
+    """Write report.html of a campaign again, and its numbers to report.json; --json only prints.
+
+    The document of --json is that of report.json.
+    """
     folder = find_folder(folder)
     load_torch_sim_quietly()
     from entrove.campaign.results.read import read_results
     from entrove.report.page import report_numbers, write_report
-    from entrove.report.record import record_as_json
 
     results = read_results(folder, figures=True)
     compared = None if control is None else read_results(find_folder(control))
     if as_json:
-        typer.echo(record_as_json(report_numbers(results, control=compared)), nl=False)
+        print_json(report_numbers(results, control=compared), compact=True)
         return
     path = write_report(results, folder / "report.html", control=compared)
     typer.echo(f"wrote {path} and {path.with_suffix('.json').name}")
@@ -179,7 +180,7 @@ def labels_command(
     from entrove.cli import labels
 
     if withdraw is not None:
-        labels.withdraw(folder, withdraw, console())
+        labels.withdraw(folder, withdraw, console(), as_json=as_json)
     elif imports:
         labels.list_imports(folder, console(), as_json=as_json)
     else:
@@ -221,6 +222,7 @@ def import_command(
         Path | None,
         typer.Option("--folder", help="Folder of the campaign, instead of the configuration's."),
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Import labels that were computed elsewhere, so that the campaign does not compute them."""
     config = find_config(config)
@@ -237,6 +239,7 @@ def import_command(
         keys=LabelKeys(energy_key, forces_key, stress_key, virial_key),
         train=train,
         replace=replace,
+        as_json=as_json,
     )
 
 

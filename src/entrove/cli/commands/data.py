@@ -81,13 +81,14 @@ def convert_command(
     forces_key: ForcesKey = None,
     stress_key: StressKey = None,
     virial_key: VirialKey = None,
+    as_json: AsJson = False,
 ) -> None:
     """Convert labelled structures to another format; unconverged frames are left out and named."""
     from entrove.cli.curation import convert_file
     from entrove.formats import LabelKeys
 
     keys = LabelKeys(energy_key, forces_key, stress_key, virial_key)
-    convert_file(source, target, keys, format_name, console())
+    convert_file(source, target, keys, format_name, console(), as_json=as_json)
 
 
 def curate_command(
@@ -142,6 +143,7 @@ def curate_command(
     forces_key: ForcesKey = None,
     stress_key: StressKey = None,
     virial_key: VirialKey = None,
+    as_json: AsJson = False,
 ) -> None:
     """Pick the frames of a pool that carry the information, and keep them byte for byte."""
     from entrove.cli.curation import curate_pool
@@ -160,6 +162,7 @@ def curate_command(
         seed=seed,
         keys=LabelKeys(energy_key, forces_key, stress_key, virial_key),
         console=console(),
+        as_json=as_json,
     )
 
 

@@ -1,11 +1,19 @@
 """Arguments and options that several commands share, and what they do before their work."""
 
 import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from contextvars import ContextVar
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 from rich.console import Console
+
+from entrove.json_values import json_values
+
+_DOCUMENT: ContextVar[TextIO | None] = ContextVar("stream of the JSON document", default=None)
 
 
 class Stopped(KeyboardInterrupt):
@@ -38,7 +46,14 @@ FeaturesOption = Annotated[
     str, typer.Option("--features", help="fingerprint, or model for its last layer.")
 ]
 ModelOption = Annotated[str, typer.Option("--model", help="The model of --features.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print everything as JSON, for programs.")]
+AsJson = Annotated[
+    bool,
+    typer.Option(
+        "--json",
+        help="Print one JSON document, for programs; messages go to standard error.",
+    ),
+]
+"""The option of every command that reports: as `as_json`, and what is reported to `print_json`."""
 Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 
 
@@ -66,9 +81,29 @@ def say(text: str, style: str | None = None, *, to: Console | None = None) -> No
     (to or console()).print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
-def print_json(content: object) -> None:
-    """Print JSON: not through the console, which would break long lines."""
-    print(json.dumps(content, indent=2, allow_nan=False))
+@contextmanager
+def only_json_on_stdout() -> Iterator[None]:
+    """Keep standard output for `print_json`; all else that is printed goes to standard error."""
+    before = _DOCUMENT.set(sys.stdout)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _DOCUMENT.reset(before)
+
+
+def print_json(content: object, *, compact: bool = False) -> None:
+    """Print the document of `--json`: strict JSON, in which null stands for what is not finite.
+
+    Not through the console, which would break long lines.
+    """
+    text = json.dumps(
+        json_values(content),
+        allow_nan=False,
+        indent=None if compact else 2,
+        separators=(",", ":") if compact else None,
+    )
+    print(text, file=_DOCUMENT.get())
 
 
 def check_text(config: Path) -> None:

@@ -6,12 +6,7 @@ from typing import Annotated
 
 import typer
 
-from entrove.cli.commands.options import (
-    AsJson,
-    Device,
-    console,
-    say,
-)
+from entrove.cli.commands.options import AsJson, Device, console, print_json, say
 from entrove.cli.quiet import load_torch_sim_quietly
 
 
@@ -115,6 +110,7 @@ def export_command(
     parallel: Annotated[
         bool, typer.Option("--parallel", help="Also write the file for several MPI ranks.")
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write a potential for LAMMPS, ASE or torch-sim, checked; or the labels as extended XYZ."""
     load_torch_sim_quietly()
@@ -130,6 +126,10 @@ def export_command(
         plugin=plugin,
         parallel=parallel,
     )
+    if as_json:
+        checks = [check.as_record() for check in written.checks]
+        print_json({"out": written.folder, "to": written.to, "checks": checks})
+        return
     for check in written.checks:
         say(check.describe())
     readme = written.folder / "README.md"
@@ -140,9 +140,7 @@ def curves_command(
     study: Annotated[
         Path, typer.Argument(metavar="STUDY", help="Settings of the study, a YAML file.")
     ],
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print all points as JSON, and nothing else.")
-    ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Learning curves of several ways to choose labels, on a system of your own."""
     load_torch_sim_quietly()
