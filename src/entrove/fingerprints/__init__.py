@@ -12,6 +12,7 @@ Read in this order:
     radii.py            Gaussian widths by element
     lengths.py          how many eigenvalues a set of structures needs
     batching.py         ASE Atoms to batches
+    nearness.py         structures that are nearly equal
 
 What every feature map offers is in `entrove.features`.
 """

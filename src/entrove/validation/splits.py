@@ -11,15 +11,9 @@ import numpy as np
 from ase import Atoms
 
 from entrove.errors import StructureError
-from entrove.fingerprints.from_structures import fingerprint
+from entrove.fingerprints.nearness import NEAR, composition_of, distances, signatures
 from entrove.provenance import trajectory_of
 from entrove.structures import content_hash
-
-NEAR = 0.01
-"""Structures whose fingerprints differ by less than this fraction of their spread, root mean
-square, are nearly equal: as near as two candidates of which only one is labelled
-(`selection.duplicate_tolerance`). In the silicon demo the nearest training label of a validation
-structure is at 0.09, and the nearest other strain or shear at 0.012."""
 
 
 def check_disjoint(
@@ -31,8 +25,8 @@ def check_disjoint(
         training, validation: Structures. Copies with reordered atoms or atoms moved by lattice
             vectors count as equal; snapshots of one trajectory are known by
             `entrove.provenance.trajectory_of`.
-        near: Largest distance of nearly equal structures, see `NEAR`; 0 compares hashes and
-            trajectories only.
+        near: Largest distance of nearly equal structures, by default
+            `entrove.fingerprints.nearness.NEAR`; 0 compares hashes and trajectories only.
 
     Raises `StructureError`, which lists the pairs, when a structure is in both sets, when both
     have snapshots of one trajectory, or when structures are nearly equal.
@@ -91,50 +85,24 @@ def _nearly_equal(
     structures: Sequence[Atoms], others: Sequence[Atoms], near: float
 ) -> dict[int, int]:
     """For each structure that is nearly equal to one of the others, the index of the nearest."""
-    compositions = {_composition(atoms) for atoms in others}
+    of_composition: dict[str, list[int]] = {}
+    for number, atoms in enumerate(others):
+        of_composition.setdefault(composition_of(atoms), []).append(number)
     chosen = [
-        index for index, atoms in enumerate(structures) if _composition(atoms) in compositions
+        index for index, atoms in enumerate(structures) if composition_of(atoms) in of_composition
     ]
     if near <= 0 or not chosen:
         return {}
-    signatures = _signatures([structures[index] for index in chosen] + list(others))
-    found: dict[int, int] = {}
-    for position, index in enumerate(chosen):
-        distances = [
-            _distance(signatures[position], signatures[len(chosen) + other])
-            if _composition(atoms) == _composition(structures[index])
-            else np.inf
-            for other, atoms in enumerate(others)
-        ]
-        nearest = int(np.argmin(distances))
-        if distances[nearest] < near:
-            found[index] = nearest
-    return found
-
-
-def _composition(atoms: Atoms) -> str:
-    return atoms.get_chemical_formula(mode="hill")
-
-
-def _signatures(structures: Sequence[Atoms]) -> list[np.ndarray]:
-    """Fingerprints of each structure, over the spread of their species, sorted feature by feature.
-
-    Sorted, they depend neither on the order of the atoms nor on rotations and images.
-    """
-    values = fingerprint(list(structures), length="auto").values
-    numbers = np.concatenate([atoms.numbers for atoms in structures])
-    scaled = np.array(values, dtype=float)
-    for number in np.unique(numbers):
-        spread = float(np.sqrt(values[numbers == number].var(axis=0).mean()))
-        scaled[numbers == number] /= spread or 1.0
-    ends = np.cumsum([len(atoms) for atoms in structures])
-    return [
-        np.concatenate(
-            [np.sort(rows[atoms.numbers == number], axis=0) for number in np.unique(atoms.numbers)]
-        )
-        for rows, atoms in zip(np.split(scaled, ends[:-1]), structures, strict=True)
-    ]
-
-
-def _distance(one: np.ndarray, other: np.ndarray) -> float:
-    return float(np.sqrt(((one - other) ** 2).mean()))
+    found = signatures([structures[index] for index in chosen] + list(others))
+    tables = {
+        composition: np.stack([found[len(chosen) + number] for number in numbers])
+        for composition, numbers in of_composition.items()
+    }
+    near_ones: dict[int, int] = {}
+    for signature, index in zip(found, chosen, strict=False):
+        composition = composition_of(structures[index])
+        apart = distances(signature, tables[composition])
+        nearest = int(np.argmin(apart))
+        if apart[nearest] < near:
+            near_ones[index] = of_composition[composition][nearest]
+    return near_ones
