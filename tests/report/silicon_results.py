@@ -16,6 +16,8 @@ from entrove.campaign.results.results import (
     StageTime,
     StateErrors,
 )
+from entrove.training.choice import Choice, decide
+from entrove.training.config import Recipe
 from entrove.validation.errors_by_kind import ErrorRow
 
 PHASES = ("diamond", "beta-tin")
@@ -77,7 +79,23 @@ def silicon_results(rounds: int = 2, structures_per_part: int = 2) -> CampaignRe
             for index in range(1, rounds + 1)
         },
         labels_per_round=12,
+        choices={1: choice_of_two(), 2: choice_of_two(0.7)},
     )
+
+
+def choice_of_two(scale: float = 1.0) -> Choice:
+    """What cross-validation found in a round: the second recipe is better in every fold."""
+    recipes = (
+        Recipe(strategy="naive", learning_rate=1e-3),
+        Recipe(strategy="frozen", learning_rate=3e-3),
+    )
+    losses = [
+        [scale * loss for loss in fold_losses]
+        for fold_losses in ([0.0031, 0.0042, 0.0027], [0.0024, 0.0033, 0.0022])
+    ]
+    found = decide(recipes, losses, [0.0093, 0.0121, 0.0088], labels=11, groups=10)
+    assert found is not None
+    return found
 
 
 def with_errors(row: ModelErrors, **changes: float | str) -> ModelErrors:

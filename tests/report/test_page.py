@@ -239,6 +239,25 @@ def test_a_cached_label_costs_no_engine_time() -> None:
     assert [row[6] for row in costs[1:]] == ["2 min 00 s", "2 min 00 s", "1 min 50 s"]
 
 
+def test_recipes_that_were_compared_are_listed_round_by_round(page: Page) -> None:
+    [[head, *rows]] = page.tables["Learning rate and strategy"]
+    assert [row[:3] for row in rows[:3]] == [
+        ["1", "naive", "0.001"],
+        ["1", "frozen", "0.003"],
+        ["1", "untuned", "-"],
+    ]
+    assert len(rows) == 6
+    assert [row[-1] for row in rows] == ["", "chosen", ""] * 2
+    assert rows[1][3] == "0.00240, 0.00330, 0.00220"
+    # By hand: differences -0.7, -0.9 and -0.5 thousandths, whose standard deviation is 0.2.
+    columns = dict(zip(head, rows[1], strict=True))
+    assert columns["Minus the first"] == "-0.00070"
+    assert columns["Its standard error"] == "0.00012"
+    assert "learning rate 0.003, frozen: chosen by 3 folds of 11 labels" in page.visible
+    given = dataclasses.replace(RESULTS, choices={})
+    assert "Learning rate and strategy" not in Page(render_report(given)).visible
+
+
 def test_the_page_loads_nothing_and_holds_plotly_once(page: Page) -> None:
     assert page.loads() == []
     assert "@import" not in page.html

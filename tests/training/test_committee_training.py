@@ -23,10 +23,10 @@ def test_members_differ_and_the_first_is_the_model_trained_alone(
         COMMITTEE,
         seed=4,
         device="cpu",
-        on_epoch=lambda member, epoch: heard.append((member, epoch.number)),
+        advanced=lambda done, total, _: heard.append((done, total)),
     )
     assert members[0] == alone
-    assert heard == [(1, 1), (1, 2)]  # the first was there
+    assert heard == [(3, 4), (4, 4)]  # the first was there
     assert [member.seed for member in members] == [4, member_seed(4, 1)]
     atoms = labelled_silicon[0]
     forces = [

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from entrove.errors import ModelError
 from entrove.models.registry import load
 from entrove.training.config import LossConfig, TrainingConfig
+from entrove.training.loss import Targets, huber_sum
 from entrove.training.replay import dimers_of
 from entrove.training.sevennet.fitting import (
     Problem,
@@ -21,7 +22,6 @@ from entrove.training.sevennet.fitting import (
     run_epoch,
     save_state,
 )
-from entrove.training.sevennet.loss import Targets, huber_sum
 from entrove.training.sevennet.trainee import load_trainee
 from entrove.training.sevennet.weight_average import weights_swapped_in
 from entrove.training.split import split_for_stopping

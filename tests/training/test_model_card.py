@@ -17,6 +17,8 @@ from entrove.training.bundle import (
     write_bundle,
     write_card,
 )
+from entrove.training.choice import decide
+from entrove.training.config import Recipe
 from entrove.training.trained_model import training_set_hash
 
 ERRORS = (
@@ -148,3 +150,28 @@ def test_a_licence_is_that_of_the_package_that_carries_the_weights(small_checkpo
     assert licence_of("7net-omni").startswith("unknown: the weights were downloaded")
     assert licence_of("allegro-oam-l").startswith("unknown: the weights were downloaded")
     assert licence_of(str(small_checkpoint)) == "unknown: the weights were given as a file"
+
+
+def test_a_card_has_the_recipes_that_were_compared(small_checkpoint, tmp_path):
+    recipes = (Recipe(learning_rate=1e-3), Recipe(strategy="frozen", learning_rate=3e-3))
+    choice = decide(
+        recipes, [[0.0031, 0.0042], [0.0024, None]], [0.0093, 0.0121], labels=24, groups=20
+    )
+    folder = tmp_path / "model"
+    write_bundle(
+        folder,
+        [trained(small_checkpoint, base="7net-0", choice=choice)],
+        species=["Si"],
+        level_of_theory_hash="",
+        level_of_theory="PBE",
+        metrics={},
+        regime=Regime(phases=(), pressures_GPa=(), temperatures_K=()),
+        training_settings={"strategy": "naive", "learning_rate": 0.001, "epochs": 25},
+    )
+    assert read_bundle(folder).learning_rate_choice == choice
+    text = card(folder)
+    assert "| learning rate | 0.001 |" in text
+    assert "Strategy and learning rate: learning rate 0.001, naive: chosen by 2 folds" in text
+    assert "| naive | 0.001 | 0.0031, 0.0042 | 0.00365 | 0.00055 |" in text
+    assert "| frozen | 0.003 | 0.0024, diverged | diverged | - |" in text
+    assert "| untuned | - | 0.0093, 0.0121 | 0.0107 | 0.0014 |" in text

@@ -23,8 +23,9 @@ from entrove.structures import (
 )
 from entrove.training.config import TrainingConfig
 from entrove.training.job import Job, only_worker, prepare_folder
+from entrove.training.loss import targets_of
 from entrove.training.replay import DIMERS_PER_PAIR
-from entrove.training.sevennet.trainee import load_trainee, targets_of
+from entrove.training.sevennet.trainee import load_trainee
 from entrove.training.tuning import fine_tune
 
 CONFIG = TrainingConfig(epochs=4, batch_size=3, learning_rate=0.01)

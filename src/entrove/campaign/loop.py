@@ -183,7 +183,8 @@ def _is_labelled(run: CampaignRun, round_index: int) -> bool:
 
 
 def _epochs(config: CampaignConfig) -> int:
-    return config.training.epochs * config.training.committee_size
+    training = config.training
+    return training.epochs * (training.trials + training.committee_size)
 
 
 PREPARATION: tuple[StageEntry, ...] = (

@@ -55,6 +55,8 @@ class Plan:
         is_timed: Whether anything is known of the time of a label. An ASE calculator can be a
             potential or a DFT code, and another model of any size: they have no time before the
             first labels.
+        trainings_per_round: Most trainings of a round: of the members of a committee, and of a
+            cross-validation before them.
     """
 
     rows: tuple[PlanRow, ...]
@@ -63,6 +65,7 @@ class Plan:
     observations: int
     is_timed: bool = True
     half_width: float | None = None
+    trainings_per_round: int = 1
 
 
 def make_plan(campaign: CheckedCampaign) -> Plan:
@@ -107,6 +110,7 @@ def make_plan(campaign: CheckedCampaign) -> Plan:
         model.observations,
         timed,
         expected_half_width(held_out["validation"]) if held_out["validation"] else None,
+        config.training.trials + config.training.committee_size,
     )
 
 

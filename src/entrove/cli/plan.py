@@ -35,6 +35,8 @@ def show_plan(config_path: Path, console: Console, *, as_json: bool = False) -> 
         )
     console.print(table)
     console.print(_basis(plan), highlight=False)
+    if trials := campaign.config.training.describe_trials():
+        console.print(f"In each round, {trials}.", highlight=False)
     if plan.half_width is not None:
         console.print(
             f"Energy errors will be known to about {100 * plan.half_width:.0f} % (95 % interval, "

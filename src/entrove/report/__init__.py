@@ -10,7 +10,7 @@ Read in this order:
     forecast.py    what further labels would add
     page.py        `write_report`: the page, and report.json
     record.py      what report.json holds: every number of the page
-    tables.py      the tables of the page
+    tables.py      the tables of the page; recipes.py that of learning rates compared
     drawn.py       all its plots
     figures/       one module per kind of plot
     templates.py   fills a template and writes a page, for all pages

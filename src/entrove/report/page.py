@@ -11,6 +11,7 @@ from entrove.report.drawn import Drawn, draw
 from entrove.report.formatting import (
     format_duration,
 )
+from entrove.report.recipes import recipes_table
 from entrove.report.record import record_as_json, record_of
 from entrove.report.templates import render_page, write_page
 
@@ -75,6 +76,7 @@ def _render(results: CampaignResults, drawn: Drawn) -> str:
             "errors_by_part": tables.errors_by_part(drawn.compared, results.comparison),
             "every_error": tables.every_error(results.errors),
             "learning": tables.learning(drawn.curves),
+            "recipes": recipes_table(results.choices),
             "gains": tables.gains(results),
             "earlier_forecasts": tables.earlier_forecasts(drawn.forecast),
             "pools": tables.pools(results.pools),

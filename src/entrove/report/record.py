@@ -123,6 +123,10 @@ def results_record(
             asdict(gain) | {"nats_per_label": gain.nats_per_label}
             for gain in summary.gains_by_round(results)
         ],
+        "learning_rate_choices": [
+            {"round": round_index, **choice.model_dump(mode="json")}
+            for round_index, choice in results.choices.items()
+        ],
         "pools": results.pools,
         "label_costs": summary.label_costs(results.labels),
         "labels_by_phase": summary.labels_by_phase(results.labels),

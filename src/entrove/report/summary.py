@@ -440,7 +440,7 @@ def refusal(results: CampaignResults) -> list[str]:
         f"its weights: {results.refused.weights} (for 'entrove validate' and entrove.models.load)",
         "what helps: more labels (raise stopping.rounds or selection.count); labels without "
         f"errors ('entrove audit {results.folder / 'dataset.xyz'}'); a smaller "
-        "training.learning_rate; what is refused is set in the section validation. Then "
+        "training.learning_rate, or auto; what is refused is set in the section validation. Then "
         "'entrove run' again",
     ]
 

@@ -1,14 +1,23 @@
 """A committee: the same labels, learnt several times from different starts and in other orders."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ase import Atoms
 
 from entrove.training.config import TrainingConfig
+from entrove.training.cross_validation.trials import (
+    CROSS_VALIDATION,
+    choose_recipe,
+    read_choice,
+    trial_epochs_done,
+)
 from entrove.training.job import Epoch, read_epochs, read_job
 from entrove.training.launch import read_trained
+from entrove.training.request import make_request
 from entrove.training.trained_model import TrainedModel
 from entrove.training.tuning import fine_tune
 
@@ -35,39 +44,69 @@ def train_committee(
     modal: str | None = None,
     device: str = "auto",
     threads: int = 1,
-    on_epoch: Callable[[int, Epoch], None] | None = None,
+    advanced: Callable[[int, int, str], None] | None = None,
 ) -> tuple[TrainedModel, ...]:
     """Tune `config.committee_size` models, one after the other; the first is the potential itself.
 
     Members differ in the order of the labels, in which of them are set aside, and, but for the
     first, in the start of their energy head (`head_noise`). Each has a folder of its own under
-    `folder` and resumes on its own. `on_epoch` gets the member and the epoch; `snapshots` are as
-    for `fine_tune`.
+    `folder` and resumes on its own. With `config.learning_rate` "auto" it is chosen once, for all.
+    `snapshots` are as for `fine_tune`. `advanced` is called after every epoch, with the number of
+    epochs of all trainings that are done, how many there are, and what is being trained.
 
     Raises `ModelError` as `fine_tune` does.
     """
-    return tuple(
-        fine_tune(
+    folder = Path(folder)
+    shared: dict[str, Any] = {
+        "snapshots": snapshots,
+        "modal": modal,
+        "device": device,
+        "threads": threads,
+    }
+
+    def report(epoch: Epoch, before: int, trials: int, note: str) -> None:
+        if advanced is not None:
+            total = (trials + config.committee_size) * config.epochs
+            advanced(before * config.epochs + epoch.number, total, note)
+
+    choice, trials = None, 0
+    if config.learning_rate == "auto":
+        request = make_request(structures, base, config, seed=seed, head_noise=0.0, **shared)
+        choice = choose_recipe(
+            request,
+            folder.resolve() / CROSS_VALIDATION,
+            on_trial=lambda trial: report(
+                trial.epoch, trial.trial, trial.trials, trial.describe()
+            ),
+        )
+        trials = choice.trainings
+    chosen = config if choice is None else config.with_recipe(choice.recipe)
+
+    def train_member(member: int) -> TrainedModel:
+        trained = fine_tune(
             structures,
             base,
-            Path(folder) / _name(member),
-            config,
+            folder / _name(member),
+            chosen,
             seed=member_seed(seed, member),
             head_noise=config.head_noise if member else 0.0,
-            snapshots=snapshots,
-            modal=modal,
-            device=device,
-            threads=threads,
-            on_epoch=_for_member(on_epoch, member),
+            on_epoch=lambda epoch: report(
+                epoch, trials + member, trials, f"loss {epoch.training_loss:.3g}"
+            ),
+            **shared,
         )
-        for member in range(config.committee_size)
-    )
+        return replace(trained, choice=choice)
+
+    return tuple(train_member(member) for member in range(config.committee_size))
 
 
 def labels_learnt_in(folder: Path) -> str | None:
     """Hash of the labels of a committee in `folder`; None when there is none."""
-    job = read_job(Path(folder) / _name(0))
-    return None if job is None else job.labels_hash
+    for part in (_name(0), CROSS_VALIDATION):
+        job = read_job(Path(folder) / part)
+        if job is not None:
+            return job.labels_hash
+    return None
 
 
 def read_committee(folder: Path) -> tuple[TrainedModel, ...]:
@@ -78,13 +117,17 @@ def read_committee(folder: Path) -> tuple[TrainedModel, ...]:
     members = sorted(
         Path(folder).glob("member-*"), key=lambda path: int(path.name.rpartition("-")[2])
     )
-    return tuple(read_trained(member) for member in members or [Path(folder) / _name(0)])
+    choice = read_choice(Path(folder) / CROSS_VALIDATION)
+    return tuple(
+        replace(read_trained(member), choice=choice)
+        for member in members or [Path(folder) / _name(0)]
+    )
 
 
 def epochs_done(folder: Path, config: TrainingConfig) -> int:
     """Epochs that are done; a member that stopped early counts as if it had run all."""
     members = [Path(folder) / _name(member) for member in range(config.committee_size)]
-    return sum(
+    return trial_epochs_done(Path(folder) / CROSS_VALIDATION, config) + sum(
         config.epochs if (member / "result.json").exists() else len(read_epochs(member))
         for member in members
     )
@@ -92,11 +135,3 @@ def epochs_done(folder: Path, config: TrainingConfig) -> int:
 
 def _name(member: int) -> str:
     return f"member-{member}"
-
-
-def _for_member(
-    on_epoch: Callable[[int, Epoch], None] | None, member: int
-) -> Callable[[Epoch], None] | None:
-    if on_epoch is None:
-        return None
-    return lambda epoch: on_epoch(member, epoch)

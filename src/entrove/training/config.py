@@ -1,11 +1,13 @@
 """Settings of the training stage."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from entrove.settings import Settings
 from entrove.training.trainers import TRAINERS, TrainableFramework, trainer_for
+
+Strategy = Literal["naive", "frozen"]
 
 
 class LossConfig(Settings):
@@ -35,6 +37,57 @@ class LossConfig(Settings):
     )
 
 
+class Recipe(Settings):
+    """A strategy with a learning rate, one of those that cross-validation compares."""
+
+    strategy: Strategy = Field(default="naive", description="As training.strategy.")
+    learning_rate: float = Field(gt=0, le=1, description="Highest step of Adam.")
+
+    def __str__(self) -> str:
+        return f"{self.strategy} {self.learning_rate:g}"
+
+
+DEFAULT_RECIPES = (
+    Recipe(strategy="naive", learning_rate=1e-3),
+    Recipe(strategy="naive", learning_rate=3e-4),
+    Recipe(strategy="naive", learning_rate=3e-3),
+    Recipe(strategy="frozen", learning_rate=3e-3),
+)
+"""What is compared by default, as far as the framework knows the strategy."""
+
+
+class CrossValidationConfig(Settings):
+    """How training.learning_rate: auto chooses, from the training labels alone."""
+
+    folds: int = Field(
+        default=3,
+        ge=2,
+        le=20,
+        description="Parts of the training labels. Each recipe is trained once for each part, on "
+        "the labels of the other parts, and judged by the loss on this one.",
+    )
+    at_least_labels: int = Field(
+        default=8,
+        ge=4,
+        description="With fewer training labels than this nothing is compared: the first recipe "
+        "is used.",
+    )
+    recipes: tuple[Recipe, ...] = Field(
+        default=(),
+        description="What is compared, as [{strategy: naive, learning_rate: 0.001}, ...]. The "
+        "first one is used unless another is better by more than the standard error. Empty: "
+        "naive at 0.001, 0.0003 and 0.003, and, for SevenNet, frozen at 0.003.",
+    )
+
+    @model_validator(mode="after")
+    def _recipes_differ(self) -> "CrossValidationConfig":
+        names = [str(recipe) for recipe in self.recipes]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"recipes lists {', '.join(twice)} twice; remove one of them")
+        return self
+
+
 class TrainingConfig(Settings):
     """How the foundation model is tuned to the labels."""
 
@@ -42,10 +95,11 @@ class TrainingConfig(Settings):
         default="sevennet",
         description="Training code; it must be the one that the foundation model comes from.",
     )
-    strategy: Literal["naive", "frozen"] = Field(
+    strategy: Strategy = Field(
         default="naive",
         description="naive: all weights are tuned; frozen: those of the last interaction and of "
-        "the energy head only (SevenNet), with a learning_rate about three times as large.",
+        "the energy head only (SevenNet), with a learning_rate about three times as large. With "
+        "learning_rate: auto it is chosen too.",
     )
     replay: float = Field(
         default=0.0,
@@ -57,7 +111,16 @@ class TrainingConfig(Settings):
     )
     epochs: int = Field(default=25, ge=1, description="Most passes over the training labels.")
     batch_size: int = Field(default=4, ge=1, description="Structures per gradient step.")
-    learning_rate: float = Field(default=1e-3, gt=0, le=1, description="Highest step of Adam.")
+    learning_rate: Annotated[float, Field(gt=0, le=1)] | Literal["auto"] = Field(
+        default=1e-3,
+        description="Highest step of Adam, at most 1. auto: it is chosen, with the strategy, by "
+        "cross-validation on the training labels, which takes a training for each recipe and fold "
+        "before that of the model.",
+    )
+    cross_validation: CrossValidationConfig = Field(
+        default=CrossValidationConfig(),
+        description="How learning_rate: auto chooses.",
+    )
     schedule: Literal["cosine", "plateau"] = Field(
         default="cosine",
         description="cosine: warm up over the first twentieth of the steps, then fall to zero at "
@@ -119,12 +182,61 @@ class TrainingConfig(Settings):
         "their own spread, for every member of a committee but the first.",
     )
 
+    @property
+    def fixed_learning_rate(self) -> float:
+        """The learning rate as a number; `ValueError` while it is still to be chosen."""
+        if self.learning_rate == "auto":
+            raise ValueError("learning_rate is auto: it has not been chosen yet")
+        return self.learning_rate
+
+    @property
+    def recipes(self) -> tuple[Recipe, ...]:
+        """What `learning_rate: auto` compares; the first is the one to use in case of doubt."""
+        known = trainer_for(self.framework).strategies
+        return self.cross_validation.recipes or tuple(
+            recipe for recipe in DEFAULT_RECIPES if recipe.strategy in known
+        )
+
+    @property
+    def trials(self) -> int:
+        """Most trainings of the cross-validation; 0 without one."""
+        if self.learning_rate != "auto":
+            return 0
+        return self.cross_validation.folds * len(self.recipes)
+
+    def describe_trials(self) -> str:
+        """Say what the cross-validation costs; empty without one."""
+        if not self.trials:
+            return ""
+        folds = self.cross_validation.folds
+        return (
+            f"learning_rate: auto compares {len(self.recipes)} recipes in {folds} folds: "
+            f"{self.trials} trainings on {folds - 1} of {folds} parts of the labels, before the "
+            "model is trained"
+        )
+
+    def with_recipe(self, recipe: Recipe) -> "TrainingConfig":
+        """Return these settings with the strategy and learning rate of a recipe."""
+        return self.model_copy(
+            update={"strategy": recipe.strategy, "learning_rate": recipe.learning_rate}
+        )
+
     @model_validator(mode="after")
     def _strategy_is_supported(self) -> "TrainingConfig":
-        if self.strategy != "naive" and not trainer_for(self.framework).takes_strategies:
+        wanted = (self.strategy, *(recipe.strategy for recipe in self.cross_validation.recipes))
+        for strategy in wanted:
+            # All trainers know naive. To ask one loads torch, for which settings must not wait.
+            if strategy != "naive" and strategy not in trainer_for(self.framework).strategies:
+                raise ValueError(
+                    f"strategy={strategy} is not for framework {self.framework}, which tunes all "
+                    "weights; remove it"
+                )
+        if self.strategy != "naive" and self.learning_rate == "auto":
             raise ValueError(
-                f"strategy={self.strategy} is not for framework {self.framework}, which tunes all "
-                "weights; remove it"
+                f"strategy={self.strategy} has no effect with learning_rate: auto, which chooses "
+                "the strategy too; remove it, or list what is to be compared, as "
+                f"cross_validation: {{recipes: [{{strategy: {self.strategy}, learning_rate: "
+                "0.003}, ...]}"
             )
         return self
 

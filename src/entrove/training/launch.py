@@ -1,46 +1,48 @@
 """Start a training process, follow it, and collect what it made."""
 
-import hashlib
 import logging
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-
-from ase import Atoms
 
 from entrove.errors import ModelError
 from entrove.structures import read_structures, write_structures
-from entrove.training.job import Epoch, Job, Result, prepare_folder, read_epochs, read_job
+from entrove.training.job import Epoch, Result, prepare_folder, read_epochs, read_job
+from entrove.training.request import Request
 from entrove.training.trained_model import TrainedModel
 from entrove.training.trainers import trainer_for
-from entrove.training.worker_process import EXIT_USER_ERROR
+from entrove.training.worker_process import EXIT_DIVERGED, EXIT_USER_ERROR, DivergenceError
 
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.2
 
 
-def run_job(
-    worker: str,
-    structures: Sequence[Atoms],
-    replayed: Sequence[Atoms],
-    folder: Path,
-    job: Job,
-    on_epoch: Callable[[Epoch], None] | None,
+def launch_training(
+    request: Request, folder: Path, on_epoch: Callable[[Epoch], None] | None = None
 ) -> TrainedModel:
-    """Run the module `worker` on a job until its `result.json` is there.
+    """Train in a process of its own, until its `result.json` is there.
 
-    Raises `ModelError` with the worker's own message when it ends without a result.
+    Args:
+        request: What to train, with a learning rate that is a number.
+        folder: Where the training keeps its files; it belongs to this one alone.
+        on_epoch: Called in this process after every epoch.
+
+    An interrupted training continues after its last epoch, and a finished one is read.
+
+    Raises `ModelError` with the worker's own message when it ends without a result, and
+    `DivergenceError` when its loss is no longer finite.
     """
+    job = request.job()
     prepare_folder(folder, job)
     if not (folder / "result.json").exists():
-        write_structures(folder / "labels.xyz", structures)
-        if replayed:
+        write_structures(folder / "labels.xyz", request.structures)
+        if replayed := request.replayed():
             write_structures(folder / "replay.xyz", replayed)
-        _run_worker(worker, folder, job.threads, on_epoch)
+        _run_worker(trainer_for(job.config.framework).worker, folder, job.threads, on_epoch)
     return read_trained(folder)
 
 
@@ -65,25 +67,6 @@ def read_trained(folder: Path) -> TrainedModel:
         reference_shifts_eV=result.reference_shifts_eV,
         seconds=result.seconds,
     )
-
-
-def check_labels(structures: Sequence[Atoms]) -> None:
-    """Raise `ModelError` when there is no structure, or one without energy and forces."""
-    if not structures:
-        raise ModelError("no labels to train on; label at least one structure")
-    for index, atoms in enumerate(structures):
-        results = {} if atoms.calc is None else atoms.calc.results
-        if "energy" not in results or "forces" not in results:
-            raise ModelError(
-                f"structure {index} of {len(structures)} has no label; "
-                "training needs energy and forces"
-            )
-
-
-def hash_of_file(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def _run_worker(
@@ -115,6 +98,8 @@ def _run_worker(
         except BaseException:
             worker.kill()
             raise
+    if worker.returncode == EXIT_DIVERGED:
+        raise DivergenceError((folder / "error.txt").read_text())
     if worker.returncode != 0:
         raise ModelError(_explain_failure(folder, worker.returncode))
 

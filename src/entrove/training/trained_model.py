@@ -8,6 +8,8 @@ from pathlib import Path
 from ase import Atoms
 
 from entrove.structures import content_hash
+from entrove.training.choice import Choice
+from entrove.training.config import TrainingConfig
 
 
 @dataclass(frozen=True)
@@ -16,7 +18,8 @@ class TrainedModel:
 
     `checkpoint` is a file that the framework's own loaders read. `reference_shifts_eV` has been
     added to the model's energy per species. `accepted` is None until the model has been compared
-    with its foundation model on validation labels.
+    with its foundation model on validation labels. `choice` says how strategy and learning rate
+    were chosen; None where they were given.
     """
 
     folder: Path
@@ -33,6 +36,11 @@ class TrainedModel:
     training_set_hash: str
     seconds: float
     accepted: bool | None = None
+    choice: Choice | None = None
+
+    def settings_of(self, config: TrainingConfig) -> TrainingConfig:
+        """Return settings of a training with the recipe that was chosen, if one was."""
+        return config if self.choice is None else config.with_recipe(self.choice.recipe)
 
 
 def training_set_hash(structures: Sequence[Atoms]) -> str:

@@ -31,11 +31,12 @@ class StartingModel:
     """The model that a training starts from.
 
     `name` is a packaged name or an absolute path, as the worker loads it; the bytes of `file` say
-    which model it is.
+    which model it is. An architecture with random weights is not `trained`: it predicts nothing.
     """
 
     name: str
     file: Path
+    trained: bool = True
 
 
 @runtime_checkable
@@ -43,16 +44,16 @@ class Trainer(Protocol):
     """What training needs to know of a framework.
 
     `worker` is the module that is run as a process of its own, with the folder of the job as its
-    argument, and `checkpoint` the name of the file that it leaves there. A framework that cannot
-    choose a fidelity, cannot perturb the energy head, cannot hold weights fixed, or cannot replay,
-    refuses `modal`, `head_noise`, any `strategy` but "naive", or `replay`.
+    argument, and `checkpoint` the name of the file that it leaves there. `strategies` are those of
+    `TrainingConfig` that it knows. A framework that cannot choose a fidelity, cannot perturb the
+    energy head, or cannot replay, refuses `modal`, `head_noise`, or `replay`.
     """
 
     worker: str
     checkpoint: str
     takes_fidelities: bool
     takes_head_noise: bool
-    takes_strategies: bool
+    strategies: tuple[str, ...]
     takes_replay: bool
 
     def find_starting_model(self, base: str) -> StartingModel:

@@ -1,19 +1,17 @@
 """Fine-tune a model on labelled structures, whatever its framework."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ase import Atoms
 
-from entrove.errors import ModelError
-from entrove.models.loaded import resolve_device
-from entrove.models.registry import FRAMEWORKS, explain_untrainable, framework_of
 from entrove.training.config import TrainingConfig
-from entrove.training.job import Epoch, Job
-from entrove.training.launch import check_labels, hash_of_file, run_job
-from entrove.training.replay import replay_hash, replay_structures
-from entrove.training.trained_model import TrainedModel, training_set_hash
-from entrove.training.trainers import Trainer, trainer_for
+from entrove.training.cross_validation.trials import CROSS_VALIDATION, TrialEpoch, choose_recipe
+from entrove.training.job import Epoch
+from entrove.training.launch import launch_training
+from entrove.training.request import make_request
+from entrove.training.trained_model import TrainedModel
 
 
 def fine_tune(
@@ -29,6 +27,7 @@ def fine_tune(
     device: str = "auto",
     threads: int = 1,
     on_epoch: Callable[[Epoch], None] | None = None,
+    on_trial: Callable[[TrialEpoch], None] | None = None,
 ) -> TrainedModel:
     """Tune a model to labels, in a process of its own.
 
@@ -50,46 +49,32 @@ def fine_tune(
         device: "auto", "cpu" or "cuda".
         threads: CPU threads of the process.
         on_epoch: Called in this process after every epoch.
+        on_trial: With `config.learning_rate` "auto", called after every epoch of the trainings
+            that are compared, before the model itself is trained.
 
-    Returns the tuned model, whose `checkpoint` is a file for `entrove.models.load`.
+    Returns the tuned model, whose `checkpoint` is a file for `entrove.models.load`, and whose
+    `choice` has the table of what was compared.
 
     Raises `ModelError` when the model cannot be loaded or trained or does not know an element, a
     label is missing, the loss diverges, or `folder` holds another run; and `EntroveError` when the
     package of the framework is not installed.
     """
-    base = str(base)
-    framework, trainer = config.framework, trainer_for(config.framework)
-    _check_supported(framework, trainer, modal=modal, head_noise=head_noise)
-    owner = framework_of(base)
-    if owner is not None and not owner.trains(base):
-        raise ModelError(explain_untrainable(base))
-    next(known for known in FRAMEWORKS if known.name == framework).require_installed()
-    check_labels(structures)
-    start = trainer.find_starting_model(base)
-    replayed = replay_structures(structures, snapshots, seed=seed) if config.replay > 0 else []
-    job = Job(
-        base=start.name,
-        base_hash=hash_of_file(start.file),
-        modal=modal,
-        device=str(resolve_device(device)),
-        threads=threads,
+    request = make_request(
+        structures,
+        base,
+        config,
         seed=seed,
         head_noise=head_noise,
-        labels_hash=training_set_hash(structures),
-        replay_hash=replay_hash(replayed),
-        # What only a committee reads must not make a finished member look like another run.
-        config=config.model_copy(update={"committee_size": 1, "head_noise": 0.0}),
+        snapshots=snapshots,
+        modal=modal,
+        device=device,
+        threads=threads,
     )
-    return run_job(trainer.worker, structures, replayed, Path(folder).resolve(), job, on_epoch)
-
-
-def _check_supported(
-    framework: str, trainer: Trainer, *, modal: str | None, head_noise: float
-) -> None:
-    refused = {
-        f"no fidelities (modal={modal})": modal is not None and not trainer.takes_fidelities,
-        f"no head_noise ({head_noise})": head_noise > 0 and not trainer.takes_head_noise,
-    }
-    given = [text for text, is_refused in refused.items() if is_refused]
-    if given:
-        raise ModelError(f"framework {framework} has {' and '.join(given)}; leave them out")
+    folder = Path(folder).resolve()
+    if config.learning_rate != "auto":
+        return launch_training(request, folder, on_epoch)
+    choice = choose_recipe(
+        replace(request, head_noise=0.0), folder / CROSS_VALIDATION, on_trial=on_trial
+    )
+    chosen = request.with_config(config.with_recipe(choice.recipe))
+    return replace(launch_training(chosen, folder, on_epoch), choice=choice)

@@ -8,10 +8,15 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from entrove.errors import EntroveError
+from entrove.errors import EntroveError, ModelError
 
 EXIT_USER_ERROR = 2
 EXIT_ORPHANED = 3
+EXIT_DIVERGED = 4
+
+
+class DivergenceError(ModelError):
+    """The loss of a training is no longer finite."""
 
 
 def serve(run_job: Callable[[Path], object], configure: Callable[[int], None]) -> int:
@@ -28,7 +33,7 @@ def serve(run_job: Callable[[Path], object], configure: Callable[[int], None]) -
         run_job(folder)
     except EntroveError as error:
         (folder / "error.txt").write_text(str(error))
-        return EXIT_USER_ERROR
+        return EXIT_DIVERGED if isinstance(error, DivergenceError) else EXIT_USER_ERROR
     return 0
 
 

@@ -11,6 +11,7 @@ from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from entrove.training.choice import Choice
 from entrove.validation.errors_by_kind import ErrorRow, ErrorTable
 from entrove.validation.structure_errors import StructureErrors
 from entrove.validation.suite.result import SuiteResult
@@ -195,6 +196,10 @@ class Trained(StageOutcome):
 
     stage = Stage.TRAIN
     checkpoint: str = Field(description="File of the model, relative to the campaign's folder.")
+    choice: Choice | None = Field(
+        default=None,
+        description="How strategy and learning rate were chosen; null where they were given.",
+    )
 
 
 class Validated(StageOutcome):

@@ -125,6 +125,11 @@ def read_results(folder: str | Path, *, figures: bool = False) -> CampaignResult
         imported=_count_imported(workspace),
         suite=_last_suite(ledger),
         refused=None if best else _last_refused(ledger, workspace),
+        choices={
+            index: trained.choice
+            for index, trained in ledger.each(Trained).items()
+            if trained.choice is not None
+        },
     )
 
 

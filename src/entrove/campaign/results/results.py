@@ -11,6 +11,7 @@ from types import MappingProxyType
 import numpy as np
 
 from entrove.campaign.journal.outcomes import LabelRow, WalkerRow
+from entrove.training.choice import Choice
 from entrove.validation.comparison import Comparison
 from entrove.validation.errors_by_kind import ErrorRow
 from entrove.validation.suite.result import SuiteResult
@@ -208,6 +209,8 @@ class CampaignResults:
         labels_per_round: Labels that a further round would ask for.
         suite: What the validation suite found about the model that is kept; None before.
         refused: The last tuned model, where none was accepted; None otherwise.
+        choices: How strategy and learning rate of each round were chosen; empty where they are
+            given.
     """
 
     folder: Path
@@ -239,3 +242,4 @@ class CampaignResults:
     labels_per_round: int = 0
     suite: SuiteResult | None = None
     refused: RefusedModel | None = None
+    choices: Mapping[int, Choice] = MappingProxyType({})

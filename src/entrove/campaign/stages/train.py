@@ -13,7 +13,6 @@ from entrove.sampling.candidates import read_candidates
 from entrove.structures import content_hash
 from entrove.threads import usable_threads
 from entrove.training.committee import epochs_done, labels_learnt_in, train_committee
-from entrove.training.job import Epoch
 from entrove.training.trained_model import TrainedModel, training_set_hash
 from entrove.validation.splits import check_disjoint, without_hold_out
 
@@ -28,12 +27,6 @@ def train(run: CampaignRun, round_index: int) -> Trained:
     config, listener = run.config, run.listener
     labels, left_out = _labels(run, round_index)
     base, modal = split_modal(run.campaign.model_name)
-    epochs, members = config.training.epochs, config.training.committee_size
-
-    def report(member: int, epoch: Epoch) -> None:
-        note = f"loss {epoch.training_loss:.3g}"
-        listener.advanced(member * epochs + epoch.number, epochs * members, note)
-
     folder = _folder_for(run.files.round(round_index).training, labels)
     if done := epochs_done(folder, config.training):
         listener.resumed(done)
@@ -47,7 +40,7 @@ def train(run: CampaignRun, round_index: int) -> Trained:
         modal=modal,
         device=config.model.device,
         threads=usable_threads(config.model.threads),
-        on_epoch=report,
+        advanced=listener.advanced,
     )
     return _outcome(trained, run.files.folder.resolve(), left_out)
 
@@ -105,9 +98,12 @@ def _outcome(members: Sequence[TrainedModel], campaign_folder: Path, left_out: i
     )
     committee = f", committee of {len(members)}" if len(members) > 1 else ""
     epochs = "1 epoch" if trained.epochs_run == 1 else f"{trained.epochs_run} epochs"
+    chosen = "" if trained.choice is None else f"; {trained.choice.describe()}"
     return Trained(
         summary=f"{epochs} on {trained.training_labels} labels, reference energies "
         f"{shifts}{committee}"
-        + (f"; {left_out} left out that nearly equal held-out structures" if left_out else ""),
+        + (f"; {left_out} left out that nearly equal held-out structures" if left_out else "")
+        + chosen,
         checkpoint=str(trained.checkpoint.relative_to(campaign_folder)),
+        choice=trained.choice,
     )

@@ -21,7 +21,6 @@ from entrove.structures import energy_of, species_of
 from entrove.threads import usable_threads
 from entrove.training.bundle import Regime, write_bundle
 from entrove.training.committee import train_committee
-from entrove.training.job import Epoch
 from entrove.training.reference_energies import fit_reference_shifts
 from entrove.training.trained_model import TrainedModel
 from entrove.validation.bundle_errors import count_parts, metrics_of, paired_errors
@@ -92,7 +91,7 @@ def train_files(
         modal=split_modal(name)[1],
         name=out.name,
         training_structures=count_parts(labels),
-        training_settings=settings.training.model_dump(mode="json"),
+        training_settings=members[0].settings_of(settings.training).model_dump(mode="json"),
         errors=() if judged is None else paired_errors(judged.untuned, judged.tuned),
         validation=validation,
         examples=labels[:1],
@@ -107,11 +106,8 @@ def _train(
     training = settings.training
     base, modal = split_modal(name)
 
-    def on_epoch(member: int, epoch: Epoch) -> None:
-        done = member * training.epochs + epoch.number
-        total = training.epochs * training.committee_size
-        watch.advanced(done, total, f"loss {epoch.training_loss:.3g}")
-
+    if training.trials:
+        watch.messages.print(training.describe_trials(), highlight=False)
     return train_committee(
         labels,
         base,
@@ -121,7 +117,7 @@ def _train(
         modal=modal,
         device=settings.model.device,
         threads=usable_threads(settings.model.threads),
-        on_epoch=on_epoch,
+        advanced=watch.advanced,
     )
 
 
@@ -198,6 +194,7 @@ def _report(
                 "epochs": first.epochs_run,
                 "reference_shifts_eV": first.reference_shifts_eV,
                 "members": len(members),
+                "choice": None if first.choice is None else first.choice.model_dump(mode="json"),
                 "accepted": None if judged is None else judged.comparison.accepted,
                 "reason": None if judged is None else judged.comparison.reason,
                 "untuned": None if judged is None else metrics_of(judged.untuned),
@@ -206,6 +203,8 @@ def _report(
         )
         return
     say(f"{first.base} was tuned to {first.training_labels} labels in {first.epochs_run} epochs")
+    if first.choice is not None:
+        say(first.choice.describe())
     if judged is None:
         say("not judged: give --validation FILE with labels that are not trained on")
     else:

@@ -12,6 +12,21 @@ SHOWN = (
 )
 """Mean absolute errors in the table of the card; bundle.json has all."""
 
+SETTINGS_SHOWN = {
+    "strategy": "strategy",
+    "learning_rate": "learning rate",
+    "epochs": "most epochs",
+    "batch_size": "batch size",
+    "replay": "replay",
+    "committee_size": "committee size",
+}
+"""Settings of the training in the table of the card."""
+
+CROSS_VALIDATION = (
+    "Each was trained on the training labels without one fold, and judged by the loss on that "
+    "fold. The untuned model has reference energies of the same labels."
+)
+
 METHOD = (
     "M. Wang, R. Rao and L. Zhu, *Dataset-aware entropy-maximized active learning for "
     "machine-learned interatomic potentials*, arXiv:2605.20384 (2026)"
@@ -33,6 +48,7 @@ def write_card(bundle: Bundle) -> str:
         _regime(bundle),
         "## Data",
         _data(bundle),
+        *(["## Training", _training(bundle)] if bundle.training_settings else []),
         "## Errors",
         _errors(bundle),
         *(["## Checks", _checks(bundle)] if bundle.checks else []),
@@ -113,6 +129,38 @@ def _data(bundle: Bundle) -> str:
             [(part, str(count)) for part, count in bundle.training_structures.items()],
         )
     return text
+
+
+def _training(bundle: Bundle) -> str:
+    settings, choice = bundle.training_settings, bundle.learning_rate_choice
+    rows = [
+        (name, str(settings[key]))
+        for key, name in SETTINGS_SHOWN.items()
+        if settings.get(key) is not None
+    ]
+    text = _table(("", ""), rows) + "\n\n`bundle.json` has all settings under `training_settings`."
+    if choice is None:
+        return text
+    text += f"\n\nStrategy and learning rate: {choice.describe()}."
+    if not choice.tried:
+        return text
+    return f"{text}\n\n{CROSS_VALIDATION}\n\n" + _table(
+        ("strategy", "learning rate", "loss on each fold", "mean", "standard error"),
+        [
+            (
+                row.strategy,
+                "-" if row.learning_rate is None else f"{row.learning_rate:g}",
+                ", ".join(_loss(loss) for loss in row.fold_losses),
+                _loss(row.mean),
+                "-" if row.standard_error is None else f"{row.standard_error:.2g}",
+            )
+            for row in choice.tried
+        ],
+    )
+
+
+def _loss(value: float | None) -> str:
+    return "diverged" if value is None else f"{value:.3g}"
 
 
 def _is_total(row: PartErrors) -> bool:

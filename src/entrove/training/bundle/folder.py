@@ -122,6 +122,7 @@ def write_bundle(
         name=name,
         training_structures=dict(training_structures),
         training_settings=dict(training_settings),
+        learning_rate_choice=first.choice,
         validation=tuple(errors),
         test=tuple(test_errors),
         test_set_hash=training_set_hash(test) if test else "",

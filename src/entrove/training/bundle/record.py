@@ -5,6 +5,7 @@ from typing import Any
 from pydantic import Field
 
 from entrove.settings import Settings
+from entrove.training.choice import Choice
 from entrove.training.trainers import TrainableFramework
 
 BUNDLE_VERSION = 2
@@ -94,6 +95,11 @@ class Bundle(Settings):
     )
     training_settings: dict[str, Any] = Field(
         default={}, description="Settings of the training, with every default."
+    )
+    learning_rate_choice: Choice | None = Field(
+        default=None,
+        description="How strategy and learning rate were chosen on the training labels; null "
+        "where they were given.",
     )
     validation: tuple[PartErrors, ...] = Field(
         default=(), description="Errors on validation labels by phase and kind, the total first."

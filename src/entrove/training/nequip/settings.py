@@ -66,7 +66,7 @@ def settings(
             "ema_decay": config.ema_decay,
             "loss": _loss(config, with_stress),
             "val_metrics": _loss(config, with_stress),
-            "optimizer": {"_target_": "torch.optim.Adam", "lr": config.learning_rate},
+            "optimizer": {"_target_": "torch.optim.Adam", "lr": config.fixed_learning_rate},
             "lr_scheduler": _schedule(config),
             "model": start.model,
         },

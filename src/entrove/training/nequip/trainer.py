@@ -33,13 +33,14 @@ class NequIPTrainer:
     checkpoint = "model.nequip.zip"
     takes_fidelities = False
     takes_head_noise = False
-    takes_strategies = False
+    strategies = ("naive",)
     takes_replay = False
 
     def find_starting_model(self, base: str) -> StartingModel:
         """Find a package or checkpoint, the package of a named model, or an architecture."""
-        path = find_architecture(base) or find_trainable_model(base)
-        return StartingModel(str(path.resolve()), path)
+        architecture = find_architecture(base)
+        path = architecture or find_trainable_model(base)
+        return StartingModel(str(path.resolve()), path, trained=architecture is None)
 
     def check_trainable(
         self,

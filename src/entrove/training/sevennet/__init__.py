@@ -3,7 +3,6 @@
 Read in this order:
 
     trainer.py          what the rest of training needs to know: `SevenNetTrainer`
-    loss.py             Huber loss on energies, forces and stresses
     trainee.py          the model: graphs, predictions, reference energies, checkpoints
     weight_average.py   running average of the weights
     fitting.py          epochs, and the state that is saved after each

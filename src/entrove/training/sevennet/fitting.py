@@ -22,7 +22,7 @@ from entrove.errors import ModelError
 from entrove.files import replacing
 from entrove.training.config import TrainingConfig
 from entrove.training.job import Epoch
-from entrove.training.sevennet.loss import Targets, huber_sum
+from entrove.training.loss import Targets, huber_sum
 from entrove.training.sevennet.trainee import Sample, SevenNetTrainee, atom_counts, stack_targets
 from entrove.training.sevennet.weight_average import (
     copy_weights,
@@ -30,6 +30,7 @@ from entrove.training.sevennet.weight_average import (
     update_average,
     weights_swapped_in,
 )
+from entrove.training.worker_process import DivergenceError
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +72,7 @@ class FitState:
 def init_fit(problem: Problem) -> FitState:
     """State before the first epoch."""
     module, config = problem.trainee.module, problem.config
-    optimizer = torch.optim.Adam(trainable_weights(module).values(), lr=config.learning_rate)
+    optimizer = torch.optim.Adam(trainable_weights(module).values(), lr=config.fixed_learning_rate)
     return FitState(
         optimizer=optimizer,
         plateau=ReduceLROnPlateau(
@@ -85,7 +86,7 @@ def init_fit(problem: Problem) -> FitState:
 def run_epoch(problem: Problem, state: FitState) -> Epoch:
     """Train on every sample once, then evaluate the averaged weights on the watched labels.
 
-    Raises `ModelError` when the loss is no longer finite.
+    Raises `DivergenceError` when the loss is no longer finite.
     """
     trainee, config, count = problem.trainee, problem.config, len(problem.training)
     number = len(state.history) + 1
@@ -98,12 +99,13 @@ def run_epoch(problem: Problem, state: FitState) -> Epoch:
         done = (number - 1) * steps + step
         if config.schedule == "cosine":
             _set_learning_rate(
-                state.optimizer, cosine_rate(done, config.epochs * steps, config.learning_rate)
+                state.optimizer,
+                cosine_rate(done, config.epochs * steps, config.fixed_learning_rate),
             )
         batch = [problem.training[i] for i in chosen]
         loss = _take_step(problem, state.optimizer, [*batch, *replayed_in(problem, done)])
         if not math.isfinite(loss):
-            raise ModelError(
+            raise DivergenceError(
                 f"the loss of epoch {number} is {loss}; "
                 f"lower learning_rate ({config.learning_rate}) or look for a damaged label"
             )

@@ -9,10 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from ase import Atoms
-from ase.calculators.calculator import PropertyNotImplementedError
 from ase.data import atomic_numbers
 from jaxtyping import Int
 from torch import Tensor
@@ -22,7 +20,7 @@ from entrove.errors import ModelError
 from entrove.files import replacing
 from entrove.models.torch_settings import default_dtype, ignoring_known_warnings
 from entrove.structures import species_of
-from entrove.training.sevennet.loss import Targets
+from entrove.training.loss import Targets, concatenated, targets_of
 
 SEVENNET_TO_VOIGT = [0, 1, 2, 4, 5, 3]
 HEAD_WEIGHTS = ("reduce_input_to_hidden.linear.weight", "reduce_hidden_to_energy.linear.weight")
@@ -200,33 +198,11 @@ def atom_counts(samples: Sequence[Sample], device: torch.device) -> Int[Tensor, 
 
 def stack_targets(samples: Sequence[Sample], device: torch.device) -> Targets:
     """Labels of a batch."""
-    parts = [sample.targets for sample in samples]
+    targets = concatenated([sample.targets for sample in samples])
     return Targets(
-        energy_eV=torch.cat([part.energy_eV for part in parts]).to(device),
-        forces_eV_per_A=torch.cat([part.forces_eV_per_A for part in parts]).to(device),
-        stress_eV_per_A3=torch.cat([part.stress_eV_per_A3 for part in parts]).to(device),
-    )
-
-
-def targets_of(atoms: Atoms) -> Targets:
-    """Labels of a structure; constraints hide no forces, and without periodicity is no stress.
-
-    Raises `ModelError` when energy or forces are missing.
-    """
-    try:
-        energy = atoms.get_potential_energy()
-        forces = atoms.get_forces(apply_constraint=False)
-    except (RuntimeError, PropertyNotImplementedError) as error:
-        raise ModelError(
-            f"a training structure of {len(atoms)} atoms has no label ({error})"
-        ) from error
-    stress = np.full(6, np.nan)
-    if atoms.pbc.all() and atoms.calc is not None and "stress" in atoms.calc.results:
-        stress = atoms.get_stress(apply_constraint=False)
-    return Targets(
-        energy_eV=torch.tensor([energy], dtype=torch.float32),
-        forces_eV_per_A=torch.tensor(forces, dtype=torch.float32),
-        stress_eV_per_A3=torch.tensor(stress, dtype=torch.float32).reshape(1, 6),
+        energy_eV=targets.energy_eV.to(device),
+        forces_eV_per_A=targets.forces_eV_per_A.to(device),
+        stress_eV_per_A3=targets.stress_eV_per_A3.to(device),
     )
 
 

@@ -1,0 +1,9 @@
+"""Choosing strategy and learning rate by cross-validation on the training labels.
+
+Read in this order:
+
+    folds.py       parts of the labels that have nothing in common
+    trials.py      `choose_recipe`: each recipe trained without each fold, and judged on it
+
+The table of what was tried is `entrove.training.choice.Choice`.
+"""

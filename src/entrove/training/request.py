@@ -1,0 +1,134 @@
+"""What one training is asked for, checked, whatever its framework."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ase import Atoms
+
+from entrove.errors import ModelError
+from entrove.models.loaded import resolve_device
+from entrove.models.registry import FRAMEWORKS, explain_untrainable, framework_of
+from entrove.training.config import CrossValidationConfig, TrainingConfig
+from entrove.training.job import Job, hash_of_file
+from entrove.training.replay import replay_hash, replay_structures
+from entrove.training.trained_model import training_set_hash
+from entrove.training.trainers import StartingModel, Trainer, trainer_for
+
+
+@dataclass(frozen=True)
+class Request:
+    """A training that can be started; see `make_request` for what the fields mean."""
+
+    structures: Sequence[Atoms]
+    base: str
+    start: StartingModel
+    config: TrainingConfig
+    seed: int
+    head_noise: float
+    snapshots: Sequence[Atoms]
+    modal: str | None
+    device: str
+    threads: int
+
+    def replayed(self) -> list[Atoms]:
+        """Structures that the untuned model labels."""
+        if self.config.replay == 0:
+            return []
+        return replay_structures(self.structures, self.snapshots, seed=self.seed)
+
+    def job(self) -> Job:
+        """The request as it is written for the process that trains."""
+        # What only a committee or a choice reads must not make a finished training look like
+        # another one.
+        ignored = {"committee_size": 1, "head_noise": 0.0}
+        if self.config.learning_rate != "auto":
+            ignored["cross_validation"] = CrossValidationConfig()
+        return Job(
+            base=self.start.name,
+            base_hash=hash_of_file(self.start.file),
+            modal=self.modal,
+            device=self.device,
+            threads=self.threads,
+            seed=self.seed,
+            head_noise=self.head_noise,
+            labels_hash=training_set_hash(self.structures),
+            replay_hash=replay_hash(self.replayed()),
+            config=self.config.model_copy(update=ignored),
+        )
+
+    def with_config(self, config: TrainingConfig) -> "Request":
+        """The same training with other settings."""
+        return replace(self, config=config)
+
+    def with_structures(self, structures: Sequence[Atoms]) -> "Request":
+        """The same training on other labels."""
+        return replace(self, structures=structures)
+
+    def model_name(self, model: str | Path) -> str:
+        """Name of a model for `entrove.models.load`: with the fidelity, if any."""
+        return str(model) if self.modal is None else f"{model}@{self.modal}"
+
+
+def make_request(
+    structures: Sequence[Atoms],
+    base: str | Path,
+    config: TrainingConfig,
+    *,
+    seed: int,
+    head_noise: float,
+    snapshots: Sequence[Atoms],
+    modal: str | None,
+    device: str,
+    threads: int,
+) -> Request:
+    """Check what `entrove.training.tuning.fine_tune` was given.
+
+    Raises `ModelError` when the model cannot be found or trained, a label is missing, or the
+    framework cannot do what is asked; and `EntroveError` when its package is not installed.
+    """
+    base = str(base)
+    framework, trainer = config.framework, trainer_for(config.framework)
+    _check_supported(framework, trainer, modal=modal, head_noise=head_noise)
+    owner = framework_of(base)
+    if owner is not None and not owner.trains(base):
+        raise ModelError(explain_untrainable(base))
+    next(known for known in FRAMEWORKS if known.name == framework).require_installed()
+    check_labels(structures)
+    return Request(
+        structures=structures,
+        base=base,
+        start=trainer.find_starting_model(base),
+        config=config,
+        seed=seed,
+        head_noise=head_noise,
+        snapshots=snapshots,
+        modal=modal,
+        device=str(resolve_device(device)),
+        threads=threads,
+    )
+
+
+def check_labels(structures: Sequence[Atoms]) -> None:
+    """Raise `ModelError` when there is no structure, or one without energy and forces."""
+    if not structures:
+        raise ModelError("no labels to train on; label at least one structure")
+    for index, atoms in enumerate(structures):
+        results = {} if atoms.calc is None else atoms.calc.results
+        if "energy" not in results or "forces" not in results:
+            raise ModelError(
+                f"structure {index} of {len(structures)} has no label; "
+                "training needs energy and forces"
+            )
+
+
+def _check_supported(
+    framework: str, trainer: Trainer, *, modal: str | None, head_noise: float
+) -> None:
+    refused = {
+        f"no fidelities (modal={modal})": modal is not None and not trainer.takes_fidelities,
+        f"no head_noise ({head_noise})": head_noise > 0 and not trainer.takes_head_noise,
+    }
+    given = [text for text, is_refused in refused.items() if is_refused]
+    if given:
+        raise ModelError(f"framework {framework} has {' and '.join(given)}; leave them out")
