@@ -107,6 +107,17 @@ def test_a_mistake_of_a_whole_set_is_named_and_nothing_else_is(mistake, tmp_path
         assert finding.files == (str(tmp_path / "set.xyz"),)
 
 
+def test_one_frame_of_another_kind_is_no_evidence_of_a_convention(tmp_path):
+    """A relaxed crystal has a small stress, of which a potential from few frames knows nothing."""
+    frames = [bulk("Cu", cubic=True, a=3.58), *(bulk("Cu", cubic=True) for _ in range(7))]
+    for number, atoms in enumerate(frames[1:]):
+        atoms.rattle(0.1, seed=number)
+    frames = [labelled(atoms) for atoms in frames]
+    for number, atoms in enumerate(frames):
+        atoms.info["config_type"] = "md" if number else "relaxed"
+    assert alarms(audited(tmp_path, frames)) == {}
+
+
 def test_a_mistake_of_a_part_is_named_with_the_part(tmp_path):
     frames = stress_as("eV/A^3", 1, VASP_ORDER)[:24] + FRAMES[24:]
     for number, atoms in enumerate(frames):

@@ -27,6 +27,9 @@ _NEARLY = 1.3
 
 _MOST = 0.5
 
+_FEWEST = 5
+"""Frames, or pairs of them, from which on stresses say in which convention they are."""
+
 
 def judge_stress(
     sample: Sample,
@@ -54,7 +57,7 @@ def judge_stress(
         found.append(
             ("the stress of the model", compare_with_stress(given, expected, volumes[members]))
         )
-    elif potential is not None and potential.force_error < 0.6:
+    elif potential is not None and potential.force_error < 0.6 and len(members) >= _FEWEST:
         predicted = potential.predict(structures, folds)
         expected = to_voigt(predicted.virials_eV) / volumes[members, None]
         what = "the strain derivative of a potential fitted to energies and forces"
@@ -70,7 +73,7 @@ def judge_stress(
         [sample.forces[i] for i in known],  # pyright: ignore[reportArgumentType]
     )
     evidence = compare_with_energies(stresses[known], volumes[known], pairs)
-    if evidence is not None and evidence.count >= 5:
+    if evidence is not None and evidence.count >= _FEWEST:
         found.append(("energies of strained cells", evidence))
     return found, list(_symmetry_breaks(structures, given))
 
