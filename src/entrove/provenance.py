@@ -24,6 +24,8 @@ TEMPERATURE = "entrove_temperature_K"
 """Temperature at which it was made, in K."""
 WALKER = "entrove_walker"
 """Index of the walker that visited it."""
+RUN = "entrove_run"
+"""Run of `entrove explore` whose walker that is; a campaign has no such key."""
 STEP = "entrove_step"
 """MD step of that walker."""
 KAPPA = "entrove_kappa_eV"
@@ -71,11 +73,12 @@ def trajectory_of(atoms: Atoms) -> str | None:
     """Name the MD trajectory that a structure is a snapshot of.
 
     Args:
-        atoms: A structure; its pool, the round that labelled it and its walker tell.
+        atoms: A structure; its pool, the round that labelled it, its walker and its run tell.
 
-    Returns the name, equal for snapshots of one trajectory of one campaign, or None for a
-    structure without a walker. Snapshots of one trajectory resemble each other: they are not
-    independent, and must not be divided between training and validation.
+    Returns the name, equal for snapshots of one trajectory of one campaign or one run of
+    `entrove explore`, or None for a structure without a walker. Snapshots of one trajectory
+    resemble each other: they are not independent, and must not be divided between training and
+    validation.
     """
     info = provenance_of(atoms)
     if info.get(WALKER) is None:
@@ -83,4 +86,5 @@ def trajectory_of(atoms: Atoms) -> str | None:
     pool = str(info.get(POOL, ""))
     round_index = 0 if pool in OF_PREPARATION else int(info.get(ROUND, 0))
     state = "-".join(f"{info.get(key)}" for key in (PHASE, PRESSURE, TEMPERATURE))
-    return f"{pool}-{round_index}-{int(info[WALKER])}-{state}"
+    run = f"-{info[RUN]}" if RUN in info else ""
+    return f"{pool}-{round_index}-{int(info[WALKER])}-{state}{run}"

@@ -114,8 +114,13 @@ def test_explore_writes_candidates_that_say_where_they_come_from(entrove: Comman
     assert len(candidates) == 2  # one walker, one chunk of 8 steps, a snapshot every 4
     assert {candidate.temperature_K for candidate in candidates} == {900.0}
     assert {candidate.phase for candidate in candidates} == {"fcc"}
+    first = read("candidates.xyz", ":")
     other = explored(entrove, "--set", "sampling.biases=[{entropy: none}]", "--seed", "2")
     assert [content_hash(c.atoms) for c in other] != [content_hash(c.atoms) for c in candidates]
+    # Walkers of two runs have the same numbers, and are other trajectories all the same.
+    second = read("candidates.xyz", ":")
+    assert len({provenance.trajectory_of(atoms) for atoms in first}) == 1
+    assert len({provenance.trajectory_of(atoms) for atoms in first + second}) == 2
 
 
 def test_select_picks_what_the_public_function_picks(entrove: Command):
@@ -256,7 +261,7 @@ def test_ctrl_c_elsewhere_says_that_nothing_was_written(entrove: Command, monkey
         (("relax", "fcc.xyz", "--model", "7net-O", "--out", "r.xyz"), "Did you mean '7net-0'"),
         (
             ("relax", "fcc.xyz", "--pressures-GPa", "high", "--out", "r.xyz"),
-            "give numbers, such as --pressures-GPa 300,1000",
+            "give numbers, such as --pressures-GPa 0,10",
         ),
         (
             ("explore", "fcc.xyz", "--set", "sampling.chunk=3", "--out", "r.xyz"),

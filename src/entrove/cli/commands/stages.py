@@ -75,7 +75,7 @@ def relax_command(
 
     options = {
         "model.name": model,
-        "regime.pressures_GPa": numbers(pressures, "--pressures-GPa"),
+        "regime.pressures_GPa": numbers(pressures, "--pressures-GPa", "0,10"),
     }
     given = read_settings(config, assign or [], options)
     raise typer.Exit(relax_files(seeds or [], out, given, as_json=as_json))
@@ -106,8 +106,8 @@ def explore_command(
 
     options = {
         "model.name": model,
-        "regime.pressures_GPa": numbers(pressures, "--pressures-GPa"),
-        "regime.temperatures_K": numbers(temperatures, "--temperatures-K"),
+        "regime.pressures_GPa": numbers(pressures, "--pressures-GPa", "0,10"),
+        "regime.temperatures_K": numbers(temperatures, "--temperatures-K", "300,1000"),
         "random_seed": seed,
     }
     given = read_settings(config, assign or [], options)

@@ -1,18 +1,21 @@
 """`entrove explore`: candidates for labels, from crystals or relaxed cells."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from ase import Atoms
 
 from entrove import provenance
 from entrove.cli.commands.options import print_json, say
 from entrove.cli.stages.settings import Given
 from entrove.cli.stages.structures import check_output, read_crystals, read_pool
 from entrove.cli.stages.watch import Watch
-from entrove.sampling.candidates import write_candidates
+from entrove.sampling.candidates import Candidate
 from entrove.sampling.exploration import explore
+from entrove.structures import content_hash, write_structures
 from entrove.threads import usable_threads
 
 STOPPED = "stopped; nothing was written: 'entrove run' keeps what its walkers have done"
@@ -52,7 +55,7 @@ def explore_files(
             seed=settings.random_seed,
             on_step=watch.advanced,
         )
-    write_candidates(out, candidates)
+    write_structures(out, _of_one_run(candidates))
     walkers = len({candidate.walker for candidate in candidates})
     by_phase = Counter(candidate.phase for candidate in candidates)
     if as_json:
@@ -68,3 +71,14 @@ def explore_files(
         return
     counts = ", ".join(f"{count} of {phase}" for phase, count in by_phase.items())
     say(f"wrote {len(candidates)} snapshots of {walkers} walkers to {out} ({counts})")
+
+
+def _of_one_run(candidates: Sequence[Candidate]) -> list[Atoms]:
+    """Give snapshots a name of their run: walkers of another run may have the same numbers."""
+    snapshots = [candidate.to_atoms() for candidate in candidates]
+    hashes = "".join(content_hash(atoms) for atoms in snapshots)
+    # With letters, because readers of extended XYZ take digits for a number.
+    run = f"explore-{hashlib.sha256(hashes.encode()).hexdigest()[:12]}"
+    for atoms in snapshots:
+        atoms.info[provenance.RUN] = run
+    return snapshots

@@ -115,10 +115,10 @@ def read_settings(
     return Given(config or NO_FILE, settings, options.get("model.name") is not None)
 
 
-def numbers(text: str | None, option: str) -> list[float] | None:
+def numbers(text: str | None, option: str, example: str) -> list[float] | None:
     """Read numbers that are separated by commas or blanks.
 
-    >>> numbers("300, 1000", "--temperatures-K")
+    >>> numbers("300, 1000", "--temperatures-K", "300,800")
     [300.0, 1000.0]
 
     Raises `ConfigError` for anything else.
@@ -130,7 +130,7 @@ def numbers(text: str | None, option: str) -> list[float] | None:
     except ValueError:
         found = []
     if not found:
-        raise ConfigError(f"{option} {text!r}: give numbers, such as {option} 300,1000")
+        raise ConfigError(f"{option} {text!r}: give numbers, such as {option} {example}")
     return found
 
 
