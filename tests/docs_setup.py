@@ -228,6 +228,34 @@ def curves(folder: Path) -> dict[str, Any]:
     return {}
 
 
+def one_crystal(folder: Path) -> dict[str, Any]:
+    for name in ("fcc", "Cu_fcc"):
+        bulk("Cu", cubic=True).write(folder / f"{name}.cif")
+    return {}
+
+
+def quick(folder: Path) -> dict[str, Any]:
+    """A campaign that has run for a while, where the page would have started one."""
+    one_crystal(folder)
+    (folder / "demo").mkdir()
+    put_campaign(folder / "demo")
+    return {}
+
+
+def programs(folder: Path) -> dict[str, Any]:
+    """A campaign with its configuration, and labels of which some are there twice."""
+    (folder / "mgo").mkdir()
+    put_campaign(folder / "mgo")
+    bulk("Cu", cubic=True).write(folder / "mgo/fcc.xyz")
+    (folder / "mgo/campaign.yaml").write_text(
+        "name: copper\nseeds: [{phase: fcc, file: fcc.xyz}]\n"
+        "labelling: {engine: {name: ase, calculator: 'ase.calculators.emt:EMT'}}\n"
+    )
+    labels = labelled_copper(12, seed=1)
+    write(folder / "labels.xyz", [*labels, *labels[:3]])
+    return {}
+
+
 def silicon_demo(folder: Path) -> dict[str, Any]:
     (folder / "examples/silicon").mkdir(parents=True)
     put_campaign(folder / "examples/silicon")
@@ -261,6 +289,15 @@ training: {epochs: 4}
 """
 
 SMALLER: dict[str, list[tuple[str, str]]] = {
+    "docs/how-to/one-stage.md": [
+        ("sampling:\n", f"{EXPLORED_BY_EMT}sampling:\n"),
+        ("--epochs 10", "--epochs 4"),
+        ("workers: 2", "workers: 1"),
+        (
+            "dynamics: {enabled: false}",
+            "elastic: {enabled: false}\nforgetting: {enabled: false}\ndynamics: {enabled: false}",
+        ),
+    ],
     "docs/tutorials/your-crystal.md": [
         ("engine: {name: gpaw, kpoint_spacing_per_A: 0.3}", EMT_ENGINE),
         ("executor: {name: local, workers: 2}", "executor: {name: local, workers: 1}"),
@@ -322,6 +359,9 @@ SLOW: dict[str, Any] = dict.fromkeys(
         "docs/how-to/after-the-end.md",
         "docs/how-to/dft-settings.md",
         "docs/how-to/failed-labels.md",
+        "docs/how-to/machine.md",
+        "docs/how-to/one-stage.md",
+        "docs/how-to/programs.md",
         "docs/tutorials/audit-and-curate.md",
         "docs/tutorials/entropy-md.md",
         "docs/tutorials/labelled-set.md",
@@ -346,6 +386,9 @@ PREPARE: dict[str, Callable[[Path], dict[str, Any]]] = defaultdict(
         "docs/fingerprints.md": fingerprints,
         "docs/how-to/after-the-end.md": finished_mgo,
         "docs/how-to/failed-labels.md": finished_mgo,
+        "docs/how-to/one-stage.md": one_crystal,
+        "docs/how-to/programs.md": programs,
+        "docs/how-to/quick.md": quick,
         "docs/python.md": python,
         "docs/report.md": report,
         "docs/sampling.md": sampling,

@@ -8,6 +8,7 @@ import os
 import re
 import shlex
 import subprocess
+import sys
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -37,7 +38,7 @@ NOT_RUN = {
     r"export .*": "sets a variable of the shell",
     r"(GPAW_CONFIG=\S+ )?pip install .*": "the test environment is installed already; its extras "
     "are looked up",
-    r"entrove run [\w/]+\.yaml": "hours of DFT; the commands after it see a finished campaign",
+    r"entrove run [\w/.]+": "hours of DFT; the commands after it see a finished campaign",
     r"entrove doctor": "imports every framework; tests/doctor runs it",
     r"entrove curves .*": "minutes to days; tests/curves runs a small study",
     r"nequip-compile .*": "needs a model that must be downloaded",
@@ -101,6 +102,8 @@ def test_every_block_says_its_language():
 def test_python_of_a_page_runs_from_top_to_bottom(page, tmp_path, monkeypatch):
     """Blocks of one page share their names, as they do for a reader who types them in."""
     monkeypatch.chdir(tmp_path)
+    # Some start the program.
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     names = PREPARE[page](tmp_path)
     for block in BLOCKS:
         if (block.page, block.language) != (page, "python"):
@@ -125,7 +128,7 @@ def test_a_fragment_of_a_configuration_is_valid(block):
     if "arms" in values:
         StudyConfig.model_validate(values)
         return
-    if block.title.endswith("suite.yaml"):
+    if block.title.endswith(("suite.yaml", "checks.yaml")):
         SuiteConfig.model_validate(values)
         return
     # A fragment below a section of the page is a part of that section.
@@ -151,12 +154,20 @@ def commands_in(text: str) -> Iterator[Command]:
             yield Command(command.strip(), int(status[1]) if status else 0)
 
 
+def smaller(block: Block) -> str:
+    """A block with the settings with which it ends soon."""
+    text = block.text
+    for full, small in SMALLER.get(block.page, ()):
+        text = text.replace(full, small)
+    return text
+
+
 def commands_of(page: str) -> list[Command]:
     return [
         command
         for block in BLOCKS
         if (block.page, block.language, block.title) == (page, "bash", "")
-        for command in commands_in(block.text)
+        for command in commands_in(smaller(block))
     ]
 
 
@@ -184,6 +195,8 @@ def test_commands_of_a_page_work_in_their_order(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "100")
     PREPARE[page](tmp_path)
+    for block in (block for block in BLOCKS if block.page == page and block.title):
+        (tmp_path / block.title).write_text(smaller(block) + "\n")
     for command in filter(is_run, commands_of(page)):
         run_command(command)
 
@@ -201,13 +214,8 @@ def test_a_tutorial_works_from_top_to_bottom(page, tmp_path, monkeypatch, reques
     if request.node.get_closest_marker("slurm"):
         request.getfixturevalue("cluster")
     names = PREPARE[page](tmp_path)
-    unused = dict(SMALLER.get(page, ()))
     for block in (block for block in BLOCKS if block.page == page):
-        text = block.text
-        for full, small in SMALLER.get(page, ()):
-            if full in text:
-                text = text.replace(full, small)
-                unused.pop(full, None)
+        text = smaller(block)
         if block.title:
             (tmp_path / block.title).write_text(text + "\n")
         elif block.language == "python":
@@ -215,7 +223,12 @@ def test_a_tutorial_works_from_top_to_bottom(page, tmp_path, monkeypatch, reques
         elif block.language == "bash":
             for command in filter(is_run_in_tutorials, commands_in(text)):
                 run_command(command, ("sbatch", "squeue"))
-    assert not unused, "no longer on the page"
+
+
+@pytest.mark.parametrize("page", sorted(SMALLER))
+def test_what_is_made_smaller_is_on_the_page(page):
+    text = "\n".join(block.text for block in BLOCKS if block.page == page)
+    assert [full for full, _ in SMALLER[page] if full not in f"{text}\n"] == []
 
 
 def is_run_in_tutorials(command: Command) -> bool:
