@@ -153,6 +153,21 @@ WRONG = {
         r"c\.yaml:4: sampling\.hold_out: the validation set would be empty; "
         r"give volume_strains, shears or md_sn",
     ),
+    "the name of a section commented out": (
+        "regime:",
+        "# regime:",
+        r"c\.yaml:5: not valid YAML: the indentation of this line does not fit .*commented out",
+    ),
+    "the keys of a section commented out": (
+        "regime:",
+        "selection:\n#  count: 4\nregime:",
+        r"c\.yaml:4: selection: got nothing; keys and values belong here, indented below this",
+    ),
+    "words where a number belongs": (
+        "regime:",
+        "selection: {count: 4 3}\nregime:",
+        r"c\.yaml:4: selection\.count: got '4 3'; a whole number belongs here$",
+    ),
     "empty list": (
         "temperatures_K: [300]",
         "temperatures_K: []",
@@ -195,6 +210,8 @@ def test_missing_file_says_how_to_get_one(tmp_path):
 def test_a_list_is_no_configuration(tmp_path):
     with pytest.raises(ConfigError, match="expected keys and values, got list"):
         read_config_file(write(tmp_path, "- 1\n"), CampaignConfig)
+    with pytest.raises(ConfigError, match="expected keys and values, got an empty file"):
+        read_config_file(write(tmp_path, "# nothing yet\n"), CampaignConfig)
 
 
 EMT = "ase\n    calculator: ase.calculators.emt:EMT"
@@ -278,7 +295,7 @@ MISSING_HERE = {
     ),
     "element that the foundation model does not know": (
         GOOD.replace("diamond.xyz", "polonium.xyz").replace("gpaw\n    cutoff_eV: 300", EMT),
-        "c.yaml:1: model.name: ",
+        "c.yaml: model.name: ",
         "7net-0 does not know Po",
     ),
     "engine that is not installed": (

@@ -72,7 +72,7 @@ def test_status_names_the_stage_that_runs_and_the_one_that_was_interrupted(
     bench.on_attempt = look
     with pytest.raises(KeyboardInterrupt):
         bench.run(stopping={"rounds": 1})
-    assert seen[0] == "running now, preparation, label; last finished: round 0, hold-out"
+    assert seen[0] == "running now, preparation, label; last finished: preparation, hold-out"
     assert seen[-1] == "running now, round 1, label; last finished: round 1, select"
     stopped = read_results(folder).verdict
     assert stopped.startswith("stopped in round 1, label; last finished: round 1, select")

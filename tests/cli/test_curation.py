@@ -1,11 +1,21 @@
 """Commands on data that exists refuse what cannot be done before they compute anything."""
 
+import os
 from pathlib import Path
 
 import pytest
 from command_line import Command
 
 SOURCE = "1\nLattice='4 0 0 0 4 0 0 0 4' energy=-1\nSi 0 0 0\n".replace("'", '"')
+
+
+@pytest.mark.skipif(os.access("/", os.W_OK), reason="the permissions of root are not checked")
+def test_a_folder_that_may_not_be_written_is_named_first(tmp_path: Path, entrove: Command):
+    (tmp_path / "pool.xyz").write_text(SOURCE)
+    (tmp_path / "locked").mkdir(mode=0o555)
+    code, output, errors = entrove("convert", tmp_path / "pool.xyz", tmp_path / "locked/out.db")
+    assert (code, output) == (2, "")
+    assert f"you may not write into the folder {tmp_path / 'locked'}" in errors
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """`entrove convert`, `curate` and `compare`: data that exists, without a campaign."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import cast
@@ -142,15 +143,23 @@ def check_inputs(files: Sequence[Path]) -> None:
 
 
 def check_folders(targets: Mapping[str, Path | None]) -> None:
-    """Refuse files that are to be written into a folder that does not exist.
+    """Refuse files that are to be written into a folder that does not exist or is read-only.
 
     Raises `ConfigError`; `targets` are by option.
     """
     for option, target in targets.items():
-        if target is not None and not target.absolute().parent.is_dir():
+        if target is None:
+            continue
+        folder = target.absolute().parent
+        if not folder.is_dir():
             raise ConfigError(
                 f"{option} {target}: the folder {target.parent} does not exist; create it, or "
                 "give another path"
+            )
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise ConfigError(
+                f"{option} {target}: you may not write into the folder {folder}; give another "
+                "path, or change its permissions"
             )
 
 

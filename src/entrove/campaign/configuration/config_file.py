@@ -53,14 +53,13 @@ def read_config_file[Model: BaseModel](path: Path, model: type[Model]) -> Model:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else "?"
-        raise ConfigError(
-            f"{path}:{line}: not valid YAML: {error.problem}; correct this line"
-        ) from error
+        raise ConfigError(f"{path}:{line}: not valid YAML: {_explain_yaml(error)}") from error
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not valid YAML: {error}; correct the file") from error
     if not isinstance(values, dict):
+        given = "an empty file" if values is None else type(values).__name__
         raise ConfigError(
-            f"{path}: expected keys and values, got {type(values).__name__}; "
+            f"{path}: expected keys and values, got {given}; "
             "'entrove init FOLDER' writes a file to start from"
         )
     try:
@@ -68,6 +67,18 @@ def read_config_file[Model: BaseModel](path: Path, model: type[Model]) -> Model:
     except ValidationError as error:
         problems = [_describe(path, node, model, problem) for problem in error.errors()]
         raise ConfigError("\n".join(dict.fromkeys(problems))) from error
+
+
+def _explain_yaml(error: yaml.MarkedYAMLError) -> str:
+    """Say what is wrong in a line; a parser names the tokens that it expected."""
+    problem = error.problem or "it cannot be read"
+    if problem.startswith("expected <block end>") or "mapping values are not" in problem:
+        return (
+            "the indentation of this line does not fit the lines above it; indent keys of one "
+            "section equally, below its name (is that commented out?), and write a blank after "
+            "each colon"
+        )
+    return f"{problem}; correct this line"
 
 
 def validate_values[Model: BaseModel](
@@ -93,7 +104,8 @@ def validate_values[Model: BaseModel](
 def locate(path: Path, key_path: KeyPath) -> str:
     """Return "file:line: a.b[2]" for a key, for checks that are made after the validation.
 
-    Without a file, as where settings come from options, it is the key alone.
+    Without a file, as where settings come from options, it is the key alone; without a line where
+    the file does not have the section.
     """
     if not path.exists():
         return format_key_path(key_path)
@@ -101,6 +113,8 @@ def locate(path: Path, key_path: KeyPath) -> str:
         node = yaml.compose(_read_text(path), Loader=yaml.SafeLoader)
     except yaml.YAMLError:
         node = None
+    if key_path and _child(node, key_path[0]) is None:
+        return f"{path}: {format_key_path(key_path)}"
     return _place(path, node, key_path)
 
 
@@ -167,7 +181,7 @@ def _describe(
     message = _explain(problem, _text_at(node, key_path), model)
     if isinstance(given, dict | list):
         return f"{where}: {message}"
-    return f"{where}: got {given!r}; {message}"
+    return f"{where}: got {'nothing' if given is None else repr(given)}; {message}"
 
 
 def _explain(problem: Any, text: str | None, model: type[BaseModel]) -> str:
@@ -182,6 +196,10 @@ def _explain(problem: Any, text: str | None, model: type[BaseModel]) -> str:
             return f"unknown name {context['tag']!r}; one of {context['expected_tags']}"
         case "tuple_type" | "list_type":
             return "a list belongs here: [a, b]"
+        case "too_short":
+            return f"give at least {problem['ctx']['min_length']} item"
+        case "int_parsing" | "int_type" | "int_from_float":
+            return "a whole number belongs here"
         case "dict_type" | "model_type" | "model_attributes_type":
             return "keys and values belong here, indented below this key"
         case "string_type" if text is not None:

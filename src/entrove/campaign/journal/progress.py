@@ -76,12 +76,21 @@ class StageProgress(BaseModel):
         >>> StageProgress(round=2, stage="explore", done=300, total=1100, unit="steps").describe()
         'round 2, explore: 300 of 1100 steps'
         """
-        place = f"round {self.round}, {self.stage}" if self.round else f"preparation, {self.stage}"
+        place = describe_place(self.round, self.stage)
         if not self.done:
             return place
         of = f" of {self.total}" if self.total else ""
         count = f"{self.done}{of} {self.unit}".rstrip()
         return f"{place}: " + ", ".join(part for part in (count, self.note) if part)
+
+
+def describe_place(round_index: int, stage: str) -> str:
+    """Name a stage and where it is.
+
+    >>> describe_place(0, "relax"), describe_place(2, "label")
+    ('preparation, relax', 'round 2, label')
+    """
+    return f"round {round_index}, {stage}" if round_index else f"preparation, {stage}"
 
 
 @dataclass

@@ -25,7 +25,7 @@ from entrove.campaign.journal.outcomes import (
     Trained,
     Validated,
 )
-from entrove.campaign.journal.progress import StageProgress, read_progress
+from entrove.campaign.journal.progress import StageProgress, describe_place, read_progress
 from entrove.campaign.journal.records import best_round, label_rows
 from entrove.campaign.results.labels import rows_in_progress
 from entrove.campaign.results.results import (
@@ -173,7 +173,9 @@ def _verdict(
         return finish.summary
     last = records[-1] if records else None
     where = (
-        f"last finished: round {last.round}, {last.stage}" if last else "nothing is finished yet"
+        f"last finished: {describe_place(last.round, last.stage)}"
+        if last
+        else "nothing is finished yet"
     )
     if is_running:
         return f"running now{f', {progress.describe()}' if progress else ''}; {where}"

@@ -135,4 +135,5 @@ def _report(selection: Selection, pool: list[Atoms], out: Path, *, as_json: bool
     counts = ", ".join(f"{count} of {phase}" for phase, count in phases.items())
     say(f"wrote {len(selection)} of {len(pool)} candidates to {out}, best first ({counts})")
     for name, count in rejected.items():
-        say(f"  left out: {count} by {name.replace('_', ' ')}")
+        if count:
+            say(f"  left out: {count} by {name.replace('_', ' ')}")
