@@ -48,6 +48,9 @@ SWEEP: dict[str, dict[str, Any]] = {
     "gradient_clip 0.015": {"gradient_clip": 0.015},
     "schedule plateau": {"schedule": "plateau"},
     "strategy frozen, learning_rate 3e-3": {"strategy": "frozen", "learning_rate": 3e-3},
+    "strategy lora": {"strategy": "lora"},
+    "strategy lora, learning_rate 3e-3": {"strategy": "lora", "learning_rate": 3e-3},
+    "strategy lora, learning_rate 1e-2": {"strategy": "lora", "learning_rate": 1e-2},
     "no reference refit": {"refit_reference_energies": False},
     "the paper's Allegro settings": {
         "learning_rate": 5e-5,

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 from ase.build import bulk
+from ase.calculators.emt import EMT
 from ase.io import write
 from typer.testing import CliRunner
 
@@ -14,14 +15,15 @@ from entrove.campaign.configuration.check import check_campaign
 from entrove.campaign.journal.progress import Silence
 from entrove.cli.main import app
 from entrove.curves.choosing import Chooser
-from entrove.curves.config import StudyConfig
+from entrove.curves.config import StudentConfig, StudyConfig
 from entrove.curves.exploring import Explorer
+from entrove.curves.learning import Classroom
 from entrove.curves.results import StudyResults, read_study
 from entrove.curves.study import run_study
 from entrove.curves.test_sets import hold_outs, mix, never_picked
 from entrove.errors import ConfigError, SelectionError
 from entrove.json_values import json_values
-from entrove.structures import content_hash
+from entrove.structures import attach_results, content_hash
 
 CAMPAIGN = {
     "name": "copper",
@@ -216,3 +218,25 @@ def test_a_changed_key_that_does_not_exist_is_named(tmp_path):
     file = write_study(tmp_path / "key", explorations={"plain": {"smapling": {}}, "biased": {}})
     with pytest.raises(ConfigError, match="with smapling changed"):
         run_study(file)
+
+
+def test_settings_that_a_training_does_not_read_train_no_student_again(tmp_path):
+    """Sections of the training that were added since must not spend the time of a study twice."""
+    record = tmp_path / "record"
+    labelled = []
+    for strain in (0.98, 1.0, 1.02):
+        atoms = bulk("Cu", a=3.6 * strain)
+        atoms.calc = EMT()
+        results = (atoms.get_potential_energy(), atoms.get_forces(), atoms.get_stress())
+        labelled.append(attach_results(atoms, *results))
+    classroom = Classroom(tmp_path / "students", Path(__file__).parent, "cpu", 1)
+    for training in ({}, {"cross_validation": {"folds": 5}}, {"epochs": 26}):
+        student = StudentConfig.model_validate(
+            {
+                "function": "scaled_student:train",
+                "options": {"record": str(record)},
+                "training": training,
+            }
+        )
+        classroom.teach_and_test(student, labelled, {"test": labelled}, seed=1)
+    assert record.read_text() == "3\n3\n"  # the first, and the one whose epochs differ

@@ -166,11 +166,12 @@ def test_a_card_has_the_recipes_that_were_compared(small_checkpoint, tmp_path):
         level_of_theory="PBE",
         metrics={},
         regime=Regime(phases=(), pressures_GPa=(), temperatures_K=()),
-        training_settings={"strategy": "naive", "learning_rate": 0.001, "epochs": 25},
+        training_settings={"strategy": "lora", "learning_rate": 0.001, "epochs": 25, "lora": None},
     )
     assert read_bundle(folder).learning_rate_choice == choice
     text = card(folder)
     assert "| learning rate | 0.001 |" in text
+    assert "| low-rank updates | rank 4, alpha 4 |" in text
     assert "Strategy and learning rate: learning rate 0.001, naive: chosen by 2 folds" in text
     assert "| naive | 0.001 | 0.0031, 0.0042 | 0.00365 | 0.00055 |" in text
     assert "| frozen | 0.003 | 0.0024, diverged | diverged | - |" in text

@@ -90,7 +90,10 @@ class Classroom:
         on_epoch: Callable[[Epoch], None] | None = None,
     ) -> TestErrors:
         """Train a student on labels and return its errors on each test set."""
-        settings = student.model_dump(mode="json", exclude={"counts", "arms"})
+        settings = student.model_dump(
+            mode="json",
+            exclude={"counts": True, "arms": True, "training": set(student.training.unread)},
+        )
         key = digest(settings, seed, training_set_hash(labelled))
         files = {
             name: self.folder / "errors" / f"{key}-{training_set_hash(structures)[:12]}.json"

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from entrove.settings import Settings
 from entrove.training.trainers import TRAINERS, TrainableFramework, trainer_for
 
-Strategy = Literal["naive", "frozen"]
+Strategy = Literal["naive", "frozen", "lora"]
 
 
 class LossConfig(Settings):
@@ -34,6 +34,18 @@ class LossConfig(Settings):
         default=0.001,
         gt=0,
         description="Stress error in eV/A^3 above which the loss grows linearly.",
+    )
+
+
+class LoraConfig(Settings):
+    """Low-rank updates: W + (alpha / rank) A B for each weight matrix W (arXiv:2106.09685)."""
+
+    rank: int = Field(default=4, ge=1, le=128, description="Columns of A and rows of B.")
+    alpha: float = Field(
+        default=4.0,
+        gt=0,
+        description="The product of A and B counts alpha / rank. A larger one has the effect of a "
+        "larger learning_rate.",
     )
 
 
@@ -98,8 +110,12 @@ class TrainingConfig(Settings):
     strategy: Strategy = Field(
         default="naive",
         description="naive: all weights are tuned; frozen: those of the last interaction and of "
-        "the energy head only (SevenNet), with a learning_rate about three times as large. With "
-        "learning_rate: auto it is chosen too.",
+        "the energy head only (SevenNet); lora: a low-rank update of each weight matrix "
+        "(SevenNet). The last two want a learning_rate about three times as large as naive. With "
+        "learning_rate: auto the strategy is chosen too.",
+    )
+    lora: LoraConfig | None = Field(
+        default=None, description="Low-rank updates of strategy lora; empty: the defaults."
     )
     replay: float = Field(
         default=0.0,
@@ -190,12 +206,25 @@ class TrainingConfig(Settings):
         return self.learning_rate
 
     @property
+    def low_rank(self) -> LoraConfig:
+        """`lora`, or its defaults."""
+        return self.lora or LoraConfig()
+
+    @property
     def recipes(self) -> tuple[Recipe, ...]:
         """What `learning_rate: auto` compares; the first is the one to use in case of doubt."""
         known = trainer_for(self.framework).strategies
         return self.cross_validation.recipes or tuple(
             recipe for recipe in DEFAULT_RECIPES if recipe.strategy in known
         )
+
+    @property
+    def unread(self) -> frozenset[str]:
+        """Sections without effect on these settings: trainings are not told apart by them."""
+        chooses = self.learning_rate == "auto"
+        strategies = {recipe.strategy for recipe in self.recipes} if chooses else {self.strategy}
+        unread = {"cross_validation": not chooses, "lora": "lora" not in strategies}
+        return frozenset(name for name, is_unread in unread.items() if is_unread)
 
     @property
     def trials(self) -> int:
@@ -237,6 +266,12 @@ class TrainingConfig(Settings):
                 "the strategy too; remove it, or list what is to be compared, as "
                 f"cross_validation: {{recipes: [{{strategy: {self.strategy}, learning_rate: "
                 "0.003}, ...]}"
+            )
+        if self.lora is not None and "lora" not in wanted:
+            raise ValueError(
+                f"lora (rank {self.lora.rank}, alpha {self.lora.alpha:g}) is for strategy: lora "
+                f"of framework sevennet, but strategy is {self.strategy}; remove it, or set "
+                "strategy: lora"
             )
         return self
 

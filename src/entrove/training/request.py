@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from ase import Atoms
 
 from entrove.errors import ModelError
 from entrove.models.loaded import resolve_device
 from entrove.models.registry import FRAMEWORKS, explain_untrainable, framework_of
-from entrove.training.config import CrossValidationConfig, TrainingConfig
+from entrove.training.config import TrainingConfig
 from entrove.training.job import Job, hash_of_file
 from entrove.training.replay import replay_hash, replay_structures
 from entrove.training.trained_model import training_set_hash
@@ -39,11 +40,10 @@ class Request:
 
     def job(self) -> Job:
         """The request as it is written for the process that trains."""
-        # What only a committee or a choice reads must not make a finished training look like
-        # another one.
-        ignored = {"committee_size": 1, "head_noise": 0.0}
-        if self.config.learning_rate != "auto":
-            ignored["cross_validation"] = CrossValidationConfig()
+        # What this training does not read must not make a finished one look like another.
+        ignored: dict[str, Any] = {"committee_size": 1, "head_noise": 0.0}
+        fields = TrainingConfig.model_fields
+        ignored |= {name: fields[name].default for name in self.config.unread}
         return Job(
             base=self.start.name,
             base_hash=hash_of_file(self.start.file),

@@ -194,7 +194,9 @@ def _report(
                 "epochs": first.epochs_run,
                 "reference_shifts_eV": first.reference_shifts_eV,
                 "members": len(members),
-                "choice": None if first.choice is None else first.choice.model_dump(mode="json"),
+                "learning_rate_choice": None
+                if first.choice is None
+                else first.choice.model_dump(mode="json"),
                 "accepted": None if judged is None else judged.comparison.accepted,
                 "reason": None if judged is None else judged.comparison.reason,
                 "untuned": None if judged is None else metrics_of(judged.untuned),

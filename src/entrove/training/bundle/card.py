@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from entrove.models.registry import framework_named
 from entrove.training.bundle.record import ALL, Bundle, PartErrors
+from entrove.training.config import LoraConfig
 
 SHOWN = (
     ("energy_mae_meV_per_atom", "Energy (meV/atom)"),
@@ -138,6 +139,9 @@ def _training(bundle: Bundle) -> str:
         for key, name in SETTINGS_SHOWN.items()
         if settings.get(key) is not None
     ]
+    if settings.get("strategy") == "lora":
+        lora = LoraConfig.model_validate(settings.get("lora") or {})
+        rows.append(("low-rank updates", f"rank {lora.rank}, alpha {lora.alpha:g}"))
     text = _table(("", ""), rows) + "\n\n`bundle.json` has all settings under `training_settings`."
     if choice is None:
         return text

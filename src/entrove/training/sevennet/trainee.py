@@ -20,7 +20,9 @@ from entrove.errors import ModelError
 from entrove.files import replacing
 from entrove.models.torch_settings import default_dtype, ignoring_known_warnings
 from entrove.structures import species_of
+from entrove.training.config import TrainingConfig
 from entrove.training.loss import Targets, concatenated, targets_of
+from entrove.training.sevennet.low_rank import LowRankUpdates
 
 SEVENNET_TO_VOIGT = [0, 1, 2, 4, 5, 3]
 HEAD_WEIGHTS = ("reduce_input_to_hidden.linear.weight", "reduce_hidden_to_energy.linear.weight")
@@ -121,6 +123,14 @@ class SevenNetTrainee:
                 noise = torch.randn(weight.shape, generator=generator).to(weight)
                 weight += relative * weight.std() * noise
 
+    def prepare(self, config: TrainingConfig, seed: int) -> None:
+        """Decide by the strategy which weights are trained; the seed is that of the training."""
+        if config.strategy == "frozen":
+            self.freeze_trunk()
+        if config.strategy == "lora":
+            rank, alpha = config.low_rank.rank, config.low_rank.alpha
+            self.module = LowRankUpdates(self.module, rank=rank, alpha=alpha, seed=seed)
+
     def freeze_trunk(self) -> None:
         """Hold all weights fixed but those of the last interaction and of the energy head."""
         layers = [name.split("_")[0] for name, _ in self.module.named_parameters()]
@@ -130,13 +140,18 @@ class SevenNetTrainee:
                 weight.requires_grad_(False)
 
     def save(self, path: Path, weights: Mapping[str, Tensor], epoch: int) -> None:
-        """Write a checkpoint that SevenNet's own loaders read; `path` is replaced in one step."""
+        """Write a checkpoint that SevenNet's own loaders read; `path` is replaced in one step.
+
+        `weights` are those that training may change, by name, low-rank ones among them: these are
+        added to the weights that they update.
+        """
         sevenn = require("sevenn", extra="sevennet")
-        state = {
-            name: tensor.detach().cpu().clone()
-            for name, tensor in self.module.state_dict().items()
-        }
-        state.update({name: tensor.detach().cpu().clone() for name, tensor in weights.items()})
+        tensors = (
+            self.module.merged_state(weights)
+            if isinstance(self.module, LowRankUpdates)
+            else self.module.state_dict() | dict(weights)
+        )
+        state = {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
         config = dict(self.config)
         config.update(
             version=sevenn.__version__, shift=_by_atomic_number(state[SHIFT_WEIGHT], config)

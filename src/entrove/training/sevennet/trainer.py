@@ -22,7 +22,7 @@ class SevenNetTrainer:
     checkpoint = "model.pth"
     takes_fidelities = True
     takes_head_noise = True
-    strategies = ("naive", "frozen")
+    strategies = ("naive", "frozen", "lora")
     takes_replay = True
 
     def find_starting_model(self, base: str) -> StartingModel:

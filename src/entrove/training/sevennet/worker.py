@@ -51,8 +51,7 @@ def run_job(folder: Path) -> Result:
             )
             trainee.shift_reference_energies(shifts)
         replayed = _replayed(folder, trainee, job)
-        if job.config.strategy == "frozen":
-            trainee.freeze_trunk()
+        trainee.prepare(job.config, job.seed)
         trained, watched = split_for_stopping(structures, job.config, job.seed)
         problem = Problem(
             trainee=trainee,
