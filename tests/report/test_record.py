@@ -27,6 +27,9 @@ NAMES_AND_SENTENCES = {
 }
 
 
+NUMBER = r"-?\d[\d,]*(?:\.\d+)?(?:e[+-]\d+)?"
+
+
 def values_in(record: Any) -> Iterator[float]:
     """Every number of a JSON document."""
     if isinstance(record, dict):
@@ -71,10 +74,103 @@ def test_every_number_in_a_column_of_numbers_is_in_the_record(written) -> None:
                         assert cell.strip() in durations, (heading, title, cell)
                         checked += 1
                         continue
-                    for text in re.findall(r"-?\d[\d,]*(?:\.\d+)?(?:e[+-]\d+)?", cell):
+                    for text in re.findall(NUMBER, cell):
                         assert shown_as(text, known), (heading, title, cell)
                         checked += 1
     assert checked > 400
+
+
+def rows_of_tables(record: dict[str, Any]) -> dict[str, list[Any]]:
+    """What each row of each table is made of, by the heading above the table."""
+    errors, curves = record["errors"], record["learning_curves"]["curves"]
+    parts: dict[tuple[str, str], list[Any]] = {}
+    for row in errors:
+        if row["round"] in (0, record["best_round"] or max(row["round"] for row in errors)):
+            parts.setdefault((row["phase"], row["kind"]), []).append(row)
+    walkers = record["walkers"]
+    return {
+        "Learning curve": [point for curve in curves for point in curve["points"]],
+        "Learning rate and strategy": [
+            [choice["round"], tried]
+            for choice in record["learning_rate_choices"]
+            for tried in choice["tried"]
+        ],
+        "Errors on the validation set": [
+            row for row in errors if row["phase"] == row["kind"] == "all"
+        ],
+        "By phase and kind": list(parts.values()),
+        "Every round, phase and kind": errors,
+        "Information gain of the labels": record["gains"],
+        "What the next labels would add": record["forecast"]["earlier"],
+        "Places by pool": record["pools"],
+        "Labels": record["label_costs"],
+        "By phase": record["labels_by_phase"],
+        "All labels": record["labels"],
+        "Time": record["stage_costs"],
+        "What each stage did": record["stages"],
+        "Restarts of each walker": sorted(
+            walkers, key=lambda row: (-row["restarts"], row["round"], row["walker"])
+        ),
+    }
+
+
+def test_the_numbers_of_each_row_are_those_of_its_entry_in_the_record(written) -> None:
+    page, record = written
+    wall = sum(cost["wall_seconds"] for cost in record["stage_costs"])
+    expected = rows_of_tables(record)
+    expected["Quarantined"] = [row for row in record["labels"] if row["cause"]]
+    assert set(page.tables) == set(expected)
+    for heading, entries in expected.items():
+        [[head, *rows]] = page.tables[heading]
+        for row, entry in zip(rows, entries, strict=True):
+            known = np.array(list(values_in(entry)))
+            texts = {format_duration(value) for value in known}
+            texts |= {format_share(value, wall) for value in known} | {"-", "cache", ""}
+            for title, cell in zip(head, row, strict=True):
+                if title in ("Wall time", "Engine time", "Share"):
+                    assert cell.strip() in texts, (heading, title, cell)
+                elif title not in NAMES_AND_SENTENCES:
+                    for text in re.findall(NUMBER, cell):
+                        assert shown_as(text, known), (heading, row, title, cell)
+
+
+def test_numbers_of_sentences_are_those_of_the_record(written) -> None:
+    """Facts and sums, which stand in the text between the tables."""
+    page, record = written
+    text = " ".join(page.visible.split())
+    purposes = [row["purpose"] for row in record["labels"]]
+    wall = sum(cost["wall_seconds"] for cost in record["stage_costs"])
+    hours = [cost["core_hours"] for cost in record["stage_costs"]]
+    restarts = sum(row["restarts"] for row in record["walkers"])
+    for sentence in (
+        f"Rounds{record['rounds_done']} of {record['rounds_planned']} ",
+        f"Labels{purposes.count('training')} training, {purposes.count('validation')} validation",
+        f"Wall time{format_duration(wall)} ",
+        f"on {record['quoted_structures']} validation structures, which choose the model",
+        f"{format_duration(wall)} of wall time in finished stages; "
+        f"{sum(hour for hour in hours if hour is not None):.3f} core hours",
+        f"{restarts} restarts over {len(record['walkers'])} walker runs",
+        record["verdict"],
+        *(
+            f"{purpose.capitalize()}: "
+            + ", ".join(f"{n} {outcome.replace('_', ' ')}" for outcome, n in counts.items())
+            + "."
+            for purpose, counts in record["labels_by_outcome"].items()
+        ),
+        *(
+            f"Round {choice['round']}: learning rate {choice['recipe']['learning_rate']:g}, "
+            f"{choice['recipe']['strategy']}: chosen by {choice['folds']} folds of "
+            f"{choice['labels']} labels (mean losses: "
+            + ", ".join(
+                f"{tried['strategy']} {tried['learning_rate'] or ''}".strip()
+                + f": {tried['mean']:.3g}"
+                for tried in choice["tried"]
+            )
+            + ")."
+            for choice in record["learning_rate_choices"]
+        ),
+    ):
+        assert sentence in text, sentence
 
 
 def test_every_number_of_a_plot_is_in_the_record_in_its_place(written) -> None:
