@@ -13,7 +13,7 @@ help: ## show this list
 setup: ## install the pinned dependencies into .venv
 	@tools/setup.sh
 
-demo: setup ## a whole campaign: silicon from DFT (15 to 20 minutes on 2 cores)
+demo: setup ## a whole campaign: silicon from DFT (15 to 25 minutes on 2 idle cores)
 	@$(VENV)/entrove run examples/silicon/campaign.yaml
 
 test: setup ## the tests that must pass before a change is merged

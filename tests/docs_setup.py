@@ -271,11 +271,6 @@ def finished_mgo(folder: Path) -> dict[str, Any]:
     return {}
 
 
-def slurm(folder: Path) -> dict[str, Any]:
-    bulk("Al", cubic=True).write(folder / "Al_fcc.cif")
-    return {}
-
-
 EMT_ENGINE = 'engine: {name: ase, calculator: "ase.calculators.emt:EMT"}'
 SHORT = """
   thermalise_steps: 20
@@ -394,7 +389,6 @@ PREPARE: dict[str, Callable[[Path], dict[str, Any]]] = defaultdict(
         "docs/sampling.md": sampling,
         "docs/training.md": training,
         "docs/tutorials/silicon-demo.md": silicon_demo,
-        "docs/tutorials/slurm.md": slurm,
         "docs/validation.md": validation,
     },
 )

@@ -29,6 +29,7 @@ OUTSIDE = ("benchmarks", "examples")
 """Folders beside `docs/` that pages link to; they become a part of the site."""
 SUFFIXES = (".md", ".py", ".json", ".txt", ".yaml", ".xyz")
 LINK = re.compile(r"\]\((?!https?:|mailto:|#)(?P<target>[^)#\s]+)(?P<anchor>#[^)\s]*)?\)")
+SHORT_CODE = re.compile(r"<code>([^<]{1,24})</code>")
 
 
 def public_names() -> dict[str, list[str]]:
@@ -158,6 +159,12 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for path in _files_outside():
         files.append(File.generated(config, path, abs_src_path=str(ROOT / path)))
     return files
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Mark code that is short enough to stay on one line of a phone."""
+    del page, config, files
+    return SHORT_CODE.sub(r'<code class="whole">\1</code>', html)
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:

@@ -58,7 +58,9 @@ def _run(
     console = Console(stderr=True)
     spinner = SpinnerColumn(spinner_of(console))
     columns = (spinner, TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
+    # Elsewhere than on a terminal it would leave an empty line.
+    quiet = not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=quiet) as bar:
         task = bar.add_task("reading")
 
         def progress(stage: str, done: int, total: int | None) -> None:
@@ -78,7 +80,11 @@ def _show(report: AuditReport, console: Console) -> None:
     _say(console, report.verdict, "bold")
     _say(console, f"labels were compared with {report.predictor}")
     for part in report.conventions:
-        energy = "energies not decided" if part.energy is None else part.energy.what
+        energy = (
+            "the unit of energies and forces is not decided"
+            if part.energy is None
+            else part.energy.what
+        )
         stress = "" if part.stress is None else f"; {part.stress}"
         _say(console, f"{part.part}: {energy}{stress}", "dim")
     for finding in report.findings:

@@ -26,7 +26,8 @@ def examine_here(folder: Path, *, evaluate_all: bool, as_json: bool, console: Co
     messages = Console(stderr=True)
     columns = (SpinnerColumn(spinner_of(messages)), TextColumn("{task.description}"))
     try:
-        with Progress(*columns, console=messages, transient=True) as bar:
+        quiet = not messages.is_terminal  # elsewhere it would leave an empty line
+        with Progress(*columns, console=messages, transient=True, disable=quiet) as bar:
             task = bar.add_task("packages")
             examined = examine(
                 folder,

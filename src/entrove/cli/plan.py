@@ -9,6 +9,7 @@ from rich.table import Table
 from entrove.campaign.configuration.check import check_campaign
 from entrove.campaign.plan import Plan, make_plan
 from entrove.cli.commands.options import print_json
+from entrove.labelling.config import LocalExecution
 from entrove.report.formatting import MISSING, format_duration
 
 
@@ -34,7 +35,8 @@ def show_plan(config_path: Path, console: Console, *, as_json: bool = False) -> 
             *((str(row.known),) if known else ()),
         )
     console.print(table)
-    console.print(_basis(plan), highlight=False)
+    queued = not isinstance(campaign.config.labelling.executor, LocalExecution)
+    console.print(_basis(plan, queued=queued), highlight=False)
     if trials := campaign.config.training.describe_trials():
         console.print(f"In each round, {trials}.", highlight=False)
     if plan.half_width is not None:
@@ -47,12 +49,15 @@ def show_plan(config_path: Path, console: Console, *, as_json: bool = False) -> 
         console.print(seed.describe(), highlight=False, markup=False, soft_wrap=True)
 
 
-def _basis(plan: Plan) -> str:
+def _basis(plan: Plan, *, queued: bool) -> str:
+    """Say what the estimate rests on, and what it leaves out; `queued` where labels are jobs."""
+    left_out = "Exploration, training and the wait for jobs to start are not included."
+    if not queued:
+        left_out = "Exploration and training are not included."
     if not plan.is_timed:
         return (
             "No label of this level of theory is known yet, and this engine can take any time: "
-            "from the first labels on, 'entrove plan' estimates it. Exploration and training are "
-            "not included."
+            f"from the first labels on, 'entrove plan' estimates it. {left_out}"
         )
     spread = f"two of three labels take {plan.shortest_s:.0f} to {plan.longest_s:.0f} s"
     source = (
@@ -61,4 +66,4 @@ def _basis(plan: Plan) -> str:
         else "No label of this level of theory is known yet; estimated from atoms, electrons and "
         "k-points"
     )
-    return f"{source}: {spread}. Exploration and training are not included."
+    return f"{source}: {spread}. {left_out}"

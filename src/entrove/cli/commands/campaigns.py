@@ -227,6 +227,7 @@ def import_command(
     """Import labels that were computed elsewhere, so that the campaign does not compute them."""
     config = find_config(config)
     check_text(config)
+    load_torch_sim_quietly()
     from entrove.cli.import_labels import import_files
     from entrove.formats import LabelKeys
 

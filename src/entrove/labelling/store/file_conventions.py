@@ -131,7 +131,7 @@ def _describe_energies(frames: list[Atoms]) -> tuple[str, ...]:
     )
     said = f"energies are {_ZEROS[zero.kind]}: {zero.evidence}"
     if zero.kind in ("cohesive", "formation"):
-        said += "; labels that are computed here have total energies, which these do not go with"
+        said += "; DFT labels that are computed here have total energies, which these do not fit"
     if not zero.smearing:
         return (said,)
     return said, f"{zero.smearing}; the free energies are taken"
