@@ -83,6 +83,15 @@ def test_options_decide(tmp_path, entrove: Command):
     assert config.selection.count == 7
 
 
+def test_an_option_that_does_not_fit_writes_nothing(tmp_path, entrove: Command):
+    code, output, errors = entrove(
+        "init", tmp_path / "new", "--executor", "slurm", "--walltime", "12"
+    )
+    assert (code, output) == (2, "")
+    assert "labelling.executor.walltime: got '12'; this does not fit: Time limit" in errors
+    assert not (tmp_path / "new").exists()
+
+
 def test_a_magnetic_seed_is_labelled_as_the_option_says(tmp_path, entrove: Command):
     bulk("Fe", cubic=True).write(tmp_path / "bcc.xyz")
     seed = tmp_path / "bcc.xyz"
@@ -201,6 +210,8 @@ def test_questions_are_asked_on_a_terminal(tmp_path, iron):
     terminal.expect("Partition")
     terminal.type("cpu\n")
     terminal.expect("Time limit")
+    terminal.type("12\n")
+    terminal.expect("'12' is no time")
     terminal.type("\n")
     terminal.expect("Labels per round")
     terminal.type("9\n")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import typer
+from pydantic import ValidationError
 
 from entrove.campaign.configuration.config import CampaignConfig
 from entrove.campaign.configuration.config_file import read_config_file
@@ -24,6 +25,7 @@ from entrove.campaign.configuration.template import (
 from entrove.cli.commands.options import Stopped, print_json, say
 from entrove.cli.quiet import load_torch_sim_quietly
 from entrove.errors import ConfigError
+from entrove.labelling.config import SlurmExecution
 
 Answer = TypeVar("Answer", bound=str)
 
@@ -78,7 +80,8 @@ def begin(
                 count_known=count is not None or size == "quick",
             )
         except (typer.Abort, KeyboardInterrupt, EOFError) as error:
-            raise Stopped("\nstopped; nothing was written") from error
+            say("")  # ends the line of the question
+            raise Stopped("stopped; nothing was written") from error
     target = write_starting_point(folder, seeds, choices)
     _report(target, as_json=as_json)
 
@@ -167,7 +170,7 @@ def _ask(
         choices = replace(choices, executor=_choose("Where labels run", EXECUTORS, default))
     if choices.executor == "slurm" and not choices.slurm:
         partition = typer.prompt("Partition (empty: the default one)", default="")
-        walltime = typer.prompt("Time limit of a job, hh:mm:ss", default="12:00:00")
+        walltime = _ask_walltime()
         found = {"partition": partition, "walltime": walltime}
         choices = replace(choices, slurm={key: value for key, value in found.items() if value})
     if not count_known:
@@ -182,6 +185,15 @@ def _choose(question: str, allowed: Sequence[str], default: str) -> Any:
         if answer in allowed:
             return answer
         say(f"'{answer}' is none of them")
+
+
+def _ask_walltime() -> str:
+    while True:
+        answer = typer.prompt("Time limit of a job, hh:mm:ss", default="12:00:00").strip()
+        try:
+            return SlurmExecution(name="slurm", walltime=answer).walltime
+        except ValidationError:
+            say(f"'{answer}' is no time; write hours:minutes:seconds, such as 04:00:00")
 
 
 def _report(target: Path, *, as_json: bool) -> None:

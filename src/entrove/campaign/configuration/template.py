@@ -12,6 +12,7 @@ from ase import Atoms
 
 from entrove.campaign.configuration.check_magnetism import moments_to_start_from
 from entrove.campaign.configuration.config import CampaignConfig
+from entrove.campaign.configuration.config_file import validate_values
 from entrove.campaign.configuration.schema import EDITOR_LINE, write_schema
 from entrove.campaign.configuration.seeds import (
     Seed,
@@ -120,8 +121,9 @@ def write_starting_point(
     underscore. Keys that are not in the file have their defaults. Returns the path of the
     configuration.
 
-    Raises `ConfigError` when the folder has a configuration already, two seeds share a name, or an
-    engine cannot label these elements, and `StructureError` for a file that cannot be a seed.
+    Raises `ConfigError` when the folder has a configuration already, two seeds share a name, a
+    choice does not fit, or an engine cannot label these elements, and `StructureError` for a file
+    that cannot be a seed. Then nothing is written.
     """
     target = folder / "campaign.yaml"
     if target.exists():
@@ -139,17 +141,18 @@ def write_starting_point(
         names, crystals = ["diamond"], [bulk("Si", cubic=True)]
     seeds = [Seed(name, atoms) for name, atoms in zip(names, crystals, strict=True)]
     given = _settings(as_name(folder.resolve().name), seeds, choices)
+    files = [path.name for path in seed_files] or ["diamond.xyz"]
+    given["seeds"] = [
+        _seed_entry(name, file, atoms)
+        for name, file, atoms in zip(names, files, crystals, strict=True)
+    ]
+    validate_values(given, CampaignConfig, "these options")
     folder.mkdir(parents=True, exist_ok=True)
     for path in seed_files:
         if path.resolve() != (folder / path.name).resolve():
             copyfile(path, folder / path.name)
     if not seed_files:
         write_structures(folder / "diamond.xyz", crystals)
-    files = [path.name for path in seed_files] or ["diamond.xyz"]
-    given["seeds"] = [
-        _seed_entry(name, file, atoms)
-        for name, file, atoms in zip(names, files, crystals, strict=True)
-    ]
     write_schema(folder, CampaignConfig)
     replace_text(target, "\n".join(_lines(target.name, given, seeds, choices)) + "\n")
     return target
