@@ -197,7 +197,8 @@ def _explain(problem: Any, text: str | None, model: type[BaseModel]) -> str:
         case "tuple_type" | "list_type":
             return "a list belongs here: [a, b]"
         case "too_short":
-            return f"give at least {problem['ctx']['min_length']} item"
+            least = problem["ctx"]["min_length"]
+            return f"give at least {least} item{'' if least == 1 else 's'}"
         case "int_parsing" | "int_type" | "int_from_float":
             return "a whole number belongs here"
         case "dict_type" | "model_type" | "model_attributes_type":

@@ -11,8 +11,6 @@ from typing import Annotated, TextIO
 import typer
 from rich.console import Console
 
-from entrove.json_values import json_values
-
 _DOCUMENT: ContextVar[TextIO | None] = ContextVar("stream of the JSON document", default=None)
 
 
@@ -97,6 +95,8 @@ def print_json(content: object, *, compact: bool = False) -> None:
 
     Not through the console, which would break long lines.
     """
+    from entrove.json_values import json_values
+
     text = json.dumps(
         json_values(content),
         allow_nan=False,
