@@ -230,6 +230,19 @@ def test_a_login_node_is_told_what_runs_on_it(campaign: Path, entrove: Command, 
     assert told not in output
 
 
+def test_what_a_choice_of_the_learning_rate_costs_is_said_beforehand(
+    campaign: Path, entrove: Command
+):
+    settings = yaml.safe_load(campaign.read_text())
+    settings["training"] = settings.get("training", {}) | {"learning_rate": "auto"}
+    campaign.write_text(yaml.safe_dump(settings))
+    said = "compares 4 recipes in 3 folds: 12 trainings on 2 of 3 parts of the labels"
+    assert said in entrove("run", "--check", campaign)[1]
+    assert said in entrove("plan", campaign)[1]
+    _, output, _ = entrove("plan", campaign, "--json")
+    assert json.loads(output)["trainings_per_round"] == 13
+
+
 def test_check_runs_nothing(campaign: Path, entrove: Command):
     code, output, errors = entrove("run", "--check", campaign, "--json")
     assert (code, json.loads(output)["seeds"], errors) == (0, [SEED], f"{SEED}\n")

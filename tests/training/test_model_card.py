@@ -172,7 +172,7 @@ def test_a_card_has_the_recipes_that_were_compared(small_checkpoint, tmp_path):
     text = card(folder)
     assert "| learning rate | 0.001 |" in text
     assert "| low-rank updates | rank 4, alpha 4 |" in text
-    assert "Strategy and learning rate: learning rate 0.001, naive: chosen by 2 folds" in text
+    assert "How these were chosen: learning rate 0.001, naive: chosen by 2 folds" in text
     assert "| naive | 0.001 | 0.0031, 0.0042 | 0.00365 | 0.00055 |" in text
     assert "| frozen | 0.003 | 0.0024, diverged | diverged | - |" in text
     assert "| untuned | - | 0.0093, 0.0121 | 0.0107 | 0.0014 |" in text

@@ -38,7 +38,7 @@ def show_plan(config_path: Path, console: Console, *, as_json: bool = False) -> 
     queued = not isinstance(campaign.config.labelling.executor, LocalExecution)
     console.print(_basis(plan, queued=queued), highlight=False)
     if trials := campaign.config.training.describe_trials():
-        console.print(f"In each round, {trials}.", highlight=False)
+        console.print(f"In each round, {trials}.", highlight=False, soft_wrap=True)
     if plan.half_width is not None:
         console.print(
             f"Energy errors will be known to about {100 * plan.half_width:.0f} % (95 % interval, "

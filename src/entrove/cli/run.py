@@ -41,6 +41,8 @@ def run_campaign(
             highlight=False,
             soft_wrap=True,
         )
+    if trials := campaign.config.training.describe_trials():
+        console.print(f"in each round, {trials}", highlight=False, soft_wrap=True)
     if check_only and as_json:
         seeds = [seed.describe() for seed in campaign.seeds]
         print_json({"config": config_path, "folder": campaign.workspace.folder, "seeds": seeds})

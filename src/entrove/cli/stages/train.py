@@ -107,7 +107,7 @@ def _train(
     base, modal = split_modal(name)
 
     if training.trials:
-        watch.messages.print(training.describe_trials(), highlight=False)
+        watch.messages.print(training.describe_trials(), highlight=False, soft_wrap=True)
     return train_committee(
         labels,
         base,

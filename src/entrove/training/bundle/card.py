@@ -135,9 +135,7 @@ def _data(bundle: Bundle) -> str:
 def _training(bundle: Bundle) -> str:
     settings, choice = bundle.training_settings, bundle.learning_rate_choice
     rows = [
-        (name, str(settings[key]))
-        for key, name in SETTINGS_SHOWN.items()
-        if settings.get(key) is not None
+        (name, str(settings[key])) for key, name in SETTINGS_SHOWN.items() if settings.get(key)
     ]
     if settings.get("strategy") == "lora":
         lora = LoraConfig.model_validate(settings.get("lora") or {})
@@ -145,7 +143,7 @@ def _training(bundle: Bundle) -> str:
     text = _table(("", ""), rows) + "\n\n`bundle.json` has all settings under `training_settings`."
     if choice is None:
         return text
-    text += f"\n\nStrategy and learning rate: {choice.describe()}."
+    text += f"\n\nHow these were chosen: {choice.describe()}."
     if not choice.tried:
         return text
     return f"{text}\n\n{CROSS_VALIDATION}\n\n" + _table(
