@@ -16,7 +16,16 @@ from entrove.sampling.candidates import Candidate, read_candidates
 INDEPENDENT_SEED = 1_000_003
 """Added to the seed of a study for its independent test set; no draw gets that far."""
 
-NOT_EXPLORED_WITH = ("name", "folder", "selection", "labelling", "training", "stopping")
+NOT_EXPLORED_WITH = (
+    "name",
+    "folder",
+    "selection",
+    "labelling",
+    "training",
+    "validation",
+    "suite",
+    "stopping",
+)
 """Sections of a campaign that change no exploration, but for the number of admissions."""
 
 
