@@ -65,6 +65,11 @@ def provenance_of(atoms: Atoms) -> dict[str, Any]:
     return atoms.info
 
 
+def is_biased(atoms: Atoms) -> bool:
+    """Whether a structure is a snapshot of a walker that an entropy has biased."""
+    return provenance_of(atoms).get(ENTROPY) not in (None, "none")
+
+
 OF_PREPARATION = ("anchors", "validation", "test")
 """Pools whose MD ran once, in whichever round a structure of it was labelled."""
 

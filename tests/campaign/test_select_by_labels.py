@@ -81,7 +81,7 @@ def loaded(explorer: str | tuple[str, ...] | None) -> LoadedModel | None:
     ],
 )
 def test_a_round_is_picked_by_its_labels(tmp_path, monkeypatch, model, features, expected):
-    run = campaign(tmp_path, model, features=features)
+    run = campaign(tmp_path, model, features=features, method="gain")
     asked: dict[str, object] = {}
     pick = stage.pick
 
@@ -107,6 +107,60 @@ def test_a_round_is_picked_by_its_labels(tmp_path, monkeypatch, model, features,
     (energy,) = asked["energies_eV"]([atoms])
     expected = run.models.foundation.calculator().get_potential_energy(atoms)
     assert energy == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("model", "features", "expected"),
+    [
+        ("ase.calculators.emt:EMT", "auto", "gaussian_overlap"),
+        ("7net-0", "auto", "sevennet last layer"),
+        ("7net-0", "fingerprint", "gaussian_overlap"),
+    ],
+)
+def test_picks_of_a_round_are_representative_by_default(
+    tmp_path, monkeypatch, model, features, expected
+):
+    run = campaign(tmp_path, model, features=features)
+    asked: dict[str, object] = {}
+    pick = stage.pick
+
+    def record(pool, count, **arguments):
+        asked.update(arguments)
+        return pick(pool, count, **arguments)
+
+    monkeypatch.setattr(stage, "pick", record)
+    selected = stage.select(run, 1)
+    assert selected.picked == 4
+    assert len(selected.gains_nats) == 4  # the report counts information, whatever picked
+    assert min(selected.gains_nats) > 0
+    assert selected.predicted_improvement is None
+    assert len(asked["target"]) == 3
+    kind = asked["features"].describe()
+    assert expected in (kind.get("kind"), kind.get("features"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "method"),
+    [
+        ({}, "representative"),
+        ({"selection": {"features": "gradients"}}, "representative"),
+        ({"selection": {"objective": "information"}}, "gain"),
+        ({"selection": {"quotas": {"anchors": 0.3}}}, "gain"),
+        ({"selection": {"rank_by": "gain_per_second"}}, "gain"),
+        ({"selection": {"method": "random"}}, "random"),
+        ({"entropy": {"kind": "information"}}, "gain"),
+        ({"entropy": {"kind": "information"}, "selection": {"least_gain": 0.1}}, "gain"),
+        ({"stopping": {"least_predicted_improvement": 0.1}}, "gain"),
+        ({"control": "random_md"}, "random"),
+    ],
+)
+def test_settings_of_gains_ask_for_gains(changes, method):
+    settings = {"name": "copper", "seeds": [{"phase": "fcc", "file": "fcc.xyz"}]}
+    config = CampaignConfig.model_validate(settings | changes).resolve_control()
+    assert config.selecting.method == method
+    # What a campaign's folder keeps says the same when it is read again.
+    again = CampaignConfig.model_validate(config.model_dump(mode="json"))
+    assert again.selecting == config.selecting
 
 
 def test_rows_have_the_features_of_the_model_that_learns_not_of_the_explorer(tmp_path):

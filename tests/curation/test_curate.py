@@ -264,6 +264,9 @@ def test_a_model_that_cannot_be_used_leaves_fingerprints_and_the_reason(tmp_path
     assert (picked.method, picked.features) == ("target", "fingerprint")
     assert "does not know Cu" in picked.reason
     assert any("does not know Cu" in line for line in picked.summary())
+    picked = curate_by(tmp_path / "copper.xyz", 2, model=network, method="representative")
+    assert (picked.method, picked.features) == ("representative", "fingerprint")
+    assert "does not know Cu" in picked.reason
     for method in ("auto", "lcmd", "information"):
         with pytest.raises(ModelError, match="does not know Cu"):
             curate_by(
@@ -301,3 +304,5 @@ def test_what_would_take_too_long_is_not_chosen(tmp_path, network, monkeypatch):
     assert way(0.0, method="target").directions == 6
     assert way(0.0, features="gradients").method == "target"
     assert way(0.0, method="random").method == "random"
+    assert way(0.0, method="representative").features_name == "fingerprint"
+    assert way(1e3, method="representative").features_name == f"model of {network}"

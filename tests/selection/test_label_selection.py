@@ -217,7 +217,7 @@ def test_high_energies_teach_less():
         select(energies_eV=lambda structures: [np.nan] * len(structures))
 
 
-@pytest.mark.parametrize("method", ["random", "farthest_point", "lcmd"])
+@pytest.mark.parametrize("method", ["random", "farthest_point", "lcmd", "representative"])
 def test_control_arms_pick_what_is_asked_for(method):
     config = SelectionConfig(method=method)
     labelled = [silicon(60)]

@@ -28,6 +28,7 @@ SHOWN_PICKS = 10
 _CURVES: dict[Method, str] = {
     "information": "what the picks add together",
     "target": "fall of the predicted variance",
+    "representative": "fall of the squared discrepancy",
     "lcmd": "sum of distances",
     "farthest_point": "sum of distances",
 }
@@ -237,7 +238,8 @@ def curate(
         model: A name or file that `entrove.models.load` knows.
         method: "target" (what labels teach a model that is linear in the features: the smallest
             errors), "information" (never worse than 1 - 1/e of the best set, needs no model and no
-            energies, and streams the pool), "lcmd", "farthest_point", "random", or "auto":
+            energies, and streams the pool), "representative" (atomic environments distributed as
+            in the pool), "lcmd", "farthest_point", "random", or "auto":
             "target" where that is predicted to take at most 20 minutes, otherwise "information".
         cost_s: Predicted seconds of a label, for the budget.
         budget_s: Most seconds that the labels of the picks may take together.
@@ -355,6 +357,8 @@ def _reason(method: Method, gain: float, before: int, given: int) -> str:
     if method == "target":
         lowers = f"lowers the predicted variance by {gain:.4g}"
         return lowers + (f", beside {' and '.join(there)}" if there else "")
+    if method == "representative":
+        return f"brings the picks nearer to the pool by {amount}"
     return f"adds {amount}" + (f" to {' and '.join(there)}" if there else "")
 
 

@@ -1,9 +1,9 @@
 """Ways to pick frames, by name; this file imports nothing slow."""
 
-from typing import Literal
+from typing import Literal, get_args
 
-Method = Literal["information", "target", "lcmd", "farthest_point", "random"]
-METHODS: tuple[Method, ...] = ("information", "target", "lcmd", "farthest_point", "random")
+Method = Literal["information", "target", "representative", "lcmd", "farthest_point", "random"]
+METHODS: tuple[Method, ...] = get_args(Method)
 MethodOrAuto = Method | Literal["auto"]
 FEATURES = ("fingerprint", "model", "gradients")
 AUTO = "auto"
@@ -12,6 +12,7 @@ AUTO = "auto"
 UNITS: dict[Method, str] = {
     "information": "nats",
     "target": "predicted variance",
+    "representative": "squared discrepancy",
     "lcmd": "whitened feature units",
     "farthest_point": "whitened feature units",
     "random": "",

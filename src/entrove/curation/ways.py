@@ -107,8 +107,8 @@ def best_way(
         method: One of `METHODS`, or "auto": "target" where it is predicted to take at most
             `MOST_SECONDS`, otherwise "information".
         features: "fingerprint", "model", "gradients", or "auto": for "target" the weight gradients
-            of the model where it has them, knows all elements and is fast enough, otherwise
-            fingerprints.
+            of the model, for "representative" its last layer, where it has them, knows all
+            elements and is fast enough; otherwise fingerprints.
         model: A name or file that `entrove.models.load` knows.
 
     Returns the pool, of which nothing is lost, and the way. Raises `SelectionError` for another
@@ -124,6 +124,9 @@ def best_way(
         )
     if features == "gradients" and method == AUTO:
         method = "target"  # which is what they are for
+    if method == "representative" and features == AUTO:
+        frames = list(pool)
+        return frames, _representative(frames, model)
     if method not in (AUTO, "target"):
         way = _way(_known(method), "fingerprint" if features == AUTO else features, model)
         return _known_elements(pool, way.model), way
@@ -196,6 +199,21 @@ def _target(
     except EntroveError as error:  # not installed, without gradients, or without an element
         return _way("target", "fingerprint", model, reason=str(error))
     return way
+
+
+def _representative(frames: Sequence[Atoms], model: str) -> Way:
+    """Return the best features for representative picks: those of the model's atoms."""
+    seconds = SECONDS_PER_ATOM["model"] * sum(len(atoms) for atoms in frames)
+    if seconds > MOST_SECONDS:
+        reason = f"features of {model} are predicted to take {seconds / 60:.0f} minutes"
+        return _way("representative", "fingerprint", model, reason=reason)
+    try:
+        way = _way("representative", "model", model)
+        assert way.model is not None  # its features are asked for
+        way.model.check_species(frames)
+    except EntroveError as error:  # not installed, without features, or without an element
+        return _way("representative", "fingerprint", model, reason=str(error))
+    return replace(way, seconds=seconds)
 
 
 def _way(

@@ -70,6 +70,8 @@ class LoadedModel:
         self,
         wanted: Literal["auto", "model", "gradients", "fingerprint"],
         fingerprints: Callable[[], FeatureMap],
+        *,
+        of_atoms: bool = False,
     ) -> FeatureMap:
         """Return the features of rows of labels, by the name that a configuration gives them.
 
@@ -78,10 +80,11 @@ class LoadedModel:
                 layer, "fingerprint" for `fingerprints()`; "auto" for the first of these that this
                 model has.
             fingerprints: Makes features that need no model.
+            of_atoms: "auto" takes no gradients, which are features of a whole structure.
 
         Raises `ModelError` when the model gives no access to what is wanted.
         """
-        if wanted == "auto" and self.make_weight_gradients is not None:
+        if wanted == "auto" and self.make_weight_gradients is not None and not of_atoms:
             wanted = "gradients"
         elif wanted == "auto":
             wanted = "fingerprint" if self.make_features is None else "model"

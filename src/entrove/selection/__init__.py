@@ -12,7 +12,8 @@ Read in this order:
     duplicates.py       equal structures by content, near-equal ones by features
     quotas.py           places reserved for each pool, and for each phase
     pool.py             candidates as feature rows, streamed
-    control_arms.py     random picks, farthest points and largest clusters, to compare with
+    ranked.py           methods without gains: representative picks, and arms to compare with
+    representative.py   environments distributed like those of the target
     farthest_point.py   farthest-point sampling
     lcmd.py             largest cluster, maximum distance
 """

@@ -154,7 +154,8 @@ def _target(
     for rows in rows_of.stream(sample):
         of_sample += rows.scaled(factor).gram()
     of_sample /= len(sample)
-    return config.pool_share * of_pool + (1 - config.pool_share) * of_sample
+    share = config.pool_share_or_default
+    return share * of_pool + (1 - share) * of_sample
 
 
 def _excess(structures: Sequence[Atoms], task: LabelTask) -> ExcessEnergy | None:

@@ -13,32 +13,40 @@ class SelectionConfig(Settings):
     """How candidates are picked for labelling."""
 
     count: int = Field(default=24, ge=1, description="Labels per round.")
-    method: Literal["gain", "lcmd", "farthest_point", "committee_spread", "random"] = Field(
-        default="gain",
-        description="gain: what adds most to the dataset, one after the other; lcmd (largest "
+    method: Literal[
+        "auto", "gain", "representative", "lcmd", "farthest_point", "committee_spread", "random"
+    ] = Field(
+        default="auto",
+        description="representative: atomic environments distributed like those of the regime, in "
+        "features of the model or fingerprints; gain: what adds most to the dataset, one after "
+        "the other; auto: representative where entropy.kind is labels and no setting that only "
+        "gains have is given (objective information, quotas, least_gain, rank_by gain_per_second, "
+        "stopping.least_predicted_improvement), otherwise gain; lcmd (largest "
         "cluster, maximum distance), farthest_point, committee_spread (largest disagreement about "
         "the force on an atom; needs a committee as model.explore_with) and random are control "
         "arms, to compare with.",
     )
     objective: Literal["target", "information"] = Field(
         default="target",
-        description="With entropy.kind labels, what a gain is. target: by how much the labels "
-        "lower the mean predicted variance of what the potential will be used for; information: "
-        "what they tell about the weights of the model, in nats, which seeks the extremes.",
+        description="With entropy.kind labels and method gain, what a gain is. target: by how "
+        "much the labels lower the mean predicted variance of what the potential will be used "
+        "for; information: what they tell about the weights of the model, in nats, which seeks "
+        "the extremes.",
     )
     features: Literal["auto", "model", "gradients", "fingerprint"] = Field(
         default="auto",
         description="With entropy.kind labels, the features of its rows. gradients: a sketch of "
         "the gradients of the tuned model's energy by all weights; model: its last "
         "layer; fingerprint: those of the section fingerprint; auto: the first of these that the "
-        "model has.",
+        "model has, without gradients for method representative.",
     )
-    pool_share: float = Field(
-        default=0.25,
+    pool_share: float | None = Field(
+        default=None,
         ge=0,
         le=1,
-        description="With objective target, the weight of the candidates themselves in the sample "
-        "whose variance is to fall, so that nothing that was sampled is without weight.",
+        description="With objective target or method representative, the weight of the candidates "
+        "themselves beside the anchors in the sample of what is to be predicted, so that nothing "
+        "that was sampled is without weight. null: 0.25, and 0.75 for method representative.",
     )
     budget_s: float | None = Field(
         default=None,
@@ -97,6 +105,23 @@ class SelectionConfig(Settings):
         "the memory.",
     )
 
+    @property
+    def is_control_arm(self) -> bool:
+        """Whether the method is there to compare with."""
+        return not self.by_gain and self.method != "representative"
+
+    @property
+    def by_gain(self) -> bool:
+        """Whether picks are those of largest gain; `CampaignConfig.selecting` decides "auto"."""
+        return self.method in ("auto", "gain")
+
+    @property
+    def pool_share_or_default(self) -> float:
+        """The weight of the candidates in the target."""
+        if self.pool_share is not None:
+            return self.pool_share
+        return 0.75 if self.method == "representative" else 0.25
+
     @field_validator("quotas")
     @classmethod
     def _check_quotas(cls, quotas: dict[str, float]) -> dict[str, float]:
@@ -109,7 +134,7 @@ class SelectionConfig(Settings):
 
     @model_validator(mode="after")
     def _check_control_arm(self) -> "SelectionConfig":
-        if self.method == "gain":
+        if self.by_gain:
             return self
         unused = [
             name
@@ -122,7 +147,7 @@ class SelectionConfig(Settings):
         ]
         if unused:
             raise ValueError(
-                f"method '{self.method}' is a control arm and uses no gain; "
+                f"method '{self.method}' uses no gain; "
                 f"remove {', '.join(unused)}, or set method to 'gain'"
             )
         return self

@@ -12,10 +12,10 @@ from entrove.features import FeatureMap
 from entrove.fingerprints.gom import GaussianOverlap
 from entrove.selection.by_labels import Energies, LabelTask, Spreads, select_by_labels
 from entrove.selection.config import SelectionConfig
-from entrove.selection.control_arms import select_control_arm
 from entrove.selection.gains import growing_dataset
 from entrove.selection.greedy import select_greedily
 from entrove.selection.pool import collect_pool
+from entrove.selection.ranked import select_ranked
 from entrove.selection.result import Selection
 from entrove.structures import StructureSource, iterate_structures
 
@@ -42,12 +42,14 @@ def select(
         pool: One structure, a list, an iterator, or the path of a file that ASE reads. It is
             streamed: only feature rows are kept, n_atoms x length numbers per structure (8 bytes
             each, 4 with `storage="float32"`), so the structures need not fit in memory.
-            `atoms.info["entrove_pool"]` names the pool for quotas, `entrove_phase` the phase. For
-            `entropy="labels"` and for control arms it has to fit.
+            `atoms.info["entrove_pool"]` names the pool for quotas, `entrove_phase` the phase, and
+            `entrove_entropy` what biased a walker, whose snapshots are no part of the target of
+            the method "representative". For `entropy="labels"` and for methods without gains it
+            has to fit.
         given: What is labelled already: an `EntropyDataset` (it is not changed), or structures, or
             nothing. Near-duplicates of labelled structures are recognised only where these are
             given themselves: a dataset keeps statistics and hashes, by which it recognises equal
-            ones only. For `entropy="labels"` and for control arms, structures.
+            ones only. For `entropy="labels"` and for the other methods than "gain", structures.
         entropy: "information" or "paper", see `EntropyDataset`; or "labels": what the energy,
             forces and stress of a label teach a model that is linear in the features.
         mode: As for `EntropyDataset`, "information" and "paper" only.
@@ -59,14 +61,14 @@ def select(
             size or `rank_by` is "gain_per_second", and the budget of `config` is counted in it.
             Without it, a label of n atoms counts as n^1.5, and there can be no budget.
         labels: Noise levels of labels, for `entropy="labels"`.
-        target: A sample of what is to be predicted, for the objective "target"; the pool itself by
-            default.
+        target: A sample of what is to be predicted, for the objective "target" and the method
+            "representative"; the pool itself by default.
         energies_eV: Total energies of a list of structures in eV, all by one model: the noise
             of labels grows with the energy above the lowest of a composition. Without it, it does
             not grow.
         spreads: How far a committee disagrees about each of a list of structures, in any unit,
             for the control arm "committee_spread"; `entrove.models.force_spreads` computes them.
-        seed: Of the control arm "random".
+        seed: Of the method "random".
 
     Returns a `Selection`: indices into the pool, best first, gains in nats (of variance for the
     objective "target"), and the reason for every other candidate. It has fewer than `count` picks
@@ -86,11 +88,11 @@ def select(
     _check_costs(config, cost_s)
     if count < 1:
         raise SelectionError(f"count={count}, but at least 1 is needed")
-    if entropy == "labels" or config.method != "gain":
+    if entropy == "labels" or not config.by_gain:
         if isinstance(given, EntropyDataset):
             raise SelectionError(
-                "an EntropyDataset keeps no structures, which entropy='labels' and control arms "
-                "compare with; give the labelled structures instead"
+                "an EntropyDataset keeps no structures, which entropy='labels' and the other "
+                "methods than 'gain' compare with; give the labelled structures instead"
             )
         candidates = list(iterate_structures(pool))
         _check_count(count, len(candidates))
@@ -102,9 +104,9 @@ def select(
             energies_eV,
             spreads,
         )
-        if config.method == "gain":
+        if config.by_gain:
             return select_by_labels(candidates, count, task, config, cost_s=cost_s)
-        return select_control_arm(candidates, count, task, config, cost_s=cost_s, seed=seed)
+        return select_ranked(candidates, count, task, config, cost_s=cost_s, seed=seed)
     _refuse_unused({"labels": labels, "target": target, "energies_eV": energies_eV})
     dataset = _dataset(given, entropy, mode, features)
     atoms_pool = collect_pool(pool, dataset, config, cost_s=cost_s)

@@ -229,6 +229,29 @@ class CampaignConfig(Settings):
         ordered = self.sampling.ordered.perturbed + self.sampling.ordered.random > 0
         return ("entropy_md", "anchors", *(("ordered",) if ordered else ()))
 
+    @property
+    def selecting(self) -> SelectionConfig:
+        """The selection, with the method "auto" decided."""
+        selection = self.selection
+        if selection.method != "auto":
+            return selection
+        needs_gains = (
+            selection.objective == "information"
+            or bool(selection.quotas)
+            or selection.least_gain is not None
+            or selection.rank_by == "gain_per_second"
+            or self.stopping.least_predicted_improvement is not None
+        )
+        by_gain = self.entropy.kind != "labels" or needs_gains
+        return selection.model_copy(update={"method": "gain" if by_gain else "representative"})
+
+    @property
+    def gains_in_nats(self) -> bool:
+        """Whether the gains of the selection are information; else variance or a distance."""
+        selection = self.selecting
+        informs = self.entropy.kind != "labels" or selection.objective == "information"
+        return selection.by_gain and informs
+
     def resolve_control(self) -> "CampaignConfig":
         """Return this configuration with all that `control` stands for set, the same without it.
 
@@ -264,9 +287,8 @@ class CampaignConfig(Settings):
 
     @model_validator(mode="after")
     def _selection_has_what_it_needs(self) -> "CampaignConfig":
-        selection = self.selection
-        in_nats = self.entropy.kind != "labels" or selection.objective == "information"
-        if selection.method == "gain" and selection.least_gain is not None and not in_nats:
+        selection = self.selecting
+        if selection.by_gain and selection.least_gain is not None and not self.gains_in_nats:
             raise ValueError(
                 f"selection.least_gain={selection.least_gain:g} is in nats, but the objective "
                 "'target' is no information; remove it, or set selection.objective to "
@@ -280,7 +302,7 @@ class CampaignConfig(Settings):
                 "least two as model.explore_with: [first, second]"
             )
         wanted = self.stopping.least_predicted_improvement
-        if wanted is not None and (in_nats or selection.method != "gain"):
+        if wanted is not None and (self.gains_in_nats or not selection.by_gain):
             raise ValueError(
                 f"stopping.least_predicted_improvement={wanted:g} needs a selection for a target "
                 "(entropy.kind labels, selection.objective target, selection.method gain); remove "

@@ -47,7 +47,7 @@ def select(run: CampaignRun, round_index: int) -> Selected:
     dataset = shared_dataset(run.campaign).selecting
     offered = _offered(run, round_index)
     pool = _without_held_out(run, offered)
-    wanted = config.selection.count
+    wanted = config.selecting.count
     if config.stopping.labels is not None:
         labelled = len(run.files.computed_labels())
         wanted = min(wanted, max(0, config.stopping.labels - labelled))
@@ -56,12 +56,12 @@ def select(run: CampaignRun, round_index: int) -> Selected:
         return Selected(summary="nothing to pick", picked=0, gain_nats=0.0)
     count = min(wanted, len(pool))
     given = run.files.training_labels(before=round_index)
-    if config.selection.method != "gain":
+    if config.selecting.is_control_arm:
         chosen = choose(run, round_index, pool, count, given)
         pool = [pool[index] for index in chosen.indices]
         # A control arm labels near-duplicates, too: all arms get the same number of labels. What
         # it picked is put in order by gain.
-        settings = config.selection.model_copy(
+        settings = config.selecting.model_copy(
             update={
                 "method": "gain",
                 "duplicate_tolerance": 0.0,
@@ -75,7 +75,7 @@ def select(run: CampaignRun, round_index: int) -> Selected:
         selection = choose(run, round_index, pool, count, given)
         gains = (
             _gains_in_order([pool[index] for index in selection.indices], dataset)
-            if config.entropy.kind == "labels"
+            if config.entropy.kind == "labels" or not config.selecting.by_gain
             else selection.gains.tolist()
         )
     write_candidates(files.selected, [pool[index] for index in selection.indices])
@@ -94,7 +94,7 @@ def select(run: CampaignRun, round_index: int) -> Selected:
     doubt = (
         "; picked at random, but from biased walkers: no random-MD control arm, which "
         "control: random_md is"
-        if config.selection.method == "random" and biased
+        if config.selecting.method == "random" and biased
         else ""
     )
     return Selected(
@@ -131,14 +131,14 @@ def choose(
         sources: What rows of labels are made of, `row_sources` by default.
     """
     config = run.config
-    if config.selection.method != "gain":
-        return _control_arm(run, round_index, pool, count, given, sources)
+    if not config.selecting.by_gain:
+        return _ranked(run, round_index, pool, count, given, sources)
     if config.entropy.kind == "labels":
         return _by_labels(run, round_index, pool, count, given, sources)
     dataset = shared_dataset(run.campaign).selecting
     known = {content_hash(atoms) for atoms in run.files.training_labels()}
     dataset.add([atoms for atoms in given if content_hash(atoms) not in known])
-    return _by_gain(run, pool, count, dataset, config.selection)
+    return _by_gain(run, pool, count, dataset, config.selecting)
 
 
 def read_pool(run: CampaignRun, round_index: int) -> list[Candidate]:
@@ -201,8 +201,7 @@ def _by_labels(
     from them, so that features of different models never meet. The target is the regime: the
     unbiased thermal cells and the strained ones among the anchors.
     """
-    settings, sources = run.config.selection, sources or row_sources(run, round_index)
-    anchors = read_candidates(run.files.round(0).anchors)
+    settings, sources = run.config.selecting, sources or row_sources(run, round_index)
     return pick(
         [candidate.to_atoms() for candidate in pool],
         count,
@@ -212,9 +211,15 @@ def _by_labels(
         config=settings,
         cost_s=_cost(run, pool, settings),
         labels=run.config.entropy.labels,
-        target=[anchor.atoms for anchor in anchors if anchor.kind in TARGET_KINDS],
+        target=_target(run),
         energies_eV=sources.energies_eV,
     )
+
+
+def _target(run: CampaignRun) -> list[Atoms]:
+    """The anchors that stand for the regime."""
+    anchors = read_candidates(run.files.round(0).anchors)
+    return [anchor.atoms for anchor in anchors if anchor.kind in TARGET_KINDS]
 
 
 def _gains_in_order(picks: list[Candidate], dataset: EntropyDataset) -> list[float]:
@@ -226,7 +231,7 @@ def _gains_in_order(picks: list[Candidate], dataset: EntropyDataset) -> list[flo
     return gains
 
 
-def _control_arm(
+def _ranked(
     run: CampaignRun,
     round_index: int,
     pool: Sequence[Candidate],
@@ -234,7 +239,7 @@ def _control_arm(
     given: Sequence[Atoms],
     sources: RowSources | None,
 ) -> Selection:
-    """Pick what a control arm labels; it knows no gain."""
+    """Pick by a method that knows no gain: representative, or a control arm."""
     config = run.config
     features = (
         (sources or row_sources(run, round_index)).features
@@ -242,12 +247,13 @@ def _control_arm(
         else shared_dataset(run.campaign).features
     )
     return pick(
-        [candidate.atoms for candidate in pool],
+        [candidate.to_atoms() for candidate in pool],
         count,
         given=given,
         features=features,
-        config=config.selection,
-        cost_s=_cost(run, pool, config.selection),
+        config=config.selecting,
+        cost_s=_cost(run, pool, config.selecting),
+        target=_target(run),
         spreads=partial(force_spreads, run.models.exploring(round_index)),
         seed=[config.random_seed, round_index, SELECTION_STREAM],
     )
@@ -263,8 +269,11 @@ def row_sources(run: CampaignRun, round_index: int) -> RowSources:
 
 
 def _label_features(run: CampaignRun, model: LoadedModel) -> FeatureMap:
+    selection = run.config.selecting
     return model.feature_map(
-        run.config.selection.features, lambda: shared_dataset(run.campaign).features
+        selection.features,
+        lambda: shared_dataset(run.campaign).features,
+        of_atoms=selection.method == "representative",
     )
 
 

@@ -55,7 +55,8 @@ def select_files(
     for index, gain in zip(selection.indices, selection.gains, strict=True):
         atoms = pool[int(index)].copy()
         atoms.calc = pool[int(index)].calc
-        atoms.info[provenance.GAIN] = float(gain)
+        if settings.gains_in_nats:
+            atoms.info[provenance.GAIN] = float(gain)
         picked.append(atoms)
     write_structures(out, picked)
     _report(selection, pool, out, as_json=as_json)
@@ -70,8 +71,8 @@ def _select(
 ) -> Selection:
     """Select as the configuration says; rows of labels are those of the model that learns."""
     settings = given.settings
-    config, entropy = settings.selection, settings.entropy
-    by_gain, by_labels = config.method == "gain", entropy.kind == "labels"
+    config, entropy = settings.selecting, settings.entropy
+    by_gain, by_labels = config.by_gain, entropy.kind == "labels"
     count = min(config.count, len(pool))
     if by_gain and not by_labels:
         kind = "paper" if entropy.kind == "paper" else "information"
@@ -85,9 +86,10 @@ def _select(
             config=config,
         )
     model = given.learning_model([*pool, *labelled]) if by_labels else None
-    features = (
-        fingerprints if model is None else model.feature_map(config.features, lambda: fingerprints)
-    )
+    features = fingerprints
+    if model is not None:
+        of_atoms = config.method == "representative"
+        features = model.feature_map(config.features, lambda: fingerprints, of_atoms=of_atoms)
     return select(
         pool,
         count,
@@ -96,7 +98,7 @@ def _select(
         features=features,
         config=config,
         labels=entropy.labels if by_gain else None,
-        target=target if by_gain else None,
+        target=target,
         energies_eV=None if model is None or not by_gain else partial(_energies, model),
         spreads=_spreads(given, pool),
         seed=settings.random_seed,
@@ -105,7 +107,7 @@ def _select(
 
 def _spreads(given: Given, pool: list[Atoms]) -> Callable[..., Any] | None:
     """How far the exploring committee disagrees, for the control arm that asks for it."""
-    if given.settings.selection.method != "committee_spread":
+    if given.settings.selecting.method != "committee_spread":
         return None
     return partial(force_spreads, given.exploring_model(pool))
 

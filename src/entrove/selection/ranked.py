@@ -1,7 +1,8 @@
-"""Control arms, to compare with: random, farthest points, largest clusters, committee spread.
+"""Methods without gains: representative picks, and control arms to compare with.
 
-They use no gain, and label near-duplicates, too, so that all arms get the same number of labels;
-equal structures are picked once. With a budget, a pick that no longer fits is passed over.
+These are random picks, farthest points, largest clusters and committee spread. All of them label
+near-duplicates, too, so that all arms get the same number of labels; equal structures are picked
+once. With a budget, a pick that no longer fits is passed over.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,22 +10,24 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 from ase import Atoms
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from entrove.entropy.batches import evaluate_in_batches
 from entrove.entropy.dataset import EntropyDataset
 from entrove.entropy.rows import split_rows
 from entrove.errors import SelectionError, StructureError
+from entrove.provenance import is_biased
 from entrove.selection.by_labels import LabelTask
 from entrove.selection.config import SelectionConfig
 from entrove.selection.farthest_point import points_of, select_farthest
 from entrove.selection.lcmd import pick_by_clusters
 from entrove.selection.pool import PoolBuilder
+from entrove.selection.representative import Embedding, pick_representative
 from entrove.selection.result import Filter, Rejection, Selection
 from entrove.structures import content_hash
 
 
-def select_control_arm(
+def select_ranked(
     candidates: Sequence[Atoms],
     count: int,
     task: LabelTask,
@@ -36,7 +39,7 @@ def select_control_arm(
     """Pick `count` candidates by the method of `config`, within its budget.
 
     Gains of the `Selection` are distances to what was labelled or picked before, or spreads;
-    zeros for "random".
+    falls of the squared discrepancy for "representative"; zeros for "random".
 
     Raises `SelectionError` for "committee_spread" where the task has no spreads.
     """
@@ -95,6 +98,11 @@ def _ranked(
         spreads = _spreads(candidates, task)
         order = [i for i in np.argsort(-spreads, kind="stable").tolist() if available[i]][:count]
         return order, spreads[order].tolist(), equal
+    if config.method == "representative":
+        indices, falls = _representative(
+            candidates, torch.as_tensor(available), count, task, config
+        )
+        return indices, falls, equal
     points = _whitened_means([*candidates, *task.labelled], task)
     indices, distances = pick_by_clusters(
         points[: len(candidates)],
@@ -103,6 +111,24 @@ def _ranked(
         count,
     )
     return indices, distances, equal
+
+
+def _representative(
+    candidates: Sequence[Atoms],
+    available: Bool[torch.Tensor, " candidates"],
+    count: int,
+    task: LabelTask,
+    config: SelectionConfig,
+) -> tuple[list[int], list[float]]:
+    embedding = Embedding(task.features, [*candidates, *task.labelled, *task.target])
+    points = embedding.points(candidates)
+    unbiased = torch.tensor([not is_biased(atoms) for atoms in candidates])
+    target = points[unbiased].mean(0) if bool(unbiased.any()) else points.mean(0)
+    if task.target:
+        share = config.pool_share_or_default
+        target = share * target + (1 - share) * embedding.points(task.target).mean(0)
+    labelled = embedding.points(task.labelled)
+    return pick_representative(points, target, labelled, available, count)
 
 
 def _spreads(candidates: Sequence[Atoms], task: LabelTask) -> Float[np.ndarray, " candidates"]:

@@ -1,0 +1,172 @@
+"""Representative picks: atomic environments distributed like those of what is to be predicted.
+
+A structure is the point phi_c = 1/n sum_i phi(x_i), the mean over its atoms of random Fourier
+features of a Gaussian kernel of their features x, so that phi_c . phi_d is the mean kernel of
+their pairs of atoms. The picks S make
+
+    J(S) = | sum_t w_t phi_t - 1/|S| sum_(c in S) phi_c |^2,
+
+the squared maximum mean discrepancy between them and a target with weights w, as small as one pick
+after the other can (kernel herding). What is labelled counts in S.
+
+Why: a model with an error of its own, because it is small, or trained for a short time, predicts a
+distribution best from a sample of this distribution. Picks of extremes teach it the extremes.
+Compared with random picks, a distribution is matched with an error of order 1/|S| instead of
+1/sqrt(|S|), and anchors, phases and temperatures come in the proportions of the target. One
+evaluation of the features is needed, no derivatives and no labels.
+
+Features of each species are rotated and scaled to unit covariance; the directions of largest
+variance count. Atoms of different species have kernel zero on average, by phases of their own.
+
+Refs: Gretton et al., JMLR 13, 723 (2012), the discrepancy; Chen, Welling & Smola, UAI 2010, 109,
+herding; Rahimi & Recht, NeurIPS 20 (2007), the Fourier features.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from ase import Atoms
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from entrove.entropy.batches import evaluate_in_batches
+from entrove.entropy.labels.rows import is_of_structure
+from entrove.entropy.moments import Moments, SpeciesMoments
+from entrove.entropy.rows import split_rows
+from entrove.entropy.typed_torch import eigh
+from entrove.entropy.whitening import LEAST_SPREAD
+from entrove.features import AtomFeatures, FeatureMap
+
+WAVES = 512
+"""Random waves; a point has a cosine and a sine of each."""
+
+DIRECTIONS = 40
+"""Most directions of the features of a species."""
+
+LENGTH = 1 / 3
+"""Length of the kernel over the root mean square distance of two atoms, sqrt(2 directions)."""
+
+CALIBRATED_ON = 2000
+"""Most structures, evenly spread over all, whose features are evaluated once more for scaling."""
+
+SEED = 20260523
+
+
+@dataclass(frozen=True)
+class SpeciesWaves:
+    """Scaling, waves and phases of one species: phi(x) from the features x of an atom."""
+
+    mean: Float[Tensor, " features"]
+    waves: Float[Tensor, "features waves"]
+    phases: Float[Tensor, " waves"]
+
+    @classmethod
+    def of(cls, number: int, moments: Moments) -> "SpeciesWaves":
+        """Scale by the covariance of these rows; what does not vary is left out."""
+        covariance = moments.scatter() / max(moments.count, 1)
+        magnitude = moments.outer.diagonal().mean() / max(moments.count, 1)
+        sizes, directions = eigh(covariance)
+        kept = torch.argsort(sizes, descending=True)[:DIRECTIONS]
+        kept = kept[sizes[kept] > (LEAST_SPREAD**2 * magnitude).clamp_min(1e-300)]
+        generator = torch.Generator().manual_seed(SEED + number)
+        length = LENGTH * math.sqrt(2 * max(len(kept), 1))
+        random = torch.randn(DIRECTIONS, WAVES, generator=generator, dtype=torch.float64)
+        phases = 2 * math.pi * torch.rand(WAVES, generator=generator, dtype=torch.float64)
+        scaled = directions[:, kept] / sizes[kept].sqrt() / length
+        return cls(moments.mean(), scaled @ random[: len(kept)], phases)
+
+    def apply(self, rows: Float[Tensor, "atoms features"]) -> Float[Tensor, "atoms width"]:
+        """phi of each atom, of length 1."""
+        angles = (rows - self.mean) @ self.waves + self.phases
+        return torch.cat([angles.cos(), angles.sin()], 1) / math.sqrt(WAVES)
+
+
+class Embedding:
+    """Structures as points phi_c, see the head of this file.
+
+    Args:
+        features: Turns atoms into features.
+        reference: Structures whose atoms scale the features, with every species that will occur.
+    """
+
+    def __init__(self, features: FeatureMap, reference: Sequence[Atoms]) -> None:
+        self._features = features
+        self._species_blocks = not is_of_structure(features)
+        moments = sum(
+            (
+                SpeciesMoments.of(
+                    split_rows(batch, "per_atom", species_blocks=self._species_blocks)
+                )
+                for batch in evaluate_in_batches(features, _spread(reference))
+            ),
+            SpeciesMoments(),
+        )
+        self._species = {n: SpeciesWaves.of(n, moments[n]) for n in moments.species}
+
+    def points(self, structures: Sequence[Atoms]) -> Float[Tensor, "structures width"]:
+        """phi_c of each structure, in single precision."""
+        parts = [
+            self._of(batch).to(torch.float32)
+            for batch in evaluate_in_batches(self._features, structures)
+        ]
+        return torch.cat([torch.zeros(0, 2 * WAVES), *parts])
+
+    def _of(self, batch: AtomFeatures) -> Float[Tensor, "systems width"]:
+        sums = torch.zeros(batch.n_systems, 2 * WAVES, dtype=torch.float64)
+        for rows in split_rows(batch, "per_atom", species_blocks=self._species_blocks):
+            of_atoms = self._species[rows.number].apply(rows.values.cpu())
+            sums.index_add_(0, rows.system_idx.cpu(), of_atoms)
+        atoms = torch.bincount(batch.system_idx.cpu(), minlength=batch.n_systems)
+        return sums / atoms[:, None]
+
+
+def pick_representative(
+    points: Float[Tensor, "candidates width"],
+    target: Float[Tensor, " width"],
+    labelled: Float[Tensor, "labelled width"],
+    available: Bool[Tensor, " candidates"],
+    count: int,
+) -> tuple[list[int], list[float]]:
+    """Pick up to `count` available candidates; returns their indices, and by how much J falls.
+
+    The first falls may be large and later ones negative: a single pick can only be nearer to the
+    target than the picks so far where these do not match it yet. All falls together are J of what
+    is labelled (of nothing: the square of the target) minus J of all.
+    """
+    available = available.clone()
+    total, size = labelled.sum(0, dtype=torch.float64), len(labelled)
+    wanted, overlap = (points @ vector.to(points) for vector in (target, total))
+    half_squares = points.square().sum(1) / 2
+    discrepancy = _square(target - total / max(size, 1))
+    indices: list[int] = []
+    falls: list[float] = []
+    while len(indices) < count and bool(available.any()):
+        score = wanted - (overlap + half_squares) / (size + 1)
+        chosen = int(torch.where(available, score, -torch.inf).argmax())
+        available[chosen] = False
+        total, size = total + points[chosen], size + 1
+        overlap += points @ points[chosen]
+        left = _square(target - total / size)
+        indices.append(chosen)
+        falls.append(discrepancy - left)
+        discrepancy = left
+    return indices, falls
+
+
+def _square(vector: Float[Tensor, " width"]) -> float:
+    return float(vector.square().sum(dtype=torch.float64))
+
+
+def _spread(structures: Sequence[Atoms]) -> list[Atoms]:
+    """Up to `CALIBRATED_ON` structures, evenly spread, and the first with each other species."""
+    step = math.ceil(len(structures) / CALIBRATED_ON)
+    chosen = list(structures[::step])
+    known = {symbol for atoms in chosen for symbol in atoms.symbols.species()}
+    for atoms in structures if step > 1 else ():
+        new = atoms.symbols.species() - known
+        if new:
+            chosen.append(atoms)
+            known |= new
+    return chosen

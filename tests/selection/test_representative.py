@@ -1,0 +1,186 @@
+"""Representative picks: the points are mean kernels, and the picks follow the definition."""
+
+import numpy as np
+import pytest
+import torch
+from ase.build import bulk
+
+import entrove
+from entrove.fingerprints.config import FingerprintConfig
+from entrove.fingerprints.gom import GaussianOverlap
+from entrove.selection import representative
+from entrove.selection.config import SelectionConfig
+from entrove.selection.representative import Embedding, pick_representative
+
+FEATURES = GaussianOverlap(FingerprintConfig(cutoff_A=4.0, length=16))
+REPRESENTATIVE = SelectionConfig(method="representative")
+
+
+def silicon(seed, rattle_A=0.05, a=5.43):
+    atoms = bulk("Si", a=a, cubic=True)
+    atoms.rattle(rattle_A, seed=seed)
+    return atoms
+
+
+def carbide(seed):
+    atoms = bulk("SiC", "zincblende", a=4.36, cubic=True)
+    atoms.rattle(0.05, seed=seed)
+    return atoms
+
+
+def literal(points, target, labelled, count):
+    """Each next pick has the smallest discrepancy of all that are left, computed afresh."""
+
+    def discrepancy(chosen):
+        mean = np.mean([*labelled, *points[chosen]], axis=0) if len(chosen) else 0.0
+        return np.sum((target - mean) ** 2)
+
+    picks = []
+    while len(picks) < count:
+        rest = [c for c in range(len(points)) if c not in picks]
+        picks.append(min(rest, key=lambda c: discrepancy([*picks, c])))
+    return picks, discrepancy(picks)
+
+
+@pytest.mark.parametrize("labelled", [0, 4])
+@pytest.mark.parametrize("seed", range(3))
+def test_picks_are_those_of_the_definition(seed, labelled):
+    rng = np.random.default_rng(seed)
+    points, known = rng.normal(size=(30, 6)), rng.normal(size=(labelled, 6))
+    target = points.mean(0)
+    picks, falls = pick_representative(
+        torch.as_tensor(points),
+        torch.as_tensor(target),
+        torch.as_tensor(known),
+        torch.ones(30, dtype=torch.bool),
+        10,
+    )
+    expected, left = literal(points, target, known, 10)
+    assert picks == expected
+    start = np.sum((target - (known.mean(0) if labelled else 0.0)) ** 2)
+    assert sum(falls) == pytest.approx(start - left)
+
+
+def test_unavailable_candidates_are_never_picked():
+    points = torch.randn(6, 3, generator=torch.Generator().manual_seed(0))
+    available = torch.tensor([True, False, True, False, True, True])
+    picks, _ = pick_representative(points, points.mean(0), points[:0], available, 10)
+    assert sorted(picks) == [0, 2, 4, 5]
+
+
+def test_points_multiply_to_the_mean_kernel_of_their_atoms():
+    """Against Gaussians of scaled features, computed pair by pair."""
+    structures = [silicon(seed, rattle) for seed, rattle in ((0, 0.02), (1, 0.1), (2, 0.25))]
+    found = Embedding(FEATURES, structures).points(structures).double().numpy()
+    x = FEATURES.evaluate(representative_state(structures), pull_back=False).values.double()
+    covariance = np.cov(x.numpy().T, bias=True)
+    sizes, axes = np.linalg.eigh(covariance)
+    kept = sizes > 1e-8 * float(x.square().mean())
+    z = (x.numpy() @ axes[:, kept]) / np.sqrt(sizes[kept])
+    length = np.sqrt(2 * kept.sum()) / 3
+    squares = ((z[:, None] - z[None]) ** 2).sum(2)
+    kernel = np.exp(-squares / (2 * length**2)).reshape(3, 8, 3, 8).mean((1, 3))
+    # The mean of 512 cosines of random angles has a standard deviation of at most 0.03.
+    np.testing.assert_allclose(found @ found.T, kernel, atol=0.1)
+
+
+def representative_state(structures):
+    from entrove.fingerprints.batching import to_state
+
+    return to_state(structures)
+
+
+def test_a_point_does_not_depend_on_how_a_crystal_is_written():
+    atoms, other = silicon(1), silicon(2, 0.2)
+    again = atoms[np.random.default_rng(0).permutation(8)]
+    again.rotate(40, (1, 2, 3), rotate_cell=True)
+    again.positions += 1.3
+    points = Embedding(FEATURES, [atoms, other]).points([atoms, again, atoms * (2, 1, 1), other])
+    assert float((points[:3] - points[0]).norm(dim=1).max()) < 2e-3
+    assert float((points[3] - points[0]).norm()) > 0.1
+
+
+def test_atoms_of_different_species_have_no_kernel():
+    structures = [silicon(0), *(carbide(seed) for seed in range(3))]
+    points = Embedding(FEATURES, structures).points([structures[1], carbide(7)]).double()
+    silicon_only = Embedding(FEATURES, structures)
+    of_species = [
+        silicon_only._species[number].apply(torch.zeros(1, FEATURES.length, dtype=torch.float64))
+        for number in (6, 14)
+    ]
+    assert abs(float((of_species[0] * of_species[1]).sum())) < 0.15
+    assert float(points[0] @ points[1]) > 0.0
+
+
+def test_picks_have_the_proportions_of_the_target():
+    """Three of four cells of a target are cold: so are three of four picks, at every count."""
+    cold = [silicon(seed, 0.02) for seed in range(40)]
+    hot = [silicon(seed, 0.25, a=5.6) for seed in range(40, 80)]
+    target = [silicon(100 + seed, 0.02) for seed in range(30)]
+    target += [silicon(200 + seed, 0.25, a=5.6) for seed in range(10)]
+    config = SelectionConfig(method="representative", pool_share=0.0)
+    picks = entrove.select(
+        [*cold, *hot], 24, target=target, config=config, features=FEATURES
+    ).indices
+    for count in (8, 12, 16, 20, 24):
+        assert np.sum(picks[:count] < 40) == pytest.approx(0.75 * count, abs=1.5)
+
+
+def test_biased_snapshots_are_no_part_of_the_target():
+    """As many biased snapshots as there are of them are left to the regime's proportions."""
+    calm = [silicon(seed, 0.02) for seed in range(20)]
+    driven = [silicon(seed, 0.25, a=5.6) for seed in range(20, 60)]
+    for atoms in driven:
+        atoms.info["entrove_entropy"] = "information"
+    picks = entrove.select([*calm, *driven], 10, config=REPRESENTATIVE, features=FEATURES)
+    assert np.sum(picks.indices < 20) >= 9
+
+
+def test_what_is_labelled_is_made_up_for():
+    cold = [silicon(seed, 0.02) for seed in range(20)]
+    hot = [silicon(seed, 0.25, a=5.6) for seed in range(20, 40)]
+    labelled = [silicon(300 + seed, 0.02) for seed in range(10)]
+    fresh = entrove.select([*cold, *hot], 10, config=REPRESENTATIVE, features=FEATURES)
+    after = entrove.select([*cold, *hot], 10, labelled, config=REPRESENTATIVE, features=FEATURES)
+    assert 4 <= np.sum(fresh.indices < 20) <= 6
+    assert np.sum(after.indices < 20) <= 1
+
+
+def test_picks_are_nearer_to_the_pool_than_random_ones():
+    pool = [silicon(seed, 0.02 + 0.005 * seed) for seed in range(60)]
+    found = entrove.select(pool, 12, config=REPRESENTATIVE, features=FEATURES)
+    points = Embedding(FEATURES, pool).points(pool).double()
+    target = points.mean(0)
+
+    def discrepancy(chosen):
+        return float((target - points[chosen].mean(0)).square().sum())
+
+    rng = np.random.default_rng(0)
+    random = [discrepancy(rng.permutation(60)[:12]) for _ in range(50)]
+    assert discrepancy(found.indices) < min(*random, np.median(random) / 4)
+    assert found.gains.sum() == pytest.approx(
+        float(target.square().sum()) - discrepancy(found.indices), rel=1e-4
+    )
+
+
+def test_scaling_on_some_structures_still_knows_every_species(monkeypatch):
+    monkeypatch.setattr(representative, "CALIBRATED_ON", 3)
+    pool = [silicon(seed) for seed in range(9)]
+    pool.insert(4, carbide(0))
+    picked = entrove.select(pool, 10, config=REPRESENTATIVE, features=FEATURES)
+    assert sorted(picked.indices.tolist()) == list(range(10))
+
+
+def test_cells_that_are_all_alike_are_still_picked():
+    pool = [bulk("Si", a=5.43, cubic=True) for _ in range(3)]
+    for shift, atoms in enumerate(pool):
+        atoms.positions += 0.1 * shift
+    assert len(entrove.select(pool, 1, config=REPRESENTATIVE, features=FEATURES)) == 1
+
+
+def test_a_fixed_budget_ends_the_picks():
+    pool = [silicon(seed) for seed in range(8)]
+    config = SelectionConfig(method="representative", budget_s=25.0)
+    picked = entrove.select(pool, 8, config=config, features=FEATURES, cost_s=lambda atoms: 10.0)
+    assert len(picked) == 2
+    assert picked.rejections_by_filter()["budget"] == 6
