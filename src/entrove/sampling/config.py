@@ -300,12 +300,12 @@ class SamplingConfig(Settings):
     )
     biases: tuple[BiasSettings, ...] = Field(
         default=(
-            BiasSettings(entropy="information", mode="per_atom", fractions=(0.3, 0.6)),
-            BiasSettings(entropy="information", mode="per_config", fractions=(0.3,)),
+            BiasSettings(entropy="information", mode="per_atom", fractions=(0.3,)),
             BiasSettings(entropy="none"),
         ),
         min_length=1,
-        description="Entropies, modes and strengths of the walkers.",
+        description="Entropies, modes and strengths of the walkers. Half of them are unbiased: in "
+        "learning curves biased walkers have given no better labels than plain MD.",
     )
     adaptive: AdaptiveSettings = Field(
         default=AdaptiveSettings(), description="How adaptive bias strengths follow their target."
