@@ -29,14 +29,16 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
 from ase import Atoms
-from ase.io import read
+from ase.io import read, write
 from torch import Tensor
 from torch_sim.state import SimState
 
+from entrove.curation import curate
 from entrove.entropy.config import LabelsConfig
 from entrove.features import FeatureMap, Features, PullBack
 from entrove.files import replace_text, replacing
@@ -165,11 +167,21 @@ def by_labels(objective: str, features: str = "model", **settings: object) -> Ar
     return arm
 
 
-def control(method: str) -> Arm:
+def control(method: str, features: Callable[[], FeatureMap] | None = None) -> Arm:
     config = SelectionConfig.model_validate({"method": method})
     return lambda data, count: (
-        select(data.pool, count, features=data.features, config=config).indices
+        select(
+            data.pool, count, features=features() if features else data.features, config=config
+        ).indices
     )
+
+
+def entrove_curate(data: Data, count: int) -> Sequence[int]:
+    """Pick as `entrove curate` does by default, from a file of the pool."""
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "pool.extxyz"
+        write(file, data.pool)
+        return [pick.index for pick in curate(file, count).picks]
 
 
 def quests_compress(data: Data, count: int) -> Sequence[int]:
@@ -196,6 +208,9 @@ ARMS: dict[str, Arm] = {
     "labels, target, model features, energies only": by_labels("target", labels=("energy",)),
     "labels, target, fingerprints": by_labels("target", "fingerprints"),
     "labels, target, weight gradients": by_labels("target", "gradients", directions=6),
+    "entrove curate": entrove_curate,
+    "representative, model features": control("representative"),
+    "representative, fingerprints": control("representative", GaussianOverlap),
     "lcmd, model features": control("lcmd"),
     "farthest points, model features": control("farthest_point"),
     **({"quests compress": quests_compress} if find_spec("quests") else {}),
