@@ -9,6 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from entrove.curves import read_study
+from entrove.curves.results import Point
+
+QUANTITIES = (("energy", 1), ("force", 0), ("stress", 1))
 
 
 def main() -> None:
@@ -17,6 +20,7 @@ def main() -> None:
     parser.add_argument("results", type=Path)
     parser.add_argument("--test", default="independent")
     parser.add_argument("--groups", nargs="+", default=["all", "lowest quarter"])
+    parser.add_argument("--over", help="an arm whose errors are divided by those of the others")
     arguments = parser.parse_args()
     points = [p for p in read_study(arguments.results).points if p.test == arguments.test]
     for student in dict.fromkeys(point.student for point in points):
@@ -33,12 +37,46 @@ def main() -> None:
                     cells.append(
                         ", ".join(
                             f"{np.mean([getattr(e, name) for e in found]):.{decimals}f}"
-                            for name, decimals in (("energy", 1), ("force", 0), ("stress", 1))
+                            for name, decimals in QUANTITIES
                         )
                         if found
                         else "-"
                     )
                 print(f"| {arm} | " + " | ".join(cells) + " |")
+            if arguments.over:
+                print_ratios(chosen, arguments.over, counts)
+
+
+def print_ratios(chosen: list[Point], over: str, counts: list[int]) -> None:
+    """Print errors of `over` divided by those of each arm: of the means, and least to most."""
+    print(f"\n{over} / arm of the means over draws (least to most of a draw)\n")
+    print("| arm | " + " | ".join(f"{count} labels" for count in counts) + " |")
+    print("|---" * (len(counts) + 1) + "|")
+    for arm in dict.fromkeys(point.arm for point in chosen if point.arm != over):
+        cells = []
+        for count in counts:
+            errors = {
+                name: np.array(
+                    [
+                        [getattr(p.errors, quantity) for quantity, _ in QUANTITIES]
+                        for p in sorted(chosen, key=lambda p: p.draw)
+                        if (p.arm, p.labels) == (name, count)
+                    ]
+                )
+                for name in (over, arm)
+            }
+            if not len(errors[arm]) or len(errors[arm]) != len(errors[over]):
+                cells.append("-")
+                continue
+            means = errors[over].mean(0) / errors[arm].mean(0)
+            each = errors[over] / errors[arm]
+            cells.append(
+                ", ".join(
+                    f"{mean:.2f} ({least:.2f}-{most:.2f})"
+                    for mean, least, most in zip(means, each.min(0), each.max(0), strict=True)
+                )
+            )
+        print(f"| {arm} | " + " | ".join(cells) + " |")
 
 
 if __name__ == "__main__":
