@@ -176,12 +176,12 @@ def control(method: str, features: Callable[[], FeatureMap] | None = None) -> Ar
     )
 
 
-def entrove_curate(data: Data, count: int) -> Sequence[int]:
-    """Pick as `entrove curate` does by default, from a file of the pool."""
+def curate_for_a_target(data: Data, count: int) -> Sequence[int]:
+    """Pick as `entrove curate --method target` does from a file of the pool: all directions."""
     with TemporaryDirectory() as folder:
         file = Path(folder) / "pool.extxyz"
         write(file, data.pool)
-        return [pick.index for pick in curate(file, count).picks]
+        return [pick.index for pick in curate(file, count, method="target").picks]
 
 
 def quests_compress(data: Data, count: int) -> Sequence[int]:
@@ -208,7 +208,7 @@ ARMS: dict[str, Arm] = {
     "labels, target, model features, energies only": by_labels("target", labels=("energy",)),
     "labels, target, fingerprints": by_labels("target", "fingerprints"),
     "labels, target, weight gradients": by_labels("target", "gradients", directions=6),
-    "entrove curate": entrove_curate,
+    "entrove curate --method target": curate_for_a_target,
     "representative, model features": control("representative"),
     "representative, fingerprints": control("representative", GaussianOverlap),
     "lcmd, model features": control("lcmd"),

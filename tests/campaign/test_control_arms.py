@@ -99,7 +99,7 @@ def test_farthest_point_picks_what_select_farthest_picks(tmp_path: Path):
 
 def test_a_control_arm_refuses_settings_that_it_would_ignore():
     with pytest.raises(
-        ValidationError, match=r"method 'random' is a control arm .* remove quotas, rank_by"
+        ValidationError, match=r"method 'random' uses no gain; remove quotas, rank_by"
     ):
         SelectionConfig(method="random", quotas={"anchors": 0.3}, rank_by="gain_per_second")
 

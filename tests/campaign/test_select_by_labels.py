@@ -165,7 +165,7 @@ def test_settings_of_gains_ask_for_gains(changes, method):
 
 def test_rows_have_the_features_of_the_model_that_learns_not_of_the_explorer(tmp_path):
     explorer = "ase.calculators.emt:EMT"
-    run = campaign(tmp_path, "7net-0", explorer, features="auto")
+    run = campaign(tmp_path, "7net-0", explorer, features="auto", method="gain")
     assert run.models.exploring(1).name == explorer
     assert stage.row_sources(run, 1).features.describe()["features"] == "sevennet weight gradients"
 

@@ -147,6 +147,9 @@ def test_select_picks_what_the_public_function_picks(entrove: Command):
         content_hash(pool[index]) for index in found["picked"]
     ]
     assert [atoms.info[provenance.GAIN] for atoms in picked] == pytest.approx(found["gains"])
+    # Only nats are called nats.
+    assert entrove(*arguments, "--set", "selection.features=fingerprint")[0] == 0
+    assert not any(provenance.GAIN in atoms.info for atoms in read_structures("picked.xyz"))
 
 
 def test_select_by_labels_uses_the_model_and_keeps_what_the_pool_says(entrove: Command):

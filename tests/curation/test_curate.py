@@ -229,10 +229,24 @@ def network(tmp_path_factory) -> str:
     return str(write_small_sevennet(tmp_path_factory.mktemp("network") / "small.pth"))
 
 
-def test_by_default_picks_are_those_of_a_target_in_weight_gradients(tmp_path, network):
+def test_by_default_picks_are_representative_in_the_last_layer(tmp_path, network):
+    pool = pool_file(tmp_path, 6)
+    picked = curate_by(pool, 3, model=network)
+    assert (picked.method, picked.features) == ("representative", f"model of {network}")
+    expected = entrove.select(
+        [frame.atoms for frame in read_frames(pool)],
+        3,
+        features=load(network).features(),
+        config=SelectionConfig(method="representative"),
+    )
+    assert [pick.index for pick in picked.picks] == expected.indices.tolist()
+    assert "nearer to the pool" in picked.picks[0].reason
+
+
+def test_picks_for_a_target_are_those_of_rows_in_weight_gradients(tmp_path, network):
     """What labels teach the model that learns, by the labels that the frames have."""
     pool = pool_file(tmp_path, 6)  # energies and forces, no stress
-    picked = curate_by(pool, 3, model=network)
+    picked = curate_by(pool, 3, method="target", model=network)
     assert (picked.method, picked.features) == ("target", f"gradients of {network}")
     structures = [frame.atoms for frame in read_frames(pool)]
     expected = entrove.select(
@@ -261,11 +275,11 @@ def test_a_model_that_cannot_be_used_leaves_fingerprints_and_the_reason(tmp_path
     copper = [bulk("Cu", a=a) for a in (3.5, 3.6, 3.7)]
     write(tmp_path / "copper.xyz", copper)
     picked = curate_by(tmp_path / "copper.xyz", 2, model=network)
-    assert (picked.method, picked.features) == ("target", "fingerprint")
+    assert (picked.method, picked.features) == ("representative", "fingerprint")
     assert "does not know Cu" in picked.reason
     assert any("does not know Cu" in line for line in picked.summary())
-    picked = curate_by(tmp_path / "copper.xyz", 2, model=network, method="representative")
-    assert (picked.method, picked.features) == ("representative", "fingerprint")
+    picked = curate_by(tmp_path / "copper.xyz", 2, model=network, method="target")
+    assert (picked.method, picked.features) == ("target", "fingerprint")
     assert "does not know Cu" in picked.reason
     for method in ("auto", "lcmd", "information"):
         with pytest.raises(ModelError, match="does not know Cu"):
@@ -275,7 +289,7 @@ def test_a_model_that_cannot_be_used_leaves_fingerprints_and_the_reason(tmp_path
 
 
 def test_what_would_take_too_long_is_not_chosen(tmp_path, network, monkeypatch):
-    """Fewer directions first, then fingerprints, then information, which streams the pool."""
+    """Information streams larger pools; a target takes fewer directions."""
     pool = [*rattled(6, labelled=False)]
     size = PoolSize()
     for atoms in pool:
@@ -288,21 +302,23 @@ def test_what_would_take_too_long_is_not_chosen(tmp_path, network, monkeypatch):
         assert list(frames) == pool
         return chosen
 
+    atoms = sum(len(one) for one in pool)
+    enough = way(2e-3 * atoms)
+    assert (enough.method, enough.features_name) == ("representative", f"model of {network}")
+    assert way(2e-3 * atoms, features="fingerprint").features_name == "fingerprint"
+    streamed = way(1.9e-3 * atoms)
+    assert (streamed.method, streamed.features_name) == ("information", "fingerprint")
+    assert "more than the 5 frames for which method representative" in streamed.reason
     everything = size.seconds("gradients", 2)
-    assert way(everything).directions == 30
-    fewer = way(0.6 * everything)
+    assert way(everything, method="target").directions == 30
+    fewer = way(0.6 * everything, method="target")
     assert (fewer.features_name, 6 < fewer.directions < 30) == (f"gradients of {network}", True)
     # A label of eight atoms has 27 rows, so that more than 26 directions are all of them.
     assert size.seconds("gradients", 2, fewer.directions) <= 0.6 * everything
-    poor = way(size.seconds("gradients", 2, 6) * 0.9)
-    assert (poor.method, poor.features_name) == ("target", "fingerprint")
-    assert "gradients" in poor.reason
-    streamed = way(0.3 * size.seconds("fingerprint", 2))
-    assert (streamed.method, streamed.features_name) == ("information", "fingerprint")
-    assert "frames for which method target" in streamed.reason
     # What is asked for is done.
     assert way(0.0, method="target").directions == 6
     assert way(0.0, features="gradients").method == "target"
     assert way(0.0, method="random").method == "random"
-    assert way(0.0, method="representative").features_name == "fingerprint"
-    assert way(1e3, method="representative").features_name == f"model of {network}"
+    slow = way(0.0, method="representative")
+    assert (slow.method, slow.features_name) == ("representative", "fingerprint")
+    assert "predicted to take" in slow.reason

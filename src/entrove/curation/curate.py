@@ -137,7 +137,7 @@ class Curation:
         if self.method == "target":
             further = self._lowered(len(self.picks) + following)
             return [f"with the next {following} it would be lower by {100 * further:.0f} %"]
-        if self.method == "random":
+        if self.method in ("random", "representative"):
             return []
         if self.method in ("lcmd", "farthest_point"):
             # Only farthest points are chosen by their distance alone.
@@ -233,14 +233,16 @@ def curate(
         count: Frames to pick.
         given: Files with structures that are there already: what they hold is not picked again.
         features: "fingerprint", "model" for the last layer of `model`, "gradients" for those of
-            its energy by all its weights, or "auto": for "target" the gradients where the model
-            has them, knows all elements and is fast enough, otherwise fingerprints.
+            its energy by all its weights, or "auto": for "representative" the last layer and for
+            "target" the gradients where the model has them, knows all elements and is fast
+            enough, otherwise fingerprints.
         model: A name or file that `entrove.models.load` knows.
-        method: "target" (what labels teach a model that is linear in the features: the smallest
-            errors), "information" (never worse than 1 - 1/e of the best set, needs no model and no
-            energies, and streams the pool), "representative" (atomic environments distributed as
-            in the pool), "lcmd", "farthest_point", "random", or "auto":
-            "target" where that is predicted to take at most 20 minutes, otherwise "information".
+        method: "representative" (atomic environments distributed as in the pool: the smallest
+            errors), "target" (what labels teach a model that is linear in the features, low
+            energies above all), "information" (never worse than 1 - 1/e of the best set, needs no
+            model and no energies, and streams the pool), "lcmd", "farthest_point", "random", or
+            "auto": "representative" where that is predicted to take at most 20 minutes, otherwise
+            "information".
         cost_s: Predicted seconds of a label, for the budget.
         budget_s: Most seconds that the labels of the picks may take together.
         seed: Of the method "random".

@@ -1,9 +1,9 @@
 """Which way to pick frames: the best one that is predicted to take minutes and no more.
 
-Picks for a target, by what labels teach in the weight gradients of the model that learns, have the
-smallest errors (docs/entropies.md has what was measured). They need one evaluation of the features
-for each direction in which the atoms of a frame can move, which is too slow for large pools. The
-information of fingerprints needs one evaluation, and no frame in memory.
+Representative picks, in features of the model that learns, have the smallest errors of a tuned
+network (docs/entropies.md has what was measured). They need one evaluation of the features, and
+the frames in memory; picks for a target need one for each direction in which the atoms of a frame
+can move. The information of fingerprints needs one evaluation, and no frame in memory.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,7 +20,7 @@ from entrove.fingerprints.gom import GaussianOverlap
 from entrove.models.loaded import LoadedModel
 
 MOST_SECONDS = 1200.0
-"""Processor time that a target may be predicted to take before another way is chosen."""
+"""Processor time that a way may be predicted to take before another one is chosen."""
 
 SECONDS_TO_MENTION = 40.0
 
@@ -104,8 +104,8 @@ def best_way(
     Args:
         pool: The frames, as a stream.
         count: Frames to pick.
-        method: One of `METHODS`, or "auto": "target" where it is predicted to take at most
-            `MOST_SECONDS`, otherwise "information".
+        method: One of `METHODS`, or "auto": "representative" where it is predicted to take at
+            most `MOST_SECONDS`, otherwise "information".
         features: "fingerprint", "model", "gradients", or "auto": for "target" the weight gradients
             of the model, for "representative" its last layer, where it has them, knows all
             elements and is fast enough; otherwise fingerprints.
@@ -124,37 +124,44 @@ def best_way(
         )
     if features == "gradients" and method == AUTO:
         method = "target"  # which is what they are for
-    if method == "representative" and features == AUTO:
-        frames = list(pool)
-        return frames, _representative(frames, model)
-    if method not in (AUTO, "target"):
+    if method == AUTO:
+        return _automatic(iter(pool), features, model)
+    if method not in ("target", "representative"):
         way = _way(_known(method), "fingerprint" if features == AUTO else features, model)
         return _known_elements(pool, way.model), way
-    stream = iter(pool)
-    seen, size = _within(stream, count, "fingerprint" if features == AUTO else features)
-    rest = next(stream, None)
-    frames: Iterable[Atoms] = seen if rest is None else chain(seen, [rest], stream)
-    if rest is not None and method == AUTO:
-        wanted = "fingerprint" if features == AUTO else features
-        reason = (
-            f"more than the {len(seen)} frames for which method target is predicted to take at "
-            f"most {MOST_SECONDS / 60:.0f} minutes"
-        )
-        way = _way("information", wanted, model, reason=reason)
-        return _known_elements(frames, way.model), way
-    if rest is not None:  # a target was asked for, whatever its time
-        seen = list(frames)
-        for atoms in seen[size.frames :]:
-            size.add(atoms)
-        frames = seen
+    frames = list(pool)
+    if method == "representative":
+        return frames, _representative(frames, features, model)
+    size = PoolSize()
+    for atoms in frames:
+        size.add(atoms)
     if features != AUTO:
         way = _way("target", features, model)
         if way.model is not None:
-            way.model.check_species(seen)
+            way.model.check_species(frames)
     else:
-        way = _target(seen, size, count, model, may_be_slow=method == "target")
+        way = _target(frames, size, count, model)
     seconds = size.seconds(way.features_name.split()[0], count, way.directions)
     return frames, replace(way, seconds=seconds)
+
+
+def _automatic(stream: Iterator[Atoms], features: str, model: str) -> tuple[Iterable[Atoms], Way]:
+    """Representative picks where they take minutes, otherwise information, which streams."""
+    seen, seconds = list[Atoms](), 0.0
+    for atoms in stream:
+        seen.append(atoms)
+        seconds += SECONDS_PER_ATOM["model"] * len(atoms)
+        if seconds > MOST_SECONDS:
+            break
+    else:
+        return seen, _representative(seen, features, model)
+    reason = (
+        f"the pool has more than the {len(seen) - 1} frames for which method representative is "
+        f"predicted to take at most {MOST_SECONDS / 60:.0f} minutes"
+    )
+    wanted = "fingerprint" if features == AUTO else features
+    way = _way("information", wanted, model, reason=reason)
+    return _known_elements(chain(seen, stream), way.model), way
 
 
 def _known_elements(pool: Iterable[Atoms], model: LoadedModel | None) -> Iterable[Atoms]:
@@ -169,29 +176,9 @@ def _known(method: str) -> Method:
     return next(known for known in METHODS if known == method)
 
 
-def _within(stream: Iterator[Atoms], count: int, features: str) -> tuple[list[Atoms], PoolSize]:
-    """Frames up to the time limit of a target in these features."""
-    seen, size = list[Atoms](), PoolSize()
-    while size.seconds(features, count) <= MOST_SECONDS:
-        atoms = next(stream, None)
-        if atoms is None:
-            break
-        seen.append(atoms)
-        size.add(atoms)
-    return seen, size
-
-
-def _target(
-    frames: Sequence[Atoms], size: PoolSize, count: int, model: str, *, may_be_slow: bool
-) -> Way:
-    """Return the best features for a target."""
-    directions = size.directions_within(MOST_SECONDS, "gradients", count)
-    if not directions and may_be_slow:
-        directions = LEAST_DIRECTIONS
-    if not directions:
-        minutes = size.seconds("gradients", count, LEAST_DIRECTIONS) / 60
-        reason = f"gradients of {model} are predicted to take {minutes:.0f} minutes"
-        return _way("target", "fingerprint", model, reason=reason)
+def _target(frames: Sequence[Atoms], size: PoolSize, count: int, model: str) -> Way:
+    """Return the best features for a target, with fewer directions where all take long."""
+    directions = size.directions_within(MOST_SECONDS, "gradients", count) or LEAST_DIRECTIONS
     try:
         way = _way("target", "gradients", model, directions=directions)
         assert way.model is not None  # gradients are those of a model
@@ -201,8 +188,13 @@ def _target(
     return way
 
 
-def _representative(frames: Sequence[Atoms], model: str) -> Way:
+def _representative(frames: Sequence[Atoms], features: str, model: str) -> Way:
     """Return the best features for representative picks: those of the model's atoms."""
+    if features != AUTO:
+        way = _way("representative", features, model)
+        if way.model is not None:
+            way.model.check_species(frames)
+        return way
     seconds = SECONDS_PER_ATOM["model"] * sum(len(atoms) for atoms in frames)
     if seconds > MOST_SECONDS:
         reason = f"features of {model} are predicted to take {seconds / 60:.0f} minutes"

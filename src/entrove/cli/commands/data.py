@@ -122,8 +122,8 @@ def curate_command(
         str,
         typer.Option(
             "--method",
-            help="auto (target where that takes minutes, otherwise information), target, "
-            "information, lcmd, farthest_point or random.",
+            help="auto (representative where that takes minutes, otherwise information), "
+            "representative, target, information, lcmd, farthest_point or random.",
         ),
     ] = "auto",
     budget: Annotated[
