@@ -53,7 +53,7 @@ def main() -> None:
     points = torch.randn(CANDIDATES, 2 * WAVES, generator=generator)
     open_ = torch.ones(CANDIDATES, dtype=torch.bool)
     start = time.perf_counter()
-    picks, _ = pick_representative(points, points.mean(0), points[:0], open_, COUNT)
+    picks = pick_representative(points, points.mean(0), points[:0], open_, COUNT).indices
     picking = time.perf_counter() - start
     start = time.perf_counter()
     for _ in range(10):

@@ -48,7 +48,7 @@ def test_picks_are_those_of_the_definition(seed, labelled):
     rng = np.random.default_rng(seed)
     points, known = rng.normal(size=(30, 6)), rng.normal(size=(labelled, 6))
     target = points.mean(0)
-    picks, falls = pick_representative(
+    found = pick_representative(
         torch.as_tensor(points),
         torch.as_tensor(target),
         torch.as_tensor(known),
@@ -56,16 +56,35 @@ def test_picks_are_those_of_the_definition(seed, labelled):
         10,
     )
     expected, left = literal(points, target, known, 10)
-    assert picks == expected
+    assert found.indices == expected
     start = np.sum((target - (known.mean(0) if labelled else 0.0)) ** 2)
-    assert sum(falls) == pytest.approx(start - left)
+    assert sum(found.falls) == pytest.approx(start - left)
 
 
 def test_unavailable_candidates_are_never_picked():
     points = torch.randn(6, 3, generator=torch.Generator().manual_seed(0))
     available = torch.tensor([True, False, True, False, True, True])
-    picks, _ = pick_representative(points, points.mean(0), points[:0], available, 10)
-    assert sorted(picks) == [0, 2, 4, 5]
+    found = pick_representative(points, points.mean(0), points[:0], available, 10)
+    assert sorted(found.indices) == [0, 2, 4, 5]
+
+
+def test_near_duplicates_are_labelled_once():
+    """Of a pick and of a labelled cell: rotated and moved by a thousandth of an Angstrom."""
+    pool = [silicon(seed) for seed in range(6)]
+    for original in (pool[0], pool[1]):
+        copy = original.copy()
+        copy.rotate(30, "z", rotate_cell=True)
+        copy.rattle(5e-4, seed=9)
+        pool.append(copy)
+    found = entrove.select(pool, 8, [pool[1]], config=REPRESENTATIVE, features=FEATURES)
+    reasons = {rejection.index: rejection for rejection in found.rejected}
+    assert reasons[1].filter.value == "duplicate"
+    assert "nearly equal to a labelled structure" in reasons[7].detail
+    (again,) = set(reasons) - {1, 7}
+    assert again in (0, 6)
+    assert f"nearly equal to candidate {6 - again}" in reasons[again].detail
+    everything = REPRESENTATIVE.model_copy(update={"duplicate_tolerance": 0.0})
+    assert len(entrove.select(pool, 8, config=everything, features=FEATURES)) == 8
 
 
 def test_points_multiply_to_the_mean_kernel_of_their_atoms():

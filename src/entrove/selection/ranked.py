@@ -1,6 +1,6 @@
 """Methods without gains: representative picks, and control arms to compare with.
 
-These are random picks, farthest points, largest clusters and committee spread. All of them label
+The arms are random picks, farthest points, largest clusters and committee spread. They label
 near-duplicates, too, so that all arms get the same number of labels; equal structures are picked
 once. With a budget, a pick that no longer fits is passed over.
 """
@@ -22,7 +22,12 @@ from entrove.selection.config import SelectionConfig
 from entrove.selection.farthest_point import points_of, select_farthest
 from entrove.selection.lcmd import pick_by_clusters
 from entrove.selection.pool import PoolBuilder
-from entrove.selection.representative import Embedding, pick_representative
+from entrove.selection.representative import (
+    Embedding,
+    Representative,
+    distance_of,
+    pick_representative,
+)
 from entrove.selection.result import Filter, Rejection, Selection
 from entrove.structures import content_hash
 
@@ -99,10 +104,8 @@ def _ranked(
         order = [i for i in np.argsort(-spreads, kind="stable").tolist() if available[i]][:count]
         return order, spreads[order].tolist(), equal
     if config.method == "representative":
-        indices, falls = _representative(
-            candidates, torch.as_tensor(available), count, task, config
-        )
-        return indices, falls, equal
+        found = _representative(candidates, torch.as_tensor(available), count, task, config)
+        return found.indices, found.falls, [*equal, *_nearly_equal(found)]
     points = _whitened_means([*candidates, *task.labelled], task)
     indices, distances = pick_by_clusters(
         points[: len(candidates)],
@@ -119,7 +122,7 @@ def _representative(
     count: int,
     task: LabelTask,
     config: SelectionConfig,
-) -> tuple[list[int], list[float]]:
+) -> Representative:
     embedding = Embedding(task.features, [*candidates, *task.labelled, *task.target])
     points = embedding.points(candidates)
     unbiased = torch.tensor([not is_biased(atoms) for atoms in candidates])
@@ -128,7 +131,27 @@ def _representative(
         share = config.pool_share_or_default
         target = share * target + (1 - share) * embedding.points(task.target).mean(0)
     labelled = embedding.points(task.labelled)
-    return pick_representative(points, target, labelled, available, count)
+    return pick_representative(
+        points,
+        target,
+        labelled,
+        available,
+        count,
+        least_distance=distance_of(config.duplicate_tolerance),
+    )
+
+
+def _nearly_equal(found: Representative) -> list[Rejection]:
+    return [
+        Rejection(
+            index,
+            Filter.NEAR_DUPLICATE,
+            "nearly equal to "
+            + ("a labelled structure" if pick is None else f"candidate {pick}")
+            + ", by the distance of their atomic environments",
+        )
+        for index, pick in found.near.items()
+    ]
 
 
 def _spreads(candidates: Sequence[Atoms], task: LabelTask) -> Float[np.ndarray, " candidates"]:

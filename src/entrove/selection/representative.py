@@ -35,7 +35,7 @@ from entrove.entropy.batches import evaluate_in_batches
 from entrove.entropy.labels.rows import is_of_structure
 from entrove.entropy.moments import Moments, SpeciesMoments
 from entrove.entropy.rows import split_rows
-from entrove.entropy.typed_torch import eigh
+from entrove.entropy.typed_torch import eigh, integers
 from entrove.entropy.whitening import LEAST_SPREAD
 from entrove.features import AtomFeatures, FeatureMap
 
@@ -122,37 +122,75 @@ class Embedding:
         return sums / atoms[:, None]
 
 
+@dataclass(frozen=True)
+class Representative:
+    """Picks, by how much J falls with each, and what was left out as nearly equal.
+
+    `near` has the pick that a candidate nearly equals, None for a labelled structure.
+    """
+
+    indices: list[int]
+    falls: list[float]
+    near: dict[int, int | None]
+
+
+def distance_of(tolerance: float) -> float:
+    """Distance of two points whose scaled features all differ by `tolerance`."""
+    return tolerance / (math.sqrt(2) * LENGTH)
+
+
 def pick_representative(
     points: Float[Tensor, "candidates width"],
     target: Float[Tensor, " width"],
     labelled: Float[Tensor, "labelled width"],
     available: Bool[Tensor, " candidates"],
     count: int,
-) -> tuple[list[int], list[float]]:
-    """Pick up to `count` available candidates; returns their indices, and by how much J falls.
+    *,
+    least_distance: float = 0.0,
+) -> Representative:
+    """Pick up to `count` available candidates.
+
+    One that is nearer than `least_distance` to a pick before it, or to what is labelled, is left
+    out.
 
     The first falls may be large and later ones negative: a single pick can only be nearer to the
     target than the picks so far where these do not match it yet. All falls together are J of what
     is labelled (of nothing: the square of the target) minus J of all.
     """
     available = available.clone()
+    squares = points.square().sum(1)
+    near: dict[int, int | None] = {}
+
+    def leave_out(
+        products: Float[Tensor, " candidates"], square: Tensor, pick: int | None
+    ) -> None:
+        distances = squares + square - 2 * products
+        close = available & (distances < least_distance**2)
+        near.update(dict.fromkeys(integers(torch.nonzero(close).squeeze(1)), pick))
+        available[close] = False
+
+    if least_distance > 0:
+        for known in labelled:
+            leave_out(points @ known, known.square().sum(), None)
     total, size = labelled.sum(0, dtype=torch.float64), len(labelled)
     wanted, overlap = (points @ vector.to(points) for vector in (target, total))
-    half_squares = points.square().sum(1) / 2
     discrepancy = _square(target - total / max(size, 1))
     indices: list[int] = []
     falls: list[float] = []
     while len(indices) < count and bool(available.any()):
-        score = wanted - (overlap + half_squares) / (size + 1)
+        score = wanted - (overlap + squares / 2) / (size + 1)
         chosen = int(torch.where(available, score, -torch.inf).argmax())
         available[chosen] = False
         total, size = total + points[chosen], size + 1
-        overlap += points @ points[chosen]
+        products = points @ points[chosen]
+        overlap += products
+        if least_distance > 0:
+            leave_out(products, squares[chosen], chosen)
         left = _square(target - total / size)
         indices.append(chosen)
         falls.append(discrepancy - left)
         discrepancy = left
-    return indices, falls
+    return Representative(indices, falls, near)
 
 
 def _square(vector: Float[Tensor, " width"]) -> float:
