@@ -134,6 +134,9 @@ def test_picks_of_a_round_are_representative_by_default(
     assert len(selected.gains_nats) == 4  # the report counts information, whatever picked
     assert min(selected.gains_nats) > 0
     assert selected.predicted_improvement is None
+    assert sum(selected.picked_by_pool.values()) == 4
+    assert set(selected.picked_by_pool) <= {"entropy_md", "anchors"}
+    assert "()" not in selected.summary
     assert len(asked["target"]) == 3
     kind = asked["features"].describe()
     assert expected in (kind.get("kind"), kind.get("features"))

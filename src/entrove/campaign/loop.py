@@ -256,7 +256,7 @@ ROUND: tuple[StageEntry, ...] = (
     ),
     StageEntry(
         Selected,
-        "picking what is new to the dataset",
+        "picking candidates to label",
         select,
         needs=(CANDIDATES, ANCHORS, HOLD_OUT),
         leaves=(SELECTED,),

@@ -1,5 +1,6 @@
 """Select the structures of a round from walkers, ordered cells and anchors, given the dataset."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -22,7 +23,7 @@ from entrove.sampling.candidates import Candidate, read_candidates, write_candid
 from entrove.selection.by_labels import Energies
 from entrove.selection.config import SelectionConfig
 from entrove.selection.from_structures import select as pick
-from entrove.selection.result import Selection
+from entrove.selection.result import QuotaUse, Selection
 from entrove.structures import content_hash, energy_of
 from entrove.validation.splits import without_hold_out
 
@@ -80,7 +81,8 @@ def select(run: CampaignRun, round_index: int) -> Selected:
         )
     write_candidates(files.selected, [pool[index] for index in selection.indices])
     gain = float(sum(gains))
-    picked = {use.pool or "any": use.picked for use in selection.quotas}
+    uses = selection.quotas or _uses([pool[index].pool for index in selection.indices])
+    picked = {use.pool or "any": use.picked for use in uses}
     improvement = selection.predicted_improvement
     predicted = (
         ""
@@ -106,9 +108,14 @@ def select(run: CampaignRun, round_index: int) -> Selected:
         gains_nats=tuple(float(value) for value in gains),
         rejected=selection.rejections_by_filter(),
         picked_by_pool=picked,
-        reserved_by_pool={use.pool or "any": use.reserved for use in selection.quotas},
+        reserved_by_pool={use.pool or "any": use.reserved for use in uses},
         reserved_by_phase={use.pool: use.reserved for use in selection.phases if use.pool},
     )
+
+
+def _uses(pools: Sequence[str]) -> tuple[QuotaUse, ...]:
+    """How many picks came from each pool, where no place was reserved."""
+    return tuple(QuotaUse(name, 0, number) for name, number in sorted(Counter(pools).items()))
 
 
 def choose(
