@@ -1,6 +1,7 @@
 """Selection by rows of labels in a campaign: features, target and energies of the explorer."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -71,6 +72,20 @@ def loaded(explorer: str | tuple[str, ...] | None) -> LoadedModel | None:
     return None if explorer is None else load(explorer)
 
 
+@pytest.fixture
+def asked(monkeypatch) -> dict[str, Any]:
+    """What the stage asks the selection for; the selection is made."""
+    found: dict[str, Any] = {}
+    pick = stage.pick
+
+    def record(pool, count, **arguments):
+        found.update(arguments)
+        return pick(pool, count, **arguments)
+
+    monkeypatch.setattr(stage, "pick", record)
+    return found
+
+
 @pytest.mark.parametrize(
     ("model", "features", "expected"),
     [
@@ -80,16 +95,8 @@ def loaded(explorer: str | tuple[str, ...] | None) -> LoadedModel | None:
         ("7net-0", "fingerprint", "gaussian_overlap"),
     ],
 )
-def test_a_round_is_picked_by_its_labels(tmp_path, monkeypatch, model, features, expected):
+def test_a_round_is_picked_by_its_labels(tmp_path, asked, model, features, expected):
     run = campaign(tmp_path, model, features=features, method="gain")
-    asked: dict[str, object] = {}
-    pick = stage.pick
-
-    def record(pool, count, **arguments):
-        asked.update(arguments)
-        return pick(pool, count, **arguments)
-
-    monkeypatch.setattr(stage, "pick", record)
     selected = stage.select(run, 1)
     assert selected.picked == 4
     assert len(read_candidates(run.files.round(1).selected)) == 4
@@ -118,17 +125,9 @@ def test_a_round_is_picked_by_its_labels(tmp_path, monkeypatch, model, features,
     ],
 )
 def test_picks_of_a_round_are_representative_by_default(
-    tmp_path, monkeypatch, model, features, expected
+    tmp_path, asked, model, features, expected
 ):
     run = campaign(tmp_path, model, features=features)
-    asked: dict[str, object] = {}
-    pick = stage.pick
-
-    def record(pool, count, **arguments):
-        asked.update(arguments)
-        return pick(pool, count, **arguments)
-
-    monkeypatch.setattr(stage, "pick", record)
     selected = stage.select(run, 1)
     assert selected.picked == 4
     assert len(selected.gains_nats) == 4  # the report counts information, whatever picked
@@ -150,6 +149,7 @@ def test_picks_of_a_round_are_representative_by_default(
         ({"selection": {"objective": "information"}}, "gain"),
         ({"selection": {"quotas": {"anchors": 0.3}}}, "gain"),
         ({"selection": {"rank_by": "gain_per_second"}}, "gain"),
+        ({"selection": {"phase_share": 0.5}}, "gain"),
         ({"selection": {"method": "random"}}, "random"),
         ({"entropy": {"kind": "information"}}, "gain"),
         ({"entropy": {"kind": "information"}, "selection": {"least_gain": 0.1}}, "gain"),

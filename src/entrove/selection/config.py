@@ -17,14 +17,14 @@ class SelectionConfig(Settings):
         "auto", "gain", "representative", "lcmd", "farthest_point", "committee_spread", "random"
     ] = Field(
         default="auto",
-        description="representative: atomic environments distributed like those of the regime, in "
-        "features of the model or fingerprints; gain: what adds most to the dataset, one after "
-        "the other; auto: representative where entropy.kind is labels and no setting that only "
-        "gains have is given (objective information, quotas, least_gain, rank_by gain_per_second, "
-        "stopping.least_predicted_improvement), otherwise gain; lcmd (largest "
-        "cluster, maximum distance), farthest_point, committee_spread (largest disagreement about "
-        "the force on an atom; needs a committee as model.explore_with) and random are control "
-        "arms, to compare with.",
+        description="representative: atomic environments distributed like those of the regime, "
+        "in features of the model or fingerprints; gain: what adds most to the dataset, one "
+        "after the other; auto: representative where entropy.kind is labels and no setting that "
+        "only gains have is given (objective information, quotas, another phase_share, "
+        "least_gain, rank_by gain_per_second, stopping.least_predicted_improvement), otherwise "
+        "gain; lcmd (largest cluster, maximum distance), farthest_point, committee_spread "
+        "(largest disagreement about the force on an atom; needs a committee as "
+        "model.explore_with) and random are control arms, to compare with.",
     )
     objective: Literal["target", "information"] = Field(
         default="target",
@@ -63,9 +63,10 @@ class SelectionConfig(Settings):
         default=0.75,
         ge=0,
         le=1,
-        description="Share of the places of a round that is reserved evenly for the phases, so "
-        "that labels do not pile up in one; the others go to the best candidates of any phase, as "
-        "do places of a phase that has no candidate left. 0: phases compete freely.",
+        description="With method gain, share of the places of a round that is reserved evenly "
+        "for the phases, so that labels do not pile up in one; the others go to the best "
+        "candidates of any phase, as do places of a phase that has no candidate left. 0: phases "
+        "compete freely. Representative picks come in the proportions of the regime.",
     )
     fill_unused: bool = Field(
         default=True,

@@ -240,6 +240,7 @@ class CampaignConfig(Settings):
             or bool(selection.quotas)
             or selection.least_gain is not None
             or selection.rank_by == "gain_per_second"
+            or selection.phase_share != SelectionConfig.model_fields["phase_share"].default
             or self.stopping.least_predicted_improvement is not None
         )
         by_gain = self.entropy.kind != "labels" or needs_gains
