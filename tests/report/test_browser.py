@@ -1,13 +1,18 @@
 """The page in a real browser, at several widths: plots are drawn, nothing overlaps or fails."""
 
+import base64
+import csv
 import dataclasses
 import html
+import io
 import json
 import re
 import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -62,6 +67,29 @@ setTimeout(() => {
 }, 1500);
 </script>"""
 
+SAVE = """<script>
+const files = {}, blobs = {}, address = URL.createObjectURL;
+URL.createObjectURL = (blob) => { const made = address(blob); blobs[made] = blob; return made; };
+HTMLAnchorElement.prototype.click = function () { files[this.download] = this.href; };
+const report = async () => {
+  if (Object.keys(files).length < 9) {
+    // The clock of the page jumps to the next timer; drawing a PNG takes time of the real one.
+    for (let turn = 0; turn < 3e6; turn++) Math.sqrt(turn);
+    return setTimeout(report, 50);
+  }
+  for (const [name, href] of Object.entries(files)) {
+    if (blobs[href]) files[name] = await blobs[href].text();
+  }
+  window.parent.postMessage({ files, failures: window.failures }, "*");
+};
+setTimeout(() => {
+  document.querySelectorAll(["learning-energy", "states-force", "parity-force-1"]
+    .map((name) => `[data-figure="${name}"]`)).forEach((button) => button.click());
+  report();
+}, 1500);
+</script>"""
+"""Clicks on the buttons below some plots, and reports what would have been saved."""
+
 # A browser window is at least about 500 px wide; a frame can be narrower.
 FRAME = """<!DOCTYPE html><body style="margin: 0"><pre id="probe"></pre>
 <iframe src="page.html" style="border: 0; width: {width}px; height: 4000px"></iframe>
@@ -75,10 +103,15 @@ def open_page(results: CampaignResults, width: int, folder: Path) -> dict[str, A
     return open_text(render_report(results), width, folder)
 
 
-def open_text(text: str, width: int, folder: Path) -> dict[str, Any]:
-    """Open a page that is given as text, as above."""
+def open_text(
+    text: str, width: int, folder: Path, probe: str = PROBE, budget_ms: int = 10000
+) -> dict[str, Any]:
+    """Open a page that is given as text, as above.
+
+    `probe` is the script that reports, within `budget_ms` of the page's own clock.
+    """
     page = text.replace("<head>", f"<head>{WATCH}", 1)
-    (folder / "page.html").write_text(page.rsplit("</body>", 1)[0] + f"{PROBE}</body></html>")
+    (folder / "page.html").write_text(page.rsplit("</body>", 1)[0] + f"{probe}</body></html>")
     (folder / "frame.html").write_text(FRAME.format(width=width))
     assert BROWSER is not None
     command = [
@@ -97,7 +130,11 @@ def open_text(text: str, width: int, folder: Path) -> dict[str, Any]:
             "--disable-sync",
         ),
         f"--user-data-dir={folder / 'profile'}",
-        *("--virtual-time-budget=10000", f"--window-size={max(width, 500)},1000", "--dump-dom"),
+        *(
+            f"--virtual-time-budget={budget_ms}",
+            f"--window-size={max(width, 500)},1000",
+            "--dump-dom",
+        ),
         (folder / "frame.html").as_uri(),
     ]
     finished = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
@@ -174,3 +211,31 @@ def test_hostile_strings_stay_strings(tmp_path: Path) -> None:
     assert not seen["hacked"]
     assert seen["images"] == 0
     assert any(label.startswith(HOSTILE[:12]) for label in seen["labels"]["force-by-part"])
+
+
+def test_plots_are_saved_as_files_that_stand_alone(tmp_path: Path) -> None:
+    results = silicon_results()
+    seen = open_text(render_report(results), 375, tmp_path, SAVE, budget_ms=60000)
+    assert seen["failures"] == []
+    files = seen["files"]
+    names = {"learning-energy", "states-force", "parity-force-1"}
+    assert set(files) == {f"{name}.{end}" for name in names for end in ("svg", "png", "csv")}
+    drawing = ElementTree.fromstring(unquote(files["learning-energy.svg"].partition(",")[2]))
+    texts = {"".join(node.itertext()) for node in drawing.iter() if node.tag.endswith("text")}
+    # Heading and legend are beside the plot on the page, and inside of the file.
+    assert {"Energy", "MAE (meV/atom)", "silicon", "untuned"} <= texts
+    picture = base64.b64decode(files["learning-energy.png"].partition(",")[2])
+    assert picture.startswith(b"\x89PNG")
+    rows = list(csv.DictReader(io.StringIO(files["learning-energy.csv"])))
+    tuned = [float(row["y"]) for row in rows if row["series"] == "silicon"]
+    totals = {row.round: row for row in results.errors if row.phase == row.kind == "all"}
+    assert tuned == [
+        pytest.approx(totals[number].errors.energy_mae_meV_per_atom) for number in (1, 2)
+    ]
+    assert {row["y_axis"] for row in rows} == {"MAE (meV/atom)"}
+    points = list(csv.DictReader(io.StringIO(files["parity-force-1.csv"])))
+    drawn = [row for row in points if row["y_axis"] == "predicted (eV/Å)"]
+    shown = [row for row in drawn if row["series"] in {"diamond", "beta-tin"}]
+    assert len(shown) == results.parity[0].reference_forces_eV_per_A.size
+    states = list(csv.DictReader(io.StringIO(files["states-force.csv"])))
+    assert {"at rest", "300 K"} <= {row["x"] for row in states}
