@@ -95,8 +95,12 @@ def test_an_option_that_does_not_fit_writes_nothing(tmp_path, entrove: Command):
 def test_a_magnetic_seed_is_labelled_as_the_option_says(tmp_path, entrove: Command):
     bulk("Fe", cubic=True).write(tmp_path / "bcc.xyz")
     seed = tmp_path / "bcc.xyz"
-    assert entrove("init", tmp_path / "spin", seed)[0] == 0
-    assert entrove("init", tmp_path / "none", seed, "--non-magnetic")[0] == 0
+    code, said, _ = entrove("init", tmp_path / "spin", seed)
+    assert code == 0
+    assert "Fe can be magnetic: labels have spin polarisation" in said
+    code, said, _ = entrove("init", tmp_path / "none", seed, "--non-magnetic")
+    assert code == 0
+    assert "spin" not in said
     assert entrove("init", tmp_path / "vasp", seed, "--engine", "vasp")[0] == 0
     spin, none, vasp = (written(tmp_path / name)[0] for name in ("spin", "none", "vasp"))
     assert spin.labelling.engine.model_dump()["spin_polarised"]
@@ -107,6 +111,14 @@ def test_a_magnetic_seed_is_labelled_as_the_option_says(tmp_path, entrove: Comma
     assert code == 2
     assert "no key for spin; choose another engine, or --non-magnetic" in errors
     assert not (tmp_path / "cp2k").exists()
+
+
+def test_init_says_that_it_repeats_a_cell_of_one_atom(tmp_path, entrove: Command):
+    bulk("Cu").write(tmp_path / "one.xyz")
+    bulk("Cu", cubic=True).write(tmp_path / "four.xyz")
+    code, said, _ = entrove("init", tmp_path / "cu", tmp_path / "one.xyz", tmp_path / "four.xyz")
+    assert code == 0
+    assert said.count("its cell is repeated 2 x 2 x 2") == 1
 
 
 def test_placeholders_are_named(tmp_path, entrove: Command, monkeypatch):

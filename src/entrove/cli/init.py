@@ -202,8 +202,18 @@ def _report(target: Path, *, as_json: bool) -> None:
     if as_json:
         print_json({"config": str(target), "seeds": [seed.describe() for seed in seeds]})
         return
-    for seed in seeds:
+    for seed, given in zip(seeds, config.seeds, strict=True):
         say(seed.describe())
+        if given.repeat != (1, 1, 1):
+            times = " x ".join(map(str, given.repeat))
+            say(f"  its cell is repeated {times}: on an only atom every force would be zero")
+    engine = config.labelling.engine.model_dump()
+    magnetic = engine.get("magnetic_moments") or engine.get("starting_magnetization")
+    if magnetic:
+        say(
+            f"{', '.join(magnetic)} can be magnetic: labels have spin polarisation "
+            "(without it: --non-magnetic)"
+        )
     name = shlex.quote(str(target.parent))
     say(f"wrote {target}; look through it, then")
     placeholders = [

@@ -240,6 +240,7 @@ def find_frame_pairs(
     *,
     largest_strain: float = 0.06,
     largest_displacement_A: float = 0.25,
+    least_displacement_A: float = 0.0,
     most_pairs: int = 2000,
 ) -> FramePairs:
     """Find pairs of frames that lie so close that labels must obey dE = -F.dr + V sigma:strain.
@@ -252,6 +253,7 @@ def find_frame_pairs(
         forces_eV_per_A: Forces; without them only pairs without displacements are taken.
         largest_strain: Pairs further apart are left out: the trapezoid rule fails for them.
         largest_displacement_A: The same for displacements beyond the strain.
+        least_displacement_A: Pairs in which no atom moves as far are left out.
         most_pairs: Stop at this many pairs.
     """
     if forces_eV_per_A is None:
@@ -274,7 +276,8 @@ def find_frame_pairs(
             moved = stacked[place + 1 :][near] - stacked[place]
             moved = (moved - np.round(moved)) @ ((cells[a] + cells[others]) / 2)
             moved -= moved.mean(axis=1, keepdims=True)
-            near = np.abs(moved).max(axis=(1, 2), initial=0.0) <= largest_displacement_A
+            farthest = np.abs(moved).max(axis=(1, 2), initial=0.0)
+            near = (least_displacement_A <= farthest) & (farthest <= largest_displacement_A)
             for b, strain, displacement in zip(
                 others[near].tolist(), between[near], moved[near], strict=True
             ):

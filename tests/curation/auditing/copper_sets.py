@@ -1,11 +1,12 @@
 """Sets of copper labelled with EMT: strained, rattled, of several sizes, and all of one level."""
 
 import numpy as np
-from ase import Atoms
+from ase import Atoms, units
 from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
+from ase.md.langevin import Langevin
 
 
 def labelled(atoms: Atoms, **changes) -> Atoms:
@@ -36,6 +37,33 @@ def copper(count=48, seed=1) -> list[Atoms]:
         atoms.positions += rng.normal(scale=0.06, size=atoms.positions.shape)
         frames.append(labelled(atoms))
     return frames
+
+
+def crystal_and_snapshots(seed=1, snapshots=10) -> list[Atoms]:
+    """A crystal, three strained and two sheared cells of it, and MD: what a campaign labels."""
+    crystal = bulk("Cu", cubic=True)
+    deformations = [(1 + strain) ** (1 / 3) * np.eye(3) for strain in (-0.06, 0.04, 0.08)]
+    shear = np.outer([1.0, 0, 0], [0, 1.0, 0])
+    deformations += [np.eye(3) + 0.04 * shear, np.eye(3) - 0.08 * shear]
+    frames = [crystal]
+    for deformation in deformations:
+        cell = crystal.copy()
+        cell.set_cell(crystal.cell.array @ deformation, scale_atoms=True)
+        frames.append(cell)
+    moving = crystal.copy()
+    moving.calc = EMT()
+    dynamics = Langevin(
+        moving,
+        2 * units.fs,
+        temperature_K=600,
+        friction=0.02 / units.fs,
+        rng=np.random.default_rng(seed),
+        fixcm=False,
+    )
+    for _ in range(snapshots):
+        dynamics.run(15)
+        frames.append(moving.copy())
+    return [labelled(atoms) for atoms in frames]
 
 
 def saved(path, frames):

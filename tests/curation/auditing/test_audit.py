@@ -8,7 +8,7 @@ from ase import Atoms
 from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
 from ase.io import write
-from copper_sets import copper, labelled, saved
+from copper_sets import copper, crystal_and_snapshots, labelled, saved
 
 from entrove.curation import audit
 from entrove.curation.auditing.findings import Severity
@@ -105,6 +105,20 @@ def test_a_mistake_of_a_whole_set_is_named_and_nothing_else_is(mistake, tmp_path
         assert finding.evidence
         assert finding.remedy
         assert finding.files == (str(tmp_path / "set.xyz"),)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_cell_that_is_unlike_all_others_is_no_outlier(seed, tmp_path):
+    """The labels are exact: what a fit to snapshots leaves of a strained cell is extrapolation."""
+    frames = crystal_and_snapshots(seed)
+    report = audited(tmp_path, frames)
+    assert alarms(report) == {}
+    (unchecked,) = (each for each in report.findings if each.kind == "unchecked_labels")
+    assert {1, 3} <= {frame.index for frame in unchecked.frames} <= {1, 2, 3, 4, 5}
+    # Of a frame that is like the others a far smaller error is told, however few there are.
+    frames[8] = energy(frames[8], 1, 0.03)
+    found = alarms(audited(tmp_path, frames))
+    assert {frame.index for frame in found["energy_outlier"].frames} == {8}
 
 
 def test_one_frame_of_another_kind_is_no_evidence_of_a_convention(tmp_path):
@@ -222,6 +236,14 @@ def test_a_repeated_geometry_is_found(kind, change, tmp_path):
     assert [frame.index for frame in finding.frames] == [len(FRAMES)]
     assert f"frame {ONE}" in finding.evidence
     assert "contradicting_labels" not in alarms(report)
+
+
+def test_repeated_frames_are_no_evidence_against_the_unit(tmp_path):
+    """Frames that are there twice are pairs without an energy difference, and without forces."""
+    report = audited(tmp_path, [*FRAMES, *FRAMES[:6]])
+    assert set(alarms(report)) == {"duplicates"}
+    (part,) = report.conventions
+    assert part.energy.name == "total"
 
 
 def test_one_geometry_with_two_labels_is_a_contradiction(tmp_path):

@@ -63,6 +63,7 @@ from entrove.curation.auditing.residual_findings import (
     MOST_WORST,
     frame_ref,
     outlier_findings,
+    unchecked_findings,
 )
 from entrove.curation.auditing.spool import Spool
 from entrove.errors import StructureError
@@ -309,11 +310,18 @@ class _Audit:
             levels = list(sample_level_findings(spool, sample, self.two_levels, THE_SET_ITSELF))
         self.findings += levels
         outliers, worst = outlier_findings(
-            spool, predicted, frames, self.predictor, with_stress=self.stress_is_understood
+            spool,
+            predicted,
+            frames,
+            self.predictor,
+            energies,
+            with_stress=self.stress_is_understood,
         )
         if levels:  # half of a set is no set of outliers
             outliers = [finding for finding in outliers if finding.kind != "energy_outlier"]
         self.findings += outliers
+        if self.predict is None:
+            self.findings += unchecked_findings(spool, predicted, frames)
         signatures = np.asarray(predicted.signatures[frames], dtype=float)
         places, distances = far_geometries(signatures, self.seed)
         far = frames[places]

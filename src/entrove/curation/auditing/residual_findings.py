@@ -18,6 +18,9 @@ OUTLIER_DEVIATIONS = 14.0
 LEAST_DEVIATIONS, MOST_DEVIATIONS = 10.0, 30.0
 """Limits of what counts as an outlier of the energies, whatever the tail of the errors."""
 
+MOST_LEVERAGE = 1.0
+"""Of an energy that the labels of other frames determine."""
+
 STRESS_DEVIATIONS = 9.0
 LEAST_ENERGY_OUTLIER_EV_PER_ATOM = 0.005
 LEAST_FRAMES = 10
@@ -40,21 +43,33 @@ class Deviations:
         return cls(np.zeros(0, dtype=int), np.zeros(0), np.zeros(0, dtype=bool))
 
 
-def energy_deviations(predicted: FramePredictions, frames: np.ndarray) -> Deviations:
-    """How far energies are from predicted ones.
+def energy_deviations(
+    predicted: FramePredictions,
+    frames: np.ndarray,
+    per_atom_eV: Float[np.ndarray, " frames"],
+) -> Deviations:
+    """How far energies are from predicted ones; `per_atom_eV` are those of the labels.
 
     The typical error is that of frames with forces of similar size: no potential fits a melt as
-    well as a crystal.
+    well as a crystal. A frame that is unlike all others, as the one sheared cell beside snapshots
+    of one crystal, is predicted by extrapolation: its error counts relative to the spread of such
+    predictions, and it is an outlier only far beyond it, or when all other energies of the set
+    span less than the error.
     """
-    known = frames[np.isfinite(predicted.energy_residuals[frames])]
+    is_known = np.isfinite(predicted.energy_residuals[frames])
+    known, per_atom_eV = frames[is_known], per_atom_eV[is_known]
     if len(known) < LEAST_FRAMES:
         return Deviations.none()
     residuals = np.asarray(predicted.energy_residuals[known])
-    residuals = residuals - np.median(residuals)
-    scale = _local_scale(np.abs(residuals), _difficulty(predicted, known))
+    leverages = np.asarray(predicted.energy_leverages[known])
+    errors = np.abs(residuals - np.median(residuals))
+    standardised = errors / np.sqrt(1 + leverages)
+    scale = _local_scale(standardised, _difficulty(predicted, known))
     floor = LEAST_ENERGY_OUTLIER_EV_PER_ATOM / OUTLIER_DEVIATIONS
-    values = np.abs(residuals) / np.maximum(scale, floor)
-    return Deviations(known, values, values > _beyond_tail(values))
+    values = standardised / np.maximum(scale, floor)
+    alone = (leverages > MOST_LEVERAGE) & (errors < _span_of_others(per_atom_eV))
+    limit = np.where(alone, MOST_DEVIATIONS, _beyond_tail(values))
+    return Deviations(known, values, values > limit)
 
 
 def force_deviations(predicted: FramePredictions, frames: np.ndarray) -> Deviations:
@@ -101,31 +116,36 @@ def outlier_findings(
     predicted: FramePredictions,
     frames: np.ndarray,
     predictor: str,
+    energies_eV: Float[np.ndarray, " all_frames"],
     *,
     with_stress: bool,
 ) -> tuple[list[Finding], dict[int, tuple[float, str]]]:
     """Findings of single labels, and the frames that deviate most, outliers or not.
 
+    `energies_eV` are those of all frames of the spool.
+
     The second value holds for some frames their deviation and which label it is of.
     """
     found: list[Finding] = []
     worst: dict[int, tuple[float, str]] = {}
+    per_atom = energies_eV[frames] / np.asarray(spool.records["atoms"])[frames]
+    of_energies = energy_deviations(predicted, frames, per_atom)
+    of_forces = force_deviations(predicted, frames)
     kinds = [
-        ("energy_outlier", "energies", energy_deviations, predicted.energy_residuals, "eV/atom"),
-        ("force_outlier", "forces", force_deviations, predicted.force_errors, "eV/A"),
+        ("energy_outlier", "energies", of_energies, predicted.energy_residuals, "eV/atom"),
+        ("force_outlier", "forces", of_forces, predicted.force_errors, "eV/A"),
     ]
     if with_stress:
         kinds.append(
             (
                 "stress_outlier",
                 "stresses",
-                stress_deviations,
+                stress_deviations(predicted, frames),
                 predicted.stress_residuals,
                 "eV/A^3",
             )
         )
-    for kind, what, judge, errors, unit in kinds:
-        deviations = judge(predicted, frames)
+    for kind, what, deviations, errors, unit in kinds:
         order = np.argsort(-deviations.values)
         for place in order[:MOST_WORST].tolist():
             frame, value = int(deviations.frames[place]), float(deviations.values[place])
@@ -153,6 +173,36 @@ def outlier_findings(
             )
         )
     return found, worst
+
+
+def unchecked_findings(
+    spool: Spool, predicted: FramePredictions, frames: np.ndarray
+) -> list[Finding]:
+    """Frames whose energies the other frames leave open, so that they cannot contradict them."""
+    judged = np.isfinite(predicted.energy_residuals[frames])
+    far = frames[judged & (np.asarray(predicted.energy_leverages[frames]) > MOST_LEVERAGE)]
+    if not len(far):
+        return []
+    return [
+        Finding(
+            "unchecked_labels",
+            Severity.NOTE,
+            "energies that the other frames cannot check",
+            "their geometries are too unlike the others for a potential fitted to these to "
+            "predict them; only gross errors of their energies are found",
+            "nothing has to be done; --model 7net-0 compares with a model, too",
+            named(spool, far),
+            len(far),
+            files_of(spool, far),
+        )
+    ]
+
+
+def _span_of_others(values: Float[np.ndarray, " frames"]) -> Float[np.ndarray, " frames"]:
+    """For each value, the largest difference between all others."""
+    order = np.sort(values)
+    highest = np.where(values == order[-1], order[-2], order[-1])
+    return highest - np.where(values == order[0], order[1], order[0])
 
 
 def _beyond_tail(values: Float[np.ndarray, " frames"]) -> float:

@@ -32,6 +32,9 @@ _LEAST_PAIR_CORRELATION = 0.97
 _LEAST_FOLLOWING = 0.9
 _LEAST_FRAMES = 8
 _LARGEST_DISPLACEMENT_A = 0.6
+_LEAST_DISPLACEMENT_A = 0.001
+"""Frames that are there twice have no energy difference for forces to explain."""
+
 _MOST_PAIRS = 1000
 _MARGIN = 1.25
 """Slopes are believed up to this factor: forces are no quadratic function of displacements."""
@@ -102,6 +105,7 @@ def _of_pairs(
         [sample.forces[i] for i in known],  # pyright: ignore[reportArgumentType]
         largest_strain=1e-4,
         largest_displacement_A=_LARGEST_DISPLACEMENT_A,
+        least_displacement_A=_LEAST_DISPLACEMENT_A,
         most_pairs=_MOST_PAIRS,
     )
     if len(np.unique([pairs.first, pairs.second])) < _LEAST_FRAMES:

@@ -48,15 +48,17 @@ class LabelFactors:
 class FramePredictions:
     """Per frame of the spool, on disk: predicted, distances and a signature of the geometry.
 
-    `energy_residuals` are label minus prediction in eV/atom, `force_errors` and `force_sizes`
-    root mean squares over atoms in eV/A, `force_cosines` that between labelled and predicted
-    forces. `signatures` are whitened means and spreads of the invariants of the atoms.
-    `nearness` is the shortest distance over the sum of the covalent radii.
+    `energy_residuals` are label minus prediction in eV/atom, `energy_leverages` say how far that
+    prediction is extrapolated (`QuickPotential.energy_leverages`). `force_errors` and
+    `force_sizes` are root mean squares over atoms in eV/A, `force_cosines` that between labelled
+    and predicted forces. `signatures` are whitened means and spreads of the invariants of the
+    atoms. `nearness` is the shortest distance over the sum of the covalent radii.
     """
 
     potential: QuickPotential | None
     basis: Basis
     energy_residuals: np.ndarray
+    energy_leverages: np.ndarray
     force_errors: np.ndarray
     force_sizes: np.ndarray
     force_cosines: np.ndarray
@@ -98,6 +100,7 @@ def predict_frames(
         column(()),
         column(()),
         column(()),
+        column(()),
         column((6,)),
         column((len(whiten.directions),), "f4"),
         column((), "f4"),
@@ -132,11 +135,10 @@ def _predict_chunk(
     structures, forces = spool.with_forces(chunk)
     records = spool.records[chunk]
     sizes = np.array([len(atoms) for atoms in structures])
-    width = predicted.basis.width
-    table = np.zeros((FOLDS + 1, width))
-    if predicted.potential is not None:
-        table = np.vstack([predicted.potential.fold_weights, predicted.potential.weights])
-    weights = table[[fold_of.get(int(frame), -1) for frame in chunk]]
+    potential = predicted.potential
+    table = np.zeros((FOLDS + 1, predicted.basis.width)) if potential is None else potential.table
+    folds = np.array([fold_of.get(int(frame), -1) for frame in chunk])
+    weights = table[folds]
     energies = np.zeros(len(chunk))
     virials = np.zeros((len(chunk), 3, 3))
     expected: list[np.ndarray] = [np.zeros(0)] * len(chunk)
@@ -150,6 +152,10 @@ def _predict_chunk(
         predicted.shortest_A[rows] = around.shortest_distances_A(len(rows))
         predicted.nearness[rows] = nearness(around, len(rows))
         energies[places], virials[places] = seen.energies_eV, seen.virials_eV
+        if potential is not None:
+            predicted.energy_leverages[rows] = potential.energy_leverages(
+                seen.sums, sizes[places], folds[places]
+            )
         split = np.split(seen.forces_eV_per_A, np.cumsum(sizes[places])[:-1])
         for place, part in zip(places, split, strict=True):
             expected[place] = part
@@ -157,7 +163,7 @@ def _predict_chunk(
     described = over_fine_batches(predict_batch, structures)
     predicted.shortest_A[chunk[~described]] = predicted.nearness[chunk[~described]] = 0.0
     chosen = np.flatnonzero(described & ~np.asarray(records["isolated"]))
-    if predicted.potential is None or not len(chosen):
+    if potential is None or not len(chosen):
         return
     if predict is not None:
         of_model = predict([structures[i] for i in chosen])

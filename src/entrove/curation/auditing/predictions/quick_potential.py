@@ -60,13 +60,39 @@ class Rows:
 
 @dataclass(frozen=True)
 class QuickPotential:
-    """A basis and weights: one vector of all, and one of each fold for structures of the fit."""
+    """A basis and weights: one vector of all, and one of each fold for structures of the fit.
+
+    `spreads` are inverse normal matrices of the folds and, last, of the fit to all.
+    """
 
     basis: Basis
     weights: Float[np.ndarray, " width"]
     fold_weights: Float[np.ndarray, "folds width"]
+    spreads: Float[np.ndarray, "fits width width"]
     force_error: float
     """Root mean square error of forces in the folds, relative to the forces themselves."""
+
+    @property
+    def table(self) -> Float[np.ndarray, "fits width"]:
+        """Weights of the folds and, last, of the fit to all: -1 is the fit without a fold."""
+        return np.vstack([self.fold_weights, self.weights])
+
+    def energy_leverages(
+        self, sums: Float[np.ndarray, "systems width"], sizes: np.ndarray, folds: np.ndarray
+    ) -> Float[np.ndarray, " systems"]:
+        """How far energies of structures are extrapolated by fits that have not seen them.
+
+        h = x . (X^T W X)^-1 x for the row x of an energy: the variance of its prediction is h
+        times that of a row of the fit, and that of its residual 1 + h. Inside of the fit it would
+        have the leverage h / (1 + h), of which more than 1/2 says that the other rows leave the
+        prediction open (Huber & Ronchetti, Robust Statistics, 2nd ed. (2009), section 7.2).
+        """
+        x = sums / sizes[:, None] / ENERGY_SCALE_EV_PER_ATOM
+        found = np.empty(len(x))
+        for fold in np.unique(folds):
+            own = folds == fold
+            found[own] = ((x[own] @ self.spreads[fold]) * x[own]).sum(axis=1)
+        return np.maximum(found, 0.0)  # rounding of a sum that is never negative
 
     def predict(
         self, structures: Sequence[Atoms], folds: Sequence[int] | None = None
@@ -75,7 +101,7 @@ class QuickPotential:
         energies = np.zeros(len(structures))
         virials = np.zeros((len(structures), 3, 3))
         forces: list[np.ndarray] = [np.zeros((len(atoms), 3)) for atoms in structures]
-        table = np.vstack([self.fold_weights, self.weights])
+        table = self.table
         chosen = np.array([-1] * len(structures) if folds is None else folds, dtype=int)
 
         def predict_batch(batch: Batch) -> None:
@@ -122,18 +148,20 @@ def solve_rows(basis: Basis, rows: Rows, *, with_energies: bool = True) -> Quick
     trust = np.ones(len(rows.values))
     weights = np.zeros(basis.width)
     for _ in range(6):
-        weights = _solve(scaled, rows.values, trust)
+        weights = np.linalg.solve(_normal(scaled, trust), scaled.T @ (trust * rows.values))
         miss = np.abs(rows.values - scaled @ weights)
         for kind in (rows.is_energy, ~rows.is_energy):
             if kind.any():
                 typical = max(1.4826 * float(np.median(miss[kind])), 1e-9)
                 trust[kind] = np.minimum(1.0, _HUBER * typical / np.maximum(miss[kind], 1e-300))
-    folds = []
+    folds, spreads = [], []
     squares = total = 0.0
     for fold in range(FOLDS):
         inside = rows.owner % FOLDS == fold
-        of_fold = _solve(scaled[~inside], rows.values[~inside], trust[~inside])
+        spread = np.linalg.inv(_normal(scaled[~inside], trust[~inside]))
+        of_fold = spread @ (scaled[~inside].T @ (trust[~inside] * rows.values[~inside]))
         folds.append(of_fold / scale)
+        spreads.append(spread / np.outer(scale, scale))
         forces = inside & ~rows.is_energy
         # Medians would hide a fit that fails for a third; outliers must not hide a good one.
         kept = trust[forces] > 0.2
@@ -141,7 +169,8 @@ def solve_rows(basis: Basis, rows: Rows, *, with_energies: bool = True) -> Quick
         squares += float((miss**2).sum())
         total += float((rows.values[forces][kept] ** 2).sum())
     error = float(np.sqrt(squares / total)) if total > 0 else 1.0
-    return QuickPotential(basis, weights / scale, np.array(folds), error)
+    spreads.append(np.linalg.inv(_normal(scaled, trust)) / np.outer(scale, scale))
+    return QuickPotential(basis, weights / scale, np.array(folds), np.array(spreads), error)
 
 
 def energies_left_by_forces(
@@ -250,20 +279,24 @@ def _slope(basis: Basis, around: Surroundings, u: Tensor) -> np.ndarray:
     )
 
 
-def _solve(features: np.ndarray, values: np.ndarray, trust: np.ndarray) -> np.ndarray:
-    weighted = features * trust[:, None]
-    normal = features.T @ weighted
+def _normal(features: np.ndarray, trust: np.ndarray) -> np.ndarray:
+    """The normal matrix of weighted rows, with a ridge."""
+    normal = features.T @ (features * trust[:, None])
     normal[np.diag_indices_from(normal)] += _RIDGE * max(
         float(np.trace(normal)) / len(normal), 1e-12
     )
-    return np.linalg.solve(normal, weighted.T @ values)
+    return normal
 
 
 @dataclass(frozen=True)
 class Examined:
-    """Invariants of the atoms of a batch, and energies, forces and dE/dstrain of its systems."""
+    """Invariants of the atoms of a batch, and energies, forces and dE/dstrain of its systems.
+
+    `sums` are the features that are linear in the weights.
+    """
 
     of_atoms: Float[Tensor, "atoms features"]
+    sums: Float[np.ndarray, "systems width"]
     energies_eV: Float[np.ndarray, " systems"]
     forces_eV_per_A: Float[np.ndarray, "atoms 3"]
     virials_eV: Float[np.ndarray, "systems 3 3"]
@@ -276,7 +309,8 @@ def examine(
     state = around.batch.state
     x = around.displacement.detach().requires_grad_(True)
     of_atoms = basis.of_atoms(around, x)
-    energies = (basis.sums(around, of_atoms) * weights).sum(dim=1)
+    sums = basis.sums(around, of_atoms)
+    energies = (sums * weights).sum(dim=1)
     forces = x.new_zeros(len(around.neighbour), 3)
     virials = x.new_zeros(len(energies), 3, 3)
     if x.shape[1]:
@@ -288,6 +322,7 @@ def examine(
     symmetric = (virials + virials.mT) / 2
     return Examined(
         of_atoms.detach(),
+        sums.detach().numpy(),
         energies.detach().numpy(),
         forces.detach().numpy(),
         symmetric.detach().numpy(),
