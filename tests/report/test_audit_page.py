@@ -71,6 +71,10 @@ def test_every_atom_and_edge_is_drawn():
     picture = draw_structure(bulk("NaCl", "rocksalt", a=5.6, cubic=True))
     assert picture.count("<circle") == 8
     assert picture.count("<line") == 12
+    # An atom that rounding has put just outside of the cell is drawn at the corner it is at.
+    rounded = bulk("NaCl", "rocksalt", a=5.6, cubic=True)
+    rounded.positions[0] -= 1e-9
+    assert draw_structure(rounded) == picture
     molecule = draw_structure(Atoms("OH2", [[0, 0, 0], [0, 0.8, 0.6], [0, -0.8, 0.6]]))
     assert molecule.count("<circle") == 3
     assert "<line" not in molecule

@@ -7,11 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ase.build import bulk
 from page_reader import Page, numbers
 from silicon_results import KINDS, PHASES, silicon_results, with_errors
 
 from entrove.campaign.journal.outcomes import LabelRow
-from entrove.campaign.results.results import CampaignResults, FingerprintMap, MapPoint
+from entrove.campaign.results.results import (
+    CampaignResults,
+    FingerprintMap,
+    MapPoint,
+    PicturedStructure,
+)
 from entrove.errors import CampaignError
 from entrove.report.page import render_report, write_report
 
@@ -209,6 +215,22 @@ def test_map_holds_every_point(page: Page) -> None:
         for x, y in zip(numbers(trace["x"]), numbers(trace["y"]), strict=True)
     }
     assert drawn == {(point.x, point.y, f"{point.group}: {point.phase}") for point in space.points}
+
+
+def test_structures_are_shown_with_what_they_are():
+    salt = bulk("NaCl", "rocksalt", a=5.6, cubic=True)
+    pictured = (
+        PicturedStructure(0, "B1", "Na4Cl4, anchors, relaxed, 0 GPa", salt),
+        PicturedStructure(2, HOSTILE, HOSTILE, salt[:3]),
+    )
+    text = render_report(dataclasses.replace(RESULTS, pictured=pictured))
+    assert text.count('<svg class="structure"') == 2
+    assert text.count("<circle cx=") == len(salt) + 3
+    page = Page(text)
+    assert "Na4Cl4, anchors, relaxed, 0 GPa" in page.visible
+    assert "picks of round 2" in page.visible
+    assert HOSTILE not in text
+    assert '<svg class="structure"' not in render_report(RESULTS)
 
 
 def test_labels_and_times_are_listed(page: Page) -> None:

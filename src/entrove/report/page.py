@@ -6,6 +6,7 @@ from typing import Any
 from entrove.campaign.results.results import CampaignResults, ModelErrors
 from entrove.errors import CampaignError
 from entrove.report import summary, tables
+from entrove.report.audit.pictures import draw_structure
 from entrove.report.checks.sections import verdict_table
 from entrove.report.drawn import Drawn, draw
 from entrove.report.formatting import (
@@ -66,6 +67,7 @@ def _render(results: CampaignResults, drawn: Drawn) -> str:
         facts=_facts(results),
         **_headline(results, drawn.compared),
         missing=summary.what_is_missing(results),
+        pictures=[(shown, draw_structure(shown.atoms)) for shown in results.pictured],
         refused=summary.refusal(results),
         phases=list(drawn.phases.values()),
         pools=list(drawn.pools.values()),

@@ -7,6 +7,7 @@ Read in this order:
     states.py           errors by phase, pressure and temperature
     stage_times.py      wall and core time of each stage
     fingerprint_map.py  mean fingerprints in the plane of their first principal components
+    pictured.py         structures that are shown as pictures
     labels.py           the labels of a campaign, for `entrove labels`
     imports.py          the files whose labels were imported, for the same
 """

@@ -6,6 +6,7 @@ import numpy as np
 from ase import Atoms
 
 from entrove import provenance
+from entrove.campaign.results.pictured import describe_structure
 from entrove.campaign.results.results import FingerprintMap, MapPoint
 from entrove.fingerprints.config import FingerprintConfig
 from entrove.fingerprints.from_structures import fingerprint
@@ -52,24 +53,8 @@ def draw_map(
             group=group,
             phase=str(provenance.provenance_of(atoms).get(provenance.PHASE, "")),
             round=round_index,
-            description=_describe(atoms),
+            description=describe_structure(atoms),
         )
         for (x, y), (group, round_index, atoms) in zip(plane, labels, strict=True)
     )
     return FingerprintMap(points, (float(variance[0]) / total, float(variance[1]) / total))
-
-
-def _describe(atoms: Atoms) -> str:
-    info = provenance.provenance_of(atoms)
-    parts = [
-        atoms.get_chemical_formula(),
-        str(info.get(provenance.POOL, "")),
-        str(info.get(provenance.KIND, "")),
-    ]
-    if provenance.PRESSURE in info:
-        parts.append(f"{info[provenance.PRESSURE]:g} GPa")
-    if provenance.TEMPERATURE in info:
-        parts.append(f"{info[provenance.TEMPERATURE]:g} K")
-    if provenance.GAIN in info:
-        parts.append(f"gain {info[provenance.GAIN]:.2f} nats")
-    return ", ".join(part for part in parts if part)

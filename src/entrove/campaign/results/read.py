@@ -28,6 +28,7 @@ from entrove.campaign.journal.outcomes import (
 from entrove.campaign.journal.progress import StageProgress, describe_place, read_progress
 from entrove.campaign.journal.records import best_round, label_rows
 from entrove.campaign.results.labels import rows_in_progress
+from entrove.campaign.results.pictured import read_pictured
 from entrove.campaign.results.results import (
     CampaignResults,
     FingerprintMap,
@@ -118,6 +119,7 @@ def read_results(folder: str | Path, *, figures: bool = False) -> CampaignResult
         ),
         next_gain_nats={index: selected.gain_nats for index, selected in selections.items()},
         fingerprint_map=_map(ledger, workspace, config) if figures else None,
+        pictured=tuple(read_pictured(ledger, workspace)) if figures else (),
         best_round=best,
         states=tuple(_states(tables, best, workspace, config)) if figures else (),
         gains_nats={index: selected.gains_nats for index, selected in selections.items()},

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
+from ase import Atoms
 
 from entrove.campaign.journal.outcomes import LabelRow, WalkerRow
 from entrove.training.choice import Choice
@@ -148,6 +149,20 @@ class FingerprintMap:
 
 
 @dataclass(frozen=True)
+class PicturedStructure:
+    """A structure that is shown as a picture.
+
+    `round` is the one that picked it, 0 for a relaxed seed; `description` says what it is and
+    where it comes from.
+    """
+
+    round: int
+    phase: str
+    description: str
+    atoms: Atoms
+
+
+@dataclass(frozen=True)
 class PoolRow:
     """Places that a round reserved for a pool, and candidates that it picked from the pool."""
 
@@ -200,6 +215,8 @@ class CampaignResults:
         next_gain_nats: Information that the labels of each round were expected to add together, in
             nats, by round.
         fingerprint_map: The map of fingerprints; None unless `read_results` was asked for figures.
+        pictured: Structures to show as pictures; empty unless `read_results` was asked for
+            figures.
         best_round: The round of the best accepted model; 0 when no model is accepted.
         imported: Number of imported labels that are trained on.
         states: Errors by phase, pressure and temperature, of the untuned and the compared tuned
@@ -235,6 +252,7 @@ class CampaignResults:
     pools: tuple[PoolRow, ...] = ()
     next_gain_nats: Mapping[int, float] = MappingProxyType({})
     fingerprint_map: FingerprintMap | None = None
+    pictured: tuple[PicturedStructure, ...] = ()
     best_round: int = 0
     imported: int = 0
     states: tuple[StateErrors, ...] = ()

@@ -8,6 +8,7 @@ from ase.data.colors import jmol_colors
 MOST_ATOMS_DRAWN = 300
 _SIZE_PX = 150.0
 _MARGIN_PX = 8.0
+_ROUNDING = 1e-4
 # A view from slightly above and to the side, so that no axis points at the reader.
 _TILT, _TURN = np.radians(18.0), np.radians(-28.0)
 _VIEW = np.array(
@@ -26,7 +27,9 @@ def draw_structure(atoms: Atoms) -> str:
     has_cell = bool(atoms.pbc.any()) and atoms.cell.rank == 3
     if has_cell:
         fractions = np.linalg.solve(atoms.cell.array.T, positions.T).T
-        positions = np.where(atoms.pbc, fractions % 1.0, fractions) @ atoms.cell.array
+        # Rounding must not put an atom from one face of the cell onto the opposite one.
+        inside = (fractions + _ROUNDING) % 1.0 - _ROUNDING
+        positions = np.where(atoms.pbc, inside, fractions) @ atoms.cell.array
     box = corners @ atoms.cell.array if has_cell else positions
     seen, frame = positions @ _VIEW.T, box @ _VIEW.T
     everything = np.concatenate([seen, frame])
