@@ -5,10 +5,10 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 PYTEST := $(VENV)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow check-wheel lint format docs docs-site lock clean
+.PHONY: help setup demo test test-slow check-wheel check-versions lint format docs docs-site lock clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## install the pinned dependencies into .venv
 	@tools/setup.sh
@@ -24,6 +24,10 @@ test-slow: setup ## all tests, including the long ones
 
 check-wheel: setup ## build the package, and try it in a bare environment (needs uv)
 	@tools/check_wheel.sh --extras
+
+check-versions: setup ## tests with the lowest and the newest versions that are allowed (needs uv)
+	@tools/check_versions.sh lowest
+	@tools/check_versions.sh newest
 
 lint: setup ## format check, lint, import rules, types, links and docstrings of the site
 	@$(VENV)/ruff format --check .
