@@ -21,7 +21,9 @@ def read_pictured(ledger: Ledger, workspace: Workspace) -> list[PicturedStructur
     last = max(ledger.each(Selected), default=0)
     if last:
         picked = read_structures(workspace.round(last).selected, may_be_empty=True)
-        picked.sort(key=lambda atoms: -float(atoms.info.get(provenance.GAIN, 0.0)))
+        picked.sort(
+            key=lambda atoms: -float(provenance.provenance_of(atoms).get(provenance.GAIN, 0))
+        )
         found += [_pictured(last, atoms) for atoms in picked[:MOST_PICKS]]
     return found
 
