@@ -240,3 +240,19 @@ def test_settings_that_a_training_does_not_read_train_no_student_again(tmp_path)
         )
         classroom.teach_and_test(student, labelled, {"test": labelled}, seed=1)
     assert record.read_text() == "3\n3\n"  # the first, and the one whose epochs differ
+
+
+def test_a_student_whose_file_has_changed_learns_again(tmp_path):
+    atoms = bulk("Cu", a=3.6)
+    atoms.calc = EMT()
+    results = (atoms.get_potential_energy(), atoms.get_forces(), atoms.get_stress())
+    labelled = [attach_results(atoms, *results)]
+    module = tmp_path / "constant_student.py"
+    text = "from ase.calculators.emt import EMT\ndef train(labelled):\n    return EMT()\n"
+    student = StudentConfig(function="constant_student:train")
+    errors = tmp_path / "students" / "errors"
+    for addition, files in (("", 1), ("", 1), ("# something else\n", 2)):
+        module.write_text(text + addition)
+        classroom = Classroom(tmp_path / "students", tmp_path, "cpu", 1)
+        classroom.teach_and_test(student, labelled, {"test": labelled}, seed=1)
+        assert len(list(errors.iterdir())) == files

@@ -1,8 +1,10 @@
 """Students: from the labels of an arm to errors on every test set."""
 
 import importlib
+import inspect
 import json
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +19,7 @@ from entrove.files import replace_text
 from entrove.models.prediction import predict
 from entrove.models.registry import load
 from entrove.structures import attach_results, energy_of
-from entrove.training.job import Epoch
+from entrove.training.job import Epoch, hash_of_file
 from entrove.training.trained_model import training_set_hash
 from entrove.training.tuning import fine_tune
 from entrove.validation.errors_by_kind import ALL, ErrorRow, errors_by_kind
@@ -94,7 +96,7 @@ class Classroom:
             mode="json",
             exclude={"counts": True, "arms": True, "training": set(student.training.unread)},
         )
-        key = digest(settings, seed, training_set_hash(labelled))
+        key = digest(settings, seed, training_set_hash(labelled), *self._files(student))
         files = {
             name: self.folder / "errors" / f"{key}-{training_set_hash(structures)[:12]}.json"
             for name, structures in tests.items()
@@ -107,6 +109,15 @@ class Classroom:
                 if not file.is_file():
                     _write_errors(file, test_errors(tests[name], predicts(tests[name])))
         return {name: _read_errors(file) for name, file in files.items()}
+
+    def _files(self, student: StudentConfig) -> list[str]:
+        """Hashes of the files that decide what a student is: when one changes, it learns anew."""
+        if student.function is not None:
+            function = _find_function(student.function, self.study_folder)
+            return [hash_of_file(Path(inspect.getfile(function)))]
+        assert student.base is not None
+        file = self.study_folder / student.base
+        return [hash_of_file(file)] if file.is_file() else []
 
     def _teach(
         self,
@@ -156,8 +167,6 @@ def test_errors(reference: Sequence[Atoms], predicted: Sequence[Atoms]) -> list[
 
 
 def _find_function(name: str, folder: Path) -> Callable[..., object]:
-    import sys
-
     module_name, _, function = name.partition(":")
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))

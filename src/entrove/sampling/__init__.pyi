@@ -10,6 +10,7 @@ from .candidates import (
     write_candidates as write_candidates,
 )
 from .config import SamplingConfig as SamplingConfig
+from .correlation import independent_snapshots as independent_snapshots
 from .exploration import explore as explore
 from .pools.anchors import generate_anchors as generate_anchors
 from .pools.entropy_md import Exploration as Exploration

@@ -142,6 +142,11 @@ class Explored(StageOutcome):
 
     stage = Stage.EXPLORE
     walkers: tuple[WalkerRow, ...] = Field(default=(), description="Restarts of each walker.")
+    independent_snapshots: float | None = Field(
+        default=None,
+        description="How many independent snapshots those of the walkers are worth, by the "
+        "correlation of their displacements; empty: not recorded, or too few snapshots.",
+    )
 
 
 class Ordered(StageOutcome):

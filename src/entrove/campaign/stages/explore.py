@@ -17,6 +17,7 @@ from entrove.entropy.views import DatasetViews
 from entrove.fingerprints.gom import GaussianOverlap
 from entrove.fingerprints.lengths import resolve_length
 from entrove.sampling.candidates import Candidate, read_candidates, write_candidates
+from entrove.sampling.correlation import independent_snapshots
 from entrove.sampling.exploration import (
     add_as_written,
     run_chunks,
@@ -70,7 +71,7 @@ def explore(run: CampaignRun, round_index: int) -> Explored:
         recorder=TrajectoryRecorder(files.trajectories) if sampling.trajectory_every else None,
     )
     write_candidates(files.candidates, exploration.candidates)
-    return _outcome(exploration, round_index)
+    return _outcome(exploration, round_index, config.selecting.count)
 
 
 def shared_dataset(campaign: CheckedCampaign, device: str = "cpu") -> DatasetViews:
@@ -144,7 +145,7 @@ def _read_exploration(files: RoundFiles, device: torch.device) -> Exploration:
     return Exploration(walkers, candidates, admitted)
 
 
-def _outcome(exploration: Exploration, round_index: int) -> Explored:
+def _outcome(exploration: Exploration, round_index: int, wanted: int) -> Explored:
     summaries = summarise_restarts(exploration.walkers.walkers, exploration.walkers.restarts)
     rows = tuple(
         WalkerRow(
@@ -168,4 +169,12 @@ def _outcome(exploration: Exploration, round_index: int) -> Explored:
         f"{len(exploration.candidates)} snapshots of {len(rows)} walkers, {restarts} restarts"
     )
     summary += f", {ended} ended for good" if ended else ""
-    return Explored(summary=summary, walkers=rows)
+    independent = independent_snapshots(exploration.candidates)
+    if independent is not None:
+        summary += f"; worth about {independent:.0f} independent ones"
+        if independent < wanted:
+            summary += (
+                f", fewer than the {wanted} labels of a round: raise sampling.chunk_steps and "
+                "sampling.snapshot_every, or sampling.replicas"
+            )
+    return Explored(summary=summary, walkers=rows, independent_snapshots=independent)
