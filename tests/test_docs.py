@@ -138,6 +138,16 @@ def test_a_fragment_of_a_configuration_is_valid(block):
     CampaignConfig.model_validate(complete)
 
 
+def test_the_tutorial_of_the_demo_shows_the_configuration_of_the_demo():
+    page = "docs/tutorials/silicon-demo.md"
+    [shown] = (block for block in BLOCKS if (block.page, block.language) == (page, "yaml"))
+    example = (ROOT / "examples/silicon/campaign.yaml").read_text()
+    told, run = (
+        CampaignConfig.model_validate(yaml.safe_load(text)) for text in (shown.text, example)
+    )
+    assert told == run
+
+
 @dataclass(frozen=True)
 class Command:
     """A line of a `bash` block, without its comment; `# exit status N` says how it ends."""
