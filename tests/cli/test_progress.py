@@ -47,6 +47,20 @@ def test_a_total_may_come_later():
     )
 
 
+def test_the_check_that_takes_long_is_named_and_no_time_left_is_promised():
+    output, clock, progress = plain_lines()
+    progress.stage_started(2, "check", "checks of the model", None, "checks")
+    for done, name in enumerate(("volumes", "MD")):
+        clock.now += 1.0
+        progress.advanced(done, 2, name)  # it begins
+        progress.advanced(done + name.count("volumes"), 2, name)
+    assert output.getvalue().splitlines() == [
+        "round 2: check: checks of the model",
+        "round 2: check: 0/2 checks, volumes",
+        "round 2: check: 1/2 checks, MD",
+    ]
+
+
 def test_labels_known_before_do_not_count_for_the_rate():
     output, clock, progress = plain_lines()
     progress.stage_started(1, "label", "labelling", 24, "labels")

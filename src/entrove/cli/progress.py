@@ -14,6 +14,9 @@ from entrove.report.formatting import format_duration, shorten
 PLAIN_INTERVAL_S = 15.0
 """Without a terminal, at most one line of progress is printed in this time, in s."""
 
+UNEVEN_UNITS = ("checks",)
+"""Of these each takes another time: every one is named when it begins, and none is foretold."""
+
 
 RECENT_S = 60.0
 """Rates are those of the last time of this length at least, in s, and of a third of the stage."""
@@ -66,6 +69,7 @@ class _Stage:
     ):
         self.title, self.total, self.unit, self.clock = title, total, unit, clock
         self.description = description
+        self.is_uneven = unit in UNEVEN_UNITS
         self.done = 0
         self.note = ""
         self.started = clock()
@@ -98,6 +102,8 @@ class _Stage:
         First steps are slow (compilation, caches), and other programs come and go: the rate is
         that of the last reports, not the average since the start.
         """
+        if self.is_uneven:
+            return "", ""
         since, first = self._reports[0]
         seconds, done_now = self.clock() - since, self.done - first
         rate = format_rate(done_now, seconds, self.unit)
@@ -139,11 +145,12 @@ class PlainProgress:
         self._print(f"{self._stage.title}: {description}{amount}")
 
     def advanced(self, done: int, total: int | None = None, note: str = "") -> None:
-        """Print a line when the last one is older than `PLAIN_INTERVAL_S`."""
+        """Print a line when the last one is older than `PLAIN_INTERVAL_S`, or at a new check."""
         if self._stage is None:
             return
+        is_new = self._stage.is_uneven and note != self._stage.note
         self._stage.advance(done, total, note)
-        if self._clock() - self._last < PLAIN_INTERVAL_S:
+        if not is_new and self._clock() - self._last < PLAIN_INTERVAL_S:
             return
         self._last = self._clock()
         parts = [self._stage.count, *self._stage.estimate(), note]
