@@ -12,6 +12,7 @@ sees nothing of the repository; a file of the campaign counts from when it is th
 The folder is kept; without one, a temporary folder is used and removed.
 """
 
+import json
 import os
 import resource
 import shutil
@@ -26,6 +27,7 @@ from results_file import write_result
 
 ROOT = Path(__file__).parents[2]
 EXTRAS = "all"
+PACKAGES = ("ase", "numpy", "parsl", "plotly", "scipy", "sevenn", "torch", "torch-sim-atomistic")
 MILESTONES = {
     "first_picked_structures": "round-01/selected.xyz",
     "first_tuned_model": "round-01/training/member-0/result.json",
@@ -66,6 +68,7 @@ def main(folder: Path) -> None:
             ),
             "processor_s": round(processor_seconds() - used),
             "load_average_at_start": load,
+            "installed": versions_in(environment),
             "installed_MB": size_of(environment) // 1_000_000,
         },
         extras=EXTRAS,
@@ -100,6 +103,22 @@ def watch(command: list[str], folder: Path) -> dict[str, float]:
     if run.returncode:
         sys.exit(f"{' '.join(command)} ended with {run.returncode}; see {folder / 'run.log'}")
     return reached
+
+
+def versions_in(environment: Path) -> dict[str, str]:
+    """Versions that pip has chosen: the newest ones, not those of requirements.lock."""
+    ask = (
+        "import importlib.metadata as metadata, json;"
+        f"print(json.dumps({{name: metadata.version(name) for name in {PACKAGES}}}))"
+    )
+    said = subprocess.run(
+        [str(environment / "bin/python"), "-c", ask],
+        env=bare(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return json.loads(said.stdout)
 
 
 def processor_seconds() -> float:

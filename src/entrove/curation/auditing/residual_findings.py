@@ -67,8 +67,10 @@ def energy_deviations(
     scale = _local_scale(standardised, _difficulty(predicted, known))
     floor = LEAST_ENERGY_OUTLIER_EV_PER_ATOM / OUTLIER_DEVIATIONS
     values = standardised / np.maximum(scale, floor)
-    alone = (leverages > MOST_LEVERAGE) & (errors < _span_of_others(per_atom_eV))
-    limit = np.where(alone, MOST_DEVIATIONS, _beyond_tail(values))
+    limit = np.full(len(values), _beyond_tail(values))
+    alone = leverages > MOST_LEVERAGE
+    gross = errors > _span_of_others(per_atom_eV)
+    limit[alone] = np.where(gross[alone], LEAST_DEVIATIONS, MOST_DEVIATIONS)
     return Deviations(known, values, values > limit)
 
 
