@@ -119,6 +119,11 @@ def test_a_cell_that_is_unlike_all_others_is_no_outlier(seed, tmp_path):
     frames[8] = energy(frames[8], 1, 0.03)
     found = alarms(audited(tmp_path, frames))
     assert {frame.index for frame in found["energy_outlier"].frames} == {8}
+    # Of one that is unlike them, an error beyond all differences of the set.
+    frames = crystal_and_snapshots(seed)
+    frames[3] = energy(frames[3], 1, 0.5)
+    found = alarms(audited(tmp_path, frames))
+    assert 3 in {frame.index for frame in found["energy_outlier"].frames}
 
 
 def test_one_frame_of_another_kind_is_no_evidence_of_a_convention(tmp_path):
