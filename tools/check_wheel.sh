@@ -11,6 +11,12 @@ trap 'rm -rf "$work"' EXIT
 
 stop() { printf 'check_wheel: %s\n' "$1" >&2; exit 1; }
 
+if ! "$uv" --version >/dev/null 2>&1; then # setup needs it only when it has something to install
+    "$python" -m venv "$work/uv"
+    "$work/uv/bin/pip" install --quiet --disable-pip-version-check "uv>=0.5" 2>/dev/null || stop "pip could not install uv"
+    uv=$work/uv/bin/uv
+fi
+
 "$uv" build --quiet --python "$python" --out-dir "$work/dist"
 wheel=$(ls "$work"/dist/*.whl)
 sdist=$(ls "$work"/dist/*.tar.gz)
