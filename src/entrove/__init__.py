@@ -22,7 +22,11 @@ The packages follow the method; imports point one way, from the top of this pict
      |
     formats                      labelled structures from and to files
      |
-    structures, files, json_values, provenance, threads, units, settings, errors
+    structures                   reading and hashing them
+     |
+    execution                    processes here, and jobs elsewhere
+     |
+    files, json_values, provenance, threads, units, settings, errors
 """
 
 import lazy_loader

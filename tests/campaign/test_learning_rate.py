@@ -1,7 +1,7 @@
 """A campaign whose learning rate is chosen on its training labels, and on nothing else."""
 
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,9 +19,10 @@ from entrove.campaign.stages.context import CampaignRun
 from entrove.campaign.stages.models import CampaignModels
 from entrove.campaign.stages.train import train
 from entrove.campaign.workspace import Workspace
+from entrove.execution.program import Program
+from entrove.execution.running import ProgramsHere
 from entrove.models.ase import from_calculator
 from entrove.structures import attach_results, content_hash, read_structures, write_structures
-from entrove.training import launch
 from entrove.training.sevennet import worker
 from small_sevennet import write_small_sevennet
 
@@ -84,11 +85,13 @@ def test_validation_and_test_labels_have_no_part_in_the_choice(
 ):
     trained_on: list[set[str]] = []
 
-    def run_here(_module: str, folder: Path, _threads: int, _on_epoch: Any) -> None:
+    def run_here(_: object, program: Program) -> SimpleNamespace:
+        folder = Path(program.folder)
         trained_on.append({content_hash(a) for a in read_structures(folder / "labels.xyz")})
         worker.run_job(folder)
+        return SimpleNamespace(poll=lambda: 0, end=lambda: None)
 
-    monkeypatch.setattr(launch, "_run_worker", run_here)
+    monkeypatch.setattr(ProgramsHere, "start", run_here)
     fusion = torch.jit.set_fusion_strategy([])
     try:
         trained = train(run, 1)

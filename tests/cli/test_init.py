@@ -20,7 +20,7 @@ from entrove.campaign.configuration.config_file import read_config_file
 from entrove.campaign.configuration.schema import EDITOR_LINE, SCHEMA_FILE
 from entrove.campaign.configuration.seeds import read_seeds
 from entrove.campaign.configuration.template import ENGINES, SIZES, Choices, write_starting_point
-from entrove.labelling.config import SlurmExecution
+from entrove.execution.settings import SlurmExecution
 from entrove.labelling.engines.registry import AnyEngine
 
 

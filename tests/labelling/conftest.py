@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from entrove.labelling.config import LabellingConfig, LocalExecution
+from entrove.execution.settings import LocalExecution
+from entrove.labelling.config import LabellingConfig
 from entrove.labelling.execution.executor import AttemptExecutor
 
 HERE = Path(__file__).parent

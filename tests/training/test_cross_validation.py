@@ -5,8 +5,9 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -17,10 +18,11 @@ from pydantic import ValidationError
 from conftest import label_with_lennard_jones
 from entrove import provenance
 from entrove.errors import ModelError
+from entrove.execution.program import Program
+from entrove.execution.running import ProgramsHere
 from entrove.models.prediction import predict
 from entrove.models.registry import load
 from entrove.structures import content_hash, energy_of, read_structures, write_structures
-from entrove.training import launch
 from entrove.training.choice import decide
 from entrove.training.committee import (
     epochs_done,
@@ -29,13 +31,15 @@ from entrove.training.committee import (
     train_committee,
 )
 from entrove.training.config import DEFAULT_RECIPES, Recipe, TrainingConfig
+from entrove.training.cross_validation import judging
 from entrove.training.cross_validation.folds import divide, independent_groups
-from entrove.training.cross_validation.trials import _loss_of_trial, read_choice
+from entrove.training.cross_validation.trials import Trial, losses_of_trials, read_choice
+from entrove.training.job import read_job
 from entrove.training.reference_energies import fit_reference_shifts
 from entrove.training.request import make_request
 from entrove.training.sevennet import worker
 from entrove.training.tuning import fine_tune
-from entrove.training.worker_process import DivergenceError
+from entrove.training.worker_process import EXIT_DIVERGED
 
 RECIPES = (Recipe(learning_rate=1e-5), Recipe(learning_rate=0.02))
 CONFIG = TrainingConfig.model_validate(
@@ -48,6 +52,19 @@ CONFIG = TrainingConfig.model_validate(
 )
 
 
+@dataclass
+class Ended:
+    """A program that has ended."""
+
+    code: int
+
+    def poll(self) -> int:
+        return self.code
+
+    def end(self) -> None:
+        pass
+
+
 def train_in_this_process(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """Train in this process, which saves the start of another one; hashes of what was trained on.
 
@@ -55,13 +72,37 @@ def train_in_this_process(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """
     trained_on: list[list[str]] = []
 
-    def run(_module: str, folder: Path, _threads: int, on_epoch: Callable | None) -> None:
-        trained_on.append(hashes(read_structures(folder / "labels.xyz")))
-        worker.run_job(folder)
-        launch._report_epochs(folder, 0, on_epoch)
+    def start(_: object, program: Program) -> Ended:
+        trained_on.append(hashes(read_structures(Path(program.folder) / "labels.xyz")))
+        worker.run_job(Path(program.folder))
+        return Ended(0)
 
-    monkeypatch.setattr(launch, "_run_worker", run)
+    monkeypatch.setattr(ProgramsHere, "start", start)
+    monkeypatch.setattr(ProgramsHere, "poll_s", 0.0)
     return trained_on
+
+
+class Elsewhere:
+    """A place that is not here: programs go there by the names of their folders only."""
+
+    elsewhere = True
+    poll_s = 0.0
+    capacity = 3
+    RUN: ClassVar = {worker.__name__: worker.run_job, judging.__name__: judging.run_judgement}
+
+    def __init__(self) -> None:
+        self.sent: list[Program] = []
+
+    def threads(self, wanted: int) -> int:
+        return wanted
+
+    def start(self, program: Program) -> Ended:
+        self.sent.append(program)
+        self.RUN[program.module](Path(program.folder))
+        return Ended(0)
+
+    def stop(self) -> None:
+        pass
 
 
 @pytest.fixture
@@ -316,6 +357,64 @@ def test_what_is_kept_of_a_judged_training_is_small(chosen):
     assert kept == {"job.json", "progress.jsonl", "score.json"}
 
 
+def test_elsewhere_gives_what_trainings_one_after_the_other_give_here(
+    chosen, small_checkpoint, labels, tmp_path
+):
+    """Trainings and judgements are then programs, which read all that they need from files."""
+    model, _, here = chosen
+    where, heard = Elsewhere(), []
+    [trained] = train_committee(
+        labels,
+        small_checkpoint,
+        tmp_path,
+        CONFIG,
+        seed=4,
+        where=where,
+        advanced=lambda *progress: heard.append(progress),
+    )
+    assert trained.choice == model.choice
+    assert trained.checkpoint.read_bytes() == model.checkpoint.read_bytes()
+    assert sorted(done for done, _, _ in heard) == [done for done, _, _ in here]
+    modules = [program.module for program in where.sent]
+    assert modules == [
+        judging.__name__,
+        *[worker.__name__] * 4,
+        *[judging.__name__] * 4,
+        worker.__name__,
+    ]
+    # What "auto" means is decided where the model is trained.
+    assert read_job(tmp_path / "member-0").device == "auto"
+    assert not list(tmp_path.rglob("judged"))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(
+    "executor",
+    [
+        {"name": "local", "workers": 2},
+        {"name": "parsl", "config": "parsl_here:make"},
+    ],
+    ids=["two processes", "a Parsl worker"],
+)
+def test_real_processes_give_the_same(
+    chosen, small_checkpoint, labels, tmp_path, monkeypatch, executor
+):
+    model, _, _ = chosen
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "execution")
+    monkeypatch.setenv("PARSL_FOLDER", str(tmp_path / "parsl"))
+    config = TrainingConfig.model_validate(CONFIG.model_dump() | {"executor": executor})
+    [trained] = train_committee(
+        labels, small_checkpoint, tmp_path / "work", config, seed=4, device="cpu"
+    )
+    assert trained.choice == model.choice
+    assert trained.checkpoint.read_bytes() == model.checkpoint.read_bytes()
+    # Another executor is no other training.
+    assert train_committee(
+        labels, small_checkpoint, tmp_path / "work", CONFIG, seed=4, device="cpu"
+    ) == (trained,)
+
+
 def test_continued_after_a_stop_equals_uninterrupted(
     chosen, small_checkpoint, labels, in_this_process, tmp_path
 ):
@@ -339,18 +438,24 @@ def test_continued_after_a_stop_equals_uninterrupted(
 
 TRAIN = """
 import sys
+from pathlib import Path
+from typing import ClassVar
 import torch
+from entrove.execution.running import ProgramsHere
 from entrove.structures import read_structures
-from entrove.training import launch
 from entrove.training.committee import train_committee
 from entrove.training.config import TrainingConfig
 from entrove.training.sevennet import worker
 
-def run(_module, folder, _threads, on_epoch):
-    worker.run_job(folder)
-    launch._report_epochs(folder, 0, on_epoch)
+class Ended:
+    def poll(self):
+        return 0
 
-launch._run_worker = run
+def start(_, program):
+    worker.run_job(Path(program.folder))
+    return Ended()
+
+ProgramsHere.start = start
 torch.jit.set_fusion_strategy([])
 labels, base, folder, config = sys.argv[1:]
 train_committee(
@@ -384,10 +489,11 @@ def test_killed_and_continued_equals_uninterrupted(chosen, small_checkpoint, lab
 def test_a_training_that_diverges_is_remembered_and_is_no_error(
     small_checkpoint, labels, monkeypatch, tmp_path
 ):
-    def diverge(*_: object) -> None:
-        raise DivergenceError("the loss of epoch 3 is nan")
+    def diverge(_: object, program: Program) -> Ended:
+        (Path(program.folder) / "error.txt").write_text("the loss of epoch 3 is nan")
+        return Ended(EXIT_DIVERGED)
 
-    monkeypatch.setattr(launch, "_run_worker", diverge)
+    monkeypatch.setattr(ProgramsHere, "start", diverge)
     request = make_request(
         labels,
         small_checkpoint,
@@ -399,11 +505,12 @@ def test_a_training_that_diverges_is_remembered_and_is_no_error(
         device="cpu",
         threads=1,
     )
-    assert _loss_of_trial(request, [0, 3], tmp_path / "fold-1", None) is None
+    trial = Trial(request, RECIPES[1], 1, (0, 3), tmp_path / "fold-1")
+    assert losses_of_trials([trial], 1, None, ProgramsHere()) == [None]
     score = json.loads((tmp_path / "fold-1" / "score.json").read_text())
     assert score == {"loss": None, "cause": "the loss of epoch 3 is nan"}
-    monkeypatch.setattr(launch, "_run_worker", None)
-    assert _loss_of_trial(request, [0, 3], tmp_path / "fold-1", None) is None
+    monkeypatch.setattr(ProgramsHere, "start", None)
+    assert losses_of_trials([trial], 1, None, ProgramsHere()) == [None]
 
 
 def test_too_few_labels_are_trained_on_with_the_default_and_it_is_said(

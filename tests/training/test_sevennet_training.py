@@ -14,6 +14,7 @@ from ase import Atoms
 from ase.constraints import FixAtoms
 
 from entrove.errors import ModelError
+from entrove.execution.program import only_worker
 from entrove.structures import (
     attach_results,
     content_hash,
@@ -22,7 +23,7 @@ from entrove.structures import (
     write_structures,
 )
 from entrove.training.config import TrainingConfig
-from entrove.training.job import Job, only_worker, prepare_folder
+from entrove.training.job import Job, prepare_folder
 from entrove.training.loss import targets_of
 from entrove.training.replay import DIMERS_PER_PAIR
 from entrove.training.sevennet.trainee import load_trainee
@@ -179,12 +180,15 @@ def test_worker_ends_with_the_process_that_started_it(uninterrupted, labelled_si
     command = [sys.executable, "-m", "entrove.training.sevennet.worker", str(tmp_path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE) as worker:
         _wait_for_lines(tmp_path / "progress.jsonl", 1)
-        with pytest.raises(ModelError, match="another process trains here"), only_worker(tmp_path):
+        with (
+            pytest.raises(ModelError, match="another process trains here"),
+            only_worker(tmp_path, "trains"),
+        ):
             pass
         assert worker.stdin is not None
         worker.stdin.close()
         assert worker.wait(timeout=30) == 3
-    with only_worker(tmp_path):  # the lock died with it
+    with only_worker(tmp_path, "trains"):  # the lock died with it
         pass
 
 

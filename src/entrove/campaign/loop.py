@@ -36,6 +36,7 @@ from entrove.campaign.journal.outcomes import (
 )
 from entrove.campaign.journal.progress import ProgressListener, Recorded
 from entrove.campaign.journal.runner import StageRunner
+from entrove.campaign.stage_job import run_elsewhere
 from entrove.campaign.stages.anchors import make_anchors, make_hold_out
 from entrove.campaign.stages.check import check, checks_are_stale, wants_checks
 from entrove.campaign.stages.context import CampaignRun
@@ -53,6 +54,8 @@ from entrove.campaign.stages.verify import verify, verify_tuned
 from entrove.campaign.stopping import budget_spent, stop_after_validation, stop_before_labels
 from entrove.campaign.workspace import Workspace
 from entrove.errors import CampaignError
+from entrove.execution.running import Executors
+from entrove.execution.settings import ThisMachine
 from entrove.threads import usable_threads
 from entrove.validation.comparison import paired_interval
 
@@ -107,6 +110,7 @@ class StageEntry:
         needs, leaves: Files that must exist before the stage, and files that exist after it.
         unit, total: The unit in which progress is counted, and the amount of work where it is
             known beforehand.
+        is_sampling: Whether it runs where `sampling.executor` says.
         skipped: Whether a round runs without this stage.
         repeated: Whether a finished stage is run again.
         ends: The reason why the campaign ends after this stage, or None.
@@ -119,6 +123,7 @@ class StageEntry:
     leaves: tuple[FileName, ...] = ()
     unit: str = ""
     total: Callable[[CampaignConfig], int] | None = None
+    is_sampling: bool = False
     skipped: Callable[[CampaignRun, int], bool] = _never
     repeated: Callable[[CampaignRun, int], bool] = _never
     ends: Callable[[CampaignRun, int], str | None] = _no_verdict
@@ -188,8 +193,14 @@ def _epochs(config: CampaignConfig) -> int:
 
 
 PREPARATION: tuple[StageEntry, ...] = (
-    StageEntry(Verified, "comparing batched and single evaluations", verify),
-    StageEntry(Relaxed, "relaxing each phase at each pressure", relax, leaves=(RELAXED,)),
+    StageEntry(Verified, "comparing batched and single evaluations", verify, is_sampling=True),
+    StageEntry(
+        Relaxed,
+        "relaxing each phase at each pressure",
+        relax,
+        leaves=(RELAXED,),
+        is_sampling=True,
+    ),
     StageEntry(
         Anchored,
         "relaxed, strained and sheared cells, short unbiased MD",
@@ -197,6 +208,7 @@ PREPARATION: tuple[StageEntry, ...] = (
         needs=(RELAXED,),
         leaves=(ANCHORS,),
         unit="steps",
+        is_sampling=True,
     ),
     StageEntry(
         HeldOut,
@@ -205,6 +217,7 @@ PREPARATION: tuple[StageEntry, ...] = (
         needs=(RELAXED, ANCHORS),
         leaves=(HOLD_OUT,),
         unit="steps",
+        is_sampling=True,
     ),
     StageEntry(
         Labelled,
@@ -229,6 +242,7 @@ ROUND: tuple[StageEntry, ...] = (
         Verified,
         "comparing batched and single evaluations of the tuned model",
         verify_tuned,
+        is_sampling=True,
         skipped=_explorer_is_known,
     ),
     StageEntry(
@@ -236,6 +250,7 @@ ROUND: tuple[StageEntry, ...] = (
         "relaxing each phase at each pressure with the tuned model",
         relax_again,
         needs=(RELAXED,),
+        is_sampling=True,
         skipped=_explorer_is_known,
     ),
     StageEntry(
@@ -245,6 +260,7 @@ ROUND: tuple[StageEntry, ...] = (
         needs=(RELAXED, ANCHORS),
         leaves=(CANDIDATES,),
         unit="steps",
+        is_sampling=True,
     ),
     StageEntry(
         Ordered,
@@ -252,6 +268,7 @@ ROUND: tuple[StageEntry, ...] = (
         order,
         needs=(RELAXED,),
         leaves=(FileName("round", "ordered"),),
+        is_sampling=True,
         skipped=_has_no_ordered_pool,
     ),
     StageEntry(
@@ -315,7 +332,8 @@ def run_campaign(campaign: CheckedCampaign, listener: ProgressListener) -> None:
         _judge_again_if_asked(campaign, ledger)
         settle_config(workspace.config, campaign.config, _unfinished(workspace, ledger))
         torch.set_num_threads(usable_threads(campaign.config.model.threads))
-        _run_to_end(campaign, ledger, Recorded(listener, workspace.progress))
+        with Executors() as executors:
+            _run_to_end(campaign, ledger, Recorded(listener, workspace.progress), executors)
 
 
 def _judge_again_if_asked(campaign: CheckedCampaign, ledger: Ledger) -> None:
@@ -351,13 +369,14 @@ def explore_only(
         torch.set_num_threads(usable_threads(campaign.config.model.threads))
         run = CampaignRun(campaign, ledger, CampaignModels(campaign, ledger), listener)
         prepared = (Verified, Relaxed, Anchored, *((HeldOut,) if walkers else ()))
-        for entry in PREPARATION:
-            if entry.outcome in prepared:
-                _run_stage(run, entry, 0)
-        explored = (Explored, Ordered) if walkers else ()
-        for entry in ROUND:
-            if entry.outcome in explored and not entry.skipped(run, 1):
-                _run_stage(run, entry, 1)
+        with run.executors:
+            for entry in PREPARATION:
+                if entry.outcome in prepared:
+                    _run_stage(run, entry, 0)
+            explored = (Explored, Ordered) if walkers else ()
+            for entry in ROUND:
+                if entry.outcome in explored and not entry.skipped(run, 1):
+                    _run_stage(run, entry, 1)
         return run
 
 
@@ -372,8 +391,10 @@ def _unfinished(workspace: Workspace, ledger: Ledger) -> dict[str, Path]:
     return found
 
 
-def _run_to_end(campaign: CheckedCampaign, ledger: Ledger, listener: ProgressListener) -> None:
-    run = CampaignRun(campaign, ledger, CampaignModels(campaign, ledger), listener)
+def _run_to_end(
+    campaign: CheckedCampaign, ledger: Ledger, listener: ProgressListener, executors: Executors
+) -> None:
+    run = CampaignRun(campaign, ledger, CampaignModels(campaign, ledger), listener, executors)
     _reopen_validation(run)
     complete_validations(run)
     for entry in PREPARATION:
@@ -382,7 +403,7 @@ def _run_to_end(campaign: CheckedCampaign, ledger: Ledger, listener: ProgressLis
     reopened = _reopen_last_round(run)
     if reopened is not None:
         # The loaded models may come from the training that is repeated.
-        run = CampaignRun(campaign, ledger, CampaignModels(campaign, ledger), listener)
+        run = CampaignRun(campaign, ledger, CampaignModels(campaign, ledger), listener, executors)
         last, verdict = _run_rounds(run, reopened)
     _check_model(run, last)
     found = ledger.find(last, Finished)
@@ -392,8 +413,21 @@ def _run_to_end(campaign: CheckedCampaign, ledger: Ledger, listener: ProgressLis
     _runner(run).run(last, Finished, "writing the model bundle", partial(finish, run, verdict))
 
 
-def _runner(run: CampaignRun) -> StageRunner:
-    return StageRunner(run.ledger, run.listener, usable_threads(run.config.model.threads))
+def _runner(run: CampaignRun, cores: int | None = None) -> StageRunner:
+    return StageRunner(run.ledger, run.listener, cores or usable_threads(run.config.model.threads))
+
+
+def _cores_elsewhere(run: CampaignRun, entry: StageEntry) -> int | None:
+    """Cores of the workers of a stage; None where it runs here."""
+    config = run.config
+    if entry.is_sampling:
+        executor = config.sampling.executor
+        return None if isinstance(executor, ThisMachine) else executor.cores_per_worker
+    executor = config.training.executor
+    if entry.outcome is not Trained or isinstance(executor, ThisMachine):
+        return None
+    trainings = max(config.training.trials, config.training.committee_size)
+    return executor.cores_per_worker * min(executor.capacity, trainings)
 
 
 def _check_model(run: CampaignRun, last: int) -> None:
@@ -430,6 +464,8 @@ def _run_round(run: CampaignRun, round_index: int) -> str | None:
 
 def _run_stage(run: CampaignRun, entry: StageEntry, round_index: int) -> None:
     """Run a stage unless it is finished; raises `CampaignError` when a file is missing."""
+    where = run.programs(run.config.sampling.executor)
+    is_elsewhere = entry.is_sampling and where.elsewhere
 
     def work() -> StageOutcome:
         missing = [
@@ -444,9 +480,11 @@ def _run_stage(run: CampaignRun, entry: StageEntry, round_index: int) -> None:
                 "found again)"
             )
         run.files.round(round_index).folder.mkdir(parents=True, exist_ok=True)
+        if is_elsewhere:
+            return run_elsewhere(run, entry.work, entry.outcome, round_index, where)
         return entry.work(run, round_index)
 
-    _runner(run).run(
+    _runner(run, _cores_elsewhere(run, entry)).run(
         round_index,
         entry.outcome,
         entry.description,
@@ -454,6 +492,8 @@ def _run_stage(run: CampaignRun, entry: StageEntry, round_index: int) -> None:
         total=None if entry.total is None else entry.total(run.config),
         unit=entry.unit,
     )
+    if is_elsewhere and entry.outcome is Verified:
+        run.models.read_again()
 
 
 def _reopen_validation(run: CampaignRun) -> None:

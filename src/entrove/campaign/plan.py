@@ -8,7 +8,7 @@ from ase import Atoms
 
 from entrove.campaign.configuration.check import CheckedCampaign
 from entrove.campaign.stages.moments import with_seed_moments
-from entrove.labelling.config import AnyExecution
+from entrove.execution.settings import AnyExecution
 from entrove.labelling.cost import CostModel
 from entrove.labelling.level_of_theory import LevelOfTheory
 from entrove.labelling.store.cache import LabelCache

@@ -142,6 +142,11 @@ class Workspace:
         return self.folder / "labels"
 
     @property
+    def workers(self) -> Path:
+        """Files of the workers of stages that run elsewhere."""
+        return self.folder / "logs" / "workers"
+
+    @property
     def checks(self) -> Path:
         """Results of the validation suite, one file for each check."""
         return self.folder / "checks"

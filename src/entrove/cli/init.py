@@ -25,7 +25,7 @@ from entrove.campaign.configuration.template import (
 from entrove.cli.commands.options import Stopped, print_json, say
 from entrove.cli.quiet import load_torch_sim_quietly
 from entrove.errors import ConfigError
-from entrove.labelling.config import SlurmExecution
+from entrove.execution.settings import SlurmExecution
 
 Answer = TypeVar("Answer", bound=str)
 

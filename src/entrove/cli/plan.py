@@ -7,9 +7,10 @@ from rich.console import Console
 from rich.table import Table
 
 from entrove.campaign.configuration.check import check_campaign
+from entrove.campaign.configuration.places import HERE, describe_places, places_of
 from entrove.campaign.plan import Plan, make_plan
 from entrove.cli.commands.options import print_json
-from entrove.labelling.config import LocalExecution
+from entrove.execution.settings import LocalExecution
 from entrove.report.formatting import MISSING, format_duration
 
 
@@ -37,6 +38,9 @@ def show_plan(config_path: Path, console: Console, *, as_json: bool = False) -> 
     console.print(table)
     queued = not isinstance(campaign.config.labelling.executor, LocalExecution)
     console.print(_basis(plan, queued=queued), highlight=False)
+    if set(places_of(campaign.config).values()) != {HERE}:
+        places = describe_places(campaign.config)
+        console.print(f"{places[0].upper()}{places[1:]}.", highlight=False, soft_wrap=True)
     if trials := campaign.config.training.describe_trials():
         console.print(f"In each round, {trials}.", highlight=False, soft_wrap=True)
     if plan.half_width is not None:

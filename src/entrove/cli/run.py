@@ -7,11 +7,11 @@ from pathlib import Path
 from rich.console import Console
 
 from entrove.campaign.configuration.check import CheckedCampaign, check_campaign
+from entrove.campaign.configuration.places import HERE, describe_places, places_of
 from entrove.campaign.configuration.settled import find_changes
 from entrove.campaign.workspace import Workspace
 from entrove.cli.commands.options import print_json
 from entrove.cli.progress import open_progress
-from entrove.labelling.config import SlurmExecution
 
 
 def in_job() -> bool:
@@ -34,13 +34,8 @@ def run_campaign(
     campaign = check_campaign(config_path, folder)
     for seed in campaign.seeds:
         console.print(seed.describe(), highlight=False, markup=False, soft_wrap=True)
-    if isinstance(campaign.config.labelling.executor, SlurmExecution) and not in_job():
-        console.print(
-            "labels run in Slurm jobs; exploration and training run on this machine: start this "
-            "command in a job, too, where this is a login node",
-            highlight=False,
-            soft_wrap=True,
-        )
+    if not in_job():
+        _say_what_runs_here(campaign, console)
     if trials := campaign.config.training.describe_trials():
         console.print(f"in each round, {trials}", highlight=False, soft_wrap=True)
     if check_only and as_json:
@@ -70,6 +65,19 @@ def run_campaign(
         return
     console.print(render_status(results))
     _show_files(config_path, workspace, report, console)
+
+
+def _say_what_runs_here(campaign: CheckedCampaign, console: Console) -> None:
+    """Where some stages run in jobs: which do, and whether the rest is too much for this node."""
+    places = places_of(campaign.config)
+    if not any("Slurm" in place for place in places.values()):
+        return
+    hint = (
+        ": start this command in a job, too, where this is a login node"
+        if HERE in (places["exploration"], places["training"])
+        else ""
+    )
+    console.print(f"{describe_places(campaign.config)}{hint}", highlight=False, soft_wrap=True)
 
 
 def _show_changes(campaign: CheckedCampaign, console: Console) -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from entrove.campaign.configuration.changes import merge
 from entrove.campaign.configuration.check import CheckedCampaign, check_campaign, read_campaign
@@ -16,17 +17,18 @@ from entrove.sampling.candidates import Candidate, read_candidates
 INDEPENDENT_SEED = 1_000_003
 """Added to the seed of a study for its independent test set; no draw gets that far."""
 
-NOT_EXPLORED_WITH = (
-    "name",
-    "folder",
-    "selection",
-    "labelling",
-    "training",
-    "validation",
-    "suite",
-    "stopping",
-)
-"""Sections of a campaign that change no exploration, but for the number of admissions."""
+NOT_EXPLORED_WITH: dict[str, Any] = {
+    "name": True,
+    "folder": True,
+    "selection": True,
+    "labelling": True,
+    "training": True,
+    "validation": True,
+    "suite": True,
+    "stopping": True,
+    "sampling": {"executor"},
+}
+"""Settings of a campaign that change no exploration, but for the number of admissions."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class Explorer:
         campaign = self._check(changes)
         config = campaign.config
         key = digest(
-            config.model_dump(mode="json", exclude=set(NOT_EXPLORED_WITH)),
+            config.model_dump(mode="json", exclude=NOT_EXPLORED_WITH),
             config.selection.admissions_per_label * config.selection.count,
             [seed.atoms for seed in campaign.seeds],
         )

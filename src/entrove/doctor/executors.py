@@ -59,8 +59,9 @@ def _slurm() -> Finding:
         "slurm",
         State.WORKS,
         version,
-        "labels run in jobs, but exploration and training where 'entrove run' is started: start "
-        "it in a job (sbatch --time=... --wrap 'entrove run CONFIG'), not on a login node",
+        "labels, exploration and training each run in jobs where their key executor says so, and "
+        "otherwise where 'entrove run' is started: start it in a job (sbatch --time=... --wrap "
+        "'entrove run CONFIG'), not on a login node",
     )
 
 

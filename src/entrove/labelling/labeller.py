@@ -13,9 +13,10 @@ import numpy as np
 from ase import Atoms
 
 from entrove.errors import LabelError
+from entrove.execution.pool import worker_was_lost
 from entrove.labelling.attempt import Attempt, AttemptFolder, AttemptResult
 from entrove.labelling.config import LabellingConfig
-from entrove.labelling.execution.executor import AttemptExecutor, worker_was_lost
+from entrove.labelling.execution.executor import AttemptExecutor
 from entrove.labelling.labels import Label, Outcome
 from entrove.labelling.level_of_theory import LevelOfTheory, claim_folder
 from entrove.labelling.retries import NextAttempt, plan_next_attempt

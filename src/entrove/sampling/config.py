@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from entrove.entropy.config import EntropyKind, Mode
+from entrove.execution.settings import SamplingExecution, ThisMachine
 from entrove.settings import Settings
 
 Positive = Annotated[float, Field(gt=0)]
@@ -315,6 +316,11 @@ class SamplingConfig(Settings):
     )
     relaxation: RelaxationSettings = Field(
         default=RelaxationSettings(), description="Relaxation of each phase at each pressure."
+    )
+    executor: SamplingExecution = Field(
+        default=ThisMachine(),
+        description="Where phases are relaxed and walkers run; slurm and parsl need files that "
+        "all machines see.",
     )
     anchors: AnchorSettings = Field(default=AnchorSettings(), description="Pool of anchors.")
     ordered: OrderedSettings = Field(

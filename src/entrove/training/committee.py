@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
+from entrove.execution.running import Executors, Programs
 from entrove.training.config import TrainingConfig
 from entrove.training.cross_validation.trials import (
     CROSS_VALIDATION,
@@ -16,10 +17,10 @@ from entrove.training.cross_validation.trials import (
     trial_epochs_done,
 )
 from entrove.training.job import Epoch, read_epochs, read_job
-from entrove.training.launch import read_trained
+from entrove.training.launch import launch_trainings, read_trained
 from entrove.training.request import make_request
 from entrove.training.trained_model import TrainedModel
-from entrove.training.tuning import fine_tune
+from entrove.training.tuning import RUN_FOLDER
 
 
 def member_seed(seed: int, member: int) -> int:
@@ -45,59 +46,85 @@ def train_committee(
     device: str = "auto",
     threads: int = 1,
     advanced: Callable[[int, int, str], None] | None = None,
+    where: Programs | None = None,
 ) -> tuple[TrainedModel, ...]:
-    """Tune `config.committee_size` models, one after the other; the first is the potential itself.
+    """Tune `config.committee_size` models; the first is the potential itself.
 
     Members differ in the order of the labels, in which of them are set aside, and, but for the
     first, in the start of their energy head (`head_noise`). Each has a folder of its own under
     `folder` and resumes on its own. With `config.learning_rate` "auto" it is chosen once, for all.
     `snapshots` are as for `fine_tune`. `advanced` is called after every epoch, with the number of
-    epochs of all trainings that are done, how many there are, and what is being trained.
+    epochs of all trainings that are done, how many there are, and what is being trained. `where`
+    are workers that several calls share; by default those of `config.executor`, which end with
+    this call. As many members are trained at a time as there is room for.
 
     Raises `ModelError` as `fine_tune` does.
     """
-    folder = Path(folder)
-    shared: dict[str, Any] = {
-        "snapshots": snapshots,
-        "modal": modal,
-        "device": device,
-        "threads": threads,
-    }
+    folder = Path(folder).resolve()
+    with Executors() as executors:
+        shared: dict[str, Any] = {
+            "snapshots": snapshots,
+            "modal": modal,
+            "device": device,
+            "threads": threads,
+            "where": where or executors.programs(config.executor, folder / RUN_FOLDER),
+        }
+        return _train_committee(structures, base, folder, config, seed, advanced, shared)
 
-    def report(epoch: Epoch, before: int, trials: int, note: str) -> None:
-        if advanced is not None:
-            total = (trials + config.committee_size) * config.epochs
-            advanced(before * config.epochs + epoch.number, total, note)
 
+def _train_committee(
+    structures: Sequence[Atoms],
+    base: str | Path,
+    folder: Path,
+    config: TrainingConfig,
+    seed: int,
+    advanced: Callable[[int, int, str], None] | None,
+    shared: dict[str, Any],
+) -> tuple[TrainedModel, ...]:
+    where: Programs = shared["where"]
     choice, trials = None, 0
+
+    def report(done: int, trials: int, note: str) -> None:
+        if advanced is not None:
+            advanced(done, (trials + config.committee_size) * config.epochs, note)
+
     if config.learning_rate == "auto":
         request = make_request(structures, base, config, seed=seed, head_noise=0.0, **shared)
         choice = choose_recipe(
             request,
-            folder.resolve() / CROSS_VALIDATION,
-            on_trial=lambda trial: report(
-                trial.epoch, trial.trial, trial.trials, trial.describe()
-            ),
+            folder / CROSS_VALIDATION,
+            on_trial=lambda trial: report(trial.done, trial.trials, trial.describe()),
+            where=where,
         )
         trials = choice.trainings
     chosen = config if choice is None else config.with_recipe(choice.recipe)
-
-    def train_member(member: int) -> TrainedModel:
-        trained = fine_tune(
-            structures,
-            base,
-            folder / _name(member),
-            chosen,
-            seed=member_seed(seed, member),
-            head_noise=config.head_noise if member else 0.0,
-            on_epoch=lambda epoch: report(
-                epoch, trials + member, trials, f"loss {epoch.training_loss:.3g}"
+    wanted = [
+        (
+            make_request(
+                structures,
+                base,
+                chosen,
+                seed=member_seed(seed, member),
+                head_noise=config.head_noise if member else 0.0,
+                **shared,
             ),
-            **shared,
+            folder / _name(member),
         )
-        return replace(trained, choice=choice)
+        for member in range(config.committee_size)
+    ]
+    done = dict.fromkeys(range(len(wanted)), 0)
 
-    return tuple(train_member(member) for member in range(config.committee_size))
+    def report_member(member: int, epoch: Epoch) -> None:
+        done[member] = epoch.number
+        counted = trials * config.epochs + sum(done.values())
+        report(counted, trials, f"loss {epoch.training_loss:.3g}")
+
+    members: dict[int, TrainedModel] = {}
+    for member, trained in launch_trainings(wanted, where, report_member):
+        if not isinstance(trained, TrainedModel):
+            raise trained
+        members[member], done[member] = replace(trained, choice=choice), config.epochs
+    return tuple(members[member] for member in range(len(wanted)))
 
 
 def labels_learnt_in(folder: Path) -> str | None:

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from entrove.execution.settings import LocalTrainings, TrainingExecution
 from entrove.settings import Settings
 from entrove.training.trainers import TRAINERS, TrainableFramework, trainer_for
 
@@ -184,6 +185,10 @@ class TrainingConfig(Settings):
         ge=1,
         description="Epochs without improvement of the set-aside loss before training ends.",
     )
+    executor: TrainingExecution = Field(
+        default=LocalTrainings(),
+        description="Where models are trained; slurm and parsl need files that all machines see.",
+    )
     committee_size: int = Field(
         default=1,
         ge=1,
@@ -220,10 +225,14 @@ class TrainingConfig(Settings):
 
     @property
     def unread(self) -> frozenset[str]:
-        """Sections without effect on these settings: trainings are not told apart by them."""
+        """Sections without effect on what is learnt: trainings are not told apart by them."""
         chooses = self.learning_rate == "auto"
         strategies = {recipe.strategy for recipe in self.recipes} if chooses else {self.strategy}
-        unread = {"cross_validation": not chooses, "lora": "lora" not in strategies}
+        unread = {
+            "cross_validation": not chooses,
+            "lora": "lora" not in strategies,
+            "executor": True,
+        }
         return frozenset(name for name, is_unread in unread.items() if is_unread)
 
     @property

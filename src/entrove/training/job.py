@@ -9,11 +9,8 @@ model.pth       the tuned model, written once; its name is `Trainer.checkpoint`
 result.json     written last: its presence means that the job is done
 """
 
-import fcntl
 import hashlib
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +22,7 @@ from entrove.settings import Settings
 from entrove.training.config import TrainingConfig
 
 JOB_VERSION = 1
+PROGRESS_FILE = "progress.jsonl"
 MAY_CHANGE = ("base", "device", "threads")
 """A run that is resumed on another machine is still this run; `base_hash` tells the model."""
 
@@ -36,8 +34,12 @@ class Job(Settings):
     base: str = Field(description="Packaged name of a model, or path of a checkpoint or package.")
     base_hash: str = Field(description="SHA-256 of the checkpoint's bytes.")
     modal: str | None = Field(default=None, description="Fidelity of a multi-fidelity model.")
-    device: str = Field(default="cpu", description="cpu or cuda.")
-    threads: int = Field(default=1, ge=1, description="CPU threads.")
+    device: str = Field(
+        default="cpu", description="cpu, cuda, or auto: what the machine has that trains."
+    )
+    threads: int = Field(
+        default=1, ge=0, description="CPU threads; 0: all that the process may use."
+    )
     seed: int = Field(ge=0, description="Seed of data order, set-aside labels and head noise.")
     head_noise: float = Field(default=0.0, ge=0, description="Relative noise on the energy head.")
     labels_hash: str = Field(description="Hash of the training labels.")
@@ -128,7 +130,7 @@ def hash_of_file(path: Path) -> str:
 
 def append_epoch(folder: Path, epoch: Epoch, seconds: float) -> None:
     """Add a line to `progress.jsonl`; `seconds` is the wall time of all attempts so far."""
-    with (folder / "progress.jsonl").open("a") as handle:
+    with (folder / PROGRESS_FILE).open("a") as handle:
         handle.write(json.dumps({**vars(epoch), "seconds": round(seconds, 3)}) + "\n")
 
 
@@ -145,7 +147,7 @@ def read_epochs(folder: Path) -> list[Epoch]:
 def keep_epochs(folder: Path, count: int) -> float:
     """Drop all lines but the first `count`; return the seconds of the last of them, else 0."""
     lines = _progress_lines(folder)[:count]
-    replace_text(folder / "progress.jsonl", "".join(lines))
+    replace_text(folder / PROGRESS_FILE, "".join(lines))
     return progress_seconds(folder)
 
 
@@ -156,22 +158,6 @@ def progress_seconds(folder: Path) -> float:
 
 
 def _progress_lines(folder: Path) -> list[str]:
-    path = folder / "progress.jsonl"
+    path = folder / PROGRESS_FILE
     lines = path.read_text().splitlines(keepends=True) if path.exists() else []
     return [line for line in lines if line.endswith("\n")]
-
-
-@contextmanager
-def only_worker(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock; the system releases it when the process dies.
-
-    Raises `ModelError` when another worker trains in this folder.
-    """
-    with (folder / "worker.lock").open("w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ModelError(
-                f"{folder}: another process trains here; wait for it or stop it"
-            ) from error
-        yield

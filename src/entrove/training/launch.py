@@ -1,28 +1,34 @@
-"""Start a training process, follow it, and collect what it made."""
+"""Start training processes here or elsewhere, follow them, and collect what they made."""
 
 import logging
-import os
-import subprocess
-import sys
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from entrove.errors import ModelError
+from entrove.execution.program import Program, explain_end
+from entrove.execution.running import Programs, ProgramsHere, run_programs
 from entrove.structures import read_structures, write_structures
-from entrove.training.job import Epoch, Result, prepare_folder, read_epochs, read_job
+from entrove.training.job import (
+    PROGRESS_FILE,
+    Epoch,
+    Result,
+    prepare_folder,
+    read_epochs,
+    read_job,
+)
 from entrove.training.request import Request
 from entrove.training.trained_model import TrainedModel
 from entrove.training.trainers import trainer_for
-from entrove.training.worker_process import EXIT_DIVERGED, EXIT_USER_ERROR, DivergenceError
+from entrove.training.worker_process import EXIT_DIVERGED, DivergenceError
 
 logger = logging.getLogger(__name__)
 
-POLL_SECONDS = 0.2
-
 
 def launch_training(
-    request: Request, folder: Path, on_epoch: Callable[[Epoch], None] | None = None
+    request: Request,
+    folder: Path,
+    on_epoch: Callable[[Epoch], None] | None = None,
+    where: Programs | None = None,
 ) -> TrainedModel:
     """Train in a process of its own, until its `result.json` is there.
 
@@ -30,20 +36,66 @@ def launch_training(
         request: What to train, with a learning rate that is a number.
         folder: Where the training keeps its files; it belongs to this one alone.
         on_epoch: Called in this process after every epoch.
+        where: Where the process runs; by default on this machine.
 
     An interrupted training continues after its last epoch, and a finished one is read.
 
     Raises `ModelError` with the worker's own message when it ends without a result, and
     `DivergenceError` when its loss is no longer finite.
     """
-    job = request.job()
-    prepare_folder(folder, job)
-    if not (folder / "result.json").exists():
+
+    def report(_: int, epoch: Epoch) -> None:
+        if on_epoch is not None:
+            on_epoch(epoch)
+
+    [(_, trained)] = launch_trainings([(request, folder)], where or ProgramsHere(), report)
+    if isinstance(trained, DivergenceError):
+        raise trained
+    return trained
+
+
+def launch_trainings(
+    wanted: Sequence[tuple[Request, Path]],
+    where: Programs,
+    on_epoch: Callable[[int, Epoch], None],
+) -> Iterator[tuple[int, TrainedModel | DivergenceError]]:
+    """Train several models, as many at a time as there is room for.
+
+    Args:
+        wanted: What to train, and the folder of each.
+        where: Where the processes run.
+        on_epoch: Called in this process after every epoch, with the place in `wanted`.
+
+    Yields the place in `wanted` with the model, or with the reason why it diverged, as they end.
+    Otherwise as `launch_training`.
+    """
+    programs: dict[int, Program] = {}
+    for place, (request, folder) in enumerate(wanted):
+        job = request.job()
+        prepare_folder(folder, job)
+        if (folder / "result.json").exists():
+            continue
         write_structures(folder / "labels.xyz", request.structures)
         if replayed := request.replayed():
             write_structures(folder / "replay.xyz", replayed)
-        _run_worker(trainer_for(job.config.framework).worker, folder, job.threads, on_epoch)
-    return read_trained(folder)
+        programs[place] = Program(
+            trainer_for(job.config.framework).worker, str(folder), job.threads, PROGRESS_FILE
+        )
+    reported = dict.fromkeys(programs, 0)
+
+    def look() -> None:
+        for place, count in reported.items():
+            for epoch in read_epochs(wanted[place][1])[count:]:
+                reported[place] += 1
+                on_epoch(place, epoch)
+
+    for place, (_, folder) in enumerate(wanted):
+        if place not in programs:
+            yield place, read_trained(folder)
+    places = list(programs)
+    for index, code in run_programs(list(programs.values()), where, look):
+        reported.pop(places[index])
+        yield places[index], _read_end(wanted[places[index]][1], code)
 
 
 def read_trained(folder: Path) -> TrainedModel:
@@ -69,56 +121,9 @@ def read_trained(folder: Path) -> TrainedModel:
     )
 
 
-def _run_worker(
-    module: str, folder: Path, threads: int, on_epoch: Callable[[Epoch], None] | None
-) -> None:
-    environment = {
-        **os.environ,
-        "OMP_NUM_THREADS": str(threads),
-        "MKL_NUM_THREADS": str(threads),
-        # Threads that spin while they wait make training five times slower on shared cores.
-        "OMP_WAIT_POLICY": "PASSIVE",
-        "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # makes cuBLAS deterministic
-    }
-    (folder / "error.txt").unlink(missing_ok=True)
-    command = [sys.executable, "-m", module, str(folder)]
-    with (
-        (folder / "worker.log").open("ab") as log,
-        # The worker ends when this pipe closes, also when this process is killed.
-        subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT, env=environment
-        ) as worker,
-    ):
-        try:
-            reported = 0
-            while worker.poll() is None:
-                time.sleep(POLL_SECONDS)
-                reported = _report_epochs(folder, reported, on_epoch)
-            _report_epochs(folder, reported, on_epoch)
-        except BaseException:
-            worker.kill()
-            raise
-    if worker.returncode == EXIT_DIVERGED:
-        raise DivergenceError((folder / "error.txt").read_text())
-    if worker.returncode != 0:
-        raise ModelError(_explain_failure(folder, worker.returncode))
-
-
-def _report_epochs(folder: Path, reported: int, on_epoch: Callable[[Epoch], None] | None) -> int:
-    """Call `on_epoch` for each epoch that is new; return how many have been reported."""
-    if on_epoch is None:
-        return reported
-    epochs = read_epochs(folder)
-    for epoch in epochs[reported:]:
-        on_epoch(epoch)
-    return max(reported, len(epochs))
-
-
-def _explain_failure(folder: Path, returncode: int) -> str:
-    if returncode == EXIT_USER_ERROR and (folder / "error.txt").exists():
-        return (folder / "error.txt").read_text()
-    tail = (folder / "worker.log").read_text(errors="replace").splitlines()[-5:]
-    return (
-        f"training ended with exit code {returncode}; the log {folder / 'worker.log'} ends with: "
-        f"{' | '.join(tail)}; the same call continues after the last finished epoch"
-    )
+def _read_end(folder: Path, code: int) -> TrainedModel | DivergenceError:
+    if code == EXIT_DIVERGED:
+        return DivergenceError((folder / "error.txt").read_text())
+    if code != 0:
+        raise ModelError(explain_end(folder, code, "training"))
+    return read_trained(folder)

@@ -8,6 +8,7 @@ from typing import Any
 from ase import Atoms
 
 from entrove.errors import ModelError
+from entrove.execution.running import Programs
 from entrove.models.loaded import resolve_device
 from entrove.models.registry import FRAMEWORKS, explain_untrainable, framework_of
 from entrove.training.config import TrainingConfig
@@ -81,13 +82,14 @@ def make_request(
     modal: str | None,
     device: str,
     threads: int,
+    where: Programs | None = None,
 ) -> Request:
-    """Check what `entrove.training.tuning.fine_tune` was given.
+    """Check what `entrove.training.tuning.fine_tune` was given; `where` is where it will run.
 
     Raises `ModelError` when the model cannot be found or trained, a label is missing, or the
     framework cannot do what is asked; and `EntroveError` when its package is not installed.
     """
-    base = str(base)
+    base, elsewhere = str(base), where is not None and where.elsewhere
     framework, trainer = config.framework, trainer_for(config.framework)
     _check_supported(framework, trainer, modal=modal, head_noise=head_noise)
     owner = framework_of(base)
@@ -104,8 +106,9 @@ def make_request(
         head_noise=head_noise,
         snapshots=snapshots,
         modal=modal,
-        device=str(resolve_device(device)),
-        threads=threads,
+        # Elsewhere the machine that trains decides what "auto" means.
+        device=device if elsewhere else str(resolve_device(device)),
+        threads=threads if where is None else where.threads(threads),
     )
 
 

@@ -6,12 +6,16 @@ from pathlib import Path
 
 from ase import Atoms
 
+from entrove.execution.running import Executors, Programs
 from entrove.training.config import TrainingConfig
 from entrove.training.cross_validation.trials import CROSS_VALIDATION, TrialEpoch, choose_recipe
 from entrove.training.job import Epoch
 from entrove.training.launch import launch_training
 from entrove.training.request import make_request
 from entrove.training.trained_model import TrainedModel
+
+RUN_FOLDER = "runinfo"
+"""Folder of Parsl's files, in that of a training or committee."""
 
 
 def fine_tune(
@@ -28,6 +32,7 @@ def fine_tune(
     threads: int = 1,
     on_epoch: Callable[[Epoch], None] | None = None,
     on_trial: Callable[[TrialEpoch], None] | None = None,
+    where: Programs | None = None,
 ) -> TrainedModel:
     """Tune a model to labels, in a process of its own.
 
@@ -51,30 +56,38 @@ def fine_tune(
         on_epoch: Called in this process after every epoch.
         on_trial: With `config.learning_rate` "auto", called after every epoch of the trainings
             that are compared, before the model itself is trained.
+        where: Workers that several calls share; by default those of `config.executor`, which end
+            with this call.
 
     Returns the tuned model, whose `checkpoint` is a file for `entrove.models.load`, and whose
     `choice` has the table of what was compared.
 
     Raises `ModelError` when the model cannot be loaded or trained or does not know an element, a
     label is missing, the loss diverges, or `folder` holds another run; and `EntroveError` when the
-    package of the framework is not installed.
+    package of the framework is not installed, or the workers are lost.
     """
-    request = make_request(
-        structures,
-        base,
-        config,
-        seed=seed,
-        head_noise=head_noise,
-        snapshots=snapshots,
-        modal=modal,
-        device=device,
-        threads=threads,
-    )
     folder = Path(folder).resolve()
-    if config.learning_rate != "auto":
-        return launch_training(request, folder, on_epoch)
-    choice = choose_recipe(
-        replace(request, head_noise=0.0), folder / CROSS_VALIDATION, on_trial=on_trial
-    )
-    chosen = request.with_config(config.with_recipe(choice.recipe))
-    return replace(launch_training(chosen, folder, on_epoch), choice=choice)
+    with Executors() as executors:
+        where = where or executors.programs(config.executor, folder / RUN_FOLDER)
+        request = make_request(
+            structures,
+            base,
+            config,
+            seed=seed,
+            head_noise=head_noise,
+            snapshots=snapshots,
+            modal=modal,
+            device=device,
+            threads=threads,
+            where=where,
+        )
+        if config.learning_rate != "auto":
+            return launch_training(request, folder, on_epoch, where)
+        choice = choose_recipe(
+            replace(request, head_noise=0.0),
+            folder / CROSS_VALIDATION,
+            on_trial=on_trial,
+            where=where,
+        )
+        chosen = request.with_config(config.with_recipe(choice.recipe))
+        return replace(launch_training(chosen, folder, on_epoch, where), choice=choice)

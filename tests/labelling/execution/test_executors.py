@@ -11,16 +11,12 @@ from ase.build import bulk
 from espresso_program import PSEUDOPOTENTIALS, needs_espresso
 from misbehaving import copper
 
-from entrove.errors import LabelError
+from entrove.errors import ConfigError
+from entrove.execution.parsl_config import count_workers, parsl_config
+from entrove.execution.settings import LocalExecution, ParslExecution, SlurmExecution
 from entrove.labelling.attempt import Attempt
-from entrove.labelling.config import (
-    LabellingConfig,
-    LocalExecution,
-    ParslExecution,
-    SlurmExecution,
-)
+from entrove.labelling.config import LabellingConfig
 from entrove.labelling.execution.executor import AttemptExecutor
-from entrove.labelling.execution.parsl_config import count_workers, parsl_config
 from entrove.labelling.labeller import Labeller
 from entrove.labelling.labels import Outcome
 from entrove.labelling.store.cache import LabelCache
@@ -72,7 +68,7 @@ def test_slurm_settings_reach_the_job(tmp_path: Path):
     assert provider.worker_init.rstrip().endswith("module load vasp")
     assert "--qos=high" in provider.scheduler_options
     assert "export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK" in provider.worker_init
-    with pytest.raises(LabelError, match="has a blank in its path"):
+    with pytest.raises(ConfigError, match="has a blank in its path"):
         parsl_config(execution, tmp_path / "my campaign")
 
 
@@ -85,7 +81,7 @@ class _Recorder(AttemptExecutor):
         super().__init__(SlurmExecution(max_jobs=jobs), run_folder)
         self.submitted = 0
 
-    def submit(self, attempt: Attempt) -> Future:
+    def submit(self, task: Attempt) -> Future:
         self.submitted += 1
         return Future()
 
@@ -128,9 +124,9 @@ def test_workers_are_counted_over_all_jobs(tmp_path: Path):
 
 
 def test_a_wrong_import_path_of_a_parsl_configuration_is_a_clear_error(tmp_path: Path):
-    with pytest.raises(LabelError, match=r"cannot import 'no_such_module:make'"):
+    with pytest.raises(ConfigError, match=r"cannot import 'no_such_module:make'"):
         parsl_config(ParslExecution(config="no_such_module:make"), tmp_path)
-    with pytest.raises(LabelError, match=r"returned NoneType; it must return a parsl\.Config"):
+    with pytest.raises(ConfigError, match=r"returned NoneType; it must return a parsl\.Config"):
         parsl_config(ParslExecution(config="parsl_of_user:make_nothing"), tmp_path)
 
 

@@ -13,11 +13,12 @@ from entrove.campaign.configuration.changes import with_changes
 from entrove.campaign.configuration.check_magnetism import check_magnetism
 from entrove.campaign.configuration.check_models import check_explorer, check_tuned_model
 from entrove.campaign.configuration.config import CampaignConfig
-from entrove.campaign.configuration.config_file import problem_at, read_config_file
+from entrove.campaign.configuration.config_file import KeyPath, problem_at, read_config_file
 from entrove.campaign.configuration.seeds import Seed, read_seeds
 from entrove.campaign.configuration.settled import with_settled_version
 from entrove.campaign.workspace import Workspace
 from entrove.errors import ConfigError, EntroveError
+from entrove.execution.checks import check_usable
 from entrove.labelling.checks import check_engine, check_executor
 from entrove.models.loaded import LoadedModel
 from entrove.sampling.vacuum import describe_vacuum
@@ -168,10 +169,16 @@ def _check_vacuum(config_path: Path, config: CampaignConfig, seeds: Sequence[See
 def _check_labelling(
     config_path: Path, config: CampaignConfig, species: list[str], *, runs_here: bool
 ) -> None:
-    key_path = ("labelling", "executor", "name")
+    key_path: KeyPath = ("labelling", "executor", "name")
     try:
         if runs_here:
             check_executor(config.labelling)
+            for section, executor in (
+                ("sampling", config.sampling.executor),
+                ("training", config.training.executor),
+            ):
+                key_path = (section, "executor", "name")
+                check_usable(executor)
         key_path = ("labelling", "engine", "name")
         check_engine(config.labelling, species)
     except EntroveError as error:

@@ -32,6 +32,8 @@ FREE_TO_CHANGE = (
     ("model", "threads"),
     ("model", "verify_batching"),
     ("labelling", "executor"),
+    ("training", "executor"),
+    ("sampling", "executor"),
     ("labelling", "time_limit_s"),
     ("labelling", "longer_try_factor"),
     ("labelling", "max_attempts"),
@@ -88,6 +90,8 @@ class Change:
     @property
     def stage(self) -> str | None:
         """The stage whose next run takes the new value; None when it takes effect at once."""
+        if _is_below(self.key, FREE_TO_CHANGE):
+            return None
         for stage, keys in WITH_A_NEW_STAGE.items():
             if _is_below(self.key, keys):
                 return stage
@@ -161,7 +165,7 @@ def settle_config(
             f"{path.parent}: this campaign was started with another configuration "
             f"({listing}); put the old values back, or choose another folder with --folder"
             f"{because}. What may change: stopping, training, selection, entropy, temperatures, "
-            "sampling but for anchors and hold_out, where and how long labels are computed"
+            "sampling but for anchors and hold_out, executors, how long labels are computed"
         )
     for change in changes:
         begun = (unfinished or {}).get(change.stage or "")

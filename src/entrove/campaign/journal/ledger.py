@@ -219,6 +219,16 @@ class Ledger:
                     connection.execute(f"DELETE FROM {table} WHERE round = ? AND stage = ?", key)
                 connection.execute("INSERT INTO interruptions VALUES (?, ?, ?)", (*key, spent[0]))
 
+    def copy_to(self, path: Path) -> None:
+        """Write a copy, for a process that must not lock this file."""
+        path.unlink(missing_ok=True)
+        with self._connection() as connection:
+            copied = sqlite3.connect(path)
+            try:
+                connection.backup(copied)
+            finally:
+                copied.close()
+
     def enter_interruption(self, round_index: int, stage: Stage, seconds: float) -> None:
         """Enter the time of a stage that was stopped before its end."""
         with self._connection() as connection:

@@ -1,6 +1,6 @@
 """What every stage of a running campaign is given."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from entrove.campaign.configuration.check import CheckedCampaign
 from entrove.campaign.configuration.config import CampaignConfig
@@ -8,6 +8,8 @@ from entrove.campaign.journal.ledger import Ledger
 from entrove.campaign.journal.progress import ProgressListener
 from entrove.campaign.stages.models import CampaignModels
 from entrove.campaign.workspace import Workspace
+from entrove.execution.running import Executors, Programs
+from entrove.execution.settings import ParslExecution, SlurmExecution, ThisMachine
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,7 @@ class CampaignRun:
     ledger: Ledger
     models: CampaignModels
     listener: ProgressListener
+    executors: Executors = field(default_factory=Executors)
 
     @property
     def config(self) -> CampaignConfig:
@@ -32,3 +35,7 @@ class CampaignRun:
     def files(self) -> Workspace:
         """The files of the campaign."""
         return self.campaign.workspace
+
+    def programs(self, execution: ThisMachine | SlurmExecution | ParslExecution) -> Programs:
+        """Where programs run with the settings of an executor."""
+        return self.executors.programs(execution, self.files.workers)

@@ -70,7 +70,9 @@ def _write_best(
         modal=split_modal(run.campaign.model_name)[1],
         name=run.config.name,
         training_structures=count_parts(labels),
-        training_settings=members[0].settings_of(run.config.training).model_dump(mode="json"),
+        training_settings=members[0]
+        .settings_of(run.config.training)
+        .model_dump(mode="json", exclude={"executor"}),
         errors=paired_errors(untuned, validated.table),
         test_errors=() if test is None else paired_errors(test.untuned, test.tuned),
         checks=_checks(run, round_index),

@@ -32,6 +32,10 @@ class CampaignModels:
             campaign.explorer, batched=found is None or found.explorer_batched
         )
 
+    def read_again(self) -> None:
+        """Trust batches as the ledger says, after models were verified by another process."""
+        self.__init__(self._campaign, self._ledger)
+
     def verify_untuned(
         self, seeds: Sequence[Atoms], on_mismatch: OnMismatch
     ) -> tuple[VerificationReport, VerificationReport | None]:

@@ -30,6 +30,9 @@ def train(run: CampaignRun, round_index: int) -> Trained:
     folder = _folder_for(run.files.round(round_index).training, labels)
     if done := epochs_done(folder, config.training):
         listener.resumed(done)
+    where = run.programs(config.training.executor)
+    if where.elsewhere:
+        listener.advanced(done, note="waiting for a worker")
     trained = train_committee(
         labels,
         base,
@@ -41,6 +44,7 @@ def train(run: CampaignRun, round_index: int) -> Trained:
         device=config.model.device,
         threads=usable_threads(config.model.threads),
         advanced=listener.advanced,
+        where=where,
     )
     return _outcome(trained, run.files.folder.resolve(), left_out)
 

@@ -91,7 +91,9 @@ def train_files(
         modal=split_modal(name)[1],
         name=out.name,
         training_structures=count_parts(labels),
-        training_settings=members[0].settings_of(settings.training).model_dump(mode="json"),
+        training_settings=members[0]
+        .settings_of(settings.training)
+        .model_dump(mode="json", exclude={"executor"}),
         errors=() if judged is None else paired_errors(judged.untuned, judged.tuned),
         validation=validation,
         examples=labels[:1],

@@ -9,9 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from entrove.errors import LabelError
-
-CORES_VARIABLE = "ENTROVE_CORES"
-"""Environment variable in which an engine process finds its number of cores."""
+from entrove.execution.settings import CORES_VARIABLE
 
 
 def fill_command(command: str) -> str:

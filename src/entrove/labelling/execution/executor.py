@@ -1,129 +1,35 @@
-"""Start Parsl's workers, give them attempts, stop them."""
+"""Give attempts at labels to Parsl's workers."""
 
-import logging
-import os
-import sysconfig
-from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
-from types import TracebackType
-from typing import Any
 
-from entrove.errors import LabelError
+from entrove.errors import ConfigError, LabelError
+from entrove.execution.pool import WorkerPool
+from entrove.execution.settings import AnyExecution
 from entrove.labelling.attempt import Attempt, AttemptResult
-from entrove.labelling.config import AnyExecution
 from entrove.labelling.execution.worker import run_in_engine_process
 
-LOG_FILE = "parsl.log"
 
-
-class AttemptExecutor:
+class AttemptExecutor(WorkerPool[Attempt, AttemptResult]):
     """Run attempts at labels through Parsl; a context manager that leaves no process behind.
 
-    `execution` is the value of the key `executor` of a configuration. Parsl writes its log and
-    what its workers print into `run_folder`.
+    `execution` is the value of the key `labelling.executor` of a configuration. Parsl writes its
+    log and what its workers print into `run_folder`.
     """
 
     def __init__(self, execution: AnyExecution, run_folder: Path):
-        self._execution = execution
-        self._run_folder = run_folder.absolute()
-        self._capacity = execution.capacity
-        self._kernel: Any = None
-        self._log: logging.Handler | None = None
-        self._run: Callable[[Attempt], Future[AttemptResult]] | None = None
-
-    def __enter__(self) -> "AttemptExecutor":
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ):
-        self.stop()
-
-    @property
-    def capacity(self) -> int:
-        """Labels that can be computed at the same time.
-
-        Of a user's own Parsl configuration it is known only after `start`.
-        """
-        return self._capacity
-
-    @property
-    def running(self) -> bool:
-        """Whether Parsl was started."""
-        return self._kernel is not None
+        super().__init__(run_in_engine_process, execution, run_folder)
 
     def start(self) -> None:
         """Start Parsl. Raises `LabelError` when it cannot start."""
-        from parsl import DataFlowKernel, python_app
-
-        # Not at the top of the file: this loads Parsl, and labels that are all cached need none.
-        from entrove.labelling.execution.parsl_config import count_workers, parsl_config
-
-        config = parsl_config(self._execution, self._run_folder)
-        self._capacity = max(count_workers(config), self._execution.capacity)
-        self._run_folder.mkdir(parents=True, exist_ok=True)
-        _put_scripts_on_path()
-        self._log = _open_log(self._run_folder / LOG_FILE)
         try:
-            self._kernel = DataFlowKernel(config)
-        # Parsl raises a bare Exception when its interchange does not answer.
-        except Exception as error:
-            self._close_log()
-            raise LabelError(
-                f"Parsl cannot start in {self._run_folder}: {error}; see its parsl.log there"
-            ) from error
-        # No label is Parsl's to remember: `cache` here is Parsl's own memoization.
-        self._run = python_app(run_in_engine_process, data_flow_kernel=self._kernel, cache=False)
+            super().start()
+        except ConfigError as error:
+            raise LabelError(str(error)) from error
 
-    def submit(self, attempt: Attempt) -> "Future[AttemptResult]":
+    def submit(self, task: Attempt) -> "Future[AttemptResult]":
         """Send an attempt to the next free worker."""
-        if self._run is None:
-            raise LabelError("the executor was not started; use it in a `with` statement")
-        return self._run(attempt)
-
-    def stop(self) -> None:
-        """End all workers at once, whatever they are doing."""
-        if self._kernel is None:
-            return
-        kernel, self._kernel, self._run = self._kernel, None, None
         try:
-            kernel.cleanup()
-        finally:
-            self._close_log()
-
-    def _close_log(self) -> None:
-        log, self._log = self._log, None
-        if log is not None:
-            logging.getLogger("parsl").removeHandler(log)
-            log.close()
-
-
-def worker_was_lost(error: BaseException) -> bool:
-    """Whether an attempt failed with its worker: job cancelled, node failed, process killed."""
-    from parsl.executors.high_throughput.errors import ManagerLost, WorkerLost
-
-    return isinstance(error, ManagerLost | WorkerLost)
-
-
-def _open_log(path: Path) -> logging.Handler:
-    log = logging.FileHandler(path)
-    log.setLevel(logging.INFO)
-    log.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    parsl = logging.getLogger("parsl")
-    parsl.setLevel(logging.INFO)
-    parsl.addHandler(log)
-    return log
-
-
-def _put_scripts_on_path() -> None:
-    # A Parsl configuration of the user's own starts Parsl's scripts by name, and `entrove` may
-    # have been called by its full path. Our own configurations start them as modules.
-    scripts = sysconfig.get_path("scripts")
-    folders = os.environ.get("PATH", "").split(os.pathsep)
-    if scripts not in folders:
-        os.environ["PATH"] = os.pathsep.join([scripts, *folders])
+            return super().submit(task)
+        except ConfigError as error:
+            raise LabelError(str(error)) from error

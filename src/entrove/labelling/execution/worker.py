@@ -18,6 +18,7 @@ from typing import IO
 
 import psutil
 
+from entrove.execution.process_tree import kill_process_tree
 from entrove.labelling.attempt import (
     LOG_FILE,
     RESULT_FILE,
@@ -25,7 +26,6 @@ from entrove.labelling.attempt import (
     AttemptResult,
     describe_host,
 )
-from entrove.labelling.execution.process_tree import kill_process_tree
 from entrove.labelling.labels import Outcome
 
 START_LIMIT_S = 600.0

@@ -8,28 +8,22 @@ RECIPE/fold-N/        a training, of which only the request, the epochs and scor
 
 import json
 import logging
-import math
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ase import Atoms
-
 from entrove.errors import ModelError
+from entrove.execution.running import Programs, ProgramsHere
 from entrove.files import replace_text
-from entrove.models.prediction import predict
-from entrove.models.registry import load
-from entrove.structures import energy_of
 from entrove.training.choice import Choice, decide
 from entrove.training.config import Recipe, TrainingConfig
 from entrove.training.cross_validation.folds import divide, independent_groups
+from entrove.training.cross_validation.judging import Judgement, judge_all, split
 from entrove.training.job import Epoch, prepare_folder, read_epochs
-from entrove.training.launch import launch_training
-from entrove.training.loss import loss_of_predictions
-from entrove.training.reference_energies import fit_reference_shifts
+from entrove.training.launch import launch_trainings
 from entrove.training.request import Request
-from entrove.training.worker_process import DivergenceError
+from entrove.training.trained_model import TrainedModel
 
 logger = logging.getLogger(__name__)
 
@@ -42,12 +36,13 @@ KEPT = ("job.json", "progress.jsonl", "score.json", "worker.log")
 
 @dataclass(frozen=True)
 class TrialEpoch:
-    """An epoch of one of the trainings of a cross-validation.
+    """An epoch of one of the trainings of a cross-validation, which may run at the same time.
 
-    `trial` counts them from 0, `trials` is their number; `fold` counts from 1.
+    `trials` is their number, and `done` counts the epochs of all of them, one that has ended as if
+    it had run all. `fold` counts from 1.
     """
 
-    trial: int
+    done: int
     trials: int
     recipe: Recipe
     fold: int
@@ -62,8 +57,44 @@ class TrialEpoch:
         )
 
 
+@dataclass(frozen=True)
+class Trial:
+    """A training without one fold; `fold` counts from 1, `held_out` are indices of its labels."""
+
+    request: Request
+    recipe: Recipe
+    fold: int
+    held_out: tuple[int, ...]
+    folder: Path
+
+    @property
+    def score(self) -> Path:
+        """The file of its loss, written last."""
+        return self.folder / "score.json"
+
+    def training(self) -> tuple[Request, Path]:
+        """Return the request without the fold, and the folder."""
+        others, _ = split(self.request.structures, self.held_out)
+        return self.request.with_structures(others), self.folder
+
+    def judgement(self, checkpoint: Path) -> Judgement:
+        """Return how its model is judged, on the labels of the fold alone."""
+        return Judgement(
+            model=self.request.model_name(checkpoint),
+            device=self.request.device,
+            threads=self.request.threads,
+            loss=self.request.config.loss,
+            folds=(tuple(range(len(self.held_out))),),
+            refit_reference_energies=False,
+        )
+
+
 def choose_recipe(
-    request: Request, folder: Path, *, on_trial: Callable[[TrialEpoch], None] | None = None
+    request: Request,
+    folder: Path,
+    *,
+    on_trial: Callable[[TrialEpoch], None] | None = None,
+    where: Programs | None = None,
 ) -> Choice:
     """Choose strategy and learning rate by cross-validation on the labels of a request.
 
@@ -71,6 +102,8 @@ def choose_recipe(
         request: The training whose `learning_rate` is "auto".
         folder: Where the trainings of the folds are kept; it belongs to this request alone.
         on_trial: Called after every epoch of these trainings.
+        where: Where they run, as many at a time as there is room for; by default on this machine,
+            one after the other.
 
     Each recipe is trained on the labels without one fold, reference energies included, and judged
     on that fold by the same loss, its energies as they are. Labels that resemble each other are in
@@ -84,7 +117,7 @@ def choose_recipe(
     path = folder / "choice.json"
     if path.exists():
         return Choice.model_validate_json(path.read_text())
-    choice = _choose(request, folder, on_trial)
+    choice = _choose(request, folder, on_trial, where or ProgramsHere())
     replace_text(path, choice.model_dump_json(indent=2) + "\n")
     logger.info("%s", choice.describe())
     return choice
@@ -105,7 +138,10 @@ def trial_epochs_done(folder: Path, config: TrainingConfig) -> int:
 
 
 def _choose(
-    request: Request, folder: Path, on_trial: Callable[[TrialEpoch], None] | None
+    request: Request,
+    folder: Path,
+    on_trial: Callable[[TrialEpoch], None] | None,
+    where: Programs,
 ) -> Choice:
     labels, config = request.structures, request.config
     first, settings = config.recipes[0], config.cross_validation
@@ -128,20 +164,21 @@ def _choose(
         "cross-validation: %d recipes in %d folds of %d labels, which are %d trainings",
         *(len(config.recipes), len(folds), len(labels), len(config.recipes) * len(folds)),
     )
-    untuned = _untuned_losses(request, folds, folder / "untuned.json")
-    losses = [
-        [
-            _loss_of_trial(
-                request.with_config(config.with_recipe(recipe)),
-                held_out,
-                folder / f"{recipe.strategy}-{recipe.learning_rate:g}" / f"fold-{number}",
-                _for_trial(on_trial, config.recipes, place, len(folds), number),
-            )
-            for number, held_out in enumerate(folds, 1)
-        ]
-        for place, recipe in enumerate(config.recipes)
+    untuned = _untuned_losses(request, folds, folder, where)
+    trials = [
+        Trial(
+            request.with_config(config.with_recipe(recipe)),
+            recipe,
+            number,
+            tuple(held_out),
+            folder / f"{recipe.strategy}-{recipe.learning_rate:g}" / f"fold-{number}",
+        )
+        for recipe in config.recipes
+        for number, held_out in enumerate(folds, 1)
     ]
-    choice = decide(config.recipes, losses, untuned, labels=len(labels), groups=len(groups))
+    losses = losses_of_trials(trials, len(folds), on_trial, where)
+    by_recipe = [losses[i : i + len(folds)] for i in range(0, len(losses), len(folds))]
+    choice = decide(config.recipes, by_recipe, untuned, labels=len(labels), groups=len(groups))
     if choice is None:
         rates = ", ".join(str(recipe) for recipe in config.recipes)
         raise ModelError(
@@ -155,37 +192,62 @@ def _without_comparison(first: Recipe, labels: int, reason: str) -> Choice:
     return Choice(recipe=first, labels=labels, groups=0, folds=0, reason=reason)
 
 
-def _loss_of_trial(
-    request: Request,
-    held_out: Sequence[int],
-    folder: Path,
-    on_epoch: Callable[[Epoch], None] | None,
-) -> float | None:
-    """Train without a fold and return the loss on it; None where the training diverged."""
-    path = folder / "score.json"
-    if path.exists():
-        return json.loads(path.read_text())["loss"]
-    without_fold, fold = _split(request.structures, held_out)
-    loss, cause = None, ""
-    try:
-        trained = launch_training(request.with_structures(without_fold), folder, on_epoch)
-    except DivergenceError as error:
-        cause = str(error)
-    else:
-        model = load(request.model_name(trained.checkpoint), device=request.device)
-        found = loss_of_predictions(predict(model, fold), fold, request.config.loss)
-        loss, cause = (found, "") if math.isfinite(found) else (None, f"the loss is {found}")
-    replace_text(path, json.dumps({"loss": loss, "cause": cause}) + "\n")
-    for file in folder.iterdir():
+def losses_of_trials(
+    trials: Sequence[Trial],
+    folds: int,
+    on_trial: Callable[[TrialEpoch], None] | None,
+    where: Programs,
+) -> list[float | None]:
+    """Train without each fold and return the losses on it; None where a training diverged."""
+    left = [trial for trial in trials if not trial.score.exists()]
+    done = {trial.folder: trial.request.config.epochs for trial in trials if trial not in left}
+
+    def report(place: int, epoch: Epoch) -> None:
+        trial = left[place]
+        done[trial.folder] = epoch.number
+        if on_trial is not None:
+            counted = sum(done.values())
+            on_trial(TrialEpoch(counted, len(trials), trial.recipe, trial.fold, folds, epoch))
+
+    trained: list[tuple[Trial, TrainedModel]] = []
+    for place, ended in launch_trainings([trial.training() for trial in left], where, report):
+        trial = left[place]
+        done[trial.folder] = trial.request.config.epochs
+        if not isinstance(ended, TrainedModel):
+            _enter_score(trial, None, str(ended))
+        elif where.elsewhere:
+            trained.append((trial, ended))
+        else:
+            _judge_trials([(trial, ended)], where)
+    _judge_trials(trained, where)
+    return [json.loads(trial.score.read_text())["loss"] for trial in trials]
+
+
+def _judge_trials(trained: Sequence[tuple[Trial, TrainedModel]], where: Programs) -> None:
+    wanted = [
+        (
+            trial.judgement(model.checkpoint),
+            split(trial.request.structures, trial.held_out)[1],
+            trial.folder / "judged",
+        )
+        for trial, model in trained
+    ]
+    for (trial, _), [loss] in zip(trained, judge_all(wanted, where), strict=True):
+        _enter_score(trial, loss, "" if loss is not None else "the loss is not finite")
+
+
+def _enter_score(trial: Trial, loss: float | None, cause: str) -> None:
+    """Write the loss of a trial, and remove what is no longer needed."""
+    replace_text(trial.score, json.dumps({"loss": loss, "cause": cause}) + "\n")
+    for file in trial.folder.iterdir():
         if file.is_dir():
             shutil.rmtree(file)
         elif file.name not in KEPT:
             file.unlink()
-    return loss
 
 
 def _untuned_losses(
-    request: Request, folds: Sequence[Sequence[int]], path: Path
+    request: Request, folds: Sequence[Sequence[int]], folder: Path, where: Programs
 ) -> list[float | None] | None:
     """Losses of the foundation model, its reference energies fitted without the fold.
 
@@ -193,48 +255,17 @@ def _untuned_losses(
     """
     if not request.start.trained:
         return None
+    path = folder / "untuned.json"
     if path.exists():
         return json.loads(path.read_text())
-    labels = request.structures
-    predicted = predict(load(request.model_name(request.base), device=request.device), labels)
-    losses: list[float | None] = []
-    for held_out in folds:
-        (others, fold), (of_others, of_fold) = (
-            _split(labels, held_out),
-            _split(predicted, held_out),
-        )
-        shifts = (
-            fit_reference_shifts(others, [energy_of(atoms) for atoms in of_others])
-            if request.config.refit_reference_energies
-            else {}
-        )
-        loss = loss_of_predictions(of_fold, fold, request.config.loss, shifts_eV=shifts)
-        losses.append(loss if math.isfinite(loss) else None)
+    judgement = Judgement(
+        model=request.model_name(request.base),
+        device=request.device,
+        threads=request.threads,
+        loss=request.config.loss,
+        folds=tuple(tuple(fold) for fold in folds),
+        refit_reference_energies=request.config.refit_reference_energies,
+    )
+    [losses] = judge_all([(judgement, request.structures, folder / "untuned")], where)
     replace_text(path, json.dumps(losses) + "\n")
     return losses
-
-
-def _split(
-    structures: Sequence[Atoms], held_out: Sequence[int]
-) -> tuple[list[Atoms], list[Atoms]]:
-    """The structures that are not held out, and those that are."""
-    inside = set(held_out)
-    return (
-        [atoms for index, atoms in enumerate(structures) if index not in inside],
-        [structures[index] for index in held_out],
-    )
-
-
-def _for_trial(
-    on_trial: Callable[[TrialEpoch], None] | None,
-    recipes: Sequence[Recipe],
-    place: int,
-    folds: int,
-    fold: int,
-) -> Callable[[Epoch], None] | None:
-    if on_trial is None:
-        return None
-    trial = place * folds + fold - 1
-    return lambda epoch: on_trial(
-        TrialEpoch(trial, len(recipes) * folds, recipes[place], fold, folds, epoch)
-    )

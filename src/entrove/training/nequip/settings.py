@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from entrove.models.loaded import resolve_device
 from entrove.training.config import TrainingConfig
 from entrove.training.job import Job
 
@@ -169,7 +170,7 @@ def _trainer(job: Job, folder: Path, watched: bool) -> dict[str, Any]:
     return {
         "_target_": "lightning.Trainer",
         "max_epochs": config.epochs,
-        "accelerator": "gpu" if job.device.startswith("cuda") else "cpu",
+        "accelerator": "gpu" if resolve_device(job.device).type == "cuda" else "cpu",
         "devices": 1,
         "deterministic": "warn",
         "gradient_clip_val": config.gradient_clip,

@@ -16,6 +16,7 @@ import yaml
 from ase import Atoms
 
 from entrove._optional import require
+from entrove.execution.program import only_worker, serve
 from entrove.files import replacing
 from entrove.models.nequip.loading import load_nequip
 from entrove.models.nequip.model import NequIPModel
@@ -24,7 +25,6 @@ from entrove.structures import read_structures, write_structures
 from entrove.training.job import (
     Job,
     Result,
-    only_worker,
     progress_seconds,
     read_epochs,
     write_json,
@@ -38,12 +38,11 @@ from entrove.training.nequip.settings import Start, settings, shifted_model
 from entrove.training.nequip.trainer import NequIPTrainer
 from entrove.training.reference_energies import fit_reference_shifts
 from entrove.training.split import split_for_stopping
-from entrove.training.worker_process import serve
 
 
 def run_job(folder: Path) -> Result:
     """Train to the end of the job in `folder`, from where an earlier attempt ended."""
-    with only_worker(folder):
+    with only_worker(folder, "trains"):
         job = Job.model_validate_json((folder / "job.json").read_text())
         structures = read_structures(folder / "labels.xyz")
         trained, watched = split_for_stopping(structures, job.config, job.seed)

@@ -13,8 +13,10 @@ from pathlib import Path
 
 import torch
 
+from entrove.execution.program import only_worker, serve
+from entrove.models.loaded import resolve_device
 from entrove.structures import read_structures
-from entrove.training.job import Job, Result, append_epoch, keep_epochs, only_worker, write_json
+from entrove.training.job import Job, Result, append_epoch, keep_epochs, write_json
 from entrove.training.reference_energies import fit_reference_shifts
 from entrove.training.sevennet.fitting import (
     FitState,
@@ -29,17 +31,16 @@ from entrove.training.sevennet.fitting import (
 from entrove.training.sevennet.trainee import Sample, SevenNetTrainee, check_species, load_trainee
 from entrove.training.sevennet.trainer import SevenNetTrainer
 from entrove.training.split import split_for_stopping
-from entrove.training.worker_process import serve
 
 logger = logging.getLogger(__name__)
 
 
 def run_job(folder: Path) -> Result:
     """Train to the end of the job in `folder`, from where an earlier attempt ended."""
-    with only_worker(folder):
+    with only_worker(folder, "trains"):
         job = Job.model_validate_json((folder / "job.json").read_text())
         structures = read_structures(folder / "labels.xyz")
-        trainee = load_trainee(job.base, torch.device(job.device), job.modal)
+        trainee = load_trainee(job.base, resolve_device(job.device), job.modal)
         check_species(trainee, job.base, structures)
         samples = [trainee.sample(atoms) for atoms in structures]
         if job.head_noise > 0:

@@ -11,7 +11,7 @@ from parsl.providers import SlurmProvider
 from parsl.providers.base import ExecutionProvider
 from parsl.utils import RepresentationMixin
 
-from entrove.labelling.execution.watchdog import with_watchdog
+from entrove.execution.watchdog import with_watchdog
 
 
 class LocalProcesses(ExecutionProvider, RepresentationMixin):

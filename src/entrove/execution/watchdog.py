@@ -17,7 +17,7 @@ POLL_S = 0.2
 
 def with_watchdog(command: Sequence[str]) -> list[str]:
     """The command that runs `command` and ends it when this process is gone."""
-    watchdog = [sys.executable, "-m", "entrove.labelling.execution.watchdog"]
+    watchdog = [sys.executable, "-m", "entrove.execution.watchdog"]
     return [*watchdog, str(os.getpid()), *command]
 
 
@@ -35,7 +35,7 @@ def main(arguments: list[str]) -> int:
     finally:
         if process.poll() is None:
             # psutil is imported late: most of the time nothing has to be killed.
-            from entrove.labelling.execution.process_tree import kill_process_tree
+            from entrove.execution.process_tree import kill_process_tree
 
             kill_process_tree(process.pid)
     return process.returncode or 0

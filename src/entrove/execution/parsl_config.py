@@ -12,13 +12,18 @@ from parsl.executors.high_throughput.executor import DEFAULT_LAUNCH_CMD
 from parsl.jobs.error_handlers import windowed_error_handler
 from parsl.launchers import SimpleLauncher, SrunLauncher
 
-from entrove.errors import LabelError
-from entrove.labelling.config import AnyExecution, LocalExecution, ParslExecution, SlurmExecution
-from entrove.labelling.engines.external import CORES_VARIABLE
-from entrove.labelling.execution.parsl_providers import LocalProcesses, PolledSlurm
-from entrove.labelling.execution.watchdog import with_watchdog
+from entrove.errors import ConfigError
+from entrove.execution.parsl_providers import LocalProcesses, PolledSlurm
+from entrove.execution.settings import (
+    CORES_VARIABLE,
+    AnyExecution,
+    LocalExecution,
+    ParslExecution,
+    SlurmExecution,
+)
+from entrove.execution.watchdog import with_watchdog
 
-LABEL = "labels"
+LABEL = "workers"
 POLL_S = 1.0
 """How often Parsl looks after its workers: the first ones start after this time."""
 _CORE_VARIABLES = (CORES_VARIABLE, "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -38,7 +43,7 @@ cores, and a recent srun starts the pool of workers with one core of its own.
 
 
 def parsl_config(execution: AnyExecution, run_folder: Path) -> Config:
-    """The Parsl configuration of an `executor` key. Raises `LabelError` when it cannot be made."""
+    """The Parsl configuration of an `executor` key. Raises `ConfigError` when there is none."""
     match execution:
         case LocalExecution():
             return _configure(_local_executor(execution), run_folder)
@@ -66,7 +71,7 @@ def _configure(executor: Any, run_folder: Path) -> Config:
         executors=[executor],
         run_dir=str(run_folder),
         usage_tracking=0,
-        retries=0,  # the labeller knows which failures are worth another try
+        retries=0,  # who submits knows which failures are worth another try
         strategy="simple",
         strategy_period=POLL_S,
         initialize_logging=False,  # Parsl writes a debug log and never closes the file
@@ -90,7 +95,7 @@ def _local_executor(execution: LocalExecution) -> Any:
 
 def _slurm_executor(execution: SlurmExecution, run_folder: Path) -> Any:
     if any(character.isspace() for character in str(run_folder)):
-        raise LabelError(
+        raise ConfigError(
             f"executor slurm: {run_folder} has a blank in its path, which sbatch scripts cannot "
             "have; give the campaign a folder without blanks"
         )
@@ -148,13 +153,13 @@ def _import_config(path: str) -> Config:
     try:
         config = getattr(importlib.import_module(module_name), attribute)()
     except Exception as error:  # the user's module and function can raise anything
-        raise LabelError(
+        raise ConfigError(
             f"executor parsl: cannot import '{path}' ({type(error).__name__}: {error}); write "
             "'module:function' of a function without arguments that returns a parsl.Config, and "
             "put its module on PYTHONPATH"
         ) from error
     if not isinstance(config, Config):
-        raise LabelError(
+        raise ConfigError(
             f"executor parsl: '{path}' returned {type(config).__name__}; it must return a "
             "parsl.Config"
         )
