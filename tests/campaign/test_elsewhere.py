@@ -20,7 +20,7 @@ from entrove.campaign.journal.ledger import Ledger
 from entrove.campaign.journal.progress import Silence
 from entrove.campaign.loop import explore_only
 from entrove.campaign.stage_job import ProgressFile, StageRequest
-from entrove.errors import CampaignError
+from entrove.errors import CampaignError, ConfigError
 from entrove.execution.program import EXIT_USER_ERROR, Program
 from entrove.execution.running import Executors
 from entrove.structures import read_structures
@@ -221,6 +221,16 @@ def test_a_request_has_the_whole_configuration(tmp_path: Path):
         config=campaign.config,
     )
     assert StageRequest.model_validate_json(request.model_dump_json()) == request
+
+
+def test_a_folder_with_a_blank_is_refused_before_anything_is_computed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "sbatch").touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    path = write_campaign(tmp_path / "my silicon", training={"executor": {"name": "slurm"}})
+    with pytest.raises(ConfigError, match=r"(?s)training.*my silicon.*has a blank in its path"):
+        check_campaign(path)
 
 
 # The real thing.

@@ -94,11 +94,7 @@ def _local_executor(execution: LocalExecution) -> Any:
 
 
 def _slurm_executor(execution: SlurmExecution, run_folder: Path) -> Any:
-    if any(character.isspace() for character in str(run_folder)):
-        raise ConfigError(
-            f"executor slurm: {run_folder} has a blank in its path, which sbatch scripts cannot "
-            "have; give the campaign a folder without blanks"
-        )
+    execution.check_folder(run_folder)
     environment = _worker_environment(execution.cores_per_worker)
     exports = [
         f"export {name}={value}" for name, value in (environment | _MPI_INSIDE_A_PILOT_JOB).items()

@@ -1,9 +1,11 @@
 """The keys `executor` of a configuration: where labels, trainings and explorations run."""
 
+from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
+from entrove.errors import ConfigError
 from entrove.settings import Settings
 
 CORES_VARIABLE = "ENTROVE_CORES"
@@ -75,6 +77,14 @@ class SlurmExecution(Settings):
     def capacity(self) -> int:
         """Tasks that run at the same time when all jobs run."""
         return self.max_jobs * self.nodes_per_job * self.workers_per_node
+
+    def check_folder(self, folder: Path) -> None:
+        """Raise `ConfigError` when jobs cannot run in a folder."""
+        if any(character.isspace() for character in str(folder)):
+            raise ConfigError(
+                f"executor slurm: {folder} has a blank in its path, which sbatch scripts cannot "
+                "have; give the campaign a folder without blanks"
+            )
 
     @property
     def walltime_s(self) -> int:

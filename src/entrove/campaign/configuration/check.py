@@ -14,11 +14,13 @@ from entrove.campaign.configuration.check_magnetism import check_magnetism
 from entrove.campaign.configuration.check_models import check_explorer, check_tuned_model
 from entrove.campaign.configuration.config import CampaignConfig
 from entrove.campaign.configuration.config_file import KeyPath, problem_at, read_config_file
+from entrove.campaign.configuration.places import executors_of
 from entrove.campaign.configuration.seeds import Seed, read_seeds
 from entrove.campaign.configuration.settled import with_settled_version
 from entrove.campaign.workspace import Workspace
 from entrove.errors import ConfigError, EntroveError
 from entrove.execution.checks import check_usable
+from entrove.execution.settings import SlurmExecution
 from entrove.labelling.checks import check_engine, check_executor
 from entrove.models.loaded import LoadedModel
 from entrove.sampling.vacuum import describe_vacuum
@@ -82,6 +84,8 @@ def check_campaign(
     _check_features(config_path, config, foundation)
     workspace = Workspace((folder or config_path.parent / config.folder).resolve())
     config = with_settled_version(config, workspace.config)
+    if runs_here:
+        _check_folder(config_path, config, workspace.folder)
     return CheckedCampaign(config, config_path, workspace, seeds, model_name, foundation, explorer)
 
 
@@ -173,16 +177,24 @@ def _check_labelling(
     try:
         if runs_here:
             check_executor(config.labelling)
-            for section, executor in (
-                ("sampling", config.sampling.executor),
-                ("training", config.training.executor),
-            ):
+            for section, executor in executors_of(config).items():
                 key_path = (section, "executor", "name")
                 check_usable(executor)
         key_path = ("labelling", "engine", "name")
         check_engine(config.labelling, species)
     except EntroveError as error:
         raise problem_at(config_path, key_path, str(error)) from error
+
+
+def _check_folder(config_path: Path, config: CampaignConfig, folder: Path) -> None:
+    """Refuse a folder in which jobs cannot run, before hours are spent on what comes first."""
+    for section, executor in executors_of(config).items():
+        if not isinstance(executor, SlurmExecution):
+            continue
+        try:
+            executor.check_folder(folder)
+        except EntroveError as error:
+            raise problem_at(config_path, (section, "executor", "name"), str(error)) from error
 
 
 def _check_features(config_path: Path, config: CampaignConfig, model: LoadedModel) -> None:

@@ -1,20 +1,36 @@
 """Where the stages of a campaign run."""
 
 from entrove.campaign.configuration.config import CampaignConfig
-from entrove.execution.settings import ParslExecution, SlurmExecution
+from entrove.execution.settings import (
+    LocalExecution,
+    ParslExecution,
+    SlurmExecution,
+    ThisMachine,
+)
 
 HERE = "on this machine"
 
 
-def places_of(config: CampaignConfig) -> dict[str, str]:
-    """Return where labels, exploration and training run, each as a phrase."""
-    executors = {
-        "labels": config.labelling.executor,
-        "exploration": config.sampling.executor,
+STAGES = {"labelling": "labels", "sampling": "exploration", "training": "training"}
+"""What runs in the executor of a section of the configuration."""
+
+
+def executors_of(
+    config: CampaignConfig,
+) -> dict[str, LocalExecution | ThisMachine | SlurmExecution | ParslExecution]:
+    """Return all executors by the section that has them."""
+    return {
+        "labelling": config.labelling.executor,
+        "sampling": config.sampling.executor,
         "training": config.training.executor,
     }
+
+
+def places_of(config: CampaignConfig) -> dict[str, str]:
+    """Return where labels, exploration and training run, each as a phrase."""
     places = {}
-    for what, executor in executors.items():
+    for section, executor in executors_of(config).items():
+        what = STAGES[section]
         match executor:
             case SlurmExecution():
                 places[what] = "in Slurm jobs"
