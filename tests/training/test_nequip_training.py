@@ -169,6 +169,33 @@ def test_every_setting_reaches_the_configuration_of_nequip(tmp_path):
     assert without["data"]["val_file_path"] == without["data"]["train_file_path"]
 
 
+def test_the_preset_of_allegro_oam_l_is_what_was_published(tmp_path):
+    """arXiv:2605.20384; keys that are given win, also those of a part of the loss."""
+    config = TrainingConfig.model_validate({"preset": "allegro-oam-l"})
+    job = Job(base="/models/a.nequip.zip", base_hash="0", seed=3, labels_hash="1", config=config)
+    start = Start(shifted_model(job.base, {}), ["Si"], 6.0)
+    written = settings(job, tmp_path, start, watched=True, with_stress=True)
+    trainer, module = written["trainer"], written["training_module"]
+    assert (trainer["max_epochs"], trainer["gradient_clip_val"]) == (200, 0.015)
+    assert trainer["callbacks"][-1]["patience"] == 30
+    assert written["data"]["train_dataloader"]["batch_size"] == 4
+    assert (module["optimizer"]["lr"], module["ema_decay"]) == (5e-5, 0.999)
+    scheduler = module["lr_scheduler"]["scheduler"]
+    assert (scheduler["factor"], scheduler["patience"]) == (0.5, 15)
+    terms = {
+        term["name"]: (term["coeff"], term["metric"]["delta"])
+        for term in module["loss"]["metrics"]
+    }
+    assert terms == {"energy": (1.0, 0.01), "forces": (1.0, 0.01), "stress": (0.01, 0.1)}
+    changed = TrainingConfig.model_validate(
+        {"preset": "allegro-oam-l", "epochs": 7, "loss": {"stress_weight": 0.5}}
+    )
+    assert (changed.epochs, changed.learning_rate) == (7, 5e-5)
+    loss = changed.loss
+    assert (loss.stress_weight, loss.stress_delta_eV_per_A3) == (0.5, 0.1)
+    assert TrainingConfig.model_validate_json(changed.model_dump_json()) == changed
+
+
 @pytest.mark.slow
 def test_a_model_from_random_weights_learns_the_labels(labelled_silicon, tmp_path):
     config = CONFIG.model_copy(update={"epochs": 40, "learning_rate": 5e-3})

@@ -1,6 +1,6 @@
 """Settings of the training stage."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -101,9 +101,45 @@ class CrossValidationConfig(Settings):
         return self
 
 
+PRESETS: dict[str, dict[str, Any]] = {
+    "allegro-oam-l": {
+        "framework": "nequip",
+        "epochs": 200,
+        "batch_size": 4,
+        "learning_rate": 5e-5,
+        "schedule": "plateau",
+        "plateau_factor": 0.5,
+        "plateau_patience": 15,
+        "gradient_clip": 0.015,
+        "ema_decay": 0.999,
+        "stop_patience": 30,
+        "loss": {
+            "energy_weight": 1.0,
+            "force_weight": 1.0,
+            "stress_weight": 0.01,
+            "energy_delta_eV_per_atom": 0.01,
+            "force_delta_eV_per_A": 0.01,
+            "stress_delta_eV_per_A3": 0.1,
+        },
+    },
+}
+"""Settings that were published for a foundation model, for the keys that are not given.
+
+allegro-oam-l: those of Wang, Rao and Zhu, arXiv:2605.20384 (2026), with which they have tuned
+Allegro-OAM-L; their four batches of one structure for a step are one batch of four here.
+"""
+
+
 class TrainingConfig(Settings):
     """How the foundation model is tuned to the labels."""
 
+    preset: Literal["allegro-oam-l"] | None = Field(
+        default=None,
+        description="Published settings for all keys that are not given. allegro-oam-l: framework "
+        "nequip, at most 200 epochs, learning_rate 5e-5, schedule plateau, gradient_clip 0.015, "
+        "ema_decay 0.999, weights 1 : 1 : 0.01 in the loss, with which Allegro-OAM-L was tuned "
+        "to 100 to 800 labels.",
+    )
     framework: TrainableFramework = Field(
         default="sevennet",
         description="Training code; it must be the one that the foundation model comes from.",
@@ -232,6 +268,7 @@ class TrainingConfig(Settings):
             "cross_validation": not chooses,
             "lora": "lora" not in strategies,
             "executor": True,
+            "preset": True,
         }
         return frozenset(name for name, is_unread in unread.items() if is_unread)
 
@@ -258,6 +295,18 @@ class TrainingConfig(Settings):
         return self.model_copy(
             update={"strategy": recipe.strategy, "learning_rate": recipe.learning_rate}
         )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in_preset(cls, given: Any) -> Any:
+        """Keys that are given win; a loss that is given in part keeps the preset's other parts."""
+        preset = PRESETS.get(given.get("preset") or "") if isinstance(given, dict) else None
+        if preset is None:
+            return given
+        filled = preset | given
+        if isinstance(given.get("loss"), dict):
+            filled["loss"] = preset["loss"] | given["loss"]
+        return filled
 
     @model_validator(mode="after")
     def _strategy_is_supported(self) -> "TrainingConfig":

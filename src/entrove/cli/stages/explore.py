@@ -37,6 +37,7 @@ def explore_files(
     settings = given.settings
     torch.set_num_threads(usable_threads(settings.model.threads))
     with Watch("explore", "biased MD of all walkers", "steps", STOPPED) as watch:
+        given.say_that_it_samples_here(watch.messages)
         seeds = read_crystals(files, given, watch.messages)
         structures = [seed.atoms.copy() for seed in seeds]
         for seed, atoms in zip(seeds, structures, strict=True):

@@ -20,6 +20,7 @@ def relax_files(files: Sequence[Path], out: Path, given: Given, *, as_json: bool
     check_output(out)
     settings = given.settings
     with Watch("relax", "positions and cells", "steps", "stopped; nothing was written") as watch:
+        given.say_that_it_samples_here(watch.messages)
         seeds = read_crystals(files, given, watch.messages)
         model = given.exploring_model([seed.atoms for seed in seeds])
         pairs = [(seed, pressure) for seed in seeds for pressure in settings.regime.pressures_GPa]

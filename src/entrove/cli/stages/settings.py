@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 from ase import Atoms
 from pydantic import Field
+from rich.console import Console
 
 from entrove.campaign.configuration.changes import merge
 from entrove.campaign.configuration.check_models import check_explorer, resolve_model
@@ -63,6 +64,17 @@ class Given:
             if explorer is not None:
                 return explorer
         return self.learning_model(structures)
+
+    def say_that_it_samples_here(self, messages: Console) -> None:
+        """Say that an executor of the configuration is not used, where it names one."""
+        name = self.settings.sampling.executor.name
+        if name != "local":
+            messages.print(
+                f"this command runs on this machine: sampling.executor ({name}) is for "
+                "'entrove run'",
+                highlight=False,
+                soft_wrap=True,
+            )
 
     def learning_model(self, structures: Sequence[Atoms]) -> LoadedModel:
         """Load the model that is tuned, and check that it knows the elements.
