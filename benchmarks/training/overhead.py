@@ -1,8 +1,9 @@
 """What Entrove's training adds to SevenNet's own command, at equal labels, epochs and settings.
 
 Hypothesis: a training with `fine_tune` takes at most 3 % more than `sevenn train`, both with
-their own start, graphs, checkpoints and end: silicon, SevenNet-0, all weights, batches of 4, Adam, Huber loss on energy, forces and stress, one thread. `sevenn` writes one checkpoint, at the
-end; `fine_tune` stores its state after every epoch, so that it can continue.
+their own start, graphs, checkpoints and end: silicon, SevenNet-0, all weights, batches of 4, Adam,
+Huber loss on energy, forces and stress, one thread. `sevenn` writes one checkpoint, at the end;
+`fine_tune` stores its state after every epoch, so that it can continue.
 
 The two take turns. The time is that of the processor (user and system, all processes), which
 other programs on the machine disturb less than wall time, which is recorded beside it.
