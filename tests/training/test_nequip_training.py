@@ -13,7 +13,7 @@ from entrove.models.nequip.loading import nequip_settings
 from entrove.models.registry import load
 from entrove.structures import attach_results
 from entrove.training.config import TrainingConfig
-from entrove.training.job import Job
+from entrove.training.job import Job, read_job
 from entrove.training.nequip.from_scratch import (
     ARCHITECTURES,
     build_description,
@@ -23,6 +23,7 @@ from entrove.training.nequip.from_scratch import (
 from entrove.training.nequip.settings import Start, settings, shifted_model
 from entrove.training.nequip.trainer import require_same_predictions
 from entrove.training.tuning import fine_tune
+from entrove.training.worker_process import DivergenceError
 
 CONFIG = TrainingConfig(framework="nequip", epochs=3, batch_size=3, learning_rate=0.01)
 
@@ -194,6 +195,52 @@ def test_the_preset_of_allegro_oam_l_is_what_was_published(tmp_path):
     loss = changed.loss
     assert (loss.stress_weight, loss.stress_delta_eV_per_A3) == (0.5, 0.1)
     assert TrainingConfig.model_validate_json(changed.model_dump_json()) == changed
+
+
+CHOOSES = CONFIG.model_validate(
+    CONFIG.model_dump()
+    | {
+        "epochs": 2,
+        "learning_rate": "auto",
+        "cross_validation": {
+            "folds": 2,
+            "recipes": [{"learning_rate": 1e-6}, {"learning_rate": 0.02}],
+        },
+    }
+)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_the_learning_rate_is_chosen_by_cross_validation(
+    small_allegro, labelled_silicon, tmp_path
+):
+    model = fine_tune(labelled_silicon, small_allegro, tmp_path, CHOOSES, device="cpu")
+    choice = model.choice
+    assert choice is not None
+    assert [row.name for row in choice.tried] == ["naive 1e-06", "naive 0.02", "untuned"]
+    losses = [row.fold_losses for row in choice.tried]
+    assert all(loss is not None for row in losses for loss in row)
+    # With hardly any step the model is the untuned one with the same reference energies.
+    assert losses[0] == pytest.approx(losses[2], rel=1e-2)
+    assert choice.recipe.learning_rate == (
+        0.02 if choice.tried[1].mean < choice.tried[0].mean else 1e-6
+    )
+    assert read_job(tmp_path).config.learning_rate == choice.recipe.learning_rate
+    assert fine_tune(labelled_silicon, small_allegro, tmp_path, CHOOSES, device="cpu") == model
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_loss_that_is_not_finite_is_a_divergence(small_allegro, labelled_silicon, tmp_path):
+    """So that a comparison goes on with its other recipes; the message is the callback's."""
+    poisoned = labelled_silicon[0].copy()
+    poisoned = attach_results(
+        poisoned, np.nan, np.full((len(poisoned), 3), np.nan), np.full(6, np.nan)
+    )
+    config = CONFIG.model_copy(update={"refit_reference_energies": False, "batch_size": 1})
+    with pytest.raises(DivergenceError, match=r"the loss of epoch 1 is nan; lower learning_rate"):
+        fine_tune([poisoned], small_allegro, tmp_path, config, device="cpu")
 
 
 @pytest.mark.slow

@@ -7,9 +7,9 @@ from typing import Any
 
 import lightning
 
-from entrove.errors import ModelError
 from entrove.training.job import Epoch, append_epoch, keep_epochs
 from entrove.training.nequip.settings import LOSS_NAME, WATCHED
+from entrove.training.worker_process import DivergenceError
 
 
 class ReportEpochs(lightning.Callback):
@@ -30,13 +30,13 @@ class ReportEpochs(lightning.Callback):
     def on_train_epoch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
     ) -> None:
-        """Report the epoch; raises `ModelError` when the loss is no longer finite."""
+        """Report the epoch; raises `DivergenceError` when the loss is no longer finite."""
         metrics = trainer.callback_metrics
         # The module enters this into the metrics only after the callbacks have run.
         metrics_manager: Any = pl_module.loss
         loss = float(metrics_manager.compute(prefix="")[LOSS_NAME])
         if not math.isfinite(loss):
-            raise ModelError(
+            raise DivergenceError(
                 f"the loss of epoch {trainer.current_epoch + 1} is {loss}; lower learning_rate "
                 "or look for a damaged label"
             )

@@ -1,8 +1,9 @@
 """Turn a training job into the configuration of `nequip-train`.
 
 Loss, average and schedule are those of `TrainingConfig`, with NequIP's own parts: coefficients of
-the loss are normalised to sum to one, the cosine has no warm-up and falls once per epoch, and the
-running average has a constant memory.
+the loss are normalised to sum to one, so that `gradient_clip` is a larger one relative to the
+gradient, and the cosine has no warm-up and falls once per epoch. Adam does not see the factor. The
+running average has SevenNet's warm-up here: min(ema_decay, (1 + step) / (10 + step)).
 """
 
 from collections.abc import Mapping, Sequence

@@ -7,6 +7,7 @@ tuned model no longer needs the package that it came from. NequIP changes torch'
 whole process, which is why this process does nothing else.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -109,6 +110,7 @@ def _start_from_model(job: Job, structures: Sequence[Atoms]) -> tuple[Start, dic
 def _train(folder: Path) -> None:
     """Run NequIP's training, from its last checkpoint if there is one."""
     train = require("nequip.scripts.train", extra="nequip")
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra would print an error and end the process
     sys.argv = ["nequip-train", f"--config-path={folder}", "--config-name=nequip.yaml"]
     if (folder / "last.ckpt").exists():
         sys.argv.append(f"++ckpt_path={folder / 'last.ckpt'}")
