@@ -14,8 +14,9 @@ from entrove.campaign.journal.ledger import Ledger
 from entrove.campaign.journal.outcomes import Explored, Selected, Stage, Validated, Verified
 from entrove.campaign.journal.progress import Silence
 from entrove.campaign.journal.runner import StageRunner
-from entrove.campaign.loop import PREPARATION, ROUND, run_campaign
+from entrove.campaign.loop import run_campaign
 from entrove.campaign.results.read import read_results
+from entrove.campaign.stage_table import PREPARATION, ROUND
 from entrove.campaign.stages.context import CampaignRun
 from entrove.campaign.stages.models import CampaignModels
 from entrove.structures import read_structures

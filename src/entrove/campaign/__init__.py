@@ -6,7 +6,9 @@ This is the only package that knows all stages of the method. Read in this order
     workspace.py    where its files are, and how the labels in them are read
     journal/        the ledger: which stages are finished, and what each has found
     stages/         one file per stage
-    loop.py         `run_campaign`: the table of stages, and the loop over rounds
+    stage_table.py  which stages there are, in which order, and what they need
+    stage_job.py    a stage in a worker elsewhere, where `sampling.executor` says so
+    loop.py         `run_campaign`: the loop over rounds
     stopping.py     the conditions under which it stops
     from_config.py  `run`: from a configuration file to results, in one call
     results/        `read_results`: what a campaign has found, from its folder alone
