@@ -1,4 +1,4 @@
-"""The stages of a campaign, one file each; `loop.py` above runs them, in the order of `stage_table.py`.
+"""The stages of a campaign, one file each; `loop.py` above runs them, by `stage_table.py`.
 
 What all stages share:
 
