@@ -61,7 +61,7 @@ SETTINGS: dict[str, Any] = {
         },
         "executor": {"name": "local", "workers": 1},
         "stress_check": {"on_mismatch": "warn"},
-        "sanity": {"largest_force_eV_per_A": 1e4},
+        "sanity": {"max_force_eV_per_A": 1e4},
     },
     "training": {"epochs": 2},
     "stopping": {"rounds": 1},
