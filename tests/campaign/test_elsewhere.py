@@ -157,7 +157,7 @@ def test_what_is_found_elsewhere_is_what_is_found_here(tmp_path: Path, elsewhere
     heard = Heard()
     explore_only(check_campaign(there), heard)
     assert elsewhere.sent == [
-        f"{stage}-job" for stage in ("verify", "relax", "anchors", "hold_out", "explore")
+        f"{stage}-job" for stage in ("verify", "relax", "anchors", "hold-out", "explore")
     ]
     assert "waiting for a worker" in heard.notes
     assert heard.done[-1] == 4 + 3 * 4

@@ -82,6 +82,8 @@ def test_a_key_that_a_later_version_added_is_no_change(tmp_path):
         ({"selection": {"count": 5}}, "select"),
         ({"selection": {"phase_share": 0.0}}, "select"),
         ({"regime": {"temperatures_K": [500.0]}}, "explore"),
+        ({"training": {"executor": {"name": "slurm", "partition": "gpu"}}}, None),
+        ({"sampling": {"executor": {"name": "slurm", "partition": "gpu"}}}, None),
         ({"sampling": {"chunks": 3}}, "explore"),
         ({"sampling": {"biases": [{"entropy": "none"}]}}, "explore"),
         ({"labelling": {"time_limit_s": 60.0}}, None),
@@ -128,6 +130,8 @@ def test_a_stage_that_was_interrupted_keeps_its_values(tmp_path):
     with pytest.raises(CampaignError, match=r"epochs: .* until it is finished, or remove .*-02"):
         settle_config(path, config(training={"epochs": 7}), unfinished)
     settle_config(path, config(selection={"count": 7}), unfinished)
+    # Where it continues is free.
+    settle_config(path, config(training={"executor": {"name": "slurm"}}), unfinished)
 
 
 def test_a_campaign_from_before_phases_had_places_learns_of_them(tmp_path):
