@@ -1,6 +1,7 @@
 """Programs on this machine or in workers elsewhere, followed until they end."""
 
 import logging
+import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -89,7 +90,7 @@ class ProgramsHere:
 
     def threads(self, wanted: int) -> int:
         """Programs that run at the same time share the threads."""
-        return max(1, wanted // self.capacity) if wanted else 0
+        return max(1, (wanted or len(os.sched_getaffinity(0))) // self.capacity)
 
     def start(self, program: Program) -> Running:
         """Start it at once."""

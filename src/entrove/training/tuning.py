@@ -52,7 +52,7 @@ def fine_tune(
             labelled by the untuned model, beside dimers. They need no labels.
         modal: Fidelity of a multi-fidelity model; SevenNet only.
         device: "auto", "cpu" or "cuda".
-        threads: CPU threads of the process.
+        threads: CPU threads of the process; 0: as many as it may use where it runs.
         on_epoch: Called in this process after every epoch.
         on_trial: With `config.learning_rate` "auto", called after every epoch of the trainings
             that are compared, before the model itself is trained.

@@ -11,7 +11,6 @@ from entrove.campaign.stages.context import CampaignRun
 from entrove.models.registry import split_modal
 from entrove.sampling.candidates import read_candidates
 from entrove.structures import content_hash
-from entrove.threads import usable_threads
 from entrove.training.committee import epochs_done, labels_learnt_in, train_committee
 from entrove.training.trained_model import TrainedModel, training_set_hash
 from entrove.validation.splits import check_disjoint, without_hold_out
@@ -42,7 +41,7 @@ def train(run: CampaignRun, round_index: int) -> Trained:
         snapshots=_snapshots(run, round_index) if config.training.replay else (),
         modal=modal,
         device=config.model.device,
-        threads=usable_threads(config.model.threads),
+        threads=config.model.threads,
         advanced=listener.advanced,
         where=where,
     )

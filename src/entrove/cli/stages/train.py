@@ -18,7 +18,6 @@ from entrove.errors import ConfigError
 from entrove.models.prediction import predict
 from entrove.models.registry import framework_of, split_modal
 from entrove.structures import energy_of, species_of
-from entrove.threads import usable_threads
 from entrove.training.bundle import Regime, write_bundle
 from entrove.training.committee import train_committee
 from entrove.training.reference_energies import fit_reference_shifts
@@ -118,7 +117,7 @@ def _train(
         seed=settings.random_seed,
         modal=modal,
         device=settings.model.device,
-        threads=usable_threads(settings.model.threads),
+        threads=settings.model.threads,
         advanced=watch.advanced,
     )
 
