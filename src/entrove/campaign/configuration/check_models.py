@@ -44,6 +44,13 @@ def check_tuned_model(
                 f"{explain_untrainable(given)}; name the model that is tuned here, "
                 f"and give {given} as model.explore_with"
             )
+        if framework.name != config.training.framework and config.training.preset:
+            raise problem_at(
+                config_path,
+                ("training", "preset"),
+                f"{config.training.preset} is for {config.training.framework} models, but {given} "
+                f"is a {framework.name} model; remove it",
+            )
         if framework.name != config.training.framework:
             raise problem_at(
                 config_path,
