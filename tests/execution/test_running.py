@@ -62,22 +62,28 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Programs]:
         yield executors.programs(ELSEWHERE, folder)
 
 
-def test_programs_here_share_the_room_and_the_threads(tmp_path: Path):
+def test_programs_here_share_the_room_and_the_threads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     where = ProgramsHere(2)
     assert [where.threads(wanted) for wanted in (1, 8)] == [1, 4]
     assert where.threads(0) == max(1, len(os.sched_getaffinity(0)) // 2)
     programs = [program(tmp_path / str(i), threads=3, count=5, pause_s=0.1) for i in range(3)]
-    most = 0
-
-    def look() -> None:
-        nonlocal most
-        begun = [one for one in programs if (Path(one.folder) / "progress").exists()]
-        most = max(most, sum(len(lines(one)) < 5 for one in begun))
-
-    ends = list(run_programs(programs, where, look))
-    assert sorted(ends) == [(0, 0), (1, 0), (2, 0)]
-    assert most == 2
-    assert ends[-1][0] == 2
+    started: list[str] = []
+    start = ProgramsHere.start
+    monkeypatch.setattr(
+        ProgramsHere, "start", lambda at, one: started.append(one.folder) or start(at, one)
+    )
+    ends: list[int] = []
+    running: set[int] = set()
+    for index, code in run_programs(
+        programs, where, lambda: running.add(len(started) - len(ends))
+    ):
+        assert code == 0
+        ends.append(index)
+    assert sorted(ends) == [0, 1, 2]
+    assert started == [one.folder for one in programs]
+    assert max(running) == 2
     assert [line[2] for line in lines(programs[0])] == ["3"] * 5
 
 
