@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -246,14 +247,27 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[st
         yield environment
 
 
-def entrove_run(path: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "entrove.cli.main", "run", str(path)],
+@contextmanager
+def entrove_run(path: Path) -> Iterator[subprocess.Popen[str]]:
+    """Run a campaign as a user does; it ends with the block."""
+    command = [sys.executable, "-m", "entrove.cli.main", "run", str(path)]
+    with subprocess.Popen(
+        command,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         env=os.environ | {"COLUMNS": "200"},
-    )
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def run_to_the_end(path: Path) -> None:
+    with entrove_run(path) as process:
+        output, _ = process.communicate(timeout=900)
+        assert process.returncode == 0, output
 
 
 def wait_for_lines(path: Path, count: int, process: subprocess.Popen[str]) -> None:
@@ -284,21 +298,16 @@ def test_a_campaign_explores_and_trains_in_slurm_jobs(tmp_path: Path, cluster: d
         training=training | {"executor": slurm},
     )
     progress = path.parent / "campaign/round-01/training/member-0/progress.jsonl"
-    process = entrove_run(path)
-    wait_for_lines(progress, 3, process)
-    jobs = slurm_cluster.run("squeue", "-h", "-o", "%i", environment=cluster).split()
-    assert len(jobs) == 1  # exploration and training have shared it
-    slurm_cluster.run("scancel", *jobs, environment=cluster)
-    wait_for_lines(progress, progress.read_text().count("\n") + 3, process)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    process = entrove_run(path)
-    output, _ = process.communicate(timeout=900)
-    assert process.returncode == 0, output
+    with entrove_run(path) as process:
+        wait_for_lines(progress, 3, process)
+        jobs = slurm_cluster.run("squeue", "-h", "-o", "%i", environment=cluster).split()
+        assert len(jobs) == 1  # exploration and training have shared it
+        slurm_cluster.run("scancel", *jobs, environment=cluster)
+        wait_for_lines(progress, progress.read_text().count("\n") + 3, process)
+        process.send_signal(signal.SIGKILL)
+    run_to_the_end(path)
     quiet = write_campaign(tmp_path / "here", training=training)
-    process = entrove_run(quiet)
-    output, _ = process.communicate(timeout=900)
-    assert process.returncode == 0, output
+    run_to_the_end(quiet)
     for name in ("round-01/candidates.xyz", "dataset.xyz", "round-01/training/member-0/model.pth"):
         ours, theirs = ((at.parent / "campaign" / name).read_bytes() for at in (path, quiet))
         assert ours == theirs, name
