@@ -1,6 +1,6 @@
 """Print the tables of a study's results for a page: energy, forces, stress of each arm and count.
 
-python benchmarks/curves/silicon/summarise.py results/one-draw.json --test independent
+cd benchmarks/curves; python summarise.py silicon/results/one-draw.json --test independent
 """
 
 import argparse
