@@ -1,6 +1,7 @@
 """What is found on a machine, and the remedy for what is missing or wrong."""
 
 import importlib.metadata
+import importlib.util
 import json
 import os
 import stat
@@ -67,7 +68,10 @@ def test_installed_extras_are_named_with_their_versions():
     found = by_name(packages.examine_packages())
     assert found["core"].state is State.WORKS
     for extra in packages.PURPOSES:
-        assert found[extra].state is State.WORKS, found[extra]
+        # GPAW alone is compiled, and may be missing where versions are tested.
+        installed = extra != "gpaw" or importlib.util.find_spec("gpaw") is not None
+        state = State.WORKS if installed else State.ABSENT
+        assert found[extra].state is state, found[extra]
     assert f"sevenn {importlib.metadata.version('sevenn')}" in found["sevennet"].what
 
 

@@ -11,6 +11,7 @@ from ase import Atoms
 from ase.build import bulk
 from ase.io import read
 from ase.units import Hartree, bar
+from needed import needs_gpaw
 
 from entrove.formats import read_frames
 
@@ -188,6 +189,7 @@ def test_espresso_that_was_killed_is_named(tmp_path):
     assert "ends before its energy" in last.problem
 
 
+@needs_gpaw
 def test_gpaw_text_has_stress_free_energy_and_convergence():
     frames = list(read_frames(OUTPUTS / "gpaw_md.txt"))
     assert [frame.converged for frame in frames] == [True, True]
@@ -201,6 +203,7 @@ def test_gpaw_text_has_stress_free_energy_and_convergence():
     assert frames[1].atoms.get_stress() == pytest.approx(expected, abs=6e-7)
 
 
+@needs_gpaw
 def test_gpaw_that_did_not_converge_is_named():
     (frame,) = read_frames(OUTPUTS / "gpaw_unconverged.txt")
     assert frame.converged is False
@@ -244,3 +247,11 @@ def test_cp2k_without_its_trajectory_names_the_steps_that_have_no_positions(tmp_
 def test_cp2k_that_did_not_converge_is_named():
     (frame,) = read_frames(OUTPUTS / "cp2k_unconverged.out")
     assert frame.converged is False
+
+
+def test_without_gpaw_its_recent_text_is_named_and_not_called_unknown(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    (frame,) = read_frames(OUTPUTS / "gpaw_md.txt")
+    assert frame.atoms is None
+    assert frame.problem is not None
+    assert "comes with GPAW, which is not installed" in frame.problem

@@ -9,6 +9,7 @@ from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.db import connect
 from ase.io import write
+from needed import needs_gpaw
 
 from entrove.errors import StructureError
 from entrove.formats import LabelKeys, read_frames, write_frames
@@ -16,7 +17,9 @@ from entrove.formats import LabelKeys, read_frames, write_frames
 OUTPUTS = Path(__file__).parent / "outputs"
 
 
-@pytest.mark.parametrize("output", ["espresso_md.out", "gpaw_md.txt", "cp2k_md.out"])
+@pytest.mark.parametrize(
+    "output", ["espresso_md.out", pytest.param("gpaw_md.txt", marks=needs_gpaw), "cp2k_md.out"]
+)
 def test_compressed_outputs_are_recognised_by_their_content(tmp_path, output):
     with gzip.open(tmp_path / f"{output}.gz", "wb") as handle:
         handle.write((OUTPUTS / output).read_bytes())

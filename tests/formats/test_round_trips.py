@@ -9,6 +9,7 @@ from ase.build import bulk, molecule
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.constraints import FixAtoms
 from ase.io import read
+from needed import needs_gpaw
 from test_extxyz import assert_same, labelled, same_value
 
 from entrove.errors import StructureError
@@ -100,7 +101,9 @@ def test_ase_reads_what_is_written(tmp_path):
 
 
 @pytest.mark.parametrize("format_name", FORMATS)
-@pytest.mark.parametrize("output", ["espresso_md.out", "gpaw_md.txt", "cp2k_md.out"])
+@pytest.mark.parametrize(
+    "output", ["espresso_md.out", pytest.param("gpaw_md.txt", marks=needs_gpaw), "cp2k_md.out"]
+)
 def test_outputs_of_codes_go_to_every_format(tmp_path, output, format_name):
     given = list(read_frames(OUTPUTS / output))
     path = tmp_path / name_of(format_name)

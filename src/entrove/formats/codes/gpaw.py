@@ -1,9 +1,11 @@
 """GPAW: its text and its .gpw files by ASE's readers, with what these leave out.
 
 From the text of recent versions the reader takes energy and forces, but neither the stress nor
-the free energy, and it does not say which steps converged.
+the free energy, and it does not say which steps converged. This reader comes with GPAW.
 """
 
+import importlib.util
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +25,13 @@ def is_gpaw(head: str) -> bool:
 
 def read_gpaw_text(path: Path, keys: LabelKeys) -> Iterator[Frame]:
     """Yield the structures of a text output of GPAW."""
+    if importlib.util.find_spec("gpaw") is None and _is_recent(path):
+        problem = (
+            "the reader of this version's text comes with GPAW, which is not installed; install "
+            "it (see entrove doctor), or give a file of ASE, such as .traj or .xyz"
+        )
+        yield Frame(str(path), 0, problem=problem)
+        return
     steps = _scan(lines_of(path))
     for frame in beside(read_by_ase(path, keys), steps, path, "the file ends inside this step"):
         if frame.atoms is not None and "energy" not in frame.labels:
@@ -30,6 +39,11 @@ def read_gpaw_text(path: Path, keys: LabelKeys) -> Iterator[Frame]:
             yield Frame(frame.source, frame.index, problem=f"no energy; {reason}", converged=False)
         else:
             yield frame
+
+
+def _is_recent(path: Path) -> bool:
+    head = "".join(itertools.islice(lines_of(path), 10))
+    return _BANNERS[1] in head
 
 
 def _scan(lines: Iterator[str]) -> list[ScannedStep]:
