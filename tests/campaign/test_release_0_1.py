@@ -75,4 +75,6 @@ def test_it_is_continued_and_ends_as_if_it_had_never_been_stopped(stopped: Bench
     for round_index, stage, summary in EXPECTED["summaries"]:
         # "verify" contains the path of a file; "validate" now says "centred" before "energy".
         if stage not in ("verify", "validate"):
-            assert found[round_index, stage] == summary
+            # "explore" goes on with how many snapshots are independent.
+            ours = found[round_index, stage]
+            assert (ours.split(";")[0] if stage == "explore" else ours) == summary

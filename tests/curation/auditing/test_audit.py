@@ -138,7 +138,7 @@ def test_one_frame_of_another_kind_is_no_evidence_of_a_convention(tmp_path):
 
 
 def test_a_mistake_of_a_part_is_named_with_the_part(tmp_path):
-    frames = stress_as("eV/A^3", 1, VASP_ORDER)[:24] + FRAMES[24:]
+    frames = stress_as("eV/A^3", 1, VASP_ORDER)[:24] + [labelled(a) for a in FRAMES[24:]]
     for number, atoms in enumerate(frames):
         atoms.info["config_type"] = "first" if number < 24 else "second"
     found = alarms(audited(tmp_path, frames))
