@@ -1,6 +1,7 @@
 """A campaign of release 0.1 is reported and continued, and ends as with that release."""
 
 import json
+import re
 import tarfile
 from pathlib import Path
 
@@ -75,6 +76,9 @@ def test_it_is_continued_and_ends_as_if_it_had_never_been_stopped(stopped: Bench
     for round_index, stage, summary in EXPECTED["summaries"]:
         # "verify" contains the path of a file; "validate" now says "centred" before "energy".
         if stage not in ("verify", "validate"):
-            # "explore" goes on with how many snapshots are independent.
+            # What that release had not done yet also says how many snapshots are independent.
             ours = found[round_index, stage]
-            assert (ours.split(";")[0] if stage == "explore" else ours) == summary
+            if stage == "explore" and round_index > 1:
+                assert re.fullmatch(f"{summary}; worth about \\d+ independent ones.*", ours)
+            else:
+                assert ours == summary
