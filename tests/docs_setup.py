@@ -52,7 +52,7 @@ def labelled_copper(count: int, seed: int) -> list[Atoms]:
 
 def put_bundle(folder: Path) -> None:
     """A model bundle: SevenNet-0 as if it had been tuned."""
-    from entrove.models.sevennet.loading import pretrained_checkpoint
+    from entrove.models.sevennet.files import pretrained_checkpoint
     from entrove.training.bundle import Regime, write_bundle
     from entrove.training.trained_model import TrainedModel
 

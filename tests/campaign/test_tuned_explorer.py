@@ -20,7 +20,7 @@ from entrove.campaign.stages.verify import verify_tuned
 from entrove.campaign.workspace import Workspace
 from entrove.errors import ModelError
 from entrove.models.registry import load
-from entrove.models.sevennet.loading import pretrained_checkpoint
+from entrove.models.sevennet.files import pretrained_checkpoint
 from entrove.models.sevennet.model import SevenNetModel
 from entrove.sampling.candidates import Candidate, write_candidates
 from entrove.structures import read_structures

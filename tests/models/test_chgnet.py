@@ -11,7 +11,8 @@ from trial_structures import rattled
 
 from entrove.errors import ModelError, StructureError
 from entrove.models.chgnet import model as chgnet_module
-from entrove.models.chgnet.loading import UNSEEN_BY_R2SCAN, VERSIONS
+from entrove.models.chgnet.files import VERSIONS
+from entrove.models.chgnet.loading import UNSEEN_BY_R2SCAN
 from entrove.models.chgnet.model import CHGNetModel, find_bonds
 from entrove.models.loaded import LoadedModel
 from entrove.models.prediction import predict

@@ -1,22 +1,13 @@
 """What the rest of Entrove knows of a framework, a code of machine-learned potentials."""
 
+import importlib
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING
 
 from entrove._optional import require
-from entrove.models.loaded import LoadedModel
 
-
-@runtime_checkable
-class Loader(Protocol):
-    """Loads a model of one framework."""
-
-    def __call__(self, base: str, *, modal: str | None, device: str) -> LoadedModel:
-        """Load `base`, a name of `Framework.models` or the path of a file that exists.
-
-        `modal` is a fidelity, None for a model that has only one; `device` is auto, cpu or cuda.
-        """
-        ...
+if TYPE_CHECKING:
+    import entrove.models.loaded
 
 
 @dataclass(frozen=True)
@@ -25,10 +16,11 @@ class Framework:
 
     `package` is what must be importable and `extra` the extra of Entrove that installs it.
     `models` are the names that users type, `suffixes` the endings of the files that it evaluates.
-    With `has_fidelities`, a model may hold several fidelities, one of which is chosen as
-    "model@fidelity". `packaged` are those of `models` whose weights the package carries, under its
-    licence; `reference` is the paper to cite, and `distributions` are the packages whose versions
-    belong to a result.
+    `loader` is the import path of the function behind `load`, so that names and files are known
+    without waiting for torch. With `has_fidelities`, a model may hold several fidelities, one of
+    which is chosen as "model@fidelity". `packaged` are those of `models` whose weights the package
+    carries, under its licence; `reference` is the paper to cite, and `distributions` are the
+    packages whose versions belong to a result.
 
     `trainable` lists those of `models` and `suffixes` that can be tuned, and `trainable_kinds`
     says the same in a sentence; `untrainable_because` is why the others cannot. How a framework
@@ -40,7 +32,7 @@ class Framework:
     extra: str
     models: tuple[str, ...]
     suffixes: tuple[str, ...]
-    load: Loader
+    loader: str
     has_fidelities: bool = False
     packaged: tuple[str, ...] = ()
     reference: str = ""
@@ -48,6 +40,16 @@ class Framework:
     trainable: tuple[str, ...] = ()
     trainable_kinds: str = ""
     untrainable_because: str = ""
+
+    def load(
+        self, base: str, *, modal: str | None, device: str
+    ) -> "entrove.models.loaded.LoadedModel":
+        """Load `base`, a name of `models` or the path of a file that exists.
+
+        `modal` is a fidelity, None for a model that has only one; `device` is auto, cpu or cuda.
+        """
+        module, _, function = self.loader.partition(":")
+        return getattr(importlib.import_module(module), function)(base, modal=modal, device=device)
 
     def evaluates(self, base: str) -> bool:
         """Whether `base`, a name or path without fidelity, belongs to this framework."""

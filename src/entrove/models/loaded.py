@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 from torch_sim.models.interface import ModelInterface
@@ -107,18 +106,3 @@ class LoadedModel:
                 f"it knows {', '.join(sorted(self.species))}; "
                 "choose a model that covers these elements"
             )
-
-
-def resolve_device(device: str | torch.device) -> torch.device:
-    """Turn "auto" into CUDA where there is one, else the CPU.
-
-    Raises `ModelError` when CUDA is asked for and missing.
-    """
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    resolved = torch.device(device)
-    if resolved.type == "cuda" and not torch.cuda.is_available():
-        raise ModelError(
-            f"device={device} but torch sees no CUDA device; use device='cpu' or 'auto'"
-        )
-    return resolved

@@ -6,14 +6,16 @@ from the entries.
 
 import difflib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from entrove.errors import ModelError
-from entrove.models.ase import load_import_path
-from entrove.models.chgnet.loading import CHGNET
+from entrove.models.chgnet.files import CHGNET
 from entrove.models.frameworks import Framework
-from entrove.models.loaded import LoadedModel
-from entrove.models.nequip.loading import NEQUIP
-from entrove.models.sevennet.loading import SEVENNET
+from entrove.models.nequip.files import NEQUIP
+from entrove.models.sevennet.files import SEVENNET
+
+if TYPE_CHECKING:
+    import entrove.models.loaded
 
 FRAMEWORKS: tuple[Framework, ...] = (
     SEVENNET,
@@ -28,7 +30,7 @@ FILE_SUFFIXES = tuple(suffix for framework in FRAMEWORKS for suffix in framework
 """Endings of the files that `load` knows."""
 
 
-def load(name_or_path: str, *, device: str = "auto") -> LoadedModel:
+def load(name_or_path: str, *, device: str = "auto") -> "entrove.models.loaded.LoadedModel":
     """Load a model that evaluates batches of structures.
 
     Args:
@@ -52,6 +54,8 @@ def load(name_or_path: str, *, device: str = "auto") -> LoadedModel:
     framework = framework_of(base)
     if framework is None:
         if ":" in name_or_path:
+            from entrove.models.ase import load_import_path  # loads torch
+
             return load_import_path(name_or_path)
         raise ModelError(_unknown(name_or_path))
     if base not in framework.models and not Path(base).is_file():

@@ -1,10 +1,12 @@
-"""Keep third-party packages from changing torch for others; ignore harmless warnings of theirs."""
+"""Where torch computes; third-party packages that change it for others, or warn without need."""
 
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+
+from entrove.errors import ModelError
 
 
 @contextmanager
@@ -36,3 +38,18 @@ def ignoring_known_warnings() -> Iterator[None]:
         # spglib asks for a process-wide setting, which belongs to the application.
         warnings.filterwarnings("ignore", "Set OLD_ERROR_HANDLING to false", DeprecationWarning)
         yield
+
+
+def resolve_device(device: str | torch.device) -> torch.device:
+    """Turn "auto" into CUDA where there is one, else the CPU.
+
+    Raises `ModelError` when CUDA is asked for and missing.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    resolved = torch.device(device)
+    if resolved.type == "cuda" and not torch.cuda.is_available():
+        raise ModelError(
+            f"device={device} but torch sees no CUDA device; use device='cpu' or 'auto'"
+        )
+    return resolved

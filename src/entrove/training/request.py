@@ -9,8 +9,8 @@ from ase import Atoms
 
 from entrove.errors import ModelError
 from entrove.execution.running import Programs
-from entrove.models.loaded import resolve_device
 from entrove.models.registry import FRAMEWORKS, explain_untrainable, framework_of
+from entrove.models.torch_settings import resolve_device
 from entrove.training.config import TrainingConfig
 from entrove.training.job import Job, hash_of_file
 from entrove.training.replay import replay_hash, replay_structures

@@ -29,8 +29,8 @@ from entrove.export.lammps.run import (
 )
 from entrove.export.lammps.sevennet import SevenNetForLammps, write_parallel
 from entrove.export.source import Source
-from entrove.models.loaded import resolve_device
 from entrove.models.registry import load
+from entrove.models.torch_settings import resolve_device
 
 EXPORTERS: Mapping[str, type[LammpsExporter]] = {
     "sevennet": SevenNetForLammps,

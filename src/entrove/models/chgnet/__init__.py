@@ -3,7 +3,8 @@
 Read in this order:
 
     model.py      the network as a torch-sim model for batches
-    loading.py    names to models; the entry `CHGNET` of the registry
+    files.py      names of models; the entry `CHGNET` of the registry
+    loading.py    names to models
 
 Its models explore, and label as teachers; they are not tuned here.
 """

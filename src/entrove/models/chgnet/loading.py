@@ -13,13 +13,10 @@ from ase.calculators.calculator import Calculator
 from ase.data import chemical_symbols
 
 from entrove._optional import require
+from entrove.models.chgnet.files import VERSIONS
 from entrove.models.chgnet.model import CHGNetModel
-from entrove.models.frameworks import Framework
-from entrove.models.loaded import LoadedModel, resolve_device
-from entrove.models.torch_settings import default_dtype
-
-VERSIONS = {"chgnet": "0.3.0", "chgnet-r2scan": "r2scan", "chgnet-0.2.0": "0.2.0"}
-"""Our names of the models in CHGNet's wheel, and its own."""
+from entrove.models.loaded import LoadedModel
+from entrove.models.torch_settings import default_dtype, resolve_device
 
 UNSEEN = frozenset({"Po", "At", "Rn", "Fr", "Ra"})
 """Elements that no training structure held; the network still has their random initial weights."""
@@ -85,17 +82,3 @@ def _chgnet_settings() -> Iterator[None]:
         # pymatgen orders the formula of noble gases by an electronegativity that they lack.
         warnings.filterwarnings("ignore", "No Pauling electronegativity", UserWarning)
         yield
-
-
-CHGNET = Framework(
-    name="chgnet",
-    package="chgnet",
-    extra="chgnet",
-    models=tuple(VERSIONS),
-    suffixes=(),
-    load=load_chgnet,
-    packaged=tuple(VERSIONS),
-    distributions=("chgnet",),
-    reference="B. Deng et al., Nat. Mach. Intell. 5, 1031 (2023)",
-    untrainable_because="Entrove does not drive CHGNet's own training",
-)

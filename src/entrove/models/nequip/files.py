@@ -1,9 +1,10 @@
-"""Find the files of NequIP and Allegro models: those to evaluate, and those to train."""
+"""NequIP in the registry of frameworks, and its files: those to evaluate, and those to train."""
 
 import os
 from pathlib import Path
 
 from entrove.errors import ModelError
+from entrove.models.frameworks import Framework
 
 COMPILED_SUFFIX = ".nequip.pt2"
 PACKAGE_SUFFIX = ".nequip.zip"
@@ -17,6 +18,21 @@ MODELS_FOLDER_VARIABLE = "ENTROVE_MODELS"
 
 FOUNDATION_MODELS = {"allegro-oam-l": "mir-group/Allegro-OAM-L:0.1"}
 """Models that users fetch from nequip.net, and their identifiers there."""
+
+NEQUIP = Framework(
+    name="nequip",
+    package="nequip",
+    extra="nequip",
+    models=tuple(FOUNDATION_MODELS),
+    suffixes=(CHECKPOINT_SUFFIX, PACKAGE_SUFFIX, COMPILED_SUFFIX),
+    loader="entrove.models.nequip.loading:load_nequip",
+    distributions=("nequip", "nequip-allegro", "e3nn"),
+    reference="S. Batzner et al., Nat. Commun. 13, 2453 (2022); of Allegro: A. Musaelian et al., "
+    "Nat. Commun. 14, 579 (2023)",
+    trainable=(*FOUNDATION_MODELS, CHECKPOINT_SUFFIX, PACKAGE_SUFFIX),
+    trainable_kinds="NequIP or Allegro packages and checkpoints",
+    untrainable_because="a compiled model cannot be trained, give the package that it came from",
+)
 
 
 def find_foundation_model(name: str) -> Path:

@@ -16,8 +16,7 @@ from entrove._optional import require
 from entrove.errors import ModelError
 from entrove.features import FeatureMap
 from entrove.models.ase import OneByOneCalculator
-from entrove.models.frameworks import Framework
-from entrove.models.loaded import LoadedModel, resolve_device
+from entrove.models.loaded import LoadedModel
 from entrove.models.neighbours import NeighbourSearch
 from entrove.models.nequip.features import NequIPFeatures
 from entrove.models.nequip.files import (
@@ -29,7 +28,7 @@ from entrove.models.nequip.files import (
 )
 from entrove.models.nequip.model import NEIGHBOUR_BACKEND, NequIPModel, Network
 from entrove.models.nequip.weight_gradients import NequIPWeightGradients
-from entrove.models.torch_settings import default_dtype, ignoring_known_warnings
+from entrove.models.torch_settings import default_dtype, ignoring_known_warnings, resolve_device
 
 
 def load_nequip(base: str, *, modal: str | None = None, device: str = "auto") -> LoadedModel:
@@ -37,8 +36,8 @@ def load_nequip(base: str, *, modal: str | None = None, device: str = "auto") ->
 
     A compiled file (`*.nequip.pt2`) is fastest; it must have been compiled for batches and for the
     device in use. Packages (`*.nequip.zip`) and checkpoints (`*.ckpt`) run eagerly. `modal` is
-    there for `Loader` and must be None: these models have a single fidelity. Raises `ModelError`,
-    with the command that helps, when there is no such file or it cannot be used.
+    there for `Framework.load` and must be None: these models have a single fidelity. Raises
+    `ModelError`, with the command that helps, when there is no such file or it cannot be used.
     """
     assert modal is None
     named = base in FOUNDATION_MODELS
@@ -173,19 +172,3 @@ def _register_neighbour_search() -> None:
     lists.register_neighborlist_backend(
         NEIGHBOUR_BACKEND, add_neighbours, supports_cuda=True, overwrite=True
     )
-
-
-NEQUIP = Framework(
-    name="nequip",
-    package="nequip",
-    extra="nequip",
-    models=tuple(FOUNDATION_MODELS),
-    suffixes=(CHECKPOINT_SUFFIX, PACKAGE_SUFFIX, COMPILED_SUFFIX),
-    load=load_nequip,
-    distributions=("nequip", "nequip-allegro", "e3nn"),
-    reference="S. Batzner et al., Nat. Commun. 13, 2453 (2022); of Allegro: A. Musaelian et al., "
-    "Nat. Commun. 14, 579 (2023)",
-    trainable=(*FOUNDATION_MODELS, CHECKPOINT_SUFFIX, PACKAGE_SUFFIX),
-    trainable_kinds="NequIP or Allegro packages and checkpoints",
-    untrainable_because="a compiled model cannot be trained, give the package that it came from",
-)

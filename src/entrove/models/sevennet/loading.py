@@ -10,18 +10,12 @@ from ase.data import chemical_symbols
 
 from entrove._optional import require
 from entrove.errors import ModelError
-from entrove.models.frameworks import Framework
-from entrove.models.loaded import LoadedModel, resolve_device
+from entrove.models.loaded import LoadedModel
 from entrove.models.sevennet.features import SevenNetFeatures
+from entrove.models.sevennet.files import IN_WHEEL, TO_DOWNLOAD, pretrained_checkpoint
 from entrove.models.sevennet.model import SevenNetModel
 from entrove.models.sevennet.weight_gradients import SevenNetWeightGradients
-from entrove.models.torch_settings import default_dtype, ignoring_known_warnings
-
-IN_WHEEL = ("7net-0", "7net-l3i5", "7net-mf-0")
-"""Pre-trained models that SevenNet's wheel carries."""
-
-TO_DOWNLOAD = ("7net-mf-ompa", "7net-omat", "7net-omni")
-"""Pre-trained models that SevenNet fetches from its release page, once, when the user says so."""
+from entrove.models.torch_settings import default_dtype, ignoring_known_warnings, resolve_device
 
 
 def load_sevennet(base: str, *, modal: str | None = None, device: str = "auto") -> LoadedModel:
@@ -65,32 +59,6 @@ def build_network(checkpoint: str | Path) -> Any:
             ) from error
 
 
-def pretrained_checkpoint(name: str) -> Path:
-    """Find the file of a pre-trained SevenNet model on this machine; nothing is downloaded.
-
-    Raises `ModelError`, which says how to fetch it, when it is not here.
-    """
-    with ignoring_known_warnings():
-        constants = require("sevenn._const", extra="sevennet")
-    packaged = {
-        "7net-0": constants.SEVENNET_0_11Jul2024,
-        "7net-l3i5": constants.SEVENNET_l3i5,
-        "7net-mf-0": constants.SEVENNET_MF_0,
-        "7net-mf-ompa": constants.SEVENNET_MF_ompa,
-        "7net-omat": constants.SEVENNET_omat,
-        "7net-omni": constants.SEVENNET_omni,
-    }[name]
-    cached = packaged.replace(constants._prefix, str(Path("~/.cache/sevennet").expanduser()))
-    for path in (Path(packaged), Path(cached)):
-        if path.is_file():
-            return path
-    raise ModelError(
-        f"{name}: SevenNet's wheel does not carry this model and it is not in ~/.cache/sevennet; "
-        f"fetch it once, with a network, by: "
-        f"python -c \"from sevenn.util import load_checkpoint; load_checkpoint('{name}')\""
-    )
-
-
 def _build_calculator(
     checkpoint: str | Path, modal: str | None, device: torch.device
 ) -> Calculator:
@@ -120,19 +88,3 @@ def _check_modal(name: str, network: Any, modal: str | None) -> None:
         raise ModelError(
             f"{name} has a single fidelity but '{modal}' is asked for; leave out '@{modal}'"
         )
-
-
-SEVENNET = Framework(
-    name="sevennet",
-    package="sevenn",
-    extra="sevennet",
-    models=(*IN_WHEEL, *TO_DOWNLOAD),
-    suffixes=(".pth",),
-    load=load_sevennet,
-    has_fidelities=True,
-    packaged=IN_WHEEL,
-    distributions=("sevenn", "e3nn"),
-    reference="Y. Park et al., J. Chem. Theory Comput. 20, 4857 (2024)",
-    trainable=(*IN_WHEEL, *TO_DOWNLOAD, ".pth"),
-    trainable_kinds="SevenNet models",
-)

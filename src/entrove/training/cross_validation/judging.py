@@ -13,7 +13,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 from ase import Atoms
 from pydantic import Field
 
@@ -21,12 +20,9 @@ from entrove.errors import ModelError
 from entrove.execution.program import Program, explain_end, only_worker, serve
 from entrove.execution.running import Programs, run_programs
 from entrove.files import replace_text
-from entrove.models.prediction import predict
-from entrove.models.registry import load
 from entrove.settings import Settings
 from entrove.structures import energy_of, read_structures, write_structures
 from entrove.training.config import LossConfig
-from entrove.training.loss import loss_of_predictions
 from entrove.training.reference_energies import fit_reference_shifts
 
 LOSSES_FILE = "losses.json"
@@ -47,6 +43,11 @@ class Judgement(Settings):
 
 def judge(judgement: Judgement, labels: Sequence[Atoms]) -> list[float | None]:
     """Return the loss on each fold; None where it is not finite."""
+    # These load torch-sim, which a training that compares nothing need not wait for.
+    from entrove.models.prediction import predict
+    from entrove.models.registry import load
+    from entrove.training.loss import loss_of_predictions
+
     predicted = predict(load(judgement.model, device=judgement.device), labels)
     losses: list[float | None] = []
     for held_out in judgement.folds:
@@ -104,4 +105,6 @@ def run_judgement(folder: Path) -> None:
 
 
 if __name__ == "__main__":
+    import torch
+
     sys.exit(serve(run_judgement, torch.set_num_threads))

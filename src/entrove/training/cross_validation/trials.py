@@ -18,7 +18,6 @@ from entrove.execution.running import Programs, ProgramsHere
 from entrove.files import replace_text
 from entrove.training.choice import Choice, decide
 from entrove.training.config import Recipe, TrainingConfig
-from entrove.training.cross_validation.folds import divide, independent_groups
 from entrove.training.cross_validation.judging import Judgement, judge_all, split
 from entrove.training.job import Epoch, prepare_folder, read_epochs
 from entrove.training.launch import launch_trainings
@@ -143,6 +142,8 @@ def _choose(
     on_trial: Callable[[TrialEpoch], None] | None,
     where: Programs,
 ) -> Choice:
+    from entrove.training.cross_validation.folds import divide, independent_groups  # torch-sim
+
     labels, config = request.structures, request.config
     first, settings = config.recipes[0], config.cross_validation
     if len(labels) < settings.at_least_labels:

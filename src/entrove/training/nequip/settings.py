@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from entrove.models.loaded import resolve_device
+from entrove.models.torch_settings import resolve_device
 from entrove.training.config import TrainingConfig
 from entrove.training.job import Job
 

@@ -2,13 +2,16 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ase import Atoms
 
 from entrove.errors import ModelError
-from entrove.models.loaded import LoadedModel
-from entrove.models.sevennet.loading import SEVENNET, pretrained_checkpoint
+from entrove.models.sevennet.files import IN_WHEEL, TO_DOWNLOAD, pretrained_checkpoint
 from entrove.training.trainers import StartingModel
+
+if TYPE_CHECKING:
+    import entrove.models.loaded
 
 
 class SevenNetTrainer:
@@ -30,16 +33,15 @@ class SevenNetTrainer:
         path = Path(base)
         if path.is_file():
             return StartingModel(str(path.resolve()), path)
-        if base not in SEVENNET.models:
-            raise ModelError(
-                f"{base}: no such file, and no packaged model ({', '.join(SEVENNET.models)})"
-            )
+        known = IN_WHEEL + TO_DOWNLOAD
+        if base not in known:
+            raise ModelError(f"{base}: no such file, and no packaged model ({', '.join(known)})")
         return StartingModel(base, pretrained_checkpoint(base))
 
     def check_trainable(
         self,
         base: str,
-        evaluated: LoadedModel,
+        evaluated: "entrove.models.loaded.LoadedModel",
         structures: Sequence[Atoms],
         *,
         refit_reference_energies: bool,

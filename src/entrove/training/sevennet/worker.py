@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from entrove.execution.program import only_worker, serve
-from entrove.models.loaded import resolve_device
+from entrove.models.torch_settings import resolve_device
 from entrove.structures import read_structures
 from entrove.training.job import Job, Result, append_epoch, keep_epochs, write_json
 from entrove.training.reference_energies import fit_reference_shifts
@@ -111,7 +111,8 @@ def configure_torch(threads: int) -> None:
     """Set torch up for a process that does nothing but tune a SevenNet model."""
     torch.set_num_threads(threads)
     # On CUDA some sums of SevenNet have no deterministic form: torch then warns in the log.
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    # Not torch.use_deterministic_algorithms, which loads torch's compiler first: seconds.
+    torch.set_deterministic_debug_mode("warn")
     # Fusing kernels costs 20 s of compilation and gains nothing on the graphs of small cells.
     torch.jit.set_fusion_strategy([])
 
