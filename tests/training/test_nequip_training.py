@@ -1,5 +1,9 @@
 """NequIP's own training loop, on a small Allegro model; its first start compiles for a minute."""
 
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +15,9 @@ from pydantic import ValidationError
 from entrove.errors import ModelError
 from entrove.models.nequip.loading import nequip_settings
 from entrove.models.registry import load
-from entrove.structures import attach_results
+from entrove.structures import attach_results, write_structures
 from entrove.training.config import TrainingConfig
-from entrove.training.job import Job, read_job
+from entrove.training.job import Job, prepare_folder, read_epochs, read_job
 from entrove.training.nequip.from_scratch import (
     ARCHITECTURES,
     build_description,
@@ -73,6 +77,39 @@ def test_tuned_package_has_the_shift_and_fits_better(small_allegro, labelled_sil
     assert epochs[-1].training_loss < epochs[0].training_loss
     again = fine_tune(labelled_silicon, small_allegro, tmp_path / "run", CONFIG, device="cpu")
     assert again == model
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_killed_and_resumed_does_each_epoch_once(small_allegro, labelled_silicon, tmp_path):
+    """Kill -9 in the middle: the same call continues from NequIP's checkpoint, Adam included.
+
+    The order of the labels in later epochs may differ, so that equality is not bitwise.
+    """
+    config = CONFIG.model_copy(update={"epochs": 8})
+    whole = fine_tune(labelled_silicon, small_allegro, tmp_path / "whole", config, device="cpu")
+    folder = tmp_path / "killed"
+    job = Job.model_validate_json((whole.folder / "job.json").read_text())
+    prepare_folder(folder, job)
+    write_structures(folder / "labels.xyz", labelled_silicon)
+    command = [sys.executable, "-m", "entrove.training.nequip.worker", str(folder)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as worker:
+        while len(read_epochs(folder)) < 4:
+            assert worker.poll() is None
+            time.sleep(0.05)
+        worker.send_signal(signal.SIGKILL)
+    done = read_epochs(folder)
+    assert len(done) < 8
+    resumed = fine_tune(labelled_silicon, small_allegro, folder, config, device="cpu")
+    epochs, uninterrupted = read_epochs(folder), read_epochs(whole.folder)
+    assert [epoch.number for epoch in epochs] == list(range(1, 9))
+    assert epochs[: len(done) - 1] == done[:-1]
+    assert resumed.reference_shifts_eV == whole.reference_shifts_eV
+    # It neither starts again nor forgets: the rate goes on falling, and the loss is no larger.
+    rates = [epoch.learning_rate for epoch in epochs]
+    assert rates == pytest.approx([epoch.learning_rate for epoch in uninterrupted])
+    assert epochs[-1].training_loss < epochs[0].training_loss
+    assert epochs[-1].training_loss == pytest.approx(uninterrupted[-1].training_loss, rel=0.3)
 
 
 @pytest.mark.slow
