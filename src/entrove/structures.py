@@ -144,9 +144,10 @@ def _iterate_file(path: Path, step: int = 1) -> Iterator[Atoms]:
         except StopIteration:
             return
         except Exception as error:  # ASE's readers raise exceptions of any kind on a damaged file
+            detail = f" ({error})" if str(error) else ""
             raise StructureError(
-                f"{path}: ASE cannot read this file at structure {count * step}, counted from 0 "
-                f"({error}); check its format, and whether it is complete"
+                f"{path}: ASE cannot read this file at structure {count * step}, counted from 0"
+                f"{detail}; check its format, and whether it is complete"
             ) from error
         yield atoms
         count += 1

@@ -168,6 +168,16 @@ WRONG = {
         "selection: {count: 4 3}\nregime:",
         r"c\.yaml:4: selection\.count: got '4 3'; a whole number belongs here$",
     ),
+    "tabs": (
+        "  temperatures_K",
+        "\ttemperatures_K",
+        r"c\.yaml:6: not valid YAML: a tab stands here; .* replace the tabs by blanks$",
+    ),
+    "one problem, not a second that follows from it": (
+        "temperatures_K: [300]",
+        "temperatures_K: [-5]",
+        r"^[^\n]*: got -5; input should be greater than 0$",
+    ),
     "empty list": (
         "temperatures_K: [300]",
         "temperatures_K: []",

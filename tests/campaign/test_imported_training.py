@@ -72,7 +72,7 @@ def test_imported_labels_are_trained_on_beside_those_that_were_asked_for(bench: 
         assert atoms.info[provenance.ENGINE] == "ase imported from ours.xyz"
         np.testing.assert_allclose(atoms.get_forces(), given.get_forces(), atol=1e-7)
     results = read_results(bench.files.folder)
-    assert results.imported == 5
+    assert (results.imported, results.imported_not_trained_on) == (5, 0)
     assert re.search(r"imported labels +5 trained on\n", summary_text(results))
     assert set(bench.computed).isdisjoint(content_hash(atoms) for atoms in ours)
 
@@ -106,7 +106,8 @@ def test_a_finished_campaign_trains_again_when_labels_come_or_go(bench: Bench):
     assert len(bench.dataset()) == COUNT
     # The training on the labels of before is there still, and is not repeated.
     assert bench.trained_on == [COUNT, COUNT + 4]
-    assert read_results(bench.files.folder).imported == 0
+    results = read_results(bench.files.folder)
+    assert (results.imported, results.imported_not_trained_on) == (0, 0)
     assert bench.computed == computed
     with LabelCache(bench.files.label_cache) as cache:
         assert cache.imports() == []

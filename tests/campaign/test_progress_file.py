@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from cheap_campaign import make_bench
+from cheap_campaign import Labels, make_bench
 from entrove.campaign.journal.progress import Recorded, Silence, read_progress
 from entrove.campaign.results.read import read_results
+from entrove.errors import CampaignError
 from entrove.report.status import summary_text
 
 
@@ -24,6 +25,8 @@ def test_the_file_has_the_last_report_and_is_gone_at_the_end(tmp_path: Path):
     clock.now = 1.0
     progress.advanced(10)  # too soon after the start to be written
     assert read_progress(path).describe() == "round 2, explore"
+    progress.advanced(1100)  # the last report of a stage is, though
+    assert read_progress(path).describe() == "round 2, explore: 1100 of 1100 steps"
     clock.now = 60.0
     progress.advanced(300, note="1 restart")
     assert read_progress(path).describe() == "round 2, explore: 300 of 1100 steps, 1 restart"
@@ -81,6 +84,17 @@ def test_status_names_the_stage_that_runs_and_the_one_that_was_interrupted(
     assert not bench.files.progress.exists()
 
 
+def test_status_says_what_helps_where_all_labels_have_failed(tmp_path: Path, monkeypatch):
+    bench = make_bench(tmp_path / "bench", monkeypatch)
+    folder = bench.files.folder
+    bench.on_attempt = Labels.failing.add  # every one
+    with pytest.raises(CampaignError, match=rf"'entrove labels {folder} --retry', then run"):
+        bench.run(stopping={"rounds": 1})
+    assert f"correct the cause, release them with 'entrove labels {folder} --retry'" in (
+        read_results(folder).verdict
+    )
+
+
 def test_a_refused_model_has_reason_weights_and_a_next_step(tmp_path: Path, monkeypatch):
     bench = make_bench(tmp_path / "worse", monkeypatch)
     bench.scales = {1: 0.7}  # the untuned model's is 0.8
@@ -92,6 +106,7 @@ def test_a_refused_model_has_reason_weights_and_a_next_step(tmp_path: Path, monk
     assert "the model of round 1 is refused: " in text
     assert f"its weights: {results.refused.weights}" in text
     assert "what helps: more labels" in text
+    assert "raise stopping.rounds, too" in text
     bench.scales = {1: 0.7, 2: 0.99}
     bench.run(stopping={"rounds": 2})
     assert read_results(bench.files.folder).refused is None

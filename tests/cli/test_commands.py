@@ -1,6 +1,7 @@
 """The commands on a finished campaign, and their exit codes."""
 
 import importlib
+import io
 import json
 import shutil
 import subprocess
@@ -12,11 +13,13 @@ import pytest
 import yaml
 from ase.build import bulk
 from command_line import Command
+from rich.console import Console
 
 from cheap_campaign import Bench, make_bench
 from entrove.campaign.configuration.check import check_campaign
 from entrove.campaign.journal.lock import hold_campaign
 from entrove.campaign.plan import make_plan
+from entrove.cli import run
 
 COPPER = """\
 name: copper
@@ -74,7 +77,7 @@ def test_status_needs_neither_torch_nor_anything_outside_the_folder(
     assert as_json.stdout.splitlines()[-1] == "[]"
     result = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
     assert "copper: finished" in result.stdout
-    assert "all 1 rounds are done; the model is that of round 1" in result.stdout
+    assert "the one round is done; the model is that of round 1" in result.stdout
     assert "cheap_campaign:Labels" in result.stdout  # the level of theory that the labels have
     assert result.stdout.splitlines()[-1] == "[]"
 
@@ -94,6 +97,22 @@ def test_report_and_labels_of_a_finished_campaign(
     assert code == 0
     assert output.count("Cu4") == 7
     assert "7 labels, 0 in quarantine" in output
+
+
+def test_a_change_that_no_round_takes_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    bench = make_bench(tmp_path / "bench", monkeypatch)
+    bench.run(stopping={"rounds": 1})
+    texts: list[io.StringIO] = []
+    for rounds in (1, 2):
+        changed = bench.campaign(
+            stopping={"rounds": rounds}, training={"learning_rate": 0.1 / rounds}
+        )
+        monkeypatch.setattr(run, "check_campaign", lambda *_, changed=changed: changed)
+        texts.append(io.StringIO())
+        console = Console(file=texts[-1], width=200)
+        run.run_campaign(bench.folder / "campaign.yaml", None, check_only=False, console=console)
+    waits = "not used yet: training.learning_rate; no round was left that takes them: raise"
+    assert [waits in text.getvalue() for text in texts] == [True, False]
 
 
 def test_status_as_json_is_the_part_of_the_report_that_needs_no_figures(

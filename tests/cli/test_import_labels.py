@@ -18,6 +18,7 @@ from entrove.cli.labels import list_imports, withdraw
 from entrove.errors import CampaignError, ConfigError, LabelError
 from entrove.labelling.labeller import Labeller
 from entrove.labelling.store.cache import LabelCache
+from entrove.labelling.store.import_records import count_labels
 
 CONFIG = """\
 name: copper
@@ -99,11 +100,12 @@ def test_an_import_is_listed_trained_on_and_withdrawn(
     import_files(config, [tmp_path / "ours.xyz"], None, same_level=True, console=console)
     assert "used only where the campaign asks for exactly these structures" in said(console)
     assert not Workspace(folder).training_labels()
+    assert count_labels(folder / "labels.sqlite") == 3
     import_files(
         config, [tmp_path / "ours.xyz"], None, same_level=True, console=console, train=True
     )
     assert "3 known before" in said(console)
-    assert "3 labels are trained on from the next round on" in said(console)
+    assert "3 labels are trained on from the next training of 'entrove run' on" in said(console)
     assert len(Workspace(folder).training_labels()) == 3
     for path in (config, folder, tmp_path):
         list_imports(path, console)

@@ -7,18 +7,18 @@ import pytest
 from silicon_results import silicon_results
 from test_page import EMPTY
 
-from entrove.report.status import MOST_QUARANTINED, summary_text
+from entrove.report.status import MOST_QUARANTINED, NARROW, summary_text
 
 RESULTS = silicon_results()
 
 
-@pytest.mark.parametrize("width", [60, 80, 120])
+@pytest.mark.parametrize("width", [40, 60, 80, 120])
 def test_no_line_is_wider_than_the_terminal(width: int) -> None:
     text = summary_text(RESULTS, width)
     assert max(map(len, text.splitlines())) <= width
 
 
-@pytest.mark.parametrize("width", [60, 120])
+@pytest.mark.parametrize("width", [40, 60, 120])
 def test_tables_are_not_broken_in_a_narrow_terminal(width: int) -> None:
     lines = summary_text(RESULTS, width).splitlines()
     total = [row for row in RESULTS.errors if row.phase == "all"]
@@ -32,7 +32,8 @@ def test_tables_are_not_broken_in_a_narrow_terminal(width: int) -> None:
         ],
         abs=0.06,
     )
-    assert "  validation labels   2 min 08 s" in lines
+    indent = "" if width < NARROW else "  "
+    assert f"{indent}validation labels   2 min 08 s" in lines
     assert any(line.split() == ["1", "12", "61.4", "5.12"] for line in lines)
 
 
@@ -60,7 +61,16 @@ def test_failures_are_listed_up_to_a_few() -> None:
         dataclasses.replace(RESULTS, labels=(failed,) * (MOST_QUARANTINED + 3)), 200
     )
     assert text.count(failed.cause) == MOST_QUARANTINED
+    assert f"'entrove labels {RESULTS.folder}'; with --retry" in text
     assert "and 3 more; see the report" in text
+
+
+def test_imported_labels_are_counted_by_what_is_done_with_them() -> None:
+    imported = dataclasses.replace(RESULTS, imported=6, imported_not_trained_on=4)
+    assert (
+        "imported labels    6 trained on, 4 used only where exactly these structures are asked for"
+        in summary_text(imported, 120)
+    )
 
 
 def test_an_empty_campaign_has_a_status() -> None:

@@ -88,5 +88,9 @@ def stop_after_validation(
             f"{least:g})"
         )
     if rounds_done >= stopping.rounds:
-        return f"all {stopping.rounds} rounds are done"
+        return (
+            "the one round is done"
+            if stopping.rounds == 1
+            else f"all {stopping.rounds} rounds are done"
+        )
     return None

@@ -29,7 +29,7 @@ class _Entered:
     """What became of labels that are to be trained on.
 
     Attributes:
-        trained_on: Labels that the campaign trains on from its next round on.
+        trained_on: Labels that the campaign trains on from its next training on.
         held_out: Labels of the validation or test set, which are not trained on.
         of_several_states: Structures with labels of more than one magnetic state.
     """
@@ -112,7 +112,7 @@ def _describe(entered: _Entered | None) -> str:
             "they are used only where the campaign asks for exactly these structures; to "
             "train on them, and to explore away from them, import them with --train"
         )
-    text = f"{entered.trained_on} labels are trained on from the next round on"
+    text = f"{entered.trained_on} labels are trained on from the next training of 'entrove run' on"
     if entered.held_out:
         text += f"; {entered.held_out} are in the validation or test set, and are not"
     if entered.of_several_states:

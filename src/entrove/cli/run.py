@@ -2,13 +2,16 @@
 
 import os
 import shlex
+from collections.abc import Iterable
 from pathlib import Path
 
 from rich.console import Console
 
 from entrove.campaign.configuration.check import CheckedCampaign, check_campaign
+from entrove.campaign.configuration.config_file import format_key_path
 from entrove.campaign.configuration.places import HERE, describe_places, places_of
-from entrove.campaign.configuration.settled import find_changes
+from entrove.campaign.configuration.settled import Change, find_changes
+from entrove.campaign.journal.ledger import Ledger
 from entrove.campaign.workspace import Workspace
 from entrove.cli.commands.options import print_json
 from entrove.cli.progress import open_progress
@@ -55,7 +58,8 @@ def run_campaign(
     console.print(
         f"campaign '{campaign.config.name}' in {workspace.folder}", highlight=False, soft_wrap=True
     )
-    _show_changes(campaign, console)
+    changes = _show_changes(campaign, console)
+    done_before = _finished_stages(workspace)
     with open_progress(console) as progress:
         run_loop(campaign, progress)
     results = read_results(workspace.folder, figures=True)
@@ -64,6 +68,7 @@ def run_campaign(
         print_json(results_record(results))
         return
     console.print(render_status(results))
+    _say_what_no_stage_took(changes, _finished_stages(workspace) - done_before, console)
     _show_files(config_path, workspace, report, console)
 
 
@@ -80,17 +85,47 @@ def _say_what_runs_here(campaign: CheckedCampaign, console: Console) -> None:
     console.print(f"{describe_places(campaign.config)}{hint}", highlight=False, soft_wrap=True)
 
 
-def _show_changes(campaign: CheckedCampaign, console: Console) -> None:
-    """Say which settings were changed since the start, and when they are taken."""
-    for change in find_changes(campaign.workspace.config, campaign.config):
-        if change.allowed:
-            when = "at once" if change.stage is None else f"by the next stage '{change.stage}'"
-            console.print(
-                f"changed since the start, taken {when}: {change}",
-                highlight=False,
-                markup=False,
-                soft_wrap=True,
-            )
+def _show_changes(campaign: CheckedCampaign, console: Console) -> list[Change]:
+    """Say which settings were changed since the start, and when they are taken; return them."""
+    changes = find_changes(campaign.workspace.config, campaign.config)
+    allowed = [change for change in changes if change.allowed]
+    for change in allowed:
+        when = "at once" if change.stage is None else f"by the next stage '{change.stage}'"
+        console.print(
+            f"changed since the start, taken {when}: {change}",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
+    return allowed
+
+
+def _finished_stages(workspace: Workspace) -> set[tuple[int, str, float]]:
+    """Round, name and end of each stage that is finished."""
+    if not workspace.holds_campaign():
+        return set()
+    records = Ledger(workspace.ledger, read_only=True).records()
+    return {(record.round, record.stage, record.finished_utc) for record in records}
+
+
+def _say_what_no_stage_took(
+    changes: Iterable[Change], finished: set[tuple[int, str, float]], console: Console
+) -> None:
+    """Name the changes that wait for a round that the campaign does not have."""
+    ran = {stage for _, stage, _ in finished}
+    waiting = [
+        format_key_path(change.key)
+        for change in changes
+        if change.stage is not None and change.stage not in ran
+    ]
+    if waiting:
+        console.print(
+            f"not used yet: {', '.join(waiting)}; no round was left that takes them: raise "
+            "stopping.rounds and run again",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
 
 
 def _show_files(config_path: Path, workspace: Workspace, report: Path, console: Console) -> None:

@@ -99,6 +99,7 @@ def results_record(
         "level_of_theory": results.level_of_theory,
         "level_of_theory_hash": results.level_of_theory_hash,
         "imported_labels": results.imported,
+        "imported_labels_not_trained_on": results.imported_not_trained_on,
         "validation_structures": summary.validation_size(results.errors),
         "quoted_structures": summary.validation_size(quoted),
         "headline": [

@@ -1,9 +1,10 @@
-"""What `entrove status` prints: progress and results of a campaign, from 60 columns on."""
+"""What `entrove status` prints: progress and results of a campaign, from 40 columns on."""
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -40,26 +41,48 @@ from entrove.validation.suite.result import Outcome
 
 MOST_QUARANTINED = 5
 
+NARROW = 60
+"""In a terminal with fewer columns, tables are close together and have no intervals."""
 
-def status(results: CampaignResults) -> Group:
-    """Return progress and results of a campaign, for a console of rich with at least 60 columns.
+
+def status(results: CampaignResults) -> RenderableType:
+    """Return progress and results of a campaign, for a console of rich with at least 40 columns.
 
     Args:
         results: What `read_results(folder)` returns.
     """
+    return _Status(results)
+
+
+@dataclass(frozen=True)
+class _Status:
+    """Progress and results, for the width that there is when they are printed."""
+
+    results: CampaignResults
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Group]:
+        del console
+        yield _status(self.results, narrow=options.max_width < NARROW)
+
+
+def _status(results: CampaignResults, *, narrow: bool) -> Group:
     parts: list[RenderableType] = [_heading(results), Text(), _facts(results)]
+    indent = 0 if narrow else 2
     for title, part in (
-        ("Test errors (MAE), on structures that no decision has used", _test_errors(results)),
-        ("Validation errors (MAE)", _errors(results)),
+        (
+            "Test errors (MAE), on structures that no decision has used",
+            _test_errors(results, narrow),
+        ),
+        ("Validation errors (MAE)", _errors(results, narrow)),
         ("No tuned model is accepted", _refused(results)),
         ("Checks of the model that is kept", _checks(results)),
-        ("Information added by training labels", _gains(results)),
-        ("Labels by phase", _phases(results)),
+        ("Information added by training labels", _gains(results, narrow)),
+        ("Labels by phase", _phases(results, narrow)),
         ("Quarantined labels", _quarantine(results)),
         ("Wall time by stage", _stages(results)),
     ):
         if part is not None:
-            parts += [Text(), Text(title, style="bold"), Padding(part, (0, 0, 0, 2))]
+            parts += [Text(), Text(title, style="bold"), Padding(part, (0, 0, 0, indent))]
     return Group(*parts)
 
 
@@ -68,7 +91,7 @@ def summary_text(results: CampaignResults, width: int = 80) -> str:
 
     Args:
         results: What `read_results(folder)` returns.
-        width: Largest number of characters per line, at least 60.
+        width: Largest number of characters per line, at least 40.
     """
     console = Console(
         file=io.StringIO(),
@@ -100,8 +123,12 @@ def _facts(results: CampaignResults) -> Table:
         rows.append((f"{plain_words(purpose)} labels", counts))
     if not results.labels:
         rows.append(("labels", "none yet"))
-    if results.imported:
-        rows.append(("imported labels", f"{results.imported} trained on"))
+    imported = [f"{results.imported} trained on"] if results.imported else []
+    if results.imported_not_trained_on:
+        known = results.imported_not_trained_on
+        imported.append(f"{known} used only where exactly these structures are asked for")
+    if imported:
+        rows.append(("imported labels", ", ".join(imported)))
     restarts = sum(row.restarts for row in results.walkers)
     if results.walkers:
         rows.append(
@@ -121,18 +148,19 @@ def _facts(results: CampaignResults) -> Table:
     return grid
 
 
-def _table(heads: Iterable[tuple[str, bool]]) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+def _table(heads: Iterable[tuple[str, bool]], narrow: bool = False) -> Table:
+    gap = 1 if narrow else 2
+    table = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0), header_style="dim")
     for title, numeric in heads:
         table.add_column(Text(title), justify="right" if numeric else "left", overflow="fold")
     return table
 
 
-def _errors(results: CampaignResults) -> RenderableType | None:
+def _errors(results: CampaignResults, narrow: bool) -> RenderableType | None:
     models = models_in_order(results.errors)
     if not models:
         return None
-    table = error_table(results.errors)
+    table = _error_table(results.errors, narrow)
     changes = error_changes(errors_to_compare(results), results.comparison)
     if all(change.tuned is None for change in changes):
         return table
@@ -142,18 +170,19 @@ def _errors(results: CampaignResults) -> RenderableType | None:
     return Group(table, Text(described), *named_worse(results.comparison))
 
 
-def _test_errors(results: CampaignResults) -> RenderableType | None:
+def _test_errors(results: CampaignResults, narrow: bool) -> RenderableType | None:
     if not results.test:
         return None
     described = describe_changes(error_changes(results.test, results.test_comparison))
-    return Group(error_table(results.test), Text(described), *named_worse(results.test_comparison))
+    table = _error_table(results.test, narrow)
+    return Group(table, Text(described), *named_worse(results.test_comparison))
 
 
-def error_table(rows: Sequence[ModelErrors]) -> Table:
+def _error_table(rows: Sequence[ModelErrors], narrow: bool) -> Table:
     """Total errors of each model, with confidence intervals below them."""
     models = models_in_order(rows)
     heads = [(f"{quantity.title.lower()}\n{quantity.unit_ascii}", True) for quantity in COLUMNS]
-    table = _table([("model", False), *heads])
+    table = _table([("model", False), *heads], narrow)
     values = [[error_of(rows, key, quantity) for key in models] for quantity in COLUMNS]
     columns = [format_column(column) for column in values]
     for index, key in enumerate(models):
@@ -164,7 +193,7 @@ def error_table(rows: Sequence[ModelErrors]) -> Table:
             else ""
             for quantity, column in zip(COLUMNS, values, strict=True)
         ]
-        if any(intervals):
+        if any(intervals) and not narrow:
             table.add_row(Text(""), *(Text(interval, style="dim") for interval in intervals))
     return table
 
@@ -205,11 +234,12 @@ def _checks(results: CampaignResults) -> Group | None:
     return Group(Text(line), *failed)
 
 
-def _gains(results: CampaignResults) -> Table | None:
+def _gains(results: CampaignResults, narrow: bool) -> Table | None:
     rounds = gains_by_round(results)
     if not rounds:
         return None
-    table = _table([("round", True), ("labels", True), ("nats", True), ("nats per label", True)])
+    heads = ("round", "labels", "nats", "nats per label")
+    table = _table([(head, True) for head in heads], narrow)
     added = format_column([gain.added_nats for gain in rounds])
     average = format_column([gain.nats_per_label for gain in rounds])
     for gain, total, per_label in zip(rounds, added, average, strict=True):
@@ -217,13 +247,13 @@ def _gains(results: CampaignResults) -> Table | None:
     return table
 
 
-def _phases(results: CampaignResults) -> Table | None:
+def _phases(results: CampaignResults, narrow: bool) -> Table | None:
     phases = labels_by_phase(results.labels)
     if not phases:
         return None
     tested = any(row.test for row in phases)
     heads = ("training", "validation", *(("test",) if tested else ()), "quarantined")
-    table = _table([("phase", False), *((head, True) for head in heads)])
+    table = _table([("phase", False), *((head, True) for head in heads)], narrow)
     for row in phases:
         counts = (
             row.training,
@@ -248,6 +278,12 @@ def _quarantine(results: CampaignResults) -> Group | None:
     ]
     if len(failed) > MOST_QUARANTINED:
         lines.append(Text(f"and {len(failed) - MOST_QUARANTINED} more; see the report"))
+    lines.append(
+        Text(
+            f"all, with their folders: 'entrove labels {results.folder}'; with --retry they are "
+            "tried again by the next 'entrove run'"
+        )
+    )
     return Group(*lines)
 
 

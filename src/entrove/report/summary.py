@@ -440,8 +440,9 @@ def refusal(results: CampaignResults) -> list[str]:
         f"its weights: {results.refused.weights} (for 'entrove validate' and entrove.models.load)",
         "what helps: more labels (raise stopping.rounds or selection.count); labels without "
         f"errors ('entrove audit {results.folder / 'dataset.xyz'}'); a smaller "
-        "training.learning_rate, or auto; what is refused is set in the section validation. Then "
-        "'entrove run' again",
+        "training.learning_rate, or auto. A new round takes what is changed: raise "
+        "stopping.rounds, too, and 'entrove run' again. What is refused is set in the section "
+        "validation, and applies at once",
     ]
 
 

@@ -65,8 +65,22 @@ def read_config_file[Model: BaseModel](path: Path, model: type[Model]) -> Model:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        problems = [_describe(path, node, model, problem) for problem in error.errors()]
+        problems = [_describe(path, node, model, problem) for problem in _problems(error)]
         raise ConfigError("\n".join(dict.fromkeys(problems))) from error
+
+
+def _problems(error: ValidationError) -> list[Any]:
+    """List the problems; a list is not also too short where items of it are wrong."""
+    problems = error.errors()
+    return [
+        problem
+        for problem in problems
+        if problem["type"] != "too_short"
+        or not any(
+            other["loc"][: len(problem["loc"])] == problem["loc"] and other is not problem
+            for other in problems
+        )
+    ]
 
 
 def _explain_yaml(error: yaml.MarkedYAMLError) -> str:
@@ -78,6 +92,8 @@ def _explain_yaml(error: yaml.MarkedYAMLError) -> str:
             "section equally, below its name (is that commented out?), and write a blank after "
             "each colon"
         )
+    if "'\\t'" in problem:
+        return "a tab stands here; YAML is indented with blanks only: replace the tabs by blanks"
     return f"{problem}; correct this line"
 
 
@@ -97,7 +113,7 @@ def validate_values[Model: BaseModel](
         return model.model_validate(values)
     except ValidationError as error:
         node = yaml.compose(yaml.safe_dump(dict(values)), Loader=yaml.SafeLoader)
-        problems = [_describe(source, node, model, problem) for problem in error.errors()]
+        problems = [_describe(source, node, model, problem) for problem in _problems(error)]
         raise ConfigError("\n".join(dict.fromkeys(problems))) from error
 
 

@@ -74,8 +74,9 @@ def read_cif(path: Path, least_ratio: float) -> list[CrystalOfFile]:
     try:
         blocks = [block for block in parse_cif(str(path)) if _has_sites(block)]
     except Exception as error:  # ASE's reader raises exceptions of any kind on a damaged file
+        detail = f" ({error})" if str(error) else ""
         raise StructureError(
-            f"{path}: ASE cannot read this file ({error}); check its format, and whether it is "
+            f"{path}: ASE cannot read this file{detail}; check its format, and whether it is "
             "complete"
         ) from error
     if not blocks:

@@ -118,7 +118,7 @@ class Recorded:
         self.listener.stage_started(round_index, stage, description, total, unit)
 
     def advanced(self, done: int, total: int | None = None, note: str = "") -> None:
-        """Write how far the stage is, when the last time is `WRITE_INTERVAL_S` ago."""
+        """Write how far the stage is, at its end or `WRITE_INTERVAL_S` after the last time."""
         self._update(done, total, note)
         self.listener.advanced(done, total, note)
 
@@ -144,7 +144,8 @@ class Recorded:
         if total is not None:
             update["total"] = total
         self._now = self._now.model_copy(update=update)
-        if self.clock() - self._written >= WRITE_INTERVAL_S:
+        is_last = self._now.total is not None and done >= self._now.total
+        if is_last or self.clock() - self._written >= WRITE_INTERVAL_S:
             self._write()
 
     def _write(self) -> None:

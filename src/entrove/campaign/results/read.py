@@ -20,12 +20,13 @@ from entrove.campaign.journal.outcomes import (
     Explored,
     Finished,
     Labelled,
+    LabelRow,
     Relaxed,
     Selected,
     Trained,
     Validated,
 )
-from entrove.campaign.journal.progress import StageProgress, describe_place, read_progress
+from entrove.campaign.journal.progress import describe_place, read_progress
 from entrove.campaign.journal.records import best_round, label_rows
 from entrove.campaign.results.labels import rows_in_progress
 from entrove.campaign.results.pictured import read_pictured
@@ -42,7 +43,9 @@ from entrove.campaign.results.stage_times import stage_times
 from entrove.campaign.results.states import NO_ENERGIES, errors_by_state
 from entrove.campaign.workspace import Workspace, is_imported
 from entrove.errors import CampaignError
+from entrove.labelling.labels import Outcome
 from entrove.labelling.level_of_theory import LEVEL_FILE, read_level
+from entrove.labelling.store.import_records import count_labels
 from entrove.provenance import provenance_of
 from entrove.structures import energy_of, forces_of, read_sample, read_structures, stress_of
 from entrove.units import EV_PER_A3_IN_GPA
@@ -80,16 +83,16 @@ def read_results(folder: str | Path, *, figures: bool = False) -> CampaignResult
     tables = _tables(validations, best)
     has_level = (workspace.label_work / LEVEL_FILE).is_file()
     level = read_level(workspace.label_work) if has_level else None
-    labels = (
-        *label_rows(ledger.each(Labelled)),
-        *rows_in_progress(ledger, workspace, config.labelling),
-    )
+    unfinished = rows_in_progress(ledger, workspace, config.labelling)
+    labels = (*label_rows(ledger.each(Labelled)), *unfinished)
+    imported = _count_imported(workspace)
+    in_cache = count_labels(workspace.label_cache)
     return CampaignResults(
         folder=workspace.folder,
         name=config.name,
         entrove_version=__version__,
         finished=_finish_of(records) is not None,
-        verdict=_verdict(records, is_held(workspace.folder), read_progress(workspace.progress)),
+        verdict=_verdict(records, workspace, unfinished),
         rounds_done=max(validations, default=0),
         rounds_planned=config.stopping.rounds,
         level_of_theory=level.describe()
@@ -124,7 +127,8 @@ def read_results(folder: str | Path, *, figures: bool = False) -> CampaignResult
         states=tuple(_states(tables, best, workspace, config)) if figures else (),
         gains_nats={index: selected.gains_nats for index, selected in selections.items()},
         labels_per_round=config.selection.count,
-        imported=_count_imported(workspace),
+        imported=imported,
+        imported_not_trained_on=max(0, in_cache - imported),
         suite=_last_suite(ledger),
         refused=None if best else _last_refused(ledger, workspace),
         choices={
@@ -168,9 +172,10 @@ def _describe_models(config: CampaignConfig) -> str:
 
 
 def _verdict(
-    records: Sequence[StageRecord], is_running: bool, progress: StageProgress | None
+    records: Sequence[StageRecord], workspace: Workspace, unfinished: Sequence[LabelRow]
 ) -> str:
-    finish = _finish_of(records)
+    """Say how far a campaign is; `unfinished` are labels of a stage that has not ended."""
+    finish, progress = _finish_of(records), read_progress(workspace.progress)
     if finish is not None:
         return finish.summary
     last = records[-1] if records else None
@@ -179,9 +184,15 @@ def _verdict(
         if last
         else "nothing is finished yet"
     )
-    if is_running:
+    if is_held(workspace.folder):
         return f"running now{f', {progress.describe()}' if progress else ''}; {where}"
     stopped_in = f" in {progress.describe()}" if progress else ""
+    if unfinished and all(row.outcome != Outcome.CONVERGED for row in unfinished):
+        release = f"'entrove labels {workspace.folder} --retry'"
+        return (
+            f"stopped{stopped_in}; {where}; no label is good: correct the cause, "
+            f"release them with {release}, then 'entrove run' again"
+        )
     return f"stopped{stopped_in}; {where}; the same 'entrove run' continues"
 
 

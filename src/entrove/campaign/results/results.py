@@ -219,6 +219,8 @@ class CampaignResults:
             figures.
         best_round: The round of the best accepted model; 0 when no model is accepted.
         imported: Number of imported labels that are trained on.
+        imported_not_trained_on: Number of other imported labels in the campaign's own cache: they
+            are used where it asks for exactly their structures.
         states: Errors by phase, pressure and temperature, of the untuned and the compared tuned
             model; empty unless `read_results` was asked for figures.
         gains_nats: What each label of a round was expected to add when it was picked, in nats, in
@@ -255,6 +257,7 @@ class CampaignResults:
     pictured: tuple[PicturedStructure, ...] = ()
     best_round: int = 0
     imported: int = 0
+    imported_not_trained_on: int = 0
     states: tuple[StateErrors, ...] = ()
     gains_nats: Mapping[int, tuple[float, ...]] = MappingProxyType({})
     labels_per_round: int = 0

@@ -96,7 +96,7 @@ def label_hold_out(run: CampaignRun, round_index: int) -> Labelled:
     requests = [Request(candidate) for candidate in candidates]
     pairs = find_volume_pairs(candidates)
     labelled = label_requests(run, requests, round_index, EarlierLabels(), first=pairs)
-    require_labels(labelled, "validation")
+    require_labels(labelled, "validation", run)
     forces = check_forces(run.config.labelling, labelled.structures)
     labelled = replace(labelled, checked="; ".join(filter(None, (labelled.checked, forces))))
     for part, path in (("validation", run.files.validation), ("test", run.files.test)):
@@ -104,8 +104,7 @@ def label_hold_out(run: CampaignRun, round_index: int) -> Labelled:
         if part == "validation" and not found:
             raise CampaignError(
                 "no structure of the validation set could be labelled; see the causes with "
-                "'entrove labels FOLDER', correct the settings of the engine, release them with "
-                "'entrove labels FOLDER --retry', then run again"
+                f"'entrove labels {run.files.folder}', {_retry(run)}"
             )
         if found or path.exists():
             write_structures(path, found)
@@ -140,7 +139,7 @@ def label_picked(run: CampaignRun, round_index: int) -> Labelled:
     labelled = label_requests(
         run, requests, round_index, EarlierLabels(earlier, run.files.held_out_labels())
     )
-    require_labels(labelled, "picked")
+    require_labels(labelled, "picked", run)
     kept = [atoms for atoms in earlier if key_of(atoms) not in labelled.withdrawn]
     drop_imported(run.files, labelled.withdrawn)
     write_structures(run.files.dataset, kept + labelled.structures)
@@ -257,15 +256,23 @@ def released_requests(
     return released
 
 
-def require_labels(labelled: LabelledSet, what: str) -> None:
+def require_labels(labelled: LabelledSet, what: str, run: CampaignRun) -> None:
     """Raise `CampaignError` when nothing could be labelled, with the first causes."""
     if not labelled.structures:
         causes = "; ".join(sorted({row.cause for row in labelled.rows})[:3])
         raise CampaignError(
             f"none of the {len(labelled.rows)} {what} structures could be labelled ({causes}); "
-            "correct the settings of the engine, release the structures with "
-            "'entrove labels FOLDER --retry', then run again"
+            + _retry(run)
         )
+
+
+def _retry(run: CampaignRun) -> str:
+    """Say what helps where no label is good."""
+    return (
+        "correct what fails (command, environment, data files, max_scf_steps, time_limit_s), "
+        f"release the structures with 'entrove labels {run.files.folder} --retry', then run "
+        "again; with other settings of the engine begin a new folder (--folder)"
+    )
 
 
 def _structures_asked(files: Workspace, round_index: int) -> Path:

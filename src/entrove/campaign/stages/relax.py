@@ -42,7 +42,7 @@ def relax(run: CampaignRun, round_index: int) -> Relaxed:
             "check the seed structures, or raise sampling.relaxation.largest_steps"
         )
     write_candidates(run.files.round(round_index).relaxed, relaxed)
-    summary = f"{len(relaxed)} cells"
+    summary = "1 cell" if len(relaxed) == 1 else f"{len(relaxed)} cells"
     if failures:
         summary += f"; left out, not relaxed: {'; '.join(failures)}"
     return Relaxed(summary=summary)

@@ -4,7 +4,9 @@ Every function here runs inside a transaction of the cache, or only reads.
 """
 
 import sqlite3
+from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 
 TABLE = """
 CREATE TABLE imports (
@@ -61,6 +63,20 @@ def read(connection: sqlite3.Connection) -> list[ImportRecord]:
         "WHERE import_id = imports.id) FROM imports ORDER BY id"
     ).fetchall()
     return [ImportRecord(*row) for row in rows]
+
+
+def count_labels(path: Path) -> int:
+    """Number of imported labels in a cache, which is not changed; 0 where none can be read."""
+    if not path.is_file():
+        return 0
+    # Reading a cache that nobody has open would create files beside it, were it not immutable.
+    mode = "mode=ro" if Path(f"{path}-wal").exists() else "immutable=1"
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True)) as cache:
+            [(count,)] = cache.execute("SELECT count(*) FROM labels WHERE import_id IS NOT NULL")
+    except sqlite3.Error:  # such as one of release 0.1, which knows no imports
+        return 0
+    return count
 
 
 def remove(connection: sqlite3.Connection, import_id: int) -> list[str]:
