@@ -1,5 +1,6 @@
 """The commands on a finished campaign, and their exit codes."""
 
+import contextlib
 import importlib
 import io
 import json
@@ -17,9 +18,11 @@ from rich.console import Console
 
 from cheap_campaign import Bench, make_bench
 from entrove.campaign.configuration.check import check_campaign
+from entrove.campaign.configuration.settled import settle_config
 from entrove.campaign.journal.lock import hold_campaign
 from entrove.campaign.plan import make_plan
 from entrove.cli import run
+from entrove.errors import CampaignError
 
 COPPER = """\
 name: copper
@@ -113,6 +116,29 @@ def test_a_change_that_no_round_takes_is_named(tmp_path: Path, monkeypatch: pyte
         run.run_campaign(bench.folder / "campaign.yaml", None, check_only=False, console=console)
     waits = "not used yet: training.learning_rate; no round was left that takes them: raise"
     assert [waits in text.getvalue() for text in texts] == [True, False]
+
+
+def test_the_check_refuses_what_the_run_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    bench = make_bench(tmp_path / "bench", monkeypatch)
+    started = bench.campaign()
+    started.workspace.folder.mkdir()
+    settle_config(started.workspace.config, started.config)
+    refused = bench.campaign(regime={"pressures_GPa": [0, 5]})
+    allowed = bench.campaign(selection={"count": 2})
+    console = Console(file=io.StringIO(), width=200)
+    for campaign in (refused, allowed):
+        monkeypatch.setattr(run, "check_campaign", lambda *_, campaign=campaign: campaign)
+        ends = (
+            pytest.raises(CampaignError, match=r"regime.pressures_GPa: .*; put the old values")
+            if campaign is refused
+            else contextlib.nullcontext()
+        )
+        with ends:
+            run.run_campaign(tmp_path / "c.yaml", None, check_only=True, console=console)
+    assert isinstance(console.file, io.StringIO)
+    said = console.file.getvalue()
+    assert "taken by the next stage 'select': selection.count: 3 before, 2 now" in said
+    assert said.count("can run here") == 1
 
 
 def test_status_as_json_is_the_part_of_the_report_that_needs_no_figures(

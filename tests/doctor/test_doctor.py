@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from rich.console import Console
 
+from entrove.cli import doctor
 from entrove.doctor import (
     Examination,
     Finding,
@@ -230,6 +232,21 @@ def test_a_busy_machine_and_a_full_disk_are_warnings(monkeypatch, tmp_path):
     assert found["load"].state is State.WARNING
     assert "model.threads" in found["load"].remedy
     assert found["disk"].state is found["temporary files"].state is State.WARNING
+
+
+def test_the_terminal_is_seen_behind_the_live_line(monkeypatch, tmp_path, capsys):
+    """While something is shown on a terminal, what stands for standard output has no encoding."""
+    found: list[Finding] = []
+
+    def look(*_, **__) -> Examination:
+        found.extend(machine._terminal())
+        return Examination(tuple(found))
+
+    monkeypatch.setattr(doctor, "examine", look)
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich takes standard error for a terminal
+    doctor.examine_here(tmp_path, evaluate_all=False, as_json=False, console=Console())
+    assert "\x1b[" in capsys.readouterr().err
+    assert by_name(found)["terminal"].what == "its encoding is utf-8"
 
 
 def test_a_folder_without_locks_cannot_hold_a_campaign(monkeypatch, tmp_path):

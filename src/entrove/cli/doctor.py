@@ -27,7 +27,10 @@ def examine_here(folder: Path, *, evaluate_all: bool, as_json: bool, console: Co
     columns = (SpinnerColumn(spinner_of(messages)), TextColumn("{task.description}"))
     try:
         quiet = not messages.is_terminal  # elsewhere it would leave an empty line
-        with Progress(*columns, console=messages, transient=True, disable=quiet) as bar:
+        # The terminal itself is examined, too, and what replaces stdout has no encoding.
+        with Progress(
+            *columns, console=messages, transient=True, disable=quiet, redirect_stdout=False
+        ) as bar:
             task = bar.add_task("packages")
             examined = examine(
                 folder,

@@ -22,7 +22,7 @@ def show_plan(config_path: Path, console: Console, *, as_json: bool = False) -> 
         print_json(asdict(plan) | {"seeds": [seed.describe() for seed in campaign.seeds]})
         return
     table = Table(box=None, pad_edge=False)
-    table.add_column("")
+    table.add_column("", no_wrap=True)
     known = any(row.known for row in plan.rows)
     for heading in ("labels", "core hours", "wall time", "disk", *(("known",) if known else ())):
         table.add_column(heading, justify="right")

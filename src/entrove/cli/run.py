@@ -10,7 +10,7 @@ from rich.console import Console
 from entrove.campaign.configuration.check import CheckedCampaign, check_campaign
 from entrove.campaign.configuration.config_file import format_key_path
 from entrove.campaign.configuration.places import HERE, describe_places, places_of
-from entrove.campaign.configuration.settled import Change, find_changes
+from entrove.campaign.configuration.settled import Change, find_changes, require_allowed
 from entrove.campaign.journal.ledger import Ledger
 from entrove.campaign.workspace import Workspace
 from entrove.cli.commands.options import print_json
@@ -41,12 +41,8 @@ def run_campaign(
         _say_what_runs_here(campaign, console)
     if trials := campaign.config.training.describe_trials():
         console.print(f"in each round, {trials}", highlight=False, soft_wrap=True)
-    if check_only and as_json:
-        seeds = [seed.describe() for seed in campaign.seeds]
-        print_json({"config": config_path, "folder": campaign.workspace.folder, "seeds": seeds})
-        return
     if check_only:
-        console.print(f"{config_path}: this configuration can run here", highlight=False)
+        _show_check(campaign, config_path, console, as_json=as_json)
         return
     from entrove.campaign.loop import run_campaign as run_loop
     from entrove.campaign.results.read import read_results
@@ -70,6 +66,19 @@ def run_campaign(
     console.print(render_status(results))
     _say_what_no_stage_took(changes, _finished_stages(workspace) - done_before, console)
     _show_files(config_path, workspace, report, console)
+
+
+def _show_check(
+    campaign: CheckedCampaign, config_path: Path, console: Console, *, as_json: bool
+) -> None:
+    """Say that a campaign can run, or continue with what was changed since its start."""
+    require_allowed(campaign.workspace.config, campaign.config)
+    if as_json:
+        seeds = [seed.describe() for seed in campaign.seeds]
+        print_json({"config": config_path, "folder": campaign.workspace.folder, "seeds": seeds})
+        return
+    _show_changes(campaign, console)
+    console.print(f"{config_path}: this configuration can run here", highlight=False)
 
 
 def _say_what_runs_here(campaign: CheckedCampaign, console: Console) -> None:

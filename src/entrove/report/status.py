@@ -115,7 +115,9 @@ def _facts(results: CampaignResults) -> Table:
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")
-    rows = [("rounds", f"{results.rounds_done} of {results.rounds_planned} done")]
+    # Fewer may be planned now than were done.
+    planned = max(results.rounds_planned, results.rounds_done)
+    rows = [("rounds", f"{results.rounds_done} of {planned} done")]
     for purpose, outcomes in outcomes_by_purpose(results.labels).items():
         counts = ", ".join(
             f"{count} {plain_words(outcome)}" for outcome, count in outcomes.items()

@@ -155,18 +155,7 @@ def settle_config(
 
     Raises `CampaignError` when a key that determines what was computed already differs.
     """
-    changes = find_changes(path, config)
-    refused = [change for change in changes if not change.allowed]
-    if refused:
-        listing = "; ".join(map(str, refused[:5]))
-        reasons = sorted({FIXED[key] for key in FIXED if _concerns(key, refused)})
-        because = f" ({'; '.join(reasons)})" if reasons else ""
-        raise CampaignError(
-            f"{path.parent}: this campaign was started with another configuration "
-            f"({listing}); put the old values back, or choose another folder with --folder"
-            f"{because}. What may change: stopping, training, selection, entropy, temperatures, "
-            "sampling but for anchors and hold_out, executors, how long labels are computed"
-        )
+    changes = require_allowed(path, config)
     for change in changes:
         begun = (unfinished or {}).get(change.stage or "")
         if begun is not None:
@@ -180,6 +169,30 @@ def settle_config(
     config = as_started(path, config)
     text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
     replace_text(path, _HEADER + text)
+
+
+def require_allowed(path: Path, config: CampaignConfig) -> list[Change]:
+    """Return the changes since the start of a campaign; nothing is written.
+
+    Args:
+        path: The resolved configuration in the folder of the campaign; it need not exist.
+        config: The configuration now.
+
+    Raises `CampaignError` when one of them cannot be taken.
+    """
+    changes = find_changes(path, config)
+    refused = [change for change in changes if not change.allowed]
+    if refused:
+        listing = "; ".join(map(str, refused[:5]))
+        reasons = sorted({FIXED[key] for key in FIXED if _concerns(key, refused)})
+        because = f" ({'; '.join(reasons)})" if reasons else ""
+        raise CampaignError(
+            f"{path.parent}: this campaign was started with another configuration "
+            f"({listing}); put the old values back, or choose another folder with --folder"
+            f"{because}. What may change: stopping, training, selection, entropy, temperatures, "
+            "sampling but for anchors and hold_out, executors, how long labels are computed"
+        )
+    return changes
 
 
 def _concerns(key: KeyPath, changes: list[Change]) -> bool:
