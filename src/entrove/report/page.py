@@ -115,7 +115,7 @@ def _facts(results: CampaignResults) -> list[tuple[str, str]]:
     test = sum(label.purpose == "test" for label in results.labels)
     seconds = sum(summary.stage_totals(results.stages).values())
     return [
-        ("Rounds", f"{results.rounds_done} of {results.rounds_planned}"),
+        ("Rounds", f"{results.rounds_done} of {max(results.rounds_planned, results.rounds_done)}"),
         (
             "Labels",
             f"{training:,} training, {validation:,} validation"
