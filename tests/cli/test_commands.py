@@ -316,19 +316,26 @@ def test_what_the_check_finds_ends_with_exit_code_2_and_writes_nothing(
     assert sorted(campaign.parent.iterdir()) == before
 
 
-def test_ctrl_c_says_that_the_same_command_continues(
-    one_round: Path, entrove: Command, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("report", "what is finished is kept, and the same command continues from here"),
+        ("status", "nothing was written"),
+    ],
+)
+def test_ctrl_c_says_what_is_kept(
+    one_round: Path,
+    entrove: Command,
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+    message: str,
 ):
-    def interrupt(folder: Path) -> None:
+    def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("entrove.campaign.results.read.read_results", interrupt)
-    code, _, errors = entrove("status", one_round)
-    assert code == 130
-    assert (
-        errors
-        == "entrove: stopped; what is finished is kept, and the same command continues from here\n"
-    )
+    code, _, errors = entrove(command, one_round)
+    assert (code, errors) == (130, f"entrove: stopped; {message}\n")
 
 
 def test_ctrl_c_says_where_nothing_was_written(

@@ -22,7 +22,17 @@ from entrove.errors import ConfigError, EntroveError
 
 STOPPED = "stopped; what is finished is kept, and the same command continues from here"
 
-WRITE_AT_THE_END = ("audit", "convert", "curate", "compare", "doctor", "schema", "reference")
+WRITE_AT_THE_END = (
+    "audit",
+    "convert",
+    "curate",
+    "compare",
+    "doctor",
+    "plan",
+    "reference",
+    "schema",
+    "status",
+)
 """Commands that keep nothing when they are stopped."""
 
 PANELS = {
