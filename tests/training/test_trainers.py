@@ -9,7 +9,8 @@ from pydantic import ValidationError
 
 from entrove.errors import ModelError
 from entrove.models.registry import FRAMEWORKS
-from entrove.training.config import TrainingConfig
+from entrove.training.config import EPOCHS_OF_AUTO, STEPS_OF_AUTO, TrainingConfig
+from entrove.training.request import make_request
 from entrove.training.trainers import TRAINERS, Trainer, trainer_for
 from entrove.training.tuning import fine_tune
 
@@ -55,3 +56,38 @@ def test_settings_do_not_wait_for_torch():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert output.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 16])
+def test_few_labels_are_learnt_in_as_many_steps_as_many(batch_size):
+    config = TrainingConfig(batch_size=batch_size)
+    counts = range(1, 2000, 7)
+    epochs = [config.for_labels(count).fixed_epochs for count in counts]
+    assert epochs == sorted(epochs, reverse=True)
+    fewest, most = EPOCHS_OF_AUTO
+    assert {epochs[0], epochs[-1]} <= {fewest, most}
+    for count, number in zip(counts, epochs, strict=True):
+        steps = -(-count // batch_size)
+        assert fewest <= number <= most
+        assert number == most or number * steps >= STEPS_OF_AUTO
+        assert number == fewest or (number - 1) * steps < STEPS_OF_AUTO
+    assert config.model_copy(update={"epochs": 3}).for_labels(5).epochs == 3
+
+
+def test_a_training_knows_its_epochs_before_it_starts(labelled_silicon):
+    request = make_request(
+        labelled_silicon,
+        "7net-0",
+        TrainingConfig(),
+        seed=1,
+        head_noise=0.0,
+        snapshots=(),
+        modal=None,
+        device="cpu",
+        threads=1,
+    )
+    assert request.job().config.epochs == EPOCHS_OF_AUTO[1]
+    # A part of the labels is learnt for as many epochs: only then are recipes compared fairly.
+    assert request.with_structures(labelled_silicon[:1]).job().config.epochs == EPOCHS_OF_AUTO[1]
+    with pytest.raises(ValueError, match="depends on the number of labels"):
+        _ = TrainingConfig().fixed_epochs

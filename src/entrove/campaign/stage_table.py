@@ -99,7 +99,7 @@ class StageEntry:
     needs: tuple[FileName, ...] = ()
     leaves: tuple[FileName, ...] = ()
     unit: str = ""
-    total: Callable[[CampaignConfig], int] | None = None
+    total: Callable[[CampaignConfig], int | None] | None = None
     is_sampling: bool = False
     skipped: Callable[[CampaignRun, int], bool] = _never
     repeated: Callable[[CampaignRun, int], bool] = _never
@@ -164,8 +164,10 @@ def _is_labelled(run: CampaignRun, round_index: int) -> bool:
     return run.ledger.find(round_index, Labelled) is not None
 
 
-def _epochs(config: CampaignConfig) -> int:
+def _epochs(config: CampaignConfig) -> int | None:
     training = config.training
+    if training.epochs == "auto":  # the labels that say how many are not counted yet
+        return None
     return training.epochs * (training.trials + training.committee_size)
 
 

@@ -82,11 +82,12 @@ def _train_committee(
     shared: dict[str, Any],
 ) -> tuple[TrainedModel, ...]:
     where: Programs = shared["where"]
+    config = config.for_labels(len(structures))
     choice, trials = None, 0
 
     def report(done: int, trials: int, note: str) -> None:
         if advanced is not None:
-            advanced(done, (trials + config.committee_size) * config.epochs, note)
+            advanced(done, (trials + config.committee_size) * config.fixed_epochs, note)
 
     if config.learning_rate == "auto":
         request = make_request(structures, base, config, seed=seed, head_noise=0.0, **shared)
@@ -116,14 +117,14 @@ def _train_committee(
 
     def report_member(member: int, epoch: Epoch) -> None:
         done[member] = epoch.number
-        counted = trials * config.epochs + sum(done.values())
+        counted = trials * config.fixed_epochs + sum(done.values())
         report(counted, trials, f"loss {epoch.training_loss:.3g}")
 
     members: dict[int, TrainedModel] = {}
     for member, trained in launch_trainings(wanted, where, report_member):
         if not isinstance(trained, TrainedModel):
             raise trained
-        members[member], done[member] = replace(trained, choice=choice), config.epochs
+        members[member], done[member] = replace(trained, choice=choice), config.fixed_epochs
     return tuple(members[member] for member in range(len(wanted)))
 
 
@@ -152,10 +153,13 @@ def read_committee(folder: Path) -> tuple[TrainedModel, ...]:
 
 
 def epochs_done(folder: Path, config: TrainingConfig) -> int:
-    """Epochs that are done; a member that stopped early counts as if it had run all."""
+    """Epochs that are done; a member that stopped early counts as if it had run all.
+
+    `config` is for a known number of labels (`TrainingConfig.for_labels`).
+    """
     members = [Path(folder) / _name(member) for member in range(config.committee_size)]
     return trial_epochs_done(Path(folder) / CROSS_VALIDATION, config) + sum(
-        config.epochs if (member / "result.json").exists() else len(read_epochs(member))
+        config.fixed_epochs if (member / "result.json").exists() else len(read_epochs(member))
         for member in members
     )
 

@@ -1,5 +1,6 @@
 """Settings of the training stage."""
 
+import math
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
@@ -130,6 +131,11 @@ Allegro-OAM-L; their four batches of one structure for a step are one batch of f
 """
 
 
+EPOCHS_OF_AUTO = (25, 100)
+STEPS_OF_AUTO = 700
+"""With `epochs: auto`, the fewest and most epochs, and the gradient steps between them."""
+
+
 class TrainingConfig(Settings):
     """How the foundation model is tuned to the labels."""
 
@@ -162,7 +168,11 @@ class TrainingConfig(Settings):
         "dimers of all pairs of species, and snapshots of the exploration. They cost no DFT, and "
         "keep what the model knew, repulsion at short distances above all (SevenNet). 0: none.",
     )
-    epochs: int = Field(default=25, ge=1, description="Most passes over the training labels.")
+    epochs: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+        default="auto",
+        description="Most passes over the training labels. auto: as many as make 700 gradient "
+        "steps, but 25 at least and 100 at most, so that a few labels are learnt as well as many.",
+    )
     batch_size: int = Field(default=4, ge=1, description="Structures per gradient step.")
     learning_rate: Annotated[float, Field(gt=0, le=1)] | Literal["auto"] = Field(
         default=1e-3,
@@ -245,6 +255,26 @@ class TrainingConfig(Settings):
         if self.learning_rate == "auto":
             raise ValueError("learning_rate is auto: it has not been chosen yet")
         return self.learning_rate
+
+    @property
+    def fixed_epochs(self) -> int:
+        """The epochs as a number; `ValueError` while the number of labels is not known."""
+        if self.epochs == "auto":
+            raise ValueError("epochs is auto: it depends on the number of labels")
+        return self.epochs
+
+    def for_labels(self, count: int) -> "TrainingConfig":
+        """Return these settings with the epochs as a number, for this many training labels.
+
+        >>> [TrainingConfig().for_labels(count).epochs for count in (8, 25, 50, 100, 800)]
+        [100, 100, 54, 28, 25]
+        """
+        if self.epochs != "auto":
+            return self
+        steps = math.ceil(max(count, 1) / self.batch_size)
+        fewest, most = EPOCHS_OF_AUTO
+        epochs = min(most, max(fewest, math.ceil(STEPS_OF_AUTO / steps)))
+        return self.model_copy(update={"epochs": epochs})
 
     @property
     def low_rank(self) -> LoraConfig:

@@ -101,7 +101,7 @@ def make_request(
         structures=structures,
         base=base,
         start=trainer.find_starting_model(base),
-        config=config,
+        config=config.for_labels(len(structures)),
         seed=seed,
         head_noise=head_noise,
         snapshots=snapshots,

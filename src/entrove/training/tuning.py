@@ -81,6 +81,7 @@ def fine_tune(
             threads=threads,
             where=where,
         )
+        config = request.config
         if config.learning_rate != "auto":
             return launch_training(request, folder, on_epoch, where)
         choice = choose_recipe(

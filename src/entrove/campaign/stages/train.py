@@ -27,18 +27,19 @@ def train(run: CampaignRun, round_index: int) -> Trained:
     labels, left_out = _labels(run, round_index)
     base, modal = split_modal(run.campaign.model_name)
     folder = _folder_for(run.files.round(round_index).training, labels)
-    if done := epochs_done(folder, config.training):
+    training = config.training.for_labels(len(labels))
+    if done := epochs_done(folder, training):
         listener.resumed(done)
-    where = run.programs(config.training.executor)
+    where = run.programs(training.executor)
     if where.elsewhere:
         listener.advanced(done, note="waiting for a worker")
     trained = train_committee(
         labels,
         base,
         folder,
-        config.training,
+        training,
         seed=config.random_seed,
-        snapshots=_snapshots(run, round_index) if config.training.replay else (),
+        snapshots=_snapshots(run, round_index) if training.replay else (),
         modal=modal,
         device=config.model.device,
         threads=config.model.threads,

@@ -196,7 +196,7 @@ def train_command(
     model: ModelName = None,
     epochs: Annotated[
         int | None,
-        typer.Option("--epochs", help="training.epochs: passes over the labels (default 25)."),
+        typer.Option("--epochs", help="training.epochs: passes over the labels (default auto)."),
     ] = None,
     seed: SeedOption = None,
     folder: FolderOption = None,

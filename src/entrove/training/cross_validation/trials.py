@@ -131,7 +131,7 @@ def read_choice(folder: Path) -> Choice | None:
 def trial_epochs_done(folder: Path, config: TrainingConfig) -> int:
     """Epochs of the folds' trainings; one that is judged counts as if it had run all."""
     return sum(
-        config.epochs if (trial / "score.json").exists() else len(read_epochs(trial))
+        config.fixed_epochs if (trial / "score.json").exists() else len(read_epochs(trial))
         for trial in folder.glob("*/fold-*")
     )
 
@@ -201,7 +201,9 @@ def losses_of_trials(
 ) -> list[float | None]:
     """Train without each fold and return the losses on it; None where a training diverged."""
     left = [trial for trial in trials if not trial.score.exists()]
-    done = {trial.folder: trial.request.config.epochs for trial in trials if trial not in left}
+    done = {
+        trial.folder: trial.request.config.fixed_epochs for trial in trials if trial not in left
+    }
 
     def report(place: int, epoch: Epoch) -> None:
         trial = left[place]
@@ -213,7 +215,7 @@ def losses_of_trials(
     trained: list[tuple[Trial, TrainedModel]] = []
     for place, ended in launch_trainings([trial.training() for trial in left], where, report):
         trial = left[place]
-        done[trial.folder] = trial.request.config.epochs
+        done[trial.folder] = trial.request.config.fixed_epochs
         if not isinstance(ended, TrainedModel):
             _enter_score(trial, None, str(ended))
         elif where.elsewhere:

@@ -131,7 +131,7 @@ def _schedule(config: TrainingConfig) -> dict[str, Any]:
     if config.schedule == "cosine":
         scheduler: dict[str, Any] = {
             "_target_": "torch.optim.lr_scheduler.CosineAnnealingLR",
-            "T_max": config.epochs,
+            "T_max": config.fixed_epochs,
         }
     else:
         scheduler = {
@@ -170,7 +170,7 @@ def _trainer(job: Job, folder: Path, watched: bool) -> dict[str, Any]:
         )
     return {
         "_target_": "lightning.Trainer",
-        "max_epochs": config.epochs,
+        "max_epochs": config.fixed_epochs,
         "accelerator": "gpu" if resolve_device(job.device).type == "cuda" else "cpu",
         "devices": 1,
         "deterministic": "warn",

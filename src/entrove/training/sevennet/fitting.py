@@ -100,7 +100,7 @@ def run_epoch(problem: Problem, state: FitState) -> Epoch:
         if config.schedule == "cosine":
             _set_learning_rate(
                 state.optimizer,
-                cosine_rate(done, config.epochs * steps, config.fixed_learning_rate),
+                cosine_rate(done, config.fixed_epochs * steps, config.fixed_learning_rate),
             )
         batch = [problem.training[i] for i in chosen]
         loss = _take_step(problem, state.optimizer, [*batch, *replayed_in(problem, done)])
@@ -114,7 +114,7 @@ def run_epoch(problem: Problem, state: FitState) -> Epoch:
     training_loss = sum(losses) / count
     watched_loss = _mean_watched_loss(problem, state.average) if problem.watched else None
     record = Epoch(
-        number, config.epochs, training_loss, watched_loss, _learning_rate(state.optimizer)
+        number, config.fixed_epochs, training_loss, watched_loss, _learning_rate(state.optimizer)
     )
     if config.schedule == "plateau":
         state.plateau.step(training_loss if watched_loss is None else watched_loss)
@@ -138,7 +138,9 @@ def is_finished(state: FitState, config: TrainingConfig) -> bool:
     """Whether all epochs are run, or the watched loss has not improved for `stop_patience`."""
     done = len(state.history)
     watched = done > 0 and state.history[-1].watched_loss is not None
-    return done >= config.epochs or (watched and done - state.best_epoch >= config.stop_patience)
+    return done >= config.fixed_epochs or (
+        watched and done - state.best_epoch >= config.stop_patience
+    )
 
 
 def cosine_rate(step: int, steps: int, highest: float) -> float:
