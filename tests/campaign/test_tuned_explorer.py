@@ -80,7 +80,7 @@ def test_phases_are_relaxed_again_at_their_pressure(tmp_path, checkpoint):
     start.atoms.calc = load(str(checkpoint), device="cpu").calculator()
     stress = start.atoms.get_stress() * EV_PER_A3_IN_GPA
     np.testing.assert_allclose(stress, [-PRESSURE_GPa] * 3 + [0] * 3, atol=0.1)
-    assert "1 cells, volumes changed by up to" in outcome.summary
+    assert "1 cell, volumes changed by up to" in outcome.summary
     assert "warning" not in outcome.summary
     # Round 1 keeps its cells, and round 3, which has no new model, those of round 2.
     assert read_starts(run.files, 1)[0].atoms.cell[0, 1] == pytest.approx(STARTED_AT_A / 2)

@@ -144,7 +144,8 @@ def test_numbers_of_sentences_are_those_of_the_record(written) -> None:
     restarts = sum(row["restarts"] for row in record["walkers"])
     for sentence in (
         f"Rounds{record['rounds_done']} of {record['rounds_planned']} ",
-        f"Labels{purposes.count('training')} training, {purposes.count('validation')} validation",
+        f"Labels{purposes.count('training')} training, {purposes.count('validation')} validation"
+        f"; {sum(bool(row['cause']) for row in record['labels'])} of them in quarantine",
         f"Wall time{format_duration(wall)} ",
         f"on {record['quoted_structures']} validation structures, which choose the model",
         f"{format_duration(wall)} of wall time in finished stages; "

@@ -113,13 +113,15 @@ def _facts(results: CampaignResults) -> list[tuple[str, str]]:
     training = sum(label.purpose == "training" for label in results.labels)
     validation = sum(label.purpose == "validation" for label in results.labels)
     test = sum(label.purpose == "test" for label in results.labels)
+    failed = len(summary.quarantined(results.labels))
     seconds = sum(summary.stage_totals(results.stages).values())
     return [
         ("Rounds", f"{results.rounds_done} of {max(results.rounds_planned, results.rounds_done)}"),
         (
             "Labels",
             f"{training:,} training, {validation:,} validation"
-            + (f", {test:,} test" if test else ""),
+            + (f", {test:,} test" if test else "")
+            + (f"; {failed:,} of them in quarantine" if failed else ""),
         ),
         ("Wall time", format_duration(seconds) if results.stages else "-"),
         ("Started from", results.foundation_model),

@@ -42,7 +42,7 @@ def relax(run: CampaignRun, round_index: int) -> Relaxed:
             "check the seed structures, or raise sampling.relaxation.largest_steps"
         )
     write_candidates(run.files.round(round_index).relaxed, relaxed)
-    summary = "1 cell" if len(relaxed) == 1 else f"{len(relaxed)} cells"
+    summary = _count(relaxed)
     if failures:
         summary += f"; left out, not relaxed: {'; '.join(failures)}"
     return Relaxed(summary=summary)
@@ -71,10 +71,14 @@ def relax_again(run: CampaignRun, round_index: int) -> Relaxed:
         largest = max(largest, abs(cell.get_volume() / start.atoms.get_volume() - 1))
         cells.append(Candidate(cell, "anchors", "relaxed", start.phase, start.pressure_GPa))
     write_candidates(run.files.round(round_index).relaxed, cells)
-    summary = f"{len(cells)} cells, volumes changed by up to {100 * largest:.2g} %"
+    summary = f"{_count(cells)}, volumes changed by up to {100 * largest:.2g} %"
     if failures:
         summary += f"; warning: kept as they were, not relaxed: {'; '.join(failures)}"
     return Relaxed(summary=summary)
+
+
+def _count(cells: list[Candidate]) -> str:
+    return "1 cell" if len(cells) == 1 else f"{len(cells)} cells"
 
 
 def _problem(relaxation: Relaxation, shortest_ratio: float) -> str:
