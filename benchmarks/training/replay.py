@@ -49,10 +49,6 @@ WAYS: dict[str, dict[str, Any]] = {
     "naive": {},
     "naive, replay 0.1": {"replay": 0.1},
     "naive, replay 0.3": {"replay": 0.3},
-    "frozen": {"strategy": "frozen", "learning_rate": 3e-3},
-    "frozen, replay 0.3": {"strategy": "frozen", "learning_rate": 3e-3, "replay": 0.3},
-    "lora": {"strategy": "lora", "learning_rate": 3e-3},
-    "lora, replay 0.3": {"strategy": "lora", "learning_rate": 3e-3, "replay": 0.3},
 }
 
 
