@@ -95,14 +95,23 @@ def put_campaign(folder: Path) -> None:
 def readme(folder: Path) -> dict[str, Any]:
     write(folder / "MgO_B1.cif", bulk("MgO", "rocksalt", a=4.21, cubic=True))
     write(folder / "MgO_B2.cif", bulk("MgO", "cesiumchloride", a=2.65))
-    (folder / "mgo").mkdir()
-    put_campaign(folder / "mgo")
-    put_bundle(folder / "mgo/campaign/model")
     write(folder / "pool.xyz", rattled("Si", 12, seed=1))
     write(folder / "labelled.xyz", rattled("Si", 4, seed=2))
     write(folder / "labels.xyz", labelled_copper(12, seed=1))
     write(folder / "new.xyz", labelled_copper(4, seed=3))
     return {}
+
+
+def run_mgo(folder: Path) -> None:
+    (folder / "mgo").mkdir(exist_ok=True)
+    put_campaign(folder / "mgo")
+    put_bundle(folder / "mgo/campaign/model")
+
+
+LEAVES: dict[tuple[str, str], Callable[[Path], None]] = {
+    ("README.md", "entrove run mgo/campaign.yaml"): run_mgo,
+}
+"""What a command of a page that is not run leaves, for what comes after it."""
 
 
 def entropies(folder: Path) -> dict[str, Any]:

@@ -19,7 +19,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from docs_setup import PREPARE, SLOW, SMALLER
+from docs_setup import LEAVES, PREPARE, SLOW, SMALLER
 from entrove.campaign.configuration.config import CampaignConfig
 from entrove.cli.main import app
 from entrove.curves.config import StudyConfig
@@ -105,6 +105,9 @@ def test_python_of_a_page_runs_from_top_to_bottom(page, tmp_path, monkeypatch):
     # Some start the program.
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     names = PREPARE[page](tmp_path)
+    for command in commands_of(page):
+        if (page, command.text) in LEAVES:
+            LEAVES[page, command.text](tmp_path)
     for block in BLOCKS:
         if (block.page, block.language) != (page, "python"):
             continue
@@ -207,8 +210,11 @@ def test_commands_of_a_page_work_in_their_order(page, tmp_path, monkeypatch):
     PREPARE[page](tmp_path)
     for block in (block for block in BLOCKS if block.page == page and block.title):
         (tmp_path / block.title).write_text(smaller(block) + "\n")
-    for command in filter(is_run, commands_of(page)):
-        run_command(command)
+    for command in commands_of(page):
+        if is_run(command):
+            run_command(command)
+        elif (page, command.text) in LEAVES:
+            LEAVES[page, command.text](tmp_path)
 
 
 @pytest.mark.parametrize(
