@@ -71,23 +71,19 @@ def load_nequip(base: str, *, modal: str | None = None, device: str = "auto") ->
 def nequip_settings() -> Iterator[None]:
     """Let NequIP set up torch as it needs, and undo afterwards what it did to other packages.
 
-    Its import or its first call seeds every random generator and changes the defaults of torch and
-    e3nn.
+    Its first call seeds every random generator and changes the defaults of torch and e3nn.
     """
+    with ignoring_known_warnings():
+        e3nn = require("e3nn", extra="nequip")
+        global_state = require("nequip.utils.global_state", extra="nequip")
+    optimisation = e3nn.get_optimization_defaults()
     python_state, numpy_state = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng():
+    with default_dtype(torch.float64), torch.random.fork_rng():
         try:
-            with ignoring_known_warnings():
-                e3nn = require("e3nn", extra="nequip")
-                global_state = require("nequip.utils.global_state", extra="nequip")
-            optimisation = e3nn.get_optimization_defaults()
-            with default_dtype(torch.float64):
-                try:
-                    global_state.set_global_state()
-                    yield
-                finally:
-                    e3nn.set_optimization_defaults(**optimisation)
+            global_state.set_global_state()
+            yield
         finally:
+            e3nn.set_optimization_defaults(**optimisation)
             random.setstate(python_state)
             np.random.set_state(numpy_state)
 
