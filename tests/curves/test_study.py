@@ -23,6 +23,8 @@ from entrove.curves.study import run_study
 from entrove.curves.test_sets import hold_outs, mix, never_picked
 from entrove.errors import ConfigError, SelectionError
 from entrove.json_values import json_values
+from entrove.labelling.label_structures import CACHE_FILE
+from entrove.labelling.store.cache import LabelCache
 from entrove.structures import attach_results, content_hash
 
 CAMPAIGN = {
@@ -179,6 +181,49 @@ def test_picks_of_a_count_are_the_first_of_the_next_and_tests_are_never_learnt_f
     kept = never_picked(independent, picks)
     assert kept
     assert not {content_hash(candidate.atoms) for candidate in kept} & everything
+
+
+def test_a_single_draw_is_tested_on_the_picks_of_the_next_which_nobody_learns_from(
+    finished, tmp_path
+):
+    file = write_study(tmp_path / "one", draws=1)
+    shutil.copytree(finished[0].parent / "curves", file.parent / "curves")
+    one = run_study(file)
+    of_two = finished[1]
+    assert {point.draw for point in one.points} == {0}
+    assert "mixture" in one.tests()
+    for test in ("mixture", "hold-out of ours"):
+        alone = one.curve("fit", "ours", test, "all", "force")
+        assert alone.values[:, 0] == pytest.approx(
+            of_two.curve("fit", "ours", test, "all", "force").values[:, 0]
+        )
+
+
+def test_labels_of_a_count_are_computed_when_it_is_their_turn(finished, tmp_path):
+    """A study of expensive labels that stops early has the points of those that it has."""
+    file = write_study(tmp_path / "early")
+    shutil.copytree(
+        finished[0].parent / "curves",
+        file.parent / "curves",
+        ignore=shutil.ignore_patterns("labels", "students", "results.json"),
+    )
+
+    def stop(line: str) -> None:
+        if line == "labels of 4 picks of each arm":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_study(file, say=stop)
+    found = read_study(file.parent / "curves" / "results.json")
+    assert {point.labels for point in found.points} == {2}
+    before = _number_of_labels(file)
+    run_study(file)
+    assert 0 < before < _number_of_labels(file) == _number_of_labels(finished[0])
+
+
+def _number_of_labels(study_file: Path) -> int:
+    with LabelCache(study_file.parent / "curves" / "labels" / CACHE_FILE) as cache:
+        return sum(1 for level in cache.levels() for _ in cache.labelled_structures(level))
 
 
 def test_arms_of_one_exploration_differ_in_their_selection_only(finished):

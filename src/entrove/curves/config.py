@@ -82,7 +82,7 @@ class TestsConfig(Settings):
         default=60,
         ge=0,
         description="Structures of the hold-out of each arm: what it picks in the next draw, "
-        "without the structures that an arm has learnt from. 0, or a single draw: none.",
+        "without the structures that an arm has learnt from. 0: none.",
     )
     mixture: tuple[Name, ...] = Field(
         default=(),
@@ -140,6 +140,11 @@ class StudyConfig(Settings):
             if odd:
                 raise ValueError(f"students.{name}.counts: {odd} are not among the counts")
         return self
+
+    @property
+    def draws_picked(self) -> int:
+        """Draws to explore and pick in: a single one needs another for its hold-outs."""
+        return max(self.draws, 2) if self.tests.hold_out else self.draws
 
     @property
     def mixed_arms(self) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 from ase import Atoms
@@ -42,8 +43,9 @@ def run_study(
         listener: Receives the progress of the current step.
         say: Called with one line per step.
 
-    Points are computed in ascending order of counts, all arms and draws of a count together, and
-    `results.json` in the folder of the study has those so far: stop it whenever they suffice.
+    The tests are labelled first. Then labels and points are computed in ascending order of counts,
+    all arms and draws of a count together, and `results.json` in the folder of the study has the
+    points so far: stop it whenever they suffice.
 
     Returns all points.
 
@@ -80,14 +82,8 @@ class _Study:
         picks, independent = self._choose_all()
         labels = StudyLabels(campaign.labelling, self.folder / "labels")
         tests = self._tests(picks, independent)
-        self._label(labels, picks, tests)
-        failed = {
-            arm: sum(labels.failed([pick.atoms for pick in of_draw]) for of_draw in of_arm)
-            for arm, of_arm in picks.items()
-        }
-        points: list[Point] = []
-        results = StudyResults(
-            self.config.name, self.config.control, self.config.draws, (), failed
+        self._label(
+            labels, "tests", [c for of_draw in tests for of in of_draw.values() for c in of]
         )
         files = self._read_files()
         with_labels = [
@@ -96,22 +92,38 @@ class _Study:
             for of_draw in tests
         ]
         classroom = self._classroom(campaign)
-        for count, name, student, arm, draw in self._tasks():
-            labelled = labels.attach([c.to_atoms() for c in picks[arm][draw][:count]])
-            self.say(f"{name}: {count} labels of {arm}, draw {draw}")
-            errors = self._teach(classroom, student, labelled, with_labels[draw], draw)
-            seconds = labels.seconds(labelled)
-            atoms = sum(len(a) for a in labelled) / len(labelled)
-            points += [
-                Point(name, arm, draw, count, atoms, seconds, test, group)
-                for test, groups in errors.items()
-                for group in groups
+        points: list[Point] = []
+        results = self._results(points, picks, labels)
+        for count, tasks in groupby(self._tasks(), key=lambda task: task[0]):
+            learnt = [
+                of[:count] for of_arm in picks.values() for of in of_arm[: self.config.draws]
             ]
-            results = StudyResults(
-                self.config.name, self.config.control, self.config.draws, tuple(points), failed
-            )
-            results.write(self.folder / RESULTS_FILE)
+            self._label(labels, f"{count} picks of each arm", [c for of in learnt for c in of])
+            for _, name, student, arm, draw in tasks:
+                labelled = labels.attach([c.to_atoms() for c in picks[arm][draw][:count]])
+                self.say(f"{name}: {count} labels of {arm}, draw {draw}")
+                errors = self._teach(classroom, student, labelled, with_labels[draw], draw)
+                seconds = labels.seconds(labelled)
+                atoms = sum(len(a) for a in labelled) / len(labelled)
+                points += [
+                    Point(name, arm, draw, count, atoms, seconds, test, group)
+                    for test, groups in errors.items()
+                    for group in groups
+                ]
+                results = self._results(points, picks, labels)
+                results.write(self.folder / RESULTS_FILE)
         return results
+
+    def _results(self, points: Sequence[Point], picks: Picks, labels: StudyLabels) -> StudyResults:
+        failed = {
+            arm: sum(
+                labels.failed([pick.atoms for pick in of_draw])
+                for of_draw in of_arm[: self.config.draws]
+            )
+            for arm, of_arm in picks.items()
+        }
+        config = self.config
+        return StudyResults(config.name, config.control, config.draws, tuple(points), failed)
 
     def _choose_all(self) -> tuple[Picks, list[Candidate]]:
         explorer = Explorer(self.config, self.checked, self.folder / "explorations", self.listener)
@@ -119,7 +131,7 @@ class _Study:
         self.say("independent test set")
         independent, _ = explorer.independent()
         picks: Picks = {arm: [] for arm in self.config.arms}
-        for draw in range(self.config.draws):
+        for draw in range(self.config.draws_picked):
             for name in self.config.explorations:
                 arms = [a for a, arm in self.config.arms.items() if arm.exploration == name]
                 if not arms:
@@ -146,14 +158,10 @@ class _Study:
             tests.append({name: of for name, of in sets.items() if of})
         return tests
 
-    def _label(
-        self, labels: StudyLabels, picks: Picks, tests: Sequence[Mapping[str, list[Candidate]]]
-    ) -> None:
-        wanted = [c.atoms for of_draw in tests for of in of_draw.values() for c in of]
-        wanted += [c.atoms for of_arm in picks.values() for of_draw in of_arm for c in of_draw]
-        self.say("labels")
-        self.listener.stage_started(0, "label", "labels of all picks and tests", None, "labels")
-        labels.compute(wanted, self.listener.advanced)
+    def _label(self, labels: StudyLabels, what: str, wanted: Sequence[Candidate]) -> None:
+        self.say(f"labels of {what}")
+        self.listener.stage_started(0, "label", f"labels of {what}", None, "labels")
+        labels.compute([candidate.atoms for candidate in wanted], self.listener.advanced)
         self.listener.stage_finished(0, "label", 0.0, f"{len(wanted)} structures")
 
     def _read_files(self) -> dict[str, list[Atoms]]:

@@ -23,7 +23,7 @@ def hold_outs(
 
     Walkers of another draw have other seeds, so no trajectory is both learnt from and tested on.
     Structures that any arm picked in this draw too (anchors are the same in all draws) are left
-    out. Without a second draw there is no hold-out, and the result is empty.
+    out. With a single draw, or none wanted, the result is empty.
     """
     draws = len(next(iter(picks.values())))
     if draws < 2 or not count:
