@@ -251,6 +251,7 @@ def test_pools_that_are_too_small_are_named(finished, tmp_path):
         ({"control": "theirs"}, "'theirs' is none of random_md, ours"),
         ({"counts": [4, 2]}, "give them in ascending order"),
         ({"students": {"a": {}}}, "either a base or a function"),
+        ({"students": {"a": {"function": "a:b", "tune": False}}}, "'tune: false' is for a base"),
         ({"explorations": {"plain": {}}}, "arms.ours.exploration: 'biased' is none of plain"),
     ],
 )
@@ -285,6 +286,23 @@ def test_settings_that_a_training_does_not_read_train_no_student_again(tmp_path)
         )
         classroom.teach_and_test(student, labelled, {"test": labelled}, seed=1)
     assert record.read_text() == "3\n3\n"  # the first, and the one whose epochs differ
+
+
+def test_an_untuned_student_differs_from_its_base_by_one_energy_per_element(tmp_path):
+    labelled = []
+    for strain in (0.97, 1.0, 1.03):
+        atoms = bulk("Cu", cubic=True).copy()
+        atoms.symbols[0] = "Au"
+        atoms.set_cell(atoms.cell[:] * strain, scale_atoms=True)
+        atoms.rattle(0.05, seed=1)
+        atoms.calc = EMT()
+        energy = atoms.get_potential_energy() + 1.5 * 3 - 0.7  # another zero of energy
+        labelled.append(attach_results(atoms, energy, atoms.get_forces(), atoms.get_stress()))
+    classroom = Classroom(tmp_path / "students", tmp_path, "cpu", 1)
+    student = StudentConfig(base="ase.calculators.emt:EMT", tune=False)
+    total = classroom.teach_and_test(student, labelled[:2], {"test": labelled}, 1)["test"][0]
+    assert (total.energy, total.force, total.stress) == pytest.approx((0, 0, 0), abs=1e-6)
+    assert not (tmp_path / "students" / "trained").exists()
 
 
 def test_a_student_whose_file_has_changed_learns_again(tmp_path):

@@ -40,6 +40,11 @@ class StudentConfig(Settings):
         description="Model to tune, or the architecture of a model from random weights "
         "(allegro-small, allegro-medium, or a .yaml file).",
     )
+    tune: bool = Field(
+        default=True,
+        description="false: the base as it is, after one energy shift per element that is fitted "
+        "to the labels. It is what tuning has to beat.",
+    )
     training: TrainingConfig = Field(default=TrainingConfig(), description="How it is trained.")
     structures_seen: Count | None = Field(
         default=None,
@@ -65,6 +70,8 @@ class StudentConfig(Settings):
     def _one_kind(self) -> "StudentConfig":
         if (self.base is None) == (self.function is None):
             raise ValueError("a student has either a base or a function; give one of them")
+        if self.function is not None and not self.tune:
+            raise ValueError("'tune: false' is for a base; a function trains what it returns")
         return self
 
 

@@ -20,6 +20,7 @@ from entrove.models.prediction import predict
 from entrove.models.registry import load
 from entrove.structures import attach_results, energy_of
 from entrove.training.job import Epoch, hash_of_file
+from entrove.training.reference_energies import fit_reference_shifts
 from entrove.training.trained_model import training_set_hash
 from entrove.training.tuning import fine_tune
 from entrove.validation.errors_by_kind import ALL, ErrorRow, errors_by_kind
@@ -94,7 +95,12 @@ class Classroom:
         """Train a student on labels and return its errors on each test set."""
         settings = student.model_dump(
             mode="json",
-            exclude={"counts": True, "arms": True, "training": set(student.training.unread)},
+            exclude={
+                "counts": True,
+                "arms": True,
+                "tune": student.tune,
+                "training": set(student.training.unread) if student.tune else True,
+            },
         )
         key = digest(settings, seed, training_set_hash(labelled), *self._files(student))
         files = {
@@ -132,15 +138,15 @@ class Classroom:
                 list(labelled), **student.options
             )
             return lambda structures: [_evaluate(calculator, atoms) for atoms in structures]
+        if not student.tune:
+            return self._untuned(student, labelled)
         config = student.training
         if student.structures_seen is not None:
             epochs = max(1, math.ceil(student.structures_seen / len(labelled)))
             config = config.model_copy(update={"epochs": epochs})
-        assert student.base is not None
-        in_file = self.study_folder / student.base
         trained = fine_tune(
             labelled,
-            in_file if in_file.is_file() else student.base,
+            self._base(student),
             folder,
             config,
             seed=seed,
@@ -154,6 +160,19 @@ class Classroom:
                     file.unlink()
         model = load(str(trained.checkpoint), device=self.device)
         return lambda structures: predict(model, structures)
+
+    def _base(self, student: StudentConfig) -> str | Path:
+        """A file beside the study, or the name of a model."""
+        assert student.base is not None
+        in_file = self.study_folder / student.base
+        return in_file if in_file.is_file() else student.base
+
+    def _untuned(self, student: StudentConfig, labelled: Sequence[Atoms]) -> Predict:
+        """The base, with the energies of its elements fitted to the labels."""
+        model = load(str(self._base(student)), device=self.device)
+        energies = [energy_of(atoms) for atoms in predict(model, labelled)]
+        shifts = fit_reference_shifts(labelled, energies)
+        return lambda structures: [_shifted(a, shifts) for a in predict(model, structures)]
 
 
 def test_errors(reference: Sequence[Atoms], predicted: Sequence[Atoms]) -> list[GroupErrors]:
@@ -183,6 +202,11 @@ def _evaluate(calculator: object, atoms: Atoms) -> Atoms:
     copy = atoms.copy()
     copy.calc = calculator  # type: ignore[assignment]
     return attach_results(copy, copy.get_potential_energy(), copy.get_forces(), copy.get_stress())
+
+
+def _shifted(predicted: Atoms, shifts_eV: Mapping[str, float]) -> Atoms:
+    energy = energy_of(predicted) + sum(shifts_eV.get(s, 0.0) for s in predicted.symbols)
+    return attach_results(predicted, energy, predicted.get_forces(), predicted.get_stress())
 
 
 def _write_errors(file: Path, errors: Sequence[GroupErrors]) -> None:
