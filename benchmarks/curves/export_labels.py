@@ -1,0 +1,92 @@
+"""Write the labelled structures of a study into one file, each once, with what it is for.
+
+    python benchmarks/curves/export_labels.py STUDY.yaml LABELS.xyz.gz
+
+Of each structure, `picked_by` says which arms have picked it in the first draw, and as which of
+their labels ("ours 17" is the eighteenth), and `test` in which test set it is. The engine and its
+settings are those of the campaign beside the study. Structures without a label are left out, and
+nothing is computed.
+"""
+
+import argparse
+from collections import defaultdict
+from pathlib import Path
+
+from ase import Atoms
+from ase.io import write
+
+from entrove.campaign.configuration.check import check_campaign
+from entrove.campaign.configuration.config_file import read_config_file
+from entrove.curves.config import StudyConfig
+from entrove.curves.test_sets import hold_outs, mix, never_picked
+from entrove.labelling.level_of_theory import LevelOfTheory
+from entrove.labelling.store.cache import LabelCache
+from entrove.sampling.candidates import Candidate, read_candidates
+from entrove.structures import content_hash
+
+
+def picks_of(folder: Path, study: StudyConfig) -> dict[str, list[list[Candidate]]]:
+    """The picks of each arm, draw by draw."""
+    return {
+        arm: [
+            read_candidates(_only(folder / "picks", f"{arm}-{draw}-*.xyz"))
+            for draw in range(study.draws_picked)
+        ]
+        for arm in study.arms
+    }
+
+
+def _only(folder: Path, pattern: str) -> Path:
+    found = list(folder.glob(pattern))
+    if len(found) != 1:
+        raise SystemExit(f"{len(found)} files {pattern} in {folder}, where there should be one")
+    return found[0]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("study", type=Path)
+    parser.add_argument("labels", type=Path)
+    parser.add_argument("--independent", help="name of the folder of the independent exploration")
+    arguments = parser.parse_args()
+    study = read_config_file(arguments.study, StudyConfig)
+    folder = arguments.study.parent / study.folder
+    picks = picks_of(folder, study)
+    pattern = f"{arguments.independent or 'independent-*'}/round-00/anchors.xyz"
+    independent = read_candidates(_only(folder / "explorations", pattern))
+    mixture = mix(
+        hold_outs(picks, 0, study.tests.hold_out, study.random_seed), list(study.mixed_arms)
+    )
+    uses: dict[str, list[str]] = defaultdict(list)
+    tests: dict[str, list[str]] = defaultdict(list)
+    structures: dict[str, Atoms] = {}
+    for arm, of_arm in picks.items():
+        for number, pick in enumerate(of_arm[0]):
+            uses[content_hash(pick.atoms)].append(f"{arm} {number}")
+            structures[content_hash(pick.atoms)] = pick.to_atoms()
+    for name, of_test in (
+        ("independent", never_picked(independent, picks)),
+        ("mixture", mixture),
+    ):
+        for candidate in of_test:
+            tests[content_hash(candidate.atoms)].append(name)
+            structures[content_hash(candidate.atoms)] = candidate.to_atoms()
+    config = check_campaign(arguments.study.parent / study.campaign).config
+    level = LevelOfTheory.of(config.labelling.engine)
+    written = []
+    with LabelCache(folder / "labels" / "labels.sqlite") as cache:
+        for key, atoms in structures.items():
+            label = cache.get(atoms, level)
+            if label is None or not label.converged:
+                continue
+            labelled = label.attach(atoms)
+            for name, found in (("picked_by", uses), ("test", tests)):
+                if found[key]:
+                    labelled.info[name] = ", ".join(found[key])
+            written.append(labelled)
+    write(arguments.labels, written, format="extxyz")
+    print(f"{len(written)} of {len(structures)} structures are labelled")
+
+
+if __name__ == "__main__":
+    main()
