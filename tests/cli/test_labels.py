@@ -14,9 +14,9 @@ from entrove.labelling.store.cache import LabelCache
 from entrove.structures import content_hash
 
 
-def listing(folder: Path, *, retry: bool = False) -> str:
+def listing(folder: Path, *, retry: bool = False, width: int = 100) -> str:
     output = io.StringIO()
-    list_labels(folder, retry=retry, console=Console(file=output, width=100))
+    list_labels(folder, retry=retry, console=Console(file=output, width=width))
     return output.getvalue()
 
 
@@ -48,6 +48,18 @@ def test_labels_are_found_by_every_path_to_the_folder(
     assert "released 1 labels" in listing(moved, retry=True)
     assert not failed(moved / "labels.sqlite")
     assert [path.name for path in moved.glob("labels/*/*/released-*")] == ["released-1-attempt-1"]
+
+
+def test_a_narrow_terminal_has_lines_in_place_of_a_table(tmp_path: Path):
+    config, workspace = make_campaign(tmp_path / "campaign")
+    store(config, workspace.label_cache, workspace.label_work, 0, Outcome.CONVERGED)
+    store(config, workspace.label_cache, workspace.label_work, 1, Outcome.CRASHED)
+    lines = listing(workspace.folder, width=40).splitlines()
+    listed = lines[: next(i for i, line in enumerate(lines) if "in quarantine" in line)]
+    assert max(map(len, listed)) <= 40
+    for seed, outcome in ((0, Outcome.CONVERGED), (1, Outcome.CRASHED)):
+        place = listed.index(f"{content_hash(copper(seed))[:10]} Cu4")
+        assert listed[place + 1].startswith(f"  {outcome}, ")
 
 
 def test_a_failed_label_of_another_campaign_is_listed_and_released(tmp_path: Path):

@@ -1,5 +1,6 @@
 """`entrove labels`: the labels of a campaign and their states, and the files of imported ones."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,8 +14,13 @@ from entrove.campaign.stages.imported import withdraw_import
 from entrove.cli.commands.options import print_json
 from entrove.cli.progress import format_duration
 from entrove.labelling.labels import Outcome
+from entrove.labelling.store.cache import LabelState
 from entrove.labelling.store.listing import list_states, release_quarantined, unfinished_structures
 from entrove.labelling.store.moments import short_key
+
+NARROW = 70
+"""Columns of a terminal below which a table would fold each of its cells."""
+UNFINISHED = "running, or interrupted"
 
 
 def list_labels(folder: Path, *, retry: bool, console: Console, as_json: bool = False) -> None:
@@ -26,26 +32,13 @@ def list_labels(folder: Path, *, retry: bool, console: Console, as_json: bool = 
     labels = open_labels(folder)
     with labels.cache:
         released = _release(labels, console) if retry else 0
-        table = Table(box=None, pad_edge=False)
-        for heading in ("structure", "formula", "state", "tries", "time", "cause"):
-            table.add_column(heading, overflow="fold")
         states = list_states(labels.work_folder, labels.cache, labels.structure_hashes)
-        for state in states:
-            table.add_row(
-                short_key(state.key),
-                state.formula,
-                str(state.outcome),
-                str(state.attempts),
-                format_duration(state.engine_seconds),
-                state.cause,
-            )
         unfinished = unfinished_structures(labels.work_folder, labels.cache)
         if as_json:
             print_json({"labels": states, "unfinished": unfinished, "released": released})
             return
-        for key in unfinished:
-            table.add_row(short_key(key), "", "unfinished", "", "", "running, or interrupted")
-    console.print(table)
+    show = _print_lines if console.width < NARROW else _print_table
+    show(states, unfinished, console)
     failed = [state for state in states if state.outcome is not Outcome.CONVERGED]
     for state in failed:
         console.print(
@@ -59,6 +52,42 @@ def list_labels(folder: Path, *, retry: bool, console: Console, as_json: bool = 
         "engine time",
         highlight=False,
     )
+
+
+def _print_table(
+    states: Sequence[LabelState], unfinished: Sequence[str], console: Console
+) -> None:
+    table = Table(box=None, pad_edge=False)
+    for heading in ("structure", "formula", "state", "tries", "time", "cause"):
+        table.add_column(heading, overflow="fold")
+    for state in states:
+        table.add_row(
+            short_key(state.key),
+            state.formula,
+            str(state.outcome),
+            str(state.attempts),
+            format_duration(state.engine_seconds),
+            state.cause,
+        )
+    for key in unfinished:
+        table.add_row(short_key(key), "", "unfinished", "", "", UNFINISHED)
+    console.print(table)
+
+
+def _print_lines(
+    states: Sequence[LabelState], unfinished: Sequence[str], console: Console
+) -> None:
+    """The same for a narrow terminal: what a table would fold goes on the next lines."""
+    for state in states:
+        tries = "" if state.attempts == 1 else f", {state.attempts} tries"
+        lines = [
+            f"{short_key(state.key)} {state.formula}",
+            f"  {state.outcome}, {format_duration(state.engine_seconds)}{tries}",
+        ]
+        lines += [f"  {state.cause}"] if state.cause else []
+        console.print("\n".join(lines), highlight=False, markup=False)
+    for key in unfinished:
+        console.print(f"{short_key(key)}\n  unfinished: {UNFINISHED}", highlight=False)
 
 
 def list_imports(path: Path, console: Console, *, as_json: bool = False) -> None:
