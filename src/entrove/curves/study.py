@@ -94,11 +94,11 @@ class _Study:
         classroom = self._classroom(campaign)
         points: list[Point] = []
         results = self._results(points, picks, labels)
-        for count, tasks in groupby(self._tasks(), key=lambda task: task[0]):
-            learnt = [
-                of[:count] for of_arm in picks.values() for of in of_arm[: self.config.draws]
-            ]
-            self._label(labels, f"{count} picks of each arm", [c for of in learnt for c in of])
+        for count, group in groupby(self._tasks(), key=lambda task: task[0]):
+            tasks = list(group)
+            learnt = dict.fromkeys((arm, draw) for _, _, _, arm, draw in tasks)
+            wanted = [pick for arm, draw in learnt for pick in picks[arm][draw][:count]]
+            self._label(labels, f"{count} picks of each arm", wanted)
             for _, name, student, arm, draw in tasks:
                 labelled = labels.attach([c.to_atoms() for c in picks[arm][draw][:count]])
                 self.say(f"{name}: {count} labels of {arm}, draw {draw}")
