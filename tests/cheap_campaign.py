@@ -28,6 +28,7 @@ from entrove.labelling import labeller
 from entrove.labelling.attempt import Attempt, AttemptResult
 from entrove.labelling.engines.registry import engine_from_json
 from entrove.labelling.execution.engine_process import run_engine
+from entrove.labelling.execution.executor import AttemptExecutor
 from entrove.models.ase import from_calculator
 from entrove.structures import content_hash, read_structures, write_structures
 from entrove.training.config import TrainingConfig
@@ -46,6 +47,7 @@ SETTINGS: dict[str, Any] = {
         "thermalise_steps": 0,
         "chunk_steps": 8,
         "chunks": 1,
+        "independent_per_label": 0,
         "snapshot_every": 2,
         "biases": [{"entropy": "none"}],
         "anchors": {
@@ -208,17 +210,21 @@ class Bench:
         return (read_trained(member),)
 
 
-class _InProcessExecutor:
+class _InProcessExecutor(AttemptExecutor):
     """Runs attempts in this process."""
 
-    capacity = 1
+    capacity = 1  # pyright: ignore[reportAssignmentType]
+    running = False  # pyright: ignore[reportAssignmentType]
 
     def __init__(self, bench: Bench):
-        self.submit = bench.submit
-        self.running = False
+        self._bench = bench
 
     def start(self) -> None:
         self.running = True
+
+    def submit(self, task: Attempt) -> "Future[AttemptResult]":
+        assert self.running  # who labels starts the workers first
+        return self._bench.submit(task)
 
     def stop(self) -> None:
         self.running = False

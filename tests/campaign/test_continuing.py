@@ -124,8 +124,13 @@ def test_a_budget_that_was_spent_when_it_was_stopped_is_used(finished: Bench, wh
     assert computed_once(finished)
 
 
-def test_an_exploration_that_was_stopped_continues_after_its_last_chunk(tmp_path, monkeypatch):
-    chunks = {"sampling": SETTINGS["sampling"] | {"chunks": 2}, "stopping": {"rounds": 1}}
+@pytest.mark.parametrize(
+    "length", [{"chunks": 2}, {"chunks": 1, "independent_per_label": 100.0, "largest_chunks": 2}]
+)
+def test_an_exploration_that_was_stopped_continues_after_its_last_chunk(
+    tmp_path, monkeypatch, length
+):
+    chunks = {"sampling": SETTINGS["sampling"] | length, "stopping": {"rounds": 1}}
     whole = make_bench(tmp_path / "whole", monkeypatch)
     whole.run(**chunks)
     stopped = make_bench(tmp_path / "stopped", monkeypatch)

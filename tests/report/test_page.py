@@ -19,7 +19,13 @@ from entrove.campaign.results.results import (
     PicturedStructure,
 )
 from entrove.errors import CampaignError
+from entrove.labelling.kpoint_check import (
+    KpointCheckSettings,
+    KpointComparison,
+    KpointDifference,
+)
 from entrove.report.page import render_report, write_report
+from entrove.report.record import results_record
 
 RESULTS = silicon_results()
 
@@ -414,3 +420,28 @@ def test_a_long_phase_name_leaves_room_for_the_kind() -> None:
         1:
     ]
     assert max(map(len, ticks)) <= 26
+
+
+@pytest.mark.parametrize("beyond", [True, False])
+def test_labels_that_denser_kpoints_change_are_said_beside_the_errors(beyond: bool) -> None:
+    difference = KpointDifference(
+        phase="beta-tin",
+        temperature_K=1000.0,
+        kpoints=32,
+        denser_kpoints=63,
+        energy_meV_per_atom=-4.2 if beyond else -1.2,
+        force_meV_per_A=17.0,
+        stress_meV_per_A3=2.5,
+        times_as_long=2.5,
+    )
+    found = KpointComparison(settings=KpointCheckSettings(), differences=(difference,))
+    results = dataclasses.replace(RESULTS, kpoints=found)
+    page = Page(render_report(results))
+    listing = f"beta-tin: {'4.2' if beyond else '1.2'} meV/atom, 17 meV/A, 2.5 meV/A^3"
+    # Beside the errors, and with the level of theory.
+    assert page.visible.count(listing) == 1 + beyond
+    assert ("Labels are not converged in their k-points" in page.visible) == beyond
+    record = results_record(results)["kpoints"]
+    assert record["beyond"] == (["beta-tin"] if beyond else [])
+    [row] = record["differences"]
+    assert row == difference.model_dump()

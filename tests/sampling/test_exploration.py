@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 import torch
 from ase.build import bulk
+from pydantic import ValidationError
 from torch_sim.models.lennard_jones import LennardJonesModel
 
 from entrove.errors import ConfigError, StructureError
 from entrove.models.ase import from_torch_sim
 from entrove.sampling.config import BiasSettings, RelaxationSettings, SamplingConfig
+from entrove.sampling.correlation import independent_snapshots
 from entrove.sampling.exploration import explore, steps_in_all
 from entrove.structures import content_hash
 
@@ -81,6 +83,48 @@ def test_progress_counts_the_steps_of_the_whole_run():
     seen = []
     explored(on_step=lambda done, total: seen.append((done, total)), **ONE_POINT)
     assert seen == [(step, steps_in_all(CONFIG)) for step in range(1, 13)]
+
+
+LONG = CONFIG.model_copy(update={"biases": (BiasSettings(entropy="none"),), "largest_chunks": 9})
+
+
+def worth_of(found, chunks: int) -> float:
+    """What the snapshots of the first chunks are worth."""
+    last = LONG.thermalise_steps + chunks * LONG.chunk_steps
+    worth = independent_snapshots([each for each in found if each.step <= last])
+    assert worth is not None
+    return worth
+
+
+def test_chunks_run_until_the_snapshots_are_worth_as_many_independent_ones_as_wanted():
+    everything = explored(config=LONG, independent=1e6)
+    per_chunk = len(everything) // LONG.most_chunks
+    assert len(everything) == per_chunk * 9
+    # Nothing was asked for, or the planned chunks suffice.
+    for wanted in (0.0, 0.9 * worth_of(everything, LONG.chunks)):
+        assert len(explored(config=LONG, independent=wanted)) == per_chunk * LONG.chunks
+    wanted = worth_of(everything, 6)
+    first = next(n for n in range(LONG.chunks, 10) if worth_of(everything, n) >= wanted)
+    steps = []
+    found = explored(
+        config=LONG, independent=wanted, on_step=lambda done, total: steps.append((done, total))
+    )
+    assert LONG.chunks < first <= 6
+    # The same walkers, that stop as soon as they may.
+    assert [content_hash(each.atoms) for each in found] == [
+        content_hash(each.atoms)
+        for each in everything
+        if each.step <= LONG.thermalise_steps + first * LONG.chunk_steps
+    ]
+    last = LONG.thermalise_steps + first * LONG.chunk_steps
+    assert [done for done, _ in steps] == list(range(1, last + 1))
+    assert all(done <= total for done, total in steps)
+
+
+def test_fewer_chunks_at_most_than_at_least_are_refused():
+    with pytest.raises(ValidationError, match="largest_chunks=2 is less than chunks=3"):
+        SamplingConfig(chunks=3, largest_chunks=2)
+    assert SamplingConfig(chunks=3).most_chunks == 9
 
 
 def test_seeds_that_cannot_be_relaxed_and_a_regime_that_is_empty_are_errors():

@@ -26,7 +26,8 @@ class PlanRow:
     """Labels of one purpose, and their estimated cost.
 
     Attributes:
-        what: "validation", "test", "training", or "together" for their sum.
+        what: "validation", "test", "k-points" (labels that only check them), "training", or
+            "together" for their sum.
         labels: Number of labels that are still to be computed.
         known: Number of labels that exist already.
         core_hours, wall_hours: Time of the engine in core hours, and wall time with all workers of
@@ -47,7 +48,7 @@ class Plan:
     """The estimated cost of all labels of a campaign that is run to its last round.
 
     Attributes:
-        rows: Validation, test, training, and their sum.
+        rows: Validation, test, k-points, training, and their sum.
         half_width: Relative half width of the 95 % interval of energy errors that the validation
             set is expected to give; the test set gives the same.
         shortest_s, longest_s: About two of three labels take between these times, in s.
@@ -98,6 +99,8 @@ def make_plan(campaign: CheckedCampaign) -> Plan:
             ("training", training, len(campaign.workspace.computed_labels())),
         )
     )
+    if sum(held_out.values()) > known_of.total():
+        rows = (*rows[:-1], *_kpoint_row(campaign, costs), rows[-1])
     rows = (*rows, _sum(rows))
     if not timed:
         rows = tuple(replace(row, core_hours=None, wall_hours=None) for row in rows)
@@ -112,6 +115,27 @@ def make_plan(campaign: CheckedCampaign) -> Plan:
         expected_half_width(held_out["validation"]) if held_out["validation"] else None,
         config.training.trials + config.training.committee_size,
     )
+
+
+def _kpoint_row(
+    campaign: CheckedCampaign, costs: Sequence[tuple[int, int, int, float]]
+) -> list[PlanRow]:
+    """The labels that only check k-points, one of each phase; none where they are not checked."""
+    config = campaign.config.labelling
+    hold_out = campaign.config.sampling.hold_out
+    has_md = hold_out.md_steps and hold_out.md_snapshots
+    if config.kpoint_check.on_difference == "off" or not has_md:
+        return []
+    factor = config.kpoint_check.spacing_factor
+    denser = [
+        (engine, seed.atoms)
+        for seed in campaign.seeds
+        if (engine := config.engine.with_denser_kpoints(seed.atoms, factor)) is not None
+    ]
+    if not denser:
+        return []
+    model = CostModel(denser[0][0], costs)
+    return [_row("k-points", [atoms for _, atoms in denser], model, config.executor, 0)]
 
 
 def _known_held_out(campaign: CheckedCampaign) -> Counter[str]:

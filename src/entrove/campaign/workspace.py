@@ -142,6 +142,11 @@ class Workspace:
         return self.folder / "labels"
 
     @property
+    def denser_label_work(self) -> Path:
+        """Working folders of the engine with denser k-points, which no label is taken from."""
+        return self.folder / "labels-denser-kpoints"
+
+    @property
     def workers(self) -> Path:
         """Files of the workers of stages that run elsewhere."""
         return self.folder / "logs" / "workers"

@@ -28,7 +28,8 @@ NOT_EXPLORED_WITH: dict[str, Any] = {
     "stopping": True,
     "sampling": {"executor"},
 }
-"""Settings of a campaign that change no exploration, but for the number of admissions."""
+"""Settings of a campaign that change no exploration, but for the numbers that follow from labels:
+of admissions, and of independent snapshots."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ class Explorer:
         key = digest(
             config.model_dump(mode="json", exclude=NOT_EXPLORED_WITH),
             config.selection.admissions_per_label * config.selection.count,
+            config.sampling.independent_per_label * config.selection.count,
             [seed.atoms for seed in campaign.seeds],
         )
         folder = self.folder / f"{name}-{draw}-{key[:10]}"

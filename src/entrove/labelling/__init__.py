@@ -8,6 +8,7 @@ Read in this order; each file imports only from those above it::
     attempt.py           one attempt at one label, as files of a folder
     sanity.py            numbers that cannot be right
     consistency.py       a stress that is not the derivative of the energy
+    kpoint_check.py      what denser k-points would change
     outliers.py          energies that disagree with a model
     retries.py           what follows after an attempt that failed
     cost.py              what labels will cost, learnt from those there are

@@ -9,6 +9,7 @@ from entrove.execution.settings import AnyExecution, LocalExecution
 from entrove.labelling.consistency import StressCheckSettings
 from entrove.labelling.engines.gpaw import Gpaw
 from entrove.labelling.engines.registry import AnyEngine
+from entrove.labelling.kpoint_check import KpointCheckSettings
 from entrove.labelling.outliers import OutlierLimits
 from entrove.labelling.sanity import SanityLimits
 from entrove.settings import Settings
@@ -20,7 +21,8 @@ class LabellingConfig(Settings):
     Arguments, all with defaults: `engine` and `executor`; `time_limit_s` of a first attempt (s)
     and `longer_try_factor` after a timeout; `max_attempts` at a structure; `cache`, the SQLite
     file of the labels; `keep_folders`; `sanity` and `outliers`, the limits beyond which a label is
-    rejected; `stress_check`, when the first labels contradict themselves.
+    rejected; `stress_check`, when the first labels contradict themselves; `kpoint_check`, when
+    denser k-points would change them.
     """
 
     engine: AnyEngine = Field(default_factory=Gpaw, description="What computes the labels.")
@@ -58,6 +60,11 @@ class LabellingConfig(Settings):
         default_factory=StressCheckSettings,
         description="Two volumes of each phase are labelled first, and their stress is compared "
         "with the derivative of their energies.",
+    )
+    kpoint_check: KpointCheckSettings = Field(
+        default_factory=KpointCheckSettings,
+        description="Before the other labels a hot snapshot of each phase is also computed with "
+        "denser k-points, which no label is taken from.",
     )
 
     def resolved_against(self, folder: Path) -> "LabellingConfig":

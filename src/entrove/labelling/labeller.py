@@ -16,6 +16,7 @@ from entrove.errors import LabelError
 from entrove.execution.pool import worker_was_lost
 from entrove.labelling.attempt import Attempt, AttemptFolder, AttemptResult
 from entrove.labelling.config import LabellingConfig
+from entrove.labelling.engines.base import Engine
 from entrove.labelling.execution.executor import AttemptExecutor
 from entrove.labelling.labels import Label, Outcome
 from entrove.labelling.level_of_theory import LevelOfTheory, claim_folder
@@ -91,6 +92,14 @@ class Labeller:
         self._claimed: set[str] = set()
         self._last_heartbeat = time.monotonic()
         self._finished: SimpleQueue[tuple[Attempt, _Job, Future[AttemptResult]]] = SimpleQueue()
+
+    def with_engine(self, engine: Engine, work_folder: str | Path) -> "Labeller":
+        """A labeller of another level of theory with the same cache and the same workers.
+
+        `work_folder` must be another one; use it while this labeller is open.
+        """
+        config = self.config.model_copy(update={"engine": engine})
+        return Labeller(config, self.cache, work_folder, self._executor)
 
     def __enter__(self) -> "Labeller":
         try:

@@ -98,6 +98,10 @@ def results_record(
         "foundation_model": results.foundation_model,
         "level_of_theory": results.level_of_theory,
         "level_of_theory_hash": results.level_of_theory_hash,
+        "kpoints": None
+        if results.kpoints is None
+        else results.kpoints.model_dump(mode="json")
+        | {"beyond": [each.phase for each in results.kpoints.beyond]},
         "imported_labels": results.imported,
         "imported_labels_not_trained_on": results.imported_not_trained_on,
         "validation_structures": summary.validation_size(results.errors),

@@ -143,6 +143,11 @@ def _facts(results: CampaignResults) -> Table:
     rows += [
         ("model", results.foundation_model),
         ("level of theory", results.level_of_theory),
+        *(
+            [("warning", results.kpoints.describe())]
+            if results.kpoints and results.kpoints.beyond
+            else []
+        ),
         ("folder", str(results.folder)),
     ]
     for name, value in rows:

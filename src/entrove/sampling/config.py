@@ -285,7 +285,21 @@ class SamplingConfig(Settings):
     chunk_steps: int = Field(
         default=100, ge=1, description="Steps between admissions to the shared dataset."
     )
-    chunks: int = Field(default=10, ge=1, description="Chunks in each round of the campaign.")
+    chunks: int = Field(
+        default=10, ge=1, description="Chunks in each round of the campaign, at least."
+    )
+    independent_per_label: float = Field(
+        default=1.0,
+        ge=0,
+        description="Further chunks run until the snapshots of a round are worth this many "
+        "independent ones for each of its labels, by the measured correlation of displacements. "
+        "0: exactly `chunks`.",
+    )
+    largest_chunks: int | None = Field(
+        default=None,
+        ge=1,
+        description="Most chunks in each round; null: three times `chunks`.",
+    )
     snapshot_every: int = Field(
         default=50,
         ge=1,
@@ -327,6 +341,20 @@ class SamplingConfig(Settings):
         default=OrderedSettings(), description="Pool of ordered cells."
     )
     hold_out: HoldOutSettings = Field(default=HoldOutSettings(), description="Validation set.")
+
+    @property
+    def most_chunks(self) -> int:
+        """Most chunks in each round."""
+        return 3 * self.chunks if self.largest_chunks is None else self.largest_chunks
+
+    @model_validator(mode="after")
+    def _chunks_fit(self) -> "SamplingConfig":
+        if self.most_chunks < self.chunks:
+            raise ValueError(
+                f"largest_chunks={self.largest_chunks} is less than chunks={self.chunks}; "
+                "raise it, or lower chunks"
+            )
+        return self
 
     @model_validator(mode="after")
     def _steps_fit(self) -> "SamplingConfig":

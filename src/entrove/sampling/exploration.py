@@ -17,6 +17,7 @@ from entrove.models.loaded import LoadedModel
 from entrove.provenance import PHASE, provenance_of
 from entrove.sampling.candidates import Candidate
 from entrove.sampling.config import SamplingConfig
+from entrove.sampling.correlation import independent_snapshots
 from entrove.sampling.pools.entropy_md import Exploration, advance, begin
 from entrove.sampling.pools.random_md import run_plain_md
 from entrove.sampling.relax import relax_at_pressure
@@ -43,6 +44,7 @@ def explore(
     fingerprint: FingerprintConfig | None = None,
     features: FeatureMap | None = None,
     admit: Admit | None = None,
+    independent: float = 0.0,
     seed: int = 0,
     on_step: OnStep | None = None,
 ) -> list[Candidate]:
@@ -68,6 +70,8 @@ def explore(
         admit: Chooses which snapshots of a chunk join the dataset; by default all do. To admit the
             best 8 by their gain: `lambda new: entrove.select([c.atoms for c in new], 8,
             given=d).indices`.
+        independent: Beyond `config.chunks` further chunks run until the snapshots are worth this
+            many independent ones (`independent_snapshots`), at most `config.most_chunks` in all.
         seed: Seed of everything random.
         on_step: Called with MD steps done and MD steps in all.
 
@@ -105,7 +109,9 @@ def explore(
         on_step=_counted(on_step, 0, config),
     )
     admit = admit or (lambda snapshots: range(len(snapshots)))
-    exploration = run_chunks(exploration, model.model, dataset, config, admit, on_step=on_step)
+    exploration = run_chunks(
+        exploration, model.model, dataset, config, admit, independent=independent, on_step=on_step
+    )
     return list(exploration.candidates)
 
 
@@ -116,11 +122,15 @@ def run_chunks(
     config: SamplingConfig,
     admit: Admit,
     *,
+    independent: float = 0.0,
     on_step: OnStep | None = None,
     on_chunk: Callable[[Exploration], None] | None = None,
     recorder: TrajectoryRecorder | None = None,
 ) -> Exploration:
     """Run the chunks that are left of an exploration, each under the dataset as it is then.
+
+    Chunks beyond `config.chunks` run until the snapshots are worth `independent` ones, at most
+    `config.most_chunks` in all.
 
     What `admit` chooses joins the dataset, as a file keeps it and one by one, so that a run that
     was continued from files gets the same bits. `on_chunk` gets the exploration after each chunk.
@@ -131,7 +141,7 @@ def run_chunks(
         add_as_written(dataset, [snapshots[index] for index in chosen])
         return chosen
 
-    while exploration.chunks_done(config) < config.chunks and exploration.walkers.rows:
+    while exploration.walkers.rows and _goes_on(exploration, config, independent):
         exploration = advance(
             exploration,
             model,
@@ -152,8 +162,18 @@ def steps_done(exploration: Exploration, config: SamplingConfig) -> int:
 
 
 def steps_in_all(config: SamplingConfig) -> int:
-    """MD steps of a whole exploration, thermalisation included."""
+    """MD steps of an exploration of `config.chunks`, thermalisation included."""
     return config.thermalise_steps + config.chunks * config.chunk_steps
+
+
+def _goes_on(exploration: Exploration, config: SamplingConfig, independent: float) -> bool:
+    """Whether a further chunk is needed."""
+    done = exploration.chunks_done(config)
+    if done < config.chunks or done >= config.most_chunks:
+        return done < config.chunks
+    worth = independent_snapshots(exploration.candidates)
+    # Of runs too short for a correlation nothing is known.
+    return worth is not None and worth < independent
 
 
 def add_as_written(dataset: DatasetViews, candidates: Sequence[Candidate]) -> None:
@@ -166,8 +186,8 @@ def _counted(on_step: OnStep | None, first: int, config: SamplingConfig) -> OnSt
     """Report steps of a part of the run as steps of the whole run."""
     if on_step is None:
         return None
-    total = steps_in_all(config)
-    return lambda done, _: on_step(first + done, total)
+    planned = steps_in_all(config)
+    return lambda done, of_part: on_step(first + done, max(planned, first + of_part))
 
 
 def _relax_seeds(

@@ -40,6 +40,8 @@ FREE_TO_CHANGE = (
     ("labelling", "keep_folders"),
     ("labelling", "cache"),
     ("labelling", "stress_check"),
+    ("labelling", "kpoint_check"),
+    ("labelling", "engine", "denser_arguments"),
     ("labelling", "engine", "command"),
     ("labelling", "engine", "pseudopotential_folder"),
     ("labelling", "engine", "potential_folder"),

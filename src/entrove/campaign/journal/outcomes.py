@@ -11,6 +11,7 @@ from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from entrove.labelling.kpoint_check import KpointComparison
 from entrove.training.choice import Choice
 from entrove.validation.errors_by_kind import ErrorRow, ErrorTable
 from entrove.validation.structure_errors import StructureErrors
@@ -193,6 +194,11 @@ class Labelled(StageOutcome):
         default={},
         description="Training labels of earlier rounds that this stage rejected: content hash, "
         "with the magnetic state where there is one, to cause.",
+    )
+    kpoints: KpointComparison | None = Field(
+        default=None,
+        description="What denser k-points change in a hot snapshot of each phase; null: not "
+        "computed.",
     )
 
 

@@ -84,6 +84,7 @@ def read_results(folder: str | Path, *, figures: bool = False) -> CampaignResult
     has_level = (workspace.label_work / LEVEL_FILE).is_file()
     level = read_level(workspace.label_work) if has_level else None
     unfinished = rows_in_progress(ledger, workspace, config.labelling)
+    held_out = ledger.find(0, Labelled)
     labels = (*label_rows(ledger.each(Labelled)), *unfinished)
     imported = _count_imported(workspace)
     in_cache = count_labels(workspace.label_cache)
@@ -136,6 +137,7 @@ def read_results(folder: str | Path, *, figures: bool = False) -> CampaignResult
             for index, trained in ledger.each(Trained).items()
             if trained.choice is not None
         },
+        kpoints=None if held_out is None else held_out.kpoints,
     )
 
 

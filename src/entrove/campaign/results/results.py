@@ -12,6 +12,7 @@ import numpy as np
 from ase import Atoms
 
 from entrove.campaign.journal.outcomes import LabelRow, WalkerRow
+from entrove.labelling.kpoint_check import KpointComparison
 from entrove.training.choice import Choice
 from entrove.validation.comparison import Comparison
 from entrove.validation.errors_by_kind import ErrorRow
@@ -230,6 +231,7 @@ class CampaignResults:
         refused: The last tuned model, where none was accepted; None otherwise.
         choices: How strategy and learning rate of each round were chosen; empty where they are
             given.
+        kpoints: What denser k-points would change in the labels; None where that was not computed.
     """
 
     folder: Path
@@ -264,3 +266,4 @@ class CampaignResults:
     suite: SuiteResult | None = None
     refused: RefusedModel | None = None
     choices: Mapping[int, Choice] = MappingProxyType({})
+    kpoints: KpointComparison | None = None

@@ -14,6 +14,7 @@ Before the first round, in this order:
     anchors.py   the pool of anchors, and the structures of the validation set
     label.py     labels of the validation set, two volumes of each phase first
     check_stress.py  their stress against -dE/dV
+    check_kpoints.py  a hot snapshot of each phase against denser k-points
     validate.py  errors of the untuned model
 
 In each round: verify.py and relax.py when another model explores, then

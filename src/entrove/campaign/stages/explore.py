@@ -17,6 +17,7 @@ from entrove.entropy.views import DatasetViews
 from entrove.fingerprints.gom import GaussianOverlap
 from entrove.fingerprints.lengths import resolve_length
 from entrove.sampling.candidates import Candidate, read_candidates, write_candidates
+from entrove.sampling.config import SamplingConfig
 from entrove.sampling.correlation import independent_snapshots
 from entrove.sampling.exploration import (
     add_as_written,
@@ -66,12 +67,13 @@ def explore(run: CampaignRun, round_index: int) -> Explored:
         dataset,
         sampling,
         lambda snapshots: pick_new(dataset, snapshots, admissions, config.selection),
+        independent=sampling.independent_per_label * config.selecting.count,
         on_step=listener.advanced,
         on_chunk=lambda reached: _write_exploration(reached, files),
         recorder=TrajectoryRecorder(files.trajectories) if sampling.trajectory_every else None,
     )
     write_candidates(files.candidates, exploration.candidates)
-    return _outcome(exploration, round_index, config.selecting.count)
+    return _outcome(exploration, round_index, sampling, config.selecting.count)
 
 
 def shared_dataset(campaign: CheckedCampaign, device: str = "cpu") -> DatasetViews:
@@ -145,7 +147,9 @@ def _read_exploration(files: RoundFiles, device: torch.device) -> Exploration:
     return Exploration(walkers, candidates, admitted)
 
 
-def _outcome(exploration: Exploration, round_index: int, wanted: int) -> Explored:
+def _outcome(
+    exploration: Exploration, round_index: int, sampling: SamplingConfig, labels: int
+) -> Explored:
     summaries = summarise_restarts(exploration.walkers.walkers, exploration.walkers.restarts)
     rows = tuple(
         WalkerRow(
@@ -172,9 +176,12 @@ def _outcome(exploration: Exploration, round_index: int, wanted: int) -> Explore
     independent = independent_snapshots(exploration.candidates)
     if independent is not None:
         summary += f"; worth about {independent:.0f} independent ones"
-        if independent < wanted:
+        chunks = exploration.chunks_done(sampling)
+        if chunks > sampling.chunks:
+            summary += f" after {chunks} chunks instead of {sampling.chunks}"
+        if independent < labels:
             summary += (
-                f", fewer than the {wanted} labels of a round: raise sampling.chunk_steps and "
+                f", fewer than the {labels} labels of a round: raise sampling.chunk_steps and "
                 "sampling.snapshot_every, or sampling.replicas"
             )
     return Explored(summary=summary, walkers=rows, independent_snapshots=independent)

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from entrove.campaign.journal.outcomes import Checked, Finished, Trained, Validated
+from entrove.campaign.journal.outcomes import Checked, Finished, Labelled, Trained, Validated
 from entrove.campaign.journal.records import best_round
 from entrove.campaign.stages.context import CampaignRun
 from entrove.campaign.stages.open_test import OpenedTest, name_worse, open_test
@@ -83,13 +83,24 @@ def _write_best(
 
 
 def _checks(run: CampaignRun, round_index: int) -> list[CheckResult]:
-    """What the validation suite found about the model of a round; a check not made is left out."""
+    """What is known of the labels and of the model of a round; a check not made is left out."""
+    found = []
+    held_out = run.ledger.find(0, Labelled)
+    kpoints = held_out.kpoints if held_out else None
+    if kpoints is not None:
+        found.append(
+            CheckResult(
+                name="k-points of the labels",
+                passed=not kpoints.beyond,
+                result=kpoints.describe(),
+            )
+        )
     checked = run.ledger.each(Checked)
     last = checked[max(checked)] if checked else None
     if last is None or last.model_round != round_index:
-        return []
+        return found
     verdicts = {Outcome.PASSED: True, Outcome.FAILED: False}
-    return [
+    return found + [
         CheckResult(name=check.title, passed=verdicts[check.outcome], result=check.sentence)
         for check in last.suite.checks
         if check.outcome in verdicts

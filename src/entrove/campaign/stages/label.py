@@ -10,19 +10,15 @@ from entrove import provenance
 from entrove.campaign.configuration.check import CheckedCampaign
 from entrove.campaign.journal.outcomes import Labelled, LabelRow, Selected
 from entrove.campaign.journal.records import quarantined
-from entrove.campaign.stages.check_stress import (
-    VolumePair,
-    check_forces,
-    check_stress,
-    find_volume_pairs,
-)
+from entrove.campaign.stages.check_kpoints import check_kpoints, find_hot_snapshots
+from entrove.campaign.stages.check_stress import check_forces, check_stress, find_volume_pairs
 from entrove.campaign.stages.context import CampaignRun
 from entrove.campaign.stages.imported import drop_imported
 from entrove.campaign.stages.moments import with_seed_moments
 from entrove.campaign.workspace import Workspace
 from entrove.errors import CampaignError
-from entrove.labelling.config import LabellingConfig
 from entrove.labelling.engines.base import Engine
+from entrove.labelling.kpoint_check import KpointComparison
 from entrove.labelling.labeller import Labeller
 from entrove.labelling.labels import Label, Outcome
 from entrove.labelling.level_of_theory import LevelOfTheory, require_one_level
@@ -55,7 +51,8 @@ class LabelledSet:
     `withdrawn` and `doubtful` are labels of earlier rounds that turned out to be outliers, by
     `LabelRow.key`, with the cause. The former are training labels, which are removed; the latter
     belong to the validation or test set, which stays as it is, so that errors of all rounds are
-    comparable. `checked` is what the comparison of stress and energies has found.
+    comparable. `checked` is what the comparison of stress and energies has found, and `kpoints`
+    that with denser k-points.
     """
 
     structures: list[Atoms]
@@ -63,6 +60,7 @@ class LabelledSet:
     withdrawn: dict[str, str] = field(default_factory=dict)
     doubtful: dict[str, str] = field(default_factory=dict)
     checked: str = ""
+    kpoints: KpointComparison | None = None
 
     def outcome(self) -> Labelled:
         """Return what the ledger keeps of these labels."""
@@ -79,7 +77,12 @@ class LabelledSet:
             summary += f"; warning: doubtful in the validation set: {_list_causes(self.doubtful)}"
         if self.checked:
             summary += f"; {self.checked}"
-        return Labelled(summary=summary, labels=tuple(self.rows), withdrawn=self.withdrawn)
+        return Labelled(
+            summary=summary,
+            labels=tuple(self.rows),
+            withdrawn=self.withdrawn,
+            kpoints=self.kpoints,
+        )
 
 
 @dataclass(frozen=True)
@@ -94,8 +97,7 @@ def label_hold_out(run: CampaignRun, round_index: int) -> Labelled:
     """Label validation and test set; raises `CampaignError` when no label is good."""
     candidates = read_candidates(run.files.round(round_index).hold_out)
     requests = [Request(candidate) for candidate in candidates]
-    pairs = find_volume_pairs(candidates)
-    labelled = label_requests(run, requests, round_index, EarlierLabels(), first=pairs)
+    labelled = label_requests(run, requests, round_index, EarlierLabels(), check_first=True)
     require_labels(labelled, "validation", run)
     forces = check_forces(run.config.labelling, labelled.structures)
     labelled = replace(labelled, checked="; ".join(filter(None, (labelled.checked, forces))))
@@ -152,14 +154,15 @@ def label_requests(
     round_index: int,
     earlier: EarlierLabels,
     *,
-    first: Sequence[VolumePair] = (),
+    check_first: bool = False,
 ) -> LabelledSet:
     """Label structures; labels that were finished before an interruption come from the cache.
 
     Labels whose energy differs too much from that of the foundation model are rejected. All labels
     of the campaign are examined together, so that those of a round with too few labels for this
-    test are examined in a later round. The pairs `first` are labelled before all others, and
-    their stress is compared with -dE/dV.
+    test are examined in a later round. With `check_first` two volumes and a hot snapshot of each
+    phase are labelled before all others: the stress of the former is compared with -dE/dV, the
+    latter with its label at denser k-points.
     """
     config, campaign, listener = run.config.labelling, run.campaign, run.listener
     atoms = with_seed_moments(campaign, [request.candidate for request in requests])
@@ -172,7 +175,9 @@ def label_requests(
         known = sum(cache.get(structure, labeller.level) is not None for structure in atoms)
         if known:
             listener.resumed(known)
-        checked = _label_first(labeller, config, requests, atoms, first)
+        first = _FirstLabels()
+        if check_first:
+            first = _label_first(labeller, run, [each.candidate for each in requests], atoms)
         for index, label in labeller.label(atoms):
             labels[index] = label
             failed = sum(not finished.converged for finished in labels.values())
@@ -206,24 +211,36 @@ def label_requests(
         if label.converged:
             structures.append(_with_provenance(request, label, round_index, atoms[index]))
     require_one_level([*earlier.training, *structures], labeller.level)
-    return LabelledSet(structures, rows, _among(causes, earlier.training), doubtful, checked)
+    withdrawn = _among(causes, earlier.training)
+    return LabelledSet(structures, rows, withdrawn, doubtful, first.checked, first.kpoints)
+
+
+@dataclass(frozen=True)
+class _FirstLabels:
+    """What the first labels say of the engine."""
+
+    checked: str = ""
+    kpoints: KpointComparison | None = None
 
 
 def _label_first(
-    labeller: Labeller,
-    config: LabellingConfig,
-    requests: Sequence[Request],
-    atoms: Sequence[Atoms],
-    pairs: Sequence[VolumePair],
-) -> str:
-    """Label pairs of volumes before anything else; return what was found."""
-    if not pairs:
-        return ""
-    candidates = [request.candidate for request in requests]
+    labeller: Labeller, run: CampaignRun, candidates: Sequence[Candidate], atoms: Sequence[Atoms]
+) -> _FirstLabels:
+    """Label two volumes and a hot snapshot of each phase before anything else, and check them."""
+    pairs = find_volume_pairs(candidates)
+    snapshots = find_hot_snapshots(labeller, candidates, atoms)
     indices = [index for pair in pairs for index in (pair.first, pair.second)]
+    indices += [snapshot.index for snapshot in snapshots]
+    if not indices:
+        return _FirstLabels()
     found = labeller.label([atoms[index] for index in indices])
     labels = {indices[position]: label for position, label in found}
-    return check_stress(config, candidates, pairs, labels)
+    checked = check_stress(labeller.config, candidates, pairs, labels)
+    kpoints = check_kpoints(
+        labeller, candidates, atoms, snapshots, labels, run.files.denser_label_work
+    )
+    doubt = f"warning: {kpoints.describe()}" if kpoints and kpoints.beyond else ""
+    return _FirstLabels("; ".join(filter(None, (checked, doubt))), kpoints)
 
 
 def released_requests(

@@ -25,8 +25,8 @@ class AseCalculator(Engine):
     attribute `converged` that is False after the calculation.
 
     Arguments: `calculator`, the import path 'module:function' of what makes it; `arguments` of
-    that function by name, which define the level of theory; `species`, the chemical symbols that
-    it knows (None means all).
+    that function by name, which define the level of theory; `denser_arguments`, which replace
+    them to check the k-points; `species`, the chemical symbols that it knows (None means all).
 
     >>> AseCalculator(calculator="ase.calculators.emt:EMT", species=["Cu", "Al"]).uncovered(["Si"])
     ['Si']
@@ -43,6 +43,11 @@ class AseCalculator(Engine):
     arguments: dict[str, JsonValue] = Field(
         default_factory=dict,
         description="Keyword arguments of that function; they define the level of theory.",
+    )
+    denser_arguments: dict[str, JsonValue] = Field(
+        default_factory=dict,
+        description="Arguments with denser k-points, which replace those of the same name in the "
+        "check of k-points (`kpoint_check`), and nowhere else. Empty: that is not checked.",
     )
     species: list[str] | None = Field(
         default=None, description="Chemical symbols that the calculator knows; nothing means all."
@@ -74,6 +79,17 @@ class AseCalculator(Engine):
         """Version of the package that the calculator comes from, if it has one."""
         package = importlib.import_module(self.calculator.partition(":")[0].partition(".")[0])
         return str(getattr(package, "__version__", ""))
+
+    def with_denser_kpoints(
+        self,
+        atoms: Atoms,  # noqa: ARG002
+        factor: float,  # noqa: ARG002
+    ) -> "AseCalculator | None":
+        """The calculator with `denser_arguments`; None without them."""
+        if not self.denser_arguments:
+            return None
+        arguments = self.arguments | self.denser_arguments
+        return self.model_copy(update={"arguments": arguments, "denser_arguments": {}})
 
     def warm_up(self) -> None:
         """Make the calculator."""

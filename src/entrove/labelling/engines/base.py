@@ -39,6 +39,9 @@ class OtherStructureError(Exception):
     """The engine computed another structure than the one that it was given."""
 
 
+KPOINT_SPACING = "kpoint_spacing_per_A"
+"""Name of the key of all engines that make a grid of k-points themselves."""
+
 SAME_PLACE_A = 1e-4
 """What an engine computed may differ by this from what it was given: by printed decimals."""
 
@@ -160,6 +163,21 @@ class Engine(Settings, ABC):
     def kpoints(self, atoms: Atoms) -> int:  # noqa: ARG002
         """Number of k-points that the cost of a label scales with."""
         return 1
+
+    def with_denser_kpoints(self, atoms: Atoms, factor: float) -> "Engine | None":
+        """The same engine with k-points closer together, to see whether labels are converged.
+
+        Args:
+            atoms: A structure that is to be labelled with both.
+            factor: The spacing of k-points, as a fraction of that of this engine.
+
+        Returns None where the engine has no spacing, or the structure would get the same grid.
+        """
+        spacing_per_A = getattr(self, KPOINT_SPACING, None)
+        if spacing_per_A is None:
+            return None
+        denser = self.model_copy(update={KPOINT_SPACING: factor * spacing_per_A})
+        return denser if denser.kpoints(atoms) > self.kpoints(atoms) else None
 
 
 def with_moments(atoms: Atoms, moments: Mapping[str, float]) -> Atoms:
