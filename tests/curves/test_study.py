@@ -12,6 +12,7 @@ from ase.io import write
 from typer.testing import CliRunner
 
 from entrove.campaign.configuration.check import check_campaign
+from entrove.campaign.journal.ledger import Ledger
 from entrove.campaign.journal.progress import Silence
 from entrove.cli.main import app
 from entrove.curves.choosing import Chooser
@@ -107,6 +108,17 @@ def test_every_point_is_there_and_more_labels_have_smaller_errors(finished):
             assert curve.means[0] == pytest.approx(2 * curve.means[1], rel=1e-3)
     assert {"relaxed", "strain", "shear"} - set(results.groups("independent")) <= {"relaxed"}
     assert "lowest quarter" in results.groups("independent")
+
+
+def test_an_exploration_makes_no_validation_set(finished):
+    """The tests of a study come from other draws; a validation set would only thin the pools."""
+    file, _ = finished
+    folders = list((file.parent / "curves" / "explorations").glob("plain-*"))
+    assert folders
+    for folder in folders:
+        stages = {record.stage for record in Ledger(folder / "ledger.sqlite").records()}
+        assert {"anchors", "explore"} <= stages
+        assert "hold-out" not in stages
 
 
 def test_a_second_run_computes_nothing(finished):

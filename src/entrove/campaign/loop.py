@@ -85,7 +85,11 @@ def _judge_again_if_asked(campaign: CheckedCampaign, ledger: Ledger) -> None:
 
 
 def explore_only(
-    campaign: CheckedCampaign, listener: ProgressListener, *, walkers: bool = True
+    campaign: CheckedCampaign,
+    listener: ProgressListener,
+    *,
+    walkers: bool = True,
+    hold_out: bool = True,
 ) -> CampaignRun:
     """Run a campaign up to the pools of its first round: no label is computed, nothing picked.
 
@@ -93,6 +97,8 @@ def explore_only(
         campaign: What `check_campaign` returns. Its folder is created when it does not exist.
         listener: Receives the progress.
         walkers: False: end at the anchors.
+        hold_out: False: make no validation and test set; what the pools hold is not compared with
+            them then.
 
     An interrupted exploration continues, and a finished one returns at once. `run_campaign` takes
     the campaign from there.
@@ -108,7 +114,7 @@ def explore_only(
         settle_config(workspace.config, campaign.config, _unfinished(workspace, ledger))
         torch.set_num_threads(usable_threads(campaign.config.model.threads))
         run = CampaignRun(campaign, ledger, CampaignModels(campaign, ledger), listener)
-        prepared = (Verified, Relaxed, Anchored, *((HeldOut,) if walkers else ()))
+        prepared = (Verified, Relaxed, Anchored, *((HeldOut,) if walkers and hold_out else ()))
         with run.executors:
             for entry in PREPARATION:
                 if entry.outcome in prepared:

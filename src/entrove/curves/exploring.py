@@ -26,7 +26,7 @@ NOT_EXPLORED_WITH: dict[str, Any] = {
     "validation": True,
     "suite": True,
     "stopping": True,
-    "sampling": {"executor"},
+    "sampling": {"executor", "hold_out"},
 }
 """Settings of a campaign that change no exploration, but for the numbers that follow from labels:
 of admissions, and of independent snapshots."""
@@ -86,7 +86,8 @@ class Explorer:
             config=config.model_copy(update={"labelling": LabellingConfig(), "folder": "."}),
             workspace=replace(campaign.workspace, folder=folder.resolve()),
         )
-        run = explore_only(unlabelled, self.listener, walkers=walkers)
+        # The tests of a study come from other draws: it needs no validation set.
+        run = explore_only(unlabelled, self.listener, walkers=walkers, hold_out=False)
         return Explored(replace(run, campaign=replace(unlabelled, config=config)), key)
 
     def _check(self, changes: Changes) -> CheckedCampaign:

@@ -7,7 +7,7 @@ from functools import partial
 
 from ase import Atoms
 
-from entrove.campaign.journal.outcomes import Selected
+from entrove.campaign.journal.outcomes import HeldOut, Selected
 from entrove.campaign.stages.context import CampaignRun
 from entrove.campaign.stages.explore import shared_dataset
 from entrove.campaign.stages.order import wants_ordered
@@ -151,7 +151,8 @@ def choose(
 def read_pool(run: CampaignRun, round_index: int) -> list[Candidate]:
     """Read the pools of a round, without what earlier rounds picked and what is held out.
 
-    Candidates that nearly equal a held-out structure are left out, too.
+    Candidates that nearly equal a held-out structure are left out, too. An exploration for a study
+    alone holds nothing out.
     """
     return _without_held_out(run, _offered(run, round_index))
 
@@ -164,15 +165,20 @@ def _offered(run: CampaignRun, round_index: int) -> list[Candidate]:
         *(read_candidates(files.ordered) if wants_ordered(run) else []),
         *read_candidates(preparation.anchors),
     ]
-    known = {content_hash(held_out.atoms) for held_out in read_candidates(preparation.hold_out)}
+    known = {content_hash(held_out.atoms) for held_out in _read_held_out(run)}
     for earlier in range(1, round_index):
         asked = read_candidates(run.files.round(earlier).selected)
         known |= {content_hash(candidate.atoms) for candidate in asked}
     return [candidate for candidate in pool if content_hash(candidate.atoms) not in known]
 
 
+def _read_held_out(run: CampaignRun) -> list[Candidate]:
+    made = run.ledger.find(0, HeldOut) is not None
+    return read_candidates(run.files.round(0).hold_out) if made else []
+
+
 def _without_held_out(run: CampaignRun, pool: list[Candidate]) -> list[Candidate]:
-    held_out = [candidate.atoms for candidate in read_candidates(run.files.round(0).hold_out)]
+    held_out = [candidate.atoms for candidate in _read_held_out(run)]
     kept = without_hold_out([candidate.atoms for candidate in pool], held_out)
     return [pool[index] for index in kept]
 
