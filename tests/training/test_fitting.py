@@ -209,6 +209,10 @@ def test_few_labels_are_all_trained_on_and_many_are_split_once():
     # Copies stay together: a copy in the other half would make the watched loss a training loss.
     assert not {index % 30 for index in trained} & {index % 30 for index in watched}
     assert split_for_stopping(structures, config, seed=1)[1] != watched
+    # Steps that become small by themselves need nothing to watch.
+    for schedule, aside in (("cosine", 0), ("plateau", 6)):
+        default = TrainingConfig(schedule=schedule)
+        assert len(split_for_stopping(structures, default, seed=0)[1]) == aside
 
 
 def test_equal_weights_give_equal_files(small_checkpoint, tmp_path):

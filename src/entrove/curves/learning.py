@@ -93,6 +93,10 @@ class Classroom:
         on_epoch: Callable[[Epoch], None] | None = None,
     ) -> TestErrors:
         """Train a student on labels and return its errors on each test set."""
+        # The number of epochs counts, and not how it is chosen, which a newer version may change.
+        student = student.model_copy(
+            update={"training": student.training.for_labels(len(labelled))}
+        )
         settings = student.model_dump(
             mode="json",
             exclude={

@@ -132,8 +132,11 @@ Allegro-OAM-L; their four batches of one structure for a step are one batch of f
 
 
 EPOCHS_OF_AUTO = (25, 100)
-STEPS_OF_AUTO = 700
+STEPS_OF_AUTO = 2500
 """With `epochs: auto`, the fewest and most epochs, and the gradient steps between them."""
+
+STOP_FRACTION_OF_PLATEAU = 0.1
+"""The share of labels that is set aside by default where the schedule watches their loss."""
 
 
 class TrainingConfig(Settings):
@@ -170,7 +173,7 @@ class TrainingConfig(Settings):
     )
     epochs: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
         default="auto",
-        description="Most passes over the training labels. auto: as many as make 700 gradient "
+        description="Most passes over the training labels. auto: as many as make 2500 gradient "
         "steps, but 25 at least and 100 at most, so that a few labels are learnt as well as many.",
     )
     batch_size: int = Field(default=4, ge=1, description="Structures per gradient step.")
@@ -214,12 +217,13 @@ class TrainingConfig(Settings):
         description="Move the model's energy per species to the level of theory of the labels "
         "first.",
     )
-    stop_fraction: float = Field(
-        default=0.1,
+    stop_fraction: float | None = Field(
+        default=None,
         ge=0,
         lt=0.5,
         description="Share of the training labels that is set aside to stop early and to pick the "
-        "best epoch; validation labels are never used for this.",
+        "best epoch; validation labels are never used for this. null: a tenth with schedule "
+        "plateau, and none with cosine, whose steps become small by themselves.",
     )
     stop_at_least_labels: int = Field(
         default=60,
@@ -266,8 +270,8 @@ class TrainingConfig(Settings):
     def for_labels(self, count: int) -> "TrainingConfig":
         """Return these settings with the epochs as a number, for this many training labels.
 
-        >>> [TrainingConfig().for_labels(count).epochs for count in (8, 25, 50, 100, 800)]
-        [100, 100, 54, 28, 25]
+        >>> [TrainingConfig().for_labels(count).epochs for count in (8, 100, 200, 800)]
+        [100, 100, 50, 25]
         """
         if self.epochs != "auto":
             return self
@@ -275,6 +279,13 @@ class TrainingConfig(Settings):
         fewest, most = EPOCHS_OF_AUTO
         epochs = min(most, max(fewest, math.ceil(STEPS_OF_AUTO / steps)))
         return self.model_copy(update={"epochs": epochs})
+
+    @property
+    def set_aside(self) -> float:
+        """`stop_fraction`, or its default for the schedule."""
+        if self.stop_fraction is None:
+            return STOP_FRACTION_OF_PLATEAU if self.schedule == "plateau" else 0.0
+        return self.stop_fraction
 
     @property
     def low_rank(self) -> LoraConfig:

@@ -21,7 +21,7 @@ def split_for_stopping(
     for index, atoms in enumerate(structures):
         by_hash.setdefault(content_hash(atoms), []).append(index)
     groups = list(by_hash.values())
-    count = round(config.stop_fraction * len(groups))
+    count = round(config.set_aside * len(groups))
     if len(structures) < config.stop_at_least_labels or count == 0:
         return list(range(len(structures))), []
     order = np.random.default_rng([seed, 0x5717]).permutation(len(groups))
