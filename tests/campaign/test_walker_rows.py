@@ -28,7 +28,7 @@ def test_a_walker_that_was_ended_is_reported_with_its_last_step():
     walkers, structures = plan_walkers([calm, hot], [1.0], config)
     exploration = begin(walkers, structures, model, config, 0)
     exploration = advance(exploration, model, {}, config, lambda _: [])
-    outcome = _outcome(exploration, 3, wanted=1)
+    outcome = _outcome(exploration, 3, config, labels=1)
     assert outcome.summary == "1 snapshots of 2 walkers, 1 restarts, 1 ended for good"
     rows = outcome.walkers
     assert [row.ended_at_step for row in rows] == [None, 2]
@@ -52,14 +52,14 @@ def test_it_is_said_how_many_snapshots_are_independent_and_when_they_are_fewer_t
     walkers, structures = plan_walkers([start], [30.0], config)
     exploration = begin(walkers, structures, model, config, 0)
     exploration = advance(exploration, model, {}, config, lambda _: [])
-    outcome = _outcome(exploration, 1, wanted=1)
+    outcome = _outcome(exploration, 1, config, labels=1)
     independent = outcome.independent_snapshots
     assert independent is not None
     # Atoms of argon move for some 100 fs in one direction, and snapshots are 4 fs apart.
     assert 1 <= independent < 4
     told = f"10 snapshots of 1 walkers, 0 restarts; worth about {independent:.0f} independent ones"
     assert outcome.summary == told
-    short = _outcome(exploration, 1, wanted=8).summary
+    short = _outcome(exploration, 1, config, labels=8).summary
     assert short.startswith(f"{told}, fewer than the 8 labels of a round: raise sampling.")
     # Ledgers of earlier versions do not know.
     stored = outcome.model_dump(mode="json")

@@ -171,6 +171,8 @@ def _goes_on(exploration: Exploration, config: SamplingConfig, independent: floa
     done = exploration.chunks_done(config)
     if done < config.chunks or done >= config.most_chunks:
         return done < config.chunks
+    if all(len(candidate.atoms) == 1 for candidate in exploration.candidates):
+        return False  # one atom has no displacements beside the motion of the centre of mass
     worth = independent_snapshots(exploration.candidates)
     # Of runs too short for a correlation nothing is known.
     return worth is not None and worth < independent
