@@ -23,7 +23,7 @@ from entrove.export.agreement import Prediction, compare_predictions
 from entrove.export.lammps.folder import EXPORTERS
 from entrove.export.lammps.sevennet import SevenNetForLammps
 from entrove.models.nequip.loading import nequip_settings
-from entrove.structures import read_structures
+from entrove.structures import attach_results, read_structures, write_structures
 from entrove.training.bundle import read_bundle
 from entrove.training.trainers import TRAINERS
 from export_bundles import periodic_structures, put_bundle
@@ -158,11 +158,17 @@ def test_labels_are_exported_with_their_provenance(tmp_path, monkeypatch):
     readme = (exported.folder / "README.md").read_text()
     keys = {key for atoms in again for key in atoms.info if key.startswith("entrove_")}
     assert all(f"`{key}`" in readme for key in keys)
-    # An export replaces an earlier one.
+    files = ["README.md", "dataset.json", "export.json", "training.xyz", "validation.xyz"]
+    assert sorted(os.listdir(exported.folder)) == files
+    # An export replaces an earlier one. Campaigns since 0.1 have a test set beside.
+    tests = [atoms.copy() for atoms in original[:2]]
+    write_structures(
+        tmp_path / "campaign" / "test.xyz",
+        [attach_results(a, -1.0, np.zeros((len(a), 3)), np.zeros(6)) for a in tests],
+    )
     assert export(tmp_path / "campaign", "extxyz").folder == exported.folder
-    assert sorted(os.listdir(exported.folder)) == [
-        "README.md", "dataset.json", "export.json", "training.xyz", "validation.xyz"
-    ]  # fmt: skip
+    assert sorted(os.listdir(exported.folder)) == sorted([*files, "test.xyz"])
+    assert len(read_structures(exported.folder / "test.xyz")) == 2
 
 
 def test_a_bundle_away_from_its_campaign_has_no_labels_to_export(bundle, tmp_path):

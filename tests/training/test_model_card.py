@@ -4,11 +4,13 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+from ase.build import bulk
 from test_bundle import trained
 
 from entrove.models.licence import licence_of
-from entrove.structures import read_structures
+from entrove.structures import attach_results, read_structures
 from entrove.training.bundle import (
     CheckResult,
     PartErrors,
@@ -20,6 +22,9 @@ from entrove.training.bundle import (
 from entrove.training.choice import decide
 from entrove.training.config import Recipe
 from entrove.training.trained_model import training_set_hash
+from entrove.validation.bundle_errors import paired_errors
+from entrove.validation.config import ValidationConfig
+from entrove.validation.errors_by_kind import ErrorTable, errors_by_kind
 
 ERRORS = (
     PartErrors(
@@ -41,6 +46,17 @@ ERRORS = (
         structures=4,
         untuned={"force_mae_meV_per_A": 29.2},
         tuned={"force_mae_meV_per_A": 35.6},
+        worse=("force_mae_meV_per_A",),
+        larger=(),
+    ),
+    PartErrors(
+        phase="beta-tin",
+        kind="strain",
+        structures=4,
+        untuned={"force_mae_meV_per_A": 29.2, "energy_mae_meV_per_atom": 3.0},
+        tuned={"force_mae_meV_per_A": 29.3, "energy_mae_meV_per_atom": 4.0},
+        worse=(),
+        larger=("energy_mae_meV_per_atom",),
     ),
 )
 
@@ -103,9 +119,53 @@ def test_errors_are_those_of_the_record_with_their_intervals(folder):
 
 def test_what_got_worse_is_named_among_the_limits(folder):
     limits = card(folder).split("## Limits")[1].split("##")[0]
-    assert "Worse than the untuned model in mean absolute error: beta-tin shear, forces." in limits
+    assert (
+        "Worse than the untuned model beyond the confidence interval: beta-tin shear, forces."
+        in limits
+    )
+    assert "larger than the untuned model's, within noise: beta-tin strain, energy." in limits
+    assert "interval not recorded" not in limits
     better = read_bundle(folder).model_copy(update={"validation": ERRORS[:1]})
+    assert "larger than" not in write_card(better)
     assert "Worse" not in write_card(better)
+
+
+def test_what_is_larger_in_a_bundle_of_release_0_1_is_named_without_a_verdict(folder):
+    of_0_1 = tuple(row.model_copy(update={"worse": None, "larger": None}) for row in ERRORS)
+    limits = write_card(read_bundle(folder).model_copy(update={"validation": of_0_1}))
+    assert (
+        "interval not recorded: beta-tin shear, forces; beta-tin strain, energy; "
+        "beta-tin strain, forces." in limits
+    )
+
+
+def test_a_card_says_worse_where_the_comparison_does():
+    """An error three times as large in every structure, and one that is larger in one of five."""
+    rng = np.random.default_rng(0)
+    labels = []
+    for seed in range(8):
+        atoms = bulk("Cu", cubic=True)
+        atoms.rattle(0.1, seed=seed)
+        atoms.info |= {"entrove_phase": "fcc", "entrove_kind": "shear"}
+        atoms.info["entrove_walker"] = seed
+        labels.append(attach_results(atoms, 0.0, rng.normal(size=(4, 3)), np.zeros(6)))
+
+    def predicted(errors: np.ndarray) -> ErrorTable:
+        moved = [
+            attach_results(atoms, 0.1 * error, atoms.get_forces() + error, np.zeros(6))
+            for atoms, error in zip(labels, errors, strict=True)
+        ]
+        return errors_by_kind(labels, moved, {})
+
+    noise = 0.1 * (1 + 0.3 * rng.random(8))
+    settings = ValidationConfig()
+    (row, *_) = paired_errors(predicted(noise), predicted(3 * noise), settings)
+    assert row.worse == ("energy_mae_meV_per_atom", "force_mae_meV_per_A")
+    once = noise.copy()
+    once[0] *= 2
+    (row, *_) = paired_errors(predicted(noise), predicted(once), settings)
+    assert row.worse == ()
+    assert "force_mae_meV_per_A" in (row.larger or ())
 
 
 def test_every_table_of_the_card_is_well_formed(folder):

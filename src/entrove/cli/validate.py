@@ -48,6 +48,11 @@ def validate_model(
     watch = _Watch(Console(stderr=True), console, quiet=as_json)
     try:
         config = read_config_file(suite, SuiteConfig) if suite else SuiteConfig()
+        if not config.enabled:
+            raise ConfigError(
+                f"{suite}: 'enabled: false' leaves out the whole suite, in a campaign; remove it, "
+                "or turn off single checks"
+            )
         with watch:
             result = run_suite(
                 model,

@@ -31,7 +31,7 @@ KEYS = (
     (provenance.BIAS_FRACTION, "fraction of the thermal force scale that the bias aims at"),
     (provenance.ENTROPY, "entropy that the walker was biased by"),
     (provenance.MODE, "mode of that entropy: per_atom or per_config"),
-    (provenance.ROUND, "round of the campaign that labelled it; 0 for the validation set"),
+    (provenance.ROUND, "round of the campaign that labelled it; 0 for validation and test"),
     (provenance.GAIN, "information that its label was expected to add, nats"),
     (provenance.STRUCTURE_HASH, "hash of the structure"),
     (provenance.LEVEL_OF_THEORY, "hash of the level of theory of the label"),
@@ -42,7 +42,7 @@ KEYS = (
 
 
 def write_dataset(campaign: Workspace, folder: Path, name: str) -> list[Check]:
-    """Write training and validation labels, a description, and a README.
+    """Write training, validation and test labels, a description, and a README.
 
     Args:
         campaign: The files of the campaign.
@@ -56,6 +56,7 @@ def write_dataset(campaign: Workspace, folder: Path, name: str) -> list[Check]:
     parts = {
         "training": campaign.training_labels(),
         "validation": read_structures(campaign.validation, may_be_empty=True),
+        "test": campaign.test_labels(),
     }
     parts = {part: labels for part, labels in parts.items() if labels}
     if not parts:
@@ -123,8 +124,8 @@ def _readme(description: dict[str, Any]) -> str:
 # {description["name"]}: labels
 
 Extended XYZ, which ASE reads: `ase.io.read("training.xyz", ":")`. Validation labels took no part
-in training. `dataset.json` has the SHA-256 of each file, and the number of labels of each phase
-and kind.
+in training, but chose the model; test labels took no part in any decision. `dataset.json` has the
+SHA-256 of each file, and the number of labels of each phase and kind.
 
 Level of theory: {level} (hash `{description["level_of_theory_hash"]}`).
 

@@ -9,6 +9,8 @@ from ase import Atoms
 
 from entrove import provenance
 from entrove.training.bundle import PartErrors
+from entrove.validation.comparison import COLUMNS, Change, compare
+from entrove.validation.config import ValidationConfig
 from entrove.validation.errors_by_kind import ErrorRow, ErrorTable
 
 METRICS = (
@@ -43,9 +45,20 @@ def count_parts(labels: Sequence[Atoms]) -> dict[str, int]:
     return dict(Counter(parts))
 
 
-def paired_errors(untuned: ErrorTable, tuned: ErrorTable) -> list[PartErrors]:
-    """Put the errors of the untuned and the tuned model side by side, part by part."""
+def paired_errors(
+    untuned: ErrorTable, tuned: ErrorTable, config: ValidationConfig
+) -> list[PartErrors]:
+    """Put the errors of the untuned and the tuned model side by side, part by part.
+
+    What got worse is what `compare` says with the same settings.
+    """
     before = {(row.phase, row.kind): row for row in untuned.rows}
+    comparison = compare(untuned, tuned, config)
+
+    def named(changes: Sequence[Change], row: ErrorRow) -> tuple[str, ...]:
+        part = (row.phase, row.kind)
+        return tuple(COLUMNS[c.quantity] for c in changes if (c.phase, c.kind) == part)
+
     return [
         PartErrors(
             phase=row.phase,
@@ -53,6 +66,8 @@ def paired_errors(untuned: ErrorTable, tuned: ErrorTable) -> list[PartErrors]:
             structures=row.structures,
             untuned=_numbers(before.get((row.phase, row.kind))),
             tuned=_numbers(row),
+            worse=named(comparison.worse, row),
+            larger=named(comparison.larger_within_noise, row),
         )
         for row in tuned.rows
     ]

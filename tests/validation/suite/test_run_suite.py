@@ -14,6 +14,7 @@ from entrove.models.ase import from_calculator
 from entrove.structures import attach_results
 from entrove.validation.suite import Outcome, SuiteConfig, run_suite
 from entrove.validation.suite.crystals import crystals_of, labelled_volumes, space_group_number
+from entrove.validation.suite.run import CHECKS
 from entrove.validation.suite.subject import composition_of
 
 QUICK = SuiteConfig.model_validate(
@@ -120,3 +121,36 @@ def test_a_slab_is_named_and_not_judged():
     of_slab = [check for check in suite.checks if check.phase == "slab"]
     assert {check.outcome for check in of_slab} == {Outcome.NOT_APPLICABLE}
     assert all("slab or layer" in check.sentence for check in of_slab)
+
+
+def moved(atoms: Atoms, amount_A: float, seed: int) -> Atoms:
+    atoms = atoms.copy()
+    atoms.positions += np.random.default_rng(seed).normal(scale=amount_A, size=(len(atoms), 3))
+    return atoms
+
+
+@pytest.mark.parametrize("what", ["energy", "forces", "one more", "kind"])
+def test_stored_verdicts_are_those_of_the_same_labels(tmp_path: Path, what: str):
+    model = from_calculator(EMT(), name="emt")
+    labels = [labelled(moved(bulk("Cu", a=3.6, cubic=True), 0.1, seed)) for seed in range(3)]
+    config = SuiteConfig.model_validate(
+        {check.name: {"enabled": check.name == "errors"} for check in CHECKS}
+    )
+
+    def judged_again() -> str:
+        suite = run_suite(model, phases=PHASES, labelled=labels, config=config, folder=tmp_path)
+        return suite.to_json()
+
+    before = judged_again()
+    if what == "energy":
+        labels[2].calc.results["energy"] += 0.1
+    elif what == "forces":
+        labels[2].calc.results["forces"] = labels[2].calc.results["forces"] + 0.2
+    elif what == "one more":
+        labels.append(labelled(moved(bulk("Cu", a=3.6, cubic=True), 0.1, 7)))
+    else:
+        labels[0].info["entrove_kind"] = "shear"
+    fresh = run_suite(model, phases=PHASES, labelled=labels, config=config)
+    after = judged_again()
+    assert json.loads(after)["checks"] == json.loads(fresh.to_json())["checks"]
+    assert after != before

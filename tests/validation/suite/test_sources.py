@@ -8,8 +8,8 @@ from ase.build import bulk
 from docs_setup import labelled_copper, put_bundle
 from entrove.errors import ModelError
 from entrove.structures import write_structures
-from entrove.training.bundle import EXAMPLES, VALIDATION
-from entrove.validation.suite.sources import open_source
+from entrove.training.bundle import EXAMPLES, TEST, VALIDATION
+from entrove.validation.suite.sources import TEST_LABELS, VALIDATION_LABELS, open_source
 
 
 @pytest.mark.slow
@@ -24,7 +24,11 @@ def test_a_bundle_is_judged_without_any_other_file(tmp_path: Path):
     source = open_source(str(folder), device="cpu")
     assert source.base == "7net-0"
     assert (source.pressures_GPa, source.temperatures_K) == ((0.0,), (300.0,))
-    assert len(source.labelled) == 2
+    assert (len(source.labelled), source.labelled_as) == (2, VALIDATION_LABELS)
+    assert source.is_tuned
+    write_structures(folder / TEST, labelled_copper(3, seed=2))
+    tested = open_source(str(folder), device="cpu")
+    assert (len(tested.labelled), tested.labelled_as) == (3, TEST_LABELS)
     # The first of a phase is that of the first pressure.
     assert list(source.phases) == ["diamond"]
     assert source.phases["diamond"].get_volume() == pytest.approx(5.43**3 / 4)

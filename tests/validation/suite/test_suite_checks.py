@@ -1,6 +1,7 @@
 """Each check finds what it is for, on potentials whose answer is known otherwise."""
 
 import importlib.util
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,19 @@ from ase.calculators.lj import LennardJones
 from ase.calculators.morse import MorsePotential
 
 from entrove.models.ase import from_calculator
+from entrove.models.committee import committee_of
 from entrove.models.loaded import LoadedModel
 from entrove.structures import attach_results
 from entrove.validation.suite import CheckResult, Outcome, SuiteConfig, run_suite
+from entrove.validation.suite.checks.equation_of_state import check_equation_of_state
+from entrove.validation.suite.checks.errors import check_errors
+from entrove.validation.suite.checks.phase_order import check_phase_order
+from entrove.validation.suite.config import (
+    EquationOfStateSettings,
+    ErrorSettings,
+    PhaseOrderSettings,
+)
+from entrove.validation.suite.subject import Subject
 
 needs_phonopy = pytest.mark.skipif(
     importlib.util.find_spec("phonopy") is None, reason="phonopy is not installed"
@@ -309,3 +320,73 @@ def test_errors_are_zero_for_the_labelling_potential_and_named_by_kind_otherwise
     assert wrong.outcome is Outcome.FAILED
     assert "forces of fcc, strain" in wrong.sentence
     assert "worse than untuned: forces" in wrong.sentence
+
+
+def shifted(labels: list[Atoms], eV_per_atom: float) -> list[Atoms]:
+    return [
+        attach_results(
+            atoms,
+            atoms.get_potential_energy() + eV_per_atom * len(atoms),
+            atoms.get_forces(),
+            atoms.get_stress(),
+        )
+        for atoms in labels
+    ]
+
+
+def test_a_wrong_zero_of_energy_is_an_error_of_a_tuned_model_and_of_no_other():
+    cells = volumes_of(bulk("Cu", a=3.6, cubic=True), (0.97, 0.98, 1.0, 1.02, 1.03))
+    for index, cell in enumerate(cells):
+        cell.rattle(0.05, seed=index)
+    labels = shifted(labelled(cells, EMT()), 0.5)
+    settings = ErrorSettings(energy_mae_meV_per_atom=5.0)
+    subject = Subject(model_of(EMT()), {"fcc": bulk("Cu", a=3.6)}, labels)
+    (unknown_zero,) = check_errors(subject, settings)
+    assert unknown_zero.outcome is Outcome.PASSED
+    assert value(unknown_zero, "energy, centred, MAE over all") == pytest.approx(0.0, abs=1e-6)
+
+    tuned = replace(subject, has_zero_of_labels=True, labelled_as="test labels")
+    (same_zero,) = check_errors(tuned, settings)
+    assert same_zero.outcome is Outcome.FAILED
+    assert value(same_zero, "energy, MAE over all") == pytest.approx(500.0)
+    assert "on 5 test labels" in same_zero.sentence
+
+    # The untuned model is nearly right after its reference energies, and the tuned one worse.
+    untuned = replace(tuned, base=model_of(Nearly()), base_shifts_eV={"Cu": 0.5})
+    (compared,) = check_errors(untuned, ErrorSettings())
+    assert compared.outcome is Outcome.FAILED
+    assert "worse than untuned: energy 500" in compared.sentence
+    (energy, *_) = compared.quantities
+    assert energy.reference is not None
+    assert 0 < energy.reference < 5
+    # Without these energies its zero is not known, and centred errors are compared.
+    (centred,) = check_errors(replace(untuned, base_shifts_eV=None), ErrorSettings())
+    assert centred.outcome is Outcome.PASSED
+    assert centred.quantities[0].reference is None
+
+
+def test_labels_that_were_trained_on_are_named_as_such():
+    cells = volumes_of(bulk("Cu", a=3.59, cubic=True), (0.96, 0.98, 1.0, 1.02, 1.04))
+    for cell in cells:
+        cell.info["entrove_phase"] = "fcc"
+    hexagonal = bulk("Cu", "hcp", a=2.55)
+    hexagonal.info["entrove_phase"] = "hcp"
+    labels, of_hcp = labelled(cells, EMT()), labelled([hexagonal], EMT())
+    subject = Subject(
+        model_of(EMT()),
+        {"fcc": bulk("Cu", a=3.6), "hcp": bulk("Cu", "hcp", a=2.55)},
+        labelled=labels[:2],
+        trained_on=[*labels[2:], *of_hcp],
+    )
+    fcc, _ = check_equation_of_state(subject, EquationOfStateSettings())
+    assert "from labels at 5 volumes (3 trained on)" in fcc.sentence
+    (order,) = check_phase_order(subject, PhaseOrderSettings())
+    assert "compared with 2 labelled cells (all trained on)" in order.sentence
+
+
+def test_a_committee_of_equals_has_no_calibration():
+    labels = labelled(volumes_of(bulk("Cu", a=3.6, cubic=True), (0.98, 1.02)), EMT())
+    equals = committee_of([model_of(EMT()), model_of(EMT())])
+    (found,) = check("calibration", equals, phases={"fcc": bulk("Cu", a=3.6)}, labelled=labels)
+    assert found.outcome is Outcome.NOT_APPLICABLE
+    assert "all members of the committee predict the same" in found.sentence

@@ -7,6 +7,7 @@ from entrove.campaign.journal.records import best_round
 from entrove.campaign.stages.context import CampaignRun
 from entrove.validation.suite.result import CheckResult
 from entrove.validation.suite.run import CHECKS, judge, make_subject
+from entrove.validation.suite.sources import VALIDATION_LABELS
 
 
 def _best(run: CampaignRun) -> int:
@@ -34,17 +35,22 @@ def check(run: CampaignRun) -> Checked:
     """Run the suite on the best accepted model, and compare it with the untuned one.
 
     Errors are those on the validation labels; volumes and shortest distances are those of all
-    labels. Finished checks are kept in the folder of the campaign, and an interrupted suite
-    continues from there.
+    labels, and what is compared on training labels says so. Finished checks are kept in the
+    folder of the campaign, and an interrupted suite continues from there.
     """
     best = _best(run)
     config, regime = run.config.suite, run.config.regime
+    validated = run.ledger.find(best, Validated)
+    untuned = None if validated is None else validated.untuned
     subject = make_subject(
         run.models.tuned(best),
         phases={seed.phase: seed.atoms for seed in run.campaign.seeds},
         labelled=run.files.validation_labels(),
+        labelled_as=VALIDATION_LABELS,
         trained_on=run.files.training_labels(),
         base=run.models.foundation,
+        base_shifts_eV=None if untuned is None else untuned.reference_shifts_eV,
+        has_zero_of_labels=True,
         config=config,
         pressures_GPa=regime.pressures_GPa,
         temperatures_K=regime.temperatures_K,

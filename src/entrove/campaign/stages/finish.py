@@ -73,8 +73,10 @@ def _write_best(
         training_settings=members[0]
         .settings_of(run.config.training)
         .model_dump(mode="json", exclude={"executor"}),
-        errors=paired_errors(untuned, validated.table),
-        test_errors=() if test is None else paired_errors(test.untuned, test.tuned),
+        errors=paired_errors(untuned, validated.table, run.config.validation),
+        test_errors=()
+        if test is None
+        else paired_errors(test.untuned, test.tuned, run.config.validation),
         checks=_checks(run, round_index),
         validation=run.files.validation_labels(),
         test=run.files.test_labels(),

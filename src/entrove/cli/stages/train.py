@@ -93,7 +93,9 @@ def train_files(
         training_settings=members[0]
         .settings_of(settings.training)
         .model_dump(mode="json", exclude={"executor"}),
-        errors=() if judged is None else paired_errors(judged.untuned, judged.tuned),
+        errors=()
+        if judged is None
+        else paired_errors(judged.untuned, judged.tuned, settings.validation),
         validation=validation,
         examples=labels[:1],
     )

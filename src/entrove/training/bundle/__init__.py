@@ -3,7 +3,8 @@
     bundle.json      identity, errors and limits of the potential; `Bundle` is its schema
     MODEL_CARD.md    the same for people, generated from it
     weights/...      the checkpoints, each with its SHA-256 in bundle.json
-    validation.xyz   the labels that the errors were measured on
+    validation.xyz   the labels that chose the model, on which its errors were measured
+    test.xyz         those that took no part in any decision, where there are any
     examples.xyz     a structure of each phase
 
 Read in this order:

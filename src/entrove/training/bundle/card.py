@@ -232,20 +232,37 @@ def _limits(bundle: Bundle) -> str:
         "is an extrapolation: other elements, surfaces, defects, melts and reactions count as "
         "outside unless they are in the training labels."
     )
-    worse = [
-        f"{_part(row)}, {title.partition(' (')[0].lower()}"
-        for row in (bundle.test or bundle.validation)
-        for name, title in SHOWN
-        if (before := row.untuned.get(name)) is not None
-        and (after := row.tuned.get(name)) is not None
-        and after > before
-    ]
-    if worse:
-        others += "\n\nWorse than the untuned model in mean absolute error: "
-        others += "; ".join(worse) + "."
+    rows = bundle.test or bundle.validation
+    for title, names_of in (
+        ("Worse than the untuned model beyond the confidence interval", lambda row: row.worse),
+        ("Errors larger than the untuned model's, within noise", lambda row: row.larger),
+        ("Errors larger than the untuned model's, interval not recorded", _larger_of_0_1),
+    ):
+        found = [
+            f"{_part(row)}, {_quantity(name)}" for row in rows for name in names_of(row) or ()
+        ]
+        if found:
+            others += f"\n\n{title}: {'; '.join(found)}."
     if not bundle.checks:
         others += "\n\nNo checks of physical properties are recorded in this bundle."
     return others
+
+
+def _larger_of_0_1(row: PartErrors) -> list[str]:
+    """Names of larger errors in a bundle of release 0.1, which kept no verdict of each part."""
+    return [
+        name
+        for name, _ in SHOWN
+        if row.worse is None
+        and (before := row.untuned.get(name)) is not None
+        and (after := row.tuned.get(name)) is not None
+        and after > before
+    ]
+
+
+def _quantity(name: str) -> str:
+    titles = {"energy_centred_mae_meV_per_atom": "centred energy"}
+    return titles.get(name) or dict(SHOWN)[name].partition(" (")[0].lower()
 
 
 def _part(row: PartErrors) -> str:

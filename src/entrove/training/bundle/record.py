@@ -46,6 +46,15 @@ class PartErrors(Settings):
         default={}, description="Errors of the foundation model."
     )
     tuned: dict[str, float | None] = Field(description="Errors of this potential.")
+    worse: tuple[str, ...] | None = Field(
+        default=None,
+        description="Names of the errors that are larger than those of the foundation model "
+        "beyond the confidence interval of their ratio; null in bundles of release 0.1.",
+    )
+    larger: tuple[str, ...] | None = Field(
+        default=None,
+        description="Names of the errors that are larger, and not negligibly, but within it.",
+    )
 
 
 class CheckResult(Settings):

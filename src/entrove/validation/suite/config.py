@@ -22,8 +22,9 @@ class ErrorSettings(CheckSettings):
 
     energy_mae_meV_per_atom: Positive | None = Field(
         default=None,
-        description="Largest mean absolute error of the energy, centred per composition, of any "
-        "phase and kind, in meV/atom. Empty: not judged.",
+        description="Largest mean absolute error of the energy of any phase and kind, in "
+        "meV/atom; centred per composition where the model may have another zero of energy than "
+        "the labels. Empty: not judged.",
     )
     force_mae_meV_per_A: Positive | None = Field(
         default=None,
@@ -38,7 +39,8 @@ class ErrorSettings(CheckSettings):
     tolerated_worsening: NotNegative | None = Field(
         default=0.0,
         description="Fail when the error of a phase or kind is larger than the untuned model's by "
-        "more than this fraction, beyond the confidence interval. Empty: not judged.",
+        "more than this fraction, beyond the confidence interval. At 0 one of forty parts that "
+        "did not change fails by chance. Empty: not judged.",
     )
 
 

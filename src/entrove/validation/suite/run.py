@@ -1,5 +1,6 @@
 """Run the validation suite: all checks, one after the other."""
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,7 +10,7 @@ from typing import Any
 from ase import Atoms
 
 from entrove._version import __version__
-from entrove.errors import StructureError
+from entrove.errors import ModelError, StructureError
 from entrove.models.loaded import LoadedModel
 from entrove.models.verify import verified
 from entrove.validation.suite.checks.calibration import check_calibration
@@ -27,6 +28,8 @@ from entrove.validation.suite.result import CheckResult, SuiteResult
 from entrove.validation.suite.sources import Source, open_source
 from entrove.validation.suite.store import key_of, read_stored, write_stored
 from entrove.validation.suite.subject import Subject
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -102,9 +105,9 @@ def run_suite(
         phases: Crystals by name. Without any, those of the bundle; without a bundle they are
             found in `labelled` by symmetry, see `entrove.validation.suite.crystals.crystals_of`.
         labelled: Structures with energy (eV), forces (eV/A) and stress (eV/A^3); by default the
-            validation labels of the bundle.
+            test labels of the bundle, or its validation labels if it has no others.
         against: The untuned model, to compare errors with and to see what was forgotten; by
-            default the one that the bundle was tuned from.
+            default the one that the bundle was tuned from, where it can be loaded.
         config: Which checks run, and their thresholds.
         pressures_GPa, temperatures_K: The regime in which the model will be used; pressures in
             `config` have priority. By default the regime of the bundle, else 0 GPa and 300 K.
@@ -122,18 +125,39 @@ def run_suite(
     """
     config = config or SuiteConfig()
     source = Source(model) if isinstance(model, LoadedModel) else open_source(model, device=device)
-    against = against or source.base
+    base, base_shifts_eV = _base_of(source, against, device)
     subject = make_subject(
         source.model,
         phases=phases or source.phases,
         labelled=labelled or source.labelled,
-        base=open_source(against, device=device).model if isinstance(against, str) else against,
+        labelled_as="labels" if labelled else source.labelled_as,
+        base=base,
+        base_shifts_eV=base_shifts_eV,
+        has_zero_of_labels=source.is_tuned,
         config=config,
         pressures_GPa=pressures_GPa or source.pressures_GPa,
         temperatures_K=temperatures_K or source.temperatures_K,
         committee=source.committee,
     )
     return judge(_with_verified_batches(subject), config, folder=folder, progress=progress)
+
+
+def _base_of(
+    source: Source, against: LoadedModel | str | None, device: str
+) -> tuple[LoadedModel | None, Mapping[str, float] | None]:
+    """The untuned model, and its reference energies where it is the one that a bundle names."""
+    if isinstance(against, LoadedModel):
+        return against, None
+    if against is not None:
+        known = source.base_shifts_eV if against == source.base else None
+        return open_source(against, device=device).model, known
+    if source.base is None:
+        return None, None
+    try:
+        return open_source(source.base, device=device).model, source.base_shifts_eV
+    except ModelError as error:
+        logger.warning("the model is not compared with the one that it was tuned from: %s", error)
+        return None, None
 
 
 def _with_verified_batches(subject: Subject) -> Subject:
@@ -154,7 +178,10 @@ def make_subject(
     *,
     phases: Mapping[str, Atoms] | None,
     labelled: Sequence[Atoms],
+    labelled_as: str = "labels",
     base: LoadedModel | None,
+    base_shifts_eV: Mapping[str, float] | None = None,
+    has_zero_of_labels: bool = False,
     config: SuiteConfig,
     pressures_GPa: Sequence[float],
     temperatures_K: Sequence[float],
@@ -175,8 +202,11 @@ def make_subject(
         committee=model if model.members else committee,
         seeds=seeds,
         labelled=tuple(labelled),
+        labelled_as=labelled_as,
         trained_on=tuple(trained_on),
         base=base,
+        base_shifts_eV=base_shifts_eV,
+        has_zero_of_labels=has_zero_of_labels,
         pressures_GPa=tuple(float(pressure) for pressure in regime),
         temperatures_K=tuple(temperatures_K) or (300.0,),
         more_pressures_GPa=pressures_of(config.phase_order, regime),

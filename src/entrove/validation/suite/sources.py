@@ -10,8 +10,11 @@ from entrove.models.committee import committee_of
 from entrove.models.loaded import LoadedModel
 from entrove.models.registry import NAMES, load, split_modal
 from entrove.structures import read_structures
-from entrove.training.bundle import EXAMPLES, VALIDATION, checkpoint_of, read_bundle
+from entrove.training.bundle import EXAMPLES, TEST, VALIDATION, checkpoint_of, read_bundle
 from entrove.validation.suite.subject import phase_of
+
+VALIDATION_LABELS = "validation labels, which chose the model"
+TEST_LABELS = "test labels, which took no part in any decision"
 
 
 @dataclass(frozen=True)
@@ -22,15 +25,23 @@ class Source:
         model: The model itself.
         committee: All members of a bundle that has several; None for a single one.
         base: Name of the model that it was tuned from; None where it is not known or not there.
-        phases, labelled: Crystals of the campaign by phase, and its validation labels.
+        base_shifts_eV: Energy in eV per atom of each species that tuning added to it.
+        is_tuned: Whether its zero of energy is that of labels, as that of a bundle is.
+        phases: Crystals of the campaign by phase.
+        labelled: Its test labels, which took no part in any decision; without any its validation
+            labels, which chose the model.
+        labelled_as: Which of these they are, in a phrase that follows their number.
         pressures_GPa, temperatures_K: Its regime, empty without one.
     """
 
     model: LoadedModel
     committee: LoadedModel | None = None
     base: str | None = None
+    base_shifts_eV: Mapping[str, float] | None = None
+    is_tuned: bool = False
     phases: Mapping[str, Atoms] = field(default_factory=dict)
     labelled: Sequence[Atoms] = ()
+    labelled_as: str = "labels"
     pressures_GPa: tuple[float, ...] = ()
     temperatures_K: tuple[float, ...] = ()
 
@@ -46,6 +57,7 @@ def open_source(name_or_path: str, *, device: str) -> Source:
     bundle = read_bundle(folder)
     base, _ = split_modal(bundle.foundation_model)
     examples = read_structures(folder / EXAMPLES, may_be_empty=True)
+    tests = read_structures(folder / TEST, may_be_empty=True)
     members = [
         load(checkpoint_of(folder, member=member), device=device)
         for member in range(len(bundle.weights))
@@ -54,11 +66,14 @@ def open_source(name_or_path: str, *, device: str) -> Source:
         model=members[0],
         committee=committee_of(members) if len(members) > 1 else None,
         base=bundle.foundation_model if base in NAMES or Path(base).is_file() else None,
+        base_shifts_eV=bundle.reference_shifts_eV,
+        is_tuned=True,
         phases={
             phase_of(atoms) or f"example_{index}": atoms
             for index, atoms in reversed(list(enumerate(examples)))
         },
-        labelled=read_structures(folder / VALIDATION, may_be_empty=True),
+        labelled=tests or read_structures(folder / VALIDATION, may_be_empty=True),
+        labelled_as=TEST_LABELS if tests else VALIDATION_LABELS,
         pressures_GPa=bundle.regime.pressures_GPa,
         temperatures_K=bundle.regime.temperatures_K,
     )

@@ -1,7 +1,8 @@
 """Results of checks in a folder, from which an interrupted suite continues.
 
 Each check is one JSON file, written when the check has ended. It is taken again only for the same
-model, crystals, labels and settings; otherwise the check is made again and the file replaced.
+model, crystals, labels, settings and version of Entrove; otherwise the check is made again and the
+file replaced.
 """
 
 import hashlib
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
+from entrove._version import __version__
 from entrove.files import replace_text
 from entrove.settings import Settings
 from entrove.validation.suite.result import CheckResult
@@ -38,7 +40,8 @@ def key_of(settings: Settings, fingerprint: str, more: str) -> str:
         fingerprint: What `Subject.fingerprint` returns.
         more: Everything else that counts, such as pressures and temperatures.
     """
-    text = json.dumps([FORMAT, settings.model_dump(mode="json"), fingerprint, more])
+    known = [FORMAT, __version__, settings.model_dump(mode="json"), fingerprint, more]
+    text = json.dumps(known)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 

@@ -1,6 +1,7 @@
 """What is judged: a model, the crystals it is judged on, labels, and the model it came from."""
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +17,7 @@ from entrove.models.torch_settings import ignoring_known_warnings
 from entrove.sampling.config import RelaxationSettings
 from entrove.sampling.relax import Relaxation, relax_at_pressure
 from entrove.sampling.vacuum import describe_vacuum
-from entrove.structures import copy_structure, species_of
+from entrove.structures import canonical_order, content_hash, copy_structure, species_of
 from entrove.units import gpa_to_ev_per_a3
 
 TIGHT = RelaxationSettings(
@@ -68,9 +69,15 @@ class Subject:
         model: The model that is judged.
         seeds: Crystals by the name of their phase, as they were given.
         labelled: Labelled structures, on which errors are measured.
+        labelled_as: What they are, in a phrase that follows their number.
         trained_on: Further labels, on which the model was trained: their volumes and shortest
-            distances are compared, but no error on them is quoted.
+            distances are compared, and what rests on them says so. `errors` and `calibration`
+            leave them out.
         base: The untuned model; None without one.
+        has_zero_of_labels: Whether the zero of energy of the model is meant to be that of the
+            labels, as that of a tuned model is: then energies are judged as they are.
+        base_shifts_eV: Energy in eV per atom of each species that takes the zero of the untuned
+            model to that of the labels, fitted to training labels; None where it is not known.
         committee: The models that were tuned together with the model; None for a single one.
         pressures_GPa: Pressures of the regime in GPa, increasing.
         temperatures_K: Temperatures of the regime in K.
@@ -80,8 +87,11 @@ class Subject:
     model: LoadedModel
     seeds: Mapping[str, Atoms]
     labelled: Sequence[Atoms] = ()
+    labelled_as: str = "labels"
     trained_on: Sequence[Atoms] = ()
     base: LoadedModel | None = None
+    has_zero_of_labels: bool = False
+    base_shifts_eV: Mapping[str, float] | None = None
     committee: LoadedModel | None = None
     pressures_GPa: tuple[float, ...] = (0.0,)
     temperatures_K: tuple[float, ...] = (300.0,)
@@ -96,6 +106,14 @@ class Subject:
     def labels(self) -> list[Atoms]:
         """All labelled structures, those that were trained on included."""
         return [*self.labelled, *self.trained_on]
+
+    def describe_training(self, labels: Sequence[Atoms]) -> str:
+        """Say how many of these labels the model was trained on; empty when none."""
+        known = {id(atoms) for atoms in self.trained_on}
+        trained = sum(id(atoms) in known for atoms in labels)
+        if not trained:
+            return ""
+        return " (all trained on)" if trained == len(labels) else f" ({trained} trained on)"
 
     @property
     def has_stress(self) -> bool:
@@ -155,7 +173,10 @@ class Subject:
         return min(self.pressures_GPa, key=lambda pressure: (above_lowest(pressure), pressure))
 
     def fingerprint(self) -> str:
-        """Hash what the models say about rattled crystals, by which stored results are known."""
+        """Hash the crystals, the labels, and what the models say about some rattled ones.
+
+        Stored results of checks are known by it.
+        """
         generator = np.random.default_rng(0)
         samples = [copy_structure(atoms) for atoms in [*self.seeds.values(), *self.labels[:3]]]
         for atoms in samples:
@@ -165,6 +186,14 @@ class Subject:
             for atoms in predict(model, samples):
                 digest.update(f"{atoms.get_potential_energy() / len(atoms):.4f};".encode())
             digest.update(b"next model")
+        for name, atoms in self.seeds.items():
+            digest.update(f"{name} {content_hash(atoms)};".encode())
+        for labels in (self.labelled, self.trained_on):
+            for atoms in labels:
+                digest.update(f"{content_hash(atoms)} {_describe_label(atoms)};".encode())
+            digest.update(b"next labels")
+        known = (self.labelled_as, self.has_zero_of_labels, self.base_shifts_eV)
+        digest.update(json.dumps(known, sort_keys=True).encode())
         return digest.hexdigest()[:32]
 
 
@@ -202,6 +231,20 @@ def reduce_by_symmetry(
         return None
     lattice, fractions, numbers = found
     return Atoms(numbers=numbers, scaled_positions=fractions, cell=lattice, pbc=True)
+
+
+def _describe_label(atoms: Atoms) -> str:
+    """Energy, forces and stress of a label, its phase and its kind.
+
+    Rounded to what extended XYZ keeps; forces are in the order of `content_hash`, which does not
+    depend on that of the atoms.
+    """
+    results = {} if atoms.calc is None else atoms.calc.results
+    numbers = [np.atleast_1d(results[name]) for name in ("energy", "stress") if name in results]
+    if "forces" in results:
+        numbers.append(np.asarray(results["forces"])[canonical_order(atoms)].ravel())
+    text = " ".join(f"{value:.6f}" for part in numbers for value in part)
+    return f"{text} {phase_of(atoms)} {atoms.info.get(provenance.KIND, '')}"
 
 
 def phase_of(atoms: Atoms) -> str:

@@ -1,5 +1,6 @@
 """Does a committee know its error? Spread against error on labels that it has not learnt from."""
 
+from entrove.errors import ModelError
 from entrove.models.prediction import predict
 from entrove.validation.calibration import Calibration, calibrate
 from entrove.validation.suite.config import CalibrationSettings
@@ -21,13 +22,18 @@ NAME = "calibration"
 def check_calibration(subject: Subject, settings: CalibrationSettings) -> list[CheckResult]:
     """Fit one factor for energies and one for forces, and show how reliable spreads are.
 
-    A single model has no spread, and no result.
+    A single model has no spread, and no result. The factors are fitted to the labels that the
+    tables show, so that predicted and observed errors agree over all of them; in a bin they need
+    not.
     """
     if subject.committee is None:
         return []
     if not subject.labelled:
         return [not_applicable(NAME, "", "there is no labelled data")]
-    found = calibrate(subject.labelled, predict(subject.committee, subject.labelled))
+    try:
+        found = calibrate(subject.labelled, predict(subject.committee, subject.labelled))
+    except ModelError as error:
+        return [not_applicable(NAME, "", str(error))]
     quantities = [
         quantity
         for one in found

@@ -124,6 +124,7 @@ def _compare(
         )
     ]
     text = f"; {error:.1f} meV/atom from labels at {len(labels)} volumes"
+    text += subject.describe_training(labels)
     if len(labels) >= FEWEST_FOR_A_FIT:
         try:
             of_labels, of_model = (fit_birch_murnaghan(volumes, e) for e in (reference, predicted))

@@ -1,6 +1,11 @@
-"""Errors on labelled data: small enough, and not larger than the untuned model's?"""
+"""Errors on labelled data: small enough, and not larger than the untuned model's?
+
+Energies are judged as they are where the model has the zero of the labels, and without the mean
+error of each composition where it may have another one.
+"""
 
 import math
+from dataclasses import replace
 
 from entrove.validation.comparison import compare
 from entrove.validation.errors_by_kind import ALL, ErrorRow, ErrorTable
@@ -19,8 +24,9 @@ from entrove.validation.suite.subject import Subject
 
 NAME = "errors"
 
-COLUMNS = (
-    ("energy, centred", "meV/atom", "energy_centred_mae_meV_per_atom"),
+ENERGY = ("energy", "meV/atom", "energy_mae_meV_per_atom")
+CENTRED_ENERGY = ("energy, centred", "meV/atom", "energy_centred_mae_meV_per_atom")
+OTHERS = (
     ("forces", "meV/A", "force_mae_meV_per_A"),
     ("stress", "meV/A^3", "stress_mae_meV_per_A3"),
 )
@@ -30,33 +36,38 @@ def check_errors(subject: Subject, settings: ErrorSettings) -> list[CheckResult]
     """Compare predictions with labels, by phase and kind."""
     if not subject.labelled:
         return [not_applicable(NAME, "", "there is no labelled data")]
-    table = validate(subject.model, subject.labelled).errors
+    shifts = {} if subject.has_zero_of_labels else None
+    table = validate(subject.model, subject.labelled, reference_shifts_eV=shifts).errors
     untuned = None
     if subject.base is not None:
-        untuned = validate(subject.base, subject.labelled).errors
+        untuned = validate(
+            subject.base, subject.labelled, reference_shifts_eV=subject.base_shifts_eV
+        ).errors
+    columns = (ENERGY if subject.has_zero_of_labels else CENTRED_ENERGY, *OTHERS)
     limits = (
         settings.energy_mae_meV_per_atom,
         settings.force_mae_meV_per_A,
         settings.stress_mae_meV_per_A3,
     )
     quantities, problems = [], []
-    for (name, unit, column), limit in zip(COLUMNS, limits, strict=True):
+    for (name, unit, column), limit in zip(columns, limits, strict=True):
         quantities.append(
             Quantity(
                 f"{name}, MAE over all",
                 number(getattr(table.total, column)),
                 unit,
                 at_most=limit,
-                reference=None if untuned is None else number(getattr(untuned.total, column)),
+                reference=_reference(untuned, column),
             )
         )
         problems += [] if limit is None else _too_large(table, name, unit, column, limit)
+    quoted = (ENERGY, CENTRED_ENERGY, *OTHERS) if subject.has_zero_of_labels else columns
     found = ", ".join(
-        f"{name} {getattr(table.total, column):.3g} {unit}" for name, unit, column in COLUMNS
+        f"{name} {getattr(table.total, column):.3g} {unit}" for name, unit, column in quoted
     )
-    found += f" on {table.total.structures} labels"
+    where = f"on {table.total.structures} {subject.labelled_as}"
     if untuned is not None:
-        # Without a fit of its reference energies, the untuned model's are compared centred.
+        # Without a fit of its reference energies, those of the untuned model are compared centred.
         worse = [
             change
             for change in compare(untuned, table).changes
@@ -64,16 +75,27 @@ def check_errors(subject: Subject, settings: ErrorSettings) -> list[CheckResult]
             and change.exceeds(settings.tolerated_worsening)
         ]
         problems += [f"worse than untuned: {change.describe()}" for change in worse]
-        found += ", in no part worse than the untuned model beyond the confidence interval"
-    return [judged(NAME, "", found, quantities, problems=problems, tables=[_table(table)])]
+        found += "; in no part worse than the untuned model beyond the confidence interval"
+    verdict = judged(NAME, "", found, quantities, problems=problems, tables=[_table(table)])
+    return [replace(verdict, sentence=f"{verdict.sentence}, {where}")]
+
+
+def _reference(untuned: ErrorTable | None, column: str) -> float | None:
+    """The error of the untuned model; None for energies whose zero is not that of the labels."""
+    if untuned is None or (column == ENERGY[2] and untuned.reference_shifts_eV is None):
+        return None
+    return number(getattr(untuned.total, column))
 
 
 def _too_large(table: ErrorTable, name: str, unit: str, column: str, limit: float) -> list[str]:
-    """Name the parts whose error exceeds the limit; the total has a quantity of its own."""
+    """Name the parts whose error exceeds the limit; the total has a quantity of its own.
+
+    So has a part that is the total: the only phase, the only kind.
+    """
     return [
         f"{name} of {_title(row)} {getattr(row, column):.3g} {unit} (at most {limit:g} is allowed)"
         for row in table.rows
-        if (row.phase, row.kind) != (ALL, ALL) and getattr(row, column) > limit
+        if row.structures < table.total.structures and getattr(row, column) > limit
     ]
 
 

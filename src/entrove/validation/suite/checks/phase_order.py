@@ -62,7 +62,7 @@ def _check(
     lowest = [names[int(row)] for row in np.nanargmin(enthalpies, axis=0)]
     order = [name for name, before in zip(lowest, [None, *lowest], strict=False) if name != before]
     quantities = _transitions(pressures, enthalpies, names, lowest)
-    compared, problems = _against_labels(subject, phases, settings)
+    compared, problems, of_labels = _against_labels(subject, phases, settings)
     expected = [name for name in settings.expected if name in names]
     if expected and order != expected:
         problems.append(
@@ -92,7 +92,7 @@ def _check(
     return judged(
         NAME,
         composition,
-        found,
+        found + of_labels,
         [*quantities, *compared],
         problems=problems,
         panels=[panel] if len(pressures) > 1 else [],
@@ -118,15 +118,18 @@ def _transitions(
 
 def _against_labels(
     subject: Subject, phases: Sequence[Phase], settings: PhaseOrderSettings
-) -> tuple[list[Quantity], list[str]]:
-    """Compare energy differences on the labelled cell of the lowest energy of each phase."""
+) -> tuple[list[Quantity], list[str], str]:
+    """Compare energy differences on the labelled cell of the lowest energy of each phase.
+
+    Returns the quantities, what is wrong, and a phrase that says which labels were compared.
+    """
     lowest: dict[str, Atoms] = {}
     for phase in phases:
         cells = labelled_volumes(subject.labels, phase.name, phase.seed)
         if cells:
             lowest[phase.name] = min(cells, key=lambda atoms: energy_of(atoms) / len(atoms))
     if len(lowest) < 2:
-        return [], []
+        return [], [], ""
     right = {name: energy_of(atoms) / len(atoms) for name, atoms in lowest.items()}
     predictions = predict(subject.model, list(lowest.values()))
     ours = {
@@ -151,4 +154,6 @@ def _against_labels(
         if label * value < 0 and abs(label) > 1.0:
             low, high = (first, second) if label > 0 else (second, first)
             problems.append(f"{low} is below {high} in the labels, and above it in the model")
-    return quantities, problems
+    cells = list(lowest.values())
+    compared = f"; compared with {len(cells)} labelled cells{subject.describe_training(cells)}"
+    return quantities, problems, compared
