@@ -119,6 +119,28 @@ def test_a_point_does_not_depend_on_how_a_crystal_is_written():
     assert float((points[3] - points[0]).norm()) > 0.1
 
 
+class CountingOverlap(GaussianOverlap):
+    """Fingerprints that count the structures they are evaluated for."""
+
+    structures = 0
+
+    def evaluate(self, state, *, pull_back=True):
+        type(self).structures += state.cell.shape[0]
+        return super().evaluate(state, pull_back=pull_back)
+
+
+def test_features_of_a_pool_are_evaluated_once_and_points_are_those_of_its_copies():
+    features = CountingOverlap(FingerprintConfig(cutoff_A=4.0, length=16))
+    pool = [silicon(seed, 0.1) for seed in range(6)]
+    embedding = Embedding(features, pool)
+    others = [silicon(9, 0.2), *pool, silicon(10, 0.3)]
+    points = embedding.points(others)
+    assert features.structures == len(others)
+    copies = embedding.points([atoms.copy() for atoms in others])
+    assert features.structures == 2 * len(others)
+    torch.testing.assert_close(points, copies, atol=1e-6, rtol=0)
+
+
 def test_atoms_of_different_species_have_no_kernel():
     structures = [silicon(0), *(carbide(seed) for seed in range(3))]
     points = Embedding(FEATURES, structures).points([structures[1], carbide(7)]).double()

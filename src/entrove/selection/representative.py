@@ -86,6 +86,9 @@ class SpeciesWaves:
 class Embedding:
     """Structures as points phi_c, see the head of this file.
 
+    Features of the structures that scale them are evaluated once; those must not be changed
+    afterwards.
+
     Args:
         features: Turns atoms into features.
         reference: Structures whose atoms scale the features, with every species that will occur.
@@ -94,24 +97,34 @@ class Embedding:
     def __init__(self, features: FeatureMap, reference: Sequence[Atoms]) -> None:
         self._features = features
         self._species_blocks = not is_of_structure(features)
+        sample = list(evaluate_in_batches(features, _spread(reference)))
         moments = sum(
             (
                 SpeciesMoments.of(
                     split_rows(batch, "per_atom", species_blocks=self._species_blocks)
                 )
-                for batch in evaluate_in_batches(features, _spread(reference))
+                for batch in sample
             ),
             SpeciesMoments(),
         )
         self._species = {n: SpeciesWaves.of(n, moments[n]) for n in moments.species}
+        # With the structures themselves, so that no other one gets their id.
+        self._known = {
+            id(atoms): (atoms, point)
+            for batch in sample
+            for atoms, point in zip(batch.structures, self._of(batch), strict=True)
+        }
 
     def points(self, structures: Sequence[Atoms]) -> Float[Tensor, "structures width"]:
         """phi_c of each structure, in single precision."""
-        parts = [
-            self._of(batch).to(torch.float32)
-            for batch in evaluate_in_batches(self._features, structures)
-        ]
-        return torch.cat([torch.zeros(0, 2 * WAVES), *parts])
+        found = torch.zeros(len(structures), 2 * WAVES)
+        new = [index for index, atoms in enumerate(structures) if id(atoms) not in self._known]
+        for index, atoms in enumerate(structures):
+            if id(atoms) in self._known:
+                found[index] = self._known[id(atoms)][1]
+        for batch in evaluate_in_batches(self._features, [structures[index] for index in new]):
+            found[new[batch.first : batch.first + len(batch)]] = self._of(batch)
+        return found
 
     def _of(self, batch: AtomFeatures) -> Float[Tensor, "systems width"]:
         sums = torch.zeros(batch.n_systems, 2 * WAVES, dtype=torch.float64)
@@ -119,7 +132,7 @@ class Embedding:
             of_atoms = self._species[rows.number].apply(rows.values.cpu())
             sums.index_add_(0, rows.system_idx.cpu(), of_atoms)
         atoms = torch.bincount(batch.system_idx.cpu(), minlength=batch.n_systems)
-        return sums / atoms[:, None]
+        return (sums / atoms[:, None]).to(torch.float32)
 
 
 @dataclass(frozen=True)
