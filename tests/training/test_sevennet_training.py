@@ -26,7 +26,8 @@ from entrove.training.config import TrainingConfig
 from entrove.training.job import Job, prepare_folder
 from entrove.training.loss import targets_of
 from entrove.training.replay import DIMERS_PER_PAIR
-from entrove.training.sevennet.trainee import load_trainee
+from entrove.training.sevennet.trainee import HEAD_WEIGHTS, load_trainee
+from entrove.training.sevennet.worker import make_problem
 from entrove.training.tuning import fine_tune
 
 CONFIG = TrainingConfig(epochs=4, batch_size=3, learning_rate=0.01)
@@ -161,6 +162,30 @@ def test_a_run_replays_dimers_and_its_snapshots_and_is_no_run_without(
     ]
     with pytest.raises(ModelError, match=r"it differs in replay_hash"):
         fine_tune(*arguments, config, seed=SEED, device="cpu")
+
+
+def test_members_with_other_heads_replay_the_same_labels_of_the_untuned_model(
+    small_checkpoint, labelled_silicon, tmp_path
+):
+    config = CONFIG.model_copy(update={"epochs": 1, "replay": 0.3})
+    fine_tune(labelled_silicon, small_checkpoint, tmp_path, config, seed=SEED, device="cpu")
+    job = Job.model_validate_json((tmp_path / "job.json").read_text())
+    plain, shifts = make_problem(tmp_path, job)
+    noisy, noisy_shifts = make_problem(tmp_path, job.model_copy(update={"head_noise": 0.5}))
+    for one, other in zip(plain.replayed, noisy.replayed, strict=True):
+        torch.testing.assert_close(one.targets.energy_eV, other.targets.energy_eV)
+        torch.testing.assert_close(
+            one.targets.forces_eV_per_A, other.targets.forces_eV_per_A, atol=1e-6, rtol=1e-5
+        )
+    heads = [problem.trainee.module.get_parameter(HEAD_WEIGHTS[0]) for problem in (plain, noisy)]
+    assert not torch.allclose(*heads)
+    # The zero of the other head is that of the labels, too.
+    assert noisy_shifts["Si"] != pytest.approx(shifts["Si"], abs=1e-3)
+    for problem in (plain, noisy):
+        energies = problem.trainee.predict(problem.training).energy_eV.detach()
+        right = torch.cat([sample.targets.energy_eV for sample in problem.training])
+        atoms = torch.tensor([len(s.targets.forces_eV_per_A) for s in problem.training])
+        assert float(((energies - right) / atoms).mean()) == pytest.approx(0.0, abs=1e-3)
 
 
 def _wait_for_lines(path: Path, count: int):

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from ase import Atoms
 
 from entrove.execution.program import only_worker, serve
 from entrove.models.torch_settings import resolve_device
@@ -39,29 +40,8 @@ def run_job(folder: Path) -> Result:
     """Train to the end of the job in `folder`, from where an earlier attempt ended."""
     with only_worker(folder, "trains"):
         job = Job.model_validate_json((folder / "job.json").read_text())
-        structures = read_structures(folder / "labels.xyz")
-        trainee = load_trainee(job.base, resolve_device(job.device), job.modal)
-        check_species(trainee, job.base, structures)
-        samples = [trainee.sample(atoms) for atoms in structures]
-        if job.head_noise > 0:
-            trainee.perturb_head(job.head_noise, job.seed)
-        shifts: dict[str, float] = {}
-        if job.config.refit_reference_energies:
-            shifts = fit_reference_shifts(
-                structures, _energies(trainee, samples, job.config.batch_size)
-            )
-            trainee.shift_reference_energies(shifts)
-        replayed = _replayed(folder, trainee, job)
-        trainee.prepare(job.config, job.seed)
-        trained, watched = split_for_stopping(structures, job.config, job.seed)
-        problem = Problem(
-            trainee=trainee,
-            training=[samples[i] for i in trained],
-            watched=[samples[i] for i in watched],
-            replayed=replayed,
-            config=job.config,
-            seed=job.seed,
-        )
+        problem, shifts = make_problem(folder, job)
+        trainee, watched = problem.trainee, problem.watched
         state = init_fit(problem)
         seconds = _resume(folder, state, trainee)
         start = time.monotonic() - seconds
@@ -80,6 +60,44 @@ def run_job(folder: Path) -> Result:
         )
         write_json(folder / "result.json", result)
         return result
+
+
+def make_problem(folder: Path, job: Job) -> tuple[Problem, dict[str, float]]:
+    """Load the model and what it learns from; return how its energies per species moved, in eV."""
+    structures = read_structures(folder / "labels.xyz")
+    trainee = load_trainee(job.base, resolve_device(job.device), job.modal)
+    check_species(trainee, job.base, structures)
+    samples = [trainee.sample(atoms) for atoms in structures]
+    shifts = _refit_reference_energies(trainee, structures, samples, job)
+    replayed = _replayed(folder, trainee, job)
+    if job.head_noise > 0:
+        # After the replay, which has the labels of the untuned model for every member.
+        trainee.perturb_head(job.head_noise, job.seed)
+        more = _refit_reference_energies(trainee, structures, samples, job)
+        shifts = {species: shifts[species] + more[species] for species in more}
+    trainee.prepare(job.config, job.seed)
+    trained, watched = split_for_stopping(structures, job.config, job.seed)
+    problem = Problem(
+        trainee=trainee,
+        training=[samples[i] for i in trained],
+        watched=[samples[i] for i in watched],
+        replayed=replayed,
+        config=job.config,
+        seed=job.seed,
+    )
+    return problem, shifts
+
+
+def _refit_reference_energies(
+    trainee: SevenNetTrainee, structures: Sequence[Atoms], samples: Sequence[Sample], job: Job
+) -> dict[str, float]:
+    """Move the energies per species to the zero of the labels; return by how much, in eV."""
+    if not job.config.refit_reference_energies:
+        return {}
+    energies = _energies(trainee, samples, job.config.batch_size)
+    shifts = fit_reference_shifts(structures, energies)
+    trainee.shift_reference_energies(shifts)
+    return shifts
 
 
 def _replayed(folder: Path, trainee: SevenNetTrainee, job: Job) -> list[Sample]:
