@@ -9,13 +9,16 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.io import read, write
 from command_line import Command
+from rich.console import Console
 
 from cheap_campaign import Labels, make_bench
 from entrove import provenance
 from entrove.cli.commands.options import Stopped
+from entrove.cli.stages.train import read_snapshots
 from entrove.sampling.candidates import read_candidates
 from entrove.selection import select
 from entrove.structures import attach_results, content_hash, read_structures
+from entrove.training.config import TrainingConfig
 
 EMT_NAME = "ase.calculators.emt:EMT"
 QUICK = """\
@@ -304,6 +307,29 @@ def test_training_refuses_labels_of_two_levels(entrove: Command):
     code, _, errors = entrove("train", "labels.xyz", "--out", "model")
     assert code == 2
     assert "several levels of theory (a, b)" in errors
+
+
+def test_snapshots_for_replay_are_neither_labelled_nor_held_out(capsys):
+    labels, others = copper(3, labelled=True), copper(6)[3:]
+    held_out = [others[0]]
+    write("snapshots.xyz", [labels[1].copy(), *others])
+    replaying = TrainingConfig(replay=0.2)
+    messages = Console()
+    found = read_snapshots([Path("snapshots.xyz")], replaying, labels, held_out, messages)
+    assert [content_hash(atoms) for atoms in found] == [content_hash(a) for a in others[1:]]
+    assert "2 snapshots are left out" in capsys.readouterr().out
+    assert read_snapshots([], replaying, labels, held_out, messages) == []
+    assert "replay: dimers only" in capsys.readouterr().out
+
+
+def test_snapshots_without_replay_are_refused(entrove: Command):
+    write("labels.xyz", copper(4, labelled=True))
+    write("snapshots.xyz", copper(6)[4:])
+    code, _, errors = entrove(
+        "train", "labels.xyz", "--snapshots", "snapshots.xyz", "--out", "model"
+    )
+    assert code == 2
+    assert "--set training.replay=0.1" in " ".join(errors.split())
 
 
 # The whole way, with real processes.

@@ -211,6 +211,9 @@ def test_the_parallel_file_of_sevennet_has_a_part_per_layer(bundle, tmp_path):
     exported = export(bundle, "lammps", tmp_path / "out", device="cpu", parallel=True)
     parts = sorted(path.name for path in (exported.folder / "potential_parallel").iterdir())
     assert parts == ["deployed_parallel_0.pt", "deployed_parallel_1.pt"]
+    last = exported.checks[-1]
+    assert (last.what, last.run) == ("LAMMPS, pair style e3gnn/parallel", False)
+    assert last.describe() in (exported.folder / "README.md").read_text()
     assert (
         "# pair_coeff      * * 2 potential_parallel Si Na Cl"
         in (exported.folder / "in.lammps").read_text()

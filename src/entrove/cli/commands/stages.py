@@ -193,6 +193,14 @@ def train_command(
             "--validation", help="Labels to judge the model on, which are not trained on."
         ),
     ] = None,
+    snapshots: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--snapshots",
+            help="Structures without labels for training.replay, such as the candidates of "
+            "'entrove explore'; without them only dimers are replayed.",
+        ),
+    ] = None,
     model: ModelName = None,
     epochs: Annotated[
         int | None,
@@ -210,11 +218,12 @@ def train_command(
     """
     load_torch_sim_quietly()
     from entrove.cli.stages.settings import read_settings
-    from entrove.cli.stages.train import train_files
+    from entrove.cli.stages.train import TrainingFiles, train_files
 
     options = {"model.name": model, "training.epochs": epochs, "random_seed": seed}
     given = read_settings(config, assign or [], options)
-    raise typer.Exit(train_files(labels, validation or [], out, folder, given, as_json=as_json))
+    files = TrainingFiles(labels, validation or [], snapshots or [])
+    raise typer.Exit(train_files(files, out, folder, given, as_json=as_json))
 
 
 COMMANDS: dict[str, Callable[..., None]] = {

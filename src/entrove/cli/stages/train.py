@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ase import Atoms
+from rich.console import Console
 
 from entrove import provenance
 from entrove.campaign.configuration.check_models import check_tuned_model
@@ -12,21 +13,22 @@ from entrove.campaign.stages.validate import describe_errors
 from entrove.cli.commands.options import print_json, say
 from entrove.cli.curation import check_folders
 from entrove.cli.stages.settings import Given, StageSettings
-from entrove.cli.stages.structures import read_labelled
+from entrove.cli.stages.structures import read_labelled, read_pool
 from entrove.cli.stages.watch import Watch
 from entrove.errors import ConfigError
 from entrove.models.prediction import predict
 from entrove.models.registry import framework_of, split_modal
-from entrove.structures import energy_of, species_of
+from entrove.structures import content_hash, energy_of, species_of
 from entrove.training.bundle import Regime, write_bundle
 from entrove.training.committee import train_committee
+from entrove.training.config import TrainingConfig
 from entrove.training.reference_energies import fit_reference_shifts
 from entrove.training.trained_model import TrainedModel
 from entrove.validation.bundle_errors import count_parts, metrics_of, paired_errors
 from entrove.validation.comparison import Comparison, compare
 from entrove.validation.errors_by_kind import ErrorTable
 from entrove.validation.measure import validate
-from entrove.validation.splits import check_disjoint
+from entrove.validation.splits import check_disjoint, without_hold_out
 
 
 @dataclass(frozen=True)
@@ -38,9 +40,23 @@ class Judgement:
     comparison: Comparison
 
 
+@dataclass(frozen=True)
+class TrainingFiles:
+    """What a training reads.
+
+    Attributes:
+        labels: Training labels.
+        held_out: Validation labels; without any the model is not judged.
+        snapshots: Structures for `training.replay`.
+    """
+
+    labels: Sequence[Path]
+    held_out: Sequence[Path] = ()
+    snapshots: Sequence[Path] = ()
+
+
 def train_files(
-    files: Sequence[Path],
-    held_out: Sequence[Path],
+    files: TrainingFiles,
     out: Path,
     folder: Path | None,
     given: Given,
@@ -53,8 +69,7 @@ def train_files(
     all the same, and says so.
 
     Args:
-        files: Training labels.
-        held_out: Validation labels; without any the model is not judged.
+        files: What it reads.
         out: Folder of the bundle.
         folder: Folder of the training, which an interrupted one continues from.
         given: Settings.
@@ -64,14 +79,17 @@ def train_files(
     work = folder or out.with_name(f"{out.name}-training")
     stopped = f"stopped; finished epochs are in {work}, and the same command continues from there"
     with Watch("train", "tuning the model to the labels", "epochs", stopped) as watch:
-        labels = read_labelled(files, watch.messages)
-        validation = read_labelled(held_out, watch.messages) if held_out else []
+        labels = read_labelled(files.labels, watch.messages)
+        validation = read_labelled(files.held_out, watch.messages) if files.held_out else []
         if validation:
             check_disjoint(labels, validation)
         level = _one_level([*labels, *validation])
         settings = _with_framework(given)
         name, foundation = check_tuned_model(given.model_place, settings, [*labels, *validation])
-        members = _train(labels, name, work, settings, watch)
+        snapshots = read_snapshots(
+            files.snapshots, settings.training, labels, validation, watch.messages
+        )
+        members = _train(labels, snapshots, name, work, settings, watch)
         judged = None
         if validation:
             shifts = fit_reference_shifts(
@@ -103,8 +121,44 @@ def train_files(
     return 1 if accepted is False else 0
 
 
+def read_snapshots(
+    files: Sequence[Path],
+    training: TrainingConfig,
+    labels: Sequence[Atoms],
+    validation: Sequence[Atoms],
+    messages: Console,
+) -> list[Atoms]:
+    """Read what is replayed beside dimers: no training label, and nothing that is held out.
+
+    Raises `ConfigError` for files that nothing would use.
+    """
+    if not training.replay:
+        if files:
+            raise ConfigError(
+                "--snapshots are for replay, which is off; add --set training.replay=0.1, or "
+                "remove --snapshots"
+            )
+        return []
+    if not files:
+        say("replay: dimers only; --snapshots FILE adds structures like the labels", to=messages)
+        return []
+    found = read_pool(files, messages, "--snapshots")
+    known = {content_hash(atoms) for atoms in labels}
+    fresh = [found[index] for index in without_hold_out(found, validation)]
+    kept = [atoms for atoms in fresh if content_hash(atoms) not in known]
+    if len(kept) < len(found):
+        text = f"{len(found) - len(kept)} snapshots are left out: labelled, or nearly held out"
+        say(text, to=messages)
+    return kept
+
+
 def _train(
-    labels: list[Atoms], name: str, work: Path, settings: StageSettings, watch: Watch
+    labels: list[Atoms],
+    snapshots: list[Atoms],
+    name: str,
+    work: Path,
+    settings: StageSettings,
+    watch: Watch,
 ) -> tuple[TrainedModel, ...]:
     training = settings.training
     base, modal = split_modal(name)
@@ -117,6 +171,7 @@ def _train(
         work,
         training,
         seed=settings.random_seed,
+        snapshots=snapshots,
         modal=modal,
         device=settings.model.device,
         threads=settings.model.threads,

@@ -39,6 +39,7 @@ EXPORTERS: Mapping[str, type[LammpsExporter]] = {
 """One entry per framework that can be trained."""
 
 NO_STRUCTURE = "no structure that is periodic in all directions; give some with --structures"
+ONLY_WRITTEN = "the file for several ranks is written only; compare it with that of one rank"
 PLUGIN_FILES = ("e3gnnplugin.cpp", "build_plugin.sh")
 
 
@@ -91,6 +92,8 @@ def write_for_lammps(
     checks = _checks(source, folder, exporter, style, checkable, where)
     checks += _checks_in_lammps(source, folder, style, checkable, where, found, plugin)
     _refuse_differences(source, checks)
+    if several is not None:
+        checks.append(Check(f"LAMMPS, pair style {several.name}", note=ONLY_WRITTEN, run=False))
     text = write_readme(
         source, style, species, checks, how_to_build=exporter.how_to_build, files=extra
     )
