@@ -1,15 +1,16 @@
 """The page of a validation suite: every number is on it, and the browser draws it."""
 
-import html
 import json
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from page_reader import Page, numbers
 from test_browser import BROWSER, open_text
 
 from entrove.report.checks.page import render_suite_page
 from entrove.report.checks.sections import check_sections
-from entrove.report.formatting import format_number
 from entrove.validation.suite.result import (
     CheckResult,
     DataTable,
@@ -58,10 +59,17 @@ def suite() -> SuiteResult:
         ((1.55, "onset"),),
     )
     constants = DataTable("diamond at 0 GPa, in GPa", ("", "C·1"), (("C1·", 151.3),))
+    reliability = DataTable(
+        "Reliability, forces",
+        ("Items", "Predicted error (meV/Å)", "Observed error (meV/Å)"),
+        ((12.0, 21.25, 30.5), (12.0, 55.75, None)),
+    )
+    factor = Quantity("error over spread, forces", 27.3)
     frequency = Quantity("lowest frequency", -1.5, "THz", at_least=-0.15)
     modulus = Quantity("bulk modulus", 88.4321, "GPa", at_least=0.0, reference=91.0)
     checks: list[CheckResult] = [
         judged("equation_of_state", "diamond", "B = 88.4 GPa", [modulus], panels=[state]),
+        judged("calibration", "", "27 times the spread", [factor], tables=[reliability]),
         judged("elastic", "diamond", "stable", [], tables=[constants]),
         judged("dimers", "Si-Si", "", [], problems=["falls by 8 eV & more"], panels=[dimer]),
         judged("phonons", "beta-tin", "", [frequency], panels=[bands]),
@@ -70,22 +78,46 @@ def suite() -> SuiteResult:
     return SuiteResult("7net-0", "", tuple(checks), {"phonons": 3.0}, {"enabled": True}, "0.1.0")
 
 
-def test_every_number_of_the_json_is_on_the_page():
+def test_every_number_of_the_json_is_in_its_place_on_the_page():
     result = suite()
-    page = html.unescape(render_suite_page(result))
+    page = Page(render_suite_page(result))
+    sections: dict[str, list[dict[str, Any]]] = {}
     for check in json.loads(result.to_json())["checks"]:
-        assert check["sentence"] in page
-        for quantity in check["quantities"]:
-            for value in (quantity["value"], quantity["reference"]):
-                assert format_number(value) in page
-        for table in check["tables"]:
-            for row in table["rows"]:
-                assert all(cell in page for cell in row if isinstance(cell, str))
-        for panel in check["panels"]:
-            for drawn in panel["curves"]:
-                assert f'"name":"{drawn["name"]}"' in page
-    assert result.failed == result.checks[2:4]
+        sections.setdefault(check["check"], []).append(check)
+    limits = iter(page.tables["All numbers, with what is allowed"])
+    for name, checks in sections.items():
+        of_section = page.tables[name.replace("_", " ").capitalize()]
+        quantities = [quantity for check in checks for quantity in check["quantities"]]
+        if quantities:
+            for row, quantity in zip(next(limits)[1:], quantities, strict=True):
+                assert row[1] == quantity["name"]
+                for cell, value in ((row[2], quantity["value"]), (row[4], quantity["reference"])):
+                    assert is_number(cell, value), (row, quantity)
+        for check in checks:
+            assert check["sentence"] in page.visible
+        for table in (table for check in checks for table in check["tables"]):
+            (rows,) = [found[1:] for found in of_section if found[0] == table["columns"]]
+            for row, cells in zip(rows, table["rows"], strict=True):
+                for text, cell in zip(row, cells, strict=True):
+                    assert text == cell if isinstance(cell, str) else is_number(text, cell)
+        for row, check in enumerate(checks):
+            for column, panel in enumerate(check["panels"]):
+                drawn = page.figures[f"check-{name}-{row}-{column}"]["data"]
+                for trace, curve_ in zip(drawn, panel["curves"], strict=True):
+                    assert trace["name"] == curve_["name"]
+                    for axis in ("x", "y"):
+                        np.testing.assert_allclose(numbers(trace[axis]), numbers(curve_[axis]))
+    assert len(page.figures) == sum(len(c["panels"]) for of in sections.values() for c in of)
+    assert result.failed == result.checks[3:5]
     assert "Si-Si" in result.summary
+
+
+def is_number(text: str, value: float | None) -> bool:
+    """Whether a cell shows a number to the digits that it has, three at least, or its absence."""
+    if value is None:
+        return text.strip() == "-"
+    shown = float(text.replace(",", "").replace("\u2212", "-"))
+    return shown == pytest.approx(value, rel=6e-3)
 
 
 def test_a_limit_says_whether_it_is_kept():

@@ -161,6 +161,27 @@ def test_gradient_is_clipped(small_checkpoint, labelled_silicon):
     assert 0 < float(torch.stack(moments).norm()) <= 1e-9
 
 
+def test_the_norm_that_is_reported_is_that_of_the_gradient_before_the_clip(
+    small_checkpoint, labelled_silicon
+):
+    """A limit above it changes nothing, one below it does."""
+
+    def after_an_epoch(clip: float):
+        problem = problem_on(small_checkpoint, labelled_silicon, gradient_clip=clip)
+        state = init_fit(problem)
+        return run_epoch(problem, state), state
+
+    free, untouched = after_an_epoch(1e6)
+    assert free.gradient_norm is not None
+    above, same = after_an_epoch(1.01 * free.gradient_norm)
+    assert above == free
+    assert all(torch.equal(same.average[name], untouched.average[name]) for name in same.average)
+    _, clipped = after_an_epoch(0.5 * free.gradient_norm)
+    assert not all(
+        torch.equal(clipped.average[name], untouched.average[name]) for name in same.average
+    )
+
+
 def test_watched_loss_stops_and_picks_the_best_epoch(small_checkpoint, labelled_silicon):
     problem = problem_on(
         small_checkpoint,

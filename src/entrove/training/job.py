@@ -51,13 +51,18 @@ class Job(Settings):
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one epoch did. `watched_loss` is None when no label is set aside for stopping."""
+    """What one epoch did.
+
+    `watched_loss` is None when no label is set aside for stopping. `gradient_norm` is the largest
+    norm of the gradient of a step, before it is clipped; None where the framework says none.
+    """
 
     number: int
     epochs: int
     training_loss: float
     watched_loss: float | None
     learning_rate: float
+    gradient_norm: float | None = None
 
 
 class Result(Settings):

@@ -93,7 +93,8 @@ def run_epoch(problem: Problem, state: FitState) -> Epoch:
     steps = math.ceil(count / config.batch_size)
     order = np.random.default_rng([problem.seed, number]).permutation(count)
     trainee.module.train()
-    losses = []
+    losses: list[float] = []
+    norms: list[float] = []
     for step in range(steps):
         chosen = order[step * config.batch_size : (step + 1) * config.batch_size]
         done = (number - 1) * steps + step
@@ -103,18 +104,24 @@ def run_epoch(problem: Problem, state: FitState) -> Epoch:
                 cosine_rate(done, config.fixed_epochs * steps, config.fixed_learning_rate),
             )
         batch = [problem.training[i] for i in chosen]
-        loss = _take_step(problem, state.optimizer, [*batch, *replayed_in(problem, done)])
+        loss, norm = _take_step(problem, state.optimizer, [*batch, *replayed_in(problem, done)])
         if not math.isfinite(loss):
             raise DivergenceError(
                 f"the loss of epoch {number} is {loss}; "
                 f"lower learning_rate ({config.learning_rate}) or look for a damaged label"
             )
         losses.append(loss * len(chosen))
+        norms.append(norm)
         update_average(state.average, trainee.module, done, config.ema_decay)
     training_loss = sum(losses) / count
     watched_loss = _mean_watched_loss(problem, state.average) if problem.watched else None
     record = Epoch(
-        number, config.fixed_epochs, training_loss, watched_loss, _learning_rate(state.optimizer)
+        number,
+        config.fixed_epochs,
+        training_loss,
+        watched_loss,
+        _learning_rate(state.optimizer),
+        max(norms),
     )
     if config.schedule == "plateau":
         state.plateau.step(training_loss if watched_loss is None else watched_loss)
@@ -202,16 +209,19 @@ def restore_state(path: Path, state: FitState, trainee: SevenNetTrainee) -> None
     logger.info("resumed after epoch %d", len(state.history))
 
 
-def _take_step(problem: Problem, optimizer: torch.optim.Adam, samples: Sequence[Sample]) -> float:
+def _take_step(
+    problem: Problem, optimizer: torch.optim.Adam, samples: Sequence[Sample]
+) -> tuple[float, float]:
+    """Return the loss, and the norm of its gradient before the clip."""
     trainee = problem.trainee
     optimizer.zero_grad()
     loss = _loss(problem, trainee.predict(samples), samples)
     loss.backward()
-    torch.nn.utils.clip_grad_norm_(
+    norm = torch.nn.utils.clip_grad_norm_(
         trainable_weights(trainee.module).values(), problem.config.gradient_clip
     )
     optimizer.step()
-    return float(loss.detach())
+    return float(loss.detach()), float(norm)
 
 
 def _loss(problem: Problem, predicted: Targets, samples: Sequence[Sample]) -> Float[Tensor, ""]:
