@@ -4,9 +4,11 @@ A reader, or a restart after a crash, sees the old file or the new one, never a 
 """
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path
+
+from entrove.errors import ConfigError
 
 
 @contextmanager
@@ -33,6 +35,16 @@ def replacing(path: str | Path) -> Generator[Path]:
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def refuse_overwriting(targets: Iterable[str | Path | None], inputs: Iterable[str | Path]) -> None:
+    """Raise `ConfigError` when a file that is to be written is one that is read."""
+    read = {Path(path).resolve(): path for path in inputs}
+    for target in targets:
+        if target is not None and Path(target).resolve() in read:
+            raise ConfigError(
+                f"{target} would be overwritten, and it is read; write to another file"
+            )
 
 
 def replace_text(path: str | Path, text: str) -> None:

@@ -30,6 +30,13 @@ def test_a_folder_that_may_not_be_written_is_named_first(tmp_path: Path, entrove
         ("convert {0}/pool.xyz {0}/no/out.xyz", "OUT {0}/no/out.xyz: the folder"),
         ("audit {0}/no.xyz", "no.xyz: no such file"),
         ("audit {0}/pool.xyz --html {0}/no/a.html", "--html {0}/no/a.html: the folder"),
+        ("convert {0}/pool.xyz {0}/pool.xyz", "{0}/pool.xyz would be overwritten"),
+        ("curate {0}/pool.xyz --count 1 --out {0}/pool.xyz", "pool.xyz would be overwritten"),
+        ("select {0}/pool.xyz --count 1 --out {0}/pool.xyz", "pool.xyz would be overwritten"),
+        ("relax {0}/pool.xyz --out {0}/pool.xyz", "pool.xyz would be overwritten"),
+        ("label {0}/pool.xyz --out {0}/pool.xyz", "pool.xyz would be overwritten"),
+        ("explore {0}/pool.xyz --out {0}/pool.xyz", "pool.xyz would be overwritten"),
+        ("train {0}/pool.xyz --out {0}/pool.xyz", "pool.xyz is a file"),
     ],
 )
 def test_missing_files_and_folders_are_named_first(
@@ -47,3 +54,34 @@ def test_missing_files_and_folders_are_named_first(
     assert errors.startswith("entrove: ")
     assert message.format(tmp_path) in errors
     assert [path.name for path in tmp_path.iterdir()] == ["pool.xyz"]
+
+
+def test_a_file_beside_the_picks_overwrites_no_pool(tmp_path: Path, entrove: Command):
+    pool = tmp_path / "m.rest.xyz"
+    pool.write_text(SOURCE)
+    code, _, errors = entrove("curate", pool, "--count", "1", "--out", tmp_path / "m.xyz")
+    assert code == 2
+    assert f"{pool} would be overwritten" in errors
+    assert pool.read_text() == SOURCE
+
+
+@pytest.mark.parametrize(
+    "command", ["audit {0}", "convert {0} {1}", "curate {0} --count 1 --out {1}"]
+)
+def test_a_key_that_no_frame_has_is_refused(tmp_path: Path, entrove: Command, command: str):
+    source, out = tmp_path / "pool.xyz", tmp_path / "out.xyz"
+    source.write_text(2 * SOURCE)
+    arguments = command.format(source, out).split()
+    code, _, errors = entrove(*arguments, "--energy-key", "REF_energy")
+    assert code != 0
+    assert "no frame has energy 'REF_energy'" in errors
+    assert not out.exists()
+
+
+def test_a_bundle_takes_the_place_of_no_other_folder(tmp_path: Path, entrove: Command):
+    (tmp_path / "pool.xyz").write_text(SOURCE)
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.tex").touch()
+    code, _, errors = entrove("train", tmp_path / "pool.xyz", "--out", tmp_path / "thesis")
+    assert code != 0
+    assert "holds files that are not a model bundle" in errors

@@ -19,7 +19,7 @@ from entrove.cli.main import app
 from entrove.curation import curate as curate_by
 from entrove.curation.ways import PoolSize, Way, best_way
 from entrove.entropy import LabelsConfig
-from entrove.errors import ModelError, SelectionError, StructureError
+from entrove.errors import ConfigError, ModelError, SelectionError, StructureError
 from entrove.formats import read_frames, write_frames
 from entrove.formats.xyz_blocks import iterate_xyz_blocks
 from entrove.models import load
@@ -126,6 +126,20 @@ def test_what_is_given_is_not_picked_again(tmp_path):
     picked = curate(tmp_path / "pool.xyz", 4, given=tmp_path / "given.xyz")
     assert sorted(pick.index for pick in picked.picks) == [2, 3, 4, 5]
     assert {frame.filter for frame in picked.left_out} <= {"duplicate", "near_duplicate"}
+
+
+@pytest.mark.parametrize("method", ["information", "random", "lcmd"])
+def test_where_all_is_given_nothing_is_written_and_nothing_lost(tmp_path, method):
+    pool, given = pool_file(tmp_path), pool_file(tmp_path, name="given.xyz")
+    before = given.read_bytes()
+    with pytest.raises(SelectionError, match="nothing can be picked: of 12 frames 12 equal"):
+        curate(pool, 3, given=given, method=method)
+    picked = curate(pool, 3)
+    with pytest.raises(ConfigError, match="would be overwritten"):
+        picked.write(pool)
+    with pytest.raises(ConfigError, match="would be overwritten"):
+        curate(pool, 3, given=pool_file(tmp_path, name="o.xyz", seed=1)).write(tmp_path / "o.xyz")
+    assert given.read_bytes() == before
 
 
 def test_broken_frames_are_named_and_the_rest_is_picked_from(tmp_path):

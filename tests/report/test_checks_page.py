@@ -78,6 +78,15 @@ def suite() -> SuiteResult:
     return SuiteResult("7net-0", "", tuple(checks), {"phonons": 3.0}, {"enabled": True}, "0.1.0")
 
 
+def check_tables(shown: list[list[list[str]]], stored: list[dict[str, Any]]) -> None:
+    """Compare every cell of the tables of a section with those of the JSON."""
+    for table in stored:
+        (rows,) = [found[1:] for found in shown if found[0] == table["columns"]]
+        for row, cells in zip(rows, table["rows"], strict=True):
+            for text, cell in zip(row, cells, strict=True):
+                assert text == cell if isinstance(cell, str) else is_number(text, cell)
+
+
 def test_every_number_of_the_json_is_in_its_place_on_the_page():
     result = suite()
     page = Page(render_suite_page(result))
@@ -95,11 +104,7 @@ def test_every_number_of_the_json_is_in_its_place_on_the_page():
                     assert is_number(cell, value), (row, quantity)
         for check in checks:
             assert check["sentence"] in page.visible
-        for table in (table for check in checks for table in check["tables"]):
-            (rows,) = [found[1:] for found in of_section if found[0] == table["columns"]]
-            for row, cells in zip(rows, table["rows"], strict=True):
-                for text, cell in zip(row, cells, strict=True):
-                    assert text == cell if isinstance(cell, str) else is_number(text, cell)
+        check_tables(of_section, [table for check in checks for table in check["tables"]])
         for row, check in enumerate(checks):
             for column, panel in enumerate(check["panels"]):
                 drawn = page.figures[f"check-{name}-{row}-{column}"]["data"]

@@ -30,7 +30,7 @@ def audit_files(
 ) -> int:
     """Audit files, print what was found, and return the exit status."""
     check_inputs([*files, *against])
-    check_folders({"--html": html})
+    check_folders({"--html": html}, inputs=[*files, *against])
     if html is not None:
         from entrove._optional import require
 

@@ -12,6 +12,7 @@ from entrove.cli.quiet import load_torch_sim_quietly
 from entrove.curation.methods import AUTO, FEATURES, METHODS, MethodOrAuto
 from entrove.curation.sources import SHOWN_REASONS, RefusedFrame
 from entrove.errors import ConfigError, StructureError
+from entrove.files import refuse_overwriting
 from entrove.formats import LabelKeys
 
 
@@ -26,7 +27,7 @@ def convert_file(
 ) -> None:
     """Convert a file and say what was done with its conventions."""
     check_inputs([source])
-    check_folders({"OUT": target})
+    check_folders({"OUT": target}, inputs=[source])
     from entrove.curation.convert import convert
 
     done = convert(source, target, keys=keys, format_name=format_name)
@@ -64,7 +65,9 @@ def curate_pool(
     check_inputs([*pool, *given])
     check_folders({"--out": out})
     load_torch_sim_quietly()
-    from entrove.curation.curate import curate, seconds_per_label
+    from entrove.curation.curate import curate, seconds_per_label, written_beside
+
+    refuse_overwriting(written_beside(out), [*pool, *given])
 
     # On stderr: what is printed is for programs, too.
     with Console(stderr=True).status("reading the pool") as status:
@@ -109,7 +112,7 @@ def compare_files(
     """
     _check_name("--features", features, FEATURES[:2])
     check_inputs([a, b])
-    check_folders({"--html": html})
+    check_folders({"--html": html}, inputs=[a, b])
     load_torch_sim_quietly()
     from entrove.curation.compare import compare
 
@@ -142,11 +145,12 @@ def check_inputs(files: Sequence[Path]) -> None:
             raise StructureError(f"{file}: no such file; check the path")
 
 
-def check_folders(targets: Mapping[str, Path | None]) -> None:
+def check_folders(targets: Mapping[str, Path | None], *, inputs: Sequence[Path] = ()) -> None:
     """Refuse files that are to be written into a folder that does not exist or is read-only.
 
-    Raises `ConfigError`; `targets` are by option.
+    So is what would overwrite one of the `inputs`. Raises `ConfigError`; `targets` are by option.
     """
+    refuse_overwriting(targets.values(), inputs)
     for option, target in targets.items():
         if target is None:
             continue

@@ -9,6 +9,7 @@ from ase import Atoms
 from entrove.curation.drawing import lines_of_text
 from entrove.curation.sources import SHOWN_REASONS, Paths, RefusedFrame, UsableFrames, several
 from entrove.errors import StructureError
+from entrove.files import refuse_overwriting
 from entrove.formats import LabelKeys, write_frames
 
 
@@ -73,9 +74,11 @@ def convert(
         format_name: One of `entrove.formats.FORMATS`; by the name of the target by default.
 
     Returns what was done. Broken and unconverged frames are left out and named.
-    Raises `StructureError` when no frame is left, and when a structure does not fit the format;
-    the target then stays as it was.
+    Raises `StructureError` when no frame is left, no frame has a label that is named, or a
+    structure does not fit the format, and `ConfigError` when the target is a source; the target
+    then stays as it was.
     """
+    refuse_overwriting([target], several(sources))
     frames = UsableFrames(several(sources), keys or LabelKeys())
     written = write_frames(target, _or_none(frames), format_name)
     return Conversion(
@@ -94,3 +97,4 @@ def _or_none(frames: UsableFrames) -> Iterator[Atoms]:
         yield frame.atoms
     if not frames.used:
         raise frames.nothing_left()
+    frames.check_keys()

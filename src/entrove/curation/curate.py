@@ -3,7 +3,7 @@
 import csv
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +19,7 @@ from entrove.curation.picking import pick
 from entrove.curation.sources import Paths, RefusedFrame, UsableFrames, several
 from entrove.curation.ways import best_way
 from entrove.errors import SelectionError
-from entrove.files import replace_text, replacing
+from entrove.files import refuse_overwriting, replace_text, replacing
 from entrove.formats import Frame, LabelKeys
 from entrove.selection.result import Filter, Selection
 
@@ -84,6 +84,7 @@ class Curation:
     given: int = 0
     reason: str = ""
     error_before: float | None = None
+    given_paths: tuple[str | Path, ...] = ()
 
     @property
     def unit(self) -> str:
@@ -120,8 +121,7 @@ class Curation:
             )
         if len(self.next_gains):
             lines += self._beyond()
-        counts = Counter(frame.filter for frame in self.left_out)
-        told = [f"{number} {_FILTER_WORDS.get(name, name)}" for name, number in counts.items()]
+        told = _told(frame.filter for frame in self.left_out)
         lines += [f"left out: {', '.join(told)}"] if told else []
         lines += [f"could not be used: {len(self.refused)}"] if self.refused else []
         return lines
@@ -170,9 +170,10 @@ class Curation:
                 the frames left out, a line for each frame, and the gains.
             rest: Whether the file of the frames left out is wanted.
 
-        Returns the files.
+        Returns the files. Raises `ConfigError` when one of them was read.
         """
         out = Path(out)
+        refuse_overwriting(written_beside(out), [*self.paths, *self.given_paths])
         files = {suffix: out.with_suffix(suffix) for suffix in (".csv", ".json")}
         rest_file = out.with_suffix(".rest.xyz") if rest and self.left_out else None
         kept = {(frame.source, frame.index) for frame in self.left_out}
@@ -278,6 +279,12 @@ def curate(
         budget_s=budget_s,
         seed=seed,
     )
+    if not len(chosen.indices[:count]):
+        raise SelectionError(
+            f"nothing can be picked: of {len(places)} frames "
+            + (", ".join(_counted(chosen)) or "none is left")
+            + "; give other frames, or none of them in what is given"
+        )
     return Curation(
         paths=paths,
         keys=frames.keys,
@@ -289,11 +296,27 @@ def curate(
         notes=tuple(frames.notes.most_common()),
         next_gains=np.asarray(chosen.gains[count:], dtype=float),
         given=len(known),
+        given_paths=() if given is None else several(given),
         reason=way.reason,
         error_before=None
         if chosen.target_variance is None
         else float(np.sqrt(chosen.target_variance[0])),
     )
+
+
+def written_beside(out: Path) -> list[Path]:
+    """List the files that `Curation.write` may write."""
+    return [out, *(out.with_suffix(suffix) for suffix in (".rest.xyz", ".csv", ".json"))]
+
+
+def _counted(chosen: Selection) -> list[str]:
+    return _told(rejection.filter.value for rejection in chosen.rejected)
+
+
+def _told(filters: Iterable[str]) -> list[str]:
+    """How many were left out by each filter, in words."""
+    counts = Counter(filters)
+    return [f"{number} {_FILTER_WORDS.get(name, name)}" for name, number in counts.items()]
 
 
 def seconds_per_label(of_ten_atoms_s: float) -> Callable[[Atoms], float]:
@@ -318,6 +341,7 @@ def _streamed(frames: UsableFrames, places: list[Place]) -> Iterator[Atoms]:
         yield _atoms(frame)
     if not places:
         raise frames.nothing_left()
+    frames.check_keys()
 
 
 def _structures(frames: UsableFrames) -> list[Atoms]:

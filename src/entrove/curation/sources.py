@@ -42,7 +42,8 @@ class UsableFrames:
 
     A frame is refused when it cannot be read, when its electronic steps did not converge, or when
     it is periodic without a volume; with `for_features` also when it is too dense or when two
-    atoms are at one place. `notes` counts what was done with conventions, by text.
+    atoms are at one place. `notes` counts what was done with conventions, by text, and
+    `labels` are those that occur.
     """
 
     paths: tuple[str | Path, ...]
@@ -51,12 +52,14 @@ class UsableFrames:
     refused: list[RefusedFrame] = field(default_factory=list)
     notes: Counter[str] = field(default_factory=Counter)
     used: int = 0
+    labels: set[str] = field(default_factory=set[str])
 
     def __iter__(self) -> Iterator[Frame]:
         """Read all files from the start."""
         self.refused.clear()
         self.notes.clear()
         self.used = 0
+        self.labels.clear()
         for path in self.paths:
             for frame in read_frames(path, self.keys):
                 reason = reason_against(frame)
@@ -67,7 +70,12 @@ class UsableFrames:
                     continue
                 self.notes.update(frame.notes)
                 self.used += 1
+                self.labels.update(frame.labels)
                 yield frame
+
+    def check_keys(self) -> None:
+        """Raise `StructureError` when no frame that was used has a label that the keys name."""
+        self.keys.refuse_missing(self.labels, self.paths)
 
     def nothing_left(self) -> StructureError:
         """The error for files without a single usable frame."""

@@ -1,8 +1,12 @@
 """One frame of a file with labels, and the names under which a file keeps its labels."""
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from ase import Atoms
+
+from entrove.errors import StructureError
 
 OTHER_RESULTS_OF_ATOMS = ("stresses", "charges", "magmoms", "energies")
 """Results of single atoms that are kept beside the labels."""
@@ -32,6 +36,24 @@ class LabelKeys:
             for quantity, name in zip(_QUANTITIES, names, strict=True)
             if name is not None
         }
+
+    def refuse_missing(self, found: Collection[str], files: Sequence[str | Path]) -> None:
+        """Raise `StructureError` when a label that is named here is in no frame of some files.
+
+        Args:
+            found: Which of "energy", "forces" and "stress" occur in any frame.
+            files: The files, for the message.
+        """
+        missing = [
+            f"{quantity} '{name}'"
+            for quantity, name in self.named().items()
+            if ("stress" if quantity == "virial" else quantity) not in found
+        ]
+        if missing:
+            raise StructureError(
+                f"{', '.join(map(str, files))}: no frame has {' or '.join(missing)}; look at the "
+                "second line of a frame for the names of its keys"
+            )
 
 
 @dataclass(frozen=True, eq=False)

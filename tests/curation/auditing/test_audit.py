@@ -51,6 +51,21 @@ def energy(atoms, factor=1.0, shift=0.0):
     return labelled(atoms, energy=factor * atoms.get_potential_energy() + shift * len(atoms))
 
 
+def test_a_set_without_labels_is_not_called_clean(tmp_path):
+    bare = [atoms.copy() for atoms in FRAMES[:20]]
+    report = audited(tmp_path, bare)
+    assert alarms(report)["no_labels"].severity is Severity.WARNING
+    assert report.exit_status == 3
+    assert "Nothing wrong" not in report.verdict
+    assert "fitted" not in report.predictor
+
+
+def test_a_file_without_frames_says_so(tmp_path):
+    (tmp_path / "empty.xyz").touch()
+    with pytest.raises(StructureError, match=r"empty\.xyz: no structures; give files"):
+        audit(tmp_path / "empty.xyz")
+
+
 def test_a_clean_set_is_silent(tmp_path):
     report = audited(tmp_path, FRAMES)
     assert alarms(report) == {}
@@ -326,7 +341,7 @@ def test_unlabelled_and_molecular_frames_are_described(tmp_path):
         atoms.pbc = False
         atoms.rattle(0.05, seed=number)
     report = audited(tmp_path, molecules)
-    assert alarms(report) == {}
+    assert set(alarms(report)) == {"no_labels"}
     assert report.coverage.labels == {"energy": 0, "forces": 0, "stress": 0}
 
 

@@ -26,7 +26,7 @@ def label_files(
     That is 1 when a label failed. What is finished is kept in the folder: the same command
     continues.
     """
-    check_output(out)
+    check_output(out, files)
     work = folder or out.with_name(f"{out.stem}-labels")
     config = given.settings.labelling.resolved_against(given.path.absolute().parent)
     stopped = f"stopped; finished labels are in {work}, and the same command continues from there"

@@ -43,7 +43,7 @@ def select_files(
         given: Settings.
         as_json: Print numbers as JSON.
     """
-    check_output(out)
+    check_output(out, [*files, *known, *target])
     settings = given.settings
     with Watch("select", "gains of the candidates", "", "stopped; nothing was written") as watch:
         pool = read_pool(files, watch.messages, "pool")

@@ -24,14 +24,17 @@ from entrove.formats import LabelKeys, read_frames
 ENDINGS = (".xyz", ".extxyz")
 
 
-def check_output(path: Path) -> None:
-    """Raise `ConfigError`, before anything takes time, unless structures can be written."""
+def check_output(path: Path, inputs: Sequence[Path]) -> None:
+    """Raise `ConfigError`, before anything takes time, unless structures can be written.
+
+    Nothing that is read is overwritten.
+    """
     if path.suffix.lower() not in ENDINGS:
         raise ConfigError(
             f"--out {path}: structures are written as extended XYZ; give a name that ends in "
             f"{' or '.join(ENDINGS)} ('entrove convert' makes other formats of it)"
         )
-    check_folders({"--out": path})
+    check_folders({"--out": path}, inputs=inputs)
 
 
 def read_crystals(files: Sequence[Path], given: Given, messages: Console) -> list[Seed]:

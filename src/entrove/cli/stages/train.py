@@ -19,7 +19,7 @@ from entrove.errors import ConfigError
 from entrove.models.prediction import predict
 from entrove.models.registry import framework_of, split_modal
 from entrove.structures import content_hash, energy_of, species_of
-from entrove.training.bundle import Regime, write_bundle
+from entrove.training.bundle import Regime, check_bundle_folder, write_bundle
 from entrove.training.committee import train_committee
 from entrove.training.config import TrainingConfig
 from entrove.training.reference_energies import fit_reference_shifts
@@ -76,6 +76,7 @@ def train_files(
         as_json: Print numbers as JSON.
     """
     check_folders({"--out": out})
+    check_bundle_folder(out)
     work = folder or out.with_name(f"{out.name}-training")
     stopped = f"stopped; finished epochs are in {work}, and the same command continues from there"
     with Watch("train", "tuning the model to the labels", "epochs", stopped) as watch:

@@ -107,10 +107,15 @@ def audit(
         for path in (*paths, *others):
             read_into(path, path in others, spool, problems, keys or LabelKeys(), counts, report)
         if not len(spool):
+            if not counts[0]:
+                raise StructureError(
+                    f"{', '.join(paths)}: no structures; give files with labelled structures"
+                )
             raise StructureError(
                 f"none of {counts[0]} frames can be used: "
                 + "; ".join(finding.evidence for finding in problems.findings())
             )
+        (keys or LabelKeys()).refuse_missing(_labels_in(spool), paths)
         predict = None if model is None else _predictor(model)
         return _Audit(spool, problems, predict, seed, report).finish(
             paths, others, frames=counts[0], left_out=counts[1], started=started
@@ -118,6 +123,18 @@ def audit(
 
 
 THE_SET_ITSELF = "a potential fitted to the files themselves"
+NOTHING = "nothing, as there are none"
+
+
+def _labels_in(spool: Spool) -> set[str]:
+    """Which of energy, forces and stress are in any frame."""
+    records = spool.records
+    known = {
+        "energy": np.isfinite(records["energy"]).any(),
+        "forces": np.any(records["has_forces"]),
+        "stress": np.isfinite(records["stress"]).all(axis=1).any(),
+    }
+    return {name for name, occurs in known.items() if occurs}
 
 
 class _Audit:
@@ -202,6 +219,19 @@ class _Audit:
             )
             self._overlaps(predicted)
             worst = self._compare(sample, predicted, whiten, energies)
+        if not _labels_in(spool) & {"energy", "forces"}:
+            self.predictor = NOTHING
+            self.findings.append(
+                Finding(
+                    "no_labels",
+                    Severity.WARNING,
+                    "no frame has an energy or forces",
+                    "nothing could be compared; the structures alone were looked at",
+                    "name the keys of the labels (--energy-key, --forces-key, --stress-key), or "
+                    "label the structures (entrove label)",
+                    files=paths,
+                )
+            )
         self.findings += reference_findings(spool, energies, self.seed)
         self.findings = [*self.problems.findings(), *self.findings]
         return AuditReport(

@@ -2,6 +2,7 @@ from .card import write_card as write_card
 from .folder import EXAMPLES as EXAMPLES
 from .folder import TEST as TEST
 from .folder import VALIDATION as VALIDATION
+from .folder import check_bundle_folder as check_bundle_folder
 from .folder import checkpoint_of as checkpoint_of
 from .folder import load_model as load_model
 from .folder import read_bundle as read_bundle

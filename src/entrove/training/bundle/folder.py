@@ -43,6 +43,16 @@ TEST = "test.xyz"
 EXAMPLES = "examples.xyz"
 
 
+def check_bundle_folder(folder: Path) -> None:
+    """Raise `ModelError` unless a bundle can be written to a folder; an older one is replaced."""
+    if folder.exists() and not folder.is_dir():
+        raise ModelError(f"{folder} is a file; a model bundle is a folder, choose another name")
+    if folder.exists() and any(folder.iterdir()) and not (folder / FILE_NAME).is_file():
+        raise ModelError(
+            f"{folder} holds files that are not a model bundle; choose another folder"
+        )
+
+
 def write_bundle(
     folder: Path,
     members: Sequence[TrainedModel],
@@ -90,10 +100,7 @@ def write_bundle(
     """
     folder = Path(folder)
     _check_members(members)
-    if folder.exists() and any(folder.iterdir()) and not (folder / FILE_NAME).is_file():
-        raise ModelError(
-            f"{folder} holds files that are not a model bundle; choose another folder"
-        )
+    check_bundle_folder(folder)
     partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     (partial / "weights").mkdir(parents=True)
