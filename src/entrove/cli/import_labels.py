@@ -21,7 +21,7 @@ from entrove.labelling.level_of_theory import LevelOfTheory
 from entrove.labelling.store.cache import LabelCache
 from entrove.labelling.store.imports import ImportReport, import_labels
 from entrove.labelling.store.moments import key_of
-from entrove.structures import content_hash
+from entrove.structures import content_hash, species_of
 
 
 @dataclass(frozen=True)
@@ -56,10 +56,11 @@ def import_files(
     With `train` the campaign trains on them, selects what is new to them and explores away from
     them; with `replace` they take the place of labels that were imported earlier.
 
-    Raises `ConfigError` unless the user confirms, by `same_level`, that they have this level;
+    Raises `ConfigError` unless the user confirms, by `same_level`, that they have this level,
+    and for labels to be trained on that hold other elements than the seeds;
     `CampaignError` when they are to be trained on while the campaign runs.
     """
-    config, _ = read_campaign(config_path)
+    config, seeds = read_campaign(config_path)
     workspace = Workspace((folder or config_path.parent / config.folder).resolve())
     config = with_settled_version(config, workspace.config)
     level = LevelOfTheory.of(config.labelling.engine)
@@ -98,12 +99,25 @@ def import_files(
                 _print_report(path, report, console)
         entered = None
         if train:
+            _refuse_foreign_elements(labelled, species_of([seed.atoms for seed in seeds]))
             counts = enter_imported(workspace, labelled)
             entered = _Entered(*counts, _of_several_states(labelled))
     if as_json:
         print_json(_as_json(reports, entered))
     else:
         console.print(_describe(entered), highlight=False, soft_wrap=True)
+
+
+def _refuse_foreign_elements(labelled: Sequence[Atoms], species: Sequence[str]) -> None:
+    """Raise `ConfigError` for labels of elements that are in no seed of the campaign."""
+    foreign = [atoms for atoms in labelled if not set(atoms.symbols) <= set(species)]
+    if foreign:
+        elements = sorted({symbol for atoms in foreign for symbol in atoms.symbols} - {*species})
+        raise ConfigError(
+            f"{len(foreign)} labels hold {', '.join(elements)}, which no seed of this campaign "
+            f"has ({', '.join(species)}): nothing is trained on. Leave these structures out of the "
+            "file, or choose the campaign that they belong to"
+        )
 
 
 def _describe(entered: _Entered | None) -> str:

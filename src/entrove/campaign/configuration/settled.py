@@ -191,8 +191,9 @@ def require_allowed(path: Path, config: CampaignConfig) -> list[Change]:
         raise CampaignError(
             f"{path.parent}: this campaign was started with another configuration "
             f"({listing}); put the old values back, or choose another folder with --folder"
-            f"{because}. What may change: stopping, training, selection, entropy, temperatures, "
-            "sampling but for anchors and hold_out, executors, how long labels are computed"
+            f"{because}. What may change: stopping, training, selection, entropy, validation, "
+            "suite, temperatures, sampling but for anchors and hold_out, executors, how long "
+            "labels are computed"
         )
     return changes
 
