@@ -277,7 +277,7 @@ MISSING_HERE = {
     "an explorer that does not know the elements": (
         GOOD + "model:\n  explore_with: ase.calculators.emt:EMT\n",
         "c.yaml:12: model.explore_with: ",
-        "ase.calculators.emt:EMT cannot evaluate the seed Si8 (NotImplementedError",
+        "ase.calculators.emt:EMT cannot evaluate Si8 (NotImplementedError",
     ),
     "a member that does not exist": (
         GOOD + "model:\n  explore_with:\n  - 7net-0\n  - other.pth\n",

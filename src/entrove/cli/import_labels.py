@@ -115,8 +115,8 @@ def _refuse_foreign_elements(labelled: Sequence[Atoms], species: Sequence[str]) 
         elements = sorted({symbol for atoms in foreign for symbol in atoms.symbols} - {*species})
         raise ConfigError(
             f"{len(foreign)} labels hold {', '.join(elements)}, which no seed of this campaign "
-            f"has ({', '.join(species)}): nothing is trained on. Leave these structures out of the "
-            "file, or choose the campaign that they belong to"
+            f"has ({', '.join(species)}): nothing is trained on. Leave these structures out of "
+            "the file, or choose the campaign that they belong to"
         )
 
 

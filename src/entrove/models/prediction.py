@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from entrove import provenance
-from entrove.errors import StructureError
+from entrove.errors import EntroveError, ModelError, StructureError
 from entrove.models.batches import expected_pairs, pairs_that_fit
 from entrove.models.loaded import LoadedModel
 from entrove.structures import copy_structure
@@ -62,6 +62,25 @@ def predict(
         }
         labelled |= zip(batch, _attach(chosen, results), strict=True)
     return [labelled[index] for index in range(len(structures))]
+
+
+def try_on(model: LoadedModel, structures: Sequence[Atoms]) -> None:
+    """Evaluate structures with a model that does not say which elements it knows.
+
+    Raises `ModelError` when it cannot: foreign code raises what it likes.
+    """
+    if model.species is not None:
+        return
+    for atoms in structures:
+        try:
+            predict(model, [atoms])
+        except EntroveError:
+            raise
+        except Exception as error:
+            raise ModelError(
+                f"{model.name} cannot evaluate {atoms.get_chemical_formula()} "
+                f"({type(error).__name__}: {error}); choose a model that knows these elements"
+            ) from error
 
 
 def _attach(structures: Sequence[Atoms], results: dict[str, Tensor]) -> Iterator[Atoms]:

@@ -43,11 +43,14 @@ def ignoring_known_warnings() -> Iterator[None]:
 def resolve_device(device: str | torch.device) -> torch.device:
     """Turn "auto" into CUDA where there is one, else the CPU.
 
-    Raises `ModelError` when CUDA is asked for and missing.
+    Raises `ModelError` when CUDA is asked for and missing, and for a name that is no device.
     """
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    resolved = torch.device(device)
+    try:
+        resolved = torch.device(device)
+    except RuntimeError as error:
+        raise ModelError(f"device={device} is no device; use 'auto', 'cpu' or 'cuda'") from error
     if resolved.type == "cuda" and not torch.cuda.is_available():
         raise ModelError(
             f"device={device} but torch sees no CUDA device; use device='cpu' or 'auto'"

@@ -10,7 +10,7 @@ from entrove.campaign.configuration.config_file import KeyPath, problem_at
 from entrove.errors import EntroveError, ModelError
 from entrove.models.committee import committee_of
 from entrove.models.loaded import LoadedModel
-from entrove.models.prediction import predict
+from entrove.models.prediction import try_on
 from entrove.models.registry import (
     FILE_SUFFIXES,
     NAMES,
@@ -150,22 +150,7 @@ def _load(
     try:
         model = load(name, device=config.model.device)
         model.check_species(seeds)
-        if model.species is None:
-            _try_on(model, seeds)
+        try_on(model, seeds)
     except EntroveError as error:
         raise problem_at(config_path, key_path, str(error)) from error
     return model
-
-
-def _try_on(model: LoadedModel, seeds: Sequence[Atoms]) -> None:
-    """Evaluate the seeds with a model that does not say which elements it knows."""
-    for atoms in seeds:
-        try:
-            predict(model, [atoms])
-        except EntroveError:
-            raise
-        except Exception as error:  # foreign code can raise anything
-            raise ModelError(
-                f"{model.name} cannot evaluate the seed {atoms.get_chemical_formula()} "
-                f"({type(error).__name__}: {error}); choose a model that knows these elements"
-            ) from error

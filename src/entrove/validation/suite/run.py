@@ -12,6 +12,7 @@ from ase import Atoms
 from entrove._version import __version__
 from entrove.errors import ModelError, StructureError
 from entrove.models.loaded import LoadedModel
+from entrove.models.prediction import try_on
 from entrove.models.verify import verified
 from entrove.validation.suite.checks.calibration import check_calibration
 from entrove.validation.suite.checks.dimers import check_dimers
@@ -196,6 +197,7 @@ def make_subject(
         )
     for known in filter(None, (model, base)):
         known.check_species([*seeds.values(), *labelled, *trained_on])
+        try_on(known, [*seeds.values(), *labelled[:1]])
     regime = tuple(sorted(set(config.pressures_GPa or pressures_GPa or (0.0,))))
     return Subject(
         model=model,
