@@ -68,6 +68,18 @@ def test_unavailable_candidates_are_never_picked():
     assert sorted(found.indices) == [0, 2, 4, 5]
 
 
+def test_a_longer_exploration_leaves_anchors_their_share():
+    """Ten times as many snapshots of one distribution, the same strained cells."""
+    anchors = [silicon(seed, 0.01, a=5.1 + 0.06 * seed) for seed in range(12)]
+    shares = []
+    for snapshots in (20, 200):
+        pool = [*anchors, *(silicon(seed, 0.25) for seed in range(100, 100 + snapshots))]
+        picked = entrove.select(pool, 20, config=REPRESENTATIVE, features=FEATURES, target=anchors)
+        shares.append(sum(index < len(anchors) for index in picked.indices))
+    assert abs(shares[1] - shares[0]) <= 1
+    assert abs(shares[1] - 0.4 * 20) <= 2
+
+
 def test_near_duplicates_are_labelled_once():
     """Of a pick and of a labelled cell: rotated and moved by a thousandth of an Angstrom."""
     pool = [silicon(seed) for seed in range(6)]

@@ -15,6 +15,8 @@ from entrove.errors import SelectionError
 from entrove.sampling.candidates import Candidate, read_candidates, write_candidates
 
 FIRST_ROUND = 1
+PICKS_VERSION = 2
+"""Raised when equal settings pick differently, so that picks of an older version are made anew."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,13 @@ class Chooser:
         run = self._arm_of(arm_name, draw, explored)
         arm, config = self.study.arms[arm_name], run.config
         key = digest(
-            explored.key, arm.pools, config.selection, config.entropy, self.study.counts, draw
+            PICKS_VERSION,
+            explored.key,
+            arm.pools,
+            config.selection,
+            config.entropy,
+            self.study.counts,
+            draw,
         )
         file = self.folder / f"{arm_name}-{draw}-{key[:10]}.xyz"
         if not file.is_file():

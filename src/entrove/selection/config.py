@@ -46,7 +46,8 @@ class SelectionConfig(Settings):
         le=1,
         description="With objective target or method representative, the weight of the candidates "
         "themselves beside the anchors in the sample of what is to be predicted, so that nothing "
-        "that was sampled is without weight. null: 0.25, and 0.75 for method representative.",
+        "that was sampled is without weight; for method representative those that are no "
+        "anchors, however many they are. null: 0.25, and 0.6 for method representative.",
     )
     budget_s: float | None = Field(
         default=None,
@@ -121,7 +122,7 @@ class SelectionConfig(Settings):
         """The weight of the candidates in the target."""
         if self.pool_share is not None:
             return self.pool_share
-        return 0.75 if self.method == "representative" else 0.25
+        return 0.6 if self.method == "representative" else 0.25
 
     @field_validator("quotas")
     @classmethod

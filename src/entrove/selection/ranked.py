@@ -125,8 +125,12 @@ def _representative(
 ) -> Representative:
     embedding = Embedding(task.features, [*candidates, *task.labelled, *task.target])
     points = embedding.points(candidates)
-    unbiased = torch.tensor([not is_biased(atoms) for atoms in candidates])
-    target = points[unbiased].mean(0) if bool(unbiased.any()) else points.mean(0)
+    # Anchors have their own weight, or a longer exploration would leave them none.
+    anchors = {content_hash(atoms) for atoms in task.target}
+    sampled = torch.tensor(
+        [not is_biased(atoms) and content_hash(atoms) not in anchors for atoms in candidates]
+    )
+    target = points[sampled].mean(0) if bool(sampled.any()) else points.mean(0)
     if task.target:
         share = config.pool_share_or_default
         target = share * target + (1 - share) * embedding.points(task.target).mean(0)
