@@ -101,10 +101,7 @@ def read_structures(path: str | Path, *, may_be_empty: bool = False) -> list[Ato
     path = Path(path)
     if may_be_empty and not (path.is_file() and path.stat().st_size):
         return []
-    if not path.is_file():
-        raise StructureError(
-            f"{path}: no such file; check the path, which in a configuration is relative to it"
-        )
+    _require_file(path, "check the path, which in a configuration is relative to it")
     structures = list(_iterate_file(path))
     if not structures:
         raise StructureError(
@@ -131,12 +128,18 @@ def read_sample(path: str | Path, most: int) -> list[Atoms]:
     return list(_iterate_file(path, step=max(1, -(-count // most))))
 
 
+def _require_file(path: Path, remedy: str) -> None:
+    if path.is_dir():
+        raise StructureError(f"{path}: it is a folder; give a file of structures")
+    if not path.is_file():
+        raise StructureError(f"{path}: no such file; {remedy}")
+
+
 def _iterate_file(path: Path, step: int = 1) -> Iterator[Atoms]:
     """Yield the structures of a file that ASE reads; an error names the file and the structure."""
     from ase.io import iread
 
-    if not path.is_file():
-        raise StructureError(f"{path}: no such file; check the path")
+    _require_file(path, "check the path")
     structures, count = iread(path, index=":" if step == 1 else f"::{step}"), 0
     while True:
         try:

@@ -78,6 +78,32 @@ def test_a_key_that_no_frame_has_is_refused(tmp_path: Path, entrove: Command, co
     assert not out.exists()
 
 
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("init {0}/new {0}/folder", "{0}/folder: it is a folder; give a file of structures"),
+        ("init {0}/pool.xyz {0}/pool.xyz", "{0}/pool.xyz: it is a file; give the name of a new"),
+        ("curves {0}/no.yaml", "{0}/no.yaml: no such file; the tutorial"),
+        ("curves {0}/campaign.yaml", "{0}/campaign.yaml: this is the configuration of a campaign"),
+        ("validate 7net-0 --seeds {0}/pool.xyz --device foo", "device=foo is no device"),
+        ("validate ase.calculators.emt:EMT --seeds {0}/pool.xyz", "EMT cannot evaluate Si"),
+        ("validate 7net-0 --suite {0}/off.yaml", "leaves out the whole suite"),
+        ("validate 7net-0 --seeds {0}/pool.xyz --html {0}/no/p.html", "the folder {0}/no does"),
+    ],
+)
+def test_what_is_of_another_kind_is_named(
+    tmp_path: Path, entrove: Command, command: str, message: str
+):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "pool.xyz").write_text(SOURCE)
+    (tmp_path / "off.yaml").write_text("enabled: false\n")
+    (tmp_path / "campaign.yaml").write_text("name: a\nseeds: []\nregime: {}\n")
+    code, _, errors = entrove(*command.format(tmp_path).split())
+    assert code in (1, 2)
+    assert message.format(tmp_path) in errors
+    assert "Traceback" not in errors
+
+
 def test_a_bundle_takes_the_place_of_no_other_folder(tmp_path: Path, entrove: Command):
     (tmp_path / "pool.xyz").write_text(SOURCE)
     (tmp_path / "thesis").mkdir()

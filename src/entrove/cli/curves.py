@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+import yaml
 from rich.console import Console
 from rich.table import Table as RichTable
 
 from entrove.cli.commands.options import print_json
 from entrove.cli.progress import open_progress
 from entrove.curves.results import StudyResults
+from entrove.errors import ConfigError
 from entrove.report.curves import tables
 from entrove.report.tables import Table
 
@@ -22,6 +24,7 @@ def run_curves(study_file: Path, console: Console, *, as_json: bool) -> None:
     def say(line: str) -> None:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
+    _refuse_campaign(study_file)
     folder = study_file.parent / read_config_file(study_file, StudyConfig).folder
     if as_json:
         results = run_study(study_file)
@@ -35,6 +38,22 @@ def run_curves(study_file: Path, console: Console, *, as_json: bool) -> None:
         return
     say(f"results: {folder / 'results.json'}")
     say(f"page:    {page}")
+
+
+def _refuse_campaign(study_file: Path) -> None:
+    """Raise `ConfigError` for a file that is missing, or is the configuration of a campaign."""
+    remedy = "the tutorial 'Your own learning curves' shows how a study is written"
+    if not study_file.is_file():
+        raise ConfigError(f"{study_file}: no such file; {remedy}")
+    try:
+        keys = yaml.safe_load(study_file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return  # said in detail by the reader of configurations
+    if isinstance(keys, dict) and {"seeds", "regime"} & keys.keys() and "arms" not in keys:
+        raise ConfigError(
+            f"{study_file}: this is the configuration of a campaign, which a study names under "
+            f"'campaign'; {remedy}"
+        )
 
 
 def show_curves(results: StudyResults, console: Console) -> None:

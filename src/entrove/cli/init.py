@@ -64,6 +64,8 @@ def begin(
         raise ConfigError(
             f"{folder / 'campaign.yaml'}: exists already; choose another folder, or edit this file"
         )
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"{folder}: it is a file; give the name of a new folder")
     for path in seeds:
         read_seed(path)  # before any question
     choices = _from_options(engine, executor, partition, walltime, count, size)

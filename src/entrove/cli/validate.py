@@ -12,6 +12,7 @@ from entrove._version import __version__
 from entrove.campaign.configuration.config_file import read_config_file
 from entrove.campaign.configuration.seeds import read_seed
 from entrove.cli.commands.options import print_json
+from entrove.cli.curation import check_folders
 from entrove.cli.progress import spinner_of
 from entrove.cli.stages.structures import read_labelled
 from entrove.errors import ConfigError, EntroveError
@@ -39,6 +40,7 @@ def validate_model(
 
     Raises `ConfigError` for everything that is wrong in what was given.
     """
+    check_folders({"--html": html, "--out": out}, inputs=[*data, *seeds])
     if html is not None:
         from entrove._optional import require
 
