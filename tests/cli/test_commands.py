@@ -224,6 +224,16 @@ def test_plan_counts_the_labels_of_a_campaign(campaign: Path, entrove: Command):
     assert not (campaign.parent / "campaign").exists()
 
 
+def test_plan_has_lines_in_place_of_a_table_on_a_narrow_terminal(
+    campaign: Path, entrove: Command, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("COLUMNS", "40")
+    code, output, _ = entrove("plan", campaign)
+    assert code == 0
+    assert "validation: labels 7, core hours" in output
+    assert "together: labels 26" in output
+
+
 def test_plan_knows_no_time_of_an_engine_that_can_be_anything(campaign: Path, entrove: Command):
     """Before its first label an ASE calculator may be a potential or a DFT code."""
     plan = make_plan(check_campaign(campaign))

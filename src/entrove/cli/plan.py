@@ -13,6 +13,9 @@ from entrove.cli.commands.options import print_json
 from entrove.execution.settings import LocalExecution
 from entrove.report.formatting import MISSING, format_duration
 
+NARROW = 60
+"""Columns of a terminal below which a table would be folded."""
+
 
 def show_plan(config_path: Path, console: Console, *, as_json: bool = False) -> None:
     """Print labels, core hours, wall time and disk of a campaign run to its last round."""
@@ -21,21 +24,7 @@ def show_plan(config_path: Path, console: Console, *, as_json: bool = False) -> 
     if as_json:
         print_json(asdict(plan) | {"seeds": [seed.describe() for seed in campaign.seeds]})
         return
-    table = Table(box=None, pad_edge=False)
-    table.add_column("", no_wrap=True)
-    known = any(row.known for row in plan.rows)
-    for heading in ("labels", "core hours", "wall time", "disk", *(("known",) if known else ())):
-        table.add_column(heading, justify="right")
-    for row in plan.rows:
-        table.add_row(
-            row.what,
-            str(row.labels),
-            MISSING if row.core_hours is None else f"{row.core_hours:.2f}",
-            MISSING if row.wall_hours is None else format_duration(3600 * row.wall_hours),
-            f"{row.disk_MB:.0f} MB",
-            *((str(row.known),) if known else ()),
-        )
-    console.print(table)
+    _print_rows(plan, console)
     queued = not isinstance(campaign.config.labelling.executor, LocalExecution)
     console.print(_basis(plan, queued=queued), highlight=False)
     if set(places_of(campaign.config).values()) != {HERE}:
@@ -53,6 +42,34 @@ def show_plan(config_path: Path, console: Console, *, as_json: bool = False) -> 
         console.print(seed.describe(), highlight=False, markup=False, soft_wrap=True)
 
 
+def _print_rows(plan: Plan, console: Console) -> None:
+    """Print a table; on a narrow terminal, which would fold its cells, lines."""
+    known = any(row.known for row in plan.rows)
+    headings = ("labels", "core hours", "wall time", "disk", *(("known",) if known else ()))
+    rows = [
+        (
+            str(row.labels),
+            MISSING if row.core_hours is None else f"{row.core_hours:.2f}",
+            MISSING if row.wall_hours is None else format_duration(3600 * row.wall_hours),
+            f"{row.disk_MB:.0f} MB",
+            *((str(row.known),) if known else ()),
+        )
+        for row in plan.rows
+    ]
+    if console.width < NARROW:
+        for row, cells in zip(plan.rows, rows, strict=True):
+            said = [f"{name} {cell}" for name, cell in zip(headings, cells, strict=True)]
+            console.print(f"{row.what}: {', '.join(said)}", highlight=False, markup=False)
+        return
+    table = Table(box=None, pad_edge=False)
+    table.add_column("", no_wrap=True)
+    for heading in headings:
+        table.add_column(heading, justify="right")
+    for row, cells in zip(plan.rows, rows, strict=True):
+        table.add_row(row.what, *cells)
+    console.print(table)
+
+
 def _basis(plan: Plan, *, queued: bool) -> str:
     """Say what the estimate rests on, and what it leaves out; `queued` where labels are jobs."""
     left_out = "Exploration, training and the wait for jobs to start are not included."
@@ -63,7 +80,9 @@ def _basis(plan: Plan, *, queued: bool) -> str:
             "No label of this level of theory is known yet, and this engine can take any time: "
             f"from the first labels on, 'entrove plan' estimates it. {left_out}"
         )
-    spread = f"two of three labels take {plan.shortest_s:.0f} to {plan.longest_s:.0f} s"
+    spread = (
+        f"about two thirds of the labels take {plan.shortest_s:.0f} to {plan.longest_s:.0f} s each"
+    )
     source = (
         f"Estimated from {plan.observations} labels of this level of theory"
         if plan.observations
