@@ -13,6 +13,7 @@ import pytest
 from page_reader import Page, numbers
 from silicon_results import silicon_results
 from test_checks_page import suite
+from test_intervals_shown import TESTED
 from test_page import EMPTY, hostile_results
 
 from entrove.campaign.results.results import CampaignResults
@@ -275,6 +276,22 @@ def test_core_hours_are_those_of_the_stages(written) -> None:
     costs = report_numbers(unknown)["stage_costs"]
     assert [cost["core_hours"] is None for cost in costs][:2] == [True, False]
     assert "core hours where the number of cores is known" in Page(render_report(unknown)).visible
+
+
+def test_the_numbers_of_each_row_of_the_test_set_are_those_of_its_part() -> None:
+    page, record = Page(render_report(TESTED)), report_numbers(TESTED)
+    parts: dict[tuple[str, str], list[Any]] = {}
+    for entry in record["test_errors"]:
+        parts.setdefault((entry["phase"], entry["kind"]), []).append(entry)
+    [[head, *rows]] = page.tables["Errors on the test set"]
+    checked = 0
+    for row, entries in zip(rows, parts.values(), strict=True):
+        known = np.array(list(values_in(entries)))
+        for title, cell in zip(head, row, strict=True):
+            for text in () if title in NAMES_AND_SENTENCES else re.findall(NUMBER, cell):
+                assert shown_as(text, known), (row, title, cell)
+                checked += 1
+    assert checked > 5 * len(rows)
 
 
 def test_quantities_of_the_suite_are_in_the_record() -> None:
