@@ -3,17 +3,30 @@
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from ase.build import bulk
+from ase.calculators.emt import EMT
 
 from cheap_campaign import Bench, make_bench
+from entrove.campaign.configuration.check import check_campaign
+from entrove.campaign.configuration.config import CampaignConfig
+from entrove.campaign.configuration.config_file import read_config_file
 from entrove.campaign.journal.ledger import Ledger
 from entrove.campaign.journal.outcomes import Checked, Finished
+from entrove.campaign.plan import make_plan
 from entrove.campaign.results.read import read_results
+from entrove.campaign.stages.label_volumes import volume_cells
+from entrove.labelling.level_of_theory import LevelOfTheory
+from entrove.labelling.store.cache import LabelCache
 from entrove.report.page import render_report, report_numbers
 from entrove.report.status import summary_text
+from entrove.sampling.candidates import read_candidates
 from entrove.training.bundle import read_bundle
+from entrove.validation.equation_of_state import equation_of_state
 from entrove.validation.suite import run as suite_run
 
 SUITE: dict[str, Any] = {
@@ -98,3 +111,55 @@ def test_checks_are_made_again_for_other_settings_only(checked: Bench):
     assert results.finished
     assert results.suite is not None
     assert results.suite.passed
+
+
+def test_volumes_are_labelled_for_the_equation_of_state_when_asked(checked: Bench):
+    """With the engine of the campaign, once, and not for training."""
+    suite = SUITE | {"equation_of_state": {"labels": 6}}
+    trained_on = len(checked.files.training_labels())
+    checked.run(stopping={"rounds": 1}, suite=suite)
+    results = read_results(checked.files.folder)
+    assert results.suite is not None
+    (curve,) = [c for c in results.suite.checks if c.check == "equation_of_state"]
+    assert "from labels at 6 volumes" in curve.sentence
+    assert "trained on" not in curve.sentence
+    (labels,) = [c for c in curve.panels[0].curves if c.name.startswith("labels")]
+    relaxed = read_candidates(checked.files.round(0).relaxed)[0].atoms
+    volume = relaxed.get_volume() / len(relaxed)
+    assert labels.x == pytest.approx([s**3 * volume for s in np.linspace(0.94, 1.06, 6)])
+    # The engine is EMT, whose bulk modulus of copper is known.
+    expected = equation_of_state(relaxed, EMT(), scales=(0.96, 0.98, 1.0, 1.02, 1.04))
+    (modulus,) = [q for q in curve.quantities if q.name == "bulk modulus on labelled cells"]
+    assert modulus.reference == pytest.approx(expected.bulk_modulus_GPa, rel=0.1)
+    assert len(checked.files.training_labels()) == trained_on
+
+    def when_labelled() -> list[str]:
+        config = read_config_file(checked.files.config, CampaignConfig)
+        cells = [cell.atoms for cell in volume_cells(config.suite, checked.files)]
+        level = LevelOfTheory.of(config.labelling.engine)
+        with LabelCache(checked.files.label_cache) as cache:
+            labels = [cache.get(atoms, level) for atoms in cells]
+        assert len(labels) == 6
+        return [label.started_utc for label in labels if label is not None]
+
+    before = when_labelled()
+    assert len(before) == 6
+    checked.run(stopping={"rounds": 1}, suite=suite | {"elastic": {}})
+    assert when_labelled() == before
+
+
+def test_the_plan_counts_volumes_of_the_equation_of_state(tmp_path: Path):
+    atoms = bulk("Cu", cubic=True)
+    atoms.write(tmp_path / "fcc.xyz")
+    path = tmp_path / "campaign.yaml"
+    text = """\
+name: copper
+seeds: [{phase: fcc, file: fcc.xyz}]
+labelling: {engine: {name: ase, calculator: "ase.calculators.emt:EMT"}}
+"""
+    path.write_text(text)
+    before = make_plan(check_campaign(path)).rows
+    path.write_text(text + "suite: {equation_of_state: {labels: 6}}\n")
+    rows = {row.what: row.labels for row in make_plan(check_campaign(path)).rows}
+    assert rows["equation of state"] == 6
+    assert rows["together"] == before[-1].labels + 6

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from ase import Atoms
 
 from entrove.campaign.configuration.check import CheckedCampaign
+from entrove.campaign.stages.label_volumes import unlabelled_volumes
 from entrove.campaign.stages.moments import with_seed_moments
 from entrove.execution.settings import AnyExecution
 from entrove.labelling.cost import CostModel
@@ -101,6 +102,8 @@ def make_plan(campaign: CheckedCampaign) -> Plan:
     )
     if sum(held_out.values()) > known_of.total():
         rows = (*rows[:-1], *_kpoint_row(campaign, costs), rows[-1])
+    if volumes := unlabelled_volumes(campaign):
+        rows = (*rows, _row("equation of state", volumes, model, config.labelling.executor, 0))
     rows = (*rows, _sum(rows))
     if not timed:
         rows = tuple(replace(row, core_hours=None, wall_hours=None) for row in rows)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from entrove.campaign.journal.outcomes import Checked, Validated
 from entrove.campaign.journal.records import best_round
 from entrove.campaign.stages.context import CampaignRun
+from entrove.campaign.stages.label_volumes import label_volumes
 from entrove.validation.suite.result import CheckResult
 from entrove.validation.suite.run import CHECKS, judge, make_subject
 from entrove.validation.suite.sources import VALIDATION_LABELS
@@ -48,6 +49,7 @@ def check(run: CampaignRun) -> Checked:
         labelled=run.files.validation_labels(),
         labelled_as=VALIDATION_LABELS,
         trained_on=run.files.training_labels(),
+        volumes=label_volumes(run),
         base=run.models.foundation,
         base_shifts_eV=None if untuned is None else untuned.reference_shifts_eV,
         has_zero_of_labels=True,

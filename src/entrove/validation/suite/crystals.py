@@ -9,7 +9,13 @@ from ase import Atoms
 
 from entrove.models.torch_settings import ignoring_known_warnings
 from entrove.structures import energy_of, forces_of
-from entrove.validation.suite.subject import composition_of, phase_of, reduce_by_symmetry
+from entrove.validation.suite.subject import (
+    Phase,
+    Subject,
+    composition_of,
+    phase_of,
+    reduce_by_symmetry,
+)
 
 TOLERANCES_A = (0.01, 0.05, 0.1, 0.2)
 """Distances within which atoms count as equivalent, tried one after the other."""
@@ -65,6 +71,17 @@ def labelled_volumes(labelled: Sequence[Atoms], name: str, crystal: Atoms) -> li
         if space_group_number(atoms) == group and _same_shape(atoms, crystal):
             found.setdefault(round(atoms.get_volume() / len(atoms), 4), atoms)
     return [found[volume] for volume in sorted(found)]
+
+
+def volumes_of(subject: Subject, phase: Phase) -> list[Atoms]:
+    """List labelled cells of a phase at several volumes: those that were computed for it, if any.
+
+    They are sorted by volume per atom.
+    """
+    computed = [atoms for atoms in subject.volumes if phase_of(atoms) == phase.name]
+    if computed:
+        return sorted(computed, key=lambda atoms: atoms.get_volume() / len(atoms))
+    return labelled_volumes(subject.labels, phase.name, phase.seed)
 
 
 def space_group_number(atoms: Atoms, tolerance_A: float = 0.01) -> int:

@@ -187,6 +187,7 @@ def make_subject(
     pressures_GPa: Sequence[float],
     temperatures_K: Sequence[float],
     trained_on: Sequence[Atoms] = (),
+    volumes: Sequence[Atoms] = (),
     committee: LoadedModel | None = None,
 ) -> Subject:
     """Put together what is judged, see `run_suite`."""
@@ -206,6 +207,7 @@ def make_subject(
         labelled=tuple(labelled),
         labelled_as=labelled_as,
         trained_on=tuple(trained_on),
+        volumes=tuple(volumes),
         base=base,
         base_shifts_eV=base_shifts_eV,
         has_zero_of_labels=has_zero_of_labels,

@@ -73,6 +73,7 @@ class Subject:
         trained_on: Further labels, on which the model was trained: their volumes and shortest
             distances are compared, and what rests on them says so. `errors` and `calibration`
             leave them out.
+        volumes: Labels of each phase at several volumes, computed for the equation of state.
         base: The untuned model; None without one.
         has_zero_of_labels: Whether the zero of energy of the model is meant to be that of the
             labels, as that of a tuned model is: then energies are judged as they are.
@@ -89,6 +90,7 @@ class Subject:
     labelled: Sequence[Atoms] = ()
     labelled_as: str = "labels"
     trained_on: Sequence[Atoms] = ()
+    volumes: Sequence[Atoms] = ()
     base: LoadedModel | None = None
     has_zero_of_labels: bool = False
     base_shifts_eV: Mapping[str, float] | None = None
@@ -105,7 +107,7 @@ class Subject:
     @property
     def labels(self) -> list[Atoms]:
         """All labelled structures, those that were trained on included."""
-        return [*self.labelled, *self.trained_on]
+        return [*self.labelled, *self.trained_on, *self.volumes]
 
     def describe_training(self, labels: Sequence[Atoms]) -> str:
         """Say how many of these labels the model was trained on; empty when none."""
@@ -188,7 +190,7 @@ class Subject:
             digest.update(b"next model")
         for name, atoms in self.seeds.items():
             digest.update(f"{name} {content_hash(atoms)};".encode())
-        for labels in (self.labelled, self.trained_on):
+        for labels in (self.labelled, self.trained_on, self.volumes):
             for atoms in labels:
                 digest.update(f"{content_hash(atoms)} {_describe_label(atoms)};".encode())
             digest.update(b"next labels")

@@ -14,7 +14,7 @@ from entrove.validation.equation_of_state import (
     fit_birch_murnaghan,
 )
 from entrove.validation.suite.config import EquationOfStateSettings
-from entrove.validation.suite.crystals import labelled_volumes
+from entrove.validation.suite.crystals import volumes_of
 from entrove.validation.suite.result import (
     CheckResult,
     Curve,
@@ -71,7 +71,7 @@ def _check(subject: Subject, phase: Phase, settings: EquationOfStateSettings) ->
         f"B' = {fit.bulk_modulus_derivative:.1f}"
     )
     curves = _curves(fit)
-    labels = labelled_volumes(subject.labels, phase.name, phase.seed)
+    labels = volumes_of(subject, phase)
     if len(labels) > 1:
         compared, of_labels, text = _compare(subject, labels, fit, settings)
         quantities += compared
