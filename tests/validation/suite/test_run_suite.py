@@ -9,12 +9,14 @@ from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
 
-from entrove.errors import StructureError
+from entrove.errors import ModelError, StructureError
 from entrove.models.ase import from_calculator
 from entrove.structures import attach_results
 from entrove.validation.suite import Outcome, SuiteConfig, run_suite
+from entrove.validation.suite import run as suite_run
 from entrove.validation.suite.crystals import crystals_of, labelled_volumes, space_group_number
 from entrove.validation.suite.run import CHECKS
+from entrove.validation.suite.sources import Source
 from entrove.validation.suite.subject import composition_of
 
 QUICK = SuiteConfig.model_validate(
@@ -34,6 +36,16 @@ class Counting(EMT):
     def calculate(self, *arguments, **keywords):
         type(self).evaluations += 1
         super().calculate(*arguments, **keywords)
+
+
+class Softer(EMT):
+    """EMT with all that it computes a tenth too small: its errors are no rounding noise."""
+
+    def calculate(self, *arguments, **keywords):
+        super().calculate(*arguments, **keywords)
+        for name in ("energy", "free_energy", "forces", "stress"):
+            if name in self.results:
+                self.results[name] = 0.9 * self.results[name]
 
 
 def labelled(atoms: Atoms) -> Atoms:
@@ -131,7 +143,7 @@ def moved(atoms: Atoms, amount_A: float, seed: int) -> Atoms:
 
 @pytest.mark.parametrize("what", ["energy", "forces", "one more", "kind"])
 def test_stored_verdicts_are_those_of_the_same_labels(tmp_path: Path, what: str):
-    model = from_calculator(EMT(), name="emt")
+    model = from_calculator(Softer(), name="softer")
     labels = [labelled(moved(bulk("Cu", a=3.6, cubic=True), 0.1, seed)) for seed in range(3)]
     config = SuiteConfig.model_validate(
         {check.name: {"enabled": check.name == "errors"} for check in CHECKS}
@@ -154,3 +166,24 @@ def test_stored_verdicts_are_those_of_the_same_labels(tmp_path: Path, what: str)
     after = judged_again()
     assert json.loads(after)["checks"] == json.loads(fresh.to_json())["checks"]
     assert after != before
+
+
+def test_a_bundle_is_judged_although_its_foundation_model_cannot_be_loaded(monkeypatch, caplog):
+    """Its framework may not be installed here; a model that the user names has to load."""
+
+    def missing(*_: object, **__: object) -> Source:
+        raise ModelError("7net-0 needs the package sevenn")
+
+    model = from_calculator(EMT(), name="emt")
+    tuned = Source(model, base="7net-0", base_shifts_eV={"Cu": 0.1}, is_tuned=True)
+    monkeypatch.setattr(suite_run, "open_source", missing)
+    assert suite_run.base_of(tuned, None, "cpu") == (None, None)
+    assert "not compared with the one that it was tuned from" in caplog.text
+    with pytest.raises(ModelError, match="needs the package"):
+        suite_run.base_of(tuned, "7net-0", "cpu")
+    monkeypatch.setattr(suite_run, "open_source", lambda *_, **__: Source(model))
+    assert suite_run.base_of(tuned, None, "cpu") == (model, {"Cu": 0.1})
+    assert suite_run.base_of(tuned, "7net-0", "cpu") == (model, {"Cu": 0.1})
+    # The shifts are those of the model that it was tuned from, and of no other.
+    assert suite_run.base_of(tuned, "other", "cpu") == (model, None)
+    assert suite_run.base_of(tuned, model, "cpu") == (model, None)

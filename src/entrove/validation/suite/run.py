@@ -10,7 +10,7 @@ from typing import Any
 from ase import Atoms
 
 from entrove._version import __version__
-from entrove.errors import ModelError, StructureError
+from entrove.errors import EntroveError, ModelError, StructureError
 from entrove.models.loaded import LoadedModel
 from entrove.models.prediction import try_on
 from entrove.models.verify import verified
@@ -126,7 +126,7 @@ def run_suite(
     """
     config = config or SuiteConfig()
     source = Source(model) if isinstance(model, LoadedModel) else open_source(model, device=device)
-    base, base_shifts_eV = _base_of(source, against, device)
+    base, base_shifts_eV = base_of(source, against, device)
     subject = make_subject(
         source.model,
         phases=phases or source.phases,
@@ -140,10 +140,18 @@ def run_suite(
         temperatures_K=temperatures_K or source.temperatures_K,
         committee=source.committee,
     )
-    return judge(_with_verified_batches(subject), config, folder=folder, progress=progress)
+    try:
+        return judge(_with_verified_batches(subject), config, folder=folder, progress=progress)
+    except EntroveError:
+        raise
+    except Exception:
+        # Foreign code raises what it likes; where it knows no element, a sentence says so.
+        for known in filter(None, (subject.model, subject.base)):
+            try_on(known, [*subject.seeds.values(), *subject.labelled[:1]])
+        raise
 
 
-def _base_of(
+def base_of(
     source: Source, against: LoadedModel | str | None, device: str
 ) -> tuple[LoadedModel | None, Mapping[str, float] | None]:
     """The untuned model, and its reference energies where it is the one that a bundle names."""
@@ -198,7 +206,6 @@ def make_subject(
         )
     for known in filter(None, (model, base)):
         known.check_species([*seeds.values(), *labelled, *trained_on])
-        try_on(known, [*seeds.values(), *labelled[:1]])
     regime = tuple(sorted(set(config.pressures_GPa or pressures_GPa or (0.0,))))
     return Subject(
         model=model,
