@@ -8,13 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ase.build import bulk
+from ase.build import bulk, fcc111
 from ase.calculators.emt import EMT
 
 from cheap_campaign import Bench, make_bench
 from entrove.campaign.configuration.check import check_campaign
-from entrove.campaign.configuration.config import CampaignConfig
-from entrove.campaign.configuration.config_file import read_config_file
 from entrove.campaign.journal.ledger import Ledger
 from entrove.campaign.journal.outcomes import Checked, Finished
 from entrove.campaign.plan import make_plan
@@ -134,18 +132,20 @@ def test_volumes_are_labelled_for_the_equation_of_state_when_asked(checked: Benc
     assert len(checked.files.training_labels()) == trained_on
 
     def when_labelled() -> list[str]:
-        config = read_config_file(checked.files.config, CampaignConfig)
-        cells = [cell.atoms for cell in volume_cells(config.suite, checked.files)]
-        level = LevelOfTheory.of(config.labelling.engine)
-        with LabelCache(checked.files.label_cache) as cache:
+        campaign = checked.campaign(stopping={"rounds": 1}, suite=suite)
+        cells = [cell.atoms for cell in volume_cells(campaign)]
+        assert len(cells) == 6
+        level = LevelOfTheory.of(campaign.config.labelling.engine)
+        with LabelCache(campaign.label_cache) as cache:
             labels = [cache.get(atoms, level) for atoms in cells]
-        assert len(labels) == 6
         return [label.started_utc for label in labels if label is not None]
 
     before = when_labelled()
     assert len(before) == 6
     checked.run(stopping={"rounds": 1}, suite=suite | {"elastic": {}})
     assert when_labelled() == before
+    planned = make_plan(checked.campaign(stopping={"rounds": 1}, suite=suite))
+    assert "equation of state" not in [row.what for row in planned.rows]
 
 
 def test_the_plan_counts_volumes_of_the_equation_of_state(tmp_path: Path):
@@ -163,3 +163,9 @@ labelling: {engine: {name: ase, calculator: "ase.calculators.emt:EMT"}}
     rows = {row.what: row.labels for row in make_plan(check_campaign(path)).rows}
     assert rows["equation of state"] == 6
     assert rows["together"] == before[-1].labels + 6
+    # A slab has no equation of state, and DFT is not spent on it.
+    slab = fcc111("Cu", (1, 1, 3), vacuum=8.0, periodic=True)
+    slab.info.clear()
+    slab.write(tmp_path / "fcc.xyz")
+    path.write_text(path.read_text() + "sampling: {ordered: {perturbed: 0, random: 0}}\n")
+    assert volume_cells(check_campaign(path)) == []

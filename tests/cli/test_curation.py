@@ -37,6 +37,7 @@ def test_a_folder_that_may_not_be_written_is_named_first(tmp_path: Path, entrove
         ("label {0}/pool.xyz --out {0}/pool.xyz", "pool.xyz would be overwritten"),
         ("explore {0}/pool.xyz --out {0}/pool.xyz", "pool.xyz would be overwritten"),
         ("train {0}/pool.xyz --out {0}/pool.xyz", "pool.xyz is a file"),
+        ("train {0}/pool.xyz --out {0}/m --folder {0}/m/work", "{0}/m/work is in this folder"),
     ],
 )
 def test_missing_files_and_folders_are_named_first(
@@ -102,6 +103,15 @@ def test_what_is_of_another_kind_is_named(
     assert code in (1, 2)
     assert message.format(tmp_path) in errors
     assert "Traceback" not in errors
+
+
+def test_a_virial_of_a_molecule_is_no_missing_key(tmp_path: Path, entrove: Command):
+    """It has no stress without a volume, but the key is there."""
+    source, out = tmp_path / "in.xyz", tmp_path / "out.xyz"
+    source.write_text('1\nenergy=-1 my_virial="1 0 0 0 1 0 0 0 1" pbc="F F F"\nSi 0 0 0\n')
+    code, _, errors = entrove("convert", source, out, "--virial-key", "my_virial")
+    assert code == 0, errors
+    assert out.exists()
 
 
 def test_a_bundle_takes_the_place_of_no_other_folder(tmp_path: Path, entrove: Command):

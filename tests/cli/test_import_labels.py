@@ -97,12 +97,13 @@ def test_labels_of_other_elements_are_not_trained_on(tmp_path: Path, config: Pat
     gold.calc = EMT()
     gold.get_forces(), gold.get_stress()
     write(tmp_path / "gold.xyz", gold, format="extxyz")
-    with pytest.raises(ConfigError, match=r"1 labels hold Au, which no seed .* \(Cu\)"):
+    with pytest.raises(ConfigError, match=r"frame 0 holds Au, which no seed .* \(Cu\)"):
         import_files(
             config, [tmp_path / "gold.xyz"], None, same_level=True, console=Console(), train=True
         )
     workspace = Workspace(tmp_path / read_campaign(config)[0].folder)
     assert workspace.training_labels() == []
+    assert not workspace.label_cache.exists()
 
 
 def test_an_import_is_listed_trained_on_and_withdrawn(

@@ -15,7 +15,7 @@ from entrove.campaign.stages.imported import enter_imported, to_train_on
 from entrove.campaign.workspace import Workspace
 from entrove.cli.commands.options import print_json
 from entrove.errors import ConfigError
-from entrove.formats import LabelKeys
+from entrove.formats import LabelKeys, read_frames
 from entrove.labelling.labels import Label
 from entrove.labelling.level_of_theory import LevelOfTheory
 from entrove.labelling.store.cache import LabelCache
@@ -71,6 +71,8 @@ def import_files(
             f"engine {level.engine} and\n{settings}\nGive --same-level if the files were computed "
             "with exactly these settings; otherwise let the campaign label the structures itself"
         )
+    if train:
+        _refuse_foreign_elements(files, keys, species_of([seed.atoms for seed in seeds]))
     labelled: list[Atoms] = []
     reports: list[tuple[Path, ImportReport]] = []
 
@@ -99,7 +101,6 @@ def import_files(
                 _print_report(path, report, console)
         entered = None
         if train:
-            _refuse_foreign_elements(labelled, species_of([seed.atoms for seed in seeds]))
             counts = enter_imported(workspace, labelled)
             entered = _Entered(*counts, _of_several_states(labelled))
     if as_json:
@@ -108,16 +109,19 @@ def import_files(
         console.print(_describe(entered), highlight=False, soft_wrap=True)
 
 
-def _refuse_foreign_elements(labelled: Sequence[Atoms], species: Sequence[str]) -> None:
-    """Raise `ConfigError` for labels of elements that are in no seed of the campaign."""
-    foreign = [atoms for atoms in labelled if not set(atoms.symbols) <= set(species)]
-    if foreign:
-        elements = sorted({symbol for atoms in foreign for symbol in atoms.symbols} - {*species})
-        raise ConfigError(
-            f"{len(foreign)} labels hold {', '.join(elements)}, which no seed of this campaign "
-            f"has ({', '.join(species)}): nothing is trained on. Leave these structures out of "
-            "the file, or choose the campaign that they belong to"
-        )
+def _refuse_foreign_elements(
+    files: Sequence[Path], keys: LabelKeys | None, species: Sequence[str]
+) -> None:
+    """Raise `ConfigError`, before anything is stored, for elements that no seed has."""
+    for path in files:
+        for frame in read_frames(path, keys):
+            foreign = set() if frame.atoms is None else {*frame.atoms.symbols} - {*species}
+            if foreign:
+                raise ConfigError(
+                    f"{frame.where} holds {', '.join(sorted(foreign))}, which no seed of this "
+                    f"campaign has ({', '.join(species)}): nothing was imported. Leave such "
+                    "structures out of the file, or choose the campaign that they belong to"
+                )
 
 
 def _describe(entered: _Entered | None) -> str:

@@ -40,7 +40,7 @@ def validate_model(
 
     Raises `ConfigError` for everything that is wrong in what was given.
     """
-    check_folders({"--html": html, "--out": out}, inputs=[*data, *seeds])
+    check_folders({"--html": html}, inputs=[*data, *seeds, *([suite] if suite else [])])
     if html is not None:
         from entrove._optional import require
 

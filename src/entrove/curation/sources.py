@@ -43,7 +43,7 @@ class UsableFrames:
     A frame is refused when it cannot be read, when its electronic steps did not converge, or when
     it is periodic without a volume; with `for_features` also when it is too dense or when two
     atoms are at one place. `notes` counts what was done with conventions, by text, and
-    `labels` are those that occur.
+    `labels` are those that occur, and `crystals` is whether a frame is periodic in all directions.
     """
 
     paths: tuple[str | Path, ...]
@@ -53,6 +53,7 @@ class UsableFrames:
     notes: Counter[str] = field(default_factory=Counter)
     used: int = 0
     labels: set[str] = field(default_factory=set[str])
+    crystals: bool = False
 
     def __iter__(self) -> Iterator[Frame]:
         """Read all files from the start."""
@@ -60,22 +61,24 @@ class UsableFrames:
         self.notes.clear()
         self.used = 0
         self.labels.clear()
+        self.crystals = False
         for path in self.paths:
             for frame in read_frames(path, self.keys):
                 reason = reason_against(frame)
                 if not reason and self.for_features and frame.atoms is not None:
                     reason = reason_against_features(frame.atoms)
+                self.labels.update(frame.labels)
+                self.crystals |= frame.atoms is not None and bool(frame.atoms.pbc.all())
                 if reason:
                     self.refused.append(RefusedFrame(frame.source, frame.index, reason))
                     continue
                 self.notes.update(frame.notes)
                 self.used += 1
-                self.labels.update(frame.labels)
                 yield frame
 
     def check_keys(self) -> None:
-        """Raise `StructureError` when no frame that was used has a label that the keys name."""
-        self.keys.refuse_missing(self.labels, self.paths)
+        """Raise `StructureError` when no frame has a label that the keys name."""
+        self.keys.refuse_missing(self.labels, self.paths, crystals=self.crystals)
 
     def nothing_left(self) -> StructureError:
         """The error for files without a single usable frame."""

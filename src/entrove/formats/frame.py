@@ -37,17 +37,22 @@ class LabelKeys:
             if name is not None
         }
 
-    def refuse_missing(self, found: Collection[str], files: Sequence[str | Path]) -> None:
+    def refuse_missing(
+        self, found: Collection[str], files: Sequence[str | Path], *, crystals: bool
+    ) -> None:
         """Raise `StructureError` when a label that is named here is in no frame of some files.
 
         Args:
             found: Which of "energy", "forces" and "stress" occur in any frame.
             files: The files, for the message.
+            crystals: Whether any frame is periodic in all directions: others have no stress,
+                whatever a key says.
         """
         missing = [
             f"{quantity} '{name}'"
             for quantity, name in self.named().items()
-            if ("stress" if quantity == "virial" else quantity) not in found
+            if (label := "stress" if quantity == "virial" else quantity) not in found
+            and (crystals or label != "stress")
         ]
         if missing:
             raise StructureError(

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 from ase import Atoms
@@ -53,11 +53,15 @@ def paired_errors(
     What got worse is what `compare` says with the same settings.
     """
     before = {(row.phase, row.kind): row for row in untuned.rows}
-    comparison = compare(untuned, tuned, config)
+    judged = [change for change in compare(untuned, tuned, config).changes if change.interval]
 
-    def named(changes: Sequence[Change], row: ErrorRow) -> tuple[str, ...]:
+    def named(row: ErrorRow, holds: Callable[[Change], bool]) -> tuple[str, ...]:
         part = (row.phase, row.kind)
-        return tuple(COLUMNS[c.quantity] for c in changes if (c.phase, c.kind) == part)
+        return tuple(
+            COLUMNS[change.quantity]
+            for change in judged
+            if (change.phase, change.kind) == part and holds(change)
+        )
 
     return [
         PartErrors(
@@ -66,8 +70,9 @@ def paired_errors(
             structures=row.structures,
             untuned=_numbers(before.get((row.phase, row.kind))),
             tuned=_numbers(row),
-            worse=named(comparison.worse, row),
-            larger=named(comparison.larger_within_noise, row),
+            judged=named(row, lambda _: True),
+            worse=named(row, lambda change: change.worse),
+            larger=named(row, lambda change: change.larger and not change.worse),
         )
         for row in tuned.rows
     ]

@@ -1,7 +1,6 @@
 """Labels of each phase at several volumes, for the check of the equation of state."""
 
 import logging
-from collections.abc import Sequence
 
 import numpy as np
 from ase import Atoms
@@ -9,27 +8,36 @@ from ase import Atoms
 from entrove.campaign.configuration.check import CheckedCampaign
 from entrove.campaign.stages.context import CampaignRun
 from entrove.campaign.stages.moments import with_seed_moments
-from entrove.campaign.workspace import Workspace
 from entrove.labelling.labeller import Labeller
+from entrove.labelling.level_of_theory import LevelOfTheory
 from entrove.labelling.store.cache import LabelCache
 from entrove.sampling.candidates import Candidate, read_candidates
+from entrove.sampling.vacuum import describe_vacuum
 from entrove.structures import copy_structure
-from entrove.validation.suite.config import SuiteConfig
 
 logger = logging.getLogger(__name__)
 
 
-def volume_cells(config: SuiteConfig, files: Workspace) -> list[Candidate]:
+def volume_cells(campaign: CheckedCampaign) -> list[Candidate]:
     """Return the cells that the check of the equation of state wants labelled.
 
     They are the relaxed cell of each phase, that of the pressure nearest to zero, with its vectors
-    scaled evenly between the first and the last of `equation_of_state.scales`.
+    scaled evenly between the first and the last of `equation_of_state.scales`. Before it is
+    relaxed, the seed stands for it. What is no bulk crystal has no equation of state.
     """
-    settings, path = config.equation_of_state, files.round(0).relaxed
-    if not (config.enabled and settings.enabled and settings.labels and path.is_file()):
+    config, path = campaign.config.suite, campaign.workspace.round(0).relaxed
+    settings = config.equation_of_state
+    if not (config.enabled and settings.enabled and settings.labels):
         return []
+    relaxed = (
+        read_candidates(path)
+        if path.is_file()
+        else [Candidate(s.atoms, "anchors", "relaxed", s.phase, 0.0) for s in campaign.seeds]
+    )
     nearest: dict[str, Candidate] = {}
-    for candidate in read_candidates(path):
+    for candidate in relaxed:
+        if not candidate.atoms.pbc.all() or describe_vacuum(candidate.atoms):
+            continue
         known = nearest.get(candidate.phase)
         if known is None or abs(candidate.pressure_GPa) < abs(known.pressure_GPa):
             nearest[candidate.phase] = candidate
@@ -47,7 +55,7 @@ def volume_cells(config: SuiteConfig, files: Workspace) -> list[Candidate]:
 def label_volumes(run: CampaignRun) -> list[Atoms]:
     """Label these cells; what was labelled before comes from the cache, what fails is left out."""
     campaign = run.campaign
-    cells = volume_cells(campaign.config.suite, run.files)
+    cells = volume_cells(campaign)
     if not cells:
         return []
     atoms = with_seed_moments(campaign, cells)
@@ -70,8 +78,12 @@ def label_volumes(run: CampaignRun) -> list[Atoms]:
     return [found[index] for index in sorted(found)]
 
 
-def unlabelled_volumes(campaign: CheckedCampaign) -> Sequence[Atoms]:
-    """Cells of the seeds in place of those that would be labelled, for an estimate of the cost."""
-    settings = campaign.config.suite.equation_of_state
-    wanted = campaign.config.suite.enabled and settings.enabled
-    return [seed.atoms for seed in campaign.seeds for _ in range(settings.labels if wanted else 0)]
+def unlabelled_volumes(campaign: CheckedCampaign) -> list[Atoms]:
+    """Those of these cells whose label is not known yet, for an estimate of the cost."""
+    cells = volume_cells(campaign)
+    atoms = with_seed_moments(campaign, cells)
+    if not (cells and campaign.label_cache.exists()):
+        return atoms
+    level = LevelOfTheory.of(campaign.config.labelling.engine)
+    with LabelCache(campaign.label_cache) as cache:
+        return [one for one in atoms if cache.get(one, level) is None]

@@ -40,6 +40,16 @@ class Judgement:
     comparison: Comparison
 
 
+def _refuse_within(out: Path, paths: Sequence[Path]) -> None:
+    """Raise `ConfigError` for what is in the folder of a bundle, which a new bundle replaces."""
+    for path in paths:
+        if path.resolve().is_relative_to(out.resolve()):
+            raise ConfigError(
+                f"--out {out}: {path} is in this folder, which the bundle replaces as a whole; "
+                "choose another folder"
+            )
+
+
 @dataclass(frozen=True)
 class TrainingFiles:
     """What a training reads.
@@ -78,6 +88,7 @@ def train_files(
     check_folders({"--out": out})
     check_bundle_folder(out)
     work = folder or out.with_name(f"{out.name}-training")
+    _refuse_within(out, [work, *files.labels, *files.held_out, *files.snapshots])
     stopped = f"stopped; finished epochs are in {work}, and the same command continues from there"
     with Watch("train", "tuning the model to the labels", "epochs", stopped) as watch:
         labels = read_labelled(files.labels, watch.messages)

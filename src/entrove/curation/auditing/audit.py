@@ -115,7 +115,8 @@ def audit(
                 f"none of {counts[0]} frames can be used: "
                 + "; ".join(finding.evidence for finding in problems.findings())
             )
-        (keys or LabelKeys()).refuse_missing(_labels_in(spool), paths)
+        crystals = bool(np.asarray(spool.records["pbc"]).all(axis=1).any())
+        (keys or LabelKeys()).refuse_missing(_labels_in(spool), paths, crystals=crystals)
         predict = None if model is None else _predictor(model)
         return _Audit(spool, problems, predict, seed, report).finish(
             paths, others, frames=counts[0], left_out=counts[1], started=started

@@ -236,11 +236,9 @@ def _limits(bundle: Bundle) -> str:
     for title, names_of in (
         ("Worse than the untuned model beyond the confidence interval", lambda row: row.worse),
         ("Errors larger than the untuned model's, within noise", lambda row: row.larger),
-        ("Errors larger than the untuned model's, interval not recorded", _larger_of_0_1),
+        ("Errors larger than the untuned model's, without a known interval", _larger_unjudged),
     ):
-        found = [
-            f"{_part(row)}, {_quantity(name)}" for row in rows for name in names_of(row) or ()
-        ]
+        found = [f"{_part(row)}, {_quantity(name)}" for row in rows for name in names_of(row)]
         if found:
             others += f"\n\n{title}: {'; '.join(found)}."
     if not bundle.checks:
@@ -248,12 +246,12 @@ def _limits(bundle: Bundle) -> str:
     return others
 
 
-def _larger_of_0_1(row: PartErrors) -> list[str]:
-    """Names of larger errors in a bundle of release 0.1, which kept no verdict of each part."""
+def _larger_unjudged(row: PartErrors) -> list[str]:
+    """Names of larger errors of parts with too few trajectories, or that are not judged alone."""
     return [
         name
         for name, _ in SHOWN
-        if row.worse is None
+        if name not in row.judged
         and (before := row.untuned.get(name)) is not None
         and (after := row.tuned.get(name)) is not None
         and after > before

@@ -46,14 +46,16 @@ class PartErrors(Settings):
         default={}, description="Errors of the foundation model."
     )
     tuned: dict[str, float | None] = Field(description="Errors of this potential.")
-    worse: tuple[str, ...] | None = Field(
-        default=None,
-        description="Names of the errors that are larger than those of the foundation model "
-        "beyond the confidence interval of their ratio; null in bundles of release 0.1.",
+    judged: tuple[str, ...] = Field(
+        default=(),
+        description="Names of the errors whose ratio to those of the foundation model has a known "
+        "confidence interval; none in bundles of release 0.1.",
     )
-    larger: tuple[str, ...] | None = Field(
-        default=None,
-        description="Names of the errors that are larger, and not negligibly, but within it.",
+    worse: tuple[str, ...] = Field(
+        default=(), description="Those of them that are larger beyond the interval."
+    )
+    larger: tuple[str, ...] = Field(
+        default=(), description="Those that are larger, and not negligibly, but within it."
     )
 
 

@@ -57,12 +57,11 @@ class EquationOfStateSettings(CheckSettings):
         description="Largest root-mean-square distance of the energies from the fit, in meV/atom: "
         "a curve with a kink or a step is further away.",
     )
-    labels: int = Field(
-        default=0,
-        ge=0,
+    labels: Annotated[int, Field(ge=5)] | None = Field(
+        default=None,
         description="Volumes of each phase that a campaign labels for this check alone, with its "
-        "engine, evenly between the first and the last of scales; five and more give volume and "
-        "bulk modulus of the labels. 0: the labels that there are.",
+        "engine, evenly between the first and the last of scales; five or more. Empty: those of "
+        "the labels that there are.",
     )
     energy_error_meV_per_atom: Positive = Field(
         default=20.0,

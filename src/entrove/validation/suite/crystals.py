@@ -23,6 +23,8 @@ TOLERANCES_A = (0.01, 0.05, 0.1, 0.2)
 MOST_CRYSTALS = 6
 MOST_ATOMS = 60
 SMALL_FORCE_EV_PER_A = 0.1
+FEWEST_FOR_A_FIT = 5
+"""Volumes that an equation of state needs."""
 
 
 def crystals_of(labelled: Sequence[Atoms]) -> dict[str, Atoms]:
@@ -74,12 +76,12 @@ def labelled_volumes(labelled: Sequence[Atoms], name: str, crystal: Atoms) -> li
 
 
 def volumes_of(subject: Subject, phase: Phase) -> list[Atoms]:
-    """List labelled cells of a phase at several volumes: those that were computed for it, if any.
+    """List labelled cells of a phase at several volumes, sorted by volume per atom.
 
-    They are sorted by volume per atom.
+    They are those that were computed for it, unless so many failed that no curve fits the others.
     """
     computed = [atoms for atoms in subject.volumes if phase_of(atoms) == phase.name]
-    if computed:
+    if len(computed) >= FEWEST_FOR_A_FIT:
         return sorted(computed, key=lambda atoms: atoms.get_volume() / len(atoms))
     return labelled_volumes(subject.labels, phase.name, phase.seed)
 

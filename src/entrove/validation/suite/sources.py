@@ -66,7 +66,7 @@ def open_source(name_or_path: str, *, device: str) -> Source:
         model=members[0],
         committee=committee_of(members) if len(members) > 1 else None,
         base=bundle.foundation_model if base in NAMES or Path(base).is_file() else None,
-        base_shifts_eV=bundle.reference_shifts_eV,
+        base_shifts_eV=bundle.reference_shifts_eV or None,
         is_tuned=True,
         phases={
             phase_of(atoms) or f"example_{index}": atoms

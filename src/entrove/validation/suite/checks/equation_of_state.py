@@ -14,7 +14,7 @@ from entrove.validation.equation_of_state import (
     fit_birch_murnaghan,
 )
 from entrove.validation.suite.config import EquationOfStateSettings
-from entrove.validation.suite.crystals import volumes_of
+from entrove.validation.suite.crystals import FEWEST_FOR_A_FIT, volumes_of
 from entrove.validation.suite.result import (
     CheckResult,
     Curve,
@@ -28,7 +28,6 @@ from entrove.validation.suite.result import (
 from entrove.validation.suite.subject import Phase, Subject
 
 NAME = "equation_of_state"
-FEWEST_FOR_A_FIT = 5
 
 
 def check_equation_of_state(

@@ -9,7 +9,7 @@ from ase import Atoms
 from entrove.models.prediction import predict
 from entrove.structures import energy_of
 from entrove.validation.suite.config import PhaseOrderSettings
-from entrove.validation.suite.crystals import volumes_of
+from entrove.validation.suite.crystals import labelled_volumes
 from entrove.validation.suite.result import (
     CheckResult,
     DataTable,
@@ -125,7 +125,7 @@ def _against_labels(
     """
     lowest: dict[str, Atoms] = {}
     for phase in phases:
-        cells = volumes_of(subject, phase)
+        cells = labelled_volumes(subject.labels, phase.name, phase.seed)
         if cells:
             lowest[phase.name] = min(cells, key=lambda atoms: energy_of(atoms) / len(atoms))
     if len(lowest) < 2:
