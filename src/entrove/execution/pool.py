@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any
 
 from entrove.errors import ConfigError
+from entrove.execution.log_file import LogFile
 from entrove.execution.settings import AnyExecution
 
 LOG_FILE = "parsl.log"
@@ -119,7 +120,7 @@ def worker_was_lost(error: BaseException) -> bool:
 
 
 def _open_log(path: Path) -> logging.Handler:
-    log = logging.FileHandler(path)
+    log = LogFile(path)
     log.setLevel(logging.INFO)
     log.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     parsl = logging.getLogger("parsl")

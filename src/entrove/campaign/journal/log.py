@@ -5,12 +5,14 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+from entrove.execution.log_file import LogFile
+
 
 @contextmanager
 def log_to(path: Path) -> Generator[None]:
     """Append the messages of Entrove, and Python's warnings, to `path` until the block ends."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(path, encoding="utf-8")
+    handler = LogFile(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     loggers = [logging.getLogger("entrove"), logging.getLogger("py.warnings")]
     levels = [logger.level for logger in loggers]
