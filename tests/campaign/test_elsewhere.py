@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +16,21 @@ import pytest
 import yaml
 from ase.build import bulk
 
+import cheap_campaign
+from cheap_campaign import make_bench
 from entrove.campaign import stage_job
 from entrove.campaign.configuration.check import check_campaign
 from entrove.campaign.journal.ledger import Ledger
+from entrove.campaign.journal.outcomes import Checked
 from entrove.campaign.journal.progress import Silence
 from entrove.campaign.loop import explore_only
 from entrove.campaign.stage_job import ProgressFile, StageRequest
 from entrove.errors import CampaignError, ConfigError
 from entrove.execution.program import EXIT_USER_ERROR, Program
 from entrove.execution.running import Executors
+from entrove.models.ase import from_calculator
 from entrove.structures import read_structures
+from entrove.validation.suite.result import SuiteResult
 from small_sevennet import write_small_sevennet
 
 TESTS = Path(__file__).parents[1]
@@ -183,6 +189,37 @@ def test_what_is_found_elsewhere_is_what_is_found_here(tmp_path: Path, elsewhere
     # An executor is no part of what was settled at the start.
     campaign = check_campaign(there)
     assert explore_only(campaign, Silence()).ledger.records()
+
+
+@pytest.mark.usefixtures("_parsl")
+def test_checks_made_elsewhere_are_those_made_here(
+    tmp_path: Path, elsewhere: Elsewhere, monkeypatch: pytest.MonkeyPatch
+):
+    """The labels of volumes are not: they are computed where labels are."""
+    suite = {
+        "enabled": True,
+        "equation_of_state": {"labels": 6},
+        "phonons": {"enabled": False},
+        "dynamics": {"steps": 10, "least_atoms": 4},
+        "forgetting": {"crystals": 1},
+    }
+    copper = from_calculator(cheap_campaign.Scaled(cheap_campaign.FOUNDATION_SCALE), name="cheap")
+    monkeypatch.setattr(stage_job, "load", lambda *_, **__: copper)
+
+    def run_in(name: str, **changes: dict[str, Any]) -> SuiteResult:
+        bench = make_bench(tmp_path / name, monkeypatch)
+        bulk("Cu", cubic=True).write(tmp_path / name / "fcc.xyz")
+        bench.run(stopping={"rounds": 1}, suite=suite, **changes)
+        (found,) = Ledger(bench.files.ledger).each(Checked).values()
+        return replace(found.suite, model="", seconds={})
+
+    there = run_in("there", sampling=cheap_campaign.SETTINGS["sampling"] | {"executor": PARSL})
+    assert elsewhere.sent[-1] == "check-job"
+    sent, elsewhere.elsewhere = list(elsewhere.sent), False
+    assert run_in("here").to_json() == there.to_json()
+    assert elsewhere.sent == sent
+    (curve,) = [check for check in there.checks if check.check == "equation_of_state"]
+    assert "from labels at 6 volumes" in curve.sentence
 
 
 @pytest.mark.usefixtures("_parsl")

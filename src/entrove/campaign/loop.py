@@ -39,6 +39,7 @@ from entrove.campaign.stages.context import CampaignRun
 from entrove.campaign.stages.finish import finish
 from entrove.campaign.stages.imported import imports_changed
 from entrove.campaign.stages.label import released_requests
+from entrove.campaign.stages.label_volumes import label_volumes
 from entrove.campaign.stages.models import CampaignModels
 from entrove.campaign.stages.validate import complete_validations
 from entrove.campaign.workspace import Workspace
@@ -163,27 +164,41 @@ def _runner(run: CampaignRun, cores: int | None = None) -> StageRunner:
     return StageRunner(run.ledger, run.listener, cores or usable_threads(run.config.model.threads))
 
 
-def _cores_elsewhere(run: CampaignRun, entry: StageEntry) -> int | None:
+def _cores_elsewhere(
+    run: CampaignRun, outcome: type[StageOutcome], *, is_sampling: bool
+) -> int | None:
     """Cores of the workers of a stage; None where it runs here."""
     config = run.config
-    if entry.is_sampling:
+    if is_sampling:
         executor = config.sampling.executor
         return None if isinstance(executor, ThisMachine) else executor.cores_per_worker
     executor = config.training.executor
-    if entry.outcome is not Trained or isinstance(executor, ThisMachine):
+    if outcome is not Trained or isinstance(executor, ThisMachine):
         return None
     trainings = max(config.training.trials, config.training.committee_size)
     return executor.cores_per_worker * min(executor.capacity, trainings)
 
 
 def _check_model(run: CampaignRun, last: int) -> None:
-    """Judge the model that is kept, unless that was done with the same settings."""
+    """Judge the model that is kept, unless that was done with the same settings.
+
+    The checks relax crystals and run MD, and so run where sampling does. What they need from the
+    engine is labelled before, where labels run.
+    """
     if checks_are_stale(run, last):
         run.ledger.forget([(last, Stage.CHECK)])
-    if wants_checks(run):
-        _runner(run).run(
-            last, Checked, "checks of the model that is kept", partial(check, run), unit="checks"
-        )
+    if not wants_checks(run):
+        return
+    where = run.programs(run.config.sampling.executor)
+
+    def work() -> Checked:
+        label_volumes(run)
+        if where.elsewhere:
+            return run_elsewhere(run, check, Checked, last, where)
+        return check(run, last)
+
+    cores = _cores_elsewhere(run, Checked, is_sampling=True)
+    _runner(run, cores).run(last, Checked, "checks of the model that is kept", work, unit="checks")
 
 
 def _run_rounds(run: CampaignRun, first: int) -> tuple[int, str]:
@@ -230,7 +245,8 @@ def _run_stage(run: CampaignRun, entry: StageEntry, round_index: int) -> None:
             return run_elsewhere(run, entry.work, entry.outcome, round_index, where)
         return entry.work(run, round_index)
 
-    _runner(run, _cores_elsewhere(run, entry)).run(
+    cores = _cores_elsewhere(run, entry.outcome, is_sampling=entry.is_sampling)
+    _runner(run, cores).run(
         round_index,
         entry.outcome,
         entry.description,

@@ -157,6 +157,11 @@ class Workspace:
         return self.folder / "checks"
 
     @property
+    def volumes(self) -> Path:
+        """Labels of each phase at several volumes, for the check of the equation of state."""
+        return self.checks / "volumes.xyz"
+
+    @property
     def progress(self) -> Path:
         """How far the stage is that is running, or was interrupted."""
         return self.folder / "progress.json"

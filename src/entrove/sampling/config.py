@@ -333,8 +333,8 @@ class SamplingConfig(Settings):
     )
     executor: SamplingExecution = Field(
         default=ThisMachine(),
-        description="Where phases are relaxed and walkers run; slurm and parsl need files that "
-        "all machines see.",
+        description="Where phases are relaxed, walkers run, and the validation suite is computed; "
+        "slurm and parsl need files that all machines see.",
     )
     anchors: AnchorSettings = Field(default=AnchorSettings(), description="Pool of anchors.")
     ordered: OrderedSettings = Field(

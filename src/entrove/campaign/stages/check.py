@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from entrove.campaign.journal.outcomes import Checked, Validated
 from entrove.campaign.journal.records import best_round
 from entrove.campaign.stages.context import CampaignRun
-from entrove.campaign.stages.label_volumes import label_volumes
+from entrove.structures import read_structures
 from entrove.validation.suite.result import CheckResult
 from entrove.validation.suite.run import CHECKS, judge, make_subject
 from entrove.validation.suite.sources import VALIDATION_LABELS
@@ -32,8 +32,10 @@ def checks_are_stale(run: CampaignRun, round_index: int) -> bool:
     )
 
 
-def check(run: CampaignRun) -> Checked:
+def check(run: CampaignRun, round_index: int) -> Checked:  # noqa: ARG001
     """Run the suite on the best accepted model, and compare it with the untuned one.
+
+    Volumes for the equation of state are read from the file that `label_volumes` leaves.
 
     Errors are those on the validation labels; volumes and shortest distances are those of all
     labels, and what is compared on training labels says so. Finished checks are kept in the
@@ -42,6 +44,7 @@ def check(run: CampaignRun) -> Checked:
     best = _best(run)
     config, regime = run.config.suite, run.config.regime
     validated = run.ledger.find(best, Validated)
+    volumes = read_structures(run.files.volumes, may_be_empty=True)
     untuned = None if validated is None else validated.untuned
     subject = make_subject(
         run.models.tuned(best),
@@ -49,7 +52,7 @@ def check(run: CampaignRun) -> Checked:
         labelled=run.files.validation_labels(),
         labelled_as=VALIDATION_LABELS,
         trained_on=run.files.training_labels(),
-        volumes=label_volumes(run),
+        volumes=volumes,
         base=run.models.foundation,
         base_shifts_eV=None if untuned is None else untuned.reference_shifts_eV,
         has_zero_of_labels=True,

@@ -1,6 +1,7 @@
 """Labels of each phase at several volumes, for the check of the equation of state."""
 
 import logging
+from collections.abc import Sequence
 
 import numpy as np
 from ase import Atoms
@@ -13,7 +14,7 @@ from entrove.labelling.level_of_theory import LevelOfTheory
 from entrove.labelling.store.cache import LabelCache
 from entrove.sampling.candidates import Candidate, read_candidates
 from entrove.sampling.vacuum import describe_vacuum
-from entrove.structures import copy_structure
+from entrove.structures import copy_structure, write_structures
 
 logger = logging.getLogger(__name__)
 
@@ -52,12 +53,24 @@ def volume_cells(campaign: CheckedCampaign) -> list[Candidate]:
     return cells
 
 
-def label_volumes(run: CampaignRun) -> list[Atoms]:
-    """Label these cells; what was labelled before comes from the cache, what fails is left out."""
-    campaign = run.campaign
+def label_volumes(run: CampaignRun) -> None:
+    """Label these cells with the engine, and leave them in the file `Workspace.volumes`.
+
+    What was labelled before comes from the cache, what fails is left out. There is no file where
+    no cell is wanted, or none could be labelled.
+    """
+    campaign, path = run.campaign, run.files.volumes
     cells = volume_cells(campaign)
-    if not cells:
-        return []
+    found = _label(run, cells) if cells else []
+    if found:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_structures(path, found)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _label(run: CampaignRun, cells: Sequence[Candidate]) -> list[Atoms]:
+    campaign = run.campaign
     atoms = with_seed_moments(campaign, cells)
     found: dict[int, Atoms] = {}
     with (
