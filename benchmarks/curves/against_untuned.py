@@ -18,6 +18,7 @@ from entrove.curves.config import StudyConfig
 from entrove.curves.labels import StudyLabels
 from entrove.models import predict
 from entrove.models.registry import load
+from entrove.sampling.candidates import read_candidates
 from entrove.structures import content_hash, energy_of, read_structures
 from entrove.training.job import read_job
 from entrove.training.reference_energies import fit_reference_shifts
@@ -31,21 +32,21 @@ def main() -> None:
     arguments = parser.parse_args()
     study = read_config_file(arguments.study, StudyConfig)
     folder = arguments.study.parent / study.folder
-    labelling = check_campaign(arguments.study.parent / study.campaign).config.labelling
+    campaign = check_campaign(arguments.study.parent / study.campaign)
     picked = {
         content_hash(atoms)
         for file in (folder / "picks").glob("*.xyz")
         for atoms in read_structures(file)
     }
     found = [
-        atoms
+        candidate
         for file in (folder / "explorations").glob("independent-*/round-00/anchors.xyz")
-        for atoms in read_structures(file)
-        if content_hash(atoms) not in picked
+        for candidate in read_candidates(file)
+        if content_hash(candidate.atoms) not in picked
     ]
-    labels = StudyLabels(labelling, folder / "labels")
+    labels = StudyLabels(campaign, folder / "labels")
     labels.compute(found)
-    test = labels.attach(found)
+    test = labels.attach([candidate.to_atoms() for candidate in found])
     rows: list[dict[str, Any]] = []
     for training in sorted(path.parent for path in folder.glob("students/trained/*/result.json")):
         job = read_job(training)

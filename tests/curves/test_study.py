@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,21 +12,26 @@ from ase.calculators.emt import EMT
 from ase.io import write
 from typer.testing import CliRunner
 
-from entrove.campaign.configuration.check import check_campaign
+from cheap_campaign import Labels, make_bench
+from entrove.campaign.configuration.check import Seed, check_campaign
 from entrove.campaign.journal.ledger import Ledger
 from entrove.campaign.journal.progress import Silence
 from entrove.cli.main import app
 from entrove.curves.choosing import Chooser
 from entrove.curves.config import StudentConfig, StudyConfig
 from entrove.curves.exploring import Explorer
+from entrove.curves.labels import StudyLabels
 from entrove.curves.learning import Classroom
 from entrove.curves.results import StudyResults, read_study
 from entrove.curves.study import run_study
 from entrove.curves.test_sets import hold_outs, mix, never_picked
-from entrove.errors import ConfigError, SelectionError
+from entrove.errors import CampaignError, ConfigError, SelectionError
 from entrove.json_values import json_values
 from entrove.labelling.label_structures import CACHE_FILE
+from entrove.labelling.level_of_theory import LevelOfTheory
 from entrove.labelling.store.cache import LabelCache
+from entrove.sampling.candidates import Candidate
+from entrove.sampling.pools.strained import strain_volume
 from entrove.structures import attach_results, content_hash
 
 CAMPAIGN = {
@@ -136,7 +142,47 @@ def test_the_command_prints_the_points_as_json(finished):
     # Forces on a perfect crystal have no error, which is null.
     assert "null" in printed.stdout
     assert (printed.exit_code, json.loads(printed.stdout)) == (0, json_values(results.to_dict()))
-    assert (file.parent / "curves" / "curves.html").is_file()
+    page = (file.parent / "curves" / "curves.html").read_text()
+    # The anchors of the independent set have two volumes of the phase, which check the stress.
+    assert "<p>Stress and -dE/dV differ by" in page
+    assert results.checked[1:] in page
+
+
+def two_volumes() -> list[Candidate]:
+    relaxed = bulk("Cu", cubic=True)
+    return [
+        Candidate(strain_volume(relaxed, ratio), "anchors", kind, "fcc", 0.0)
+        for ratio, kind in ((1.0, "relaxed"), (1.05, "strain"))
+    ]
+
+
+def test_labels_that_contradict_themselves_stop_a_study_before_the_others(tmp_path, monkeypatch):
+    bench = make_bench(tmp_path, monkeypatch)
+    found = StudyLabels(bench.campaign(), tmp_path / "good").check_first(two_volumes())
+    assert found.checked.startswith("stress and -dE/dV differ by")
+    assert len(bench.computed) == 2
+    monkeypatch.setattr(Labels, "stress_factor", 2.0)
+    labelling = {"engine": {"name": "ase", "calculator": "cheap_campaign:Labels", "arguments": {}}}
+    strict = bench.campaign(labelling=labelling | {"stress_check": {"on_mismatch": "stop"}})
+    with pytest.raises(CampaignError, match=r"stress of engine ase contradicts its energies"):
+        StudyLabels(strict, tmp_path / "wrong").check_first(two_volumes())
+
+
+def test_labels_of_a_study_start_from_the_moments_of_the_seeds(tmp_path, monkeypatch):
+    bench = make_bench(tmp_path, monkeypatch)
+    magnetic = bulk("Cu", cubic=True)
+    magnetic.set_initial_magnetic_moments([1.0, -1.0, 1.0, -1.0])
+    campaign = replace(bench.campaign(), seeds=(Seed("fcc", magnetic),))
+    labels = StudyLabels(campaign, tmp_path / "labels")
+    candidates = two_volumes()
+    labels.compute(candidates)
+    assert len(labels.attach([candidate.atoms for candidate in candidates])) == 2
+    level = LevelOfTheory.of(campaign.config.labelling.engine)
+    with LabelCache(tmp_path / "labels" / CACHE_FILE) as cache:
+        for candidate in candidates:
+            assert cache.get(candidate.atoms, level) is None
+            candidate.atoms.set_initial_magnetic_moments([1.0, -1.0, 1.0, -1.0])
+            assert cache.get(candidate.atoms, level) is not None
 
 
 @pytest.mark.slow
@@ -152,7 +198,7 @@ def test_a_stopped_study_continues_to_the_same_points(finished, tmp_path):
         with pytest.raises(KeyboardInterrupt):
             run_study(file, say=stop)
     continued = run_study(file)
-    for key in ("points", "failed"):
+    for key in ("points", "failed", "checked"):
         ours, theirs = (json.loads(found.to_json())[key] for found in (continued, results))
         if key == "points":
             # The seconds of the engine are measured anew.

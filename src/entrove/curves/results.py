@@ -88,6 +88,7 @@ class StudyResults:
         draws: Number of draws that were asked for.
         points: One per student, arm, draw, count, test set and group.
         failed: Labels that failed, by arm.
+        checked: What the first labels said of the engine, in a sentence; empty for older results.
     """
 
     name: str
@@ -95,6 +96,7 @@ class StudyResults:
     draws: int
     points: tuple[Point, ...]
     failed: dict[str, int]
+    checked: str = ""
 
     @cached_property
     def _index(self) -> dict[tuple[str, str, str, str], dict[int, dict[int, GroupErrors]]]:
@@ -175,6 +177,7 @@ class StudyResults:
             "control": self.control,
             "draws": self.draws,
             "failed": self.failed,
+            "checked": self.checked,
             "points": points,
         }
 
@@ -195,7 +198,12 @@ def read_study(path: str | Path) -> StudyResults:
         for fields in content["points"]
     )
     return StudyResults(
-        content["name"], content["control"], content["draws"], points, content["failed"]
+        content["name"],
+        content["control"],
+        content["draws"],
+        points,
+        content["failed"],
+        content.get("checked", ""),
     )
 
 

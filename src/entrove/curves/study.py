@@ -43,14 +43,16 @@ def run_study(
         listener: Receives the progress of the current step.
         say: Called with one line per step.
 
-    The tests are labelled first. Then labels and points are computed in ascending order of counts,
-    all arms and draws of a count together, and `results.json` in the folder of the study has the
-    points so far: stop it whenever they suffice.
+    The tests are labelled first, and of these what checks the engine, as in a campaign. Then
+    labels and points are computed in ascending order of counts, all arms and draws of a count
+    together, and `results.json` in the folder of the study has the points so far: stop it whenever
+    they suffice.
 
     Returns all points.
 
     Raises `ConfigError` when the study or its campaign cannot be used, `SelectionError` when the
-    pools are too small for the counts, `CampaignError` when another process runs this study.
+    pools are too small for the counts, `CampaignError` when another process runs this study, or
+    the first labels contradict themselves.
     """
     path = Path(study_file)
     study = read_config_file(path, StudyConfig)
@@ -80,11 +82,14 @@ class _Study:
     def run(self) -> StudyResults:
         campaign = self.checked.config
         picks, independent = self._choose_all()
-        labels = StudyLabels(campaign.labelling, self.folder / "labels")
+        labels = StudyLabels(self.checked, self.folder / "labels")
         tests = self._tests(picks, independent)
-        self._label(
-            labels, "tests", [c for of_draw in tests for of in of_draw.values() for c in of]
-        )
+        tested = [c for of_draw in tests for of in of_draw.values() for c in of]
+        self.say("first labels, as a check of the engine")
+        checked = labels.check_first(tested).checked
+        if checked:
+            self.say(checked)
+        self._label(labels, "tests", tested)
         files = self._read_files()
         with_labels = [
             {name: labels.attach([c.to_atoms() for c in of]) for name, of in of_draw.items()}
@@ -93,7 +98,7 @@ class _Study:
         ]
         classroom = self._classroom(campaign)
         points: list[Point] = []
-        results = self._results(points, picks, labels)
+        results = self._results(points, picks, labels, checked)
         for count, group in groupby(self._tasks(), key=lambda task: task[0]):
             tasks = list(group)
             learnt = dict.fromkeys((arm, draw) for _, _, _, arm, draw in tasks)
@@ -110,11 +115,13 @@ class _Study:
                     for test, groups in errors.items()
                     for group in groups
                 ]
-                results = self._results(points, picks, labels)
+                results = self._results(points, picks, labels, checked)
                 results.write(self.folder / RESULTS_FILE)
         return results
 
-    def _results(self, points: Sequence[Point], picks: Picks, labels: StudyLabels) -> StudyResults:
+    def _results(
+        self, points: Sequence[Point], picks: Picks, labels: StudyLabels, checked: str
+    ) -> StudyResults:
         failed = {
             arm: sum(
                 labels.failed([pick.atoms for pick in of_draw])
@@ -123,7 +130,9 @@ class _Study:
             for arm, of_arm in picks.items()
         }
         config = self.config
-        return StudyResults(config.name, config.control, config.draws, tuple(points), failed)
+        return StudyResults(
+            config.name, config.control, config.draws, tuple(points), failed, checked
+        )
 
     def _choose_all(self) -> tuple[Picks, list[Candidate]]:
         explorer = Explorer(self.config, self.checked, self.folder / "explorations", self.listener)
@@ -161,7 +170,7 @@ class _Study:
     def _label(self, labels: StudyLabels, what: str, wanted: Sequence[Candidate]) -> None:
         self.say(f"labels of {what}")
         self.listener.stage_started(0, "label", f"labels of {what}", None, "labels")
-        labels.compute([candidate.atoms for candidate in wanted], self.listener.advanced)
+        labels.compute(wanted, self.listener.advanced)
         self.listener.stage_finished(0, "label", 0.0, f"{len(wanted)} structures")
 
     def _read_files(self) -> dict[str, list[Atoms]]:

@@ -10,9 +10,9 @@ from entrove import provenance
 from entrove.campaign.configuration.check import CheckedCampaign
 from entrove.campaign.journal.outcomes import Labelled, LabelRow, Selected
 from entrove.campaign.journal.records import quarantined
-from entrove.campaign.stages.check_kpoints import check_kpoints, find_hot_snapshots
-from entrove.campaign.stages.check_stress import check_forces, check_stress, find_volume_pairs
+from entrove.campaign.stages.check_stress import check_forces
 from entrove.campaign.stages.context import CampaignRun
+from entrove.campaign.stages.first_labels import FirstLabels, label_first
 from entrove.campaign.stages.imported import drop_imported
 from entrove.campaign.stages.moments import with_seed_moments
 from entrove.campaign.workspace import Workspace
@@ -175,9 +175,14 @@ def label_requests(
         known = sum(cache.get(structure, labeller.level) is not None for structure in atoms)
         if known:
             listener.resumed(known)
-        first = _FirstLabels()
+        first = FirstLabels()
         if check_first:
-            first = _label_first(labeller, run, [each.candidate for each in requests], atoms)
+            first = label_first(
+                labeller,
+                [each.candidate for each in requests],
+                atoms,
+                run.files.denser_label_work,
+            )
         for index, label in labeller.label(atoms):
             labels[index] = label
             failed = sum(not finished.converged for finished in labels.values())
@@ -213,34 +218,6 @@ def label_requests(
     require_one_level([*earlier.training, *structures], labeller.level)
     withdrawn = _among(causes, earlier.training)
     return LabelledSet(structures, rows, withdrawn, doubtful, first.checked, first.kpoints)
-
-
-@dataclass(frozen=True)
-class _FirstLabels:
-    """What the first labels say of the engine."""
-
-    checked: str = ""
-    kpoints: KpointComparison | None = None
-
-
-def _label_first(
-    labeller: Labeller, run: CampaignRun, candidates: Sequence[Candidate], atoms: Sequence[Atoms]
-) -> _FirstLabels:
-    """Label two volumes and a hot snapshot of each phase before anything else, and check them."""
-    pairs = find_volume_pairs(candidates)
-    snapshots = find_hot_snapshots(labeller, candidates, atoms)
-    indices = [index for pair in pairs for index in (pair.first, pair.second)]
-    indices += [snapshot.index for snapshot in snapshots]
-    if not indices:
-        return _FirstLabels()
-    found = labeller.label([atoms[index] for index in indices])
-    labels = {indices[position]: label for position, label in found}
-    checked = check_stress(labeller.config, candidates, pairs, labels)
-    kpoints = check_kpoints(
-        labeller, candidates, atoms, snapshots, labels, run.files.denser_label_work
-    )
-    doubt = f"warning: {kpoints.describe()}" if kpoints and kpoints.beyond else ""
-    return _FirstLabels("; ".join(filter(None, (checked, doubt))), kpoints)
 
 
 def released_requests(
