@@ -152,7 +152,7 @@ def test_torn_file_and_other_folders_are_refused(bundle, tmp_path, small_checkpo
 
 
 def test_members_of_a_committee_must_belong_together(small_checkpoint, tmp_path):
-    with pytest.raises(ModelError, match="differ in training_set_hash"):
+    with pytest.raises(ModelError, match="has learnt from other labels than the first one"):
         write(
             tmp_path / "model",
             trained(small_checkpoint),

@@ -1,5 +1,7 @@
 """The factor between spread and error, against drawn errors and members evaluated one by one."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from ase import Atoms
@@ -12,9 +14,12 @@ from entrove.errors import ModelError
 from entrove.models.ase import from_calculator
 from entrove.models.committee import committee_of
 from entrove.models.prediction import predict
-from entrove.structures import attach_results
-from entrove.validation.calibration import Calibration, calibrate
+from entrove.structures import attach_results, content_hash
+from entrove.validation.calibration import Calibration, calibrate, calibrate_left_out
 from entrove.validation.suite import Outcome, SuiteConfig, run_suite
+from entrove.validation.suite.checks.calibration import check_calibration
+from entrove.validation.suite.config import CalibrationSettings
+from entrove.validation.suite.run import make_subject
 
 
 def drawn(factor: float, seed: int = 0, count: int = 20_000) -> Calibration:
@@ -103,13 +108,109 @@ def test_spreads_and_errors_are_those_of_the_members_one_by_one(copper, committe
     energies, vectors = np.array(energies), np.array(vectors)
     expected = np.array([atoms.get_potential_energy() / len(atoms) for atoms in copper])
     deviation = energies.mean(axis=1) - expected
-    ratio = deviation / energies.std(axis=1)
-    assert energy.factor == pytest.approx(np.sqrt(np.mean(ratio**2)), rel=1e-4)
+    expected_factor = np.sqrt(np.mean(deviation**2) / np.mean(energies.var(axis=1)))
+    assert energy.factor == pytest.approx(expected_factor, rel=1e-4)
     mean = vectors.mean(axis=1)
     error = np.linalg.norm(mean - np.array([atoms.get_forces() for atoms in copper]), axis=2)
     spread = np.sqrt(np.square(vectors - mean[:, None]).sum(axis=3).mean(axis=1))
     np.testing.assert_allclose(forces.errors, 1000 * error.ravel(), rtol=1e-4)
     np.testing.assert_allclose(forces.spreads, 1000 * spread.ravel(), rtol=1e-4)
+
+
+def random_committee(
+    seed: int, count: int, size: int = 5, left_out_by: int = 2, common: float = 1.0
+) -> tuple[list[Atoms], list[set[str]], list[list[Atoms]]]:
+    """Labels, what each member has learnt, and predictions: exact where a label was learnt.
+
+    Members err by independent normal numbers, and all of them by a common one that is `common`
+    times as wide, so that errors are larger than spreads.
+    """
+    rng = np.random.default_rng(seed)
+    labels = []
+    for index in range(count):
+        atoms = bulk("Cu", a=3.6 + 0.01 * seed + 1e-4 * index) * (2, 1, 1)
+        labels.append(attach_results(atoms, 0.0, np.zeros((2, 3)), np.zeros(6)))
+    learnt: list[set[str]] = [set() for _ in range(size)]
+    predicted: list[list[Atoms]] = [[] for _ in range(size)]
+    for index, atoms in enumerate(labels):
+        width = 0.1 if index % 2 else 1.0
+        shared = common * width * rng.normal(size=7)
+        without = {(index + step) % size for step in range(left_out_by)}
+        for member in range(size):
+            error = np.zeros(7)
+            if member in without:
+                error = shared + width * rng.normal(size=7)
+            else:
+                learnt[member].add(content_hash(atoms))
+            forces = error[1:].reshape(2, 3)
+            predicted[member].append(attach_results(atoms, error[0], forces, np.zeros(6)))
+    return labels, learnt, predicted
+
+
+@pytest.mark.parametrize("left_out_by", [2, 3])
+def test_labels_that_members_left_out_predict_the_error_on_unseen_ones(left_out_by):
+    """The factor of training labels is that of labels which no member has learnt.
+
+    The mean of k members has an own error of 1 / k of theirs besides the common one, with which
+    the whole committee's differs: here by at most 12 %.
+    """
+    size = 5
+    found = calibrate_left_out(*random_committee(1, 4000, size, left_out_by))
+    unseen = calibrate_left_out(*random_committee(2, 4000, size, size))
+    for ours, theirs in zip(found, unseen, strict=True):
+        own = np.sqrt((1 + 1 / left_out_by) / (1 + 1 / size))
+        assert ours.factor == pytest.approx(own * theirs.factor, rel=0.05)
+        assert ours.factor == pytest.approx(theirs.factor, rel=0.15)
+        assert ours.rank_correlation > 0.4
+
+
+def test_labels_that_all_members_or_all_but_one_have_learnt_are_not_used():
+    """They have no error or no spread: counting them would make the factor what they make it."""
+    labels, learnt, predicted = random_committee(3, 60)
+    found = calibrate_left_out(labels, learnt, predicted)
+    for unused in (0, 1):
+        more, known, said = random_committee(4, 40, left_out_by=unused)
+        both = calibrate_left_out(
+            [*labels, *more],
+            [one | other for one, other in zip(learnt, known, strict=True)],
+            [[*one, *other] for one, other in zip(predicted, said, strict=True)],
+        )
+        assert [one.factor for one in both] == [one.factor for one in found]
+        with pytest.raises(ModelError, match="member_labels below 1"):
+            calibrate_left_out(more, known, said)
+
+
+def test_the_check_calibrates_on_left_out_labels_and_tests_on_others(copper, committee):
+    """With factors of the former, the table of the latter shows what is predicted, and found."""
+    seen = [frozenset({content_hash(copper[index])}) for index in range(3)]
+    subject = make_subject(
+        committee.members[0],
+        phases=None,
+        labelled=copper[3:],
+        base=None,
+        config=SuiteConfig(),
+        pressures_GPa=(),
+        temperatures_K=(),
+        trained_on=copper[:3],
+        committee=committee,
+        committee_learnt=seen,
+    )
+    (result,) = check_calibration(subject, CalibrationSettings())
+    fitted = calibrate_left_out(
+        copper[:3], seen, [predict(member, copper[:3]) for member in committee.members]
+    )
+    fresh = calibrate(copper[3:], predict(committee, copper[3:]))
+    values = {quantity.name: quantity.value for quantity in result.quantities}
+    for old, new in zip(fitted, fresh, strict=True):
+        assert values[f"error over spread, {old.quantity}"] == pytest.approx(old.factor, rel=1e-5)
+        assert values[f"error over calibrated spread, {old.quantity}"] == pytest.approx(
+            new.factor / old.factor, rel=1e-5
+        )
+    assert "on training labels that members left out; on 3 labels errors are" in result.sentence
+    # Without labels that are new to all, the factors are shown on those they are fitted to.
+    (alone,) = check_calibration(replace(subject, labelled=()), CalibrationSettings())
+    assert alone.quantities[0].value == pytest.approx(fitted[0].factor, rel=1e-5)
+    assert "predicts" not in alone.sentence
 
 
 def test_the_suite_judges_a_committee_and_no_single_model(copper, committee):

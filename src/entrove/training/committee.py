@@ -1,4 +1,4 @@
-"""A committee: the same labels, learnt several times from different starts and in other orders."""
+"""A committee: labels learnt several times, from different starts, in other orders, or in part."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
+from entrove.errors import ModelError
 from entrove.execution.running import Executors, Programs
 from entrove.training.config import TrainingConfig
+from entrove.training.cross_validation.folds import divide, independent_groups
 from entrove.training.cross_validation.trials import (
     CROSS_VALIDATION,
     choose_recipe,
@@ -51,14 +53,16 @@ def train_committee(
     """Tune `config.committee_size` models; the first is the potential itself.
 
     Members differ in the order of the labels, in which of them are set aside, and, but for the
-    first, in the start of their energy head (`head_noise`). Each has a folder of its own under
+    first, in the start of their energy head (`head_noise`) and in the labels that they learn from
+    (`member_labels`). Each has a folder of its own under
     `folder` and resumes on its own. With `config.learning_rate` "auto" it is chosen once, for all.
     `snapshots` are as for `fine_tune`. `advanced` is called after every epoch, with the number of
     epochs of all trainings that are done, how many there are, and what is being trained. `where`
     are workers that several calls share; by default those of `config.executor`, which end with
     this call. As many members are trained at a time as there is room for.
 
-    Raises `ModelError` as `fine_tune` does.
+    Raises `ModelError` as `fine_tune` does, and for labels that are too few or too alike for
+    `member_labels`.
     """
     folder = Path(folder).resolve()
     with Executors() as executors:
@@ -83,6 +87,7 @@ def _train_committee(
 ) -> tuple[TrainedModel, ...]:
     where: Programs = shared["where"]
     config = config.for_labels(len(structures))
+    learnt = labels_of_members(structures, config, seed)
     choice, trials = None, 0
 
     def report(done: int, trials: int, note: str) -> None:
@@ -102,7 +107,7 @@ def _train_committee(
     wanted = [
         (
             make_request(
-                structures,
+                [structures[index] for index in learnt[member]],
                 base,
                 chosen,
                 seed=member_seed(seed, member),
@@ -126,6 +131,39 @@ def _train_committee(
             raise trained
         members[member], done[member] = replace(trained, choice=choice), config.fixed_epochs
     return tuple(members[member] for member in range(len(wanted)))
+
+
+def labels_of_members(
+    structures: Sequence[Atoms], config: TrainingConfig, seed: int
+) -> list[list[int]]:
+    """Choose which labels each member of a committee learns from, by `config.member_labels`.
+
+    The first learns from all. Snapshots of one trajectory, and structures that nearly equal each
+    other, are left out together, and each label by the same number of members.
+
+    Returns the indices of each member's labels, increasing.
+
+    Raises `ModelError` when there are fewer independent groups of labels than other members.
+    """
+    all_labels, others = list(range(len(structures))), config.committee_size - 1
+    if config.left_out_by == 0:
+        return [all_labels] * config.committee_size
+    groups = independent_groups(structures)
+    if len(groups) < others:
+        raise ModelError(
+            f"member_labels={config.member_labels:g}: the {len(structures)} labels are "
+            f"{len(groups)} independent groups (trajectories, near-duplicates), too few for "
+            f"{others} members to leave out different ones; set committee_size to at most "
+            f"{len(groups) + 1}, or member_labels to 1"
+        )
+    folds = divide(structures, groups, others, seed)
+    left_out = [
+        {index for step in range(config.left_out_by) for index in folds[(first + step) % others]}
+        for first in range(others)
+    ]
+    return [all_labels] + [
+        [index for index in all_labels if index not in without] for without in left_out
+    ]
 
 
 def labels_learnt_in(folder: Path) -> str | None:

@@ -11,6 +11,9 @@ from entrove.training.trainers import TRAINERS, TrainableFramework, trainer_for
 
 Strategy = Literal["naive", "frozen", "lora"]
 
+LEAST_LEFT_OUT_BY = 2
+"""Fewest members of a committee that have a spread."""
+
 
 class LossConfig(Settings):
     """A Huber loss on energy per atom, force components and stress components.
@@ -252,6 +255,24 @@ class TrainingConfig(Settings):
         description="Random change of the energy head's weights before training, relative to "
         "their own spread, for every member of a committee but the first.",
     )
+    member_labels: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="Fraction of the labels that every member of a committee but the first learns "
+        "from. Below 1 each label is left out by at least two of them, as 0.5 does in a committee "
+        "of 5, so that spreads are calibrated on training labels.",
+    )
+
+    @property
+    def left_out_by(self) -> int:
+        """Number of members of a committee that leave a label out, the same for each label.
+
+        >>> TrainingConfig(committee_size=5, member_labels=0.5).left_out_by
+        2
+        """
+        others = self.committee_size - 1
+        return min(round((1 - self.member_labels) * others), max(others - 1, 0))
 
     @property
     def fixed_learning_rate(self) -> float:
@@ -310,6 +331,7 @@ class TrainingConfig(Settings):
             "lora": "lora" not in strategies,
             "executor": True,
             "preset": True,
+            "member_labels": self.committee_size == 1,
         }
         return frozenset(name for name, is_unread in unread.items() if is_unread)
 
@@ -380,6 +402,17 @@ class TrainingConfig(Settings):
             able = [name for name in TRAINERS if trainer_for(name).takes_replay]
             raise ValueError(
                 f"replay={self.replay:g} is for framework {' or '.join(able)}; remove it"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _labels_are_left_out_twice(self) -> "TrainingConfig":
+        if self.member_labels < 1 and self.left_out_by < LEAST_LEFT_OUT_BY:
+            needed = math.ceil(LEAST_LEFT_OUT_BY / (1 - self.member_labels))
+            raise ValueError(
+                f"member_labels={self.member_labels:g} with committee_size={self.committee_size}: "
+                f"each label would be left out by {self.left_out_by} members, and a spread needs "
+                f"two; set committee_size to {needed + 1} or more, or member_labels lower"
             )
         return self
 

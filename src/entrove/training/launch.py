@@ -17,7 +17,7 @@ from entrove.training.job import (
     read_job,
 )
 from entrove.training.request import Request
-from entrove.training.trained_model import TrainedModel
+from entrove.training.trained_model import LABELS_FILE, TrainedModel
 from entrove.training.trainers import trainer_for
 from entrove.training.worker_process import EXIT_DIVERGED, DivergenceError
 
@@ -75,7 +75,7 @@ def launch_trainings(
         prepare_folder(folder, job)
         if (folder / "result.json").exists():
             continue
-        write_structures(folder / "labels.xyz", request.structures)
+        write_structures(folder / LABELS_FILE, request.structures)
         if replayed := request.replayed():
             write_structures(folder / "replay.xyz", replayed)
         programs[place] = Program(
@@ -110,7 +110,7 @@ def read_trained(folder: Path) -> TrainedModel:
         framework=job.config.framework,
         base=Path(job.base).name,
         seed=job.seed,
-        training_labels=len(read_structures(folder / "labels.xyz")),
+        training_labels=len(read_structures(folder / LABELS_FILE)),
         training_set_hash=job.labels_hash,
         epochs_run=result.epochs_run,
         best_epoch=result.best_epoch,

@@ -42,7 +42,7 @@ class Request:
     def job(self) -> Job:
         """The request as it is written for the process that trains."""
         # What this training does not read must not make a finished one look like another.
-        ignored: dict[str, Any] = {"committee_size": 1, "head_noise": 0.0}
+        ignored: dict[str, Any] = {"committee_size": 1, "head_noise": 0.0, "member_labels": 1.0}
         fields = TrainingConfig.model_fields
         ignored |= {name: fields[name].default for name in self.config.unread}
         return Job(

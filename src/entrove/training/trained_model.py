@@ -7,9 +7,12 @@ from pathlib import Path
 
 from ase import Atoms
 
-from entrove.structures import content_hash
+from entrove.structures import content_hash, read_structures
 from entrove.training.choice import Choice
 from entrove.training.config import TrainingConfig
+
+LABELS_FILE = "labels.xyz"
+"""The labels that were learnt, in the folder of a training."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,11 @@ class TrainedModel:
     seconds: float
     accepted: bool | None = None
     choice: Choice | None = None
+
+    def labels_learnt(self) -> frozenset[str]:
+        """Content hashes of the labels it has learnt from; empty where they are not kept."""
+        kept = read_structures(self.folder / LABELS_FILE, may_be_empty=True)
+        return frozenset(content_hash(atoms) for atoms in kept)
 
     def settings_of(self, config: TrainingConfig) -> TrainingConfig:
         """Return settings of a training with the recipe that was chosen, if one was."""

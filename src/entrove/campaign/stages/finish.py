@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from entrove.campaign.journal.outcomes import Checked, Finished, Labelled, Trained, Validated
+from entrove.campaign.journal.outcomes import Checked, Finished, Labelled, Validated
 from entrove.campaign.journal.records import best_round
 from entrove.campaign.stages.context import CampaignRun
 from entrove.campaign.stages.open_test import OpenedTest, name_worse, open_test
@@ -10,7 +10,7 @@ from entrove.labelling.level_of_theory import LevelOfTheory
 from entrove.models.registry import split_modal
 from entrove.structures import read_structures, species_of
 from entrove.training.bundle import CheckResult, Regime, write_bundle
-from entrove.training.committee import read_committee
+from entrove.training.trained_model import LABELS_FILE
 from entrove.validation.bundle_errors import count_parts, metrics_of, paired_errors
 from entrove.validation.suite.result import Outcome
 
@@ -49,10 +49,8 @@ def finish(run: CampaignRun, reason: str) -> Finished:
 def _write_best(
     run: CampaignRun, round_index: int, validated: Validated, test: OpenedTest | None
 ) -> None:
-    trained = run.ledger.find(round_index, Trained)
-    assert trained is not None  # validation follows training
-    members = read_committee((run.files.folder / trained.checkpoint).parent.parent)
-    labels = read_structures(members[0].folder / "labels.xyz")
+    members = run.models.members(round_index)
+    labels = read_structures(members[0].folder / LABELS_FILE)
     untuned = validated.untuned or run.ledger.each(Validated)[0].table
     level = LevelOfTheory.of(run.config.labelling.engine)
     write_bundle(

@@ -14,6 +14,7 @@ from entrove.models.loaded import LoadedModel
 from entrove.models.registry import load, split_modal
 from entrove.models.verify import VerificationReport, serial, verified
 from entrove.training.committee import read_committee
+from entrove.training.trained_model import TrainedModel
 
 OnMismatch = Literal["stop", "fall_back"]
 
@@ -74,10 +75,7 @@ class CampaignModels:
 
     def committee(self, round_index: int) -> LoadedModel | None:
         """All models that were trained in a round as one; None when there is only one."""
-        trained = self._ledger.find(round_index, Trained)
-        assert trained is not None  # validation follows training
-        first = self._campaign.workspace.folder / trained.checkpoint
-        members = read_committee(first.parent.parent)
+        members = self.members(round_index)
         if len(members) < 2:
             return None
         _, modal = split_modal(self._campaign.model_name)
@@ -85,6 +83,13 @@ class CampaignModels:
         return committee_of(
             [load(name, device=self._campaign.config.model.device) for name in names]
         )
+
+    def members(self, round_index: int) -> tuple[TrainedModel, ...]:
+        """All trainings of a round, that of the potential first."""
+        trained = self._ledger.find(round_index, Trained)
+        assert trained is not None  # validation follows training
+        first = self._campaign.workspace.folder / trained.checkpoint
+        return read_committee(first.parent.parent)
 
     def _failed(self, round_index: int) -> bool:
         """Whether a later round that explores with this round's model found its batches wrong."""

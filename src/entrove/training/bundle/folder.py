@@ -227,12 +227,18 @@ def _check_members(members: Sequence[TrainedModel]) -> None:
         raise ModelError("a bundle needs at least one trained model")
     first = members[0]
     for member in members[1:]:
-        for name in ("framework", "base", "training_set_hash"):
+        for name in ("framework", "base"):
             if getattr(member, name) != getattr(first, name):
                 raise ModelError(
-                    f"the members of a committee differ in {name}; "
-                    "train them from one model on one set"
+                    f"the members of a committee differ in {name}; train them from one model"
                 )
+        learnt = member.labels_learnt()
+        in_part = bool(learnt) and learnt < first.labels_learnt()
+        if member.training_set_hash != first.training_set_hash and not in_part:
+            raise ModelError(
+                "a member of the committee has learnt from other labels than the first one; train "
+                "them on one set, or on parts of it"
+            )
 
 
 def _put_in_place(partial: Path, folder: Path) -> None:

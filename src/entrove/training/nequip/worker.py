@@ -39,13 +39,14 @@ from entrove.training.nequip.settings import Start, settings, shifted_model
 from entrove.training.nequip.trainer import NequIPTrainer
 from entrove.training.reference_energies import fit_reference_shifts
 from entrove.training.split import split_for_stopping
+from entrove.training.trained_model import LABELS_FILE
 
 
 def run_job(folder: Path) -> Result:
     """Train to the end of the job in `folder`, from where an earlier attempt ended."""
     with only_worker(folder, "trains"):
         job = Job.model_validate_json((folder / "job.json").read_text())
-        structures = read_structures(folder / "labels.xyz")
+        structures = read_structures(folder / LABELS_FILE)
         trained, watched = split_for_stopping(structures, job.config, job.seed)
         write_structures(folder / "trained.xyz", [structures[i] for i in trained])
         if watched:

@@ -32,6 +32,7 @@ from entrove.training.sevennet.fitting import (
 from entrove.training.sevennet.trainee import Sample, SevenNetTrainee, check_species, load_trainee
 from entrove.training.sevennet.trainer import SevenNetTrainer
 from entrove.training.split import split_for_stopping
+from entrove.training.trained_model import LABELS_FILE
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +65,7 @@ def run_job(folder: Path) -> Result:
 
 def make_problem(folder: Path, job: Job) -> tuple[Problem, dict[str, float]]:
     """Load the model and what it learns from; return how its energies per species moved, in eV."""
-    structures = read_structures(folder / "labels.xyz")
+    structures = read_structures(folder / LABELS_FILE)
     trainee = load_trainee(job.base, resolve_device(job.device), job.modal)
     check_species(trainee, job.base, structures)
     samples = [trainee.sample(atoms) for atoms in structures]

@@ -197,6 +197,7 @@ def make_subject(
     trained_on: Sequence[Atoms] = (),
     volumes: Sequence[Atoms] = (),
     committee: LoadedModel | None = None,
+    committee_learnt: Sequence[frozenset[str]] = (),
 ) -> Subject:
     """Put together what is judged, see `run_suite`."""
     seeds = dict(phases) if phases else crystals_of(labelled)
@@ -210,6 +211,7 @@ def make_subject(
     return Subject(
         model=model,
         committee=model if model.members else committee,
+        committee_learnt=tuple(committee_learnt),
         seeds=seeds,
         labelled=tuple(labelled),
         labelled_as=labelled_as,

@@ -80,6 +80,8 @@ class Subject:
         base_shifts_eV: Energy in eV per atom of each species that takes the zero of the untuned
             model to that of the labels, fitted to training labels; None where it is not known.
         committee: The models that were tuned together with the model; None for a single one.
+        committee_learnt: Content hashes of the labels that each of them has learnt from; empty
+            where this is not known.
         pressures_GPa: Pressures of the regime in GPa, increasing.
         temperatures_K: Temperatures of the regime in K.
         more_pressures_GPa: Further pressures at which phases are relaxed.
@@ -95,6 +97,7 @@ class Subject:
     has_zero_of_labels: bool = False
     base_shifts_eV: Mapping[str, float] | None = None
     committee: LoadedModel | None = None
+    committee_learnt: tuple[frozenset[str], ...] = ()
     pressures_GPa: tuple[float, ...] = (0.0,)
     temperatures_K: tuple[float, ...] = (300.0,)
     more_pressures_GPa: tuple[float, ...] = ()

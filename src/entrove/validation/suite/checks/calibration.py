@@ -1,8 +1,15 @@
 """Does a committee know its error? Spread against error on labels that it has not learnt from."""
 
+from collections.abc import Sequence
+
 from entrove.errors import ModelError
 from entrove.models.prediction import predict
-from entrove.validation.calibration import Calibration, calibrate
+from entrove.validation.calibration import (
+    LEAST_MEMBERS,
+    Calibration,
+    calibrate,
+    calibrate_left_out,
+)
 from entrove.validation.suite.config import CalibrationSettings
 from entrove.validation.suite.result import (
     CheckResult,
@@ -18,25 +25,55 @@ from entrove.validation.suite.subject import Subject
 
 NAME = "calibration"
 
+_NAMES = {"energy": "energies", "forces": "forces"}
+
 
 def check_calibration(subject: Subject, settings: CalibrationSettings) -> list[CheckResult]:
     """Fit one factor for energies and one for forces, and show how reliable spreads are.
 
-    A single model has no spread, and no result. The factors are fitted to the labels that the
-    tables show, so that predicted and observed errors agree over all of them; in a bin they need
-    not.
+    Where members have learnt from parts of the training labels, the factors are fitted to these,
+    each label predicted by the members that left it out, and the labelled data are a test of them.
+    Otherwise they are fitted to the labelled data that the tables show, so that predicted and
+    observed errors agree over all of them; in a bin they need not.
+
+    A single model has no spread, and no result.
     """
     if subject.committee is None:
         return []
-    if not subject.labelled:
-        return [not_applicable(NAME, "", "there is no labelled data")]
     try:
-        found = calibrate(subject.labelled, predict(subject.committee, subject.labelled))
+        fitted = _of_left_out_labels(subject)
+        labelled = (
+            calibrate(subject.labelled, predict(subject.committee, subject.labelled))
+            if subject.labelled
+            else []
+        )
     except ModelError as error:
         return [not_applicable(NAME, "", str(error))]
+    if not (fitted or labelled):
+        return [not_applicable(NAME, "", "there is no labelled data")]
+    sentence = _describe(fitted or labelled, len(subject.committee.members))
+    tested: list[Quantity] = []
+    if fitted:
+        sentence += ", on training labels that members left out"
+    if fitted and labelled:
+        ratios = [new.factor / old.factor for new, old in zip(labelled, fitted, strict=True)]
+        tested = [
+            Quantity(f"error over calibrated spread, {one.quantity}", number(ratio))
+            for one, ratio in zip(labelled, ratios, strict=True)
+        ]
+        labelled = [new.with_factor(old.factor) for new, old in zip(labelled, fitted, strict=True)]
+        listed = " and ".join(
+            f"{ratio:.2g} times for {_NAMES[one.quantity]}"
+            for one, ratio in zip(labelled, ratios, strict=True)
+        )
+        sentence += (
+            f"; on {len(subject.labelled)} {subject.labelled_as} errors are {listed} what this "
+            "predicts"
+        )
+    shown = labelled or fitted
     quantities = [
         quantity
-        for one in found
+        for one in shown
         for quantity in (
             Quantity(f"error over spread, {one.quantity}", number(one.factor)),
             Quantity(
@@ -46,14 +83,33 @@ def check_calibration(subject: Subject, settings: CalibrationSettings) -> list[C
             ),
         )
     ]
-    sentence = ", ".join(
-        f"the error of {'energies' if one.quantity == 'energy' else 'forces'} is "
-        f"{one.factor:.2g} times the spread of {len(subject.committee.members)} models (rank "
-        f"correlation {one.rank_correlation:.2f})"
+    return [
+        judged(
+            NAME,
+            "",
+            sentence,
+            [*quantities, *tested],
+            panels=map(_panel, shown),
+            tables=map(_table, shown),
+        )
+    ]
+
+
+def _of_left_out_labels(subject: Subject) -> list[Calibration]:
+    """Calibrate on the training labels; empty where all members have learnt from all of them."""
+    learnt, committee = subject.committee_learnt, subject.committee
+    if committee is None or len(set(learnt)) < LEAST_MEMBERS:
+        return []
+    predicted = [predict(member, subject.trained_on) for member in committee.members]
+    return calibrate_left_out(subject.trained_on, learnt, predicted)
+
+
+def _describe(found: Sequence[Calibration], members: int) -> str:
+    return ", ".join(
+        f"the error of {_NAMES[one.quantity]} is {one.factor:.2g} times the spread of {members} "
+        f"models (rank correlation {one.rank_correlation:.2f})"
         for one in found
     )
-    tables = [_table(one) for one in found]
-    return [judged(NAME, "", sentence, quantities, panels=map(_panel, found), tables=tables)]
 
 
 def _table(found: Calibration) -> DataTable:
