@@ -274,8 +274,9 @@ def test_plan_needs_no_scheduler(campaign: Path, entrove: Command, monkeypatch):
 
 
 def test_a_login_node_is_told_what_runs_on_it(campaign: Path, entrove: Command, monkeypatch):
-    (campaign.parent / "sbatch").write_text("#!/bin/sh\n")
-    (campaign.parent / "sbatch").chmod(0o755)
+    for name in ("sbatch", "squeue"):
+        (campaign.parent / name).write_text("#!/bin/sh\n")
+        (campaign.parent / name).chmod(0o755)
     monkeypatch.setenv("PATH", str(campaign.parent))
     text = COPPER.replace("{name: local, workers: 3}", "{name: slurm}")
     campaign.write_text(text)
@@ -286,6 +287,22 @@ def test_a_login_node_is_told_what_runs_on_it(campaign: Path, entrove: Command, 
     code, output, _ = entrove("run", "--check", campaign)
     assert code == 0
     assert told not in output
+
+
+def test_check_asks_slurm_and_tries_to_write(campaign: Path, entrove: Command, monkeypatch):
+    """Slurm whose controller does not answer, and a place where not even root can write."""
+    for name, answer in (("sbatch", "exit 0"), ("squeue", "echo no contact; exit 1")):
+        (campaign.parent / name).write_text(f"#!/bin/sh\n{answer}\n")
+        (campaign.parent / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{campaign.parent}:/bin:/usr/bin")
+    campaign.write_text(COPPER.replace("{name: local, workers: 3}", "{name: slurm}"))
+    code, _, errors = entrove("run", "--check", campaign)
+    assert code == 2
+    assert "squeue does not answer (no contact); run on a login node" in errors
+    campaign.write_text(COPPER)
+    code, _, errors = entrove("run", "--check", campaign, "--folder", "/proc/copper")
+    assert code == 2
+    assert "/proc/copper: nothing can be written there (" in errors
 
 
 def test_what_a_choice_of_the_learning_rate_costs_is_said_beforehand(

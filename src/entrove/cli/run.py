@@ -2,19 +2,24 @@
 
 import os
 import shlex
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
 from rich.console import Console
 
 from entrove.campaign.configuration.check import CheckedCampaign, check_campaign
+from entrove.campaign.configuration.config import CampaignConfig
 from entrove.campaign.configuration.config_file import format_key_path
-from entrove.campaign.configuration.places import HERE, describe_places, places_of
+from entrove.campaign.configuration.places import HERE, describe_places, executors_of, places_of
 from entrove.campaign.configuration.settled import Change, find_changes, require_allowed
 from entrove.campaign.journal.ledger import Ledger
 from entrove.campaign.workspace import Workspace
 from entrove.cli.commands.options import print_json
 from entrove.cli.progress import open_progress
+from entrove.doctor.findings import State
+from entrove.errors import ConfigError
+from entrove.execution.settings import SlurmExecution
 
 
 def in_job() -> bool:
@@ -73,12 +78,41 @@ def _show_check(
 ) -> None:
     """Say that a campaign can run, or continue with what was changed since its start."""
     require_allowed(campaign.workspace.config, campaign.config)
+    _check_writable(campaign.workspace.folder)
+    _check_slurm(campaign.config)
     if as_json:
         seeds = [seed.describe() for seed in campaign.seeds]
         print_json({"config": config_path, "folder": campaign.workspace.folder, "seeds": seeds})
         return
     _show_changes(campaign, console)
     console.print(f"{config_path}: this configuration can run here", highlight=False)
+
+
+def _check_writable(folder: Path) -> None:
+    """Raise `ConfigError` when nothing can be written where the campaign is, or will be."""
+    place = folder.absolute()
+    while not place.exists():
+        place = place.parent
+    try:
+        with tempfile.TemporaryFile(dir=place):
+            pass
+    except OSError as error:
+        raise ConfigError(
+            f"{folder}: nothing can be written there ({error.strerror}); set another folder, or "
+            "check permissions and free space"
+        ) from error
+
+
+def _check_slurm(config: CampaignConfig) -> None:
+    """Raise `ConfigError` when jobs are wanted, and Slurm does not answer."""
+    if not any(isinstance(one, SlurmExecution) for one in executors_of(config).values()):
+        return
+    # Not at the top of the file: it loads what looks for engines and programs.
+    from entrove.doctor.executors import examine_slurm
+
+    found = examine_slurm()
+    if found.state is not State.WORKS:
+        raise ConfigError(f"executor slurm: {found.what}; {found.remedy}")
 
 
 def _say_what_runs_here(campaign: CheckedCampaign, console: Console) -> None:

@@ -22,11 +22,12 @@ def examine_programs() -> Iterator[Finding]:
         State.WORKS,
         f"labels run in processes of this machine (Parsl {importlib.metadata.version('parsl')})",
     )
-    yield _slurm()
+    yield examine_slurm()
     yield _lammps()
 
 
-def _slurm() -> Finding:
+def examine_slurm() -> Finding:
+    """Look for Slurm, and ask it for the jobs of this user."""
     sbatch, squeue = shutil.which("sbatch"), shutil.which("squeue")
     if sbatch is None and squeue is None:
         return Finding(SECTION, "slurm", State.ABSENT, "no sbatch on PATH")
