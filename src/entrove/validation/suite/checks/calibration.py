@@ -66,9 +66,9 @@ def check_calibration(subject: Subject, settings: CalibrationSettings) -> list[C
             f"{ratio:.2g} times for {_NAMES[one.quantity]}"
             for one, ratio in zip(labelled, ratios, strict=True)
         )
+        known_as = subject.labelled_as + ("," if "," in subject.labelled_as else "")
         sentence += (
-            f"; on {len(subject.labelled)} {subject.labelled_as} errors are {listed} what this "
-            "predicts"
+            f"; on {len(subject.labelled)} {known_as} errors are {listed} what this predicts"
         )
     shown = labelled or fitted
     quantities = [
