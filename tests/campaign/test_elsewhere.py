@@ -328,11 +328,24 @@ def test_a_campaign_explores_and_trains_in_slurm_jobs(tmp_path: Path, cluster: d
         "poll_s": 2,
         "lost_after_s": 8,
     }
-    training = {"epochs": 40}
+    training = {"epochs": 40, "learning_rate": 0.01}
+    # Enough labels for a model that is better than random weights, so that it is judged.
+    anchors = {"volume_strains": [0.94, 0.97, 1.03, 1.06], "shears": [0.02, 0.05]}
+    more: dict[str, dict[str, Any]] = {
+        "sampling": {"chunks": 8, "anchors": SETTINGS["sampling"]["anchors"] | anchors},
+        "selection": {"count": 8},
+        "suite": {
+            "enabled": True,
+            "equation_of_state": {"labels": 5},
+            "phonons": {"enabled": False},
+            "dynamics": {"enabled": False},
+            "forgetting": {"enabled": False},
+        },
+    }
     path = write_campaign(
         tmp_path / "there",
-        sampling={"executor": slurm},
         training=training | {"executor": slurm},
+        **more | {"sampling": more["sampling"] | {"executor": slurm}},
     )
     progress = path.parent / "campaign/round-01/training/member-0/progress.jsonl"
     with entrove_run(path) as process:
@@ -343,11 +356,20 @@ def test_a_campaign_explores_and_trains_in_slurm_jobs(tmp_path: Path, cluster: d
         wait_for_lines(progress, progress.read_text().count("\n") + 3, process)
         process.send_signal(signal.SIGKILL)
     run_to_the_end(path)
-    quiet = write_campaign(tmp_path / "here", training=training)
+    quiet = write_campaign(tmp_path / "here", training=training, **more)
     run_to_the_end(quiet)
     for name in ("round-01/candidates.xyz", "round-01/training/member-0/model.pth"):
         ours, theirs = ((at.parent / "campaign" / name).read_bytes() for at in (path, quiet))
         assert ours == theirs, name
+    # The suite was judged in a job, on the volumes that were labelled before.
+    judged = [
+        replace(found.suite, model="", against="", seconds={})
+        for at in (path, quiet)
+        for found in Ledger(at.parent / "campaign/ledger.sqlite").each(Checked).values()
+    ]
+    assert (path.parent / "campaign/round-01/check-job").is_dir()
+    assert len(judged) == 2
+    assert judged[0].to_json() == judged[1].to_json()
     # The labels' times of computation differ, the labels do not.
     there, here = (read_structures(at.parent / "campaign/dataset.xyz") for at in (path, quiet))
     for mine, other in zip(there, here, strict=True):
