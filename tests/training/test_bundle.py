@@ -7,13 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.build import bulk
 
 import entrove
 from entrove.errors import ConfigError, ModelError
 from entrove.models.registry import load
+from entrove.structures import write_structures
 from entrove.training.bundle import Regime, checkpoint_of, read_bundle, write_bundle
-from entrove.training.trained_model import TrainedModel, training_set_hash
+from entrove.training.trained_model import LABELS_FILE, TrainedModel, training_set_hash
 
 
 def trained(checkpoint: Path, **changes) -> TrainedModel:
@@ -160,6 +162,23 @@ def test_members_of_a_committee_must_belong_together(small_checkpoint, tmp_path)
         )
     with pytest.raises(ModelError, match="at least one trained model"):
         write(tmp_path / "model")
+
+
+def test_a_member_may_have_learnt_from_a_part_of_the_labels_and_from_no_others(
+    small_checkpoint, labelled_silicon, tmp_path
+):
+    def member(name: str, labels: list[Atoms]) -> TrainedModel:
+        (tmp_path / name).mkdir()
+        write_structures(tmp_path / name / LABELS_FILE, labels)
+        known = training_set_hash(labels)
+        return trained(small_checkpoint, folder=tmp_path / name, training_set_hash=known)
+
+    first, part = member("first", labelled_silicon[:6]), member("part", labelled_silicon[2:5])
+    other = member("other", labelled_silicon[4:7])
+    assert len(write(tmp_path / "model", first, part).weights) == 2
+    for refused in (other, trained(small_checkpoint, folder=tmp_path / "nowhere")):
+        with pytest.raises(ModelError, match="has learnt from other labels than the first one"):
+            write(tmp_path / "model", first, refused)
 
 
 def test_a_moved_bundle_still_loads(bundle, tmp_path):
