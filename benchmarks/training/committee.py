@@ -11,7 +11,7 @@ The members learn 25 DFT labels of silicon, and are judged on all test structure
 The factor is what spreads have to be multiplied by to be errors; the rank correlation is
 Spearman's of spreads and errors.
 
-    python benchmarks/training/committee.py WORK_FOLDER
+    python benchmarks/training/committee.py WORK_FOLDER [--only NAME ...]
 
 A training that is finished in WORK_FOLDER is read, and one that was stopped continues.
 """
@@ -84,10 +84,13 @@ def errors_of(predicted: list[Atoms], test: list[Atoms]) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("work_folder", type=Path)
-    work: Path = parser.parse_args().work_folder
+    parser.add_argument("--only", nargs="+", choices=COMMITTEES, default=list(COMMITTEES))
+    arguments = parser.parse_args()
+    work: Path = arguments.work_folder
     learnt, test = learnt_and_test()
     rows: dict[str, Any] = {}
-    for name, settings in COMMITTEES.items():
+    for name in arguments.only:
+        settings = COMMITTEES[name]
         members = train_committee(
             learnt,
             "7net-0",
