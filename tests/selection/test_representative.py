@@ -100,7 +100,7 @@ def test_near_duplicates_are_labelled_once():
 
 
 def test_points_multiply_to_the_mean_kernel_of_their_atoms():
-    """Against Gaussians of scaled features, computed pair by pair."""
+    """Against the mean of Gaussians of scaled features, computed pair by pair."""
     structures = [silicon(seed, rattle) for seed, rattle in ((0, 0.02), (1, 0.1), (2, 0.25))]
     found = Embedding(FEATURES, structures).points(structures).double().numpy()
     x = FEATURES.evaluate(representative_state(structures), pull_back=False).values.double()
@@ -108,9 +108,9 @@ def test_points_multiply_to_the_mean_kernel_of_their_atoms():
     sizes, axes = np.linalg.eigh(covariance)
     kept = sizes > 1e-8 * float(x.square().mean())
     z = (x.numpy() @ axes[:, kept]) / np.sqrt(sizes[kept])
-    length = np.sqrt(2 * kept.sum()) / 3
-    squares = ((z[:, None] - z[None]) ** 2).sum(2)
-    kernel = np.exp(-squares / (2 * length**2)).reshape(3, 8, 3, 8).mean((1, 3))
+    squares = ((z[:, None] - z[None]) ** 2).sum(2) / (2 * kept.sum())
+    gaussians = [np.exp(-squares / (2 * length**2)) for length in (1 / 3, 2 / 3, 4 / 3)]
+    kernel = np.mean(gaussians, axis=0).reshape(3, 8, 3, 8).mean((1, 3))
     # The mean of 512 cosines of random angles has a standard deviation of at most 0.03.
     np.testing.assert_allclose(found @ found.T, kernel, atol=0.1)
 

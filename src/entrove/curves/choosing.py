@@ -15,7 +15,7 @@ from entrove.errors import SelectionError
 from entrove.sampling.candidates import Candidate, read_candidates, write_candidates
 
 FIRST_ROUND = 1
-PICKS_VERSION = 2
+PICKS_VERSION = 3
 """Raised when equal settings pick differently, so that picks of an older version are made anew."""
 
 

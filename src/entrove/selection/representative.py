@@ -1,8 +1,9 @@
 """Representative picks: atomic environments distributed like those of what is to be predicted.
 
 A structure is the point phi_c = 1/n sum_i phi(x_i), the mean over its atoms of random Fourier
-features of a Gaussian kernel of their features x, so that phi_c . phi_d is the mean kernel of
-their pairs of atoms. The picks S make
+features of a kernel of their features x, so that phi_c . phi_d is the mean kernel of their pairs
+of atoms. The kernel is the mean of Gaussians of several lengths: long ones see which phases,
+strains and temperatures a few picks lack, short ones what many do. The picks S make
 
     J(S) = | sum_t w_t phi_t - 1/|S| sum_(c in S) phi_c |^2,
 
@@ -19,7 +20,8 @@ Features of each species are rotated and scaled to unit covariance; the directio
 variance count. Atoms of different species have kernel zero on average, by phases of their own.
 
 Refs: Gretton et al., JMLR 13, 723 (2012), the discrepancy; Chen, Welling & Smola, UAI 2010, 109,
-herding; Rahimi & Recht, NeurIPS 20 (2007), the Fourier features.
+herding; Rahimi & Recht, NeurIPS 20 (2007), the Fourier features; Li, Swersky & Zemel, ICML 2015,
+PMLR 37, 1718, kernels of several lengths.
 """
 
 import math
@@ -45,8 +47,8 @@ WAVES = 512
 DIRECTIONS = 40
 """Most directions of the features of a species."""
 
-LENGTH = 1 / 3
-"""Length of the kernel over the root mean square distance of two atoms, sqrt(2 directions)."""
+LENGTHS = (1 / 3, 2 / 3, 4 / 3)
+"""Lengths of the kernel over the root mean square distance of two atoms, sqrt(2 directions)."""
 
 CALIBRATED_ON = 2000
 """Most structures, evenly spread over all, whose features are evaluated once more for scaling."""
@@ -71,11 +73,12 @@ class SpeciesWaves:
         kept = torch.argsort(sizes, descending=True)[:DIRECTIONS]
         kept = kept[sizes[kept] > (LEAST_SPREAD**2 * magnitude).clamp_min(1e-300)]
         generator = torch.Generator().manual_seed(SEED + number)
-        length = LENGTH * math.sqrt(2 * max(len(kept), 1))
+        lengths = torch.tensor(LENGTHS, dtype=torch.float64) * math.sqrt(2 * max(len(kept), 1))
         random = torch.randn(DIRECTIONS, WAVES, generator=generator, dtype=torch.float64)
         phases = 2 * math.pi * torch.rand(WAVES, generator=generator, dtype=torch.float64)
-        scaled = directions[:, kept] / sizes[kept].sqrt() / length
-        return cls(moments.mean(), scaled @ random[: len(kept)], phases)
+        scaled = directions[:, kept] / sizes[kept].sqrt()
+        of_wave = lengths[torch.arange(WAVES) % len(LENGTHS)]
+        return cls(moments.mean(), scaled @ random[: len(kept)] / of_wave, phases)
 
     def apply(self, rows: Float[Tensor, "atoms features"]) -> Float[Tensor, "atoms width"]:
         """phi of each atom, of length 1."""
@@ -149,7 +152,7 @@ class Representative:
 
 def distance_of(tolerance: float) -> float:
     """Distance of two points whose scaled features all differ by `tolerance`."""
-    return tolerance / (math.sqrt(2) * LENGTH)
+    return tolerance * math.sqrt(sum(length**-2 for length in LENGTHS) / len(LENGTHS) / 2)
 
 
 def pick_representative(
