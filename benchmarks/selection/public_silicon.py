@@ -6,7 +6,9 @@ their energies, are at least 1.2 times smaller at 25, 50 and 100 labels.
 
 The data is the set of 8-atom silicon crystals of MaterSim/PyXtal_FF (PBE, energies and forces) as
 extended XYZ, with total energies in eV; it is not part of this repository. Cells more than 1
-eV/atom above the lowest or with forces above 10 eV/A are left out, 600 of the others are the pool.
+eV/atom above the lowest or with forces above 10 eV/A are left out, 600 of the others are the pool,
+the rest tests. `--splits` draws other pools: what one pool says of a method that has no random
+draws of its own is one number.
 
 An arm picks up to the largest count at once; fewer labels are its first picks. Every arm knows the
 energies of SevenNet-0 only, never a label of the pool. Picks, trained models and predictions are
@@ -23,6 +25,7 @@ import os
 import platform
 import subprocess
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -30,6 +33,7 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -46,6 +50,7 @@ from entrove.fingerprints.gom import GaussianOverlap
 from entrove.models.loaded import LoadedModel
 from entrove.models.prediction import predict
 from entrove.models.registry import load
+from entrove.selection import representative
 from entrove.selection.config import SelectionConfig
 from entrove.selection.from_structures import select
 from entrove.structures import content_hash, energy_of, forces_of
@@ -55,7 +60,7 @@ from entrove.training.tuning import fine_tune
 MODEL = "7net-0"
 RANDOM_DRAWS = 4
 RESULTS = Path(__file__).parent / "results"
-POOL_SIZE, SPLIT_SEED = 600, 5
+POOL_SIZE, SPLITS = 600, (5,)
 BOOTSTRAPS = 2000
 COUNTS = (25, 50, 100, 200)
 COLUMNS = ("E all", "F all", "E low", "F low")
@@ -96,6 +101,7 @@ class Values:
 
 @dataclass(frozen=True)
 class Data:
+    split: int
     pool: list[Atoms]
     test: list[Atoms]
     model: LoadedModel
@@ -114,7 +120,8 @@ class Data:
         ]
 
 
-def read_data(path: str, work: Path) -> Data:
+def read_data(path: str, work: Path, splits: Sequence[int]) -> list[Data]:
+    """One division into pool and tests for each seed in `splits`."""
     frames = [atoms for atoms in read(path, ":") if len(atoms) == 8]
     energies = np.array([energy_of(atoms) / len(atoms) for atoms in frames])
     frames = [
@@ -122,9 +129,6 @@ def read_data(path: str, work: Path) -> Data:
         for atoms, energy in zip(frames, energies, strict=True)
         if energy < energies.min() + 1 and np.abs(forces_of(atoms)).max() < 10
     ]
-    order = np.random.default_rng(SPLIT_SEED).permutation(len(frames))
-    pool = [frames[i] for i in order[:POOL_SIZE]]
-    test = [frames[i] for i in order[POOL_SIZE:]]
     model = load(MODEL, device="cpu")
     cache = work / "untuned.json"
     if not cache.is_file():
@@ -132,7 +136,14 @@ def read_data(path: str, work: Path) -> Data:
         known = {content_hash(atoms): energy_of(atoms) for atoms in predicted}
         replace_text(cache, json.dumps(known))
     features = RememberedFeatures(model.features())
-    return Data(pool, test, model, features, json.loads(cache.read_text()))
+    energies_eV = json.loads(cache.read_text())
+    found = []
+    for split in splits:
+        order = np.random.default_rng(split).permutation(len(frames))
+        pool = [frames[i] for i in order[:POOL_SIZE]]
+        test = [frames[i] for i in order[POOL_SIZE:]]
+        found.append(Data(split, pool, test, model, features, energies_eV))
+    return found
 
 
 Arm = Callable[[Data, int], Sequence[int]]
@@ -176,6 +187,12 @@ def control(method: str, features: Callable[[], FeatureMap] | None = None) -> Ar
     )
 
 
+def by_one_length(data: Data, count: int) -> Sequence[int]:
+    """Representative picks by the shortest of the three lengths of the kernel alone."""
+    with patch.object(representative, "LENGTHS", representative.LENGTHS[:1]):
+        return control("representative")(data, count)
+
+
 def curate_for_a_target(data: Data, count: int) -> Sequence[int]:
     """Pick as `entrove curate --method target` does from a file of the pool: all directions."""
     with TemporaryDirectory() as folder:
@@ -210,6 +227,7 @@ ARMS: dict[str, Arm] = {
     "labels, target, weight gradients": by_labels("target", "gradients", directions=6),
     "entrove curate --method target": curate_for_a_target,
     "representative, model features": control("representative"),
+    "representative, model features, one length": by_one_length,
     "representative, fingerprints": control("representative", GaussianOverlap),
     "lcmd, model features": control("lcmd"),
     "farthest points, model features": control("farthest_point"),
@@ -222,7 +240,8 @@ def picks_of(name: str, data: Data, count: int, work: Path) -> list[int]:
     if len(known) < count:
         start = time.perf_counter()
         known = [int(index) for index in ARMS[name](data, count)]
-        print(f"{name}: picked {len(known)} in {time.perf_counter() - start:.0f} s", flush=True)
+        seconds = time.perf_counter() - start
+        print(f"split {data.split}, {name}: picked {len(known)} in {seconds:.0f} s", flush=True)
         cache = _picks_file(name, data, work)
         cache.parent.mkdir(parents=True, exist_ok=True)
         replace_text(cache, json.dumps({"arm": name, "picks": known}))
@@ -235,7 +254,7 @@ def known_picks(name: str, data: Data, work: Path) -> list[int]:
 
 
 def _picks_file(name: str, data: Data, work: Path) -> Path:
-    return work / "picks" / f"{_digest(name, str(len(data.pool)))}.json"
+    return work / "picks" / f"{_digest(name, str(len(data.pool)), str(data.split))}.json"
 
 
 @dataclass(frozen=True)
@@ -278,18 +297,23 @@ class Student:
 
     def _key(self, picks: Sequence[int]) -> str:
         hashes = (content_hash(atoms) for atoms in self._labels(picks))
-        return _digest(*hashes, self.config.model_dump_json(), MODEL)
+        return _digest(*hashes, self.config.model_dump_json(), MODEL, str(self.data.split))
 
 
-def all_known(student: Student) -> dict[tuple[str, int], np.ndarray]:
+Found = dict[tuple[str, int], dict[int, np.ndarray]]
+"""Errors by arm, number of labels, and split."""
+
+
+def all_known(students: Sequence[Student]) -> Found:
     """Errors of all arms and counts that this or an earlier run has trained."""
-    found = {}
-    for name in ARMS:
-        picks = known_picks(name, student.data, student.work)
-        for count in COUNTS:
-            errors = student.known_errors(picks[:count]) if len(picks) >= count else None
-            if errors is not None:
-                found[name, count] = errors
+    found: Found = defaultdict(dict)
+    for student in students:
+        for name in ARMS:
+            picks = known_picks(name, student.data, student.work)
+            for count in COUNTS:
+                errors = student.known_errors(picks[:count]) if len(picks) >= count else None
+                if errors is not None:
+                    found[name, count][student.data.split] = errors
     return found
 
 
@@ -301,60 +325,92 @@ def errors_of(model: LoadedModel, test: Sequence[Atoms], shift: float = 0.0) -> 
     return np.array([energy, forces])
 
 
+def untuned_errors(data: Data) -> np.ndarray:
+    """Mean errors of the model that is tuned, after a shift of energies fitted to the pool."""
+    offsets = [
+        (energy - energy_of(atoms)) / len(atoms)
+        for atoms, energy in zip(data.pool, data.energies(data.pool), strict=True)
+    ]
+    return means(errors_of(data.model, data.test, float(np.median(offsets))), data.low)
+
+
 def means(errors: np.ndarray, low: np.ndarray) -> np.ndarray:
     """Mean errors in meV/atom and meV/A: all cells, then the lowest quarter."""
     return 1e3 * np.concatenate([errors.mean(1), errors[:, low].mean(1)])
 
 
 def ratios(
-    of_random: np.ndarray, of_arm: np.ndarray, low: np.ndarray
+    of_random: dict[int, np.ndarray], of_arm: dict[int, np.ndarray], low: dict[int, np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Random over arm, and its 5 to 95 % interval: test cells and random draws are resampled."""
-    rng, found = np.random.default_rng(0), []
-    cells, is_low = of_arm.shape[1], np.zeros(of_arm.shape[1], dtype=bool)
-    is_low[low] = True
+    """Random over arm, means over splits, and its 5 to 95 % interval.
+
+    Splits, test cells of each and random draws are resampled. `of_random` has an axis of draws
+    before those of `of_arm`.
+    """
+    rng, found, splits = np.random.default_rng(0), [], list(of_arm)
     for _ in range(BOOTSTRAPS):
-        chosen = rng.integers(cells, size=cells)
-        draws = rng.integers(len(of_random), size=len(of_random))
-        kept = np.flatnonzero(is_low[chosen])
-        base = means(of_random[draws].mean(0)[:, chosen], kept)
-        found.append(base / means(of_arm[:, chosen], kept))
-    base = means(of_random.mean(0), low)
-    return base / means(of_arm, low), np.quantile(found, [0.05, 0.95], axis=0)
+        pairs = []
+        for split in rng.choice(splits, len(splits)).tolist():
+            base, errors = of_random[split], of_arm[split]
+            cells = errors.shape[1]
+            chosen = rng.integers(cells, size=cells)
+            draws = rng.integers(len(base), size=len(base))
+            kept = np.flatnonzero(np.isin(chosen, low[split]))
+            pairs.append(
+                (means(base[draws].mean(0)[:, chosen], kept), means(errors[:, chosen], kept))
+            )
+        found.append(np.divide(*np.mean(pairs, axis=0)))
+    of_means = [(means(of_random[s].mean(0), low[s]), means(of_arm[s], low[s])) for s in splits]
+    return np.divide(*np.mean(of_means, axis=0)), np.quantile(found, [0.05, 0.95], axis=0)
 
 
-def summarise(
-    data: Data, found: dict[tuple[str, int], np.ndarray], untuned: np.ndarray
-) -> dict[str, object]:
-    low, table = data.low, []
+def summarise(data: Sequence[Data], found: Found, untuned: np.ndarray) -> dict[str, object]:
+    """Mean errors of each arm and count, and ratios on the splits that have random draws, too."""
+    low, table = {one.split: one.low for one in data}, []
     for count in sorted({count for _, count in found}):
-        draws = [found[key] for key in found if key[0].startswith("random") and key[1] == count]
+        draws: dict[int, list[np.ndarray]] = defaultdict(list)
+        for (name, of), errors in found.items():
+            if of == count and name.startswith("random"):
+                for split, of_split in errors.items():
+                    draws[split].append(of_split)
+        of_random = {split: np.array(several) for split, several in draws.items()}
         for (name, of), errors in found.items():
             if of != count:
                 continue
-            row = {"labels": count, "arm": name, "errors": means(errors, low).round(1).tolist()}
-            if draws and not name.startswith("random"):
-                ratio, interval = ratios(np.array(draws), errors, low)
+            of_splits = [means(of_split, low[split]) for split, of_split in errors.items()]
+            row = {
+                "labels": count,
+                "arm": name,
+                "errors": np.mean(of_splits, axis=0).round(1).tolist(),
+                "by split": {
+                    split: of_split.round(1).tolist()
+                    for split, of_split in zip(errors, of_splits, strict=True)
+                },
+            }
+            both = {split: errors[split] for split in errors if split in of_random}
+            if both and not name.startswith("random"):
+                ratio, interval = ratios(of_random, both, low)
                 row |= {
                     "random / arm": ratio.round(2).tolist(),
                     "5 to 95 %": interval.T.round(2).tolist(),
-                    "random draws": len(draws),
+                    "random draws": sum(len(of_random[split]) for split in both),
                 }
             table.append(row)
-    return {"columns": COLUMNS, "untuned": means(untuned, low).round(1).tolist(), "rows": table}
+    return {"columns": COLUMNS, "untuned": untuned.round(1).tolist(), "rows": table}
 
 
 def as_markdown(results: dict) -> str:
     lines = [
         "# Public silicon: errors of SevenNet-0 after tuning to picked labels",
         "",
-        "meV/atom and meV/A on 301 cells (all) and on the lowest quarter of their energies (low); "
-        "ratios are random / arm with 5 to 95 % intervals, above 1 is better than random. "
+        "meV/atom and meV/A on 301 cells (all) and on the lowest quarter of their energies (low), "
+        "means over the splits into pool and tests; ratios are random / arm with 5 to 95 % "
+        "intervals, above 1 is better than random. "
         f"Untuned: {', '.join(map(str, results['untuned']))}. Written by `public_silicon.py`; "
         "what is not in the table was not run.",
         "",
-        "| labels | arm | " + " | ".join(COLUMNS) + " |",
-        "|---|---|---|---|---|---|",
+        "| labels | arm | splits | " + " | ".join(COLUMNS) + " |",
+        "|---|---|---|---|---|---|---|",
     ]
     for row in results["rows"]:
         cells = []
@@ -364,7 +420,11 @@ def as_markdown(results: dict) -> str:
                 least, most = row["5 to 95 %"][column]
                 text += f" (**{row['random / arm'][column]:.2f}**, {least:.2f}-{most:.2f})"
             cells.append(text)
-        lines.append(f"| {row['labels']} | {row['arm']} | " + " | ".join(cells) + " |")
+        lines.append(
+            f"| {row['labels']} | {row['arm']} | {len(row['by split'])} | "
+            + " | ".join(cells)
+            + " |"
+        )
     return "\n".join(lines) + "\n"
 
 
@@ -384,25 +444,23 @@ def main() -> None:
     parser.add_argument("work_folder", type=Path)
     parser.add_argument("--counts", type=int, nargs="+", choices=COUNTS, default=[25, 50, 100])
     parser.add_argument("--arms", nargs="+", choices=list(ARMS), default=list(ARMS))
+    parser.add_argument("--splits", type=int, nargs="+", default=SPLITS, help="seeds")
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--only-pick", action="store_true", help="pick, and train nothing")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     given.work_folder.mkdir(parents=True, exist_ok=True)
-    data = read_data(given.data, given.work_folder)
-    print(f"{len(data.pool)} candidates, {len(data.test)} test cells", flush=True)
-    for name in given.arms:
-        picks_of(name, data, max(given.counts), given.work_folder)
+    splits = read_data(given.data, given.work_folder, given.splits)
+    for data in splits:
+        print(f"{len(data.pool)} candidates, {len(data.test)} test cells", flush=True)
+        for name in given.arms:
+            picks_of(name, data, max(given.counts), given.work_folder)
     if given.only_pick:
         return
-    offsets = [
-        (energy - energy_of(atoms)) / len(atoms)
-        for atoms, energy in zip(data.pool, data.energies(data.pool), strict=True)
-    ]
-    untuned = errors_of(data.model, data.test, float(np.median(offsets)))
+    untuned = np.mean([untuned_errors(data) for data in splits], axis=0)
     config = TrainingConfig(epochs=given.epochs)
-    student = Student(data, config, given.work_folder, given.threads)
+    students = [Student(data, config, given.work_folder, given.threads) for data in splits]
     provenance = {
         "model": MODEL,
         "training": config.model_dump(mode="json"),
@@ -418,11 +476,13 @@ def main() -> None:
         ).stdout.strip(),
     }
     for count in given.counts:
-        for name in given.arms:
-            picks = picks_of(name, data, max(given.counts), given.work_folder)[:count]
-            errors = student.errors(picks)
-            print(count, name, means(errors, data.low).round(1), flush=True)
-            write_results(summarise(data, all_known(student), untuned) | provenance)
+        for student in students:
+            data = student.data
+            for name in given.arms:
+                picks = picks_of(name, data, max(given.counts), given.work_folder)[:count]
+                errors = means(student.errors(picks), data.low)
+                print(f"split {data.split}, {count} labels, {name}:", errors.round(1), flush=True)
+                write_results(summarise(splits, all_known(students), untuned) | provenance)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from public_silicon import ARMS, RESULTS, Data, known_picks, means, read_data
+from public_silicon import ARMS, RESULTS, SPLITS, Data, known_picks, means, read_data
 
 from entrove.entropy.labels.derivatives import derivatives, sum_over_species
 from entrove.entropy.labels.directions import NoiseOfRows, directions_of
@@ -245,7 +245,7 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     given.work_folder.mkdir(parents=True, exist_ok=True)
-    data = read_data(given.data, given.work_folder)
+    [data] = read_data(given.data, given.work_folder, SPLITS)
     student = Student(data, given.work_folder)
     parts = [
         compare_with_networks(student, data, given.work_folder),
