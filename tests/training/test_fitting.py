@@ -300,10 +300,23 @@ def test_a_resumed_replay_equals_an_uninterrupted_one(
         assert torch.equal(weight, expected[name])
 
 
+@pytest.mark.parametrize("batch_size", [1, 4])
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.5])
+def test_the_share_of_replay_holds_for_batches_of_any_size(
+    share, batch_size, small_checkpoint, labelled_silicon
+):
+    problem = problem_on(small_checkpoint, labelled_silicon, batch_size=batch_size)
+    problem = replaying(problem, share, dimers_of(["Si"]))
+    sizes = [len(replayed_in(problem, step)) for step in range(200)]
+    assert max(sizes) - min(sizes) <= 1
+    replayed = sum(sizes)
+    assert abs(replayed - share * (replayed + 200 * batch_size)) < 1
+
+
 @pytest.mark.parametrize(("share", "each"), [(0.25, 1), (0.4, 2), (0.9, 12)])
 def test_all_that_is_replayed_has_its_turn(share, each, small_checkpoint, labelled_silicon):
     problem = replaying(problem_on(small_checkpoint, labelled_silicon), share, dimers_of(["Si"]))
-    assert problem.replayed_per_step == each
+    assert problem.replayed_per_step == pytest.approx(each)
     steps = [replayed_in(problem, step) for step in range(24 // each)]
     assert {len(step) for step in steps} == {each}
     turns = [id(sample) for step in steps for sample in step]

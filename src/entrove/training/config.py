@@ -170,7 +170,7 @@ class TrainingConfig(Settings):
         default=0.0,
         ge=0,
         lt=1,
-        description="Share of each batch, beside its labels, that the untuned model labels: "
+        description="Share of what the steps see that the untuned model labels: "
         "dimers of all pairs of species, and snapshots of the exploration. They cost no DFT, and "
         "keep what the model knew, repulsion at short distances above all (SevenNet). 0: none.",
     )

@@ -49,11 +49,11 @@ class Problem:
     replayed: Sequence[Sample] = ()
 
     @property
-    def replayed_per_step(self) -> int:
-        """Structures with labels of the untuned model that join each batch."""
+    def replayed_per_step(self) -> float:
+        """Structures with labels of the untuned model that join each batch, on average."""
         share = self.config.replay
-        wanted = max(1, round(self.config.batch_size * share / (1.0 - share)))
-        return min(wanted, len(self.replayed))
+        wanted = self.config.batch_size * share / (1.0 - share)
+        return min(wanted, float(len(self.replayed)))
 
 
 @dataclass
@@ -131,9 +131,14 @@ def run_epoch(problem: Problem, state: FitState) -> Epoch:
 
 
 def replayed_in(problem: Problem, step: int) -> list[Sample]:
-    """The replayed structures of a step: all in turn, in an order of their own in each pass."""
+    """The replayed structures of a step: all in turn, in an order of their own in each pass.
+
+    Steps differ by one structure at most, so that the share of all that is seen is the wanted one
+    with batches of any size.
+    """
     count, wanted = len(problem.replayed), problem.replayed_per_step
-    places = range(step * wanted, (step + 1) * wanted)
+    first, end = (math.floor(round(number * wanted, 6)) for number in (step, step + 1))
+    places = range(first, end)
     orders = {
         turn: np.random.default_rng([problem.seed, turn, 0x4E91]).permutation(count)
         for turn in {place // count for place in places}
