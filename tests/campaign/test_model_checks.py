@@ -22,6 +22,7 @@ from entrove.labelling.level_of_theory import LevelOfTheory
 from entrove.labelling.store.cache import LabelCache
 from entrove.report.page import render_report, report_numbers
 from entrove.report.status import summary_text
+from entrove.report.summary import label_costs
 from entrove.sampling.candidates import read_candidates
 from entrove.training.bundle import read_bundle
 from entrove.validation.equation_of_state import equation_of_state
@@ -130,6 +131,11 @@ def test_volumes_are_labelled_for_the_equation_of_state_when_asked(checked: Benc
     (modulus,) = [q for q in curve.quantities if q.name == "bulk modulus on labelled cells"]
     assert modulus.reference == pytest.approx(expected.bulk_modulus_GPa, rel=0.1)
     assert len(checked.files.training_labels()) == trained_on
+    # They are in the cost of the labels, and no labels of a round.
+    costs = {cost.purpose: cost for cost in label_costs((*results.labels, *results.volumes))}
+    assert costs["equation of state"].converged == costs["equation of state"].count == 6
+    assert costs["equation of state"].engine_seconds > 0
+    assert "equation of state" not in {label.purpose for label in results.labels}
 
     def when_labelled() -> list[str]:
         campaign = checked.campaign(stopping={"rounds": 1}, suite=suite)

@@ -192,10 +192,12 @@ def _check_model(run: CampaignRun, last: int) -> None:
     where = run.programs(run.config.sampling.executor)
 
     def work() -> Checked:
-        label_volumes(run)
+        volumes = label_volumes(run, last)
         if where.elsewhere:
-            return run_elsewhere(run, check, Checked, last, where)
-        return check(run, last)
+            found = run_elsewhere(run, check, Checked, last, where)
+        else:
+            found = check(run, last)
+        return found.model_copy(update={"volumes": volumes})
 
     cores = _cores_elsewhere(run, Checked, is_sampling=True)
     _runner(run, cores).run(last, Checked, "checks of the model that is kept", work, unit="checks")

@@ -40,7 +40,8 @@ class LabelRow:
     """The outcome of one structure that was sent to the labelling engine.
 
     Attributes:
-        purpose: "training", "validation" or "test".
+        purpose: "training", "validation" or "test"; "equation of state" for volumes that were
+            labelled to judge a model.
         round: The round that selected it; 0 for validation and test set.
         structure_hash: Content hash, see `entrove.structures.content_hash`.
         phase, kind, pool, pressure_GPa, temperature_K: Where the structure came from, see
@@ -248,6 +249,10 @@ class Checked(StageOutcome):
     stage = Stage.CHECK
     model_round: int = Field(description="Round in which the model was tuned.")
     suite: SuiteResult = Field(description="Verdict, numbers and data of plots of each check.")
+    volumes: tuple[LabelRow, ...] = Field(
+        default=(),
+        description="The outcome of each volume that was labelled for the equation of state.",
+    )
 
 
 class Finished(StageOutcome):

@@ -111,6 +111,7 @@ def read_results(folder: str | Path, *, figures: bool = False) -> CampaignResult
         test=_test_errors(_finish_of(records), config),
         test_comparison=_test_comparison(_finish_of(records), config),
         labels=labels,
+        volumes=_last_volumes(ledger),
         stages=stage_times(records, labels, config),
         parity=tuple(_parity(tables, best, workspace, config)) if figures else (),
         walkers=tuple(
@@ -151,6 +152,11 @@ def _last_refused(ledger: Ledger, workspace: Workspace) -> RefusedModel | None:
 def _last_suite(ledger: Ledger) -> SuiteResult | None:
     checked = ledger.each(Checked)
     return checked[max(checked)].suite if checked else None
+
+
+def _last_volumes(ledger: Ledger) -> tuple[LabelRow, ...]:
+    checked = ledger.each(Checked)
+    return checked[max(checked)].volumes if checked else ()
 
 
 def _count_imported(workspace: Workspace) -> int:

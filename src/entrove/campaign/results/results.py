@@ -206,7 +206,9 @@ class CampaignResults:
         test_comparison: These two models on the test set.
         comparison: The best tuned model, or the latest one without any, against the untuned one on
             the validation set; None before there is one.
-        labels: The outcome of every structure that was sent to the engine.
+        labels: The outcome of every structure of a round or a held-out set that was sent to the
+            engine.
+        volumes: The same of the volumes that were labelled for the equation of state.
         stages: Wall time of each finished stage.
         parity: Predictions of the models that are compared: the untuned one, and the best tuned
             one or, while none is best, the latest; empty unless `read_results` was asked for
@@ -250,6 +252,7 @@ class CampaignResults:
     test: tuple[ModelErrors, ...] = ()
     test_comparison: Comparison | None = None
     labels: tuple[LabelRow, ...] = ()
+    volumes: tuple[LabelRow, ...] = ()
     stages: tuple[StageTime, ...] = ()
     parity: tuple[Parity, ...] = ()
     walkers: tuple[WalkerRow, ...] = ()

@@ -206,13 +206,7 @@ def label_requests(
     structures, rows = [], []
     for index, request in enumerate(requests):
         label = labels[index]
-        # The campaign's own cache holds labels that were imported (without any attempt) and those
-        # that the campaign computed itself before an interruption. Labels in a shared cache that
-        # are older than the campaign were computed by another one.
-        from_cache = label.attempts == 0 or (
-            config.cache is not None and label.started_utc < run.ledger.created_utc
-        )
-        rows.append(_row(request, label, round_index, from_cache, key_of(atoms[index])))
+        rows.append(label_row(run, request, label, round_index, key_of(atoms[index])))
         if label.converged:
             structures.append(_with_provenance(request, label, round_index, atoms[index]))
     require_one_level([*earlier.training, *structures], labeller.level)
@@ -329,8 +323,16 @@ def _with_provenance(request: Request, label: Label, round_index: int, asked: At
     return labelled
 
 
-def _row(request: Request, label: Label, round_index: int, from_cache: bool, key: str) -> LabelRow:
+def label_row(
+    run: CampaignRun, request: Request, label: Label, round_index: int, key: str
+) -> LabelRow:
+    """Return what the ledger keeps of a label; `key` is that of `key_of`."""
     candidate = request.candidate
+    # The campaign's own cache holds labels that were imported (without any attempt) and those
+    # that the campaign computed itself before an interruption. Labels in a shared cache that
+    # are older than the campaign were computed by another one.
+    is_shared = run.config.labelling.cache is not None
+    from_cache = label.attempts == 0 or (is_shared and label.started_utc < run.ledger.created_utc)
     return LabelRow(
         purpose=candidate.purpose,
         round=round_index,

@@ -2,21 +2,28 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from ase import Atoms
 
 from entrove.campaign.configuration.check import CheckedCampaign
+from entrove.campaign.journal.outcomes import LabelRow
 from entrove.campaign.stages.context import CampaignRun
+from entrove.campaign.stages.label import Request, label_row
 from entrove.campaign.stages.moments import with_seed_moments
 from entrove.labelling.labeller import Labeller
 from entrove.labelling.level_of_theory import LevelOfTheory
 from entrove.labelling.store.cache import LabelCache
+from entrove.labelling.store.moments import key_of
 from entrove.sampling.candidates import Candidate, read_candidates
 from entrove.sampling.vacuum import describe_vacuum
 from entrove.structures import copy_structure, write_structures
 
 logger = logging.getLogger(__name__)
+
+PURPOSE = "equation of state"
+"""What these labels are for, in reports."""
 
 
 def volume_cells(campaign: CheckedCampaign) -> list[Candidate]:
@@ -53,32 +60,39 @@ def volume_cells(campaign: CheckedCampaign) -> list[Candidate]:
     return cells
 
 
-def label_volumes(run: CampaignRun) -> None:
+def label_volumes(run: CampaignRun, round_index: int) -> tuple[LabelRow, ...]:
     """Label these cells with the engine, and leave them in the file `Workspace.volumes`.
 
     What was labelled before comes from the cache, what fails is left out. There is no file where
-    no cell is wanted, or none could be labelled.
+    no cell is wanted, or none could be labelled. Returns the outcome of each cell.
     """
     campaign, path = run.campaign, run.files.volumes
     cells = volume_cells(campaign)
-    found = _label(run, cells) if cells else []
+    found, rows = _label(run, cells, round_index) if cells else ([], ())
     if found:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_structures(path, found)
     else:
         path.unlink(missing_ok=True)
+    return rows
 
 
-def _label(run: CampaignRun, cells: Sequence[Candidate]) -> list[Atoms]:
+def _label(
+    run: CampaignRun, cells: Sequence[Candidate], round_index: int
+) -> tuple[list[Atoms], tuple[LabelRow, ...]]:
     campaign = run.campaign
     atoms = with_seed_moments(campaign, cells)
     found: dict[int, Atoms] = {}
+    rows: dict[int, LabelRow] = {}
     with (
         LabelCache(campaign.label_cache) as cache,
         Labeller(campaign.config.labelling, cache, campaign.workspace.label_work) as labeller,
     ):
         for done, (index, label) in enumerate(labeller.label(atoms), start=1):
             run.listener.advanced(done, len(atoms), "volumes for the equation of state")
+            request, key = Request(cells[index]), key_of(atoms[index])
+            row = label_row(run, request, label, round_index, key)
+            rows[index] = replace(row, purpose=PURPOSE)
             if label.converged:
                 found[index] = label.attach(cells[index].to_atoms())
             else:
@@ -88,7 +102,7 @@ def _label(run: CampaignRun, cells: Sequence[Candidate]) -> list[Atoms]:
                     atoms[index].get_volume() / len(atoms[index]),
                     label.cause,
                 )
-    return [found[index] for index in sorted(found)]
+    return [found[index] for index in sorted(found)], tuple(rows[index] for index in sorted(rows))
 
 
 def unlabelled_volumes(campaign: CheckedCampaign) -> list[Atoms]:
