@@ -6,8 +6,10 @@ import sys
 
 import pytest
 from command_line import Command
+from typer.main import get_command
+from typer.testing import CliRunner
 
-from entrove.cli.main import PANELS, app
+from entrove.cli.main import NARROWEST_PANEL, PANELS, app
 
 COMMANDS = sorted(name for commands in PANELS.values() for name in commands)
 
@@ -56,3 +58,14 @@ def test_help_says_how_to_switch_it_on_and_lists_every_command(entrove: Command)
     for name in COMMANDS:
         assert f" {name} " in output
     assert app.info.help is not None
+
+
+@pytest.mark.parametrize("columns", [40, NARROWEST_PANEL, 120])
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_has_every_option_whole_on_any_terminal(name, columns, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    output = CliRunner().invoke(app, [name, "--help"]).output
+    command = get_command(app).get_command(None, name)
+    for parameter in command.params:
+        for option in parameter.opts:
+            assert not option.startswith("--") or f"{option} " in output or f"{option}\n" in output

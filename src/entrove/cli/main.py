@@ -9,6 +9,7 @@ of `relax` and `label` 1 where some structures failed, of `train` where the mode
 
 import io
 import logging
+import shutil
 import sys
 from typing import Annotated, Any
 
@@ -45,6 +46,10 @@ PANELS = {
 """Commands by the heading under which `entrove --help` lists them."""
 
 
+NARROWEST_PANEL = 70
+"""Columns below which help is plain text: panels would cut the names of options short."""
+
+
 class _Commands(TyperGroup):
     """The commands, with a message on Ctrl-C, for which Typer prints none."""
 
@@ -61,6 +66,12 @@ class _Commands(TyperGroup):
 
 class _Command(TyperCommand):
     """A command that prints nothing but its document when it is called with --json."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the help, as plain text on a narrow terminal."""
+        if shutil.get_terminal_size().columns < NARROWEST_PANEL:
+            self.rich_markup_mode = None
+        super().format_help(ctx, formatter)
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""
