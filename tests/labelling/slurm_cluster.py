@@ -1,5 +1,6 @@
 """A real Slurm of one node, this machine, with a configuration, ports and logs of its own."""
 
+import getpass
 import os
 import shutil
 import socket
@@ -100,7 +101,14 @@ def running_cluster(folder: Path) -> Iterator[dict[str, str]]:
             "the node",
             folder,
         )
-        yield environment
+        try:
+            yield environment
+        finally:
+            # Without a controller a job reports its end for ever, and slurmd waits for it.
+            run("scancel", f"--user={getpass.getuser()}", environment=environment)
+            _wait_until(
+                lambda: not run("squeue", "-h", environment=environment), "the end of jobs", folder
+            )
     finally:
         for daemon in reversed(daemons):
             daemon.terminate()
@@ -128,7 +136,7 @@ def _wait_until(condition: Callable[[], bool], what: str, folder: Path) -> None:
             logs = "\n".join(
                 path.read_text(errors="replace")[-2000:] for path in folder.glob("*.log")
             )
-            raise TimeoutError(f"Slurm: {what} did not come up within 90 s\n{logs}")
+            raise TimeoutError(f"Slurm: waited 90 s for {what}\n{logs}")
         time.sleep(0.2)
 
 
