@@ -53,7 +53,6 @@ from entrove.validation.comparison import Comparison, compare
 from entrove.validation.errors_by_kind import ALL, ErrorTable
 from entrove.validation.site_symmetry import counted_components
 from entrove.validation.structure_errors import centre_by_composition
-from entrove.validation.suite.result import SuiteResult
 
 MOST_SNAPSHOTS = 1000
 """Walker snapshots on the map of fingerprints, an even sample of all."""
@@ -87,6 +86,7 @@ def read_results(folder: str | Path, *, figures: bool = False) -> CampaignResult
     held_out = ledger.find(0, Labelled)
     labels = (*label_rows(ledger.each(Labelled)), *unfinished)
     imported = _count_imported(workspace)
+    checked = _last_checked(ledger)
     in_cache = count_labels(workspace.label_cache)
     return CampaignResults(
         folder=workspace.folder,
@@ -111,7 +111,7 @@ def read_results(folder: str | Path, *, figures: bool = False) -> CampaignResult
         test=_test_errors(_finish_of(records), config),
         test_comparison=_test_comparison(_finish_of(records), config),
         labels=labels,
-        volumes=_last_volumes(ledger),
+        volumes=checked.volumes if checked else (),
         stages=stage_times(records, labels, config),
         parity=tuple(_parity(tables, best, workspace, config)) if figures else (),
         walkers=tuple(
@@ -131,7 +131,7 @@ def read_results(folder: str | Path, *, figures: bool = False) -> CampaignResult
         labels_per_round=config.selection.count,
         imported=imported,
         imported_not_trained_on=max(0, in_cache - imported),
-        suite=_last_suite(ledger),
+        suite=checked.suite if checked else None,
         refused=None if best else _last_refused(ledger, workspace),
         choices={
             index: trained.choice
@@ -149,14 +149,9 @@ def _last_refused(ledger: Ledger, workspace: Workspace) -> RefusedModel | None:
     return None if trained is None else RefusedModel(last, workspace.folder / trained.checkpoint)
 
 
-def _last_suite(ledger: Ledger) -> SuiteResult | None:
+def _last_checked(ledger: Ledger) -> Checked | None:
     checked = ledger.each(Checked)
-    return checked[max(checked)].suite if checked else None
-
-
-def _last_volumes(ledger: Ledger) -> tuple[LabelRow, ...]:
-    checked = ledger.each(Checked)
-    return checked[max(checked)].volumes if checked else ()
+    return checked[max(checked)] if checked else None
 
 
 def _count_imported(workspace: Workspace) -> int:
