@@ -8,8 +8,6 @@ from typing import Any
 
 from ase import Atoms
 
-PREFIX = "entrove_"
-
 POOL = "entrove_pool"
 """The pool that proposed the structure, see `entrove.sampling.candidates.Pool`."""
 IMPORTED = "imported"

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 from ase.calculators.lammps import Prism
-from ase.data import atomic_masses, atomic_numbers
 from ase.io.lammpsdata import write_lammps_data
 
 from entrove.export.agreement import Prediction
@@ -32,14 +31,6 @@ def write_data_file(path: Path, atoms: Atoms, species: Sequence[str]) -> None:
     write_lammps_data(
         str(path), work, specorder=list(species), masses=True, units="metal", atom_style="atomic"
     )
-
-
-def mass_commands(species: Sequence[str]) -> list[str]:
-    """The masses of the atom types in g/mol."""
-    return [
-        f"mass            {number} {atomic_masses[atomic_numbers[symbol]]:.4f}  # {symbol}"
-        for number, symbol in enumerate(species, start=1)
-    ]
 
 
 def prediction_from_lammps(

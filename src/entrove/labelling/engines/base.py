@@ -146,10 +146,6 @@ class Engine(Settings, ABC):
         any other exception counts as a crash.
         """
 
-    def covers(self, species: Iterable[str]) -> bool:
-        """Whether the engine can compute all of `species` (chemical symbols)."""
-        return not self.uncovered(species)
-
     def warm_up(self) -> None:
         """Do what is needed once per process and is no label's time: imports, loading a model."""
 

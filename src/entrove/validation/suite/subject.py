@@ -18,7 +18,6 @@ from entrove.sampling.config import RelaxationSettings
 from entrove.sampling.relax import Relaxation, relax_at_pressure
 from entrove.sampling.vacuum import describe_vacuum
 from entrove.structures import canonical_order, content_hash, copy_structure, species_of
-from entrove.units import gpa_to_ev_per_a3
 
 TIGHT = RelaxationSettings(
     force_tolerance_eV_per_A=0.005, stress_tolerance_GPa=0.05, largest_steps=500
@@ -260,8 +259,3 @@ def phase_of(atoms: Atoms) -> str:
 def composition_of(atoms: Atoms) -> str:
     """Reduced formula of a structure."""
     return atoms.symbols.formula.reduce()[0].format("hill")
-
-
-def pressure_energy_eV(pressure_GPa: float, volume_A3: float) -> float:
-    """P V in eV."""
-    return gpa_to_ev_per_a3(pressure_GPa) * volume_A3
