@@ -6,8 +6,8 @@ No selection could do this, which knows neither labels nor tests. What the searc
 that it has seen, no selection can surpass by much; what is left of it on the other half is what
 better picks could teach in general.
 
-    PYTHONPATH=benchmarks/curves python benchmarks/curves/attainable.py STUDY.yaml --counts 25 100 \
-        [--quantities force]
+    export PYTHONPATH=benchmarks/curves
+    python benchmarks/curves/attainable.py STUDY.yaml --counts 25 100 [--quantities force]
 
 The study has to have run, with the student `soap` and the arms that are named. Length and ridge of
 the student are those that suit the seen half best, for the picks before and after the search, and
