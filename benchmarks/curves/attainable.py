@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import soap_student
 from ase import Atoms
+from export_labels import only, picks_of
 from scipy.linalg import cho_factor, cho_solve
 
 from entrove.campaign.configuration.check import check_campaign
@@ -207,21 +208,12 @@ def composition(picks: list[Candidate]) -> dict[str, int]:
     return dict(sorted(Counter(kinds).items()))
 
 
-def only(folder: Path, pattern: str) -> Path:
-    """The one file of this name."""
-    found = list(folder.glob(pattern))
-    if len(found) != 1:
-        raise SystemExit(f"{len(found)} files {pattern} in {folder}, where there should be one")
-    return found[0]
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("study", type=Path)
     parser.add_argument("--counts", type=int, nargs="+", default=[25, 100])
     parser.add_argument("--arms", nargs="+", default=["random_md", "ours"])
     parser.add_argument("--exploration", default="plain")
-    parser.add_argument("--picks", type=Path, help="folder of picks, if there are several")
     parser.add_argument(
         "--quantities",
         nargs="+",
@@ -233,15 +225,8 @@ def main() -> None:
     arguments = parser.parse_args()
     study = read_config_file(arguments.study, StudyConfig)
     folder = (arguments.study.parent / study.folder).resolve()
-    picks_folder = arguments.picks or folder / "picks"
     options = study.students["soap"].options
-    picks = {
-        arm: [
-            read_candidates(only(picks_folder, f"{arm}-{draw}-*.xyz"))
-            for draw in range(study.draws_picked)
-        ]
-        for arm in study.arms
-    }
+    picks = picks_of(folder, study)
     explored = folder / "explorations"
     independent = read_candidates(only(explored, "independent-*/round-00/anchors.xyz"))
     held = hold_outs(picks, 0, study.tests.hold_out, study.random_seed)

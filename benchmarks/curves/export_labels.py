@@ -29,14 +29,15 @@ def picks_of(folder: Path, study: StudyConfig) -> dict[str, list[list[Candidate]
     """The picks of each arm, draw by draw."""
     return {
         arm: [
-            read_candidates(_only(folder / "picks", f"{arm}-{draw}-*.xyz"))
+            read_candidates(only(folder / "picks", f"{arm}-{draw}-*.xyz"))
             for draw in range(study.draws_picked)
         ]
         for arm in study.arms
     }
 
 
-def _only(folder: Path, pattern: str) -> Path:
+def only(folder: Path, pattern: str) -> Path:
+    """The one file of this name."""
     found = list(folder.glob(pattern))
     if len(found) != 1:
         raise SystemExit(f"{len(found)} files {pattern} in {folder}, where there should be one")
@@ -53,7 +54,7 @@ def main() -> None:
     folder = arguments.study.parent / study.folder
     picks = picks_of(folder, study)
     pattern = f"{arguments.independent or 'independent-*'}/round-00/anchors.xyz"
-    independent = read_candidates(_only(folder / "explorations", pattern))
+    independent = read_candidates(only(folder / "explorations", pattern))
     mixture = mix(
         hold_outs(picks, 0, study.tests.hold_out, study.random_seed), list(study.mixed_arms)
     )
