@@ -1,10 +1,10 @@
 """How much could any choice of labels teach? Picks by a search that sees the labels and the tests.
 
-A bound from the other side: all candidates of an exploration are labelled, and the picks of
+An estimate from the other side: all candidates of an exploration are labelled, and the picks of
 an arm are exchanged one by one as long as the SOAP student gets better on one half of the tests.
 No selection could do this, which knows neither labels nor tests. What the search gains on the half
-that it has seen, no selection can surpass by much; what is left of it on the other half is what
-better picks could teach in general.
+that it has not seen is what better picks could teach in general. It is a local search: it ends where
+no exchange helps that it tries, and a better set may exist.
 
     export PYTHONPATH=benchmarks/curves
     python benchmarks/curves/attainable.py STUDY.yaml --counts 25 100 [--quantities force]
@@ -142,15 +142,15 @@ def row_of(atoms: Atoms, features: Any, offset: float) -> Row:
 
 
 def tests_of(tests: list[Atoms], features: Any, offset: float) -> dict[str, Row]:
-    """All tests together, by quantity; force components that vanish by symmetry are left out."""
+    """All tests together, by quantity; force components below 1 meV/A are left out."""
     parts: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {q: [] for q in QUANTITIES}
     for atoms in tests:
         rows, n = features.rows(atoms), len(atoms)
         energy = np.append(rows.energy, n)[None] / n
         parts["energy"].append((energy, np.array([atoms.get_potential_energy() / n - offset])))
         forces = atoms.get_forces().ravel()
-        felt = np.abs(forces) > 1e-3
-        parts["force"].append((np.pad(rows.forces[felt], ((0, 0), (0, 1))), forces[felt]))
+        counted = np.abs(forces) > 1e-3
+        parts["force"].append((np.pad(rows.forces[counted], ((0, 0), (0, 1))), forces[counted]))
         parts["stress"].append((np.pad(rows.stress, ((0, 0), (0, 1))), atoms.get_stress()))
     return {
         q: Row(
