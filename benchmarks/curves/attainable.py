@@ -2,9 +2,9 @@
 
 An estimate from the other side: all candidates of an exploration are labelled, and the picks of
 an arm are exchanged one by one as long as the SOAP student gets better on one half of the tests.
-No selection could do this, which knows neither labels nor tests. What the search gains on the half
-that it has not seen is what better picks could teach in general. It is a local search: it ends where
-no exchange helps that it tries, and a better set may exist.
+No selection could do this, which knows neither labels nor tests. What the search gains on the
+half that it has not seen is what better picks could teach in general. It is a local search: it
+ends where no exchange helps that it tries, and a better set may exist.
 
     export PYTHONPATH=benchmarks/curves
     python benchmarks/curves/attainable.py STUDY.yaml --counts 25 100 [--quantities force]
