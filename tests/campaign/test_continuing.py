@@ -10,7 +10,7 @@ import pytest
 
 from cheap_campaign import SETTINGS, Bench, Labels, make_bench
 from entrove.campaign.journal.ledger import Ledger
-from entrove.campaign.journal.outcomes import Labelled, Selected, Stage
+from entrove.campaign.journal.outcomes import Checked, Labelled, Selected, Stage
 from entrove.campaign.journal.progress import Silence
 from entrove.campaign.results.read import read_results
 from entrove.errors import CampaignError
@@ -20,6 +20,8 @@ from entrove.report.status import summary_text
 from entrove.report.summary import label_costs
 from entrove.structures import content_hash, read_structures
 from entrove.training.bundle import read_bundle
+from entrove.validation.intervals import structures_for
+from entrove.validation.suite.run import CHECKS
 
 VALIDATION, COUNT = 4, 3
 """Labels of the validation set, and of each round."""
@@ -95,6 +97,15 @@ def release(bench: Bench) -> int:
     Labels.failing.clear()
     with LabelCache(bench.files.label_cache) as cache:
         return len(release_quarantined(bench.files.label_work, cache))
+
+
+def model_of(bench: Bench) -> Path:
+    """The model in the bundle: its scale, in a text file."""
+    return bench.files.bundle / read_bundle(bench.files.bundle).weights[0].file
+
+
+def checked_files(bench: Bench) -> dict[str, int]:
+    return {path.name: path.stat().st_mtime_ns for path in bench.files.checks.glob("*.json")}
 
 
 def computed_once(bench: Bench) -> bool:
@@ -285,6 +296,61 @@ def test_released_labels_are_tried_at_the_next_run_of_a_finished_campaign(fresh:
         row.structures for row in results.errors if (row.phase, row.kind) == ("all", "all")
     } == {VALIDATION}
     assert [row.outcome for row in results.labels] == ["converged"] * (VALIDATION + COUNT)
+
+
+def test_a_model_that_is_tuned_again_in_its_round_is_judged_again(fresh: Bench):
+    """The model of the round is another one then: its checks are its own, and the test set has
+    been seen."""
+    only = {check.name: {"enabled": check.name == "elastic"} for check in CHECKS}
+    settings = {
+        "stopping": {"rounds": 1},
+        "suite": {"enabled": True, **only},
+        "sampling": SETTINGS["sampling"] | {"hold_out": {"interval": 0.5, "test": True}},
+    }
+
+    def checked() -> Checked:
+        [found] = Ledger(fresh.files.ledger).each(Checked).values()
+        return found
+
+    def stiffness() -> float:
+        [elastic] = checked().suite.checks
+        return elastic.quantities[0].value
+
+    held_out = 2 * structures_for(0.5)
+    misbehave_at(fresh, {held_out: "fail"})
+    fresh.run(**settings)
+    first, scale = stiffness(), float((model_of(fresh)).read_text())
+    assert "used before" not in fresh.verdict()
+    release(fresh)
+    fresh.run(**settings)
+    again = float(model_of(fresh).read_text())
+    assert fresh.trained_on == [COUNT - 1, COUNT]
+    assert scale != again
+    # As stiff as the scale says, but for the tolerance of the relaxation.
+    assert stiffness() / first == pytest.approx(again / scale, abs=1e-3)
+    assert "(used before, for the model of round 1)" in fresh.verdict()
+    # What is only written again is no further use: the same model has been seen once.
+    Ledger(fresh.files.ledger).forget([(1, Stage.FINISH), (1, Stage.CHECK)])
+    before = checked_files(fresh)
+    fresh.run(**settings)
+    assert checked_files(fresh) == before
+    assert fresh.verdict().count("round 1)") == 1
+
+
+def test_released_labels_of_the_validation_set_are_in_the_checks(fresh: Bench):
+    only = {check.name: {"enabled": check.name == "errors"} for check in CHECKS}
+    settings = {"stopping": {"rounds": 1}, "suite": {"enabled": True, **only}}
+
+    def structures() -> object:
+        [found] = Ledger(fresh.files.ledger).each(Checked).values()
+        return found.suite.checks[0].tables[0].rows[0][2]
+
+    misbehave_at(fresh, {0: "fail"})
+    fresh.run(**settings)
+    assert structures() == VALIDATION - 1
+    release(fresh)
+    fresh.run(**settings)
+    assert structures() == VALIDATION
 
 
 def test_released_labels_go_into_the_next_round_where_there_is_one(fresh: Bench):

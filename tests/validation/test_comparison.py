@@ -190,6 +190,21 @@ def test_noise_is_accepted_in_few_of_many_sets():
     assert any("not better beyond noise" in found.reason for found in comparisons)
 
 
+def test_what_cannot_be_told_from_noise_is_refused():
+    """Two structures have no interval, and equal errors are no better ones."""
+    given = labels()
+    untuned = table_of(given, predict(given, 1))
+    assert not compare(untuned, untuned).accepted
+    assert "its errors are those of the untuned model" in compare(untuned, untuned).reason
+    two = given[:2]
+    found = compare(table_of(two, predict(two, 1)), table_of(two, predict(two, 1, scale=0.5)))
+    assert found.force_ratio == pytest.approx(0.5)
+    assert not found.accepted
+    assert "fewer than 3 independent structures" in found.reason
+    # Errors of zero have no interval either, and are better than any.
+    assert compare(untuned, table_of(given, given)).accepted
+
+
 def test_of_two_tuned_models_the_better_need_not_be_so_beyond_noise():
     given = labels(per_kind=3)
     one, other = (

@@ -266,7 +266,8 @@ def _reopen_validation(run: CampaignRun) -> None:
     if _released(run, {index: found for index, found in labellings.items() if index == 0}):
         validated = [(index, Stage.VALIDATE) for index in run.ledger.each(Validated)]
         finished = [(index, Stage.FINISH) for index in run.ledger.each(Finished)]
-        run.ledger.forget([(0, Stage.LABEL), *validated, *finished])
+        checked = [(index, Stage.CHECK) for index in run.ledger.each(Checked)]
+        run.ledger.forget([(0, Stage.LABEL), *validated, *checked, *finished])
 
 
 def _reopen_last_round(run: CampaignRun) -> int | None:
@@ -278,7 +279,7 @@ def _reopen_last_round(run: CampaignRun) -> int | None:
     if not labellings or not (_released(run, labellings) or imports_changed(run.files)):
         return None
     last = max(labellings)
-    stages: Sequence[Stage] = (Stage.LABEL, Stage.TRAIN, Stage.VALIDATE)
+    stages: Sequence[Stage] = (Stage.LABEL, Stage.TRAIN, Stage.VALIDATE, Stage.CHECK)
     run.ledger.forget([(last, stage) for stage in stages])
     return last
 

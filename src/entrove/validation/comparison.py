@@ -7,7 +7,7 @@ from typing import Literal
 
 from entrove.validation.config import ValidationConfig
 from entrove.validation.errors_by_kind import ALL, ErrorRow, ErrorTable, sums_of
-from entrove.validation.intervals import Interval, ratio_interval
+from entrove.validation.intervals import LEAST_GROUPS, Interval, ratio_interval
 
 Quantity = Literal["energy", "energy_centred", "force", "stress"]
 
@@ -148,8 +148,10 @@ def compare(
     The tuned model is accepted when the geometric mean of its three ratios of errors (energy,
     forces, stress) is below 1 beyond the confidence interval, no quantity is worse in total beyond
     its interval, and none has grown in a phase or kind by more than `tolerated_worsening` beyond
-    its interval. A model with errors that are not finite is refused. A quantity does not count
-    when the labels have none of it: stress of molecules, forces that all vanish by symmetry.
+    its interval. A model with errors that are not finite is refused, and so is any that has errors
+    where fewer than three structures are independent, because there is no interval then. A quantity
+    does not count when the labels have none of it: stress of molecules, forces that all vanish by
+    symmetry.
 
     Tables without structures, as ledgers of release 0.1 have them, have no intervals: the force
     error must not be higher then, and the product of the ratios not above 1.
@@ -308,7 +310,16 @@ def _judge(
             )
     if ratio > 1.0:
         return False, "refused: its errors are larger on average than the untuned model's"
-    if beyond_noise and ratio < 1.0 and interval is not None and interval[1] >= 1.0:
+    if not beyond_noise or ratio == 0.0:  # a model without any error has no interval
+        return True, "accepted"
+    if ratio == 1.0:
+        return False, "refused: its errors are those of the untuned model"
+    if interval is None:
+        return False, (
+            f"refused: fewer than {LEAST_GROUPS} independent structures cannot tell whether it is "
+            "better beyond noise; label more for validation (sampling.hold_out)"
+        )
+    if interval[1] >= 1.0:
         low, high = interval
         return False, (
             "refused: not better beyond noise (mean of the three ratios "

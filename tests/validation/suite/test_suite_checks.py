@@ -220,6 +220,32 @@ def test_a_transition_is_where_the_enthalpies_cross():
     assert "but sc are expected" in wrong.sentence
 
 
+def test_phases_are_compared_only_where_all_of_them_are_known(monkeypatch):
+    """A relaxation that did not converge makes no other phase the lowest."""
+    lj = LennardJones(sigma=2.5, epsilon=0.2, rc=6.0, smooth=True)
+    seeds = {"fcc": bulk("Ar", "fcc", a=3.9), "sc": bulk("Ar", "sc", a=2.8)}
+    pressures = (0.0, 2.0, 4.0)
+    subject = Subject(model_of(lj), seeds, pressures_GPa=pressures)
+    settings = PhaseOrderSettings(pressures=3, expected=("fcc",))
+    fcc, sc = subject.phases
+
+    def judge_without(*missing: float) -> CheckResult:
+        known = {p: found for p, found in fcc.relaxed.items() if p not in missing}
+        monkeypatch.setitem(vars(subject), "phases", (replace(fcc, relaxed=known), sc))
+        (result,) = check_phase_order(subject, settings)
+        return result
+
+    assert judge_without().sentence == "fcc is the lowest at every pressure"
+    gap = judge_without(2.0)
+    assert gap.outcome is Outcome.PASSED
+    assert "not compared where relaxations did not converge: fcc at 2 GPa" in gap.sentence
+    assert [row[0] for row in gap.tables[0].rows] == [0.0, 4.0]
+    assert not [quantity for quantity in gap.quantities if "transition" in quantity.name]
+    nothing = judge_without(*pressures)
+    assert nothing.outcome is Outcome.NOT_APPLICABLE
+    assert "fcc at 0, 2, 4 GPa" in nothing.sentence
+
+
 def test_labels_decide_which_phase_is_lower():
     """The labels have the opposite order of two phases."""
     fcc, sc = bulk("Cu", a=3.6), bulk("Cu", "sc", a=2.4)
@@ -359,10 +385,22 @@ def test_a_wrong_zero_of_energy_is_an_error_of_a_tuned_model_and_of_no_other():
     (energy, *_) = compared.quantities
     assert energy.reference is not None
     assert 0 < energy.reference < 5
+    # What is tolerated, or not judged, is named all the same.
+    for settings in (
+        ErrorSettings(tolerated_worsening=None),
+        ErrorSettings(tolerated_worsening=1e6),
+    ):
+        (tolerated,) = check_errors(untuned, settings)
+        assert tolerated.outcome is Outcome.PASSED
+        assert "in no part worse" not in tolerated.sentence
+        assert (
+            "worse than untuned, as tolerated_worsening allows: energy 500" in tolerated.sentence
+        )
     # Without these energies its zero is not known, and centred errors are compared.
     (centred,) = check_errors(replace(untuned, base_shifts_eV=None), ErrorSettings())
     assert centred.outcome is Outcome.PASSED
     assert centred.quantities[0].reference is None
+    assert "in no part worse than the untuned model" in centred.sentence
 
 
 def test_labels_that_were_trained_on_are_named_as_such():

@@ -39,6 +39,11 @@ CREATE TABLE IF NOT EXISTS interruptions (
     stage TEXT NOT NULL,
     seconds REAL NOT NULL
 );
+CREATE TABLE IF NOT EXISTS test_openings (
+    round INTEGER NOT NULL,
+    weights TEXT NOT NULL,
+    PRIMARY KEY (round, weights)
+);
 """
 _COLUMNS = "round, stage, finished_utc, seconds, summary, payload"
 
@@ -235,6 +240,18 @@ class Ledger:
             connection.execute(
                 "INSERT INTO interruptions VALUES (?, ?, ?)", (round_index, stage.value, seconds)
             )
+
+    def enter_test_opening(self, round_index: int, weights: str) -> None:
+        """Record that the model of a round, known by a hash of its weights, saw the test set."""
+        with self._connection() as connection:
+            connection.execute(
+                "INSERT OR IGNORE INTO test_openings VALUES (?, ?)", (round_index, weights)
+            )
+
+    def test_openings(self) -> list[tuple[int, str]]:
+        """Return rounds and hashes of the weights of all models that saw the test set."""
+        with self._connection() as connection:
+            return connection.execute("SELECT round, weights FROM test_openings").fetchall()
 
     def _record(self, row: tuple[Any, ...]) -> StageRecord:
         """Convert a row to the model of its stage.

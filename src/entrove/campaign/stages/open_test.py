@@ -8,6 +8,7 @@ from entrove.campaign.stages.context import CampaignRun
 from entrove.campaign.stages.validate import describe_errors, untuned_shifts
 from entrove.models.prediction import predict
 from entrove.structures import write_structures
+from entrove.training.job import hash_of_file
 from entrove.validation.comparison import compare
 from entrove.validation.errors_by_kind import ErrorTable, errors_by_kind
 from entrove.validation.intervals import Interval
@@ -24,7 +25,8 @@ class OpenedTest:
     """Errors on the test set, of the tuned model and of the untuned one.
 
     `opened_before` are rounds whose models were measured on the test set earlier: in a campaign
-    that was continued after its end.
+    that was continued, or given other labels, after its end. The round of `tuned` is among them
+    where an earlier model of it was.
     """
 
     tuned: ErrorTable
@@ -55,17 +57,15 @@ class OpenedTest:
 def open_test(run: CampaignRun, round_index: int, validated: Validated) -> OpenedTest | None:
     """Measure the model of a round on the test set; None in a campaign without one.
 
-    The predictions are kept in the folder of the round, so that it is known that, and for which
-    models, the test set was used.
+    The ledger keeps for which models the test set was used. The predictions are in the folders of
+    the rounds.
     """
     labels = run.files.test_labels()
     if not labels:
         return None
-    before = tuple(
-        files.number
-        for files in run.files.existing_rounds()
-        if files.test_predictions.exists() and files.number not in (0, round_index)
-    )
+    weights = _hash_of_weights(run, round_index)
+    before = _opened_before(run, round_index, weights)
+    run.ledger.enter_test_opening(round_index, weights)
     shifts = (
         untuned_shifts(run, round_index)
         if validated.untuned is None
@@ -80,6 +80,21 @@ def open_test(run: CampaignRun, round_index: int, validated: Validated) -> Opene
         write_structures(run.files.round(index).test_predictions, predictions)
         tables.append(errors_by_kind(labels, predictions, added))
     return OpenedTest(tables[0], tables[1], before)
+
+
+def _hash_of_weights(run: CampaignRun, round_index: int) -> str:
+    members = run.models.members(round_index)
+    return " ".join(hash_of_file(member.checkpoint) for member in members)
+
+
+def _opened_before(run: CampaignRun, round_index: int, weights: str) -> tuple[int, ...]:
+    """Rounds of other models that saw the test set."""
+    recorded = {index for index, seen in run.ledger.test_openings() if seen != weights}
+    # Campaigns of Entrove 0.1 recorded nothing, and left their predictions.
+    left = {
+        files.number for files in run.files.existing_rounds() if files.test_predictions.exists()
+    }
+    return tuple(sorted(recorded | (left - {0, round_index})))
 
 
 def name_worse(run: CampaignRun, errors: OpenedTest) -> str:

@@ -5,9 +5,10 @@ error of each composition where it may have another one.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
-from entrove.validation.comparison import compare
+from entrove.validation.comparison import Change, compare
 from entrove.validation.errors_by_kind import ALL, ErrorRow, ErrorTable
 from entrove.validation.measure import validate
 from entrove.validation.suite.config import ErrorSettings
@@ -68,16 +69,24 @@ def check_errors(subject: Subject, settings: ErrorSettings) -> list[CheckResult]
     where = f"on {table.total.structures} {subject.labelled_as}"
     if untuned is not None:
         # Without a fit of its reference energies, those of the untuned model are compared centred.
-        worse = [
+        worse = compare(untuned, table).worse
+        too_much = [
             change
-            for change in compare(untuned, table).changes
+            for change in worse
             if settings.tolerated_worsening is not None
             and change.exceeds(settings.tolerated_worsening)
         ]
-        problems += [f"worse than untuned: {change.describe()}" for change in worse]
-        found += "; in no part worse than the untuned model beyond the confidence interval"
+        problems += [f"worse than untuned: {change.describe()}" for change in too_much]
+        found += f"; {_describe_worse(worse)}"
     verdict = judged(NAME, "", found, quantities, problems=problems, tables=[_table(table)])
     return [replace(verdict, sentence=f"{verdict.sentence}, {where}")]
+
+
+def _describe_worse(worse: Sequence[Change]) -> str:
+    if not worse:
+        return "in no part worse than the untuned model beyond the confidence interval"
+    named = ", ".join(change.describe() for change in worse)
+    return f"worse than untuned, as tolerated_worsening allows: {named}"
 
 
 def _reference(untuned: ErrorTable | None, column: str) -> float | None:

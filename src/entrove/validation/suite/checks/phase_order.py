@@ -54,12 +54,21 @@ def _check(
     enthalpies = np.array(
         [[phase.enthalpy_eV_per_atom(pressure) for pressure in pressures] for phase in phases]
     )
-    known = np.isfinite(enthalpies).any(axis=0)
+    names = [phase.name for phase in phases]
+    known = np.isfinite(enthalpies).all(axis=0)
+    unknown = [
+        f"{name} at {', '.join(f'{pressures[column]:g}' for column in np.flatnonzero(~row))} GPa"
+        for name, row in zip(names, np.isfinite(enthalpies), strict=True)
+        if not row.all()
+    ]
+    if not known.any():
+        return not_applicable(
+            NAME, composition, f"relaxations did not converge: {'; '.join(unknown)}"
+        )
     pressures = tuple(p for p, is_known in zip(pressures, known, strict=True) if is_known)
     enthalpies = enthalpies[:, known]
-    above = enthalpies - np.nanmin(enthalpies, axis=0)
-    names = [phase.name for phase in phases]
-    lowest = [names[int(row)] for row in np.nanargmin(enthalpies, axis=0)]
+    above = enthalpies - enthalpies.min(axis=0)
+    lowest = [names[int(row)] for row in enthalpies.argmin(axis=0)]
     order = [name for name, before in zip(lowest, [None, *lowest], strict=False) if name != before]
     quantities = _transitions(pressures, enthalpies, names, lowest)
     compared, problems, of_labels = _against_labels(subject, phases, settings)
@@ -89,6 +98,8 @@ def _check(
         found = f"with increasing pressure the lowest phases are {', '.join(order)}"
     else:
         found = f"{order[0]} is the lowest at every pressure"
+    if unknown:
+        found += f"; not compared where relaxations did not converge: {'; '.join(unknown)}"
     return judged(
         NAME,
         composition,
