@@ -54,6 +54,7 @@ def put_bundle(folder: Path) -> None:
     """A model bundle: SevenNet-0 as if it had been tuned."""
     from entrove.models.sevennet.files import pretrained_checkpoint
     from entrove.training.bundle import Regime, write_bundle
+    from entrove.training.job import hash_of_file
     from entrove.training.trained_model import TrainedModel
 
     own = folder.parent / "training"
@@ -64,6 +65,7 @@ def put_bundle(folder: Path) -> None:
         checkpoint=checkpoint,
         framework="sevennet",
         base="7net-0",
+        base_hash=hash_of_file(checkpoint),
         seed=1,
         epochs_run=1,
         best_epoch=1,

@@ -55,6 +55,7 @@ def put_bundle(
         checkpoint=checkpoint,
         framework=framework,
         base="small",
+        base_hash="0" * 64,
         seed=1,
         epochs_run=1,
         best_epoch=1,

@@ -24,6 +24,7 @@ def trained(checkpoint: Path, **changes) -> TrainedModel:
         "checkpoint": checkpoint,
         "framework": "sevennet",
         "base": "small",
+        "base_hash": "0" * 64,
         "seed": 5,
         "epochs_run": 3,
         "best_epoch": 3,

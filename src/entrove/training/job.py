@@ -23,7 +23,7 @@ from entrove.training.config import TrainingConfig
 
 JOB_VERSION = 1
 PROGRESS_FILE = "progress.jsonl"
-MAY_CHANGE = ("base", "device", "threads")
+MAY_CHANGE = ("base", "base_known_as", "device", "threads")
 """A run that is resumed on another machine is still this run; `base_hash` tells the model."""
 
 
@@ -33,6 +33,9 @@ class Job(Settings):
     version: int = Field(default=JOB_VERSION, description="Version of this file's form.")
     base: str = Field(description="Packaged name of a model, or path of a checkpoint or package.")
     base_hash: str = Field(description="SHA-256 of the checkpoint's bytes.")
+    base_known_as: str = Field(
+        default="", description="Public name of the model, or name of its file."
+    )
     modal: str | None = Field(default=None, description="Fidelity of a multi-fidelity model.")
     device: str = Field(
         default="cpu", description="cpu, cuda, or auto: what the machine has that trains."

@@ -48,6 +48,7 @@ class Request:
         return Job(
             base=self.start.name,
             base_hash=hash_of_file(self.start.file),
+            base_known_as=self.start.known_as,
             modal=self.modal,
             device=self.device,
             threads=self.threads,

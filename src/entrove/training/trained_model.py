@@ -19,16 +19,18 @@ LABELS_FILE = "labels.xyz"
 class TrainedModel:
     """A tuned model on disk.
 
-    `checkpoint` is a file that the framework's own loaders read. `reference_shifts_eV` has been
-    added to the model's energy per species. `accepted` is None until the model has been compared
-    with its foundation model on validation labels. `choice` says how strategy and learning rate
-    were chosen; None where they were given.
+    `checkpoint` is a file that the framework's own loaders read. `base` is the public name, or the
+    name of the file, of the model that was tuned, and `base_hash` the SHA-256 of its file.
+    `reference_shifts_eV` has been added to the model's energy per species. `accepted` is None
+    until the model has been compared with its foundation model on validation labels. `choice` says
+    how strategy and learning rate were chosen; None where they were given.
     """
 
     folder: Path
     checkpoint: Path
     framework: str
     base: str
+    base_hash: str
     seed: int
     epochs_run: int
     best_epoch: int

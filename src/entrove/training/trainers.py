@@ -31,11 +31,13 @@ class StartingModel:
     """The model that a training starts from.
 
     `name` is a packaged name or an absolute path, as the worker loads it; the bytes of `file` say
-    which model it is. An architecture with random weights is not `trained`: it predicts nothing.
+    which model it is, and `known_as` what a reader calls it: its public name, or that of its file.
+    An architecture with random weights is not `trained`: it predicts nothing.
     """
 
     name: str
     file: Path
+    known_as: str
     trained: bool = True
 
 

@@ -149,9 +149,9 @@ def compare(
     forces, stress) is below 1 beyond the confidence interval, no quantity is worse in total beyond
     its interval, and none has grown in a phase or kind by more than `tolerated_worsening` beyond
     its interval. A model with errors that are not finite is refused, and so is any that has errors
-    where fewer than three structures are independent, because there is no interval then. A quantity
-    does not count when the labels have none of it: stress of molecules, forces that all vanish by
-    symmetry.
+    where fewer than three structures are independent, because there is no interval then. A
+    quantity does not count when the labels have none of it: stress of molecules, forces that all
+    vanish by symmetry.
 
     Tables without structures, as ledgers of release 0.1 have them, have no intervals: the force
     error must not be higher then, and the product of the ratios not above 1.

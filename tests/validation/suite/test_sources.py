@@ -1,5 +1,6 @@
 """A bundle brings its crystals, labels, regime and the model that it was tuned from."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,16 @@ from ase.build import bulk
 from docs_setup import labelled_copper, put_bundle
 from entrove.errors import ModelError
 from entrove.structures import write_structures
-from entrove.training.bundle import EXAMPLES, TEST, VALIDATION
-from entrove.validation.suite.sources import TEST_LABELS, VALIDATION_LABELS, open_source
+from entrove.training.bundle import EXAMPLES, TEST, VALIDATION, read_bundle
+from entrove.training.job import hash_of_file
+from entrove.validation.suite.sources import (
+    TEST_LABELS,
+    VALIDATION_LABELS,
+    foundation_of,
+    open_source,
+)
+from export_bundles import put_bundle as put_small_bundle
+from small_sevennet import write_small_sevennet
 
 
 @pytest.mark.slow
@@ -32,6 +41,45 @@ def test_a_bundle_is_judged_without_any_other_file(tmp_path: Path):
     # The first of a phase is that of the first pressure.
     assert list(source.phases) == ["diamond"]
     assert source.phases["diamond"].get_volume() == pytest.approx(5.43**3 / 4)
+
+
+def test_a_file_of_the_same_name_is_no_untuned_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog
+):
+    """A bundle knows the file that it was tuned from by its bytes."""
+    folder, base = tmp_path / "model", tmp_path / "base.pth"
+    write_small_sevennet(base)
+    put_small_bundle(folder, base, "sevennet", ["Cu"])
+    record = json.loads((folder / "bundle.json").read_text())
+
+    def base_of(**changes: object) -> tuple[str | None, str]:
+        (folder / "bundle.json").write_text(json.dumps(record | changes))
+        caplog.clear()
+        return open_source(str(folder), device="cpu").base, caplog.text
+
+    monkeypatch.chdir(tmp_path)
+    own = {"foundation_model": "base.pth", "foundation_sha256": hash_of_file(base)}
+    assert base_of(**own) == ("base.pth", "")
+    source = open_source(str(folder), device="cpu")
+    assert source.is_base(str(base.absolute()))
+    assert not source.is_base("7net-0")
+    write_small_sevennet(base, seed=9)
+    other, said = base_of(**own)
+    assert other is None
+    assert "another one than the file of this name here; give it with --against" in said
+    assert not open_source(str(folder), device="cpu").is_base(str(base))
+    # Bundles of earlier versions do not say which file it was.
+    assert base_of(**own | {"foundation_sha256": ""})[0] is None
+    base.unlink()
+    gone, said = base_of(**own)
+    assert gone is None
+    assert "a file, which a bundle does not hold" in said
+    # A packaged name is known by its bytes, too, and a fidelity belongs to the name.
+    named = {"foundation_model": "7net-0", "foundation_sha256": "0" * 64}
+    assert "another version than that of this name" in base_of(**named)[1]
+    assert base_of(**named | {"foundation_sha256": ""}) == ("7net-0", "")
+    many = {"foundation_model": "7net-mf-0", "foundation_sha256": "", "modal": "PBE"}
+    assert foundation_of(read_bundle(folder).model_copy(update=many)) == "7net-mf-0@PBE"
 
 
 def test_a_folder_that_is_no_bundle_is_refused(tmp_path: Path):

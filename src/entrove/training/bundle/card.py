@@ -287,7 +287,10 @@ def _how_to_load(bundle: Bundle) -> str:
 def _versions(bundle: Bundle) -> str:
     rows = [(name, found) for name, found in bundle.packages.items()]
     text = _table(("package", "version"), rows) if rows else "No versions were recorded."
-    return f"{text}\n\nLicence of the foundation model: {bundle.foundation_licence}."
+    licence = f"Licence of the foundation model: {bundle.foundation_licence}."
+    if bundle.foundation_sha256:
+        licence += f" SHA-256 of its file: {bundle.foundation_sha256}."
+    return f"{text}\n\n{licence}"
 
 
 def _citation(bundle: Bundle) -> str:

@@ -115,6 +115,7 @@ def write_bundle(
         created_utc=datetime.now(UTC).isoformat(timespec="seconds"),
         framework=first.framework,
         foundation_model=first.base,
+        foundation_sha256=first.base_hash,
         modal=modal,
         weights=tuple(weights),
         species=tuple(species),

@@ -74,7 +74,10 @@ class Bundle(Settings):
     entrove_version: str = Field(description="Version of Entrove that wrote it.")
     created_utc: str = Field(description="When it was written.")
     framework: TrainableFramework = Field(description="Code that the weights belong to.")
-    foundation_model: str = Field(description="Model that was tuned.")
+    foundation_model: str = Field(description="Model that was tuned: its name, or its file's.")
+    foundation_sha256: str = Field(
+        default="", description="SHA-256 of its file; empty in earlier bundles."
+    )
     modal: str | None = Field(default=None, description="Fidelity of a multi-fidelity model.")
     weights: tuple[Weights, ...] = Field(
         min_length=1, description="The potential, then other committee members."

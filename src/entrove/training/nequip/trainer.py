@@ -7,7 +7,7 @@ from ase import Atoms
 
 from entrove.errors import ModelError
 from entrove.models.loaded import LoadedModel
-from entrove.models.nequip.files import find_trainable_model
+from entrove.models.nequip.files import FOUNDATION_MODELS, find_trainable_model
 from entrove.models.nequip.loading import load_nequip
 from entrove.models.nequip.model import NequIPModel
 from entrove.models.prediction import predict
@@ -40,7 +40,8 @@ class NequIPTrainer:
         """Find a package or checkpoint, the package of a named model, or an architecture."""
         architecture = find_architecture(base)
         path = architecture or find_trainable_model(base)
-        return StartingModel(str(path.resolve()), path, trained=architecture is None)
+        known_as = base if base in FOUNDATION_MODELS else path.name
+        return StartingModel(str(path.resolve()), path, known_as, trained=architecture is None)
 
     def check_trainable(
         self,

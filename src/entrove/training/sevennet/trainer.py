@@ -32,11 +32,11 @@ class SevenNetTrainer:
         """Find a checkpoint file, or that of a packaged model."""
         path = Path(base)
         if path.is_file():
-            return StartingModel(str(path.resolve()), path)
+            return StartingModel(str(path.resolve()), path, path.name)
         known = IN_WHEEL + TO_DOWNLOAD
         if base not in known:
             raise ModelError(f"{base}: no such file, and no packaged model ({', '.join(known)})")
-        return StartingModel(base, pretrained_checkpoint(base))
+        return StartingModel(base, pretrained_checkpoint(base), base)
 
     def check_trainable(
         self,

@@ -158,7 +158,7 @@ def base_of(
     if isinstance(against, LoadedModel):
         return against, None
     if against is not None:
-        known = source.base_shifts_eV if against == source.base else None
+        known = source.base_shifts_eV if source.is_base(against) else None
         return open_source(against, device=device).model, known
     if source.base is None:
         return None, None

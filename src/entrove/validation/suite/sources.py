@@ -1,17 +1,30 @@
 """A model by name, file, import path or bundle, and what a bundle knows besides."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ase import Atoms
 
+from entrove.errors import ModelError
 from entrove.models.committee import committee_of
 from entrove.models.loaded import LoadedModel
 from entrove.models.registry import NAMES, load, split_modal
 from entrove.structures import read_structures
-from entrove.training.bundle import EXAMPLES, TEST, VALIDATION, checkpoint_of, read_bundle
+from entrove.training.bundle import (
+    EXAMPLES,
+    TEST,
+    VALIDATION,
+    Bundle,
+    checkpoint_of,
+    read_bundle,
+)
+from entrove.training.job import hash_of_file
+from entrove.training.trainers import trainer_for
 from entrove.validation.suite.subject import phase_of
+
+logger = logging.getLogger(__name__)
 
 VALIDATION_LABELS = "validation labels, which chose the model"
 TEST_LABELS = "test labels, which took no part in any decision"
@@ -25,6 +38,8 @@ class Source:
         model: The model itself.
         committee: All members of a bundle that has several; None for a single one.
         base: Name of the model that it was tuned from; None where it is not known or not there.
+        base_sha256: SHA-256 of its file; empty where it is not known.
+        framework: Framework of a bundle; empty without one.
         base_shifts_eV: Energy in eV per atom of each species that tuning added to it.
         is_tuned: Whether its zero of energy is that of labels, as that of a bundle is.
         phases: Crystals of the campaign by phase.
@@ -37,6 +52,8 @@ class Source:
     model: LoadedModel
     committee: LoadedModel | None = None
     base: str | None = None
+    base_sha256: str = ""
+    framework: str = ""
     base_shifts_eV: Mapping[str, float] | None = None
     is_tuned: bool = False
     phases: Mapping[str, Atoms] = field(default_factory=dict)
@@ -44,6 +61,12 @@ class Source:
     labelled_as: str = "labels"
     pressures_GPa: tuple[float, ...] = ()
     temperatures_K: tuple[float, ...] = ()
+
+    def is_base(self, name_or_path: str) -> bool:
+        """Whether this is the model that it was tuned from, by the bytes of its file."""
+        return name_or_path == self.base or (
+            self.base_sha256 != "" and _sha256_of(self.framework, name_or_path) == self.base_sha256
+        )
 
 
 def open_source(name_or_path: str, *, device: str) -> Source:
@@ -55,7 +78,6 @@ def open_source(name_or_path: str, *, device: str) -> Source:
     if not folder.is_dir():
         return Source(load(name_or_path, device=device))
     bundle = read_bundle(folder)
-    base, _ = split_modal(bundle.foundation_model)
     examples = read_structures(folder / EXAMPLES, may_be_empty=True)
     tests = read_structures(folder / TEST, may_be_empty=True)
     members = [
@@ -65,7 +87,9 @@ def open_source(name_or_path: str, *, device: str) -> Source:
     return Source(
         model=members[0],
         committee=committee_of(members) if len(members) > 1 else None,
-        base=bundle.foundation_model if base in NAMES or Path(base).is_file() else None,
+        base=foundation_of(bundle),
+        base_sha256=bundle.foundation_sha256,
+        framework=bundle.framework,
         base_shifts_eV=bundle.reference_shifts_eV or None,
         is_tuned=True,
         phases={
@@ -77,3 +101,41 @@ def open_source(name_or_path: str, *, device: str) -> Source:
         pressures_GPa=bundle.regime.pressures_GPa,
         temperatures_K=bundle.regime.temperatures_K,
     )
+
+
+def foundation_of(bundle: Bundle) -> str | None:
+    """Return the model that a bundle was tuned from, as `load` takes it; None if it is not here.
+
+    A file beside the program may have the same name and be another model.
+    """
+    name = bundle.foundation_model
+    if name not in NAMES:
+        problem = "a file, which a bundle does not hold"
+        if Path(name).is_file() and bundle.foundation_sha256:
+            same = _sha256_of(bundle.framework, name) == bundle.foundation_sha256
+            problem = "" if same else "another one than the file of this name here"
+    elif bundle.foundation_sha256 and _sha256_of(bundle.framework, name) not in (
+        None,
+        bundle.foundation_sha256,
+    ):
+        problem = "another version than that of this name here"
+    else:
+        problem = ""
+    if problem:
+        logger.warning(
+            "the model is not compared with %s, which it was tuned from: that is %s; give it with "
+            "--against",
+            name,
+            problem,
+        )
+        return None
+    return name if bundle.modal is None else f"{name}@{bundle.modal}"
+
+
+def _sha256_of(framework: str, name_or_path: str) -> str | None:
+    """SHA-256 of the file of a model; None where there is no such model to train."""
+    base, _ = split_modal(name_or_path)
+    try:
+        return hash_of_file(trainer_for(framework).find_starting_model(base).file)
+    except ModelError:
+        return None
