@@ -6,6 +6,7 @@ import torch
 from ase.build import bulk
 from pydantic import ValidationError
 
+from entrove import provenance
 from entrove.errors import ModelError
 from entrove.models.registry import load
 from entrove.training.config import LossConfig, TrainingConfig
@@ -234,6 +235,25 @@ def test_few_labels_are_all_trained_on_and_many_are_split_once():
     for schedule, aside in (("cosine", 0), ("plateau", 6)):
         default = TrainingConfig(schedule=schedule)
         assert len(split_for_stopping(structures, default, seed=0)[1]) == aside
+
+
+def test_snapshots_of_one_trajectory_are_trained_on_or_watched(caplog):
+    """A snapshot that was trained on would hide that its neighbours in time are overfitted."""
+    rng = np.random.default_rng(1)
+    structures = [bulk("Si") for _ in range(80)]
+    for index, atoms in enumerate(structures):
+        atoms.rattle(0.1, rng=rng)
+        atoms.info |= {provenance.WALKER: index % 20, provenance.POOL: "walkers"}
+    config = TrainingConfig(stop_fraction=0.1, stop_at_least_labels=60)
+    for seed in range(5):
+        trained, watched = split_for_stopping(structures, config, seed=seed)
+        assert sorted(trained + watched) == list(range(80))
+        assert len(watched) == 8
+        assert not {index % 20 for index in trained} & {index % 20 for index in watched}
+    for atoms in structures:
+        atoms.info[provenance.WALKER] = 0
+    assert split_for_stopping(structures, config, seed=0)[1] == []
+    assert "no label is set aside for early stopping" in caplog.text
 
 
 def test_equal_weights_give_equal_files(small_checkpoint, tmp_path):

@@ -1,12 +1,15 @@
 """The part of the training labels that decides when to stop."""
 
+import logging
 from collections.abc import Sequence
 
 import numpy as np
 from ase import Atoms
 
-from entrove.structures import content_hash
 from entrove.training.config import TrainingConfig
+from entrove.training.cross_validation.folds import independent_groups
+
+logger = logging.getLogger(__name__)
 
 
 def split_for_stopping(
@@ -14,17 +17,24 @@ def split_for_stopping(
 ) -> tuple[list[int], list[int]]:
     """Indices to train on and indices to watch, drawn from the training labels alone.
 
-    Below `stop_at_least_labels` nothing is watched. Structures of equal content hash stay on one
-    side.
+    Below `stop_at_least_labels` nothing is watched. Structures that are equal, nearly equal or of
+    one trajectory stay on one side, so that what is watched is new to the model. Groups are drawn
+    until the share is reached; one that would exceed it is left out.
     """
-    by_hash: dict[str, list[int]] = {}
-    for index, atoms in enumerate(structures):
-        by_hash.setdefault(content_hash(atoms), []).append(index)
-    groups = list(by_hash.values())
-    count = round(config.set_aside * len(groups))
-    if len(structures) < config.stop_at_least_labels or count == 0:
-        return list(range(len(structures))), []
-    order = np.random.default_rng([seed, 0x5717]).permutation(len(groups))
-    watched = sorted(index for group in order[:count] for index in groups[group])
-    trained = sorted(index for group in order[count:] for index in groups[group])
-    return trained, watched
+    everything = list(range(len(structures)))
+    wanted = round(config.set_aside * len(structures))
+    if len(structures) < config.stop_at_least_labels or wanted == 0:
+        return everything, []
+    groups = independent_groups(structures)
+    watched: list[int] = []
+    for number in np.random.default_rng([seed, 0x5717]).permutation(len(groups)).tolist():
+        if len(watched) + len(groups[number]) <= wanted:
+            watched += groups[number]
+    if not watched:
+        logger.warning(
+            "no label is set aside for early stopping: all %d belong to trajectories with more "
+            "than %d of them",
+            len(structures),
+            wanted,
+        )
+    return sorted(set(everything) - set(watched)), sorted(watched)
