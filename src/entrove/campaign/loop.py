@@ -3,6 +3,7 @@
 Which stages these are is in stage_table.py. Here is how they are run, and which round is the last.
 """
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -192,12 +193,16 @@ def _check_model(run: CampaignRun, last: int) -> None:
     where = run.programs(run.config.sampling.executor)
 
     def work() -> Checked:
+        began = time.monotonic()
         volumes = label_volumes(run, last)
+        labelling_seconds = time.monotonic() - began
         if where.elsewhere:
             found = run_elsewhere(run, check, Checked, last, where)
         else:
             found = check(run, last)
-        return found.model_copy(update={"volumes": volumes})
+        return found.model_copy(
+            update={"volumes": volumes, "labelling_seconds": labelling_seconds}
+        )
 
     cores = _cores_elsewhere(run, Checked, is_sampling=True)
     _runner(run, cores).run(last, Checked, "checks of the model that is kept", work, unit="checks")

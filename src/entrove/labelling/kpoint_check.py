@@ -65,6 +65,9 @@ class KpointDifference(BaseModel):
     times_as_long: float | None = Field(
         description="Time of the denser label over that of the label; null: not known."
     )
+    denser_engine_seconds: float = Field(
+        default=0.0, description="Time of the engine for the denser label, in s."
+    )
 
     def describe(self) -> str:
         """The differences as a phrase: 'beta-tin: 4.2 meV/atom, 40 meV/A, 8.6 meV/A^3'."""
@@ -121,6 +124,7 @@ def compare_kpoints(
         # Six components, each once.
         else 1e3 * float(np.abs((denser_stress - stress)[np.triu_indices(3)]).mean()),
         times_as_long=denser.engine_seconds / label.engine_seconds if timed else None,
+        denser_engine_seconds=denser.engine_seconds,
     )
 
 

@@ -253,6 +253,9 @@ class Checked(StageOutcome):
         default=(),
         description="The outcome of each volume that was labelled for the equation of state.",
     )
+    labelling_seconds: float = Field(
+        default=0.0, description="Wall time of labelling these volumes, in s."
+    )
 
 
 class Finished(StageOutcome):

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from entrove.campaign.configuration.config import CampaignConfig
 from entrove.campaign.journal.ledger import StageRecord
-from entrove.campaign.journal.outcomes import LabelRow, Stage
+from entrove.campaign.journal.outcomes import Checked, Labelled, LabelRow
 from entrove.campaign.results.results import StageTime
 
 
@@ -34,15 +34,28 @@ def stage_times(
 def _core_seconds(
     record: StageRecord, labels: Sequence[LabelRow], config: CampaignConfig
 ) -> float | None:
-    if record.stage is Stage.LABEL:
-        seconds = [
-            label.engine_seconds
-            for label in labels
-            if label.round == record.round
-            and not label.from_cache
-            and math.isfinite(label.engine_seconds)
-        ]
-        return sum(seconds, 0.0) * config.labelling.executor.cores_per_worker
+    """Core time: of the engine while it labels, else of the cores that the stage has."""
+    outcome = record.outcome
+    engine_cores = config.labelling.executor.cores_per_worker
+    if isinstance(outcome, Labelled):
+        denser = outcome.kpoints.differences if outcome.kpoints else ()
+        seconds = _engine_seconds(label for label in labels if label.round == record.round)
+        return (seconds + sum(each.denser_engine_seconds for each in denser)) * engine_cores
+    labelled_seconds, wall_seconds = 0.0, record.seconds
+    if isinstance(outcome, Checked):
+        labelled_seconds = _engine_seconds(outcome.volumes) * engine_cores
+        wall_seconds = max(wall_seconds - outcome.labelling_seconds, 0.0)
     # Stages of older versions did not record it, but 0 threads alone leaves it open.
-    cores = record.outcome.cores or config.model.threads
-    return record.seconds * cores if cores else None
+    cores = outcome.cores or config.model.threads
+    return wall_seconds * cores + labelled_seconds if cores else None
+
+
+def _engine_seconds(rows: Iterable[LabelRow]) -> float:
+    return sum(
+        (
+            row.engine_seconds
+            for row in rows
+            if not row.from_cache and math.isfinite(row.engine_seconds)
+        ),
+        0.0,
+    )
