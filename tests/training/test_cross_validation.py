@@ -32,8 +32,8 @@ from entrove.training.committee import (
 )
 from entrove.training.config import DEFAULT_RECIPES, Recipe, TrainingConfig
 from entrove.training.cross_validation import judging
-from entrove.training.cross_validation.folds import divide, independent_groups
 from entrove.training.cross_validation.trials import Trial, losses_of_trials, read_choice
+from entrove.training.folds import divide, independent_groups
 from entrove.training.job import read_job
 from entrove.training.reference_energies import fit_reference_shifts
 from entrove.training.request import make_request

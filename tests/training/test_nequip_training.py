@@ -16,7 +16,7 @@ from entrove.errors import ModelError
 from entrove.models.nequip.loading import nequip_settings
 from entrove.models.registry import load
 from entrove.structures import attach_results, write_structures
-from entrove.training.config import TrainingConfig
+from entrove.training.config import TrainingConfig, require_published_settings
 from entrove.training.job import Job, prepare_folder, read_epochs, read_job
 from entrove.training.nequip.from_scratch import (
     ARCHITECTURES,
@@ -232,6 +232,17 @@ def test_the_preset_of_allegro_oam_l_is_what_was_published(tmp_path):
     loss = changed.loss
     assert (loss.stress_weight, loss.stress_delta_eV_per_A3) == (0.5, 0.1)
     assert TrainingConfig.model_validate_json(changed.model_dump_json()) == changed
+
+
+def test_a_model_with_published_settings_is_not_tuned_at_the_rate_of_another():
+    default = TrainingConfig(framework="nequip")
+    with pytest.raises(
+        ModelError, match=r"rate of 5e-05.*set training\.preset to 'allegro-oam-l'"
+    ):
+        require_published_settings("allegro-oam-l", default)
+    for given in ({"preset": "allegro-oam-l"}, {"learning_rate": 1e-4, "framework": "nequip"}):
+        require_published_settings("allegro-oam-l", TrainingConfig.model_validate(given))
+    require_published_settings("7net-0", TrainingConfig())
 
 
 CHOOSES = CONFIG.model_validate(

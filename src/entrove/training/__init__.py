@@ -13,7 +13,8 @@ Read in this order:
 
 Below them: request.py (what a training is asked for, checked), job.py (a training on disk),
 launch.py and worker_process.py (the two ends of its process), loss.py, reference_energies.py,
-split.py (labels that decide when to stop), replay.py (structures that the untuned model labels),
+folds.py (parts of the labels that have nothing in common), split.py (labels that decide when to
+stop), replay.py (structures that the untuned model labels),
 trained_model.py.
 
 A framework that can be tuned is a folder here with a `Trainer` and a worker, a line in

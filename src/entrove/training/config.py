@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from entrove.errors import ModelError
 from entrove.execution.settings import LocalTrainings, TrainingExecution
 from entrove.settings import Settings
 from entrove.training.trainers import TRAINERS, TrainableFramework, trainer_for
@@ -425,3 +426,21 @@ class TrainingConfig(Settings):
                 f"members of a {self.framework} committee differ in the order of the labels"
             )
         return self
+
+
+def require_published_settings(base: str, config: TrainingConfig) -> None:
+    """Raise `ModelError` when a model with a preset would be tuned at the rate of another one.
+
+    Args:
+        base: The model that is tuned.
+        config: Its training settings, with `preset` or a `learning_rate` of the user's where
+            `base` is a name of `PRESETS`.
+    """
+    if base not in PRESETS or config.preset or "learning_rate" in config.model_fields_set:
+        return
+    published = PRESETS[base]["learning_rate"]
+    raise ModelError(
+        f"{base} was published with a learning rate of {published:g}, and the default of "
+        f"{config.learning_rate} is for other models; set training.preset to '{base}', or "
+        "training.learning_rate to a value of your own"
+    )

@@ -11,7 +11,7 @@ from entrove.errors import ModelError
 from entrove.execution.running import Programs
 from entrove.models.registry import FRAMEWORKS, explain_untrainable, framework_of
 from entrove.models.torch_settings import resolve_device
-from entrove.training.config import TrainingConfig
+from entrove.training.config import TrainingConfig, require_published_settings
 from entrove.training.job import Job, hash_of_file
 from entrove.training.replay import replay_hash, replay_structures
 from entrove.training.trained_model import training_set_hash
@@ -93,6 +93,7 @@ def make_request(
     base, elsewhere = str(base), where is not None and where.elsewhere
     framework, trainer = config.framework, trainer_for(config.framework)
     _check_supported(framework, trainer, modal=modal, head_noise=head_noise)
+    require_published_settings(base, config)
     owner = framework_of(base)
     if owner is not None and not owner.trains(base):
         raise ModelError(explain_untrainable(base))

@@ -7,7 +7,6 @@ import numpy as np
 from ase import Atoms
 
 from entrove.training.config import TrainingConfig
-from entrove.training.cross_validation.folds import independent_groups
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +24,8 @@ def split_for_stopping(
     wanted = round(config.set_aside * len(structures))
     if len(structures) < config.stop_at_least_labels or wanted == 0:
         return everything, []
+    from entrove.training.folds import independent_groups  # torch-sim, which few trainings need
+
     groups = independent_groups(structures)
     watched: list[int] = []
     for number in np.random.default_rng([seed, 0x5717]).permutation(len(groups)).tolist():

@@ -20,6 +20,7 @@ from entrove.models.registry import (
     split_modal,
 )
 from entrove.training.bundle import checkpoint_of
+from entrove.training.config import require_published_settings
 from entrove.training.trainers import trainer_for
 
 
@@ -58,6 +59,7 @@ def check_tuned_model(
                 f"got '{config.training.framework}', but {given} is a {framework.name} model; "
                 f"set training.framework to '{framework.name}'",
             )
+        require_published_settings(base, config.training)
         trainer = trainer_for(framework.name)
         trainer.find_starting_model(base)  # before minutes are spent on loading
     except ModelError as error:

@@ -2,7 +2,6 @@
 
 Read in this order:
 
-    folds.py       parts of the labels that have nothing in common
     judging.py     the loss of a model on labels, here or as a program elsewhere
     trials.py      `choose_recipe`: each recipe trained without each fold, and judged on it
 

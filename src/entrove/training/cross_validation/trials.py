@@ -142,7 +142,7 @@ def _choose(
     on_trial: Callable[[TrialEpoch], None] | None,
     where: Programs,
 ) -> Choice:
-    from entrove.training.cross_validation.folds import divide, independent_groups  # torch-sim
+    from entrove.training.folds import divide, independent_groups  # torch-sim
 
     labels, config = request.structures, request.config
     first, settings = config.recipes[0], config.cross_validation
