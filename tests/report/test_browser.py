@@ -179,8 +179,8 @@ CASES = {
 
 @pytest.mark.parametrize(
     ("case", "width"),
-    [("finished", 375), ("finished", 1600), ("demanding", 375),
-     ("large", 1280), ("empty", 375)],
+    [("finished", 375), ("finished", 400), ("finished", 1280), ("finished", 1600),
+     ("demanding", 375), ("large", 1280), ("empty", 375)],
 )  # fmt: skip
 def test_the_page_draws_without_failures_and_overlaps(
     case: str, width: int, tmp_path: Path
