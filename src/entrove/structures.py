@@ -110,6 +110,15 @@ def read_structures(path: str | Path, *, may_be_empty: bool = False) -> list[Ato
     return structures
 
 
+def is_readable(path: Path) -> bool:
+    """Whether `read_structures` reads a file of a campaign, which may be missing or empty."""
+    try:
+        read_structures(path, may_be_empty=True)
+    except StructureError:
+        return False
+    return True
+
+
 def read_sample(path: str | Path, most: int) -> list[Atoms]:
     """Read at most `most` structures of an extended XYZ file, evenly spaced.
 

@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import bulk, fcc111
+from ase.build import bulk, fcc111, molecule
 from ase.io import write
 from ase.neighborlist import neighbor_list
 from ase.spacegroup import crystal
@@ -13,7 +13,13 @@ from ase.spacegroup import crystal
 from entrove.campaign.configuration.check import read_campaign
 from entrove.campaign.configuration.config import CampaignConfig
 from entrove.campaign.configuration.config_file import read_config_file
-from entrove.campaign.configuration.seeds import Seed, describe_crystal, read_seed, read_seeds
+from entrove.campaign.configuration.seeds import (
+    Seed,
+    describe_crystal,
+    read_seed,
+    read_seeds,
+    same_crystal,
+)
 from entrove.campaign.configuration.template import write_starting_point
 from entrove.errors import ConfigError, StructureError
 from entrove.structures import content_hash
@@ -365,3 +371,52 @@ def test_what_would_close_the_vacuum_is_refused(start, old, new, message):
     path.write_text(text.replace(old, new, 1))
     with pytest.raises(ConfigError, match=rf"{message}"):
         read_campaign(path)
+
+
+COPPER = bulk("Cu", cubic=True)
+SIMPLE_CUBIC = bulk("Cu", "sc", a=2.3)
+
+
+def turned(atoms: Atoms) -> Atoms:
+    """The same crystal with other axes, another origin, and atoms in another order."""
+    found = atoms.copy()
+    found.rotate(40, (1, 2, 3), rotate_cell=True)
+    found.positions += (0.3, 0.1, 0.2)
+    return found[::-1]
+
+
+def magnetic(atoms: Atoms, moments: list[float]) -> Atoms:
+    found = atoms.copy()
+    found.set_initial_magnetic_moments(moments)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        (COPPER, COPPER, True),
+        (COPPER, bulk("Cu"), True),  # the primitive cell
+        (COPPER, turned(COPPER.repeat((2, 1, 1))), True),
+        (bulk("NaCl", "rocksalt", a=5.6), bulk("ClNa", "rocksalt", a=5.6, cubic=True), True),
+        (COPPER, bulk("Cu", a=3.7), False),  # another volume may be another phase
+        (COPPER, SIMPLE_CUBIC, False),
+        (bulk("NaCl", "rocksalt", a=5.6), bulk("NaCl", "cesiumchloride", a=3.5), False),
+        (bulk("Si"), bulk("Ge", a=5.43), False),
+        (magnetic(COPPER, [1, 1, 1, 1]), magnetic(COPPER, [1, 1, -1, -1]), False),
+        (magnetic(COPPER, [1, 1, 1, 1]), magnetic(COPPER, [1, 1, 1, 1]), True),
+        (SLAB, SLAB, True),
+        (molecule("H2O"), molecule("H2O"), False),
+    ],
+)
+def test_one_crystal_is_recognised_in_any_cell(one: Atoms, other: Atoms, same: bool):
+    assert same_crystal(one, other) is same
+    assert same_crystal(other, one) is same
+
+
+def test_a_crystal_that_is_given_twice_is_said(start):
+    path, _ = start(fcc=COPPER, again=bulk("Cu"), sc=SIMPLE_CUBIC)
+    as_emt(path)
+    _, seeds = read_campaign(path)
+    told = {seed.phase: seed.describe() for seed in seeds}
+    assert [phase for phase, text in told.items() if "the crystal of" in text] == ["again"]
+    assert "warning: this is the crystal of fcc again" in told["again"]

@@ -85,6 +85,14 @@ def test_a_relaxation_that_does_not_converge_has_exit_status_one(entrove: Comman
     assert not Path("relaxed.xyz").exists()
 
 
+def test_an_element_that_a_calculator_does_not_know_is_an_error_in_a_sentence(entrove: Command):
+    bulk("Si", cubic=True).write("si.xyz")
+    code, output, errors = entrove("relax", "si.xyz", "--config", "quick.yaml", "--out", "r.xyz")
+    assert code == 2  # nothing was written
+    assert "cannot evaluate Si8" in errors
+    assert "Traceback" not in output + errors
+
+
 def test_a_cell_of_one_atom_is_repeated(entrove: Command):
     bulk("Cu").write("one.xyz")
     code, _, errors = entrove("relax", "one.xyz", "--config", "quick.yaml", "--out", "r.xyz")

@@ -80,6 +80,15 @@ def test_a_calculator_without_stress_gives_none():
     assert set(labelled.calc.results) == {"energy", "forces"}
 
 
+def test_what_a_calculator_raises_names_the_model_and_the_structure():
+    model = from_calculator(EMT(), name="ase.calculators.emt:EMT")
+    with pytest.raises(
+        ModelError, match=r"emt:EMT cannot evaluate Si2 \(NotImplementedError: .*Si"
+    ):
+        predict(model, [bulk("Si")])
+    assert predict(model, [bulk("Cu")])
+
+
 def test_a_batch_survives_the_way_to_ase_and_back():
     slab = bulk("Cu", "fcc", a=3.6, cubic=True)
     slab.pbc = (True, True, False)

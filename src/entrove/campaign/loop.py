@@ -41,9 +41,10 @@ from entrove.campaign.stages.finish import finish
 from entrove.campaign.stages.imported import imports_changed
 from entrove.campaign.stages.label import released_requests
 from entrove.campaign.stages.label_volumes import label_volumes
+from entrove.campaign.stages.lost_labels import restore_lost_labels
 from entrove.campaign.stages.models import CampaignModels
 from entrove.campaign.stages.validate import complete_validations
-from entrove.campaign.workspace import Workspace
+from entrove.campaign.workspace import Workspace, explain_lost, holds_something
 from entrove.errors import CampaignError
 from entrove.execution.running import Executors
 from entrove.execution.settings import ThisMachine
@@ -143,6 +144,7 @@ def _run_to_end(
     campaign: CheckedCampaign, ledger: Ledger, listener: ProgressListener, executors: Executors
 ) -> None:
     run = CampaignRun(campaign, ledger, CampaignModels(campaign, ledger), listener, executors)
+    restore_lost_labels(run)
     _reopen_validation(run)
     complete_validations(run)
     for entry in PREPARATION:
@@ -239,14 +241,10 @@ def _run_stage(run: CampaignRun, entry: StageEntry, round_index: int) -> None:
         missing = [
             str(path)
             for needed in entry.needs
-            if not (path := needed.path(run.files, round_index)).exists()
+            if not holds_something(path := needed.path(run.files, round_index))
         ]
         if missing:
-            raise CampaignError(
-                f"{', '.join(missing)}: missing, although an earlier stage wrote it; restore it "
-                "from a backup, or start a new campaign folder (labels in a shared cache are "
-                "found again)"
-            )
+            raise CampaignError(explain_lost(", ".join(missing)))
         run.files.round(round_index).folder.mkdir(parents=True, exist_ok=True)
         if is_elsewhere:
             return run_elsewhere(run, entry.work, entry.outcome, round_index, where)

@@ -230,6 +230,19 @@ class Workspace:
         return read_structures(self.validation, may_be_empty=True) + self.test_labels()
 
 
+def holds_something(path: Path) -> bool:
+    """Whether a file is there, and not empty."""
+    return path.is_file() and path.stat().st_size > 0
+
+
+def explain_lost(names: str) -> str:
+    """Say what can be done about files that a stage wrote and that are there no more."""
+    return (
+        f"{names}: missing or empty, although an earlier stage wrote it; restore it from a "
+        "backup, or start a new campaign folder (labels in a shared cache are found again)"
+    )
+
+
 def is_imported(atoms: Atoms) -> bool:
     """Whether a training label was imported, and not asked for by the campaign."""
     return atoms.info.get(provenance.POOL) == provenance.IMPORTED

@@ -10,6 +10,9 @@ from ase import Atoms
 
 from entrove import provenance
 from entrove._version import __version__
+from entrove.campaign.journal.ledger import Ledger
+from entrove.campaign.journal.outcomes import Labelled
+from entrove.campaign.journal.records import lost_labels
 from entrove.campaign.workspace import Workspace
 from entrove.errors import CampaignError
 from entrove.export.agreement import Check
@@ -51,8 +54,14 @@ def write_dataset(campaign: Workspace, folder: Path, name: str) -> list[Check]:
 
     Returns that the files were read again, and hold the same labels.
 
-    Raises `CampaignError` when the campaign has no labels yet.
+    Raises `CampaignError` when the campaign has no labels yet, or its files have lost some.
     """
+    lost = lost_labels(campaign, Ledger(campaign.ledger, read_only=True).each(Labelled))
+    if computed := [row for row in lost if not row.from_cache]:
+        raise CampaignError(
+            f"{campaign.folder}: {len(computed)} labels are missing in its files, although it has "
+            "computed them; 'entrove run' takes them from the label cache again"
+        )
     parts = {
         "training": campaign.training_labels(),
         "validation": read_structures(campaign.validation, may_be_empty=True),

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch_sim.models.interface import ModelInterface
 from torch_sim.state import SimState
 
-from entrove.errors import ModelError
+from entrove.errors import EntroveError, ModelError
 from entrove.models.loaded import LoadedModel
 
 _log = logging.getLogger(__name__)
@@ -25,11 +25,13 @@ class SerialModel(ModelInterface):
     """An ASE calculator with the interface for batches: a loop over the systems, on the CPU.
 
     A calculator without stress gives none for periodic systems: `compute_stress` is False then,
-    and the results hold no stress.
+    and the results hold no stress. What it raises becomes a `ModelError` that names model and
+    structure.
     """
 
-    def __init__(self, calculator: Calculator) -> None:
+    def __init__(self, calculator: Calculator, name: str = "") -> None:
         super().__init__()
+        self.name = name or type(calculator).__name__
         self._device = torch.device("cpu")
         self._dtype = torch.float64
         self._compute_forces = True
@@ -43,10 +45,18 @@ class SerialModel(ModelInterface):
         energies, forces, stresses = [], [], []
         for atoms in atoms_of(state):
             atoms.calc = self.calculator
-            energies.append(float(atoms.get_potential_energy()))
-            forces.append(torch.as_tensor(atoms.get_forces(), dtype=self._dtype))
-            if self._compute_stress:
-                stresses.append(torch.as_tensor(_stress(atoms), dtype=self._dtype))
+            try:
+                energies.append(float(atoms.get_potential_energy()))
+                forces.append(torch.as_tensor(atoms.get_forces(), dtype=self._dtype))
+                if self._compute_stress:
+                    stresses.append(torch.as_tensor(_stress(atoms), dtype=self._dtype))
+            except EntroveError:
+                raise
+            except Exception as error:  # foreign code raises what it likes
+                raise ModelError(
+                    f"{self.name} cannot evaluate {atoms.get_chemical_formula()} "
+                    f"({type(error).__name__}: {error}); choose a model that knows these elements"
+                ) from error
         results = {
             "energy": torch.tensor(energies, dtype=self._dtype),
             "forces": torch.cat(forces),
@@ -114,7 +124,7 @@ def serial_model(make_calculator: Callable[[], Calculator], *, name: str) -> Loa
     )
     return LoadedModel(
         name=name,
-        model=SerialModel(make_calculator()),
+        model=SerialModel(make_calculator(), name),
         species=None,
         cutoff_A=None,
         batched=False,

@@ -232,7 +232,7 @@ def verified(
 def serial(model: LoadedModel) -> LoadedModel:
     """Return the same model evaluated by its own ASE calculator, one structure at a time."""
     return dataclasses.replace(
-        model, model=SerialModel(model.calculator()), batched=False, members=()
+        model, model=SerialModel(model.calculator(), model.name), batched=False, members=()
     )
 
 

@@ -7,6 +7,7 @@ guess: sites that are partially occupied, atom types without elements, atoms tha
 import math
 import re
 import warnings
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import numpy as np
 import spglib
 from ase import Atoms
 from ase.io.formats import filetype
+from ase.utils.structure_comparator import SymmetryEquivalenceCheck
 
 from entrove.campaign.configuration.config import CampaignConfig
 from entrove.campaign.configuration.config_file import problem_at
@@ -33,6 +35,10 @@ SUPERCELL_EDGE_A = 4.5
 
 MOMENTS = "initial_magmoms"
 """Array of the magnetic moments that a seed starts with, in Bohr magnetons."""
+
+
+SAME_VOLUME = 1e-3
+"""Largest relative difference of the volumes of two seeds that are one crystal."""
 
 
 @dataclass(frozen=True)
@@ -104,8 +110,37 @@ def read_seeds(config_path: Path, config: CampaignConfig) -> tuple[Seed, ...]:
                 "warning: the force on an only atom is always zero, and no potential learns "
                 f"forces from it; give this seed 'repeat: {repeat}'",
             )
+        twins = [other.phase for other in seeds if same_crystal(other.atoms, atoms)]
+        if twins:
+            notes += (
+                f"warning: this is the crystal of {twins[0]} again, whose walkers and labels "
+                "would be doubled; remove one of the two seeds",
+            )
         seeds.append(Seed(seed.phase, repeat_cell(atoms, seed.repeat), notes))
     return tuple(seeds)
+
+
+def same_crystal(one: Atoms, other: Atoms) -> bool:
+    """Whether two periodic structures are one crystal, of equal volume, in whatever cells.
+
+    Magnetic states differ where the moments in the files do, or their cells.
+    """
+    if not (one.pbc.all() and other.pbc.all()) or _share(one) != _share(other):
+        return False
+    per_atom = one.get_volume() / len(one), other.get_volume() / len(other)
+    if not math.isclose(*per_atom, rel_tol=SAME_VOLUME):
+        return False
+    moments, of_other = one.get_initial_magnetic_moments(), other.get_initial_magnetic_moments()
+    if moments.any() or of_other.any():
+        return len(one) == len(other) and bool(
+            np.allclose(moments, of_other) and np.allclose(one.positions, other.positions)
+        )
+    return bool(SymmetryEquivalenceCheck(to_primitive=True).compare(one, other))
+
+
+def _share(atoms: Atoms) -> dict[str, float]:
+    counts = Counter(atoms.get_chemical_symbols())
+    return {symbol: round(count / len(atoms), 6) for symbol, count in sorted(counts.items())}
 
 
 def as_name(text: str) -> str:

@@ -2,9 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 from entrove.campaign.journal.outcomes import Labelled, LabelRow, Validated
+from entrove.campaign.workspace import Workspace
 from entrove.labelling.labels import Outcome
+from entrove.labelling.store.moments import key_of
+from entrove.structures import is_readable, read_structures
 from entrove.validation.comparison import compare
 from entrove.validation.config import ValidationConfig
 
@@ -56,3 +60,28 @@ def label_rows(labellings: Mapping[int, Labelled]) -> list[LabelRow]:
 def quarantined(labellings: Mapping[int, Labelled]) -> set[str]:
     """Return what the labels are known by that are not good in the ledger, see `LabelRow.key`."""
     return {row.key for row in label_rows(labellings) if row.outcome != Outcome.CONVERGED}
+
+
+def lost_labels(files: Workspace, labellings: Mapping[int, Labelled]) -> list[LabelRow]:
+    """Return the labels that a campaign has finished and no file of it holds.
+
+    Args:
+        files: The campaign. A file that cannot be read holds nothing.
+        labellings: What each round has labelled; round 0 are validation and test set.
+
+    Labels of an import that was withdrawn since are among them.
+    """
+    held_out = _keys_in(files.validation) | _keys_in(files.test)
+    trained_on = _keys_in(files.dataset)
+    return [
+        row
+        for row in label_rows(labellings)
+        if row.outcome == Outcome.CONVERGED
+        and row.key not in (trained_on if row.round else held_out)
+    ]
+
+
+def _keys_in(path: Path) -> set[str]:
+    if not is_readable(path):
+        return set()
+    return {key_of(atoms) for atoms in read_structures(path, may_be_empty=True)}

@@ -9,6 +9,8 @@ from entrove.campaign.configuration.check import CheckedCampaign
 from entrove.campaign.journal.ledger import Ledger
 from entrove.campaign.journal.outcomes import Trained, Validated, Verified
 from entrove.campaign.journal.records import best_round
+from entrove.campaign.workspace import explain_lost, holds_something
+from entrove.errors import CampaignError
 from entrove.models.committee import committee_of
 from entrove.models.loaded import LoadedModel
 from entrove.models.registry import load, split_modal
@@ -66,6 +68,8 @@ class CampaignModels:
             trained = self._ledger.find(round_index, Trained)
             assert trained is not None  # validation follows training
             checkpoint = self._campaign.workspace.folder / trained.checkpoint
+            if not holds_something(checkpoint):
+                raise CampaignError(explain_lost(str(checkpoint)))
             _, modal = split_modal(self._campaign.model_name)
             name = f"{checkpoint}@{modal}" if modal else str(checkpoint)
             loaded = load(name, device=self._campaign.config.model.device)
