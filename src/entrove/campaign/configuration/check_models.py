@@ -59,11 +59,14 @@ def check_tuned_model(
                 f"got '{config.training.framework}', but {given} is a {framework.name} model; "
                 f"set training.framework to '{framework.name}'",
             )
-        require_published_settings(base, config.training)
         trainer = trainer_for(framework.name)
         trainer.find_starting_model(base)  # before minutes are spent on loading
     except ModelError as error:
         raise problem_at(config_path, key_path, str(error)) from error
+    try:
+        require_published_settings(base, config.training)
+    except ModelError as error:
+        raise problem_at(config_path, ("training", "preset"), str(error)) from error
     model = _load(config_path, key_path, name, config, seeds)
     try:
         trainer.check_trainable(
