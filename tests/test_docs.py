@@ -4,6 +4,7 @@ import ast
 import contextlib
 import importlib.util
 import io
+import json
 import os
 import re
 import shlex
@@ -311,3 +312,21 @@ def test_messages_of_troubleshooting_are_those_of_the_program():
     assert len(messages) > 30
     texts = texts_of_the_program()
     assert [message for message in messages if message not in texts] == []
+
+
+def test_the_readme_quotes_the_stored_run_of_the_demo():
+    numbers = json.loads((ROOT / "benchmarks/demo/results/demo.json").read_text())["numbers"]
+    untuned, tuned = (row for row in numbers["test_errors"] if row["kind"] == "all")
+    assert (untuned["round"], tuned["round"]) == (0, 2)
+
+    def fall(column: str, digits: int) -> str:
+        return f"{untuned[column]:.{digits}f} to {tuned[column]:.{digits}f}"
+
+    text = " ".join((ROOT / "README.md").read_text().split())
+    assert (
+        f"With {numbers['training_labels']} labels the mean absolute errors of SevenNet-0 on "
+        f"{untuned['structures']} test structures that no decision has used fall from "
+        f"{fall('energy_mae_meV_per_atom', 1)} meV/atom (energy), "
+        f"{fall('force_mae_meV_per_A', 0)} meV/A (forces) and "
+        f"{fall('stress_mae_meV_per_A3', 1)} meV/A^3 (stress)."
+    ) in text

@@ -45,7 +45,9 @@ def main(folder: Path, name: str = "demo") -> None:
             "reached": max(ratios.values()) < HALF and seconds < 60 * MINUTES,
             "training_labels": len(training),
             "labels": len(results.labels),
-            "picked": dict(Counter(label_kind(label.kind, label.temperature_K) for label in training)),
+            "picked": dict(
+                Counter(label_kind(label.kind, label.temperature_K) for label in training)
+            ),
             "validation_errors": rows_of(results.errors),
             "test_errors": rows_of(results.test),
             "verdict": results.verdict,
