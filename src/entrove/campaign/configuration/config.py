@@ -182,8 +182,9 @@ class CampaignConfig(Settings):
     control: Literal["random_md"] | None = Field(
         default=None,
         description="random_md: run this campaign as the control arm to compare with, random "
-        "picks from plain MD. Biases, ordered cells, quotas and method are set accordingly, with "
-        "as many walkers and labels and the same validation set. Give it a folder of its own.",
+        "picks from plain MD and the anchors. Biases, ordered cells, quotas and method are set "
+        "accordingly, with as many walkers and labels and the same anchors and validation set. "
+        "Give it a folder of its own.",
     )
     seeds: tuple[SeedConfig, ...] = Field(
         min_length=1, description="Crystals to start from, one per phase."
