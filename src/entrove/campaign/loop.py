@@ -84,7 +84,9 @@ def _judge_again_if_asked(campaign: CheckedCampaign, ledger: Ledger) -> None:
     changes = find_changes(campaign.workspace.config, campaign.config)
     if any(change.key[0] == "validation" for change in changes):
         judged = [(index, Stage.VALIDATE) for index in ledger.each(Validated) if index]
-        ledger.forget([*judged, *((index, Stage.FINISH) for index in ledger.each(Finished))])
+        checked = [(index, Stage.CHECK) for index in ledger.each(Checked)]
+        finished = [(index, Stage.FINISH) for index in ledger.each(Finished)]
+        ledger.forget([*judged, *checked, *finished])
 
 
 def explore_only(

@@ -17,6 +17,7 @@ from entrove.models.ase import from_calculator
 from entrove.models.committee import committee_of
 from entrove.models.loaded import LoadedModel
 from entrove.structures import attach_results
+from entrove.validation.config import ValidationConfig
 from entrove.validation.suite import CheckResult, Outcome, SuiteConfig, run_suite
 from entrove.validation.suite.checks.equation_of_state import check_equation_of_state
 from entrove.validation.suite.checks.errors import check_errors
@@ -396,6 +397,11 @@ def test_a_wrong_zero_of_energy_is_an_error_of_a_tuned_model_and_of_no_other():
         assert (
             "worse than untuned, as tolerated_worsening allows: energy 500" in tolerated.sentence
         )
+    # As a campaign does, with what is negligible by its configuration.
+    lenient = replace(untuned, negligible=ValidationConfig(negligible_energy_meV_per_atom=1000))
+    (negligible,) = check_errors(lenient, ErrorSettings())
+    assert "in no part worse than the untuned model" in negligible.sentence
+    assert lenient.fingerprint() != untuned.fingerprint()
     # Without these energies its zero is not known, and centred errors are compared.
     (centred,) = check_errors(replace(untuned, base_shifts_eV=None), ErrorSettings())
     assert centred.outcome is Outcome.PASSED

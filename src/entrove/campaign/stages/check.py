@@ -60,6 +60,7 @@ def check(run: CampaignRun, round_index: int) -> Checked:  # noqa: ARG001
         pressures_GPa=regime.pressures_GPa,
         temperatures_K=regime.temperatures_K,
         committee=run.models.committee(best),
+        negligible=run.config.validation,
         committee_learnt=[member.labels_learnt() for member in run.models.members(best)],
     )
     total = sum(one.settings(config).enabled for one in CHECKS)

@@ -14,6 +14,7 @@ from entrove.errors import EntroveError, ModelError, StructureError
 from entrove.models.loaded import LoadedModel
 from entrove.models.prediction import try_on
 from entrove.models.verify import verified
+from entrove.validation.config import ValidationConfig
 from entrove.validation.suite.checks.calibration import check_calibration
 from entrove.validation.suite.checks.dimers import check_dimers
 from entrove.validation.suite.checks.dynamics import check_dynamics
@@ -198,6 +199,7 @@ def make_subject(
     volumes: Sequence[Atoms] = (),
     committee: LoadedModel | None = None,
     committee_learnt: Sequence[frozenset[str]] = (),
+    negligible: ValidationConfig | None = None,
 ) -> Subject:
     """Put together what is judged, see `run_suite`."""
     seeds = dict(phases) if phases else crystals_of(labelled)
@@ -223,6 +225,7 @@ def make_subject(
         pressures_GPa=tuple(float(pressure) for pressure in regime),
         temperatures_K=tuple(temperatures_K) or (300.0,),
         more_pressures_GPa=pressures_of(config.phase_order, regime),
+        negligible=negligible or ValidationConfig(),
     )
 
 

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -18,6 +18,7 @@ from entrove.sampling.config import RelaxationSettings
 from entrove.sampling.relax import Relaxation, relax_at_pressure
 from entrove.sampling.vacuum import describe_vacuum
 from entrove.structures import canonical_order, content_hash, copy_structure, species_of
+from entrove.validation.config import ValidationConfig
 
 TIGHT = RelaxationSettings(
     force_tolerance_eV_per_A=0.005, stress_tolerance_GPa=0.05, largest_steps=500
@@ -84,6 +85,7 @@ class Subject:
         pressures_GPa: Pressures of the regime in GPa, increasing.
         temperatures_K: Temperatures of the regime in K.
         more_pressures_GPa: Further pressures at which phases are relaxed.
+        negligible: Which growth of an error does not count as worse.
     """
 
     model: LoadedModel
@@ -100,6 +102,7 @@ class Subject:
     pressures_GPa: tuple[float, ...] = (0.0,)
     temperatures_K: tuple[float, ...] = (300.0,)
     more_pressures_GPa: tuple[float, ...] = ()
+    negligible: ValidationConfig = field(default_factory=ValidationConfig)
 
     @property
     def species(self) -> list[str]:
@@ -198,6 +201,8 @@ class Subject:
             digest.update(b"next labels")
         known = (self.labelled_as, self.has_zero_of_labels, self.base_shifts_eV)
         digest.update(json.dumps(known, sort_keys=True).encode())
+        if self.negligible != ValidationConfig():  # results of earlier versions keep their name
+            digest.update(self.negligible.model_dump_json().encode())
         return digest.hexdigest()[:32]
 
 

@@ -69,7 +69,7 @@ def check_errors(subject: Subject, settings: ErrorSettings) -> list[CheckResult]
     where = f"on {table.total.structures} {subject.labelled_as}"
     if untuned is not None:
         # Without a fit of its reference energies, those of the untuned model are compared centred.
-        worse = compare(untuned, table).worse
+        worse = compare(untuned, table, subject.negligible).worse
         too_much = [
             change
             for change in worse
