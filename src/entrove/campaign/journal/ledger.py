@@ -18,6 +18,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from entrove.campaign.journal.damage import damaged
 from entrove.campaign.journal.outcomes import OUTCOMES, Stage, StageOutcome
 from entrove.campaign.workspace import Workspace
 from entrove.database_errors import find_remedy
@@ -95,7 +96,7 @@ class Ledger:
         self._read_only = read_only
         # The configuration is written after the ledger, which then has its tables.
         if Workspace(path.parent).holds_campaign() and path.stat().st_size == 0:
-            raise _is_damaged(path, "it is empty")
+            raise damaged(path, "it is empty")
         with self._connection() as connection:
             if not read_only:
                 connection.executescript(_CREATE)
@@ -130,7 +131,7 @@ class Ledger:
                 connection.close()
         except sqlite3.DatabaseError as error:
             if any(sign in str(error) for sign in _DAMAGE):
-                raise _is_damaged(self.path, str(error)) from error
+                raise damaged(self.path, str(error)) from error
             remedy = find_remedy(
                 error,
                 {},
@@ -280,7 +281,7 @@ class Ledger:
             values: dict[str, Any] = dict(json.loads(payload))
         except (ValueError, TypeError) as error:
             what = f"the entry of stage '{stage}' in round {round_index} is no JSON: {error}"
-            raise _is_damaged(self.path, what) from error
+            raise damaged(self.path, what) from error
         try:
             kind = OUTCOMES[Stage(stage)]
             outcome = kind.model_validate(values | {"summary": summary})
@@ -290,17 +291,3 @@ class Ledger:
                 f"understood ({error}); use the Entrove version that wrote this campaign"
             ) from error
         return StageRecord(round_index, outcome, finished_utc, seconds)
-
-
-def _is_damaged(path: Path, what: str) -> CampaignError:
-    """Return the error of a file that is no ledger any more: the same command cannot help."""
-    cache = Workspace(path.parent).label_cache
-    with_cache = (
-        f"'labelling: {{cache: {cache.absolute()}}}'"
-        if cache.is_file()
-        else "the label cache of this one"
-    )
-    return CampaignError(
-        f"{path}: the ledger is damaged ({what}); restore it from a backup, or start a new folder "
-        f"with {with_cache}: what is in it is not computed again"
-    )
