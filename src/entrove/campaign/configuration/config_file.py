@@ -197,7 +197,14 @@ def _describe(
     message = _explain(problem, _text_at(node, key_path), model)
     if isinstance(given, dict | list):
         return f"{where}: {message}"
-    return f"{where}: got {'nothing' if given is None else repr(given)}; {message}"
+    return f"{where}: got {_as_written(given)}; {message}"
+
+
+def _as_written(given: Any) -> str:
+    """A value as YAML has it, except that text is in quotes."""
+    if given is None:
+        return "nothing"
+    return str(given).lower() if isinstance(given, bool) else repr(given)
 
 
 def _explain(problem: Any, text: str | None, model: type[BaseModel]) -> str:
