@@ -4,6 +4,7 @@ import contextlib
 import importlib
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -303,6 +304,34 @@ def test_check_asks_slurm_and_tries_to_write(campaign: Path, entrove: Command, m
     code, _, errors = entrove("run", "--check", campaign, "--folder", "/proc/copper")
     assert code == 2
     assert "/proc/copper: nothing can be written there (" in errors
+
+
+LOCKED = ("init {0}/new", "run {1}", "run --check {1}", "export {0}/model --to ase")
+
+
+@pytest.mark.parametrize("command", LOCKED)
+def test_a_folder_that_may_not_be_written_is_named_before_any_work(
+    campaign: Path, entrove: Command, tmp_path: Path, monkeypatch, command
+):
+    """`os.access` is replaced: root may write everywhere but on a read-only file system."""
+    from entrove.training.bundle import Bundle
+
+    bundle = Bundle.model_construct(name="copper", species=("Cu",))
+    monkeypatch.setattr("entrove.export.source.read_bundle", lambda _: bundle)
+    monkeypatch.setattr("entrove.files.os.access", lambda _, mode: not mode & os.W_OK)
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    code, output, errors = entrove(*command.format(tmp_path, campaign).split())
+    assert (code, output) == (2, "")
+    assert f"you may not write into the folder {tmp_path}; give another path" in errors
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("command", ["init /proc/new", "run {0} --folder /proc/new"])
+def test_a_place_where_nobody_can_write_is_named(campaign: Path, entrove: Command, command):
+    code, output, errors = entrove(*command.format(campaign).split())
+    assert (code, output) == (2, "")
+    assert "/proc/new: nothing can be written there (" in errors
 
 
 def test_what_a_choice_of_the_learning_rate_costs_is_said_beforehand(

@@ -26,6 +26,7 @@ from entrove.cli.commands.options import Stopped, print_json, say
 from entrove.cli.quiet import load_torch_sim_quietly
 from entrove.errors import ConfigError
 from entrove.execution.settings import SlurmExecution
+from entrove.files import require_writable
 
 Answer = TypeVar("Answer", bound=str)
 
@@ -58,7 +59,8 @@ def begin(
         ask: Whether questions may be asked.
         as_json: Print what was read as JSON.
 
-    Raises `ConfigError` for options that are unknown or belong to something else.
+    Raises `ConfigError` for options that are unknown or belong to something else, and where
+    nothing can be written.
     """
     if (folder / "campaign.yaml").exists():
         raise ConfigError(
@@ -66,6 +68,7 @@ def begin(
         )
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"{folder}: it is a file; give the name of a new folder")
+    require_writable(str(folder), folder)
     for path in seeds:
         read_seed(path)  # before any question
     choices = _from_options(engine, executor, partition, walltime, count, size)

@@ -20,7 +20,7 @@ from entrove.export.dataset import write_dataset
 from entrove.export.lammps.folder import write_for_lammps
 from entrove.export.scripts import write_script
 from entrove.export.source import Source, find_campaign, find_source
-from entrove.files import replace_text
+from entrove.files import replace_text, require_writable
 from entrove.structures import read_structures, species_of
 
 Target = Literal["lammps", "ase", "torch-sim", "extxyz"]
@@ -75,7 +75,8 @@ def export(
 
     Raises `ModelError` when there is no sound bundle, the export fails, or what was written is not
     the potential of the bundle; `CampaignError` when there are no labels; `ConfigError` for other
-    targets, and a folder that holds something else. Then nothing is written.
+    targets, a folder that holds something else, and one that cannot be written. Then nothing
+    is written.
     """
     if to not in TARGETS:
         raise ConfigError(f"to={to!r}, but a bundle is exported to {', '.join(TARGETS)}")
@@ -141,6 +142,7 @@ def _new_folder(folder: Path) -> Iterator[Path]:
         raise ConfigError(
             f"{folder}: exists and was not written by 'entrove export'; choose another --out"
         )
+    require_writable(str(folder), folder.absolute().parent)
     folder.absolute().parent.mkdir(parents=True, exist_ok=True)
     partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     shutil.rmtree(partial, ignore_errors=True)
