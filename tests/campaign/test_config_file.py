@@ -228,7 +228,9 @@ def test_missing_file_says_how_to_get_one(tmp_path):
 
 
 def test_a_list_is_no_configuration(tmp_path):
-    with pytest.raises(ConfigError, match="expected keys and values, got list"):
+    with pytest.raises(
+        ConfigError, match="keys and values, got a list; 'entrove init FOLDER' writes"
+    ):
         read_config_file(write(tmp_path, "- 1\n"), CampaignConfig)
     with pytest.raises(ConfigError, match="expected keys and values, got an empty file"):
         read_config_file(write(tmp_path, "# nothing yet\n"), CampaignConfig)
