@@ -50,8 +50,10 @@ def one_round(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture
-def campaign(tmp_path: Path) -> Path:
-    """A configuration that can run on this machine."""
+def campaign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A configuration that can run on this machine, which has a core for each of its workers."""
+    for command in ("run", "plan"):
+        monkeypatch.setattr(f"entrove.cli.{command}.usable_threads", lambda _: 3)
     bulk("Cu", cubic=True).write(tmp_path / "fcc.xyz")
     (tmp_path / "copper.yaml").write_text(COPPER)
     return tmp_path / "copper.yaml"
@@ -345,6 +347,20 @@ def test_what_a_choice_of_the_learning_rate_costs_is_said_beforehand(
     assert said in entrove("plan", campaign)[1]
     _, output, _ = entrove("plan", campaign, "--json")
     assert json.loads(output)["trainings_per_round"] == 13
+
+
+@pytest.mark.parametrize("command", ["run --check", "plan", "plan --json"])
+def test_more_workers_than_cores_are_said_and_allowed(campaign: Path, entrove: Command, command):
+    said = "labelling.executor wants 3 workers with 2 cores each, and 3 cores can be used here"
+    code, output, errors = entrove(*command.split(), campaign)
+    assert (code, "wants" in output + errors) == (0, False)
+    campaign.write_text(COPPER.replace("workers: 3", "workers: 3, cores_per_worker: 2"))
+    code, output, errors = entrove(*command.split(), campaign)
+    assert code == 0
+    assert (output + errors).count(said) == 1
+    campaign.write_text(COPPER.replace("{name: local, workers: 3}", "{name: slurm, max_jobs: 99}"))
+    if command == "plan":
+        assert "wants" not in entrove("plan", campaign)[1]
 
 
 def test_check_runs_nothing(campaign: Path, entrove: Command):

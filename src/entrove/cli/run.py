@@ -10,7 +10,13 @@ from rich.console import Console
 from entrove.campaign.configuration.check import CheckedCampaign, check_campaign
 from entrove.campaign.configuration.config import CampaignConfig
 from entrove.campaign.configuration.config_file import format_key_path
-from entrove.campaign.configuration.places import HERE, describe_places, executors_of, places_of
+from entrove.campaign.configuration.places import (
+    HERE,
+    describe_overload,
+    describe_places,
+    executors_of,
+    places_of,
+)
 from entrove.campaign.configuration.settled import Change, find_changes, require_allowed
 from entrove.campaign.journal.ledger import Ledger
 from entrove.campaign.workspace import Workspace
@@ -20,6 +26,7 @@ from entrove.doctor.findings import State
 from entrove.errors import ConfigError
 from entrove.execution.settings import SlurmExecution
 from entrove.files import require_writable
+from entrove.threads import usable_threads
 
 
 def in_job() -> bool:
@@ -43,6 +50,8 @@ def run_campaign(
     require_writable(str(campaign.workspace.folder), campaign.workspace.folder)
     for seed in campaign.seeds:
         console.print(seed.describe(), highlight=False, markup=False, soft_wrap=True)
+    if overload := describe_overload(campaign.config, usable_threads(0)):
+        console.print(overload, highlight=False, markup=False, soft_wrap=True)
     if not in_job():
         _say_what_runs_here(campaign, console)
     if trials := campaign.config.training.describe_trials():
