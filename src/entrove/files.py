@@ -1,9 +1,10 @@
-"""Replace a file in one step.
+"""Replace a file in one step, and find out beforehand whether it can be written.
 
 A reader, or a restart after a crash, sees the old file or the new one, never a part of it.
 """
 
 import os
+import tempfile
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,6 +46,34 @@ def refuse_overwriting(targets: Iterable[str | Path | None], inputs: Iterable[st
             raise ConfigError(
                 f"{target} would be overwritten, and it is read; write to another file"
             )
+
+
+def require_writable(what: str, folder: Path) -> None:
+    """Raise `ConfigError` unless files can be written into a folder, or it can be created.
+
+    Args:
+        what: What the user gave, with which the message begins.
+        folder: The folder; it need not exist.
+    """
+    place = folder.absolute()
+    while not os.path.exists(place):  # not `Path.exists`, which raises where nothing may be read
+        place = place.parent
+    if not place.is_dir():
+        raise ConfigError(f"{what}: {place} is a file; give another path")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise ConfigError(
+            f"{what}: you may not write into the folder {place}; give another path, or change its "
+            "permissions"
+        )
+    try:
+        # Some file systems refuse what the permissions allow, and others are full.
+        with tempfile.TemporaryFile(dir=place):
+            pass
+    except OSError as error:
+        raise ConfigError(
+            f"{what}: nothing can be written there ({error.strerror}); give another path, or "
+            "check permissions and free space"
+        ) from error
 
 
 def replace_text(path: str | Path, text: str) -> None:

@@ -71,6 +71,16 @@ WRONG = {
         "cutoff_eV: 300 Ry",
         r"c\.yaml:10: labelling\.engine\.cutoff_eV: got '300 Ry'; input should be a valid number",
     ),
+    "yes where a number belongs": (
+        "cutoff_eV: 300",
+        "cutoff_eV: yes",
+        r"c\.yaml:10: labelling\.engine\.cutoff_eV: got true; a number belongs here$",
+    ),
+    "no in a list of numbers": (
+        "temperatures_K: [300]",
+        "temperatures_K:\n  - 300\n  - no",
+        r"c\.yaml:8: regime\.temperatures_K\[1\]: got false; a number belongs here$",
+    ),
     "out of range": (
         "temperatures_K: [300]",
         "temperatures_K: [-5]",
@@ -218,7 +228,9 @@ def test_missing_file_says_how_to_get_one(tmp_path):
 
 
 def test_a_list_is_no_configuration(tmp_path):
-    with pytest.raises(ConfigError, match="expected keys and values, got list"):
+    with pytest.raises(
+        ConfigError, match="keys and values, got a list; 'entrove init FOLDER' writes"
+    ):
         read_config_file(write(tmp_path, "- 1\n"), CampaignConfig)
     with pytest.raises(ConfigError, match="expected keys and values, got an empty file"):
         read_config_file(write(tmp_path, "# nothing yet\n"), CampaignConfig)

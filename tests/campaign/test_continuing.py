@@ -224,6 +224,37 @@ def test_a_later_model_that_is_worse_does_not_replace_a_better_one(fresh: Bench)
     assert read_results(fresh.files.folder).best_round == 1
 
 
+def remove(bundle: Path) -> None:
+    shutil.rmtree(bundle)
+
+
+def damage_record(bundle: Path) -> None:
+    (bundle / "bundle.json").write_text('{"version": 2, ')
+
+
+def damage_weights(bundle: Path) -> None:
+    next((bundle / "weights").iterdir()).write_text("0.5")
+
+
+@pytest.mark.parametrize("harm", [remove, damage_record, damage_weights])
+def test_a_bundle_that_is_gone_or_damaged_is_written_again(finished: Bench, harm):
+    """As it was, and without labels, trainings or checks."""
+    before = read_bundle(finished.files.bundle)
+    verdict, stages = finished.verdict(), finished.stages()
+    harm(finished.files.bundle)
+    finished.run(stopping={"rounds": 1})
+    after = read_bundle(finished.files.bundle)
+    assert after.model_copy(update={"created_utc": before.created_utc}) == before
+    assert (finished.verdict(), finished.stages()) == (verdict, stages)
+    assert (finished.computed, finished.trained_on) == ([], [])
+
+
+def test_a_bundle_that_is_whole_is_left_alone(finished: Bench):
+    before = (finished.files.bundle / "bundle.json").stat().st_mtime_ns
+    finished.run(stopping={"rounds": 1})
+    assert (finished.files.bundle / "bundle.json").stat().st_mtime_ns == before
+
+
 # What changes between two runs.
 
 

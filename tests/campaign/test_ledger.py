@@ -163,6 +163,59 @@ def test_a_file_that_is_no_ledger_is_refused(tmp_path):
         Ledger(path)
 
 
+def damage(path, how):
+    """Damage a ledger with a finished stage."""
+    ledger = Ledger(path)
+    for index in range(200):
+        ledger.enter(index, Relaxed(summary="4 cells" * 50), 1.0)
+    content = path.read_bytes()
+    path.write_bytes({"emptied": b"", "cut": content[: len(content) // 2]}.get(how, b"?" * 9999))
+
+
+@pytest.mark.parametrize("read_only", [True, False])
+@pytest.mark.parametrize("how", ["emptied", "cut", "overwritten"])
+def test_a_damaged_ledger_asks_for_a_backup_or_a_new_folder(tmp_path, how, read_only):
+    """The same command again, which helps on a full disk, cannot help here."""
+    path = tmp_path / "ledger.sqlite"
+    damage(path, how)
+    (tmp_path / "config.yaml").touch()
+    (tmp_path / "labels.sqlite").touch()
+    remedy = rf"damaged.*backup, or .*cache: {tmp_path}/labels.sqlite.*not computed again"
+    with pytest.raises(CampaignError, match=remedy):
+        Ledger(path, read_only=read_only).records()
+
+
+def test_an_empty_ledger_of_a_campaign_that_was_killed_at_its_start_is_used(tmp_path):
+    (tmp_path / "ledger.sqlite").touch()
+    assert Ledger(tmp_path / "ledger.sqlite").records() == []
+
+
+@pytest.mark.parametrize("payload", ["{'half of", "12", ""])
+def test_an_entry_that_is_no_json_is_damage_and_no_other_version(tmp_path, payload):
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    ledger.enter(3, Relaxed(summary=""), 1.0)
+    with sqlite3.connect(ledger.path) as connection:
+        connection.execute("UPDATE stages SET payload = ?", (payload,))
+    connection.close()
+    with pytest.raises(CampaignError, match=r"damaged \(the entry of stage 'relax' in round 3"):
+        ledger.records()
+
+
+def test_a_ledger_on_a_full_disk_asks_for_space(tmp_path):
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    connect = sqlite3.connect
+
+    def connect_to_a_full_disk(*arguments, **keywords):
+        connection = connect(*arguments, **keywords)
+        connection.execute("PRAGMA max_page_count = 1")  # at least as many as it has
+        return connection
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sqlite3, "connect", connect_to_a_full_disk)
+        with pytest.raises(CampaignError, match=r"written \(.* full\).*free some disk space"):
+            ledger.enter(0, Relaxed(summary="4 cells" * 5000), 1.0)
+
+
 def test_a_later_schema_is_refused(tmp_path):
     Ledger(tmp_path / "ledger.sqlite")
     with sqlite3.connect(tmp_path / "ledger.sqlite") as connection:

@@ -275,6 +275,9 @@ def test_which_of_several_structures_is_taken_is_said(tmp_path):
         assert notes == (f"structure {index} of the 4 in path.xyz, see seeds: index",)
     with pytest.raises(StructureError, match=r"got index 4, but .* holds 4 structures"):
         read_seed(tmp_path / "path.xyz", 4)
+    write(tmp_path / "one.xyz", cells[:1])
+    with pytest.raises(StructureError, match=r"holds 1 structure; count from 0"):
+        read_seed(tmp_path / "one.xyz", 1)
 
 
 def test_the_line_of_a_seed_grows_with_the_cell_only_where_it_should():

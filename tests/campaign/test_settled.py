@@ -4,6 +4,7 @@ import yaml
 from entrove.campaign.configuration.config import CampaignConfig
 from entrove.campaign.configuration.reference import write_reference_page
 from entrove.campaign.configuration.settled import (
+    as_started,
     find_changes,
     read_settled,
     settle_config,
@@ -54,6 +55,27 @@ def test_a_key_of_a_later_version_is_named(tmp_path):
     path.write_text(path.read_text() + "teleport: true\n")
     with pytest.raises(CampaignError, match=r"teleport: .*; use the version that started it"):
         settle_config(path, config())
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"a: 1\nseeds: [1, 2\nb: {", "line 3 is not valid YAML"),
+        (b"a: 1\n\tb: 2\n", "line 2 is not valid YAML"),
+        (b"name: \x00\x00", "it is no text"),
+        (b"name: \xff", "it is no text"),
+        (b"", "it is empty"),
+        (b"garbage", "it has no keys"),
+    ],
+)
+@pytest.mark.parametrize("read", [read_settled, lambda path: as_started(path, config())])
+def test_a_damaged_file_is_no_other_version(tmp_path, content, what, read):
+    """In one line: a parser says several, which name no remedy."""
+    path = tmp_path / "config.yaml"
+    path.write_bytes(content)
+    with pytest.raises(CampaignError, match=rf"damaged \({what}\); restore it") as error:
+        read(path)
+    assert "\n" not in str(error.value)
 
 
 def test_where_and_how_long_may_change(tmp_path):

@@ -4,6 +4,7 @@ import contextlib
 import importlib
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -49,8 +50,10 @@ def one_round(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture
-def campaign(tmp_path: Path) -> Path:
-    """A configuration that can run on this machine."""
+def campaign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A configuration that can run on this machine, which has a core for each of its workers."""
+    for command in ("run", "plan"):
+        monkeypatch.setattr(f"entrove.cli.{command}.usable_threads", lambda _: 3)
     bulk("Cu", cubic=True).write(tmp_path / "fcc.xyz")
     (tmp_path / "copper.yaml").write_text(COPPER)
     return tmp_path / "copper.yaml"
@@ -305,6 +308,34 @@ def test_check_asks_slurm_and_tries_to_write(campaign: Path, entrove: Command, m
     assert "/proc/copper: nothing can be written there (" in errors
 
 
+LOCKED = ("init {0}/new", "run {1}", "run --check {1}", "export {0}/model --to ase")
+
+
+@pytest.mark.parametrize("command", LOCKED)
+def test_a_folder_that_may_not_be_written_is_named_before_any_work(
+    campaign: Path, entrove: Command, tmp_path: Path, monkeypatch, command
+):
+    """`os.access` is replaced: root may write everywhere but on a read-only file system."""
+    from entrove.training.bundle import Bundle
+
+    bundle = Bundle.model_construct(name="copper", species=("Cu",))
+    monkeypatch.setattr("entrove.export.source.read_bundle", lambda _: bundle)
+    monkeypatch.setattr("entrove.files.os.access", lambda _, mode: not mode & os.W_OK)
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    code, output, errors = entrove(*command.format(tmp_path, campaign).split())
+    assert (code, output) == (2, "")
+    assert f"you may not write into the folder {tmp_path}; give another path" in errors
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("command", ["init /proc/new", "run {0} --folder /proc/new"])
+def test_a_place_where_nobody_can_write_is_named(campaign: Path, entrove: Command, command):
+    code, output, errors = entrove(*command.format(campaign).split())
+    assert (code, output) == (2, "")
+    assert "/proc/new: nothing can be written there (" in errors
+
+
 def test_what_a_choice_of_the_learning_rate_costs_is_said_beforehand(
     campaign: Path, entrove: Command
 ):
@@ -316,6 +347,20 @@ def test_what_a_choice_of_the_learning_rate_costs_is_said_beforehand(
     assert said in entrove("plan", campaign)[1]
     _, output, _ = entrove("plan", campaign, "--json")
     assert json.loads(output)["trainings_per_round"] == 13
+
+
+@pytest.mark.parametrize("command", ["run --check", "plan", "plan --json"])
+def test_more_workers_than_cores_are_said_and_allowed(campaign: Path, entrove: Command, command):
+    said = "labelling.executor wants 3 workers with 2 cores each, and 3 cores can be used here"
+    code, output, errors = entrove(*command.split(), campaign)
+    assert (code, "wants" in output + errors) == (0, False)
+    campaign.write_text(COPPER.replace("workers: 3", "workers: 3, cores_per_worker: 2"))
+    code, output, errors = entrove(*command.split(), campaign)
+    assert code == 0
+    assert (output + errors).count(said) == 1
+    campaign.write_text(COPPER.replace("{name: local, workers: 3}", "{name: slurm, max_jobs: 99}"))
+    if command == "plan":
+        assert "wants" not in entrove("plan", campaign)[1]
 
 
 def test_check_runs_nothing(campaign: Path, entrove: Command):

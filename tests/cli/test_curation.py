@@ -84,7 +84,9 @@ def test_a_key_that_no_frame_has_is_refused(tmp_path: Path, entrove: Command, co
     [
         ("init {0}/new {0}/folder", "{0}/folder: it is a folder; give a file of structures"),
         ("init {0}/pool.xyz {0}/pool.xyz", "{0}/pool.xyz: it is a file; give the name of a new"),
+        ("export {0}/model --to lamps", "--to lamps: choose lammps, ase, torch-sim or extxyz"),
         ("curves {0}/no.yaml", "{0}/no.yaml: no such file; the tutorial"),
+        ("curves {0}/pool.xyz", "got text; the tutorial 'Your own learning curves' shows"),
         ("curves {0}/campaign.yaml", "{0}/campaign.yaml: this is the configuration of a campaign"),
         ("validate 7net-0 --seeds {0}/pool.xyz --device foo", "device=foo is no device"),
         ("validate ase.calculators.emt:EMT --seeds {0}/pool.xyz", "EMT cannot evaluate Si"),

@@ -70,7 +70,7 @@ def test_what_is_not_written_has_its_default(tmp_path, entrove):
 
 def test_options_decide(tmp_path, entrove: Command):
     bulk("Cu", cubic=True).write(tmp_path / "fcc.xyz")
-    code, _, _ = entrove(
+    code, said, _ = entrove(
         *("init", tmp_path / "new", tmp_path / "fcc.xyz", "--engine", "my.code:Calculator"),
         *("--partition", "cpu", "--walltime", "06:00:00", "--count", "7"),
     )
@@ -81,6 +81,8 @@ def test_options_decide(tmp_path, entrove: Command):
     assert config.labelling.executor.partition == "cpu"
     assert config.labelling.executor.walltime_s == 6 * 3600
     assert config.selection.count == 7
+    # That a partition means Slurm is not silent.
+    assert "labels run in Slurm jobs (partition: cpu, walltime: 06:00:00; on this m" in said
 
 
 def test_an_option_that_does_not_fit_writes_nothing(tmp_path, entrove: Command):
@@ -88,7 +90,7 @@ def test_an_option_that_does_not_fit_writes_nothing(tmp_path, entrove: Command):
         "init", tmp_path / "new", "--executor", "slurm", "--walltime", "12"
     )
     assert (code, output) == (2, "")
-    assert "labelling.executor.walltime: got '12'; this does not fit: Time limit" in errors
+    assert "--walltime 12: this is no time; write hours:minutes:seconds, such as 04" in errors
     assert not (tmp_path / "new").exists()
 
 
@@ -143,7 +145,12 @@ def test_placeholders_are_named(tmp_path, entrove: Command, monkeypatch):
         (("--engine", "gpau"), "--engine gpau: choose gpaw, espresso"),
         (("--size", "small"), "--size small: choose standard or quick"),
         (("--executor", "pbs"), "--executor pbs: choose local or slurm"),
-        (("--executor", "local", "--partition", "cpu"), "--partition belong to --executor slurm"),
+        (("--executor", "local", "--partition", "cpu"), "--partition belongs to --executor slurm"),
+        (
+            ("--executor", "local", "--partition", "cpu", "--walltime", "01:00:00"),
+            "--partition and --walltime belong to --executor slurm",
+        ),
+        (("--walltime", "abc"), "--walltime abc: this is no time; write hours:minutes:seconds"),
         (("missing.cif",), "missing.cif"),
     ],
 )

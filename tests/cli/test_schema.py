@@ -148,3 +148,9 @@ def test_the_command_prints_both_schemas(entrove: Command):
     code, _, errors = entrove("schema", "universe")
     assert code == 2
     assert "there is no schema of 'universe'; choose campaign or study" in errors
+
+
+def test_the_help_has_the_choice_in_brackets_once(entrove: Command):
+    code, output, _ = entrove("schema", "--help")
+    assert code == 0
+    assert " [campaign|study]" in output

@@ -72,16 +72,23 @@ def test_a_failed_check_has_exit_status_one(entrove: Command):
         ((EMT, "--seeds", "missing.xyz"), "missing.xyz"),
         ((EMT, "--data", "fcc.xyz"), "no frame can be used; the first: fcc.xyz: frame 0"),
         ((EMT, "--seeds", "fcc.xyz", "--suite", "wrong.yaml"), "unknown key; did you mean"),
+        (
+            (EMT, "--seeds", "fcc.xyz", "--suite", "text.yaml"),
+            "got text; the page 'Validation' sh",
+        ),
+        ((EMT, "--seeds", "fcc.xyz", "--suite", "no.yaml"), "no such file; the page 'Validation'"),
         ((".", "--seeds", "fcc.xyz"), "not a model bundle"),
     ],
 )
 def test_wrong_input_has_exit_status_two(
     entrove: Command, arguments: tuple[str, ...], message: str
 ):
+    Path("text.yaml").write_text("4 atoms\n")
     Path("wrong.yaml").write_text("phonon: {enabled: false}\n")
     status, _, errors = entrove(*arguments)
     assert status == 2
     assert message in errors
+    assert "entrove init" not in errors
 
 
 def test_ctrl_c_leaves_what_is_finished(entrove: Command, monkeypatch: pytest.MonkeyPatch):

@@ -1,5 +1,7 @@
-"""Ctrl-C while a record is written leaves the log to other threads."""
+"""Ctrl-C while a record is written leaves the log to other threads; a full disk is said once."""
 
+import errno
+import io
 import logging
 import random
 import signal
@@ -62,3 +64,48 @@ def test_records_are_written_filtered_and_formatted(tmp_path: Path):
     assert not log.handle(RECORD)
     log.close()
     assert (tmp_path / "parsl.log").read_text() == "INFO text\n"
+
+
+class FullDisk(io.StringIO):
+    """A file that has no room until it is given some."""
+
+    full = True
+
+    def flush(self) -> None:
+        if self.full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_records_that_a_full_disk_does_not_take_are_dropped_and_said_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    log = LogFile(tmp_path / "entrove.log")
+    log.stream.close()
+    log.stream = FullDisk()
+    for _ in range(50):
+        assert log.handle(RECORD)
+    log.close()
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith(
+        f"entrove: {tmp_path / 'entrove.log'}: the log cannot be written (No sp"
+    )
+
+
+def test_records_are_written_again_once_there_is_room(tmp_path: Path):
+    log = LogFile(tmp_path / "entrove.log")
+    log.stream.close()
+    log.stream = disk = FullDisk()
+    log.handle(RECORD)
+    disk.full = False
+    log.handle(RECORD)
+    assert disk.getvalue().endswith("text\n")
+    log.close()
+
+
+def test_a_record_that_cannot_be_formatted_is_no_full_disk(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    log = LogFile(tmp_path / "entrove.log")
+    log.handle(logging.LogRecord("entrove", logging.INFO, "file", 1, "%d", ("text",), None))
+    log.close()
+    assert "TypeError" in capsys.readouterr().err

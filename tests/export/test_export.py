@@ -22,6 +22,7 @@ from entrove.export import Agreement, export
 from entrove.export.agreement import Prediction, compare_predictions
 from entrove.export.lammps.folder import EXPORTERS
 from entrove.export.lammps.sevennet import SevenNetForLammps
+from entrove.export.source import find_source
 from entrove.models.nequip.loading import nequip_settings
 from entrove.structures import attach_results, read_structures, write_structures
 from entrove.training.bundle import read_bundle
@@ -179,8 +180,31 @@ def test_a_bundle_away_from_its_campaign_has_no_labels_to_export(bundle, tmp_pat
 def test_a_campaign_without_a_model_says_so(tmp_path):
     with tarfile.open(RELEASED) as archive:
         archive.extractall(tmp_path, filter="data")
-    with pytest.raises(ModelError, match="has no model yet; it writes one at its end"):
-        export(tmp_path / "campaign", "ase", tmp_path / "out")
+    (tmp_path / "campaign.yaml").write_text("seeds: []\n")
+    for path in (tmp_path / "campaign", tmp_path, tmp_path / "campaign.yaml"):
+        with pytest.raises(ModelError, match="has no model yet; it writes one at its end"):
+            export(path, "ase", tmp_path / "out")
+    with pytest.raises(ModelError, match="has no model yet"):
+        export(tmp_path / "campaign" / "model", "ase", tmp_path / "out")
+
+
+@pytest.mark.parametrize("path", ["", "campaign.yaml", "campaign"])
+def test_a_campaign_is_exported_by_every_path_that_stands_for_it(tmp_path, bundle, path):
+    """As `run`, `status` and other commands find it."""
+    with tarfile.open(RELEASED) as archive:
+        archive.extractall(tmp_path, filter="data")
+    (tmp_path / "campaign.yaml").write_text("seeds: []\n")
+    assert export(tmp_path / path, "extxyz", tmp_path / "out").folder.is_dir()
+    shutil.copytree(bundle, tmp_path / "campaign" / "model")
+    found = find_source(tmp_path / path)
+    assert found.campaign is not None
+    assert found.folder.resolve() == (tmp_path / "campaign" / "model").resolve()
+
+
+def test_a_campaign_that_was_not_started_is_not_exported(tmp_path):
+    (tmp_path / "campaign.yaml").write_text("seeds: []\n")
+    with pytest.raises(CampaignError, match=r"none was started in .*; start it with: entrove run"):
+        export(tmp_path, "lammps", tmp_path / "out")
 
 
 def test_every_framework_that_can_be_trained_can_be_exported():

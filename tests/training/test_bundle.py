@@ -118,10 +118,12 @@ def test_damaged_weights_are_refused(bundle):
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
-    with pytest.raises(ModelError, match=r"member-0.pth is damaged .*; copy the folder again"):
+    with pytest.raises(
+        ModelError, match=r"member-0.pth is damaged .*; copy the folder again, .* 'entrove run'"
+    ):
         entrove.load_model(bundle)
     file.unlink()
-    with pytest.raises(ModelError, match=r"member-0\.pth is missing"):
+    with pytest.raises(ModelError, match=r"member-0\.pth is missing.*'entrove run'"):
         entrove.load_model(bundle)
 
 
@@ -144,7 +146,7 @@ def test_what_is_not_understood_is_refused(bundle, key, value, message):
 def test_torn_file_and_other_folders_are_refused(bundle, tmp_path, small_checkpoint):
     path = bundle / "bundle.json"
     path.write_text(path.read_text()[:100])
-    with pytest.raises(ModelError, match="the bundle is damaged"):
+    with pytest.raises(ModelError, match=r"the bundle is damaged.*'entrove run' write it again"):
         entrove.load_model(bundle)
     with pytest.raises(ModelError, match=r"is not a model bundle: it has no bundle.json"):
         entrove.load_model(tmp_path)

@@ -3,6 +3,7 @@
 Which stages these are is in stage_table.py. Here is how they are run, and which round is the last.
 """
 
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -45,10 +46,13 @@ from entrove.campaign.stages.lost_labels import restore_lost_labels
 from entrove.campaign.stages.models import CampaignModels
 from entrove.campaign.stages.validate import complete_validations
 from entrove.campaign.workspace import Workspace, explain_lost, holds_something
-from entrove.errors import CampaignError
+from entrove.errors import CampaignError, ModelError
 from entrove.execution.running import Executors
 from entrove.execution.settings import ThisMachine
 from entrove.threads import usable_threads
+from entrove.training.bundle import read_bundle
+
+logger = logging.getLogger(__name__)
 
 
 def run_campaign(campaign: CheckedCampaign, listener: ProgressListener) -> None:
@@ -159,10 +163,23 @@ def _run_to_end(
         last, verdict = _run_rounds(run, reopened)
     _check_model(run, last)
     found = ledger.find(last, Finished)
-    # The user may have changed `stopping` so that the campaign ends here for another reason.
-    if found is not None and found.reason != verdict:
+    # The user may have changed `stopping` so that the campaign ends here for another reason, or
+    # removed the bundle.
+    if found is not None and (found.reason != verdict or _lacks_bundle(found, run.files)):
         ledger.forget([(last, Stage.FINISH)])
     _runner(run).run(last, Finished, "writing the model bundle", partial(finish, run, verdict))
+
+
+def _lacks_bundle(finished: Finished, files: Workspace) -> bool:
+    """Whether the bundle of the model that was kept is missing or damaged."""
+    if not finished.model_round:
+        return False
+    try:
+        read_bundle(files.bundle)
+    except ModelError as error:
+        logger.warning("the model bundle is written again: %s", error)
+        return True
+    return False
 
 
 def _runner(run: CampaignRun, cores: int | None = None) -> StageRunner:

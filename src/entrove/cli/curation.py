@@ -1,6 +1,5 @@
 """`entrove convert`, `curate` and `compare`: data that exists, without a campaign."""
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import cast
@@ -12,7 +11,7 @@ from entrove.cli.quiet import load_torch_sim_quietly
 from entrove.curation.methods import AUTO, FEATURES, METHODS, MethodOrAuto
 from entrove.curation.sources import SHOWN_REASONS, RefusedFrame
 from entrove.errors import ConfigError, StructureError
-from entrove.files import refuse_overwriting
+from entrove.files import refuse_overwriting, require_writable
 from entrove.formats import LabelKeys
 
 
@@ -160,11 +159,7 @@ def check_folders(targets: Mapping[str, Path | None], *, inputs: Sequence[Path] 
                 f"{option} {target}: the folder {target.parent} does not exist; create it, or "
                 "give another path"
             )
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise ConfigError(
-                f"{option} {target}: you may not write into the folder {folder}; give another "
-                "path, or change its permissions"
-            )
+        require_writable(f"{option} {target}", folder)
 
 
 def show_notes(console: Console, notes: Sequence[tuple[str, int]], frames: int) -> None:

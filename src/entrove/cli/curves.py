@@ -17,7 +17,7 @@ from entrove.report.tables import Table
 def run_curves(study_file: Path, console: Console, *, as_json: bool) -> None:
     """Run or continue a study, write its page, and print its tables."""
     from entrove.campaign.configuration.config_file import read_config_file
-    from entrove.curves.config import StudyConfig
+    from entrove.curves.config import HOW_TO_WRITE, StudyConfig
     from entrove.curves.study import run_study
     from entrove.report.curves.page import write_curves_page
 
@@ -25,7 +25,8 @@ def run_curves(study_file: Path, console: Console, *, as_json: bool) -> None:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     _refuse_campaign(study_file)
-    folder = study_file.parent / read_config_file(study_file, StudyConfig).folder
+    study = read_config_file(study_file, StudyConfig, how_to_write=HOW_TO_WRITE)
+    folder = study_file.parent / study.folder
     if as_json:
         results = run_study(study_file)
     else:
@@ -42,9 +43,10 @@ def run_curves(study_file: Path, console: Console, *, as_json: bool) -> None:
 
 def _refuse_campaign(study_file: Path) -> None:
     """Raise `ConfigError` for a file that is missing, or is the configuration of a campaign."""
-    remedy = "the tutorial 'Your own learning curves' shows how a study is written"
+    from entrove.curves.config import HOW_TO_WRITE
+
     if not study_file.is_file():
-        raise ConfigError(f"{study_file}: no such file; {remedy}")
+        raise ConfigError(f"{study_file}: no such file; {HOW_TO_WRITE}")
     try:
         keys = yaml.safe_load(study_file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
@@ -52,7 +54,7 @@ def _refuse_campaign(study_file: Path) -> None:
     if isinstance(keys, dict) and {"seeds", "regime"} & keys.keys() and "arms" not in keys:
         raise ConfigError(
             f"{study_file}: this is the configuration of a campaign, which a study names under "
-            f"'campaign'; {remedy}"
+            f"'campaign'; {HOW_TO_WRITE}"
         )
 
 

@@ -26,8 +26,11 @@ from entrove.cli.commands.options import Stopped, print_json, say
 from entrove.cli.quiet import load_torch_sim_quietly
 from entrove.errors import ConfigError
 from entrove.execution.settings import SlurmExecution
+from entrove.files import require_writable
 
 Answer = TypeVar("Answer", bound=str)
+
+_TIMES = "write hours:minutes:seconds, such as 04:00:00"
 
 
 def begin(
@@ -51,14 +54,15 @@ def begin(
         seeds: Structure files.
         engine: Name of the engine, 'module:factory' of an ASE calculator, or a potential.
         executor: "local" or "slurm".
-        partition, walltime: Of Slurm.
+        partition, walltime: Of Slurm; either of them chooses "slurm" where no executor is given.
         non_magnetic: Whether magnetic elements are labelled without spin.
         count: Labels per round.
         size: "standard" or "quick".
         ask: Whether questions may be asked.
         as_json: Print what was read as JSON.
 
-    Raises `ConfigError` for options that are unknown or belong to something else.
+    Raises `ConfigError` for options that are unknown or belong to something else, and where
+    nothing can be written.
     """
     if (folder / "campaign.yaml").exists():
         raise ConfigError(
@@ -66,6 +70,7 @@ def begin(
         )
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"{folder}: it is a file; give the name of a new folder")
+    require_writable(str(folder), folder)
     for path in seeds:
         read_seed(path)  # before any question
     choices = _from_options(engine, executor, partition, walltime, count, size)
@@ -105,7 +110,12 @@ def _from_options(
     if given and executor is None:
         executor = "slurm"
     if given and executor != "slurm":
-        raise ConfigError(f"--{' and --'.join(given)} belong to --executor slurm")
+        verb = "belongs" if len(given) == 1 else "belong"
+        raise ConfigError(
+            f"--{' and --'.join(given)} {verb} to --executor slurm; leave out one or the other"
+        )
+    if walltime is not None and not _is_walltime(walltime):
+        raise ConfigError(f"--walltime {walltime}: this is no time; {_TIMES}")
     return Choices(
         engine=name,
         engine_argument=argument,
@@ -192,10 +202,17 @@ def _choose(question: str, allowed: Sequence[str], default: str) -> Any:
 def _ask_walltime() -> str:
     while True:
         answer = typer.prompt("Time limit of a job, hh:mm:ss", default="12:00:00").strip()
-        try:
-            return SlurmExecution(name="slurm", walltime=answer).walltime
-        except ValidationError:
-            say(f"'{answer}' is no time; write hours:minutes:seconds, such as 04:00:00")
+        if _is_walltime(answer):
+            return answer
+        say(f"'{answer}' is no time; {_TIMES}")
+
+
+def _is_walltime(text: str) -> bool:
+    try:
+        SlurmExecution(name="slurm", walltime=text)
+    except ValidationError:
+        return False
+    return True
 
 
 def _report(target: Path, *, as_json: bool) -> None:
@@ -209,6 +226,13 @@ def _report(target: Path, *, as_json: bool) -> None:
         if given.repeat != (1, 1, 1):
             times = " x ".join(map(str, given.repeat))
             say(f"  its cell is repeated {times}: on an only atom every force would be zero")
+    executor = config.labelling.executor
+    if isinstance(executor, SlurmExecution):
+        partition = executor.partition or "the default one"
+        say(
+            f"labels run in Slurm jobs (partition: {partition}, walltime: {executor.walltime}; on "
+            "this machine: --executor local)"
+        )
     engine = config.labelling.engine.model_dump()
     magnetic = engine.get("magnetic_moments") or engine.get("starting_magnetization")
     if magnetic:

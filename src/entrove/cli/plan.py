@@ -7,11 +7,17 @@ from rich.console import Console
 from rich.table import Table
 
 from entrove.campaign.configuration.check import check_campaign
-from entrove.campaign.configuration.places import HERE, describe_places, places_of
+from entrove.campaign.configuration.places import (
+    HERE,
+    describe_overload,
+    describe_places,
+    places_of,
+)
 from entrove.campaign.plan import Plan, make_plan
 from entrove.cli.commands.options import print_json
 from entrove.execution.settings import LocalExecution
 from entrove.report.formatting import MISSING, format_duration
+from entrove.threads import usable_threads
 
 NARROW = 60
 """Columns of a terminal below which a table would be folded."""
@@ -21,6 +27,8 @@ def show_plan(config_path: Path, console: Console, *, as_json: bool = False) -> 
     """Print labels, core hours, wall time and disk of a campaign run to its last round."""
     campaign = check_campaign(config_path, runs_here=False)
     plan = make_plan(campaign)
+    if overload := describe_overload(campaign.config, usable_threads(0)):
+        console.print(overload, highlight=False, markup=False, soft_wrap=True)
     if as_json:
         print_json(asdict(plan) | {"seeds": [seed.describe() for seed in campaign.seeds]})
         return

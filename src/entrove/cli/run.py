@@ -2,7 +2,6 @@
 
 import os
 import shlex
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -11,7 +10,13 @@ from rich.console import Console
 from entrove.campaign.configuration.check import CheckedCampaign, check_campaign
 from entrove.campaign.configuration.config import CampaignConfig
 from entrove.campaign.configuration.config_file import format_key_path
-from entrove.campaign.configuration.places import HERE, describe_places, executors_of, places_of
+from entrove.campaign.configuration.places import (
+    HERE,
+    describe_overload,
+    describe_places,
+    executors_of,
+    places_of,
+)
 from entrove.campaign.configuration.settled import Change, find_changes, require_allowed
 from entrove.campaign.journal.ledger import Ledger
 from entrove.campaign.workspace import Workspace
@@ -20,6 +25,8 @@ from entrove.cli.progress import open_progress
 from entrove.doctor.findings import State
 from entrove.errors import ConfigError
 from entrove.execution.settings import SlurmExecution
+from entrove.files import require_writable
+from entrove.threads import usable_threads
 
 
 def in_job() -> bool:
@@ -40,8 +47,11 @@ def run_campaign(
     With `as_json` the document is that of `entrove status`, and the console is for progress.
     """
     campaign = check_campaign(config_path, folder)
+    require_writable(str(campaign.workspace.folder), campaign.workspace.folder)
     for seed in campaign.seeds:
         console.print(seed.describe(), highlight=False, markup=False, soft_wrap=True)
+    if overload := describe_overload(campaign.config, usable_threads(0)):
+        console.print(overload, highlight=False, markup=False, soft_wrap=True)
     if not in_job():
         _say_what_runs_here(campaign, console)
     if trials := campaign.config.training.describe_trials():
@@ -78,7 +88,6 @@ def _show_check(
 ) -> None:
     """Say that a campaign can run, or continue with what was changed since its start."""
     require_allowed(campaign.workspace.config, campaign.config)
-    _check_writable(campaign.workspace.folder)
     _check_slurm(campaign.config)
     if as_json:
         seeds = [seed.describe() for seed in campaign.seeds]
@@ -86,21 +95,6 @@ def _show_check(
         return
     _show_changes(campaign, console)
     console.print(f"{config_path}: this configuration can run here", highlight=False)
-
-
-def _check_writable(folder: Path) -> None:
-    """Raise `ConfigError` when nothing can be written where the campaign is, or will be."""
-    place = folder.absolute()
-    while not place.exists():
-        place = place.parent
-    try:
-        with tempfile.TemporaryFile(dir=place):
-            pass
-    except OSError as error:
-        raise ConfigError(
-            f"{folder}: nothing can be written there ({error.strerror}); set another folder, or "
-            "check permissions and free space"
-        ) from error
 
 
 def _check_slurm(config: CampaignConfig) -> None:

@@ -19,6 +19,12 @@ from entrove.errors import ConfigError, EntroveError
 from entrove.validation.suite import CheckResult, Outcome, SuiteConfig, SuiteResult, run_suite
 
 _STYLES = {Outcome.PASSED: "green", Outcome.FAILED: "bold red", Outcome.NOT_APPLICABLE: "dim"}
+HOW_TO_WRITE = (
+    "the page 'Validation' shows such a file, and 'entrove reference' prints its keys in section "
+    "'suite'"
+)
+"""What to do without the file of --suite, for messages."""
+
 STOPPED = 130
 """Exit status after Ctrl-C."""
 
@@ -49,7 +55,11 @@ def validate_model(
         require("plotly.offline", extra="report")
     watch = _Watch(Console(stderr=True), console, quiet=as_json)
     try:
-        config = read_config_file(suite, SuiteConfig) if suite else SuiteConfig()
+        config = (
+            read_config_file(suite, SuiteConfig, how_to_write=HOW_TO_WRITE)
+            if suite
+            else SuiteConfig()
+        )
         if not config.enabled:
             raise ConfigError(
                 f"{suite}: 'enabled: false' leaves out the whole suite, in a campaign; remove it, "

@@ -7,6 +7,12 @@ from pydantic import Field, model_validator
 from entrove.settings import Settings
 from entrove.training.config import TrainingConfig
 
+HOW_TO_WRITE = (
+    "the tutorial 'Your own learning curves' shows how a study is written, and 'entrove schema "
+    "study' prints its keys"
+)
+"""What to do without the file of a study, for messages."""
+
 Name = Annotated[str, Field(min_length=1, max_length=60, pattern=r"^[\w.+-]+$")]
 Count = Annotated[int, Field(ge=1)]
 Changes = dict[str, Any]

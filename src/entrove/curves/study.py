@@ -13,7 +13,7 @@ from entrove.campaign.configuration.config_file import read_config_file
 from entrove.campaign.journal.lock import hold_campaign
 from entrove.campaign.journal.progress import ProgressListener, Silence
 from entrove.curves.choosing import Chooser
-from entrove.curves.config import StudentConfig, StudyConfig
+from entrove.curves.config import HOW_TO_WRITE, StudentConfig, StudyConfig
 from entrove.curves.exploring import Explorer
 from entrove.curves.labels import StudyLabels
 from entrove.curves.learning import Classroom, TestErrors
@@ -55,7 +55,7 @@ def run_study(
     the first labels contradict themselves.
     """
     path = Path(study_file)
-    study = read_config_file(path, StudyConfig)
+    study = read_config_file(path, StudyConfig, how_to_write=HOW_TO_WRITE)
     folder = (path.parent / study.folder).resolve()
     folder.mkdir(parents=True, exist_ok=True)
     with hold_campaign(folder):

@@ -19,8 +19,8 @@ from entrove.export.agreement import Check
 from entrove.export.dataset import write_dataset
 from entrove.export.lammps.folder import write_for_lammps
 from entrove.export.scripts import write_script
-from entrove.export.source import Source, find_source
-from entrove.files import replace_text
+from entrove.export.source import Source, find_campaign, find_source
+from entrove.files import replace_text, require_writable
 from entrove.structures import read_structures, species_of
 
 Target = Literal["lammps", "ase", "torch-sim", "extxyz"]
@@ -57,7 +57,7 @@ def export(
     """Write a folder with everything that another program needs to run a potential.
 
     Args:
-        path: The folder of a bundle, or that of a campaign.
+        path: The folder of a bundle, or of a campaign, or the configuration of one.
         to: "lammps": potential, input and data file; "ase", "torch-sim": the bundle, a structure
             and a script; "extxyz": the labels of the campaign with their provenance.
         out: The folder to write; by default `NAME-lammps` and so on in the present folder. One
@@ -75,7 +75,8 @@ def export(
 
     Raises `ModelError` when there is no sound bundle, the export fails, or what was written is not
     the potential of the bundle; `CampaignError` when there are no labels; `ConfigError` for other
-    targets, and a folder that holds something else. Then nothing is written.
+    targets, a folder that holds something else, and one that cannot be written. Then nothing
+    is written.
     """
     if to not in TARGETS:
         raise ConfigError(f"to={to!r}, but a bundle is exported to {', '.join(TARGETS)}")
@@ -123,10 +124,11 @@ def _check_species(source: Source, structures: Sequence[Atoms]) -> None:
 
 
 def _campaign_of(path: Path) -> Workspace:
-    """Find the campaign of a folder, which is its own or that of its bundle."""
-    for folder in (path, path.resolve().parent):
-        if Workspace(folder).holds_campaign():
-            return Workspace(folder)
+    """Find the campaign that a path stands for, or in whose folder it is."""
+    beside = Workspace(path.resolve().parent)
+    found = find_campaign(path) or (beside if beside.holds_campaign() else None)
+    if found is not None:
+        return found
     raise CampaignError(
         f"{path}: holds no campaign, and a bundle does not hold its training labels; give the "
         "folder that 'entrove run' wrote"
@@ -140,6 +142,7 @@ def _new_folder(folder: Path) -> Iterator[Path]:
         raise ConfigError(
             f"{folder}: exists and was not written by 'entrove export'; choose another --out"
         )
+    require_writable(str(folder), folder.absolute().parent)
     folder.absolute().parent.mkdir(parents=True, exist_ok=True)
     partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     shutil.rmtree(partial, ignore_errors=True)

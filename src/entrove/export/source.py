@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ase import Atoms
 
+from entrove.campaign.configuration.locate import FILE_NAME, find_campaign_folder
 from entrove.campaign.workspace import Workspace
 from entrove.errors import ModelError
 from entrove.structures import read_structures
@@ -59,19 +60,41 @@ def find_source(path: str | Path) -> Source:
     """Read a bundle, or the bundle of a campaign.
 
     Args:
-        path: The folder of a bundle, or that of a campaign.
+        path: The folder of a bundle, or a path that `find_campaign` takes.
 
-    Raises `ModelError` when there is no bundle, or when it is damaged.
+    Raises `ModelError` when there is no bundle, or when it is damaged, and `CampaignError` when
+    the campaign was not started.
     """
     path = Path(path)
-    workspace = Workspace(path)
-    if workspace.holds_campaign():
-        if not workspace.bundle.is_dir():
-            raise ModelError(
-                f"{path}: this campaign has no model yet; it writes one at its end, when a tuned "
-                "model was better than the foundation model ('entrove status' says more)"
-            )
-        return Source(workspace.bundle, read_bundle(workspace.bundle), workspace)
-    bundle = read_bundle(path)
+    found = find_campaign(path)
+    if found is not None:
+        _require_model(path, found)
+        return Source(found.bundle, read_bundle(found.bundle), found)
     parent = Workspace(path.resolve().parent)
-    return Source(path, bundle, parent if parent.holds_campaign() else None)
+    campaign = parent if parent.holds_campaign() else None
+    if campaign is not None and path.resolve() == campaign.bundle:
+        _require_model(path, campaign)
+    return Source(path, read_bundle(path), campaign)
+
+
+def find_campaign(path: Path) -> Workspace | None:
+    """Return the files of the campaign that a path stands for; None for other paths.
+
+    Args:
+        path: The folder of the campaign, its configuration file, or the folder with that.
+
+    Raises `CampaignError` when the configuration is there, and the campaign was not started.
+    """
+    if Workspace(path).holds_campaign():
+        return Workspace(path)
+    if (path / FILE_NAME).is_file() or (path.is_file() and path.suffix in (".yaml", ".yml")):
+        return Workspace(find_campaign_folder(path))
+    return None
+
+
+def _require_model(path: Path, campaign: Workspace) -> None:
+    if not campaign.bundle.is_dir():
+        raise ModelError(
+            f"{path}: this campaign has no model yet; it writes one at its end, when a tuned "
+            "model was better than the foundation model ('entrove status' says more)"
+        )

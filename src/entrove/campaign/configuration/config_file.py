@@ -15,6 +15,9 @@ from entrove.errors import ConfigError
 
 KeyPath = tuple[str | int, ...]
 
+_KINDS = {str: "text", list: "a list", int: "a number", float: "a number"}
+"""What a file has instead of keys and values."""
+
 
 class _UniqueKeyLoader(yaml.SafeLoader):
     """YAML's safe loader, except that a key given twice is an error (YAML keeps the last one)."""
@@ -41,12 +44,20 @@ _UniqueKeyLoader.add_constructor(
 )
 
 
-def read_config_file[Model: BaseModel](path: Path, model: type[Model]) -> Model:
+def read_config_file[Model: BaseModel](
+    path: Path, model: type[Model], *, how_to_write: str = ""
+) -> Model:
     """Read the YAML file `path` and validate it against `model`.
+
+    Args:
+        path: The file.
+        model: What it is validated against.
+        how_to_write: What to do without such a file, for messages, where 'entrove init' writes
+            none.
 
     Raises `ConfigError` whose message lists every problem, one per line.
     """
-    text = _read_text(path)
+    text = _read_text(path, how_to_write)
     try:
         # A SafeLoader subclass: it builds plain Python values only.
         values = yaml.load(text, Loader=_UniqueKeyLoader)
@@ -57,10 +68,10 @@ def read_config_file[Model: BaseModel](path: Path, model: type[Model]) -> Model:
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not valid YAML: {error}; correct the file") from error
     if not isinstance(values, dict):
-        given = "an empty file" if values is None else type(values).__name__
+        given = "an empty file" if values is None else _KINDS.get(type(values), "a value")
         raise ConfigError(
             f"{path}: expected keys and values, got {given}; "
-            "'entrove init FOLDER' writes a file to start from"
+            + (how_to_write or "'entrove init FOLDER' writes a file to start from")
         )
     try:
         return model.model_validate(values)
@@ -158,12 +169,13 @@ def format_key_path(key_path: KeyPath) -> str:
     return text
 
 
-def _read_text(path: Path) -> str:
+def _read_text(path: Path, how_to_write: str = "") -> str:
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise ConfigError(
-            f"{path}: no such file; 'entrove init FOLDER' writes one to start from"
+            f"{path}: no such file; "
+            + (how_to_write or "'entrove init FOLDER' writes one to start from")
         ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
@@ -197,7 +209,14 @@ def _describe(
     message = _explain(problem, _text_at(node, key_path), model)
     if isinstance(given, dict | list):
         return f"{where}: {message}"
-    return f"{where}: got {'nothing' if given is None else repr(given)}; {message}"
+    return f"{where}: got {_as_written(given)}; {message}"
+
+
+def _as_written(given: Any) -> str:
+    """A value as YAML has it, except that text is in quotes."""
+    if given is None:
+        return "nothing"
+    return str(given).lower() if isinstance(given, bool) else repr(given)
 
 
 def _explain(problem: Any, text: str | None, model: type[BaseModel]) -> str:

@@ -67,3 +67,29 @@ def describe_places(config: CampaignConfig) -> str:
         verb = "runs" if stages in (["exploration"], ["training"]) else "run"
         parts.append(f"{named} {verb} {place}")
     return "; ".join(parts)
+
+
+def describe_overload(config: CampaignConfig, cores: int) -> str | None:
+    """Say that labels want more cores than there are; None where they do not, or run elsewhere.
+
+    Args:
+        config: The configuration.
+        cores: Cores that can be used on this machine.
+
+    Programs that share a core are not wrong, but each of them takes longer.
+    """
+    executor = config.labelling.executor
+    if not isinstance(executor, LocalExecution):
+        return None
+    each = executor.cores_per_worker
+    if executor.workers * each <= cores:
+        return None
+    return (
+        f"warning: labelling.executor wants {_count(executor.workers, 'worker')} with "
+        f"{_count(each, 'core')} each, and {_count(cores, 'core')} can be used here: labels take "
+        "longer than planned; lower workers or cores_per_worker"
+    )
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -74,9 +74,8 @@ def read_seed(
     """
     crystals = _read_crystals(path, least_ratio)
     if not -len(crystals) <= index < len(crystals):
-        raise StructureError(
-            f"got index {index}, but {path} holds {len(crystals)} structures; count from 0"
-        )
+        count = f"{len(crystals)} structure{'' if len(crystals) == 1 else 's'}"
+        raise StructureError(f"got index {index}, but {path} holds {count}; count from 0")
     crystal = crystals[index]
     _check_crystal(path, crystal.atoms, least_ratio)
     atoms = copy_structure(crystal.atoms)

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from entrove.campaign.configuration.config import CampaignConfig
 from entrove.campaign.configuration.config_file import format_key_path
+from entrove.campaign.journal.damage import damaged
 from entrove.errors import CampaignError
 from entrove.files import replace_text
 
@@ -210,23 +211,19 @@ def read_settled(path: Path) -> CampaignConfig:
     """Read the configuration of a campaign; keys that were added since mean what was done before.
 
     That is their default, or a value of `BEFORE_THEY_EXISTED`. The version of this file's
-    format is that of the folder, which is in the ledger. Raises `CampaignError` when the file has
-    keys that this version does not know.
+    format is that of the folder, which is in the ledger. Raises `CampaignError` when the file is
+    damaged, or has keys that this version does not know.
     """
+    values = _read_yaml(path)
     try:
-        values = _read_yaml(path)
         for key, before in BEFORE_THEY_EXISTED.items():
             if isinstance(section := _look_up(values, key[:-1]), dict):
                 section.setdefault(key[-1], before)
         return CampaignConfig.model_validate(values)
-    except (yaml.YAMLError, ValidationError) as error:
-        problems = (
-            "; ".join(
-                f"{format_key_path(problem['loc'])}: {problem['msg']}"
-                for problem in error.errors()[:5]
-            )
-            if isinstance(error, ValidationError)
-            else str(error)
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{format_key_path(problem['loc'])}: {problem['msg']}"
+            for problem in error.errors()[:5]
         )
         raise CampaignError(
             f"{path}: this version of Entrove does not understand the configuration that the "
@@ -234,8 +231,17 @@ def read_settled(path: Path) -> CampaignConfig:
         ) from error
 
 
-def _read_yaml(path: Path) -> Any:
-    return yaml.safe_load(path.read_text(encoding="utf-8"))
+def _read_yaml(path: Path) -> dict[str, Any]:
+    """Read what `settle_config` wrote; raises `CampaignError` when it is something else."""
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        mark = error.problem_mark if isinstance(error, yaml.MarkedYAMLError) else None
+        what = f"line {mark.line + 1} is not valid YAML" if mark else "it is no text"
+        raise damaged(path, what) from error
+    if not isinstance(values, dict):
+        raise damaged(path, "it is empty" if values is None else "it has no keys")
+    return values
 
 
 def _has(values: Any, key: KeyPath) -> bool:

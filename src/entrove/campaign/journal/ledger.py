@@ -18,7 +18,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from entrove.campaign.journal.damage import damaged
 from entrove.campaign.journal.outcomes import OUTCOMES, Stage, StageOutcome
+from entrove.campaign.workspace import Workspace
+from entrove.database_errors import find_remedy
 from entrove.errors import CampaignError
 
 SCHEMA_VERSION = 1
@@ -45,6 +48,9 @@ CREATE TABLE IF NOT EXISTS test_openings (
     PRIMARY KEY (round, weights)
 );
 """
+_DAMAGE = ("not a database", "malformed", "no such table", "Could not decode")
+"""Parts of the messages of SQLite for a file that no longer holds what was written to it."""
+
 _COLUMNS = "round, stage, finished_utc, seconds, summary, payload"
 
 
@@ -88,6 +94,9 @@ class Ledger:
     def __init__(self, path: Path, *, read_only: bool = False):
         self.path = path
         self._read_only = read_only
+        # The configuration is written after the ledger, which then has its tables.
+        if Workspace(path.parent).holds_campaign() and path.stat().st_size == 0:
+            raise damaged(path, "it is empty")
         with self._connection() as connection:
             if not read_only:
                 connection.executescript(_CREATE)
@@ -121,9 +130,17 @@ class Ledger:
             finally:
                 connection.close()
         except sqlite3.DatabaseError as error:
+            if any(sign in str(error) for sign in _DAMAGE):
+                raise damaged(self.path, str(error)) from error
+            remedy = find_remedy(
+                error,
+                {},
+                kept="what is finished is kept",
+                otherwise="check the disk and the permissions of the folder, then run the same "
+                "command again",
+            )
             raise CampaignError(
-                f"{self.path}: the ledger cannot be read or written ({error}); "
-                "check the disk and the permissions of the folder, then run the same command again"
+                f"{self.path}: the ledger cannot be read or written ({error}); {remedy}"
             ) from error
 
     @property
@@ -256,12 +273,18 @@ class Ledger:
     def _record(self, row: tuple[Any, ...]) -> StageRecord:
         """Convert a row to the model of its stage.
 
-        Raises `CampaignError` for a stage or values that this version does not know.
+        Raises `CampaignError` for a stage or values that this version does not know, and for
+        values that no version has written.
         """
         round_index, stage, finished_utc, seconds, summary, payload = row
         try:
+            values: dict[str, Any] = dict(json.loads(payload))
+        except (ValueError, TypeError) as error:
+            what = f"the entry of stage '{stage}' in round {round_index} is no JSON: {error}"
+            raise damaged(self.path, what) from error
+        try:
             kind = OUTCOMES[Stage(stage)]
-            outcome = kind.model_validate(json.loads(payload) | {"summary": summary})
+            outcome = kind.model_validate(values | {"summary": summary})
         except (ValueError, ValidationError) as error:
             raise CampaignError(
                 f"{self.path}: the entry of stage '{stage}' in round {round_index} cannot be "

@@ -40,9 +40,11 @@ def init_command(
     executor: Annotated[
         str | None, typer.Option("--executor", help="Where labels run: local or slurm.")
     ] = None,
-    partition: Annotated[str | None, typer.Option("--partition", help="Of Slurm.")] = None,
+    partition: Annotated[
+        str | None, typer.Option("--partition", help="Of Slurm; chooses Slurm.")
+    ] = None,
     walltime: Annotated[
-        str | None, typer.Option("--walltime", help="Of a Slurm job, hh:mm:ss.")
+        str | None, typer.Option("--walltime", help="Of a Slurm job, hh:mm:ss; chooses Slurm.")
     ] = None,
     non_magnetic: Annotated[
         bool | None,

@@ -33,7 +33,7 @@ def doctor_command(
 def schema_command(
     of: Annotated[
         str,
-        typer.Argument(metavar="[campaign|study]", help="Which configuration (default campaign)."),
+        typer.Argument(metavar="campaign|study", help="Which configuration (default campaign)."),
     ] = "campaign",
 ) -> None:
     """Print the JSON schema of a configuration, with which editors complete and check keys."""

@@ -8,6 +8,7 @@ import typer
 
 from entrove.cli.commands.options import AsJson, Device, console, print_json, say
 from entrove.cli.quiet import load_torch_sim_quietly
+from entrove.errors import ConfigError
 
 
 def validate_command(
@@ -114,8 +115,10 @@ def export_command(
 ) -> None:
     """Write a potential for LAMMPS, ASE or torch-sim, checked; or the labels as extended XYZ."""
     load_torch_sim_quietly()
-    from entrove.export.export import export
+    from entrove.export.export import TARGETS, export
 
+    if to not in TARGETS:
+        raise ConfigError(f"--to {to}: choose {', '.join(TARGETS[:-1])} or {TARGETS[-1]}")
     written = export(
         bundle,
         to,  # pyright: ignore[reportArgumentType]: it is checked

@@ -4,6 +4,7 @@ import os
 import sqlite3
 from pathlib import Path
 
+from entrove.database_errors import find_remedy
 from entrove.errors import LabelError
 from entrove.labelling.store import claims, import_records
 from entrove.labelling.store.moments import UNKNOWN
@@ -97,23 +98,12 @@ _SCHEMA_2_TO_3 = (
 """Magnetic moments were no part of what a label was known by, and were not kept."""
 
 
-_NOT_WRITABLE = "it cannot be written; check the permissions of the file and its folder"
-_FREE_SPACE = "free some disk space, then start again: finished labels are kept"
 _REMEDIES = {
-    "locked": "another process keeps it locked; wait for that process or stop it, then start "
-    "again",
-    "full": f"the disk is full; {_FREE_SPACE}",
-    "No space": f"the disk is full; {_FREE_SPACE}",
-    "disk I/O": f"the disk failed or is full; {_FREE_SPACE}",
-    "readonly": _NOT_WRITABLE,
-    "read-only": _NOT_WRITABLE,
-    "Permission": _NOT_WRITABLE,
-    "unable to open": "it cannot be opened; check that its folder exists and can be written",
     "not a database": "it is no label cache; move it away or give another path under "
     "labelling: cache",
     "malformed": "it is damaged; move it away: labels whose folders were kept are collected again",
 }
-"""What to do, by a part of the message of SQLite or of the operating system."""
+"""What to do about errors of the file itself, by a part of the message of SQLite."""
 
 
 def open_database(path: Path, busy_timeout_s: float) -> sqlite3.Connection:
@@ -192,8 +182,7 @@ def network_filesystem(path: Path) -> bool:
 
 def explain_database_error(path: Path, error: Exception) -> str:
     """What happened to the cache and what to do about it."""
-    text = str(error)
-    remedy = next(
-        (remedy for key, remedy in _REMEDIES.items() if key in text), "check the file and its disk"
+    remedy = find_remedy(
+        error, _REMEDIES, kept="finished labels are kept", otherwise="check the file and its disk"
     )
-    return f"label cache {path}: {text}: {remedy}"
+    return f"label cache {path}: {error}: {remedy}"

@@ -42,6 +42,8 @@ VALIDATION = "validation.xyz"
 TEST = "test.xyz"
 EXAMPLES = "examples.xyz"
 
+WRITTEN_AGAIN = "copy the folder again, or, in a campaign, let 'entrove run' write it again"
+
 
 def check_bundle_folder(folder: Path) -> None:
     """Raise `ModelError` unless a bundle can be written to a folder; an older one is replaced."""
@@ -49,7 +51,8 @@ def check_bundle_folder(folder: Path) -> None:
         raise ModelError(f"{folder} is a file; a model bundle is a folder, choose another name")
     if folder.exists() and any(folder.iterdir()) and not (folder / FILE_NAME).is_file():
         raise ModelError(
-            f"{folder} holds files that are not a model bundle; choose another folder"
+            f"{folder} holds files that are not a model bundle; choose another folder, or remove "
+            "it"
         )
 
 
@@ -167,10 +170,10 @@ def read_bundle(folder: str | Path) -> Bundle:
     for weights in bundle.weights:
         file = folder / weights.file
         if not file.is_file():
-            raise ModelError(f"{folder}: {weights.file} is missing; copy the whole folder again")
+            raise ModelError(f"{folder}: {weights.file} is missing; {WRITTEN_AGAIN}")
         if _sha256(file) != weights.sha256:
             raise ModelError(
-                f"{folder}: {weights.file} is damaged (its SHA-256 differs); copy the folder again"
+                f"{folder}: {weights.file} is damaged (its SHA-256 differs); {WRITTEN_AGAIN}"
             )
     return bundle
 
@@ -257,7 +260,7 @@ def _explain_invalid(path: Path, error: ValidationError) -> str:
     where = ".".join(str(part) for part in first["loc"]) or "the file"
     return (
         f"{path}: {where}: {first['msg']}; "
-        "the bundle is damaged or was written by another version of Entrove"
+        f"the bundle is damaged or was written by another version of Entrove; {WRITTEN_AGAIN}"
     )
 
 
