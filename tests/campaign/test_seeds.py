@@ -320,7 +320,7 @@ def as_emt(path) -> None:
 
 def test_a_cell_of_one_atom_starts_as_a_supercell(start):
     """The force on an only atom is zero wherever it is: nothing is learnt from it."""
-    path, config = start(fcc=bulk("Cu", a=3.6), whole=bulk("Cu", a=3.6, cubic=True))
+    path, config = start(fcc=bulk("Cu", a=3.6), whole=bulk("Ag", cubic=True))
     first, second = read_seeds(path, config)
     assert (len(first.atoms), len(second.atoms)) == (8, 4)
     assert min(first.atoms.cell.lengths()) >= 4.5
