@@ -56,6 +56,8 @@ ENERGY_SPREAD = "entrove_energy_spread_eV"
 """Spread of a committee's energies, in eV."""
 FORCES_SPREAD = "entrove_forces_spread_eV_per_A"
 """Spread of a committee's forces on each atom, in eV/A; in `atoms.arrays`."""
+STRESS_SPREAD = "entrove_stress_spread_eV_per_A3"
+"""Spread of a committee's stress, in eV/A^3, as a Frobenius norm."""
 
 
 def provenance_of(atoms: Atoms) -> dict[str, Any]:

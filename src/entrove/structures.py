@@ -217,6 +217,11 @@ def stress_of(atoms: Atoms) -> Float[np.ndarray, "6"]:
     return np.asarray(atoms.get_stress(), dtype=float)
 
 
+def has_stress(atoms: Atoms) -> bool:
+    """Whether a structure is a crystal and carries a stress."""
+    return bool(atoms.pbc.all()) and atoms.calc is not None and "stress" in atoms.calc.results
+
+
 def as_written(atoms: Atoms) -> Atoms:
     """Return a copy with positions rounded to the eight decimals that `write_structures` keeps.
 

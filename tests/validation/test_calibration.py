@@ -10,6 +10,7 @@ from ase.calculators.calculator import Calculator
 from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
 
+from entrove import provenance
 from entrove.errors import ModelError
 from entrove.models.ase import from_calculator
 from entrove.models.committee import committee_of
@@ -97,14 +98,15 @@ def committee():
 
 
 def test_spreads_and_errors_are_those_of_the_members_one_by_one(copper, committee):
-    energy, forces = calibrate(copper, predict(committee, copper))
-    energies, vectors = [], []
+    energy, forces, stress = calibrate(copper, predict(committee, copper))
+    energies, vectors, tensors = [], [], []
     for atoms in copper:
         bare = [Atoms(atoms) for _ in CALCULATORS]
         for cell, make in zip(bare, CALCULATORS, strict=True):
             cell.calc = make()
         energies.append([cell.get_potential_energy() / len(cell) for cell in bare])
         vectors.append([cell.get_forces() for cell in bare])
+        tensors.append([cell.get_stress(voigt=False) for cell in bare])
     energies, vectors = np.array(energies), np.array(vectors)
     expected = np.array([atoms.get_potential_energy() / len(atoms) for atoms in copper])
     deviation = energies.mean(axis=1) - expected
@@ -115,6 +117,24 @@ def test_spreads_and_errors_are_those_of_the_members_one_by_one(copper, committe
     spread = np.sqrt(np.square(vectors - mean[:, None]).sum(axis=3).mean(axis=1))
     np.testing.assert_allclose(forces.errors, 1000 * error.ravel(), rtol=1e-4)
     np.testing.assert_allclose(forces.spreads, 1000 * spread.ravel(), rtol=1e-4)
+    tensors = np.array(tensors)
+    mean = tensors.mean(axis=1)
+    error = mean - np.array([atoms.get_stress(voigt=False) for atoms in copper])
+    squares = np.square(tensors - mean[:, None]).sum(axis=(2, 3))
+    np.testing.assert_allclose(stress.errors, 1000 * np.linalg.norm(error, axis=(1, 2)), rtol=1e-4)
+    np.testing.assert_allclose(stress.spreads, 1000 * np.sqrt(squares.mean(axis=1)), rtol=1e-4)
+
+
+def test_without_stress_there_is_no_factor_for_it(copper, committee):
+    """Neither where labels have none, nor where all members agree on it."""
+    predicted = predict(committee, copper)
+    bare = labelled(copper, EMT())
+    for atoms in bare:
+        del atoms.calc.results["stress"]
+    assert [one.quantity for one in calibrate(bare, predicted)] == ["energy", "forces"]
+    for atoms in predicted:
+        atoms.info[provenance.STRESS_SPREAD] = 0.0
+    assert [one.quantity for one in calibrate(copper, predicted)] == ["energy", "forces"]
 
 
 def random_committee(
@@ -125,7 +145,7 @@ def random_committee(
     Members err by independent normal numbers, and all of them by a common one that is `common`
     times as wide, so that errors are larger than spreads.
     """
-    rng = np.random.default_rng(seed)
+    rng, of_stress = np.random.default_rng(seed), np.random.default_rng([seed, 1])
     labels = []
     for index in range(count):
         atoms = bulk("Cu", a=3.6 + 0.01 * seed + 1e-4 * index) * (2, 1, 1)
@@ -134,16 +154,17 @@ def random_committee(
     predicted: list[list[Atoms]] = [[] for _ in range(size)]
     for index, atoms in enumerate(labels):
         width = 0.1 if index % 2 else 1.0
-        shared = common * width * rng.normal(size=7)
+        shared = common * width * np.append(rng.normal(size=7), of_stress.normal(size=6))
         without = {(index + step) % size for step in range(left_out_by)}
         for member in range(size):
-            error = np.zeros(7)
+            error = np.zeros(13)
             if member in without:
-                error = shared + width * rng.normal(size=7)
+                own = np.append(rng.normal(size=7), of_stress.normal(size=6))
+                error = shared + width * own
             else:
                 learnt[member].add(content_hash(atoms))
-            forces = error[1:].reshape(2, 3)
-            predicted[member].append(attach_results(atoms, error[0], forces, np.zeros(6)))
+            forces, stress = error[1:7].reshape(2, 3), error[7:]
+            predicted[member].append(attach_results(atoms, error[0], forces, stress))
     return labels, learnt, predicted
 
 
@@ -157,6 +178,7 @@ def test_labels_that_members_left_out_predict_the_error_on_unseen_ones(left_out_
     size = 5
     found = calibrate_left_out(*random_committee(1, 4000, size, left_out_by))
     unseen = calibrate_left_out(*random_committee(2, 4000, size, size))
+    assert [one.quantity for one in found] == ["energy", "forces", "stress"]
     for ours, theirs in zip(found, unseen, strict=True):
         own = np.sqrt((1 + 1 / left_out_by) / (1 + 1 / size))
         assert ours.factor == pytest.approx(own * theirs.factor, rel=0.05)
@@ -224,7 +246,7 @@ def test_the_suite_judges_a_committee_and_no_single_model(copper, committee):
     (result,) = run_suite(
         committee, labelled=copper, config=SuiteConfig.model_validate(config)
     ).checks
-    energy, _ = calibrate(copper, predict(committee, copper))
+    energy, *_ = calibrate(copper, predict(committee, copper))
     assert result.outcome is Outcome.PASSED
     assert result.quantities[0].value == pytest.approx(energy.factor, rel=1e-6)
     assert sum(row[0] for row in result.tables[1].rows) == sum(len(atoms) for atoms in copper)

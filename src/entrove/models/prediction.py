@@ -37,8 +37,8 @@ def predict(
     forces (atoms, 3) (eV/A) and stress (6,) (eV/A^3, ASE's order and sign) in their ASE
     calculator. Of a structure that is not periodic in all directions, only the components of the
     stress along periodic directions are not zero: a molecule in a box has none, whatever the box.
-    A committee adds the spread of its members: `info["entrove_energy_spread_eV"]` and
-    `arrays["entrove_forces_spread_eV_per_A"]`.
+    A committee adds the spread of its members: `info["entrove_energy_spread_eV"]`,
+    `arrays["entrove_forces_spread_eV_per_A"]` and `info["entrove_stress_spread_eV_per_A3"]`.
 
     Raises `ModelError` for an element that the model does not know, `StructureError` for a
     structure without atoms, and `ValueError` for a `batch_size` below one.
@@ -103,6 +103,8 @@ def _attach(structures: Sequence[Atoms], results: dict[str, Tensor]) -> Iterator
         if "energy_spread" in results:
             labelled.info[provenance.ENERGY_SPREAD] = float(results["energy_spread"][row])
             labelled.arrays[provenance.FORCES_SPREAD] = per_atom["forces_spread"][row].numpy()
+        if "stress_spread" in results:
+            labelled.info[provenance.STRESS_SPREAD] = float(results["stress_spread"][row])
         yield labelled
 
 

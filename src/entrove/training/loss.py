@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.functional import huber_loss
 
 from entrove.errors import ModelError
+from entrove.structures import has_stress
 from entrove.training.config import LossConfig
 
 
@@ -64,7 +65,7 @@ def targets_of(atoms: Atoms, dtype: torch.dtype = torch.float32) -> Targets:
             f"a training structure of {len(atoms)} atoms has no label ({error})"
         ) from error
     stress = np.full(6, np.nan)
-    if atoms.pbc.all() and atoms.calc is not None and "stress" in atoms.calc.results:
+    if has_stress(atoms):
         stress = atoms.get_stress(apply_constraint=False)
     return Targets(
         energy_eV=torch.tensor([energy], dtype=dtype),

@@ -21,13 +21,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from ase import Atoms
+from ase.stress import voigt_6_to_full_3x3_stress
 from jaxtyping import Float
 from scipy.stats import rankdata
 
 from entrove import provenance
 from entrove.errors import ModelError
 from entrove.models.committee import combine
-from entrove.structures import content_hash, energy_of, forces_of
+from entrove.structures import content_hash, energy_of, forces_of, has_stress, stress_of
 
 BINS = 5
 
@@ -40,8 +41,8 @@ class Calibration:
     """Spreads of a committee and errors of its mean, for one quantity.
 
     Attributes:
-        quantity, unit: "energy" in meV/atom of each structure, or "forces" in meV/A of each atom,
-            as lengths of vectors.
+        quantity, unit: "energy" in meV/atom of each structure, "forces" in meV/A of each atom, as
+            lengths of vectors, or "stress" in meV/A^3 of each structure, as Frobenius norms.
         spreads, errors: One of each per structure or atom, not calibrated.
         factor: What a spread has to be multiplied by to be an error.
         rank_correlation: Spearman's between spreads and errors; NaN when one does not vary.
@@ -102,22 +103,30 @@ class Calibration:
 
 
 def calibrate(labels: Sequence[Atoms], predicted: Sequence[Atoms]) -> list[Calibration]:
-    """Compare the spreads of a committee with its errors, for energies and for forces.
+    """Compare the spreads of a committee with its errors, for energies, forces and stress.
 
     Args:
         labels: Structures with labels that no member has learnt from.
         predicted: The same structures with `predict` of the committee.
 
-    Raises `ModelError` when the predictions have no spreads, or all members are equal.
+    Returns no calibration of stress where labels or predictions have none, or all members agree
+    on it. Raises `ModelError` when the predictions have no spreads, or all members are equal.
     """
     if not all(provenance.FORCES_SPREAD in atoms.arrays for atoms in predicted):
         raise ModelError("the predictions have no spreads; predict with a committee")
     return _calibrate(
-        labels,
-        [energy_of(atoms) for atoms in predicted],
-        [forces_of(atoms) for atoms in predicted],
-        [float(atoms.info[provenance.ENERGY_SPREAD]) for atoms in predicted],
-        [atoms.arrays[provenance.FORCES_SPREAD] for atoms in predicted],
+        [
+            _Deviation(
+                len(label),
+                energy_of(atoms) - energy_of(label),
+                forces_of(atoms) - forces_of(label),
+                _stress_deviation(atoms, label),
+                float(atoms.info[provenance.ENERGY_SPREAD]),
+                atoms.arrays[provenance.FORCES_SPREAD],
+                float(atoms.info.get(provenance.STRESS_SPREAD, 0.0)),
+            )
+            for label, atoms in zip(labels, predicted, strict=True)
+        ]
     )
 
 
@@ -140,62 +149,107 @@ def calibrate_left_out(
     Raises `ModelError` when no label was left out by two members, or these are equal.
     """
     members = len(learnt)
-    rows: list[tuple[Atoms, float, np.ndarray, float, np.ndarray]] = []
+    found: list[_Deviation] = []
     for index, label in enumerate(labels):
         name = content_hash(label)
         without = [one[index] for one, known in zip(predicted, learnt, strict=True)
                    if name not in known]  # fmt: skip
         if len(without) < LEAST_MEMBERS:
             continue
-        results = combine(
-            [
-                {
-                    "energy": torch.tensor([energy_of(atoms)], dtype=torch.float64),
-                    "forces": torch.as_tensor(forces_of(atoms), dtype=torch.float64),
-                }
-                for atoms in without
-            ]
-        )
+        deviation = _deviation_of(without, label)
         grow = np.sqrt(len(without) * (members - 1) / ((len(without) - 1) * members))
-        rows.append(
-            (
-                label,
-                float(results["energy"][0]),
-                results["forces"].numpy(),
-                float(grow * results["energy_spread"][0]),
-                grow * results["forces_spread"].numpy(),
-            )
-        )
-    if not rows:
+        found.append(deviation.with_spreads(float(grow)))
+    if not found:
         raise ModelError(
             "no training label was left out by two members of the committee; tune it with "
             "member_labels below 1"
         )
-    return _calibrate(*zip(*rows, strict=True))
+    return _calibrate(found)
 
 
-def _calibrate(
-    labels: Sequence[Atoms],
-    energies_eV: Sequence[float],
-    forces_eV_per_A: Sequence[np.ndarray],
-    energy_spreads_eV: Sequence[float],
-    force_spreads_eV_per_A: Sequence[np.ndarray],
-) -> list[Calibration]:
-    per_atom = 1000.0 / np.array([len(atoms) for atoms in labels])
-    energies = np.array(energies_eV) - [energy_of(label) for label in labels]
-    forces = np.concatenate(forces_eV_per_A) - np.concatenate([forces_of(one) for one in labels])
-    of_atoms = np.concatenate(force_spreads_eV_per_A)
-    return [
+@dataclass(frozen=True, eq=False)
+class _Deviation:
+    """Mean of a committee minus label of one structure, and spreads; in eV and A.
+
+    `stress` is None where label or predictions have none.
+    """
+
+    atoms: int
+    energy: float
+    forces: Float[np.ndarray, "atoms 3"]
+    stress: Float[np.ndarray, "3 3"] | None
+    energy_spread: float
+    force_spreads: Float[np.ndarray, " atoms"]
+    stress_spread: float
+
+    def with_spreads(self, factor: float) -> "_Deviation":
+        """The same with all spreads multiplied by a factor."""
+        return replace(
+            self,
+            energy_spread=factor * self.energy_spread,
+            force_spreads=factor * self.force_spreads,
+            stress_spread=factor * self.stress_spread,
+        )
+
+
+def _deviation_of(predicted: Sequence[Atoms], label: Atoms) -> _Deviation:
+    """Of the mean of some members, which have predicted one structure each."""
+    stresses = [_stress_deviation(atoms, label) for atoms in predicted]
+    stressed = all(stress is not None for stress in stresses)
+    results = combine(
+        [
+            {
+                "energy": torch.tensor([energy_of(atoms)], dtype=torch.float64),
+                "forces": torch.as_tensor(forces_of(atoms), dtype=torch.float64),
+            }
+            | ({"stress": torch.as_tensor(stress)[None]} if stressed else {})
+            for atoms, stress in zip(predicted, stresses, strict=True)
+        ]
+    )
+    return _Deviation(
+        len(label),
+        float(results["energy"][0]) - energy_of(label),
+        results["forces"].numpy() - forces_of(label),
+        results["stress"][0].numpy() if stressed else None,
+        float(results["energy_spread"][0]),
+        results["forces_spread"].numpy(),
+        float(results["stress_spread"][0]) if stressed else 0.0,
+    )
+
+
+def _stress_deviation(atoms: Atoms, label: Atoms) -> Float[np.ndarray, "3 3"] | None:
+    """Predicted minus labelled stress in eV/A^3; None where one of them is not there."""
+    if not (has_stress(atoms) and has_stress(label)):
+        return None
+    return voigt_6_to_full_3x3_stress(stress_of(atoms) - stress_of(label))
+
+
+def _calibrate(found: Sequence[_Deviation]) -> list[Calibration]:
+    per_atom = 1000.0 / np.array([one.atoms for one in found])
+    forces = np.concatenate([one.forces for one in found])
+    calibrations = [
         Calibration.of(
             "energy",
             "meV/atom",
-            np.array(energy_spreads_eV) * per_atom,
-            np.abs(energies) * per_atom,
+            np.array([one.energy_spread for one in found]) * per_atom,
+            np.abs([one.energy for one in found]) * per_atom,
         ),
         Calibration.of(
-            "forces", "meV/A", 1000.0 * of_atoms, 1000.0 * np.linalg.norm(forces, axis=1)
+            "forces",
+            "meV/A",
+            1000.0 * np.concatenate([one.force_spreads for one in found]),
+            1000.0 * np.linalg.norm(forces, axis=1),
         ),
     ]
+    stressed = [
+        (one.stress_spread, float(np.linalg.norm(one.stress)))
+        for one in found
+        if one.stress is not None and one.stress_spread > 0
+    ]
+    if stressed:
+        spreads, errors = 1000.0 * np.array(stressed).T
+        calibrations.append(Calibration.of("stress", "meV/A^3", spreads, errors))
+    return calibrations
 
 
 def _root_mean_square(values: Float[np.ndarray, " items"]) -> float:

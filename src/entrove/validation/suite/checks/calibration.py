@@ -25,11 +25,11 @@ from entrove.validation.suite.subject import Subject
 
 NAME = "calibration"
 
-_NAMES = {"energy": "energies", "forces": "forces"}
+_NAMES = {"energy": "energies", "forces": "forces", "stress": "stress"}
 
 
 def check_calibration(subject: Subject, settings: CalibrationSettings) -> list[CheckResult]:
-    """Fit one factor for energies and one for forces, and show how reliable spreads are.
+    """Fit a factor for energies, forces and stress each, and show how reliable spreads are.
 
     Where members have learnt from parts of the training labels, the factors are fitted to these,
     each label predicted by the members that left it out, and the labelled data are a test of them.
@@ -56,13 +56,15 @@ def check_calibration(subject: Subject, settings: CalibrationSettings) -> list[C
     if fitted:
         sentence += ", on training labels that members left out"
     if fitted and labelled:
-        ratios = [new.factor / old.factor for new, old in zip(labelled, fitted, strict=True)]
+        factors = {one.quantity: one.factor for one in fitted}
+        labelled = [one for one in labelled if one.quantity in factors]
+        ratios = [one.factor / factors[one.quantity] for one in labelled]
         tested = [
             Quantity(f"error over calibrated spread, {one.quantity}", number(ratio))
             for one, ratio in zip(labelled, ratios, strict=True)
         ]
-        labelled = [new.with_factor(old.factor) for new, old in zip(labelled, fitted, strict=True)]
-        listed = " and ".join(
+        labelled = [one.with_factor(factors[one.quantity]) for one in labelled]
+        listed = ", ".join(
             f"{ratio:.2g} times for {_NAMES[one.quantity]}"
             for one, ratio in zip(labelled, ratios, strict=True)
         )
