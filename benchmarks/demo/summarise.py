@@ -2,7 +2,7 @@
 
 Hypothesis: 24 PBE labels halve the errors of SevenNet-0 on silicon within 20 minutes on two cores.
 
-    python benchmarks/demo/summarise.py CAMPAIGN_FOLDER
+    python benchmarks/demo/summarise.py CAMPAIGN_FOLDER [NAME_OF_RESULT]
 """
 
 import sys
