@@ -4,8 +4,10 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -258,11 +260,20 @@ with (
 """
 
 
+@pytest.fixture
+def temporary_files() -> Iterator[Path]:
+    """An empty folder with a short path, since sockets are made in it."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
-def test_an_interrupted_campaign_leaves_no_process_behind(tmp_path: Path, sent: signal.Signals):
+def test_an_interrupted_campaign_leaves_nothing_behind(
+    tmp_path: Path, temporary_files: Path, sent: signal.Signals
+):
     campaign = subprocess.Popen(
         [sys.executable, "-c", _INTERRUPTED, str(tmp_path)],
-        env=os.environ,
+        env=os.environ | {"TMPDIR": str(temporary_files)},
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
@@ -281,6 +292,7 @@ def test_an_interrupted_campaign_leaves_no_process_behind(tmp_path: Path, sent: 
         campaign.wait()
     _, alive = psutil.wait_procs(processes, timeout=15)
     assert alive == []
+    assert list(temporary_files.iterdir()) == []
 
 
 def test_behaviours_survive_the_trip_to_the_worker():

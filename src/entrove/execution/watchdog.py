@@ -2,7 +2,8 @@
 
 Parsl's processes outlive a campaign that is killed with SIGKILL: its interchange for good, its
 workers for two minutes, each keeping a core busy with a label that nobody waits for. This program
-runs the command, and ends it with everything it started as soon as the process OWNER is gone.
+runs the command, and ends it with everything it started as soon as the process OWNER is gone. What
+it leaves in its folder for temporary files, as killed processes do, is removed.
 """
 
 import os
@@ -10,7 +11,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from tempfile import TemporaryDirectory
 
 POLL_S = 0.2
 
@@ -28,7 +30,13 @@ def main(arguments: list[str]) -> int:
     # means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _raise_exit)
-    process = subprocess.Popen(command, start_new_session=True)
+    # A short name: the sockets in it have paths of about a hundred characters at most.
+    with TemporaryDirectory(prefix="entrove-", ignore_cleanup_errors=True) as temporary:
+        return _run(command, os.environ | {"TMPDIR": temporary}, owner)
+
+
+def _run(command: Sequence[str], environment: Mapping[str, str], owner: int) -> int:
+    process = subprocess.Popen(command, env=environment, start_new_session=True)
     try:
         while process.poll() is None and os.getppid() == owner:
             time.sleep(POLL_S)
