@@ -5,6 +5,7 @@ import importlib
 import io
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from entrove.campaign.journal.lock import hold_campaign
 from entrove.campaign.plan import make_plan
 from entrove.cli import run
 from entrove.errors import CampaignError
+from entrove.structures import read_structures
 
 COPPER = """\
 name: copper
@@ -367,8 +369,14 @@ def test_check_runs_nothing(campaign: Path, entrove: Command):
     code, output, errors = entrove("run", "--check", campaign, "--json")
     assert (code, json.loads(output)["seeds"], errors) == (0, [SEED], f"{SEED}\n")
     code, output, _ = entrove("run", "--check", campaign)
-    assert (code, output) == (0, f"{SEED}\n{campaign}: this configuration can run here\n")
+    before, said, command = output.rstrip("\n").rpartition("to label a seed with it: ")
+    assert (code, said != "") == (0, True)
+    assert before.startswith(f"{SEED}\n{campaign}: this configuration can run here\n")
     assert not (campaign.parent / "campaign").exists()
+    program, *arguments = shlex.split(command)
+    trial = campaign.parent / arguments.pop()
+    code, output, _ = entrove(*arguments, trial)
+    assert (program, code, len(read_structures(trial))) == ("entrove", 0, 1)
 
 
 def test_a_second_run_is_refused(campaign: Path, entrove: Command):

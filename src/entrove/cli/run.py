@@ -95,6 +95,23 @@ def _show_check(
         return
     _show_changes(campaign, console)
     console.print(f"{config_path}: this configuration can run here", highlight=False)
+    if not campaign.workspace.holds_campaign():
+        console.print(
+            f"the engine was not tried; to label a seed with it: {_label_a_seed(campaign)}",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
+
+
+def _label_a_seed(campaign: CheckedCampaign) -> str:
+    """The command that labels the smallest seed as the campaign would."""
+    smallest = min(range(len(campaign.seeds)), key=lambda i: len(campaign.seeds[i].atoms))
+    config_path = campaign.config_path
+    file = config_path.parent / campaign.config.seeds[smallest].file
+    return shlex.join(
+        ["entrove", "label", str(file), "--config", str(config_path), "--out", "trial.xyz"]
+    )
 
 
 def _check_slurm(config: CampaignConfig) -> None:
