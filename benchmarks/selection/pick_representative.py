@@ -53,7 +53,10 @@ def main() -> None:
     points = torch.randn(CANDIDATES, 2 * WAVES, generator=generator)
     open_ = torch.ones(CANDIDATES, dtype=torch.bool)
     start = time.perf_counter()
-    picks = pick_representative(points, points.mean(0), points[:0], open_, COUNT).indices
+    sizes = torch.full((len(points),), 8)
+    picks = pick_representative(
+        points, points.mean(0), points[:0], open_, COUNT, sizes=sizes
+    ).indices
     picking = time.perf_counter() - start
     start = time.perf_counter()
     for _ in range(10):

@@ -13,6 +13,7 @@ from entrove.selection import representative
 from entrove.selection.config import SelectionConfig
 from entrove.selection.representative import (
     Embedding,
+    SizeShares,
     SpeciesWaves,
     distance_of,
     pick_representative,
@@ -22,8 +23,8 @@ FEATURES = GaussianOverlap(FingerprintConfig(cutoff_A=4.0, length=16))
 REPRESENTATIVE = SelectionConfig(method="representative")
 
 
-def silicon(seed, rattle_A=0.05, a=5.43):
-    atoms = bulk("Si", a=a, cubic=True)
+def silicon(seed, rattle_A=0.05, a=5.43, repeat=1):
+    atoms = bulk("Si", a=a, cubic=True) * (repeat, repeat, repeat)
     atoms.rattle(rattle_A, seed=seed)
     return atoms
 
@@ -60,6 +61,7 @@ def test_picks_are_those_of_the_definition(seed, labelled):
         torch.as_tensor(known),
         torch.ones(30, dtype=torch.bool),
         10,
+        sizes=torch.full((30,), 8),
     )
     expected, left = literal(points, target, known, 10)
     assert found.indices == expected
@@ -70,7 +72,9 @@ def test_picks_are_those_of_the_definition(seed, labelled):
 def test_unavailable_candidates_are_never_picked():
     points = torch.randn(6, 3, generator=torch.Generator().manual_seed(0))
     available = torch.tensor([True, False, True, False, True, True])
-    found = pick_representative(points, points.mean(0), points[:0], available, 10)
+    found = pick_representative(
+        points, points.mean(0), points[:0], available, 10, sizes=torch.full((6,), 8)
+    )
     assert sorted(found.indices) == [0, 2, 4, 5]
 
 
@@ -103,6 +107,58 @@ def test_near_duplicates_are_labelled_once():
     assert f"nearly equal to candidate {6 - again}" in reasons[again].detail
     everything = REPRESENTATIVE.model_copy(update={"duplicate_tolerance": 0.0})
     assert len(entrove.select(pool, 8, config=everything, features=FEATURES)) == 8
+
+
+@pytest.mark.parametrize("repeat", [1, 2, 3])
+def test_near_duplicates_do_not_depend_on_the_size_of_cells(repeat):
+    """Differences of independent thermal cells average out in large ones; copies stay copies."""
+    cold = [silicon(seed, 0.05, repeat=repeat) for seed in range(8)]
+    wild = [silicon(100 + seed, 0.3, a=5.43 + 0.15 * (-1) ** seed) for seed in range(6)]
+    copy = cold[0].copy()
+    copy.rattle(5e-4, seed=9)
+    found = entrove.select([*cold, *wild, copy], 15, config=REPRESENTATIVE, features=FEATURES)
+    (left_out,) = found.rejected
+    assert left_out.filter.value == "near_duplicate"
+    assert left_out.index in (0, 14)
+
+
+@pytest.mark.parametrize("count", [8, 12, 24, 40])
+def test_large_cells_are_at_most_as_frequent_among_picks_as_among_candidates(count):
+    """The same rattles and volumes: the large ones are nearer to the mean, and cost more."""
+    pool = [
+        silicon(seed, 0.05 * (1 + seed % 3), a=5.43 + 0.02 * (seed % 7 - 3), repeat=repeat)
+        for seed, repeat in enumerate([1, 2, 1, 1, 2] * 20)
+    ]
+    sizes = np.array([len(atoms) for atoms in pool])
+    picked = entrove.select(pool, count, config=REPRESENTATIVE, features=FEATURES).indices
+    assert abs((sizes[picked] > 8).sum() - count * (sizes > 8).mean()) <= 0.5
+    few = entrove.select(pool, count // 2, config=REPRESENTATIVE, features=FEATURES).indices
+    assert few.tolist() == picked[: count // 2].tolist()
+
+
+def test_when_small_cells_are_used_up_large_ones_follow():
+    pool = [silicon(seed, 0.1, repeat=1 if seed < 2 else 2) for seed in range(8)]
+    pool[0] = pool[1].copy()
+    assert len(entrove.select(pool, 7, config=REPRESENTATIVE, features=FEATURES)) == 7
+
+
+@pytest.mark.parametrize("sizes", [(8,), (8, 16, 24), tuple(range(2, 60))])
+def test_shares_of_sizes_can_always_be_kept(sizes):
+    """By a choice that wants the largest cell each time, as the smallest and as any one."""
+    generator = torch.Generator().manual_seed(0)
+    of_candidate = torch.tensor(sizes)[torch.randint(len(sizes), (500,), generator=generator)]
+    for wish in (of_candidate, -of_candidate, torch.rand(500, generator=generator)):
+        available = torch.ones(500, dtype=torch.bool)
+        shares = SizeShares(of_candidate, available)
+        picked = []
+        while len(picked) < 100:
+            allowed = shares.allowed(available)
+            picked.append(int(torch.where(allowed, wish.double(), -torch.inf).argmax()))
+            available[picked[-1]] = False
+            shares.add(picked[-1])
+            for size in sizes:
+                share = (of_candidate >= size).double().mean()
+                assert (of_candidate[picked] >= size).sum() <= share * len(picked) + 0.5
 
 
 def test_points_multiply_to_the_mean_kernel_of_their_atoms():

@@ -16,6 +16,7 @@ from entrove.entropy.typed_torch import integers, row_norms
 from entrove.errors import SelectionError
 from entrove.features import FeatureMap
 from entrove.fingerprints.gom import GaussianOverlap
+from entrove.selection.budget import Budget
 from entrove.selection.duplicates import reject_duplicates
 from entrove.selection.pool import FeaturePool, PoolBuilder
 from entrove.selection.result import Filter, Rejection, Selection
@@ -28,6 +29,7 @@ def select_farthest(
     given: StructureSource | None = None,
     *,
     features: FeatureMap | None = None,
+    budget: Budget | None = None,
 ) -> Selection:
     """Pick `count` structures by farthest-point sampling.
 
@@ -35,6 +37,7 @@ def select_farthest(
         pool, given: As for `entrove.select`; `given` are structures that the picks keep away from,
             too.
         features: Feature map; Gaussian overlap fingerprints by default.
+        budget: What labels may cost; what no longer fits is not picked.
 
     Returns a `Selection` whose `gains` are the distances at which the picks were made, in feature
     units. Without `given` the first pick is the candidate farthest from the mean of the pool, and
@@ -59,13 +62,16 @@ def select_farthest(
     available = torch.ones(candidates.size, dtype=torch.bool)
     available[[rejection.index for rejection in rejected]] = False
     start = torch.cdist(points, anchors).amin(1)
+    budget = budget or Budget.unlimited(candidates.size)
     indices, distances = _pick_farthest(
-        points, start, available, count, start_counts=known.size > 0
+        points, start, available, count, budget, start_counts=known.size > 0
     )
     for index in integers(torch.nonzero(available).squeeze(1)):
         rejected.append(
             Rejection(index, Filter.COUNT, "nearer to the picks than all that were picked")
         )
+    for index in integers(torch.nonzero(budget.passed_over).squeeze(1)):
+        rejected.append(Rejection(index, Filter.BUDGET, budget.describe(index)))
     return Selection(
         indices=np.array(indices, dtype=np.int64),
         gains=np.array(distances, dtype=np.float64),
@@ -78,6 +84,7 @@ def _pick_farthest(
     distance: Float[Tensor, " candidates"],
     available: Bool[Tensor, " candidates"],
     count: int,
+    budget: Budget,
     *,
     start_counts: bool,
 ) -> tuple[list[int], list[float]]:
@@ -88,11 +95,12 @@ def _pick_farthest(
     """
     indices: list[int] = []
     distances: list[float] = []
-    while len(indices) < count and bool(available.any()):
+    while len(indices) < count and bool(budget.pass_over(available).any()):
         farthest = int(torch.where(available, distance, -1.0).argmax())
         indices.append(farthest)
         distances.append(float(distance[farthest]))
         available[farthest] = False
+        budget.spend(farthest)
         to_pick = row_norms(points - points[farthest])
         distance = (
             torch.minimum(distance, to_pick) if start_counts or len(indices) > 1 else to_pick

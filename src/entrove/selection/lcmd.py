@@ -12,20 +12,24 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from entrove.selection.budget import Budget
+
 
 def pick_by_clusters(
     points: Float[Tensor, "candidates width"],
     centres: Float[Tensor, "labelled width"],
     open_: Bool[Tensor, " candidates"],
     count: int,
+    budget: Budget | None = None,
 ) -> tuple[list[int], list[float]]:
     """Pick up to `count` open candidates; returns indices and distances to their centres."""
     open_ = open_.clone()
+    budget = budget or Budget.unlimited(len(points))
     indices: list[int] = []
     distances: list[float] = []
     squares, cluster = _nearest(points, centres)
     clusters = len(centres)
-    while len(indices) < count and bool(open_.any()):
+    while len(indices) < count and bool(budget.pass_over(open_).any()):
         if clusters == 0:
             chosen = int(torch.where(open_, points.square().sum(1), -1.0).argmax())
             distance = float(points[chosen].square().sum().sqrt())
@@ -42,6 +46,7 @@ def pick_by_clusters(
         indices.append(chosen)
         distances.append(distance)
         open_[chosen] = False
+        budget.spend(chosen)
         to_pick = (points - points[chosen]).square().sum(1)
         nearer = to_pick < squares
         squares = torch.where(nearer, to_pick, squares)

@@ -2,7 +2,7 @@
 
 The arms are random picks, farthest points, largest clusters and committee spread. They label
 near-duplicates, too, so that all arms get the same number of labels; equal structures are picked
-once. With a budget, a pick that no longer fits is passed over.
+once. With a budget, a candidate that no longer fits is passed over, and decides nothing.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,6 +17,7 @@ from entrove.entropy.dataset import EntropyDataset
 from entrove.entropy.rows import split_rows
 from entrove.errors import SelectionError, StructureError
 from entrove.provenance import is_biased
+from entrove.selection.budget import Budget
 from entrove.selection.by_labels import LabelTask
 from entrove.selection.config import SelectionConfig
 from entrove.selection.farthest_point import points_of, select_farthest
@@ -48,28 +49,13 @@ def select_ranked(
 
     Raises `SelectionError` for "committee_spread" where the task has no spreads.
     """
-    limited = cost_s is not None and config.budget_s is not None
-    order, distances, equal = _ranked(
-        candidates, len(candidates) if limited else count, task, config, seed
-    )
-    left_s = np.inf if config.budget_s is None else config.budget_s
-    picks: list[int] = []
-    gains: list[float] = []
-    rejected = list(equal)
-    for index, distance in zip(order, distances, strict=True):
-        cost = cost_s(candidates[index]) if limited and cost_s is not None else 0.0
-        if len(picks) == count:
-            break
-        if cost > left_s:
-            detail = f"would take {cost:.3g} s, {left_s:.3g} s were left"
-            rejected.append(Rejection(index, Filter.BUDGET, detail))
-            continue
-        left_s -= cost
-        picks.append(index)
-        gains.append(distance)
+    budget = Budget.of(candidates, cost_s, config.budget_s)
+    picks, gains, rejected = _ranked(candidates, count, task, config, budget, seed)
     known = {*picks, *(rejection.index for rejection in rejected)}
     rejected += [
-        Rejection(index, Filter.COUNT, f"not among the picks of '{config.method}'")
+        Rejection(index, Filter.BUDGET, budget.describe(index))
+        if budget.passed_over[index]
+        else Rejection(index, Filter.COUNT, f"not among the picks of '{config.method}'")
         for index in range(len(candidates))
         if index not in known
     ]
@@ -85,35 +71,55 @@ def _ranked(
     count: int,
     task: LabelTask,
     config: SelectionConfig,
+    budget: Budget,
     seed: int | Sequence[int],
 ) -> tuple[list[int], list[float], list[Rejection]]:
-    """Indices in the order of the method, their distances, and the equal structures left out."""
+    """Picks in the order of the method, their distances, and the equal structures left out."""
     if config.method == "farthest_point":
-        found = select_farthest(candidates, count, task.labelled or None, features=task.features)
+        found = select_farthest(
+            candidates, count, task.labelled or None, features=task.features, budget=budget
+        )
         equal = [rejection for rejection in found.rejected if rejection.filter is Filter.DUPLICATE]
         return found.indices.tolist(), found.gains.tolist(), equal
     equal = _equal_structures(candidates, task.labelled)
-    available = np.ones(len(candidates), dtype=bool)
+    available = torch.ones(len(candidates), dtype=torch.bool)
     available[[rejection.index for rejection in equal]] = False
     if config.method == "random":
-        shuffled = np.random.default_rng(seed).permutation(len(candidates))
-        order = shuffled[available[shuffled]][:count].tolist()
-        return order, [0.0] * len(order), equal
+        order = np.random.default_rng(seed).permutation(len(candidates)).tolist()
+        picks = _first_of(order, available, count, budget)
+        return picks, [0.0] * len(picks), equal
     if config.method == "committee_spread":
         spreads = _spreads(candidates, task)
-        order = [i for i in np.argsort(-spreads, kind="stable").tolist() if available[i]][:count]
-        return order, spreads[order].tolist(), equal
+        order = np.argsort(-spreads, kind="stable").tolist()
+        picks = _first_of(order, available, count, budget)
+        return picks, spreads[picks].tolist(), equal
     if config.method == "representative":
-        found = _representative(candidates, torch.as_tensor(available), count, task, config)
+        found = _representative(candidates, available, count, task, config, budget)
         return found.indices, found.falls, [*equal, *_nearly_equal(found)]
     points = _whitened_means([*candidates, *task.labelled], task)
     indices, distances = pick_by_clusters(
         points[: len(candidates)],
         points[len(candidates) :],
-        torch.as_tensor(available),
+        available,
         count,
+        budget,
     )
     return indices, distances, equal
+
+
+def _first_of(
+    order: Sequence[int], available: Bool[torch.Tensor, " candidates"], count: int, budget: Budget
+) -> list[int]:
+    """Take the first `count` available candidates of an order, without those that do not fit."""
+    available = available.clone()
+    picks: list[int] = []
+    for index in order:
+        if len(picks) == count:
+            break
+        if budget.pass_over(available)[index]:
+            budget.spend(index)
+            picks.append(index)
+    return picks
 
 
 def _representative(
@@ -122,6 +128,7 @@ def _representative(
     count: int,
     task: LabelTask,
     config: SelectionConfig,
+    budget: Budget,
 ) -> Representative:
     embedding = Embedding(task.features, [*candidates, *task.labelled, *task.target])
     points = embedding.points(candidates)
@@ -141,7 +148,9 @@ def _representative(
         labelled,
         available,
         count,
+        sizes=torch.tensor([len(atoms) for atoms in candidates]),
         least_distance=distance_of(config.duplicate_tolerance),
+        budget=budget,
     )
 
 

@@ -16,6 +16,11 @@ Compared with random picks, a distribution is matched with an error of order 1/|
 1/sqrt(|S|), and anchors, phases and temperatures come in the proportions of the target. One
 evaluation of the features is needed, no derivatives and no labels.
 
+A large cell is the mean of more environments, and so nearer to the target than a small one of the
+same kind: picks would be the largest cells, which cost most. So large cells are at most as
+frequent among the picks as among the candidates: however large is called large, and after each
+pick.
+
 Features of each species are rotated and scaled to unit covariance; the directions of largest
 variance count. Atoms of different species have kernel zero on average, by phases of their own.
 
@@ -30,7 +35,7 @@ from dataclasses import dataclass
 
 import torch
 from ase import Atoms
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from entrove.entropy.batches import evaluate_in_batches
@@ -40,6 +45,7 @@ from entrove.entropy.rows import split_rows
 from entrove.entropy.typed_torch import eigh, integers
 from entrove.entropy.whitening import LEAST_SPREAD
 from entrove.features import AtomFeatures, FeatureMap
+from entrove.selection.budget import Budget
 
 WAVES = 512
 """Random waves; a point has a cosine and a sine of each."""
@@ -49,6 +55,12 @@ DIRECTIONS = 40
 
 LENGTHS = (1 / 3, 2 / 3, 4 / 3)
 """Lengths of the kernel over the root mean square distance of two atoms, sqrt(2 directions)."""
+
+TOLERANCE_OF_ATOMS = 8
+"""Atoms of a cell for which two structures are compared at the whole tolerance.
+
+Differences of single atoms average out in the mean over more of them, as 1/sqrt(n).
+"""
 
 CALIBRATED_ON = 2000
 """Most structures, evenly spread over all, whose features are evaluated once more for scaling."""
@@ -155,6 +167,85 @@ def distance_of(tolerance: float) -> float:
     return tolerance * math.sqrt(sum(length**-2 for length in LENGTHS) / len(LENGTHS) / 2)
 
 
+class SizeShares:
+    """Keeps large cells at most as frequent among picks as among the candidates.
+
+    Args:
+        sizes: Number of atoms of each candidate.
+        available: The candidates whose sizes count.
+    """
+
+    def __init__(
+        self, sizes: Int[Tensor, " candidates"], available: Bool[Tensor, " candidates"]
+    ) -> None:
+        self._levels, self._level = torch.unique(sizes, return_inverse=True)
+        # Of the candidates, and of the picks so far: how many are of this level or above.
+        counts = self._at_least(self._level[available])
+        self._shares = counts / counts[:1].clamp_min(1)
+        self._picked = torch.zeros(len(self._levels), dtype=torch.float64)
+
+    def allowed(self, available: Bool[Tensor, " candidates"]) -> Bool[Tensor, " candidates"]:
+        """The available candidates that are not too large; all, where no other is left."""
+        most = torch.floor(self._shares * (self._picked[0] + 1) + 0.5)
+        full = torch.nonzero(self._picked >= most).squeeze(1)
+        if not len(full):
+            return available
+        fitting = available & (self._level < full[0])
+        return fitting if bool(fitting.any()) else available
+
+    def add(self, candidate: int) -> None:
+        """Count a pick."""
+        self._picked += self._at_least(self._level[candidate : candidate + 1])
+
+    def _at_least(self, levels: Int[Tensor, " some"]) -> Float[Tensor, " levels"]:
+        counts = torch.bincount(levels, minlength=len(self._levels)).double()
+        return counts.flip(0).cumsum(0).flip(0)
+
+
+class NearDuplicates:
+    """Leaves out candidates that nearly equal a pick or a labelled structure.
+
+    Args:
+        points: phi_c of the candidates.
+        sizes: Number of atoms of each.
+        least_distance: Of two structures of up to `TOLERANCE_OF_ATOMS` atoms; 0 for no limit.
+
+    Attributes:
+        near: The pick that a candidate nearly equals, None for a labelled structure.
+    """
+
+    def __init__(
+        self,
+        points: Float[Tensor, "candidates width"],
+        sizes: Int[Tensor, " candidates"],
+        least_distance: float,
+    ) -> None:
+        self.near: dict[int, int | None] = {}
+        self._points = points
+        self._active = least_distance > 0
+        share = (TOLERANCE_OF_ATOMS / sizes.to(points)).clamp_max(1.0)
+        self._limits = least_distance**2 * share
+        self._squares = points.square().sum(1)
+
+    def leave_out(
+        self,
+        point: Float[Tensor, " width"],
+        products: Float[Tensor, " candidates"],
+        available: Bool[Tensor, " candidates"],
+        pick: int | None,
+    ) -> None:
+        """Clear in `available` what nearly equals `point`; `products` are those with it."""
+        if not self._active:
+            return
+        rough = self._squares + point.square().sum() - 2 * products
+        # Single precision leaves a small difference of large numbers no digits.
+        close = torch.nonzero(available & (rough < self._limits + 1e-5)).squeeze(1)
+        exact = (self._points[close] - point).square().sum(1)
+        close = close[exact < self._limits[close]]
+        self.near.update(dict.fromkeys(integers(close), pick))
+        available[close] = False
+
+
 def pick_representative(
     points: Float[Tensor, "candidates width"],
     target: Float[Tensor, " width"],
@@ -162,51 +253,54 @@ def pick_representative(
     available: Bool[Tensor, " candidates"],
     count: int,
     *,
+    sizes: Int[Tensor, " candidates"],
     least_distance: float = 0.0,
+    budget: Budget | None = None,
 ) -> Representative:
     """Pick up to `count` available candidates.
 
-    One that is nearer than `least_distance` to a pick before it, or to what is labelled, is left
-    out.
+    Args:
+        points: phi_c of the candidates.
+        target: The mean that the picks shall have.
+        labelled: phi_c of what is labelled.
+        available: Candidates that may be picked.
+        count: Most picks.
+        sizes: Number of atoms of each candidate, see `SizeShares`.
+        least_distance: One that is nearer to a pick before it, or to what is labelled, is left
+            out, see `NearDuplicates`.
+        budget: What labels may cost; what no longer fits is not picked.
 
     The first falls may be large and later ones negative: a single pick can only be nearer to the
     target than the picks so far where these do not match it yet. All falls together are J of what
     is labelled (of nothing: the square of the target) minus J of all.
     """
     available = available.clone()
+    budget = budget or Budget.unlimited(len(points))
+    shares = SizeShares(sizes, available)
+    duplicates = NearDuplicates(points, sizes, least_distance)
+    for known in labelled if least_distance > 0 else ():
+        duplicates.leave_out(known, points @ known, available, None)
     squares = points.square().sum(1)
-    near: dict[int, int | None] = {}
-
-    def leave_out(
-        products: Float[Tensor, " candidates"], square: Tensor, pick: int | None
-    ) -> None:
-        distances = squares + square - 2 * products
-        close = available & (distances < least_distance**2)
-        near.update(dict.fromkeys(integers(torch.nonzero(close).squeeze(1)), pick))
-        available[close] = False
-
-    if least_distance > 0:
-        for known in labelled:
-            leave_out(points @ known, known.square().sum(), None)
     total, size = labelled.sum(0, dtype=torch.float64), len(labelled)
     wanted, overlap = (points @ vector.to(points) for vector in (target, total))
     discrepancy = _square(target - total / max(size, 1))
     indices: list[int] = []
     falls: list[float] = []
-    while len(indices) < count and bool(available.any()):
+    while len(indices) < count and bool(budget.pass_over(available).any()):
         score = wanted - (overlap + squares / 2) / (size + 1)
-        chosen = int(torch.where(available, score, -torch.inf).argmax())
+        chosen = int(torch.where(shares.allowed(available), score, -torch.inf).argmax())
         available[chosen] = False
+        budget.spend(chosen)
+        shares.add(chosen)
         total, size = total + points[chosen], size + 1
         products = points @ points[chosen]
         overlap += products
-        if least_distance > 0:
-            leave_out(products, squares[chosen], chosen)
+        duplicates.leave_out(points[chosen], products, available, chosen)
         left = _square(target - total / size)
         indices.append(chosen)
         falls.append(discrepancy - left)
         discrepancy = left
-    return Representative(indices, falls, near)
+    return Representative(indices, falls, duplicates.near)
 
 
 def _square(vector: Float[Tensor, " width"]) -> float:
