@@ -112,8 +112,10 @@ def test_near_duplicates_are_labelled_once():
 @pytest.mark.parametrize("repeat", [1, 2, 3])
 def test_near_duplicates_do_not_depend_on_the_size_of_cells(repeat):
     """Differences of independent thermal cells average out in large ones; copies stay copies."""
-    cold = [silicon(seed, 0.05, repeat=repeat) for seed in range(8)]
-    wild = [silicon(100 + seed, 0.3, a=5.43 + 0.15 * (-1) ** seed) for seed in range(6)]
+    cold = [silicon(seed, 0.03, repeat=repeat) for seed in range(8)]
+    wild = [
+        silicon(100 + seed, 0.3, a=5.43 + 0.15 * (-1) ** seed, repeat=repeat) for seed in range(6)
+    ]
     copy = cold[0].copy()
     copy.rattle(5e-4, seed=9)
     found = entrove.select([*cold, *wild, copy], 15, config=REPRESENTATIVE, features=FEATURES)
