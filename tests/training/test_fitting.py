@@ -336,7 +336,7 @@ def test_the_share_of_replay_holds_for_batches_of_any_size(
 @pytest.mark.parametrize(("share", "each"), [(0.25, 1), (0.4, 2), (0.9, 12)])
 def test_all_that_is_replayed_has_its_turn(share, each, small_checkpoint, labelled_silicon):
     problem = replaying(problem_on(small_checkpoint, labelled_silicon), share, dimers_of(["Si"]))
-    assert problem.replayed_per_step == pytest.approx(each)
+    assert problem.turns.per_step == pytest.approx(each)
     steps = [replayed_in(problem, step) for step in range(24 // each)]
     assert {len(step) for step in steps} == {each}
     turns = [id(sample) for step in steps for sample in step]
