@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 from ase.build import bulk
-from pydantic import ValidationError
 
 from entrove import provenance
 from entrove.errors import ModelError
@@ -343,8 +342,3 @@ def test_all_that_is_replayed_has_its_turn(share, each, small_checkpoint, labell
     everything = sorted(id(sample) for sample in problem.replayed)
     assert sorted(turns[:12]) == sorted(turns[12:24]) == everything
     assert turns[:12] != turns[12:24]
-
-
-def test_replay_needs_a_framework_that_can():
-    with pytest.raises(ValidationError, match="is for framework sevennet; remove it"):
-        TrainingConfig(framework="nequip", replay=0.2)
