@@ -124,8 +124,9 @@ def changes_of(trained: TrainedModel, package: Path, others: Sequence[Atoms]) ->
         abs(energy_of(ours) - energy_of(theirs) - 2 * trained.reference_shifts_eV["Si"])
         for ours, theirs in zip(predict(tuned, dimers), predict(untuned, dimers), strict=True)
     ]
+    force_change = float(np.concatenate(forces).mean())
     return {
-        "other_elements_force_change_meV_per_A": round(1e3 * float(np.mean(forces)), 1),
+        "other_elements_force_change_meV_per_A": round(1e3 * force_change, 1),
         "dimer_energy_change_eV": round(float(np.mean(energies)), 3),
     }
 
