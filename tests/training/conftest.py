@@ -1,7 +1,8 @@
-"""A SevenNet of 566 weights, and structures that a Lennard-Jones potential has labelled."""
+"""Small networks, and structures that a Lennard-Jones potential has labelled."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from ase import Atoms
 from ase.build import bulk
 from ase.calculators.lj import LennardJones
 
+from entrove.models.nequip.loading import nequip_settings
 from entrove.structures import attach_results
 from small_sevennet import write_small_sevennet
 
@@ -26,6 +28,32 @@ def no_kernel_fusion() -> Iterator[None]:
 def small_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint with random weights; it knows Na, Si and Cl."""
     return write_small_sevennet(tmp_path_factory.mktemp("small") / "small.pth")
+
+
+@pytest.fixture(scope="session")
+def write_small_nequip(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Write a checkpoint of an untrained Allegro or NequIP for Si and C, by NequIP's own code.
+
+    The function takes the name of the network, and settings of it that differ.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(Path(__file__).parents[1] / "models"))
+        from small_allegro import ALLEGRO, NEQUIP, write_checkpoint  # stays importable
+
+    def write(name: str, **changes: Any) -> Path:
+        network = {"allegro": ALLEGRO, "nequip": NEQUIP}[name]
+        with nequip_settings():
+            return write_checkpoint(
+                tmp_path_factory.mktemp(name) / f"{name}.ckpt", network | changes
+            )
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def small_allegro(write_small_nequip: Callable[..., Path]) -> Path:
+    """A checkpoint of an untrained Allegro for Si and C."""
+    return write_small_nequip("allegro")
 
 
 def label_with_lennard_jones(atoms: Atoms, offset_eV: float = 0.0) -> Atoms:

@@ -564,8 +564,8 @@ def test_a_finished_choice_of_an_earlier_version_is_read(chosen, tmp_path):
         ),
         (
             {"framework": "nequip", "cross_validation": {"recipes": [
-                {"strategy": "frozen", "learning_rate": 0.1}]}},
-            "strategy=frozen is not for framework nequip",
+                {"strategy": "lora", "learning_rate": 0.1}]}},
+            "strategy=lora is not for framework nequip",
         ),
         (
             {"cross_validation": {"recipes": [{"learning_rate": 0.1}, {"learning_rate": 0.1}]}},
@@ -582,7 +582,7 @@ def test_settings_that_do_not_fit_are_refused(settings, message: str):
 
 def test_each_framework_compares_what_it_knows():
     assert TrainingConfig(learning_rate="auto").trials == 12
-    assert TrainingConfig(learning_rate="auto", framework="nequip").trials == 9
+    assert TrainingConfig(learning_rate="auto", framework="nequip").trials == 12
     assert TrainingConfig().trials == 0
     assert TrainingConfig(learning_rate="auto").recipes[0] == Recipe(
         strategy=TrainingConfig().strategy,

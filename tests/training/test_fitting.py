@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 from ase.build import bulk
-from pydantic import ValidationError
 
 from entrove import provenance
 from entrove.errors import ModelError
@@ -336,15 +335,10 @@ def test_the_share_of_replay_holds_for_batches_of_any_size(
 @pytest.mark.parametrize(("share", "each"), [(0.25, 1), (0.4, 2), (0.9, 12)])
 def test_all_that_is_replayed_has_its_turn(share, each, small_checkpoint, labelled_silicon):
     problem = replaying(problem_on(small_checkpoint, labelled_silicon), share, dimers_of(["Si"]))
-    assert problem.replayed_per_step == pytest.approx(each)
+    assert problem.turns.per_step == pytest.approx(each)
     steps = [replayed_in(problem, step) for step in range(24 // each)]
     assert {len(step) for step in steps} == {each}
     turns = [id(sample) for step in steps for sample in step]
     everything = sorted(id(sample) for sample in problem.replayed)
     assert sorted(turns[:12]) == sorted(turns[12:24]) == everything
     assert turns[:12] != turns[12:24]
-
-
-def test_replay_needs_a_framework_that_can():
-    with pytest.raises(ValidationError, match="is for framework sevennet; remove it"):
-        TrainingConfig(framework="nequip", replay=0.2)

@@ -4,7 +4,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -30,17 +29,6 @@ from entrove.training.tuning import fine_tune
 from entrove.training.worker_process import DivergenceError
 
 CONFIG = TrainingConfig(framework="nequip", epochs=3, batch_size=3, learning_rate=0.01)
-
-
-@pytest.fixture(scope="module")
-def small_allegro(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint of an untrained Allegro for Si and C, made by NequIP's own code."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(Path(__file__).parents[1] / "models"))
-        from small_allegro import ALLEGRO, write_checkpoint  # stays importable for the module
-
-        with nequip_settings():
-            return write_checkpoint(tmp_path_factory.mktemp("allegro") / "allegro.ckpt", ALLEGRO)
 
 
 @pytest.mark.slow
@@ -153,8 +141,11 @@ def test_head_noise_is_refused_before_there_are_labels():
 
 
 def test_a_strategy_that_a_framework_lacks_is_refused():
-    with pytest.raises(ValidationError, match="strategy=frozen is not for framework nequip"):
-        TrainingConfig(framework="nequip", strategy="frozen")
+    with pytest.raises(
+        ValidationError,
+        match="strategy=lora is not for framework nequip, which has naive and frozen",
+    ):
+        TrainingConfig(framework="nequip", strategy="lora")
 
 
 def test_every_setting_reaches_the_configuration_of_nequip(tmp_path):

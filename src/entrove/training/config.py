@@ -94,7 +94,7 @@ class CrossValidationConfig(Settings):
         default=(),
         description="What is compared, as [{strategy: naive, learning_rate: 0.001}, ...]. The "
         "first one is used unless another is better by more than the standard error. Empty: "
-        "naive at 0.001, 0.0003 and 0.003, and, for SevenNet, frozen at 0.003.",
+        "naive at 0.001, 0.0003 and 0.003, and frozen at 0.003 unless weights are random.",
     )
 
     @model_validator(mode="after")
@@ -160,7 +160,7 @@ class TrainingConfig(Settings):
     strategy: Strategy = Field(
         default="naive",
         description="naive: all weights are tuned; frozen: those of the last interaction and of "
-        "the energy head only (SevenNet); lora: a low-rank update of each weight matrix "
+        "the energy head only; lora: a low-rank update of each weight matrix "
         "(SevenNet). The last two want a learning_rate about three times as large as naive. With "
         "learning_rate: auto the strategy is chosen too.",
     )
@@ -173,7 +173,7 @@ class TrainingConfig(Settings):
         lt=1,
         description="Share of what the steps see that the untuned model labels: "
         "dimers of all pairs of species, and snapshots of the exploration. They cost no DFT, and "
-        "keep what the model knew, repulsion at short distances above all (SevenNet). 0: none.",
+        "keep what the model knew, repulsion at short distances above all. 0: none.",
     )
     epochs: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
         default="auto",
@@ -323,13 +323,18 @@ class TrainingConfig(Settings):
         )
 
     @property
+    def strategies(self) -> frozenset[Strategy]:
+        """The strategy, or those that `learning_rate: auto` compares."""
+        if self.learning_rate == "auto":
+            return frozenset(recipe.strategy for recipe in self.recipes)
+        return frozenset({self.strategy})
+
+    @property
     def unread(self) -> frozenset[str]:
         """Sections without effect on what is learnt: trainings are not told apart by them."""
-        chooses = self.learning_rate == "auto"
-        strategies = {recipe.strategy for recipe in self.recipes} if chooses else {self.strategy}
         unread = {
-            "cross_validation": not chooses,
-            "lora": "lora" not in strategies,
+            "cross_validation": self.learning_rate != "auto",
+            "lora": "lora" not in self.strategies,
             "executor": True,
             "preset": True,
             "member_labels": self.committee_size == 1,
@@ -377,10 +382,13 @@ class TrainingConfig(Settings):
         wanted = (self.strategy, *(recipe.strategy for recipe in self.cross_validation.recipes))
         for strategy in wanted:
             # All trainers know naive. To ask one loads torch, for which settings must not wait.
-            if strategy != "naive" and strategy not in trainer_for(self.framework).strategies:
+            if strategy == "naive":
+                continue
+            known = trainer_for(self.framework).strategies
+            if strategy not in known:
                 raise ValueError(
-                    f"strategy={strategy} is not for framework {self.framework}, which tunes all "
-                    "weights; remove it"
+                    f"strategy={strategy} is not for framework {self.framework}, which has "
+                    f"{' and '.join(known)}; choose one of them"
                 )
         if self.strategy != "naive" and self.learning_rate == "auto":
             raise ValueError(
@@ -394,15 +402,6 @@ class TrainingConfig(Settings):
                 f"lora (rank {self.lora.rank}, alpha {self.lora.alpha:g}) is for strategy: lora "
                 f"of framework sevennet, but strategy is {self.strategy}; remove it, or set "
                 "strategy: lora"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _replay_is_supported(self) -> "TrainingConfig":
-        if self.replay > 0 and not trainer_for(self.framework).takes_replay:
-            able = [name for name in TRAINERS if trainer_for(name).takes_replay]
-            raise ValueError(
-                f"replay={self.replay:g} is for framework {' or '.join(able)}; remove it"
             )
         return self
 

@@ -8,7 +8,9 @@ Ref: replay in tuning of foundation models, arXiv:2606.12704.
 """
 
 import hashlib
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import combinations_with_replacement
 
 import numpy as np
@@ -21,6 +23,42 @@ DIMER_OVER_RADII = (0.4, 1.6)
 """Shortest and longest distance of a dimer, over the sum of its atoms' covalent radii."""
 
 DIMERS_PER_PAIR = 12
+
+
+@dataclass(frozen=True)
+class ReplayTurns:
+    """Which replayed structures join the training labels of each step.
+
+    They come in turn, all of them before the first again, in an order of their own in each pass.
+    Steps differ by one structure at most, so that the share of all that is seen is the wanted one
+    with batches of any size.
+
+    Args:
+        share: Share of what the steps see that is replayed, as `TrainingConfig.replay`.
+        batch_size: Training labels of a step.
+        count: Number of replayed structures.
+        seed: Decides their orders.
+    """
+
+    share: float
+    batch_size: int
+    count: int
+    seed: int
+
+    @property
+    def per_step(self) -> float:
+        """Replayed structures of a step, on average; no more than there are."""
+        return min(self.batch_size * self.share / (1.0 - self.share), float(self.count))
+
+    def of_step(self, step: int) -> list[int]:
+        """Return which structures a step replays; steps count from 0 over all epochs."""
+        first, end = (math.floor(round(number * self.per_step, 6)) for number in (step, step + 1))
+        places = range(first, end)
+        orders = {
+            turn: np.random.default_rng([self.seed, turn, 0x4E91]).permutation(self.count)
+            for turn in {place // self.count for place in places}
+        }
+        return [int(orders[place // self.count][place % self.count]) for place in places]
 
 
 def replay_structures(

@@ -11,7 +11,7 @@ from entrove.errors import ModelError
 from entrove.execution.running import Programs
 from entrove.models.registry import FRAMEWORKS, explain_untrainable, framework_of
 from entrove.models.torch_settings import resolve_device
-from entrove.training.config import TrainingConfig, require_published_settings
+from entrove.training.config import Recipe, TrainingConfig, require_published_settings
 from entrove.training.job import Job, hash_of_file
 from entrove.training.replay import replay_hash, replay_structures
 from entrove.training.trained_model import training_set_hash
@@ -32,6 +32,15 @@ class Request:
     modal: str | None
     device: str
     threads: int
+
+    @property
+    def recipes(self) -> tuple[Recipe, ...]:
+        """What `learning_rate: auto` compares; random weights are not held fixed."""
+        return tuple(
+            recipe
+            for recipe in self.config.recipes
+            if self.start.trained or recipe.strategy == "naive"
+        )
 
     def replayed(self) -> list[Atoms]:
         """Structures that the untuned model labels."""
@@ -99,10 +108,13 @@ def make_request(
         raise ModelError(explain_untrainable(base))
     next(known for known in FRAMEWORKS if known.name == framework).require_installed()
     check_labels(structures)
+    start = trainer.find_starting_model(base)
+    if not start.trained:
+        _check_from_scratch(start, config)
     return Request(
         structures=structures,
         base=base,
-        start=trainer.find_starting_model(base),
+        start=start,
         config=config.for_labels(len(structures)),
         seed=seed,
         head_noise=head_noise,
@@ -137,3 +149,17 @@ def _check_supported(
     given = [text for text, is_refused in refused.items() if is_refused]
     if given:
         raise ModelError(f"framework {framework} has {' and '.join(given)}; leave them out")
+
+
+def _check_from_scratch(start: StartingModel, config: TrainingConfig) -> None:
+    """Raise `ModelError` for what needs a trained model to start from."""
+    listed = (recipe.strategy for recipe in config.cross_validation.recipes)
+    chosen = listed if config.learning_rate == "auto" else (config.strategy,)
+    refused = sorted({f"strategy={strategy}" for strategy in chosen if strategy != "naive"})
+    if config.replay > 0:
+        refused.append(f"replay={config.replay:g}")
+    if refused:
+        raise ModelError(
+            f"{start.known_as} starts from random weights, which know nothing that "
+            f"{' and '.join(refused)} could keep; leave it out, or tune a trained model"
+        )

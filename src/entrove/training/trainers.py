@@ -5,7 +5,7 @@ loaded on first use: the settings of a campaign need the names only, and must no
 """
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
@@ -47,8 +47,8 @@ class Trainer(Protocol):
 
     `worker` is the module that is run as a process of its own, with the folder of the job as its
     argument, and `checkpoint` the name of the file that it leaves there. `strategies` are those of
-    `TrainingConfig` that it knows. A framework that cannot choose a fidelity, cannot perturb the
-    energy head, or cannot replay, refuses `modal`, `head_noise`, or `replay`.
+    `TrainingConfig` that it knows. A framework that cannot choose a fidelity, or cannot perturb
+    the energy head, refuses `modal` or `head_noise`.
     """
 
     worker: str
@@ -56,7 +56,6 @@ class Trainer(Protocol):
     takes_fidelities: bool
     takes_head_noise: bool
     strategies: tuple[str, ...]
-    takes_replay: bool
 
     def find_starting_model(self, base: str) -> StartingModel:
         """Find the checkpoint to train for a name or path without fidelity.
@@ -72,12 +71,14 @@ class Trainer(Protocol):
         structures: "Sequence[Atoms]",
         *,
         refit_reference_energies: bool,
+        strategies: Collection[str],
         device: str,
     ) -> None:
         """Check, before there are labels, that training can start from `base`.
 
         `evaluated` is `base` as `entrove.models.load` loads it, `structures` are like those that
-        it will be trained on. Raises `ModelError` where training would fail.
+        it will be trained on, by one of `strategies`. Raises `ModelError` where training would
+        fail.
         """
         ...
 

@@ -74,6 +74,7 @@ def check_tuned_model(
             model,
             seeds,
             refit_reference_energies=config.training.refit_reference_energies,
+            strategies=config.training.strategies,
             device=config.model.device,
         )
     except EntroveError as error:

@@ -145,7 +145,8 @@ def _choose(
     from entrove.training.folds import divide, independent_groups  # torch-sim
 
     labels, config = request.structures, request.config
-    first, settings = config.recipes[0], config.cross_validation
+    recipes, settings = request.recipes, config.cross_validation
+    first = recipes[0]
     if len(labels) < settings.at_least_labels:
         return _without_comparison(
             first,
@@ -163,7 +164,7 @@ def _choose(
     folds = divide(labels, groups, min(settings.folds, len(groups)), request.seed)
     logger.info(
         "cross-validation: %d recipes in %d folds of %d labels, which are %d trainings",
-        *(len(config.recipes), len(folds), len(labels), len(config.recipes) * len(folds)),
+        *(len(recipes), len(folds), len(labels), len(recipes) * len(folds)),
     )
     untuned = _untuned_losses(request, folds, folder, where)
     trials = [
@@ -174,14 +175,14 @@ def _choose(
             tuple(held_out),
             folder / f"{recipe.strategy}-{recipe.learning_rate:g}" / f"fold-{number}",
         )
-        for recipe in config.recipes
+        for recipe in recipes
         for number, held_out in enumerate(folds, 1)
     ]
     losses = losses_of_trials(trials, len(folds), on_trial, where)
     by_recipe = [losses[i : i + len(folds)] for i in range(0, len(losses), len(folds))]
-    choice = decide(config.recipes, by_recipe, untuned, labels=len(labels), groups=len(groups))
+    choice = decide(recipes, by_recipe, untuned, labels=len(labels), groups=len(groups))
     if choice is None:
-        rates = ", ".join(str(recipe) for recipe in config.recipes)
+        rates = ", ".join(str(recipe) for recipe in recipes)
         raise ModelError(
             f"the training of every recipe diverged ({rates}); list lower learning rates in "
             "training.cross_validation.recipes, or look for a damaged label"

@@ -35,11 +35,20 @@ def settings(
     *,
     watched: bool,
     with_stress: bool,
+    replayed_with: int = 0,
 ) -> dict[str, Any]:
     """Configuration of one run.
 
-    Without watched labels the training labels take their place, which NequIP needs for its running
-    average; they then decide nothing.
+    Args:
+        job: The request.
+        folder: That of the training, with `trained.xyz` and, if they are used, `watched.xyz` and
+            `seen.xyz`: what is trained on, and then what is replayed.
+        start: The model that the training starts from.
+        watched: Whether labels are set aside. Without them the training labels take their place,
+            which NequIP needs for its running average; they then decide nothing.
+        with_stress: Whether there is a stress to learn. Where a structure has none it is NaN,
+            which is not counted.
+        replayed_with: Number of labels that are trained on, if structures are replayed with them.
     """
     config = job.config
     return {
@@ -47,7 +56,7 @@ def settings(
         "data": {
             "_target_": "nequip.data.datamodule.ASEDataModule",
             "seed": job.seed,
-            "train_file_path": str(folder / "trained.xyz"),
+            "train_file_path": str(folder / ("seen.xyz" if replayed_with else "trained.xyz")),
             "val_file_path": str(folder / ("watched.xyz" if watched else "trained.xyz")),
             "transforms": [
                 {
@@ -58,8 +67,11 @@ def settings(
                     "_target_": "nequip.data.transforms.NeighborListTransform",
                     "r_max": start.cutoff_A,
                 },
+                *_unknown_stress(with_stress),
             ],
-            "train_dataloader": _loader(config.batch_size, shuffle=True),
+            "train_dataloader": _replaying_loader(job, replayed_with)
+            if replayed_with
+            else _loader(config.batch_size, shuffle=True),
             "val_dataloader": _loader(config.batch_size, shuffle=False),
         },
         "trainer": _trainer(job, folder, watched),
@@ -68,7 +80,7 @@ def settings(
             "ema_decay": config.ema_decay,
             "loss": _loss(config, with_stress),
             "val_metrics": _loss(config, with_stress),
-            "optimizer": {"_target_": "torch.optim.Adam", "lr": config.fixed_learning_rate},
+            "optimizer": _optimizer(config),
             "lr_scheduler": _schedule(config),
             "model": start.model,
         },
@@ -99,6 +111,32 @@ def _loader(batch_size: int, *, shuffle: bool) -> dict[str, Any]:
     }
 
 
+def _replaying_loader(job: Job, labels: int) -> dict[str, Any]:
+    return {
+        "_target_": "entrove.training.nequip.batches.replaying_loader",
+        "labels": labels,
+        "share": job.config.replay,
+        "batch_size": job.config.batch_size,
+        "seed": job.seed,
+    }
+
+
+def _unknown_stress(with_stress: bool) -> list[dict[str, Any]]:
+    return [{"_target_": "nequip.data.transforms.AddNaNStressTransform"}] if with_stress else []
+
+
+def _optimizer(config: TrainingConfig) -> dict[str, Any]:
+    optimizer: dict[str, Any] = {
+        "_target_": "torch.optim.Adam",
+        "lr": config.fixed_learning_rate,
+    }
+    if config.strategy == "frozen":
+        optimizer["param_groups"] = {
+            "_target_": "entrove.training.nequip.last_interaction.train_last_interaction"
+        }
+    return optimizer
+
+
 def _loss(config: TrainingConfig, with_stress: bool) -> dict[str, Any]:
     """Huber losses as in `LossConfig`; NequIP's stress has ASE's sign and unit here."""
     loss = config.loss
@@ -120,7 +158,11 @@ def _loss(config: TrainingConfig, with_stress: bool) -> dict[str, Any]:
                 "name": name,
                 "field": field,
                 "coeff": weight,
-                "metric": {"_target_": "nequip.train.HuberLoss", "delta": delta},
+                "metric": {
+                    "_target_": "entrove.training.nequip.known_components.HuberOfKnown",
+                    "delta": delta,
+                },
+                "ignore_nan": name == "stress",
             }
             for name, field, weight, delta in terms
         ],

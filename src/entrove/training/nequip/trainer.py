@@ -1,6 +1,6 @@
 """What training needs to know of NequIP and Allegro."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from ase import Atoms
@@ -13,6 +13,7 @@ from entrove.models.nequip.model import NequIPModel
 from entrove.models.prediction import predict
 from entrove.structures import copy_structure
 from entrove.training.nequip.from_scratch import find_architecture
+from entrove.training.nequip.last_interaction import names_of_last_interaction
 from entrove.training.trainers import StartingModel
 
 SAME_ENERGY_EV_PER_ATOM = 5e-3
@@ -33,8 +34,7 @@ class NequIPTrainer:
     checkpoint = "model.nequip.zip"
     takes_fidelities = False
     takes_head_noise = False
-    strategies = ("naive",)
-    takes_replay = False
+    strategies = ("naive", "frozen")
 
     def find_starting_model(self, base: str) -> StartingModel:
         """Find a package or checkpoint, the package of a named model, or an architecture."""
@@ -50,10 +50,12 @@ class NequIPTrainer:
         structures: Sequence[Atoms],
         *,
         refit_reference_energies: bool,
+        strategies: Collection[str] = ("naive",),
         device: str = "auto",
     ) -> None:
-        """Check that what is trained is what is evaluated, and has energies per species.
+        """Check that what is trained is what is evaluated, and has what the settings need.
 
+        That are energies per species, and, for strategy frozen, a last interaction and a readout.
         A compiled `evaluated` may come from another model than the package that would be trained:
         then `structures`, slightly rattled, get other energies or forces.
         """
@@ -66,6 +68,9 @@ class NequIPTrainer:
         assert isinstance(trained.model, NequIPModel)
         if refit_reference_energies:
             trained.model.network.energies_per_species()
+        if "frozen" in strategies:
+            weights = trained.model.network.module.named_parameters()
+            names_of_last_interaction(name for name, _ in weights)
 
 
 def require_same_predictions(

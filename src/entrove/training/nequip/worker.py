@@ -9,20 +9,28 @@ whole process, which is why this process does nothing else.
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 import yaml
 from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
 
 from entrove._optional import require
 from entrove.execution.program import only_worker, serve
 from entrove.files import replacing
+from entrove.models.loaded import LoadedModel
 from entrove.models.nequip.loading import load_nequip
 from entrove.models.nequip.model import NequIPModel
 from entrove.models.prediction import predict
-from entrove.structures import read_structures, write_structures
+from entrove.structures import (
+    copy_structure,
+    energy_of,
+    has_stress,
+    read_structures,
+    write_structures,
+)
 from entrove.training.job import (
     Job,
     Result,
@@ -35,6 +43,7 @@ from entrove.training.nequip.from_scratch import (
     find_architecture,
     read_architecture,
 )
+from entrove.training.nequip.last_interaction import names_of_last_interaction
 from entrove.training.nequip.settings import Start, settings, shifted_model
 from entrove.training.nequip.trainer import NequIPTrainer
 from entrove.training.reference_energies import fit_reference_shifts
@@ -47,11 +56,7 @@ def run_job(folder: Path) -> Result:
     with only_worker(folder, "trains"):
         job = Job.model_validate_json((folder / "job.json").read_text())
         structures = read_structures(folder / LABELS_FILE)
-        trained, watched = split_for_stopping(structures, job.config, job.seed)
-        write_structures(folder / "trained.xyz", [structures[i] for i in trained])
-        if watched:
-            write_structures(folder / "watched.xyz", [structures[i] for i in watched])
-        shifts = _write_settings(folder, job, structures, bool(watched))
+        shifts = write_inputs(folder, job, structures)
         _train(folder)
         epochs = read_epochs(folder)
         _package(folder)
@@ -69,43 +74,87 @@ def run_job(folder: Path) -> Result:
         return result
 
 
-def _write_settings(
-    folder: Path, job: Job, structures: Sequence[Atoms], watched: bool
-) -> dict[str, float]:
-    """Write NequIP's configuration; return what it adds to the energy per species."""
+def write_inputs(folder: Path, job: Job, structures: Sequence[Atoms]) -> dict[str, float]:
+    """Write NequIP's data and configuration; return what is added to the energy per species."""
+    trained, watched = (
+        [as_target(structures[index]) for index in part]
+        for part in split_for_stopping(structures, job.config, job.seed)
+    )
+    write_structures(folder / "trained.xyz", trained)
+    if watched:
+        write_structures(folder / "watched.xyz", watched)
+    replayed: list[Atoms] = []
     architecture = find_architecture(job.base)
     if architecture is None:
-        start, shifts = _start_from_model(job, structures)
+        base = load_nequip(job.base, device="cpu")
+        start, shifts = _start_from_model(base, job, structures)
+        replayed = _replayed(folder, base, job, shifts)
     else:
         model = build_description(read_architecture(architecture), structures, job.seed)
         shifts = model["per_type_energy_shifts"]
         start = Start(model, model["type_names"], float(model["r_max"]))
+    if replayed:
+        write_structures(folder / "seen.xyz", [*trained, *replayed])
     configuration = settings(
         job,
         folder,
         start,
-        watched=watched,
-        with_stress=all(
-            "stress" in atoms.calc.results for atoms in structures if atoms.calc is not None
-        ),
+        watched=bool(watched),
+        with_stress=any(has_stress(atoms) for atoms in [*structures, *replayed]),
+        replayed_with=len(trained) if replayed else 0,
     )
     (folder / "nequip.yaml").write_text(yaml.safe_dump(configuration, sort_keys=False))
     return shifts
 
 
-def _start_from_model(job: Job, structures: Sequence[Atoms]) -> tuple[Start, dict[str, float]]:
+def as_target(atoms: Atoms) -> Atoms:
+    """Copy a labelled structure as NequIP learns from it: a stress is that of a crystal only.
+
+    Directions that are not periodic get a cell vector where they have none. It changes nothing,
+    but networks divide a virial by the volume, and the gradient of 0 / 0 spoils all weights, even
+    where the stress is not counted.
+    """
+    target = copy_structure(atoms)
+    target.cell = atoms.cell.complete()
+    # As they are labelled, whatever constraints the structure has.
+    results = {"energy": energy_of(atoms), "forces": atoms.get_forces(apply_constraint=False)}
+    if has_stress(atoms):
+        results["stress"] = atoms.get_stress(apply_constraint=False)
+    target.calc = SinglePointCalculator(target, **results)
+    return target
+
+
+def _start_from_model(
+    base: LoadedModel, job: Job, structures: Sequence[Atoms]
+) -> tuple[Start, dict[str, float]]:
     """Start from a package or checkpoint; return also what its energies per species change by."""
-    base = load_nequip(job.base, device="cpu")
     base.check_species(structures)
     assert isinstance(base.model, NequIPModel)
     network = base.model.network
+    if job.config.strategy == "frozen":
+        names_of_last_interaction(name for name, _ in network.module.named_parameters())
     old = network.energies_per_species()
     shifts: dict[str, float] = {}
     if job.config.refit_reference_energies:
-        predicted = [atoms.get_potential_energy() for atoms in predict(base, structures)]
+        predicted = [energy_of(atoms) for atoms in predict(base, structures)]
         shifts = fit_reference_shifts(structures, predicted)
     new = {symbol: old[symbol] + shift for symbol, shift in shifts.items()}
     return Start(shifted_model(job.base, new), network.type_names, network.cutoff_A), shifts
+
+
+def _replayed(
+    folder: Path, base: LoadedModel, job: Job, shifts_eV: Mapping[str, float]
+) -> list[Atoms]:
+    """Structures with the labels of the untuned model, whose energies per species are shifted."""
+    if job.replay_hash is None:
+        return []
+    labelled = [
+        as_target(atoms) for atoms in predict(base, read_structures(folder / "replay.xyz"))
+    ]
+    for atoms in labelled:
+        assert atoms.calc is not None
+        atoms.calc.results["energy"] += sum(shifts_eV.get(symbol, 0.0) for symbol in atoms.symbols)
+    return labelled
 
 
 def _train(folder: Path) -> None:

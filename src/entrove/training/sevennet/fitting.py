@@ -23,6 +23,7 @@ from entrove.files import replacing
 from entrove.training.config import TrainingConfig
 from entrove.training.job import Epoch
 from entrove.training.loss import Targets, huber_sum
+from entrove.training.replay import ReplayTurns
 from entrove.training.sevennet.trainee import Sample, SevenNetTrainee, atom_counts, stack_targets
 from entrove.training.sevennet.weight_average import (
     copy_weights,
@@ -49,11 +50,10 @@ class Problem:
     replayed: Sequence[Sample] = ()
 
     @property
-    def replayed_per_step(self) -> float:
-        """Structures with labels of the untuned model that join each batch, on average."""
-        share = self.config.replay
-        wanted = self.config.batch_size * share / (1.0 - share)
-        return min(wanted, float(len(self.replayed)))
+    def turns(self) -> ReplayTurns:
+        """Which structures with labels of the untuned model join each batch."""
+        config = self.config
+        return ReplayTurns(config.replay, config.batch_size, len(self.replayed), self.seed)
 
 
 @dataclass
@@ -131,19 +131,8 @@ def run_epoch(problem: Problem, state: FitState) -> Epoch:
 
 
 def replayed_in(problem: Problem, step: int) -> list[Sample]:
-    """The replayed structures of a step: all in turn, in an order of their own in each pass.
-
-    Steps differ by one structure at most, so that the share of all that is seen is the wanted one
-    with batches of any size.
-    """
-    count, wanted = len(problem.replayed), problem.replayed_per_step
-    first, end = (math.floor(round(number * wanted, 6)) for number in (step, step + 1))
-    places = range(first, end)
-    orders = {
-        turn: np.random.default_rng([problem.seed, turn, 0x4E91]).permutation(count)
-        for turn in {place // count for place in places}
-    }
-    return [problem.replayed[orders[place // count][place % count]] for place in places]
+    """The replayed structures of a step, see `ReplayTurns`."""
+    return [problem.replayed[index] for index in problem.turns.of_step(step)]
 
 
 def is_finished(state: FitState, config: TrainingConfig) -> bool:

@@ -1,6 +1,6 @@
 """What training needs to know of SevenNet."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +26,6 @@ class SevenNetTrainer:
     takes_fidelities = True
     takes_head_noise = True
     strategies = ("naive", "frozen", "lora")
-    takes_replay = True
 
     def find_starting_model(self, base: str) -> StartingModel:
         """Find a checkpoint file, or that of a packaged model."""
@@ -45,6 +44,7 @@ class SevenNetTrainer:
         structures: Sequence[Atoms],
         *,
         refit_reference_energies: bool,
+        strategies: Collection[str],
         device: str,
     ) -> None:
-        """Nothing to check: what is evaluated is trained, and it has energies per species."""
+        """Nothing to check: what is evaluated is trained, and has all that a strategy needs."""
