@@ -42,7 +42,7 @@ from entrove.entropy.batches import evaluate_in_batches
 from entrove.entropy.labels.rows import is_of_structure
 from entrove.entropy.moments import Moments, SpeciesMoments
 from entrove.entropy.rows import split_rows
-from entrove.entropy.typed_torch import eigh, integers
+from entrove.entropy.typed_torch import distinct, eigh, integers
 from entrove.entropy.whitening import LEAST_SPREAD
 from entrove.features import AtomFeatures, FeatureMap
 from entrove.selection.budget import Budget
@@ -178,11 +178,12 @@ class SizeShares:
     def __init__(
         self, sizes: Int[Tensor, " candidates"], available: Bool[Tensor, " candidates"]
     ) -> None:
-        self._levels, self._level = torch.unique(sizes, return_inverse=True)
+        levels = torch.tensor(distinct(sizes))
+        self._levels, self._level = len(levels), torch.searchsorted(levels, sizes)
         # Of the candidates, and of the picks so far: how many are of this level or above.
         counts = self._at_least(self._level[available])
         self._shares = counts / counts[:1].clamp_min(1)
-        self._picked = torch.zeros(len(self._levels), dtype=torch.float64)
+        self._picked = torch.zeros(self._levels, dtype=torch.float64)
 
     def allowed(self, available: Bool[Tensor, " candidates"]) -> Bool[Tensor, " candidates"]:
         """The available candidates that are not too large; all, where no other is left."""
@@ -198,7 +199,7 @@ class SizeShares:
         self._picked += self._at_least(self._level[candidate : candidate + 1])
 
     def _at_least(self, levels: Int[Tensor, " some"]) -> Float[Tensor, " levels"]:
-        counts = torch.bincount(levels, minlength=len(self._levels)).double()
+        counts = torch.bincount(levels, minlength=self._levels).double()
         return counts.flip(0).cumsum(0).flip(0)
 
 
