@@ -142,9 +142,7 @@ def choose(
         return _ranked(run, round_index, pool, count, given, sources)
     if config.entropy.kind == "labels":
         return _by_labels(run, round_index, pool, count, given, sources)
-    dataset = shared_dataset(run.campaign).selecting
-    known = {content_hash(atoms) for atoms in run.files.training_labels()}
-    dataset.add([atoms for atoms in given if content_hash(atoms) not in known])
+    dataset = shared_dataset(run.campaign, given=given).selecting
     return _by_gain(run, pool, count, dataset, config.selecting)
 
 
