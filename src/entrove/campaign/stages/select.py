@@ -292,11 +292,7 @@ def _cost(
     run: CampaignRun, pool: Sequence[Candidate], settings: SelectionConfig
 ) -> Callable[[Atoms], float] | None:
     """Predicted engine seconds of a label; None where nothing is decided by them."""
-    sizes = {len(candidate.atoms) for candidate in pool}
-    ranks = settings.rank_by == "gain_per_second" or (
-        settings.rank_by == "auto" and len(sizes) > 1
-    )
-    if not ranks and settings.budget_s is None:
+    if not settings.needs_seconds([len(candidate.atoms) for candidate in pool]):
         return None
     engine = run.config.labelling.engine
     with LabelCache(run.campaign.label_cache) as cache:
