@@ -35,12 +35,12 @@ def rattled(count: int, seed: int, pool: str) -> list[Candidate]:
     return made
 
 
-def campaign(folder: Path, method: str) -> CampaignRun:
+def campaign(folder: Path, method: str, kind: str = "information") -> CampaignRun:
     config = CampaignConfig.model_validate(
         {
             "name": "copper",
             "seeds": [{"phase": "fcc", "file": "fcc.xyz"}],
-            "entropy": {"kind": "information"},
+            "entropy": {"kind": kind},
             "selection": {"count": 6, "method": method},
             "labelling": {"engine": {"name": "ase", "calculator": "ase.calculators.emt:EMT"}},
         }
@@ -95,6 +95,16 @@ def test_farthest_point_picks_what_select_farthest_picks(tmp_path: Path):
     assert {candidate.atoms.positions.tobytes() for candidate in chosen} == {
         atoms[index].positions.tobytes() for index in expected.indices
     }
+
+
+def test_what_a_study_has_picked_is_in_the_statistics_of_the_paper_once(tmp_path: Path):
+    """As in a campaign, whose labels take the place of the same cells of the start."""
+    run = campaign(tmp_path, "gain", "paper")
+    picked = read_candidates(run.files.round(0).anchors)[0].atoms
+    start = shared_dataset(run.campaign).selecting
+    assert (len(start), start.moments[29].count) == (0, 5 * 4)
+    given = shared_dataset(run.campaign, given=[picked]).selecting
+    assert (picked in given, given.moments[29].count) == (True, 5 * 4)
 
 
 def test_a_control_arm_refuses_settings_that_it_would_ignore():

@@ -166,6 +166,40 @@ def test_settings_of_gains_ask_for_gains(changes, method):
     assert again.selecting == config.selecting
 
 
+@pytest.mark.parametrize(
+    ("changes", "keys"),
+    [
+        ({"selection": {"objective": "information"}}, ["selection.objective"]),
+        ({"selection": {"quotas": {"anchors": 0.3}}}, ["selection.quotas"]),
+        ({"selection": {"rank_by": "gain_per_second"}}, ["selection.rank_by"]),
+        ({"selection": {"phase_share": 0.5}}, ["selection.phase_share"]),
+        ({"entropy": {"kind": "information"}}, ["entropy.kind"]),
+        (
+            {"entropy": {"kind": "paper"}, "selection": {"least_gain": 0.1}},
+            ["entropy.kind", "selection.least_gain"],
+        ),
+        (
+            {"stopping": {"least_predicted_improvement": 0.1}},
+            ["stopping.least_predicted_improvement"],
+        ),
+    ],
+)
+def test_the_keys_that_decide_the_method_are_named_and_only_they(changes, keys):
+    settings = {"name": "copper", "seeds": [{"phase": "fcc", "file": "fcc.xyz"}]}
+    said = CampaignConfig.model_validate(settings | changes).describe_selection()
+    assert f"auto is gain here, because of {' and '.join(keys)}; without" in said
+    # Without these keys it is representative, as it says.
+    said = CampaignConfig.model_validate(settings).describe_selection()
+    assert "auto is representative here" in said
+    # What was asked for needs no reason.
+    asked = changes | {"selection": changes.get("selection", {}) | {"method": "gain"}}
+    config = CampaignConfig.model_validate(settings | asked)
+    assert config.describe_selection() == "selection.method is gain"
+    control = CampaignConfig.model_validate(settings | changes | {"control": "random_md"})
+    said = control.resolve_control().describe_selection()
+    assert said == "selection.method is random, by control: random_md"
+
+
 def test_rows_have_the_features_of_the_model_that_learns_not_of_the_explorer(tmp_path):
     explorer = "ase.calculators.emt:EMT"
     run = campaign(tmp_path, "7net-0", explorer, features="auto", method="gain")

@@ -379,6 +379,17 @@ def test_check_runs_nothing(campaign: Path, entrove: Command):
     assert (program, code, len(read_structures(trial))) == ("entrove", 0, 1)
 
 
+@pytest.mark.parametrize("command", ["run --check", "plan"])
+def test_the_method_of_the_selection_and_what_decides_it_are_said(
+    campaign: Path, entrove: Command, command
+):
+    said = "selection.method auto is representative here"
+    assert entrove(*command.split(), campaign)[1].count(said) == 1
+    campaign.write_text(COPPER.replace("{count: 5}", "{count: 5, quotas: {anchors: 0.5}}"))
+    said = "selection.method auto is gain here, because of selection.quotas; without it"
+    assert entrove(*command.split(), campaign)[1].count(said) == 1
+
+
 def test_a_second_run_is_refused(campaign: Path, entrove: Command):
     folder = campaign.parent / "campaign"
     folder.mkdir()

@@ -1,6 +1,8 @@
 """`entrove relax`, `explore`, `select`, `label`, `train` on files, without a campaign."""
 
+import contextlib
 import json
+import sqlite3
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +17,14 @@ from cheap_campaign import Labels, make_bench
 from entrove import provenance
 from entrove.cli.commands.options import Stopped
 from entrove.cli.stages.train import read_snapshots
+from entrove.fingerprints.config import FingerprintConfig
+from entrove.fingerprints.gom import GaussianOverlap
+from entrove.fingerprints.lengths import resolve_length
+from entrove.labelling.cost import CostModel
+from entrove.labelling.engines.gpaw import Gpaw
 from entrove.sampling.candidates import read_candidates
 from entrove.selection import select
+from entrove.selection.config import SelectionConfig
 from entrove.structures import attach_results, content_hash, read_structures
 from entrove.training.config import TrainingConfig
 
@@ -181,6 +189,61 @@ def test_select_by_labels_uses_the_model_and_keeps_what_the_pool_says(entrove: C
         assert atoms.get_potential_energy() == pytest.approx(energy, abs=1e-7)
 
 
+def test_a_control_arm_explores_without_bias_and_picks_at_random(entrove: Command):
+    Path("control.yaml").write_text(Path("quick.yaml").read_text() + "control: random_md\n")
+    ours = explored(entrove)
+    assert provenance.is_biased(ours[0].to_atoms())
+    arguments = ("select", "candidates.xyz", "--count", "3", "--out", "picked.xyz", "--json")
+    code, output, errors = entrove(*arguments, "--config", "control.yaml")
+    assert (code, "are no random-MD control arm" in errors) == (0, True)
+    drawn = json.loads(entrove(*arguments, "--set", "selection.method=random")[1])["picked"]
+    assert json.loads(output)["picked"] == drawn
+    control = explored(entrove, "--config", "control.yaml")
+    assert {candidate.entropy for candidate in control} == {"none"}
+    # As many walkers, each with as many snapshots.
+    walkers = [{candidate.walker for candidate in found} for found in (ours, control)]
+    assert (len(walkers[0]), len(ours)) == (len(walkers[1]), len(control))
+    assert "control arm" not in entrove(*arguments, "--config", "control.yaml")[2]
+
+
+def of_two_sizes() -> list:
+    """Cells of 4 and of 8 atoms, whose labels take different times."""
+    return [atoms.repeat((1, 1, 1 + index % 2)) for index, atoms in enumerate(copper(8))]
+
+
+@pytest.mark.parametrize("method", ["gain", "representative", "random"])
+@pytest.mark.parametrize("kind", ["information", "labels"])
+def test_the_engine_says_what_labels_cost(entrove: Command, method, kind):
+    """In the ranking and for the budget, as in a campaign."""
+    write("pool.xyz", of_two_sizes())
+    pool = read_structures("pool.xyz")
+    model = CostModel(Gpaw())
+    seconds = [model.predict(atoms).seconds for atoms in pool]
+    budget_s = 3.5 * min(seconds)
+    arguments = (
+        *("select", "pool.xyz", "--count", "6", "--out", "picked.xyz", "--config", "quick.yaml"),
+        *("--set", f"entropy.kind={kind}", "--set", f"selection.method={method}", "--json"),
+        *("--set", "selection.features=fingerprint"),
+    )
+    for options in ((), ("--budget", str(budget_s)), ("--set", f"selection.budget_s={budget_s}")):
+        code, output, errors = entrove(*arguments, *options)
+        assert code == 0, errors
+        picked = json.loads(output)["picked"]
+        if options:
+            assert 0 < sum(seconds[index] for index in picked) <= budget_s
+        if kind == "labels" and method == "gain":
+            continue  # its noise needs energies of the model
+        expected = select(
+            pool,
+            6,
+            config=SelectionConfig(method=method, budget_s=budget_s if options else None),
+            features=GaussianOverlap(resolve_length(FingerprintConfig(), pool)),
+            cost_s=lambda atoms: model.predict(atoms).seconds,
+            seed=1,
+        )
+        assert picked == expected.indices.tolist()
+
+
 # Label.
 
 
@@ -212,6 +275,21 @@ def test_label_writes_what_the_engine_says_and_keeps_provenance(entrove: Command
     assert [row["energy_eV"] for row in again["labels"]] == [
         row["energy_eV"] for row in found["labels"]
     ]
+
+
+def test_labels_of_the_cache_say_what_others_cost(entrove: Command, in_process):
+    write("pool.xyz", copper(4))
+    engine = ("--set", "labelling.engine={name: ase, calculator: 'cheap_campaign:Labels'}")
+    cache = (*engine, "--set", "labelling.cache=labels.sqlite")
+    select_one = ("select", "pool.xyz", "--count", "3", "--budget", "25", "--out", "picked.xyz")
+    select_one += ("--set", "entropy.kind=information", "--json")
+    assert len(json.loads(entrove(*select_one, *cache)[1])["picked"]) == 3
+    assert not Path("labels.sqlite").exists()
+    assert entrove("label", "pool.xyz", "--out", "labelled.xyz", *cache)[0] == 0
+    with contextlib.closing(sqlite3.connect("labels.sqlite")) as connection, connection:
+        connection.execute("UPDATE labels SET engine_seconds = 10")
+    after = json.loads(entrove(*select_one, *cache)[1])
+    assert (len(after["picked"]), after["rejected"]["budget"]) == (2, 2)
 
 
 def test_a_failed_label_has_exit_status_one_and_the_others_are_written(

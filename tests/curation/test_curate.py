@@ -67,6 +67,36 @@ def test_picks_are_those_of_the_selection(tmp_path):
     assert picked.next_gains[0] <= picked.picks[-1].gain
 
 
+@pytest.mark.parametrize("method", ["information", "target"])
+def test_phases_have_their_places_among_the_picks_and_not_beyond(tmp_path, method):
+    """Hot frames would take all places by gain, and all those of the look ahead do."""
+    hot, cold = rattled(40, 1), [bulk("Si", cubic=True) for _ in range(20)]
+    rng = np.random.default_rng(2)
+    for atoms in cold:
+        atoms.rattle(rng.uniform(0.01, 0.05), rng=rng)
+        atoms.calc = SinglePointCalculator(atoms, energy=-43.0, forces=np.zeros((8, 3)))
+    for atoms in hot:
+        atoms.info["entrove_phase"] = "hot"
+    for atoms in cold:
+        atoms.info["entrove_phase"] = "cold"
+    write(tmp_path / "pool.xyz", [*hot, *cold])
+    structures = [frame.atoms for frame in read_frames(tmp_path / "pool.xyz")]
+    picked = curate(tmp_path / "pool.xyz", 12, method=method, features="fingerprint")
+    expected = entrove.select(
+        structures,
+        12,
+        entropy="labels" if method == "target" else None,
+        labels=LabelsConfig(labels=("energy", "forces")) if method == "target" else None,
+        energies_eV=(lambda asked: [atoms.get_potential_energy() for atoms in asked])
+        if method == "target"
+        else None,
+        config=SelectionConfig(storage="float32"),
+    )
+    assert [pick.index for pick in picked.picks] == expected.indices.tolist()
+    assert sum(pick.index >= 40 for pick in picked.picks) >= 4
+    assert len(picked.next_gains) > 12
+
+
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("labelled", [True, False])
 def test_every_method_takes_labelled_and_unlabelled_pools(tmp_path, method, labelled):

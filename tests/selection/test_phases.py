@@ -1,12 +1,15 @@
 """Places of a round are reserved evenly for the phases, so that labels do not pile up in one."""
 
 from collections import Counter
+from functools import partial
+from typing import ClassVar
 
 import numpy as np
 import pytest
 from candidate_pools import dataset_for, random_pool, silicon
 from test_greedy import log_det
 
+from entrove.entropy.config import EntropyConfig
 from entrove.selection.config import SelectionConfig
 from entrove.selection.from_structures import select
 from entrove.selection.greedy import select_greedily
@@ -65,6 +68,31 @@ def test_lazy_greedy_keeps_the_places_of_phases_and_pools(share, with_quotas, se
     expected = by_the_rules(pool, 12, share, {"anchors": 6} if with_quotas else {})
     assert selection.indices.tolist() == expected
     assert len(selection) + len(selection.rejected) == 40
+
+
+class LookingAhead(SelectionConfig):
+    lookahead: ClassVar[int] = 9
+
+
+@pytest.mark.parametrize("kind", ["information", "paper"])
+@pytest.mark.parametrize("count", [1, 12, 35, 40])
+def test_a_look_ahead_leaves_the_picks_as_they_are(kind, count):
+    """It goes on by gain alone, to the end of the pool at most."""
+    rng = np.random.default_rng(0)
+    phases = tuple(rng.choice(["bcc", "fcc", ""], p=[0.8, 0.15, 0.05], size=40))
+    pool = random_pool(0, 40, largest=3, pools=("md", "anchors") * 20, phases=phases)
+    settings = {"quotas": {"anchors": 0.7}, "duplicate_tolerance": 0.0, "rank_by": "gain"}
+    dataset = partial(dataset_for, pool, EntropyConfig(kind=kind))
+    expected = select_greedily(pool, dataset(), count, SelectionConfig(**settings))
+    found = select_greedily(pool, dataset(), count, LookingAhead(**settings))
+    assert found.indices[:count].tolist() == expected.indices.tolist()
+    assert len(found) == min(count + 9, 40)
+    assert len(found) + len(found.rejected) == 40
+    if count < 40 and kind == "information":
+        base = log_det(pool, found.indices[:count].tolist())
+        left = set(range(40)) - set(expected.indices.tolist())
+        gains = {c: log_det(pool, [*expected.indices.tolist(), c]) - base for c in left}
+        assert found.indices[count] == max(gains, key=lambda c: gains[c])
 
 
 @pytest.mark.parametrize("count", [4, 10, 24])

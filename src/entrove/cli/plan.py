@@ -38,6 +38,7 @@ def show_plan(config_path: Path, console: Console, *, as_json: bool = False) -> 
     if set(places_of(campaign.config).values()) != {HERE}:
         places = describe_places(campaign.config)
         console.print(f"{places[0].upper()}{places[1:]}.", highlight=False, soft_wrap=True)
+    console.print(f"{campaign.config.describe_selection()}.", highlight=False, soft_wrap=True)
     if trials := campaign.config.training.describe_trials():
         console.print(f"In each round, {trials}.", highlight=False, soft_wrap=True)
     if plan.half_width is not None:

@@ -95,6 +95,7 @@ def _show_check(
         return
     _show_changes(campaign, console)
     console.print(f"{config_path}: this configuration can run here", highlight=False)
+    console.print(campaign.config.describe_selection(), highlight=False, soft_wrap=True)
     if not campaign.workspace.holds_campaign():
         console.print(
             f"the engine was not tried; to label a seed with it: {_label_a_seed(campaign)}",

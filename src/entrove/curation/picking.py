@@ -1,6 +1,7 @@
 """Pick frames by the selections of `entrove.selection`, and look a little beyond the last pick."""
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import ClassVar
 
 from ase import Atoms
 
@@ -19,6 +20,12 @@ from entrove.selection.greedy import select_greedily
 from entrove.selection.pool import collect_pool
 from entrove.selection.result import Selection
 from entrove.structures import energy_of
+
+
+class LookingAhead(SelectionConfig):
+    """A selection that goes on beyond its places."""
+
+    lookahead: ClassVar[int] = LOOKAHEAD
 
 
 def feature_map(features: str, model: str) -> FeatureMap:
@@ -58,16 +65,18 @@ def pick(
 
     Raises `SelectionError` when `count` is above the number of candidates.
     """
-    beyond = 0 if budget_s is not None else LOOKAHEAD
+    settings_of = SelectionConfig if budget_s is not None else LookingAhead
     # Rows of 100,000 structures take half a gigabyte in single precision.
-    settings = SelectionConfig(budget_s=budget_s, storage="float32")
+    settings = settings_of(budget_s=budget_s, storage="float32")
     method, features = way.method, way.features
     if method == "information":
-        return _by_information(pool, count, given, features, settings, cost_s, beyond)
+        return _by_information(pool, count, given, features, settings, cost_s)
     candidates = list(pool)
     _check_count(count, len(candidates))
     settings = settings.model_copy(update={"method": "gain" if method == "target" else method})
     by_labels = method == "target"
+    # Methods without gains share out no places: their first picks are the same for any count.
+    beyond = 0 if by_labels else settings.lookahead
     return select(
         candidates,
         min(count + beyond, len(candidates)),
@@ -89,7 +98,6 @@ def _by_information(
     features: FeatureMap,
     settings: SelectionConfig,
     cost_s: Callable[[Atoms], float] | None,
-    beyond: int,
 ) -> Selection:
     """As `entrove.select`, which needs to know the number of candidates before it streams them."""
     dataset = EntropyDataset(
@@ -108,7 +116,7 @@ def _by_information(
     return select_greedily(
         candidates,
         growing,
-        min(count + beyond, candidates.size),
+        count,
         settings,
         known=dataset.hashes,
         labelled=labelled,

@@ -45,7 +45,8 @@ class Chooser:
         run = self._arm_of(arm_name, draw, explored)
         arm, config = self.study.arms[arm_name], run.config
         key = digest(
-            PICKS_VERSION,
+            # One more since the cells that the paper's entropy starts from may be picked.
+            PICKS_VERSION + (config.entropy.kind == "paper"),
             explored.key,
             arm.pools,
             config.selection,

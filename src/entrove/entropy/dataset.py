@@ -185,6 +185,15 @@ class EntropyDataset:
         self._members += members
         self._functional = None
 
+    def start_from(self, structures: StructureSource) -> None:
+        """Add structures to the statistics alone, as `add` does: they are no members.
+
+        A selection may pick them, and they cannot be removed.
+        """
+        members = self._members.copy()
+        self.add(structures)
+        self._members = members
+
     def remove(self, structures: StructureSource) -> None:
         """Take structures out again, exactly as they were added. All are taken out, or none.
 

@@ -63,10 +63,12 @@ class DatasetViews:
 
         Its covariance is a mean: without anything near the crystals, the first distorted cells
         set a bar that no thermal or ordered cell passes. Information needs no start.
+
+        They have no labels: a selection may pick them, at the gain of one more copy.
         """
         for (kind, _), view in self._views.items():
             if kind == "paper" and structures:
-                view.add(structures)
+                view.start_from(structures)
 
     def add(self, structures: Sequence[Atoms]) -> None:
         """Add structures to every view."""

@@ -1,6 +1,7 @@
 """Settings of the selection."""
 
-from typing import Annotated, Literal
+from collections.abc import Collection
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -107,6 +108,10 @@ class SelectionConfig(Settings):
         "the memory.",
     )
 
+    lookahead: ClassVar[int] = 0
+    """Most picks beyond those asked for, which say what more would add; no place is shared out
+    among them."""
+
     @property
     def is_control_arm(self) -> bool:
         """Whether the method is there to compare with."""
@@ -116,6 +121,12 @@ class SelectionConfig(Settings):
     def by_gain(self) -> bool:
         """Whether picks are those of largest gain; `CampaignConfig.selecting` decides "auto"."""
         return self.method in ("auto", "gain")
+
+    def needs_seconds(self, sizes: Collection[int]) -> bool:
+        """Whether seconds of labels decide anything among structures of these sizes."""
+        by_second = self.rank_by == "gain_per_second"
+        differ = self.rank_by == "auto" and len(set(sizes)) > 1
+        return by_second or differ or self.budget_s is not None
 
     @property
     def pool_share_or_default(self) -> float:

@@ -59,7 +59,8 @@ def select_greedily(
 
     `known` are hashes of labelled structures, `labelled` their rows where these are available.
     Candidates are ranked by gain, or by gain per cost (`rank_by`, see `ranking_costs`). Fewer are
-    picked when filters leave fewer; `Selection.rejected` has the filter of each.
+    picked when filters leave fewer; `Selection.rejected` has the filter of each. After `count`
+    picks up to `config.lookahead` more follow.
     """
     run = _Run(pool, dataset, count, config, labelled, unit)
     run.reject(reject_duplicates(pool, known))
@@ -107,6 +108,7 @@ class _Run:
         self._price = ranking_costs(pool, config.rank_by)
         self._left_s = np.inf if config.budget_s is None else config.budget_s
         self._count = count
+        self._lookahead = config.lookahead
         self._bar = -np.inf if config.least_gain is None else config.least_gain
         self._fill_unused = config.fill_unused
         unnamed = ("",) * pool.size
@@ -122,7 +124,7 @@ class _Run:
 
     @property
     def complete(self) -> bool:
-        return len(self.picks) == self._count
+        return len(self.picks) == self._count + self._lookahead
 
     @property
     def candidates(self) -> np.ndarray:
@@ -181,10 +183,16 @@ class _Run:
     def release_places(self) -> bool:
         """Give unused reserved places to all; return whether that was possible.
 
-        Those of phases go first, those of pools once and only where the settings allow it.
+        Those of phases go first, those of pools once and only where the settings allow it. When
+        all places are taken, those of the lookahead follow.
         """
         if self.complete:
             return False
+        if len(self.picks) == self._count:
+            self._count, self._lookahead = self._count + self._lookahead, 0
+            for places in (self._pools, self._phases):
+                places.quotas.extend(self._count - len(self.picks))
+            return True
         if self._phases.quotas.reserved_left:
             self._phases.quotas.release()
             return True

@@ -73,6 +73,10 @@ class Quotas:
         self._free += sum(self._left.values())
         self._left = dict.fromkeys(self._left, 0)
 
+    def extend(self, count: int) -> None:
+        """Add places that are reserved for nobody."""
+        self._free += count
+
     @property
     def reserved_left(self) -> int:
         """Reserved places that nothing was picked for."""

@@ -231,21 +231,45 @@ class CampaignConfig(Settings):
         return ("entropy_md", "anchors", *(("ordered",) if ordered else ()))
 
     @property
+    def keys_for_gains(self) -> tuple[str, ...]:
+        """The keys by which the method "auto" is that of gains."""
+        selection = self.selection
+        usual_share = SelectionConfig.model_fields["phase_share"].default
+        given = {
+            "entropy.kind": self.entropy.kind != "labels",
+            "selection.objective": selection.objective == "information",
+            "selection.quotas": bool(selection.quotas),
+            "selection.least_gain": selection.least_gain is not None,
+            "selection.rank_by": selection.rank_by == "gain_per_second",
+            "selection.phase_share": selection.phase_share != usual_share,
+            "stopping.least_predicted_improvement": (
+                self.stopping.least_predicted_improvement is not None
+            ),
+        }
+        return tuple(key for key, decides in given.items() if decides)
+
+    @property
     def selecting(self) -> SelectionConfig:
         """The selection, with the method "auto" decided."""
-        selection = self.selection
-        if selection.method != "auto":
-            return selection
-        needs_gains = (
-            selection.objective == "information"
-            or bool(selection.quotas)
-            or selection.least_gain is not None
-            or selection.rank_by == "gain_per_second"
-            or selection.phase_share != SelectionConfig.model_fields["phase_share"].default
-            or self.stopping.least_predicted_improvement is not None
+        if self.selection.method != "auto":
+            return self.selection
+        method = "gain" if self.keys_for_gains else "representative"
+        return self.selection.model_copy(update={"method": method})
+
+    def describe_selection(self) -> str:
+        """Return the method of the selection and what decided it, as a line for people."""
+        method, keys = self.selecting.method, self.keys_for_gains
+        if self.control is not None:
+            return f"selection.method is {method}, by control: {self.control}"
+        if self.selection.method != "auto":
+            return f"selection.method is {method}"
+        if not keys:
+            return f"selection.method auto is {method} here: no key asks for gains"
+        without = "it" if len(keys) == 1 else "them"
+        return (
+            f"selection.method auto is {method} here, because of {' and '.join(keys)}; "
+            f"without {without} it would be representative"
         )
-        by_gain = self.entropy.kind != "labels" or needs_gains
-        return selection.model_copy(update={"method": "gain" if by_gain else "representative"})
 
     @property
     def gains_in_nats(self) -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from ase import Atoms
 
 from entrove import provenance
 from entrove.campaign.configuration.check import CheckedCampaign
@@ -76,10 +77,13 @@ def explore(run: CampaignRun, round_index: int) -> Explored:
     return _outcome(exploration, round_index, sampling, config.selecting.count)
 
 
-def shared_dataset(campaign: CheckedCampaign, device: str = "cpu") -> DatasetViews:
+def shared_dataset(
+    campaign: CheckedCampaign, device: str = "cpu", *, given: Sequence[Atoms] = ()
+) -> DatasetViews:
     """Return the dataset of all training labels so far, whitened on the unbiased reference run.
 
-    The paper's entropy starts from the relaxed cells and that run, labelled or not.
+    The paper's entropy starts from the relaxed cells and that run, labelled or not. `given` are
+    structures that count as labelled, too, as those of a study do.
     """
     config = campaign.config
     anchors = read_candidates(campaign.workspace.round(0).anchors)
@@ -91,6 +95,8 @@ def shared_dataset(campaign: CheckedCampaign, device: str = "cpu") -> DatasetVie
     dataset.calibrate(reference_run(anchors))
     labelled = campaign.workspace.training_labels()
     known = {content_hash(atoms) for atoms in labelled}
+    labelled = [*labelled, *(atoms for atoms in given if content_hash(atoms) not in known)]
+    known |= {content_hash(atoms) for atoms in given}
     near_crystals = [anchor.atoms for anchor in anchors if anchor.kind in ("relaxed", "md")]
     dataset.start_from([atoms for atoms in near_crystals if content_hash(atoms) not in known])
     dataset.add(labelled)

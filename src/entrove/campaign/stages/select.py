@@ -142,9 +142,7 @@ def choose(
         return _ranked(run, round_index, pool, count, given, sources)
     if config.entropy.kind == "labels":
         return _by_labels(run, round_index, pool, count, given, sources)
-    dataset = shared_dataset(run.campaign).selecting
-    known = {content_hash(atoms) for atoms in run.files.training_labels()}
-    dataset.add([atoms for atoms in given if content_hash(atoms) not in known])
+    dataset = shared_dataset(run.campaign, given=given).selecting
     return _by_gain(run, pool, count, dataset, config.selecting)
 
 
@@ -294,11 +292,7 @@ def _cost(
     run: CampaignRun, pool: Sequence[Candidate], settings: SelectionConfig
 ) -> Callable[[Atoms], float] | None:
     """Predicted engine seconds of a label; None where nothing is decided by them."""
-    sizes = {len(candidate.atoms) for candidate in pool}
-    ranks = settings.rank_by == "gain_per_second" or (
-        settings.rank_by == "auto" and len(sizes) > 1
-    )
-    if not ranks and settings.budget_s is None:
+    if not settings.needs_seconds([len(candidate.atoms) for candidate in pool]):
         return None
     engine = run.config.labelling.engine
     with LabelCache(run.campaign.label_cache) as cache:

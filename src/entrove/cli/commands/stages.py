@@ -131,6 +131,14 @@ def select_command(
             help="A sample of what the potential will be used for; by default the pool.",
         ),
     ] = None,
+    budget: Annotated[
+        float | None,
+        typer.Option(
+            "--budget",
+            help="selection.budget_s: most seconds that labelling.engine is predicted to take "
+            "for all picks (default no limit).",
+        ),
+    ] = None,
     model: ModelName = None,
     seed: SeedOption = None,
     config: ConfigOption = None,
@@ -145,7 +153,12 @@ def select_command(
     from entrove.cli.stages.select import select_files
     from entrove.cli.stages.settings import read_settings
 
-    options = {"model.name": model, "selection.count": count, "random_seed": seed}
+    options = {
+        "model.name": model,
+        "selection.count": count,
+        "selection.budget_s": budget,
+        "random_seed": seed,
+    }
     given = read_settings(config, assign or [], options)
     select_files(pool, known or [], target or [], out, given, as_json=as_json)
 

@@ -16,12 +16,15 @@ from entrove.cli.stages.watch import Watch
 from entrove.features import FeatureMap
 from entrove.fingerprints.gom import GaussianOverlap
 from entrove.fingerprints.lengths import resolve_length
+from entrove.labelling.cost import CostModel
+from entrove.labelling.level_of_theory import LevelOfTheory
+from entrove.labelling.store.cache import LabelCache
 from entrove.models.committee import force_spreads
 from entrove.models.loaded import LoadedModel
 from entrove.models.prediction import predict
 from entrove.selection.from_structures import select
 from entrove.selection.result import Selection
-from entrove.structures import energy_of, write_structures
+from entrove.structures import energy_of, species_of, write_structures
 
 
 def select_files(
@@ -49,6 +52,13 @@ def select_files(
         pool = read_pool(files, watch.messages, "pool")
         labelled = read_pool(known, watch.messages, "--given") if known else []
         aims = read_pool(target, watch.messages, "--target") if target else None
+        if settings.control and any(map(provenance.is_biased, pool)):
+            watch.messages.print(
+                "the pool has snapshots of biased walkers: random picks of it are no random-MD "
+                "control arm; give 'entrove explore' control: random_md, too",
+                highlight=False,
+                soft_wrap=True,
+            )
         length = resolve_length(settings.fingerprint, [*pool, *labelled])
         selection = _select(pool, labelled, aims, given, GaussianOverlap(length))
     picked = []
@@ -74,6 +84,7 @@ def _select(
     config, entropy = settings.selecting, settings.entropy
     by_gain, by_labels = config.by_gain, entropy.kind == "labels"
     count = min(config.count, len(pool))
+    cost_s = _cost(given, pool)
     if by_gain and not by_labels:
         kind = "paper" if entropy.kind == "paper" else "information"
         return select(
@@ -84,6 +95,7 @@ def _select(
             mode=entropy.mode,
             features=fingerprints,
             config=config,
+            cost_s=cost_s,
         )
     model = given.learning_model([*pool, *labelled]) if by_labels else None
     features = fingerprints
@@ -97,12 +109,28 @@ def _select(
         entropy="labels" if by_gain else None,
         features=features,
         config=config,
+        cost_s=cost_s,
         labels=entropy.labels if by_gain else None,
         target=target,
         energies_eV=None if model is None or not by_gain else partial(_energies, model),
         spreads=_spreads(given, pool),
         seed=settings.random_seed,
     )
+
+
+def _cost(given: Given, pool: Sequence[Atoms]) -> Callable[[Atoms], float] | None:
+    """Engine seconds of a label, predicted as in a campaign; None where they decide nothing."""
+    settings = given.settings
+    if not settings.selecting.needs_seconds([len(atoms) for atoms in pool]):
+        return None
+    labelling = settings.labelling.resolved_against(given.path.absolute().parent)
+    engine, costs = labelling.engine, []
+    if labelling.cache is not None and labelling.cache.exists():
+        engine = engine.bound_to(species_of(pool))
+        with LabelCache(labelling.cache) as cache:
+            costs = cache.costs(LevelOfTheory.of(engine))
+    model = CostModel(engine, costs)
+    return lambda atoms: model.predict(atoms).seconds
 
 
 def _spreads(given: Given, pool: list[Atoms]) -> Callable[..., Any] | None:

@@ -45,7 +45,7 @@ class Given:
     """
 
     path: Path
-    settings: StageSettings
+    settings: CampaignConfig
     model_by_option: bool = False
 
     @property
@@ -102,6 +102,8 @@ def read_settings(
         options: Values of options by the path of their key, such as "regime.pressures_GPa". None
             stands for an option that was not given.
 
+    What `control` stands for is set, as in a campaign.
+
     Raises `ConfigError`, which names the key and the remedy, for what does not fit.
     """
     changes: dict[str, Any] = {}
@@ -124,7 +126,8 @@ def read_settings(
         source = f"{config} with these options" if config else "options"
         merged = merge(before.model_dump(mode="json", exclude_unset=True), changes)
         settings = validate_values(merged, StageSettings, source)
-    return Given(config or NO_FILE, settings, options.get("model.name") is not None)
+    model_by_option = options.get("model.name") is not None
+    return Given(config or NO_FILE, settings.resolve_control(), model_by_option)
 
 
 def numbers(text: str | None, option: str, example: str) -> list[float] | None:

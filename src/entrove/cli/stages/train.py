@@ -9,10 +9,11 @@ from rich.console import Console
 
 from entrove import provenance
 from entrove.campaign.configuration.check_models import check_tuned_model
+from entrove.campaign.configuration.config import CampaignConfig
 from entrove.campaign.stages.validate import describe_errors
 from entrove.cli.commands.options import print_json, say
 from entrove.cli.curation import check_folders
-from entrove.cli.stages.settings import Given, StageSettings
+from entrove.cli.stages.settings import Given
 from entrove.cli.stages.structures import read_labelled, read_pool
 from entrove.cli.stages.watch import Watch
 from entrove.errors import ConfigError
@@ -169,7 +170,7 @@ def _train(
     snapshots: list[Atoms],
     name: str,
     work: Path,
-    settings: StageSettings,
+    settings: CampaignConfig,
     watch: Watch,
 ) -> tuple[TrainedModel, ...]:
     training = settings.training
@@ -195,7 +196,7 @@ def _judge(
     name: str,
     trained: TrainedModel,
     validation: list[Atoms],
-    settings: StageSettings,
+    settings: CampaignConfig,
     shifts_eV: dict[str, float],
 ) -> Judgement:
     """Compare the tuned model with the untuned one, its reference energies fitted."""
@@ -206,7 +207,7 @@ def _judge(
     return Judgement(untuned, tuned, compare(untuned, tuned, settings.validation))
 
 
-def _with_framework(given: Given) -> StageSettings:
+def _with_framework(given: Given) -> CampaignConfig:
     """Take the framework of the model, where the configuration does not name one."""
     settings = given.settings
     framework = framework_of(split_modal(settings.model.name)[0])
