@@ -33,11 +33,13 @@ def random_rows(seed: int, structures=60, largest=6) -> LabelRows:
     counts = rng.integers(1, largest + 1, size=structures)
     spread = np.repeat(rng.uniform(0.1, 3.0, size=structures), counts)
     values = rng.normal(size=(counts.sum(), WIDTH)) * spread[:, None]
-    return LabelRows(torch.as_tensor(values), torch.as_tensor(counts))
+    counts = torch.as_tensor(counts)
+    return LabelRows(torch.as_tensor(values), counts, counts)
 
 
 def one(rows: LabelRows, index: int) -> LabelRows:
-    return LabelRows(rows.of(index), rows.count[index : index + 1])
+    count = rows.count[index : index + 1]
+    return LabelRows(rows.of(index), count, count)
 
 
 def brute_force(rows: LabelRows, count: int, target) -> tuple[list[int], list[float]]:
@@ -326,8 +328,31 @@ def test_the_prior_does_not_depend_on_the_number_of_features(objective):
 def test_the_signal_is_the_mean_variance_of_a_label_over_its_noise():
     """With hardly any signal, information is half of it for each label: ln(1 + x) = x."""
     rows_of = LabelRowMap.calibrated(FEATURES, POOL, LABELS)
-    labels = int(rows_of.of(POOL).count.sum())
+    labels = int(rows_of.of(POOL).labels.sum())
+    assert labels == sum(1 + 3 * (len(atoms) - 1) + 6 for atoms in POOL)
     config = SelectionConfig(objective="information", duplicate_tolerance=0.0)
     faint = LABELS.model_copy(update={"signal_to_noise": 1e-6})
     found = select(len(POOL), config=config, labels=faint)
     assert found.gains.sum() == pytest.approx(0.5e-6 * labels, rel=1e-3)
+
+
+@pytest.mark.parametrize("directions", [None, 30, 6])
+@pytest.mark.parametrize("length", [16, 200])
+@pytest.mark.parametrize("repeat", [(1, 1, 1), (2, 2, 2)])
+def test_the_first_variance_is_the_signal_of_all_labels(directions, length, repeat):
+    """Neither a sketch nor few features make a prior tighter: tr(Q) counts labels, not rows."""
+    pool = [silicon(seed, rattle_A=0.05).repeat(repeat) for seed in range(2)]
+    for seed, atoms in enumerate(pool):
+        atoms.rattle(0.03, seed=seed)
+    found = entrove.select(
+        pool,
+        1,
+        entropy="labels",
+        features=GaussianOverlap(FingerprintConfig(cutoff_A=4.0, length=length)),
+        labels=LabelsConfig(directions=directions, signal_to_noise=0.5),
+        config=NO_FILTERS,
+    )
+    labels = 3 * (len(pool[0]) - 1) + 7
+    assert found.target_variance is not None
+    # Eigenvalues of M^-1 = 1 in float64.
+    assert found.target_variance[0] == pytest.approx(0.5 * labels, rel=1e-9)

@@ -124,7 +124,7 @@ def select_by_labels(
 
 
 def _rows(rows_of: LabelRowMap, candidates: Sequence[Atoms], dtype: torch.dtype) -> LabelRows:
-    parts = [LabelRows(rows.values.to(dtype), rows.count) for rows in rows_of.stream(candidates)]
+    parts = [replace(rows, values=rows.values.to(dtype)) for rows in rows_of.stream(candidates)]
     return LabelRows.join(parts, rows_of.width)
 
 

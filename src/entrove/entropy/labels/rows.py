@@ -33,22 +33,30 @@ class LabelRows:
     """Rows of the labels of some structures, one structure after the other.
 
     A structure with more labels than features has the triangular factor of its rows instead, which
-    has the same R^T R.
+    has the same R^T R, and one with more than so many directions a sketch of them.
+
+    Attributes:
+        values: The rows.
+        count: Rows of each structure.
+        labels: Labels of each structure, which its rows stand for: one energy, 3 (n - 1) forces
+            without their sum, and six stresses.
     """
 
     values: Float[Tensor, "rows width"]
     count: Int[Tensor, " structures"]
+    labels: Int[Tensor, " structures"]
 
     @classmethod
     def join(cls, parts: Iterable["LabelRows"], width: int) -> "LabelRows":
         """All parts, one after the other; none give no rows of `width` entries."""
         parts = list(parts)
         if not parts:
-            return cls(
-                torch.zeros(0, width, dtype=torch.float64), torch.zeros(0, dtype=torch.int64)
-            )
+            none = torch.zeros(0, dtype=torch.int64)
+            return cls(torch.zeros(0, width, dtype=torch.float64), none, none)
         return cls(
-            torch.cat([part.values for part in parts]), torch.cat([part.count for part in parts])
+            torch.cat([part.values for part in parts]),
+            torch.cat([part.count for part in parts]),
+            torch.cat([part.labels for part in parts]),
         )
 
     def __len__(self) -> int:
@@ -71,12 +79,16 @@ class LabelRows:
 
     def scaled(self, factor: float) -> "LabelRows":
         """All rows times a factor."""
-        return LabelRows(self.values * factor, self.count)
+        return replace(self, values=self.values * factor)
 
     def mean_square(self) -> float:
-        """Mean over rows of their squared length: predicted variance over that of the noise."""
+        """Mean over labels of their predicted variance over that of their noise.
+
+        Neither a sketch nor a triangular factor changes the sum of the squares, so that it is
+        divided by the number of labels, not of rows.
+        """
         squares = row_norms(self.values).to(torch.float64).square()
-        return float(squares.sum()) / max(len(self.values), 1)
+        return float(squares.sum()) / max(int(self.labels.sum()), 1)
 
     def gram(self) -> Float[Tensor, "width width"]:
         """Sum of R^T R over the structures."""
@@ -199,7 +211,16 @@ class LabelRowMap:
                     f"the rows of {batch.name(index)} are not finite; look for atoms on top of "
                     "each other"
                 )
-        return LabelRows(torch.cat(rows), torch.tensor([len(of_one) for of_one in rows]))
+        return LabelRows(
+            torch.cat(rows),
+            torch.tensor([len(of_one) for of_one in rows]),
+            torch.tensor(
+                [
+                    has_energy + of_one.labels
+                    for (has_energy, _), of_one in zip(labels, directions, strict=True)
+                ]
+            ),
+        )
 
     def _slopes(
         self,
