@@ -7,6 +7,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -168,8 +169,9 @@ class LabelRowMap:
             labelled: Count only the labels that the structures carry, instead of those that they
                 would get.
 
-        Raises `SelectionError` for a species that was not calibrated and for energies or rows that
-        are not finite; `StructureError` for a structure without atoms or with bad positions.
+        Raises `SelectionError` for a species that was not calibrated, for energies or rows that
+        are not finite, and for a labelled structure whose calculator has no results;
+        `StructureError` for a structure without atoms or with bad positions.
         """
         for batch in evaluate_in_batches(self.features, structures, self._batch_atoms):
             yield self._rows(batch, labelled)
@@ -193,6 +195,12 @@ class LabelRowMap:
         energy = (sums - means) / self._scale
         energy = energy / atoms_of.sum(1, keepdim=True) / config.energy_noise_eV_per_atom
         labels = [_labels(atoms, config, labelled) for atoms in batch.structures]
+        for index, atoms in enumerate(batch.structures):
+            if labelled and _is_uncomputed(atoms):
+                raise SelectionError(
+                    f"{batch.name(index)} counts as labelled, but its calculator has computed "
+                    "nothing yet; compute its labels, or remove the calculator"
+                )
         directions = [
             directions_of(atoms, noise, config.directions)
             for atoms, (_, noise) in zip(batch.structures, labels, strict=True)
@@ -268,6 +276,12 @@ def _labels(atoms: Atoms, config: LabelsConfig, labelled: bool) -> tuple[bool, N
         config.force_noise_eV_per_A if "forces" in wanted else None,
         config.stress_noise_eV_per_A3 if "stress" in wanted else None,
     )
+
+
+def _is_uncomputed(atoms: Atoms) -> bool:
+    calculator = cast("Any", atoms).calc
+    stored = calculator is None or isinstance(calculator, SinglePointCalculator)
+    return not stored and not calculator.results
 
 
 def _thin(rows: Float[Tensor, "rows width"]) -> Float[Tensor, "kept width"]:
