@@ -145,7 +145,8 @@ def greedy(
         excess = energies[subset] - energies[subset].min()
         rows /= (1 + excess / growth)[:, None, None]
     flat = torch.as_tensor(rows).flatten(0, 1)
-    pool = as_pool(LabelRows(flat, torch.full((len(rows),), rows.shape[1])), torch.float64)
+    count = torch.full((len(rows),), rows.shape[1])
+    pool = as_pool(LabelRows(flat, count, count), torch.float64)
     target = flat.mT @ flat / len(rows) if objective == "target" else None
     growing = growing_labels(LabelPosterior.prior(rows.shape[2]), pool, target)
     config = SelectionConfig(duplicate_tolerance=0.0)

@@ -142,6 +142,27 @@ def test_explore_writes_candidates_that_say_where_they_come_from(entrove: Comman
     assert len({provenance.trajectory_of(atoms) for atoms in first + second}) == 2
 
 
+def test_explore_says_which_keys_have_no_effect(entrove: Command):
+    arguments = (
+        *("explore", "fcc.xyz", "--config", "quick.yaml", "--temperatures-K", "900"),
+        *("--out", "candidates.xyz", "--set", "sampling.biases=[{entropy: none}]"),
+    )
+    code, _, errors = entrove(*arguments)
+    assert code == 0, errors
+    assert "without effect" not in errors
+    keys = {
+        "sampling.independent_per_label": 2,
+        "sampling.largest_chunks": 9,
+        "selection.admissions_per_label": 1,
+        "selection.duplicate_tolerance": 0.1,
+    }
+    for key, value in keys.items():
+        arguments += ("--set", f"{key}={value}")
+    code, _, errors = entrove(*arguments)
+    assert code == 0, errors
+    assert f"{', '.join(keys)}: without effect here" in errors
+
+
 def test_select_picks_what_the_public_function_picks(entrove: Command):
     write("pool.xyz", copper(8))
     write("known.xyz", copper(2))

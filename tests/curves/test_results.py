@@ -8,6 +8,7 @@ from scipy import stats
 
 from entrove.curves.learning import GroupErrors
 from entrove.curves.results import Point, StudyResults, labels_for, ratio_of
+from entrove.report.curves.tables import ratios
 
 
 def results(errors: dict[str, dict[int, list[float]]], draws: int) -> StudyResults:
@@ -45,3 +46,10 @@ def test_a_count_that_lacks_a_draw_is_not_shown():
     assert study.curve("s", "random", "t", "all", "force").counts == (25,)
     assert study.ratios("s", "ours", "t", "all", "force")[25].value == 2.0
     assert study.labels_needed("s", "ours", "t", "all", "force") == 25.0
+
+
+def test_the_table_says_a_bound_where_the_fewest_labels_are_enough():
+    study = results({"random": {4: [4.0], 16: [2.0]}, "ours": {4: [1.0], 16: [0.5]}}, 1)
+    assert ratios(study, "s", "t", "all", "force").rows[0][-1] == "at most 4"
+    study = results({"random": {4: [4.0], 16: [2.0]}, "ours": {4: [4.0], 16: [1.0]}}, 1)
+    assert ratios(study, "s", "t", "all", "force").rows[0][-1] == "8"

@@ -377,3 +377,23 @@ def test_a_student_whose_file_has_changed_learns_again(tmp_path):
         classroom = Classroom(tmp_path / "students", tmp_path, "cpu", 1)
         classroom.teach_and_test(student, labelled, {"test": labelled}, seed=1)
         assert len(list(errors.iterdir())) == files
+
+
+def test_of_a_larger_hold_out_the_mixture_has_a_random_part():
+    """Not the first, which were picked first; of equal hold-outs it has all, in their order."""
+
+    def cells(first: int, count: int) -> list[Candidate]:
+        return [
+            Candidate(bulk("Cu", a=3.0 + 0.01 * (first + k)), "anchors", "md", "fcc", 0.0)
+            for k in range(count)
+        ]
+
+    many, few = cells(0, 60), cells(100, 20)
+    mixed = mix({"many": many, "few": few}, ["many", "few"])
+    places = [many.index(candidate) for candidate in mixed[:20]]
+    assert len(mixed) == 40
+    assert mixed[20:] == few
+    assert places == sorted(places)
+    # The mean of 20 random places of 60 is 29.5, with a standard deviation of 3.2.
+    assert 20 < sum(places) / 20 < 39
+    assert mix({"a": many[:20], "b": few}, ["a", "b"]) == [*many[:20], *few]

@@ -15,11 +15,13 @@ def random_rows(seed: int, structures=6, largest=5) -> LabelRows:
     counts = rng.integers(1, largest + 1, size=structures)
     spread = np.repeat(rng.uniform(0.1, 5.0, size=structures), counts)
     values = rng.normal(size=(counts.sum(), WIDTH)) * spread[:, None]
-    return LabelRows(torch.as_tensor(values), torch.as_tensor(counts))
+    counts = torch.as_tensor(counts)
+    return LabelRows(torch.as_tensor(values), counts, counts)
 
 
 def one(rows: LabelRows, index: int) -> LabelRows:
-    return LabelRows(rows.of(index), rows.count[index : index + 1])
+    count = rows.count[index : index + 1]
+    return LabelRows(rows.of(index), count, count)
 
 
 def mean_gram(seed: int) -> torch.Tensor:
@@ -91,8 +93,9 @@ def test_no_label_raises_the_target_variance(seed):
 def test_the_target_need_not_diminish():
     """Why old falls are no upper bounds: y = a + b is worth more when b is known."""
     target = torch.tensor([[1.0, 0.0], [0.0, 0.0]], dtype=torch.float64)  # a is wanted
-    both = LabelRows(torch.tensor([[3.0, 3.0]], dtype=torch.float64), torch.tensor([1]))
-    other = LabelRows(torch.tensor([[0.0, 9.0]], dtype=torch.float64), torch.tensor([1]))
+    single = torch.tensor([1])
+    both = LabelRows(torch.tensor([[3.0, 3.0]], dtype=torch.float64), single, single)
+    other = LabelRows(torch.tensor([[0.0, 9.0]], dtype=torch.float64), single, single)
     prior = LabelPosterior.prior(2)
     alone = float(prior.falls(both, target)[0])
     assert float(prior.with_labels(other).falls(both, target)[0]) > 1.5 * alone

@@ -300,3 +300,14 @@ def test_an_energy_is_computed_once_for_each_structure():
     assert remembered([*cells, cells[0]]) == energies([*cells, cells[0]])
     assert remembered([cells[2], silicon(4)]) == energies([cells[2], silicon(4)])
     assert asked == [3, 4, 1, 2]
+
+
+def test_remembered_features_know_the_boundaries():
+    """A cell and the molecule with the same atoms have other neighbours."""
+    remembered = RememberedDerivatives(FEATURES)
+    for periodic in (True, False):
+        atoms = silicon(3)
+        atoms.pbc = periodic
+        found = remembered.evaluate(to_state([atoms]), pull_back=False).values
+        expected = FEATURES.evaluate(to_state([atoms]), pull_back=False).values
+        torch.testing.assert_close(found, expected)

@@ -12,9 +12,9 @@ from entrove.sampling.candidates import Candidate
 from entrove.sampling.correlation import independent_snapshots, statistical_inefficiency
 
 
-def autoregressive(correlation: float, snapshots: int, width: int) -> np.ndarray:
+def autoregressive(correlation: float, snapshots: int, width: int, seed: int = 3) -> np.ndarray:
     """x_k = a x_(k-1) + noise, of which rho_j = a^j and so g = (1 + a) / (1 - a)."""
-    rng = np.random.default_rng(3)
+    rng = np.random.default_rng(seed)
     series = np.empty((snapshots, width))
     series[0] = rng.standard_normal(width)
     for k in range(1, snapshots):
@@ -45,15 +45,58 @@ def test_what_does_not_move_is_one_snapshot() -> None:
     assert statistical_inefficiency(np.full((7, 3), 2.5)) == 7.0
 
 
-def walker(index: int, correlation: float, snapshots: int = 60) -> list[Candidate]:
+def walker(index: int, correlation: float, snapshots: int = 60, seed: int = 3) -> list[Candidate]:
     crystal = bulk("Si", cubic=True)
-    moves = autoregressive(correlation, snapshots, 24).reshape(snapshots, 8, 3)
+    moves = autoregressive(correlation, snapshots, 24, seed).reshape(snapshots, 8, 3)
     found: list[Candidate] = []
     for step, move in enumerate(moves):
         atoms = crystal.copy()
         atoms.positions += 0.2 * move
         found.append(Candidate(atoms, "entropy_md", "md", "diamond", 0.0, 300.0, index, step))
     return found
+
+
+def exact_inefficiency(correlation: float, snapshots: int) -> float:
+    lags = np.arange(1, snapshots)
+    return float(1 + 2 * ((1 - lags / snapshots) * correlation**lags).sum())
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.5, 0.8])
+@pytest.mark.parametrize("snapshots", [20, 60])
+def test_short_runs_are_worth_what_they_are(correlation: float, snapshots: int) -> None:
+    """The mean of a short run follows its snapshots, and must not hide their correlation."""
+    found = [
+        snapshot
+        for index in range(24)
+        for snapshot in walker(index, correlation, snapshots, seed=index)
+    ]
+    expected = 24 * snapshots / exact_inefficiency(correlation, snapshots)
+    assert independent_snapshots(found) == pytest.approx(expected, rel=0.25)
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.5, 0.9])
+@pytest.mark.parametrize("snapshots", [4, 5])
+def test_very_short_runs_have_no_wild_values(correlation: float, snapshots: int) -> None:
+    values = [
+        independent_snapshots(walker(0, correlation, snapshots, seed=seed)) for seed in range(30)
+    ]
+    expected = snapshots / exact_inefficiency(correlation, snapshots)
+    assert all(value is not None and 1 <= value <= snapshots for value in values)
+    # Four snapshots cannot show how far they would still get: up to 1.7 times too many.
+    assert 0.75 < np.mean([value or 0.0 for value in values]) / expected < 1.75
+
+
+@pytest.mark.parametrize("restarted_at", [1, 7, 10, 17])
+def test_a_restart_elsewhere_is_no_correlation(restarted_at: int) -> None:
+    """One jump in 20 uncorrelated snapshots made them worth 4."""
+    run = walker(0, 0.0, 20)
+    before = independent_snapshots(run)
+    rng = np.random.default_rng(0)
+    jump = rng.standard_normal((8, 3))
+    for index in range(restarted_at, 20):
+        run[index].atoms.positions += jump
+        run[index] = replace(run[index], step=index + 1)
+    assert independent_snapshots(run) == pytest.approx(before, rel=0.25)
 
 
 def _wrapped(atoms: Atoms, _: int) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from ase.build import bulk
+from ase.calculators import emt
 from candidate_pools import silicon
 
 import entrove
@@ -14,6 +15,7 @@ from entrove.entropy.config import LabelsConfig
 from entrove.entropy.labels.posterior import LabelPosterior
 from entrove.entropy.labels.rows import LabelRowMap, LabelRows
 from entrove.errors import ModelError, SelectionError
+from entrove.fingerprints.batching import to_state
 from entrove.fingerprints.config import FingerprintConfig
 from entrove.fingerprints.gom import GaussianOverlap
 from entrove.models.committee import committee_of, force_spreads
@@ -33,11 +35,13 @@ def random_rows(seed: int, structures=60, largest=6) -> LabelRows:
     counts = rng.integers(1, largest + 1, size=structures)
     spread = np.repeat(rng.uniform(0.1, 3.0, size=structures), counts)
     values = rng.normal(size=(counts.sum(), WIDTH)) * spread[:, None]
-    return LabelRows(torch.as_tensor(values), torch.as_tensor(counts))
+    counts = torch.as_tensor(counts)
+    return LabelRows(torch.as_tensor(values), counts, counts)
 
 
 def one(rows: LabelRows, index: int) -> LabelRows:
-    return LabelRows(rows.of(index), rows.count[index : index + 1])
+    count = rows.count[index : index + 1]
+    return LabelRows(rows.of(index), count, count)
 
 
 def brute_force(rows: LabelRows, count: int, target) -> tuple[list[int], list[float]]:
@@ -283,7 +287,9 @@ def test_contradictions_are_refused():
         select(given=entrove.EntropyDataset())
     with pytest.raises(SelectionError, match="is in nats"):
         select(config=SelectionConfig(least_gain=0.1))
-    with pytest.raises(SelectionError, match="target belong to entropy='labels'"):
+    with pytest.raises(
+        SelectionError, match="target has no effect with entropy='information' or 'paper'"
+    ):
         entrove.select(POOL, 2, target=POOL)
     with pytest.raises(SelectionError, match="count=13 but only 12"):
         select(13)
@@ -326,8 +332,127 @@ def test_the_prior_does_not_depend_on_the_number_of_features(objective):
 def test_the_signal_is_the_mean_variance_of_a_label_over_its_noise():
     """With hardly any signal, information is half of it for each label: ln(1 + x) = x."""
     rows_of = LabelRowMap.calibrated(FEATURES, POOL, LABELS)
-    labels = int(rows_of.of(POOL).count.sum())
+    labels = int(rows_of.of(POOL).labels.sum())
+    assert labels == sum(1 + 3 * (len(atoms) - 1) + 6 for atoms in POOL)
     config = SelectionConfig(objective="information", duplicate_tolerance=0.0)
     faint = LABELS.model_copy(update={"signal_to_noise": 1e-6})
     found = select(len(POOL), config=config, labels=faint)
     assert found.gains.sum() == pytest.approx(0.5e-6 * labels, rel=1e-3)
+
+
+@pytest.mark.parametrize("directions", [None, 30, 6])
+@pytest.mark.parametrize("length", [16, 200])
+@pytest.mark.parametrize("repeat", [(1, 1, 1), (2, 2, 2)])
+def test_the_first_variance_is_the_signal_of_all_labels(directions, length, repeat):
+    """Neither a sketch nor few features make a prior tighter: tr(Q) counts labels, not rows."""
+    pool = [silicon(seed, rattle_A=0.05).repeat(repeat) for seed in range(2)]
+    for seed, atoms in enumerate(pool):
+        atoms.rattle(0.03, seed=seed)
+    found = entrove.select(
+        pool,
+        1,
+        entropy="labels",
+        features=GaussianOverlap(FingerprintConfig(cutoff_A=4.0, length=length)),
+        labels=LabelsConfig(directions=directions, signal_to_noise=0.5),
+        config=NO_FILTERS,
+    )
+    labels = 3 * (len(pool[0]) - 1) + 7
+    assert found.target_variance is not None
+    # Eigenvalues of M^-1 = 1 in float64.
+    assert found.target_variance[0] == pytest.approx(0.5 * labels, rel=1e-9)
+
+
+ARGUMENTS = {
+    "entropy": "labels",
+    "mode": "per_atom",
+    "labels": LABELS,
+    "target": POOL[:2],
+    "energies_eV": lambda structures: [0.0] * len(structures),
+    "spreads": lambda structures: [1.0] * len(structures),
+}
+RANKED = ("representative", "lcmd", "farthest_point", "committee_spread", "random")
+WAYS = {
+    "information": ({}, NO_FILTERS, {"mode"}),
+    "paper": ({"entropy": "paper"}, NO_FILTERS, {"mode"}),
+    "labels": ({"entropy": "labels"}, NO_FILTERS, {"labels", "target", "energies_eV"}),
+    "labels for information": (
+        {"entropy": "labels"},
+        SelectionConfig(objective="information"),
+        {"labels", "energies_eV"},
+    ),
+    **{method: ({}, SelectionConfig(method=method), set()) for method in RANKED},
+}
+WAYS["representative"][2].add("target")
+WAYS["committee_spread"][2].add("spreads")
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_an_argument_is_used_or_refused(way, name):
+    given, config, used = WAYS[way]
+    if name == "entropy" and config.by_gain:
+        return  # it is the way
+    needed = {"spreads": ARGUMENTS["spreads"]} if way == "committee_spread" else {}
+    arguments = {"features": FEATURES, **needed, **given, name: ARGUMENTS[name]}
+    if name in used:
+        assert len(entrove.select(POOL[:4], 2, config=config, **arguments)) == 2
+        return
+    with pytest.raises(SelectionError, match=f"{name} has no effect with .*, only with"):
+        entrove.select(POOL[:4], 2, config=config, **arguments)
+
+
+@pytest.mark.parametrize("wrong", [[1.0], 1.0, [[1.0]] * 12])
+def test_callbacks_return_one_number_for_each_structure(wrong):
+    with pytest.raises(SelectionError, match=r"energies_eV returned numbers of shape .* for 12"):
+        select(energies_eV=lambda structures: wrong)
+    config = SelectionConfig(method="committee_spread")
+    with pytest.raises(SelectionError, match=r"spreads returned numbers of shape .* for 12"):
+        entrove.select(POOL, 3, config=config, spreads=lambda structures: wrong)
+
+
+def test_a_labelled_structure_without_results_is_refused():
+    fresh = bulk("Cu", a=3.6, cubic=True)
+    fresh.calc = emt.EMT()
+    pool = [bulk("Cu", a=a, cubic=True) for a in (3.5, 3.55, 3.65)]
+    arguments = {"entropy": "labels", "features": FEATURES}
+    with pytest.raises(SelectionError, match="its calculator has computed nothing yet"):
+        entrove.select(pool, 1, [fresh], **arguments)
+    fresh.get_potential_energy()
+    assert len(entrove.select(pool, 1, [fresh], **arguments)) == 1
+
+
+class OfStructure:
+    """X_c / n for each atom, whatever its species, as weight gradients are."""
+
+    length = FEATURES.length
+    per_structure = True
+
+    def describe(self):
+        return FEATURES.describe()
+
+    def evaluate(self, state, *, pull_back=True):
+        del pull_back
+        values = FEATURES.evaluate(state, pull_back=False).values
+        sums = values.new_zeros(state.n_systems, self.length)
+        sums.index_add_(0, state.system_idx, values)
+        return Repeated((sums / state.n_atoms_per_system[:, None])[state.system_idx])
+
+
+@pytest.mark.parametrize("method", ["lcmd", "farthest_point"])
+def test_features_of_structures_make_one_point_whatever_the_species(method):
+    """Two species had two copies of it, and a structure with one of them a zero in their place."""
+    pool = [bulk("NaCl", "rocksalt", a=a, cubic=True) for a in (5.4, 5.6, 5.7)]
+    for seed, atoms in enumerate(pool):
+        atoms.rattle(0.05, seed=seed)
+    config = SelectionConfig(method=method)
+    mixed = [*pool, *POOL[:3]]
+    found = entrove.select(mixed, 5, config=config, features=OfStructure())
+    values = [OfStructure().evaluate(to_state([atoms])).values[0].numpy() for atoms in mixed]
+    atoms_of = [len(atoms) for atoms in mixed]
+    mean = np.average(values, axis=0, weights=atoms_of)
+    deviation = np.sqrt(np.average((np.array(values) - mean) ** 2, axis=0, weights=atoms_of))
+    scale = np.sqrt(deviation**2 + (1e-2**2) * np.mean(deviation**2))
+    points = np.array(values) if method == "farthest_point" else (np.array(values) - mean) / scale
+    third = int(found.indices[1])
+    expected = np.linalg.norm(points[third] - points[int(found.indices[0])])
+    assert found.gains[1] == pytest.approx(expected, rel=1e-6)

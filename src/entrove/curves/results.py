@@ -157,7 +157,8 @@ class StudyResults:
         """Labels with which an arm has the error that the control arm has with the most labels.
 
         Between counts the logarithm of the mean error is linear in that of the number of labels.
-        None when the arm never gets there.
+        None when the arm never gets there; its fewest labels, which is an upper bound, when it is
+        there with these.
         """
         control = self.curve(student, self.control, test, group, quantity)
         ours = self.curve(student, arm, test, group, quantity)
@@ -228,6 +229,8 @@ def labels_for(
     counts: Sequence[int], means: Sequence[float] | np.ndarray, error: float
 ) -> float | None:
     """Number of labels at which a curve falls to an error, by log-log interpolation.
+
+    A curve that is there from the start gives its first count, an upper bound.
 
     >>> labels_for([100, 400], [4.0, 1.0], 2.0)
     200.0

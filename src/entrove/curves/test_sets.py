@@ -40,11 +40,19 @@ def hold_outs(
 
 
 def mix(hold_outs: Mapping[str, Sequence[Candidate]], arms: Sequence[str]) -> list[Candidate]:
-    """Join the hold-outs of some arms in equal parts; a structure of two arms counts once."""
+    """Join the hold-outs of some arms in equal parts; a structure of two arms counts once.
+
+    Of a larger hold-out those with the smallest hashes are taken: its order is that of the picks,
+    and the first of them would be no random sample.
+    """
     if not hold_outs:
         return []
     size = min(len(hold_outs[arm]) for arm in arms)
-    joined = [candidate for arm in arms for candidate in hold_outs[arm][:size]]
+    joined: list[Candidate] = []
+    for arm in arms:
+        of_arm = hold_outs[arm]
+        chosen = sorted(range(len(of_arm)), key=lambda index: content_hash(of_arm[index].atoms))
+        joined += [of_arm[index] for index in sorted(chosen[:size])]
     return list({content_hash(candidate.atoms): candidate for candidate in joined}.values())
 
 

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 from ase import Atoms
+from jaxtyping import Float
 
 from entrove.entropy.config import LabelsConfig
 from entrove.entropy.dataset import EntropyDataset
@@ -124,7 +126,7 @@ def select_by_labels(
 
 
 def _rows(rows_of: LabelRowMap, candidates: Sequence[Atoms], dtype: torch.dtype) -> LabelRows:
-    parts = [LabelRows(rows.values.to(dtype), rows.count) for rows in rows_of.stream(candidates)]
+    parts = [replace(rows, values=rows.values.to(dtype)) for rows in rows_of.stream(candidates)]
     return LabelRows.join(parts, rows_of.width)
 
 
@@ -163,7 +165,7 @@ def _excess(structures: Sequence[Atoms], task: LabelTask) -> ExcessEnergy | None
     growth = task.settings.noise_doubles_at_eV_per_atom
     if task.energies_eV is None or growth is None:
         return None
-    energies = np.asarray(task.energies_eV(structures), dtype=float)
+    energies = one_for_each(task.energies_eV(structures), structures, "energies_eV")
     for index in np.flatnonzero(~np.isfinite(energies)).tolist():
         raise SelectionError(
             f"the energy of structure {index} ({structures[index].get_chemical_formula()}) is "
@@ -173,6 +175,19 @@ def _excess(structures: Sequence[Atoms], task: LabelTask) -> ExcessEnergy | None
     excess = excess_energies(per_atom.tolist(), structures)
     known = {id(atoms): value for atoms, value in zip(structures, excess.tolist(), strict=True)}
     return lambda batch: [known[id(atoms)] for atoms in batch]
+
+
+def one_for_each(
+    values: Any, structures: Sequence[Atoms], name: str
+) -> Float[np.ndarray, " structures"]:
+    """The values as an array; raises `SelectionError` unless there is one for each structure."""
+    found = np.asarray(values, dtype=float)
+    if found.shape != (len(structures),):
+        raise SelectionError(
+            f"{name} returned numbers of shape {found.shape} for {len(structures)} structures; "
+            "return one number for each"
+        )
+    return found
 
 
 def _hashes(structures: Sequence[Atoms]) -> list[str]:

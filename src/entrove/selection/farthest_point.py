@@ -1,6 +1,7 @@
 """Farthest-point sampling, a control arm: spread the picks, whatever they add together.
 
-Each configuration is one point, the mean feature row of each of its species, one behind the other.
+Each configuration is one point, the mean feature row of each of its species, one behind the other
+(of all its atoms for features that belong to the structure as a whole).
 The next pick is the candidate farthest from all picks and from `given` (Euclidean distance,
 features as they are). Ref: Eldar et al., IEEE Trans. Image Process. 6, 1305 (1997).
 """
@@ -11,6 +12,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from entrove.entropy.batches import evaluate_in_batches
+from entrove.entropy.labels.rows import is_of_structure
 from entrove.entropy.rows import split_rows
 from entrove.entropy.typed_torch import integers, row_norms
 from entrove.errors import SelectionError
@@ -109,7 +111,10 @@ def _pick_farthest(
 
 
 def _collect(source: StructureSource, features: FeatureMap) -> FeaturePool:
-    builder = PoolBuilder(torch.float64, lambda batch: split_rows(batch, "per_config"))
+    by_species = not is_of_structure(features)
+    builder = PoolBuilder(
+        torch.float64, lambda batch: split_rows(batch, "per_config", species_blocks=by_species)
+    )
     return builder.collect(evaluate_in_batches(features, source))
 
 

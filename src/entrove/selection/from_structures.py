@@ -19,6 +19,16 @@ from entrove.selection.ranked import select_ranked
 from entrove.selection.result import Selection
 from entrove.structures import StructureSource, iterate_structures
 
+USERS: dict[str, tuple[str, ...]] = {
+    "entropy": ("method 'gain'",),
+    "mode": ("entropy='information'",),
+    "labels": ("entropy='labels'",),
+    "energies_eV": ("entropy='labels'",),
+    "target": ("entropy='labels' with objective 'target'", "method 'representative'"),
+    "spreads": ("method 'committee_spread'",),
+}
+"""What each argument of `select` that not all ways use has an effect with."""
+
 
 def select(
     pool: StructureSource,
@@ -51,10 +61,12 @@ def select(
             given themselves: a dataset keeps statistics and hashes, by which it recognises equal
             ones only. For `entropy="labels"` and for the other methods than "gain", structures.
         entropy: "information" or "paper", see `EntropyDataset`; or "labels": what the energy,
-            forces and stress of a label teach a model that is linear in the features.
+            forces and stress of a label teach a model that is linear in the features. For the
+            method "gain" only.
         mode: As for `EntropyDataset`, "information" and "paper" only.
         features: Feature map; only for a `given` that is no dataset. Without a calibrated
-            dataset, mean and scale of the features are those of the pool.
+            dataset, mean and scale of the features are those of the pool. The methods "random" and
+            "committee_spread" look at none.
         config: Method, objective, budget of seconds, quotas, duplicates, least gain, ranking,
             precision; its `count` and `features` are not used here.
         cost_s: Predicted seconds of a label: gains are divided by it where candidates differ in
@@ -75,7 +87,8 @@ def select(
     when the filters leave fewer.
 
     Raises `SelectionError` when `count` is not positive or above the number of candidates, or when
-    arguments contradict each other; `StructureError` for structures that cannot be used.
+    arguments contradict each other, have no effect with the method, or return something else than
+    one number for each structure; `StructureError` for structures that cannot be used.
 
     >>> from ase.build import bulk
     >>> cells = [bulk("Si", a=a) for a in (5.3, 5.4, 5.5, 5.6)]
@@ -88,6 +101,17 @@ def select(
     _check_costs(config, cost_s)
     if count < 1:
         raise SelectionError(f"count={count}, but at least 1 is needed")
+    _refuse_unused(
+        _way(entropy, config),
+        {
+            "entropy": None if config.by_gain else entropy,
+            "mode": mode,
+            "labels": labels,
+            "target": target,
+            "energies_eV": energies_eV,
+            "spreads": spreads,
+        },
+    )
     if entropy == "labels" or not config.by_gain:
         if isinstance(given, EntropyDataset):
             raise SelectionError(
@@ -107,7 +131,6 @@ def select(
         if config.by_gain:
             return select_by_labels(candidates, count, task, config, cost_s=cost_s)
         return select_ranked(candidates, count, task, config, cost_s=cost_s, seed=seed)
-    _refuse_unused({"labels": labels, "target": target, "energies_eV": energies_eV})
     dataset = _dataset(given, entropy, mode, features)
     atoms_pool = collect_pool(pool, dataset, config, cost_s=cost_s)
     _check_count(count, atoms_pool.size)
@@ -144,12 +167,23 @@ def _check_count(count: int, candidates: int) -> None:
         )
 
 
-def _refuse_unused(given: dict[str, object]) -> None:
-    unused = [name for name, value in given.items() if value is not None]
-    if unused:
-        raise SelectionError(
-            f"{', '.join(unused)} belong to entropy='labels'; choose it, or leave them out"
-        )
+def _way(entropy: str | None, config: SelectionConfig) -> str:
+    """What decides which arguments have an effect: a method without gains, or whose gains."""
+    if not config.by_gain:
+        return f"method '{config.method}'"
+    if entropy == "labels":
+        return f"entropy='labels' with objective '{config.objective}'"
+    return "entropy='information' or 'paper'"
+
+
+def _refuse_unused(way: str, given: dict[str, object]) -> None:
+    for name, value in given.items():
+        users = USERS[name]
+        if value is not None and not way.startswith(users):
+            raise SelectionError(
+                f"{name} has no effect with {way}, only with {' and '.join(users)}; choose "
+                f"{'it' if len(users) == 1 else 'one'}, or leave {name} out"
+            )
 
 
 def _dataset(

@@ -1,7 +1,9 @@
 """LCMD, a control arm: the largest cluster gets the next pick, its point farthest from the centre.
 
-Each configuration is one point, the mean of its whitened features per species: the energy row of
-`entrove.entropy.labels`, so that distances are those of the last-layer kernel of a model. Centres
+Each configuration is one point, the mean of its whitened features per species. With one species,
+and with features that belong to the structure as a whole, that is the energy row of
+`entrove.entropy.labels`, so that distances are those of the last-layer kernel of a model; with
+several, the energy row has the sum over each species divided by the number of all atoms. Centres
 are what is labelled and what was picked; a cluster is the candidates nearest to a centre, and its
 size is the sum of their squared distances. Without labels the first pick is the longest point.
 

@@ -14,11 +14,12 @@ from jaxtyping import Bool, Float
 
 from entrove.entropy.batches import evaluate_in_batches
 from entrove.entropy.dataset import EntropyDataset
+from entrove.entropy.labels.rows import is_of_structure
 from entrove.entropy.rows import split_rows
 from entrove.errors import SelectionError, StructureError
 from entrove.provenance import is_biased
 from entrove.selection.budget import Budget
-from entrove.selection.by_labels import LabelTask
+from entrove.selection.by_labels import LabelTask, one_for_each
 from entrove.selection.config import SelectionConfig
 from entrove.selection.farthest_point import points_of, select_farthest
 from entrove.selection.lcmd import pick_by_clusters
@@ -173,7 +174,7 @@ def _spreads(candidates: Sequence[Atoms], task: LabelTask) -> Float[np.ndarray, 
             "method 'committee_spread' needs the spread of a committee for each candidate; pass "
             "spreads=..., for example entrove.models.force_spreads, or choose another method"
         )
-    spreads = np.asarray(task.spreads(candidates), dtype=float)
+    spreads = one_for_each(task.spreads(candidates), candidates, "spreads")
     for index in np.flatnonzero(~np.isfinite(spreads)).tolist():
         raise SelectionError(
             f"the spread of structure {index} ({candidates[index].get_chemical_formula()}) is not "
@@ -201,10 +202,15 @@ def _equal_structures(candidates: Sequence[Atoms], labelled: Sequence[Atoms]) ->
 
 def _whitened_means(structures: Sequence[Atoms], task: LabelTask) -> torch.Tensor:
     """The means of the whitened features per species, side by side: one point per structure."""
-    dataset = EntropyDataset("information", "per_atom", features=task.features)
+    by_species = not is_of_structure(task.features)
+    dataset = EntropyDataset(
+        "information", "per_atom", features=task.features, species_blocks=by_species
+    )
     dataset.calibrate(structures)
     whitening = dataset.whitening
-    builder = PoolBuilder(torch.float64, lambda batch: split_rows(batch, "per_config"))
+    builder = PoolBuilder(
+        torch.float64, lambda batch: split_rows(batch, "per_config", species_blocks=by_species)
+    )
     pool = builder.collect(evaluate_in_batches(task.features, structures))
     pool.transform_(lambda number, rows: whitening[number].apply(rows))
     return points_of(pool, sorted(pool.blocks), task.features.length)

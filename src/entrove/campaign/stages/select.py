@@ -222,7 +222,7 @@ def _by_labels(
         config=settings,
         cost_s=_cost(run, pool, settings),
         labels=run.config.entropy.labels,
-        target=_target(run),
+        target=_target(run) if settings.objective == "target" else None,
         energies_eV=sources.energies_eV,
     )
 
@@ -251,7 +251,7 @@ def _ranked(
     sources: RowSources | None,
 ) -> Selection:
     """Pick by a method that knows no gain: representative, or a control arm."""
-    config = run.config
+    config, method = run.config, run.config.selecting.method
     features = (
         (sources or row_sources(run, round_index)).features
         if config.entropy.kind == "labels"
@@ -264,8 +264,12 @@ def _ranked(
         features=features,
         config=config.selecting,
         cost_s=_cost(run, pool, config.selecting),
-        target=_target(run),
-        spreads=partial(force_spreads, run.models.exploring(round_index)),
+        target=_target(run) if method == "representative" else None,
+        spreads=(
+            partial(force_spreads, run.models.exploring(round_index))
+            if method == "committee_spread"
+            else None
+        ),
         seed=[config.random_seed, round_index, SELECTION_STREAM],
     )
 

@@ -10,7 +10,7 @@ from ase import Atoms
 
 from entrove import provenance
 from entrove.cli.commands.options import print_json, say
-from entrove.cli.stages.settings import Given
+from entrove.cli.stages.settings import Given, StageSettings
 from entrove.cli.stages.structures import check_output, read_crystals, read_pool
 from entrove.cli.stages.watch import Watch
 from entrove.sampling.candidates import Candidate
@@ -38,6 +38,14 @@ def explore_files(
     torch.set_num_threads(usable_threads(settings.model.threads))
     with Watch("explore", "biased MD of all walkers", "steps", STOPPED) as watch:
         given.say_that_it_samples_here(watch.messages)
+        without_effect = _without_effect(settings)
+        if without_effect:
+            watch.messages.print(
+                f"{', '.join(without_effect)}: without effect here, as there are no labels: "
+                "exactly sampling.chunks run, and all snapshots join the dataset",
+                highlight=False,
+                soft_wrap=True,
+            )
         seeds = read_crystals(files, given, watch.messages)
         structures = [seed.atoms.copy() for seed in seeds]
         for seed, atoms in zip(seeds, structures, strict=True):
@@ -72,6 +80,19 @@ def explore_files(
         return
     counts = ", ".join(f"{count} of {phase}" for phase, count in by_phase.items())
     say(f"wrote {len(candidates)} snapshots of {walkers} walkers to {out} ({counts})")
+
+
+def _without_effect(settings: StageSettings) -> list[str]:
+    """Keys that were given and belong to a round with labels."""
+    return [
+        f"{name}.{key}"
+        for name, section, keys in (
+            ("sampling", settings.sampling, ("independent_per_label", "largest_chunks")),
+            ("selection", settings.selection, ("admissions_per_label", "duplicate_tolerance")),
+        )
+        for key in keys
+        if key in section.model_fields_set
+    ]
 
 
 def _of_one_run(candidates: Sequence[Candidate]) -> list[Atoms]:

@@ -28,11 +28,13 @@ class Directions:
     """Directions of one structure: a row is the derivative of X along one of them.
 
     `displacements` (A) and `strains` (no unit) belong together: r -> (1 + t strain) r + t
-    displacement. Noise levels and the factor of a sketch are contained.
+    displacement. Noise levels and the factor of a sketch are contained. `labels` is the number of
+    directions that a sketch stands for, without it their own number.
     """
 
     displacements: Float[Tensor, "directions atoms 3"]
     strains: Float[Tensor, "directions 3 3"]
+    labels: int
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ def directions_of(atoms: Atoms, noise: NoiseOfRows, most: int | None) -> Directi
     if noise.stress_eV_per_A3 is not None and strains:
         stress_eV = abs(atoms.cell.volume) * noise.stress_eV_per_A3
         strain = torch.einsum("ks,sab->kab", combinations[:, moves:], STRAINS) / stress_eV
-    return Directions(displacements, strain)
+    return Directions(displacements, strain, rows)
 
 
 def _strains() -> Float[Tensor, "6 3 3"]:

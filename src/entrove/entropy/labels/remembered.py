@@ -129,9 +129,11 @@ def _keys(state: SimState) -> list[bytes]:
     positions, numbers, cells = (
         part.detach().cpu().numpy() for part in (state.positions, state.atomic_numbers, state.cell)
     )
+    periodic = torch.as_tensor(state.pbc).cpu().numpy().tobytes()
     return [
         hashlib.sha256(
             b"".join(part.tobytes() for part in (positions[a:b], numbers[a:b], cells[system]))
+            + periodic
         ).digest()
         for system, (a, b) in enumerate(_atoms_of(state))
     ]

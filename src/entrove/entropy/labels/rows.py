@@ -7,6 +7,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -33,22 +34,30 @@ class LabelRows:
     """Rows of the labels of some structures, one structure after the other.
 
     A structure with more labels than features has the triangular factor of its rows instead, which
-    has the same R^T R.
+    has the same R^T R, and one with more than so many directions a sketch of them.
+
+    Attributes:
+        values: The rows.
+        count: Rows of each structure.
+        labels: Labels of each structure, which its rows stand for: one energy, 3 (n - 1) forces
+            without their sum, and six stresses.
     """
 
     values: Float[Tensor, "rows width"]
     count: Int[Tensor, " structures"]
+    labels: Int[Tensor, " structures"]
 
     @classmethod
     def join(cls, parts: Iterable["LabelRows"], width: int) -> "LabelRows":
         """All parts, one after the other; none give no rows of `width` entries."""
         parts = list(parts)
         if not parts:
-            return cls(
-                torch.zeros(0, width, dtype=torch.float64), torch.zeros(0, dtype=torch.int64)
-            )
+            none = torch.zeros(0, dtype=torch.int64)
+            return cls(torch.zeros(0, width, dtype=torch.float64), none, none)
         return cls(
-            torch.cat([part.values for part in parts]), torch.cat([part.count for part in parts])
+            torch.cat([part.values for part in parts]),
+            torch.cat([part.count for part in parts]),
+            torch.cat([part.labels for part in parts]),
         )
 
     def __len__(self) -> int:
@@ -71,12 +80,16 @@ class LabelRows:
 
     def scaled(self, factor: float) -> "LabelRows":
         """All rows times a factor."""
-        return LabelRows(self.values * factor, self.count)
+        return replace(self, values=self.values * factor)
 
     def mean_square(self) -> float:
-        """Mean over rows of their squared length: predicted variance over that of the noise."""
+        """Mean over labels of their predicted variance over that of their noise.
+
+        Neither a sketch nor a triangular factor changes the sum of the squares, so that it is
+        divided by the number of labels, not of rows.
+        """
         squares = row_norms(self.values).to(torch.float64).square()
-        return float(squares.sum()) / max(len(self.values), 1)
+        return float(squares.sum()) / max(int(self.labels.sum()), 1)
 
     def gram(self) -> Float[Tensor, "width width"]:
         """Sum of R^T R over the structures."""
@@ -156,8 +169,9 @@ class LabelRowMap:
             labelled: Count only the labels that the structures carry, instead of those that they
                 would get.
 
-        Raises `SelectionError` for a species that was not calibrated and for energies or rows that
-        are not finite; `StructureError` for a structure without atoms or with bad positions.
+        Raises `SelectionError` for a species that was not calibrated, for energies or rows that
+        are not finite, and for a labelled structure whose calculator has no results;
+        `StructureError` for a structure without atoms or with bad positions.
         """
         for batch in evaluate_in_batches(self.features, structures, self._batch_atoms):
             yield self._rows(batch, labelled)
@@ -181,6 +195,12 @@ class LabelRowMap:
         energy = (sums - means) / self._scale
         energy = energy / atoms_of.sum(1, keepdim=True) / config.energy_noise_eV_per_atom
         labels = [_labels(atoms, config, labelled) for atoms in batch.structures]
+        for index, atoms in enumerate(batch.structures):
+            if labelled and _is_uncomputed(atoms):
+                raise SelectionError(
+                    f"{batch.name(index)} counts as labelled, but its calculator has computed "
+                    "nothing yet; compute its labels, or remove the calculator"
+                )
         directions = [
             directions_of(atoms, noise, config.directions)
             for atoms, (_, noise) in zip(batch.structures, labels, strict=True)
@@ -199,7 +219,16 @@ class LabelRowMap:
                     f"the rows of {batch.name(index)} are not finite; look for atoms on top of "
                     "each other"
                 )
-        return LabelRows(torch.cat(rows), torch.tensor([len(of_one) for of_one in rows]))
+        return LabelRows(
+            torch.cat(rows),
+            torch.tensor([len(of_one) for of_one in rows]),
+            torch.tensor(
+                [
+                    has_energy + of_one.labels
+                    for (has_energy, _), of_one in zip(labels, directions, strict=True)
+                ]
+            ),
+        )
 
     def _slopes(
         self,
@@ -247,6 +276,12 @@ def _labels(atoms: Atoms, config: LabelsConfig, labelled: bool) -> tuple[bool, N
         config.force_noise_eV_per_A if "forces" in wanted else None,
         config.stress_noise_eV_per_A3 if "stress" in wanted else None,
     )
+
+
+def _is_uncomputed(atoms: Atoms) -> bool:
+    calculator = cast("Any", atoms).calc
+    stored = calculator is None or isinstance(calculator, SinglePointCalculator)
+    return not stored and not calculator.results
 
 
 def _thin(rows: Float[Tensor, "rows width"]) -> Float[Tensor, "kept width"]:

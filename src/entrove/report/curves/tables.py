@@ -43,11 +43,12 @@ def ratios(results: StudyResults, student: str, test: str, group: str, quantity:
             continue
         found = results.ratios(student, arm, test, group, quantity)
         needed = results.labels_needed(student, arm, test, group, quantity)
+        least = min(results.curve(student, arm, test, group, quantity).counts, default=0)
         rows.append(
             (
                 arm,
                 *(format_ratio(found.get(count)) for count in counts),
-                MISSING if needed is None else f"{needed:.0f}",
+                _format_needed(needed, least=least),
             )
         )
     heading = f"{results.control} / arm, {TITLES[quantity]}"
@@ -84,6 +85,13 @@ def format_ratio(ratio: Ratio | None) -> str:
     if not math.isfinite(ratio.low):
         return f"{ratio.value:.2f}"
     return f"{ratio.value:.2f} ({ratio.low:.2f} to {ratio.high:.2f})"
+
+
+def _format_needed(needed: float | None, *, least: int) -> str:
+    """Labels needed: a bound, where the fewest labels of the arm are enough."""
+    if needed is None:
+        return MISSING
+    return f"at most {needed:.0f}" if needed <= least else f"{needed:.0f}"
 
 
 def _mean_and_spread(values: np.ndarray | None) -> str:
