@@ -280,8 +280,9 @@ def _labels(atoms: Atoms, config: LabelsConfig, labelled: bool) -> tuple[bool, N
 
 def _is_uncomputed(atoms: Atoms) -> bool:
     calculator = cast("Any", atoms).calc
-    stored = calculator is None or isinstance(calculator, SinglePointCalculator)
-    return not stored and not calculator.results
+    if calculator is None or isinstance(calculator, SinglePointCalculator):
+        return False
+    return not cast("Any", calculator).results
 
 
 def _thin(rows: Float[Tensor, "rows width"]) -> Float[Tensor, "kept width"]:
