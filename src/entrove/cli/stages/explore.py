@@ -9,8 +9,9 @@ import torch
 from ase import Atoms
 
 from entrove import provenance
+from entrove.campaign.configuration.config import CampaignConfig
 from entrove.cli.commands.options import print_json, say
-from entrove.cli.stages.settings import Given, StageSettings
+from entrove.cli.stages.settings import Given
 from entrove.cli.stages.structures import check_output, read_crystals, read_pool
 from entrove.cli.stages.watch import Watch
 from entrove.sampling.candidates import Candidate
@@ -82,7 +83,7 @@ def explore_files(
     say(f"wrote {len(candidates)} snapshots of {walkers} walkers to {out} ({counts})")
 
 
-def _without_effect(settings: StageSettings) -> list[str]:
+def _without_effect(settings: CampaignConfig) -> list[str]:
     """Keys that were given and belong to a round with labels."""
     return [
         f"{name}.{key}"

@@ -279,10 +279,10 @@ def _labels(atoms: Atoms, config: LabelsConfig, labelled: bool) -> tuple[bool, N
 
 
 def _is_uncomputed(atoms: Atoms) -> bool:
-    calculator = cast("Any", atoms).calc
+    calculator: object = cast("Any", atoms).calc
     if calculator is None or isinstance(calculator, SinglePointCalculator):
         return False
-    return not cast("Any", calculator).results
+    return not getattr(calculator, "results", None)
 
 
 def _thin(rows: Float[Tensor, "rows width"]) -> Float[Tensor, "kept width"]:
