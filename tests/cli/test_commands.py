@@ -9,7 +9,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -44,11 +43,11 @@ SEED = "seed fcc: Cu4, Fm-3m (225), 11.76 A^3/atom, shortest distance 2.55 A (Cu
 
 
 @pytest.fixture(scope="module")
-def one_round(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def one_round(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         bench = make_bench(tmp_path_factory.mktemp("one round"), patch)
         bench.run(stopping={"rounds": 1})
-        yield bench.files.folder
+    return bench.files.folder
 
 
 @pytest.fixture
