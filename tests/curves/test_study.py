@@ -299,7 +299,7 @@ def test_pools_that_are_too_small_are_named(finished, tmp_path):
     file = write_study(tmp_path / "small", counts=[2, 400], draws=1)
     # What is explored already serves a study with other counts, too.
     shutil.copytree(finished[0].parent / "curves", file.parent / "curves")
-    with pytest.raises(SelectionError, match=r"arm ours: 21 candidates .* 398 more labels"):
+    with pytest.raises(SelectionError, match=r"arm ours: 36 candidates .* 398 more labels"):
         run_study(file)
 
 
