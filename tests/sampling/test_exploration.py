@@ -85,7 +85,15 @@ def test_progress_counts_the_steps_of_the_whole_run():
     assert seen == [(step, steps_in_all(CONFIG)) for step in range(1, 13)]
 
 
-LONG = CONFIG.model_copy(update={"biases": (BiasSettings(entropy="none"),), "largest_chunks": 9})
+LONG = CONFIG.model_copy(
+    update={
+        "biases": (BiasSettings(entropy="none"),),
+        "largest_chunks": 9,
+        # Long enough that more snapshots are worth more: within one oscillation they are not.
+        "chunk_steps": 40,
+        "snapshot_every": 10,
+    }
+)
 
 
 def worth_of(found, chunks: int) -> float:
