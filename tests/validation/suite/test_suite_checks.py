@@ -21,6 +21,7 @@ from entrove.validation.config import ValidationConfig
 from entrove.validation.suite import CheckResult, Outcome, SuiteConfig, run_suite
 from entrove.validation.suite.checks.equation_of_state import check_equation_of_state
 from entrove.validation.suite.checks.errors import check_errors
+from entrove.validation.suite.checks.forgetting import own_crystals
 from entrove.validation.suite.checks.phase_order import check_phase_order
 from entrove.validation.suite.config import (
     EquationOfStateSettings,
@@ -309,6 +310,55 @@ def test_a_model_forgets_nothing_against_itself_and_half_when_all_is_scaled():
     assert scaled.outcome is Outcome.FAILED
     (alone,) = check("forgetting", model_of(EMT()), **arguments)
     assert alone.outcome is Outcome.NOT_APPLICABLE
+
+
+def test_other_crystals_of_own_elements_are_shown_and_fail_nothing():
+    arguments = {"phases": {"fcc": bulk("Cu", a=3.6)}}
+    (found,) = check(
+        "forgetting",
+        model_of(Stiffer()),
+        against=model_of(EMT()),
+        settings={"force_change": 0.6, "energy_change": 0.6},
+        **arguments,
+    )
+    assert value(found, "change of forces, own elements") == pytest.approx(0.5)
+    assert value(found, "change of energy differences, own elements") == pytest.approx(0.5)
+    assert found.outcome is Outcome.PASSED
+    assert "own elements" in found.sentence
+    names = [row[0] for row in found.tables[1].rows]
+    assert names == ["Cu (bcc)", "Cu (diamond)", "Cu (sc)"]  # the face-centred one is a phase
+    (without,) = check(
+        "forgetting",
+        model_of(EMT()),
+        against=model_of(EMT()),
+        settings={"own_crystals": 0},
+        **arguments,
+    )
+    assert len(without.tables) == 1
+
+
+@pytest.mark.parametrize("structure", ["fcc", "bcc", "sc"])
+def test_own_crystals_have_the_volume_of_least_energy(structure):
+    subject = Subject(model_of(EMT()), {"diamond": bulk("Cu", "diamond", a=5.0)})
+    found = dict(own_crystals(subject, model_of(EMT()), 9))[f"Cu ({structure})"]
+    energies = []
+    for scale in (0.95, 1.0, 1.05):
+        cell = found.copy()
+        cell.set_cell(scale * cell.cell.array, scale_atoms=True)
+        energies.append(EMT().get_potential_energy(cell))
+    assert energies[1] == min(energies)
+
+
+def test_own_crystals_of_a_compound_are_other_structures_and_its_elements():
+    subject = Subject(model_of(EMT()), {"B2": bulk("CuAu", "cesiumchloride", a=3.0)})
+    names = [name for name, _ in own_crystals(subject, model_of(EMT()), 5)]
+    assert names == [
+        "CuAu (rocksalt)",
+        "CuAu (zincblende)",
+        "Cu (fcc)",
+        "Au (fcc)",
+        "Cu (bcc)",
+    ]
 
 
 class Whirl(EMT):

@@ -183,6 +183,12 @@ class ForgettingSettings(CheckSettings):
     crystals: int = Field(
         default=8, ge=1, description="Crystals of other elements that are compared at most."
     )
+    own_crystals: int = Field(
+        default=4,
+        ge=0,
+        description="Crystals of the campaign's own elements, outside of its phases, that are "
+        "compared at most; their changes are shown and have no limit. 0: none.",
+    )
 
 
 class CalibrationSettings(CheckSettings):

@@ -3,18 +3,25 @@
 Strained and rattled crystals of elements outside the campaign are evaluated with the model and
 with the untuned one. Energies are compared between cells of one crystal, so that a shift of the
 reference energy of an element does not count.
+
+Other crystals of the campaign's own elements are compared, too, each at the volume that the
+untuned model prefers. They have no limit: how much a model that knows its elements better should
+change there is not known.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import combinations
 
 import numpy as np
 from ase import Atoms
 from ase.build import bulk
+from ase.data import atomic_numbers, covalent_radii
 
 from entrove.models.loaded import LoadedModel
 from entrove.models.prediction import predict
 from entrove.structures import energy_of, forces_of
 from entrove.validation.suite.config import ForgettingSettings
+from entrove.validation.suite.crystals import space_group_number
 from entrove.validation.suite.result import (
     CheckResult,
     DataTable,
@@ -23,7 +30,7 @@ from entrove.validation.suite.result import (
     not_applicable,
     number,
 )
-from entrove.validation.suite.subject import Subject
+from entrove.validation.suite.subject import Subject, composition_of
 
 NAME = "forgetting"
 
@@ -38,6 +45,13 @@ CRYSTALS: tuple[tuple[str, str, float], ...] = (
 )  # fmt: skip
 """Formula, structure and lattice constant in A of common crystals of many groups of elements."""
 
+OF_PAIRS = {"rocksalt": 1 / 2, "cesiumchloride": 3**0.5 / 2, "zincblende": 3**0.5 / 4}
+OF_ELEMENTS = {"fcc": 0.5**0.5, "bcc": 3**0.5 / 2, "diamond": 3**0.5 / 4, "sc": 1.0}
+"""Structures of own elements, and the shortest distance over the lattice constant."""
+
+LENGTHS = tuple(np.linspace(0.85, 1.45, 25))
+"""Shortest distances that are tried, over the sum of covalent radii."""
+
 SCALES = (0.95, 1.0, 1.05)
 RATTLE_A = 0.08
 
@@ -50,29 +64,31 @@ def check_forgetting(subject: Subject, settings: ForgettingSettings) -> list[Che
     crystals = other_crystals(subject, base, settings.crystals)
     if not crystals:
         return [not_applicable(NAME, "", "the model knows no element outside of its data")]
-    names = [name for name, _ in crystals]
-    cells = [cell for _, crystal in crystals for cell in strained_and_rattled(crystal)]
-    ours, theirs = predict(subject.model, cells), predict(base, cells)
-    rows, changes = [], []
-    for index, name in enumerate(names):
-        part = slice(len(SCALES) * index, len(SCALES) * (index + 1))
-        changes.append(_changes(ours[part], theirs[part]))
-        rows.append((name, *(number(value) for value in relative_changes([changes[-1]]))))
-    force, energy = relative_changes(changes)
+    changes = _changes_of(crystals, subject.model, base)
+    force, energy = relative_changes(list(changes.values()))
     quantities = [
         Quantity("change of forces", number(force), at_most=settings.force_change),
         Quantity("change of energy differences", number(energy), at_most=settings.energy_change),
     ]
-    table = DataTable(
-        "Change against the untuned model",
-        ("Crystal", "Forces, relative", "Energy differences, relative"),
-        tuple(rows),
-    )
     found = (
-        f"forces on {len(names)} crystals of other elements changed by {100 * force:.2g} %, "
+        f"forces on {len(crystals)} crystals of other elements changed by {100 * force:.2g} %, "
         f"energy differences by {100 * energy:.2g} %"
     )
-    return [judged(NAME, "", found, quantities, tables=[table])]
+    tables = [_table("Other elements, change against the untuned model", changes)]
+    own = own_crystals(subject, base, settings.own_crystals)
+    if own:
+        changes = _changes_of(own, subject.model, base)
+        force, energy = relative_changes(list(changes.values()))
+        quantities += [
+            Quantity("change of forces, own elements", number(force)),
+            Quantity("change of energy differences, own elements", number(energy)),
+        ]
+        found += (
+            f"; on {len(own)} other crystals of its own elements, without a limit, by "
+            f"{100 * force:.2g} and {100 * energy:.2g} %"
+        )
+        tables.append(_table("Own elements, change against the untuned model", changes))
+    return [judged(NAME, "", found, quantities, tables=tables)]
 
 
 def other_crystals(subject: Subject, base: LoadedModel, most: int) -> list[tuple[str, Atoms]]:
@@ -88,6 +104,33 @@ def other_crystals(subject: Subject, base: LoadedModel, most: int) -> list[tuple
         if all(_knows(model, crystal) for model in (subject.model, base)):
             found.append((f"{formula} ({structure})", crystal))
     return found
+
+
+def own_crystals(subject: Subject, base: LoadedModel, most: int) -> list[tuple[str, Atoms]]:
+    """List common crystals of the subject's own elements that are none of its phases.
+
+    Pairs come first, then elements; each has the volume that the untuned model prefers.
+    """
+    known = {(composition_of(seed), space_group_number(seed)) for seed in subject.seeds.values()}
+    species = subject.species
+    wanted = [(structure, pair) for structure in OF_PAIRS for pair in combinations(species, 2)]
+    wanted += [(structure, (symbol,)) for structure in OF_ELEMENTS for symbol in species]
+    found: list[tuple[str, Atoms]] = []
+    for structure, symbols in wanted:
+        if len(found) == most:
+            break
+        crystal = _at_preferred_volume(structure, symbols, base)
+        if (composition_of(crystal), space_group_number(crystal)) not in known:
+            found.append((f"{''.join(symbols)} ({structure})", crystal))
+    return found
+
+
+def _at_preferred_volume(structure: str, symbols: tuple[str, ...], base: LoadedModel) -> Atoms:
+    radii = sum(covalent_radii[atomic_numbers[symbol]] for symbol in (symbols * 2)[:2])
+    constant = radii / (OF_PAIRS | OF_ELEMENTS)[structure]
+    cells = [bulk("".join(symbols), structure, a=length * constant) for length in LENGTHS]
+    energies = [energy_of(atoms) for atoms in predict(base, cells)]
+    return cells[int(np.argmin(energies))]
 
 
 def _knows(model: LoadedModel, crystal: Atoms) -> bool:
@@ -110,6 +153,29 @@ def strained_and_rattled(crystal: Atoms) -> list[Atoms]:
         cell.positions += RATTLE_A * generator.normal(size=cell.positions.shape)
         cells.append(cell)
     return cells
+
+
+def _changes_of(
+    crystals: Sequence[tuple[str, Atoms]], model: LoadedModel, base: LoadedModel
+) -> dict[str, tuple[np.ndarray, ...]]:
+    """Changes and untuned values of the cells of each crystal, see `_changes`."""
+    cells = [cell for _, crystal in crystals for cell in strained_and_rattled(crystal)]
+    ours, theirs = predict(model, cells), predict(base, cells)
+    parts = [slice(first, first + len(SCALES)) for first in range(0, len(cells), len(SCALES))]
+    return {
+        name: _changes(ours[part], theirs[part])
+        for (name, _), part in zip(crystals, parts, strict=True)
+    }
+
+
+def _table(title: str, changes: Mapping[str, tuple[np.ndarray, ...]]) -> DataTable:
+    rows = [
+        (name, *(number(value) for value in relative_changes([change])))
+        for name, change in changes.items()
+    ]
+    return DataTable(
+        title, ("Crystal", "Forces, relative", "Energy differences, relative"), tuple(rows)
+    )
 
 
 def _changes(ours: Sequence[Atoms], theirs: Sequence[Atoms]) -> tuple[np.ndarray, ...]:
