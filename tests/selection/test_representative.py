@@ -302,6 +302,17 @@ def test_scaling_on_some_structures_still_knows_every_species(monkeypatch):
     assert sorted(picked.indices.tolist()) == list(range(10))
 
 
+def test_what_scales_does_not_depend_on_the_order_of_the_pool(monkeypatch):
+    monkeypatch.setattr(representative, "CALIBRATED_ON", 6)
+    pool = [silicon(seed, 0.01 * (seed + 1)) for seed in range(24)]
+    order = np.random.default_rng(1).permutation(len(pool))
+    picked = entrove.select(pool, 8, config=REPRESENTATIVE, features=FEATURES)
+    shuffled = entrove.select(
+        [pool[index] for index in order], 8, config=REPRESENTATIVE, features=FEATURES
+    )
+    assert order[shuffled.indices].tolist() == picked.indices.tolist()
+
+
 def test_cells_that_are_all_alike_are_still_picked():
     pool = [bulk("Si", a=5.43, cubic=True) for _ in range(3)]
     for shift, atoms in enumerate(pool):

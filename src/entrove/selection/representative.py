@@ -46,6 +46,7 @@ from entrove.entropy.typed_torch import distinct, eigh, integers
 from entrove.entropy.whitening import LEAST_SPREAD
 from entrove.features import AtomFeatures, FeatureMap
 from entrove.selection.budget import Budget
+from entrove.structures import content_hash
 
 WAVES = 512
 """Random waves; a point has a cosine and a sine of each."""
@@ -63,7 +64,7 @@ Differences of single atoms average out in the mean over more of them, as 1/sqrt
 """
 
 CALIBRATED_ON = 2000
-"""Most structures, evenly spread over all, whose features are evaluated once more for scaling."""
+"""Most structures whose features scale those of all."""
 
 SEED = 20260523
 
@@ -112,7 +113,7 @@ class Embedding:
     def __init__(self, features: FeatureMap, reference: Sequence[Atoms]) -> None:
         self._features = features
         self._species_blocks = not is_of_structure(features)
-        sample = list(evaluate_in_batches(features, _spread(reference)))
+        sample = list(evaluate_in_batches(features, _sample(reference)))
         moments = sum(
             (
                 SpeciesMoments.of(
@@ -308,12 +309,17 @@ def _square(vector: Float[Tensor, " width"]) -> float:
     return float(vector.square().sum(dtype=torch.float64))
 
 
-def _spread(structures: Sequence[Atoms]) -> list[Atoms]:
-    """Up to `CALIBRATED_ON` structures, evenly spread, and the first with each other species."""
-    step = math.ceil(len(structures) / CALIBRATED_ON)
-    chosen = list(structures[::step])
+def _sample(structures: Sequence[Atoms]) -> list[Atoms]:
+    """Up to `CALIBRATED_ON` structures, and the first with each other species.
+
+    They are the first in the order of their hashes, which is random, and not that of the list.
+    """
+    if len(structures) <= CALIBRATED_ON:
+        return list(structures)
+    ordered = sorted(structures, key=content_hash)
+    chosen = ordered[:CALIBRATED_ON]
     known = {symbol for atoms in chosen for symbol in atoms.symbols.species()}
-    for atoms in structures if step > 1 else ():
+    for atoms in ordered:
         new = atoms.symbols.species() - known
         if new:
             chosen.append(atoms)
