@@ -192,6 +192,26 @@ def test_select_picks_what_the_public_function_picks(entrove: Command):
     assert not any(provenance.GAIN in atoms.info for atoms in read_structures("picked.xyz"))
 
 
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ("entropy.kind=information", "selection.method auto is gain here"),
+        ("selection.method=random", "selection.method is random"),
+    ],
+)
+def test_a_target_that_nothing_looks_at_is_refused(entrove: Command, setting: str, says: str):
+    write("pool.xyz", copper(4))
+    write("aims.xyz", copper(2))
+    status, _, error = entrove(
+        *("select", "pool.xyz", "--count", "2", "--out", "picked.xyz"),
+        *("--target", "aims.xyz", "--set", setting),
+    )
+    assert status == 2
+    assert "--target has no effect" in error
+    assert says in error
+    assert not Path("picked.xyz").exists()
+
+
 def test_select_by_labels_uses_the_model_and_keeps_what_the_pool_says(entrove: Command):
     pool = copper(6, labelled=True)
     for atoms in pool:

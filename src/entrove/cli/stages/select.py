@@ -9,10 +9,12 @@ from typing import Any
 from ase import Atoms
 
 from entrove import provenance
+from entrove.campaign.configuration.config import CampaignConfig
 from entrove.cli.commands.options import print_json, say
 from entrove.cli.stages.settings import Given
 from entrove.cli.stages.structures import check_output, read_pool
 from entrove.cli.stages.watch import Watch
+from entrove.errors import ConfigError
 from entrove.features import FeatureMap
 from entrove.fingerprints.gom import GaussianOverlap
 from entrove.fingerprints.lengths import resolve_length
@@ -48,6 +50,12 @@ def select_files(
     """
     check_output(out, [*files, *known, *target])
     settings = given.settings
+    if target and not _has_target(settings):
+        raise ConfigError(
+            f"--target has no effect: {settings.describe_selection()}, and only method "
+            "representative, or gain with entropy.kind labels and selection.objective target, "
+            "looks at a target; leave --target out, or change these keys"
+        )
     with Watch("select", "gains of the candidates", "", "stopped; nothing was written") as watch:
         pool = read_pool(files, watch.messages, "pool")
         labelled = read_pool(known, watch.messages, "--given") if known else []
@@ -116,6 +124,12 @@ def _select(
         spreads=_spreads(given, pool),
         seed=settings.random_seed,
     )
+
+
+def _has_target(settings: CampaignConfig) -> bool:
+    config = settings.selecting
+    by_target = settings.entropy.kind == "labels" and config.objective == "target"
+    return config.method == "representative" or (config.by_gain and by_target)
 
 
 def _cost(given: Given, pool: Sequence[Atoms]) -> Callable[[Atoms], float] | None:
