@@ -31,6 +31,7 @@ from entrove.labelling.execution.engine_process import run_engine
 from entrove.labelling.execution.executor import AttemptExecutor
 from entrove.models.ase import from_calculator
 from entrove.structures import content_hash, read_structures, write_structures
+from entrove.training.committee import labels_of_members
 from entrove.training.config import TrainingConfig
 from entrove.training.job import Job, Result, prepare_folder, write_json
 from entrove.training.launch import read_trained
@@ -117,11 +118,13 @@ class Bench:
     """A campaign folder, with a record of what its engine and its training were given.
 
     `computed` has the content hashes of all attempts of the engine, `trained_on` the number of
-    labels of each training.
+    labels of each training. Members of a committee beyond the first have its scale and one of
+    `member_scales` in addition.
     """
 
     folder: Path
     scales: dict[int, float] = field(default_factory=dict)
+    member_scales: tuple[float, ...] = ()
     computed: list[str] = field(default_factory=list)
     trained_on: list[int] = field(default_factory=list)
     on_train: Callable[[int], None] = lambda labels: None
@@ -180,7 +183,21 @@ class Bench:
         config: TrainingConfig,
         **_: Any,
     ) -> tuple[TrainedModel, ...]:
-        member = folder / "member-0"
+        learnt = labels_of_members(structures, config, 1)
+        return tuple(
+            self._train_member([structures[index] for index in own], base, folder, config, member)
+            for member, own in enumerate(learnt)
+        )
+
+    def _train_member(
+        self,
+        structures: Sequence[Atoms],
+        base: str,
+        folder: Path,
+        config: TrainingConfig,
+        number: int,
+    ) -> TrainedModel:
+        member = folder / f"member-{number}"
         job = Job(
             base=base,
             base_hash="0",
@@ -189,12 +206,15 @@ class Bench:
             config=config,
         )
         prepare_folder(member, job)
-        self.on_train(len(structures))
+        if number == 0:
+            self.on_train(len(structures))
         if not (member / "result.json").exists():
-            self.trained_on.append(len(structures))
+            if number == 0:
+                self.trained_on.append(len(structures))
             write_structures(member / "labels.xyz", structures)
             round_index = int(folder.parent.name.rpartition("-")[2])
             scale = self.scales.get(round_index, 1 - 0.1 / len(structures))
+            scale += self.member_scales[number - 1] if number else 0.0
             (member / "model.pth").write_text(str(scale))
             result = {
                 "epochs_run": 1,
@@ -207,7 +227,7 @@ class Bench:
                 member / "result.json",
                 Result.model_validate(result | {"reference_shifts_eV": {"Cu": 0.0}}),
             )
-        return (read_trained(member),)
+        return read_trained(member)
 
 
 class _InProcessExecutor(AttemptExecutor):

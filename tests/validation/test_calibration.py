@@ -16,7 +16,12 @@ from entrove.models.ase import from_calculator
 from entrove.models.committee import committee_of
 from entrove.models.prediction import predict
 from entrove.structures import attach_results, content_hash
-from entrove.validation.calibration import Calibration, calibrate, calibrate_left_out
+from entrove.validation.calibration import (
+    Calibration,
+    calibrate,
+    calibrate_left_out,
+    predicted_force_rmse,
+)
 from entrove.validation.suite import Outcome, SuiteConfig, run_suite
 from entrove.validation.suite.checks.calibration import check_calibration
 from entrove.validation.suite.config import CalibrationSettings
@@ -184,6 +189,25 @@ def test_labels_that_members_left_out_predict_the_error_on_unseen_ones(left_out_
         assert ours.factor == pytest.approx(own * theirs.factor, rel=0.05)
         assert ours.factor == pytest.approx(theirs.factor, rel=0.15)
         assert ours.rank_correlation > 0.4
+
+
+def test_the_predicted_force_error_is_that_on_unseen_structures():
+    """Per component, while spreads and errors of a calibration are lengths of vectors."""
+    found = calibrate_left_out(*random_committee(1, 4000))
+    (forces,) = [one for one in found if one.quantity == "forces"]
+    unseen, _, members = random_committee(2, 4000, left_out_by=5)
+    predicted, errors = [], []
+    for label, *said in zip(unseen, *members, strict=True):
+        of_members = np.array([atoms.get_forces() for atoms in said])
+        label.arrays[provenance.FORCES_SPREAD] = np.sqrt(
+            np.square(of_members - of_members.mean(axis=0)).sum(axis=2).mean(axis=0)
+        )
+        predicted.append(label)
+        errors.append(of_members.mean(axis=0) - label.get_forces())
+    rmse = 1000.0 * np.sqrt(np.mean(np.square(errors)))
+    # The factor of two members that left a label out is 12 % above that of five, see above.
+    expected = rmse * np.sqrt((1 + 1 / 2) / (1 + 1 / 5))
+    assert predicted_force_rmse(forces, predicted) == pytest.approx(expected, rel=0.05)
 
 
 def test_labels_that_all_members_or_all_but_one_have_learnt_are_not_used():

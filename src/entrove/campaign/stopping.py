@@ -49,6 +49,15 @@ def stop_before_labels(
             f"the next {selected.picked} labels are predicted to lower the error of the regime by "
             f"{100 * predicted:.2g} %, less than least_predicted_improvement={wanted:g}"
         )
+    error, allowed = (
+        selected.predicted_force_rmse_meV_per_A,
+        stopping.predicted_force_rmse_meV_per_A,
+    )
+    if allowed is not None and error is not None and error <= allowed:
+        return (
+            f"the committee predicts a force error (RMSE) of {error:.1f} meV/A on unbiased "
+            f"snapshots, at most predicted_force_rmse_meV_per_A={allowed:g}"
+        )
     return None
 
 

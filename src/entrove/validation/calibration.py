@@ -130,6 +130,20 @@ def calibrate(labels: Sequence[Atoms], predicted: Sequence[Atoms]) -> list[Calib
     )
 
 
+def predicted_force_rmse(forces: Calibration, predicted: Sequence[Atoms]) -> float:
+    """Root mean square error of force components that calibrated spreads predict, in meV/A.
+
+    With spreads s_i of the N atoms, lengths of vectors as in `Calibration`, it is
+    factor * sqrt(sum_i s_i^2 / (3 N)).
+
+    Args:
+        forces: A calibration of forces.
+        predicted: Structures with `predict` of the committee that it is for.
+    """
+    spreads = np.concatenate([atoms.arrays[provenance.FORCES_SPREAD] for atoms in predicted])
+    return 1000.0 * forces.factor * _root_mean_square(spreads) / float(np.sqrt(3.0))
+
+
 def calibrate_left_out(
     labels: Sequence[Atoms],
     learnt: Sequence[Collection[str]],

@@ -160,6 +160,14 @@ class StoppingConfig(Settings):
         description="Stop when the force MAE on the validation set is at most this, in meV/A, "
         "the upper end of its confidence interval included.",
     )
+    predicted_force_rmse_meV_per_A: float | None = Field(
+        default=None,
+        gt=0,
+        description="Stop before the labels of a round when the committee predicts at most this "
+        "root mean square error of force components on the round's unbiased snapshots, in meV/A: "
+        "its spread, times the factor that fits spreads to errors on training labels that members "
+        "left out. Needs training.member_labels below 1.",
+    )
 
 
 class CampaignConfig(Settings):
@@ -333,6 +341,18 @@ class CampaignConfig(Settings):
                 f"stopping.least_predicted_improvement={wanted:g} needs a selection for a target "
                 "(entropy.kind labels, selection.objective target, selection.method gain); remove "
                 "it, or give stopping.least_improvement"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _committee_can_be_calibrated(self) -> "CampaignConfig":
+        wanted = self.stopping.predicted_force_rmse_meV_per_A
+        if wanted is not None and self.training.left_out_by == 0:
+            raise ValueError(
+                f"stopping.predicted_force_rmse_meV_per_A={wanted:g} needs a committee whose "
+                "members leave out labels, on which its spread is calibrated; set "
+                "training.committee_size to 5 and training.member_labels to 0.5, or give "
+                "stopping.force_mae_meV_per_A"
             )
         return self
 

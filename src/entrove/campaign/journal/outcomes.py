@@ -172,6 +172,11 @@ class Selected(StageOutcome):
         description="Fraction by which these labels are predicted to lower the error of the "
         "target; empty where the selection has no target.",
     )
+    predicted_force_rmse_meV_per_A: float | None = Field(
+        default=None,
+        description="Root mean square error of force components, before these labels, that the "
+        "calibrated committee predicts on unbiased snapshots; empty where nothing asks for it.",
+    )
     rejected: dict[str, int] = Field(
         default={}, description="Number of candidates that each filter rejected."
     )

@@ -22,6 +22,7 @@ In each round: verify.py and relax.py when another model explores, then
     explore.py   biased MD of all walkers
     order.py     ordered cells
     select.py    the structures to label
+    predicted_error.py  the error that a committee predicts before them
     label.py     their labels, and outliers among all labels
     train.py     fine-tuning to all labels
     validate.py  errors of the tuned model

@@ -11,6 +11,7 @@ from entrove.campaign.journal.outcomes import HeldOut, Selected
 from entrove.campaign.stages.context import CampaignRun
 from entrove.campaign.stages.explore import shared_dataset
 from entrove.campaign.stages.order import wants_ordered
+from entrove.campaign.stages.predicted_error import predict_error
 from entrove.entropy.dataset import EntropyDataset
 from entrove.features import FeatureMap
 from entrove.labelling.cost import CostModel
@@ -89,6 +90,11 @@ def select(run: CampaignRun, round_index: int) -> Selected:
         if improvement is None
         else f"; predicted to lower the error of the regime by {100 * improvement:.0f} %"
     )
+    force_rmse = predict_error(run, round_index, offered)
+    if force_rmse is not None:
+        predicted += (
+            f"; the committee predicts a force error (RMSE) of {force_rmse:.0f} meV/A before them"
+        )
     counts = ", ".join(
         f"{count} {name.replace('_', ' ')}" for name, count in picked.items() if count
     )
@@ -104,6 +110,7 @@ def select(run: CampaignRun, round_index: int) -> Selected:
         f"together {gain:.1f} nats ({counts})" + predicted + doubt,
         picked=len(selection),
         predicted_improvement=improvement,
+        predicted_force_rmse_meV_per_A=force_rmse,
         gain_nats=gain,
         gains_nats=tuple(float(value) for value in gains),
         rejected=selection.rejections_by_filter(),
