@@ -180,7 +180,7 @@ def test_select_picks_what_the_public_function_picks(entrove: Command):
     assert code == 0
     found = json.loads(output)
     pool, known = read_structures("pool.xyz"), read_structures("known.xyz")
-    expected = select(pool, 3, given=known)
+    expected = select(pool, 3, given=known, entropy="information")
     assert found["picked"] == expected.indices.tolist()
     picked = read_structures("picked.xyz")
     assert [content_hash(atoms) for atoms in picked] == [

@@ -58,7 +58,9 @@ def blocks(path: Path) -> list[str]:
 def test_picks_are_those_of_the_selection(tmp_path):
     pool = pool_file(tmp_path)
     picked = curate(pool, 5)
-    expected = entrove.select([frame.atoms for frame in read_frames(pool)], 5)
+    expected = entrove.select(
+        [frame.atoms for frame in read_frames(pool)], 5, entropy="information"
+    )
     assert [pick.index for pick in picked.picks] == expected.indices.tolist()
     # Rows in single precision.
     assert [pick.gain for pick in picked.picks] == pytest.approx(expected.gains, rel=1e-3)
@@ -85,7 +87,7 @@ def test_phases_have_their_places_among_the_picks_and_not_beyond(tmp_path, metho
     expected = entrove.select(
         structures,
         12,
-        entropy="labels" if method == "target" else None,
+        entropy="labels" if method == "target" else "information",
         labels=LabelsConfig(labels=("energy", "forces")) if method == "target" else None,
         energies_eV=(lambda asked: [atoms.get_potential_energy() for atoms in asked])
         if method == "target"

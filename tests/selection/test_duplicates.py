@@ -90,7 +90,7 @@ def test_a_rotated_copy_of_a_labelled_structure_is_a_near_duplicate(storage):
     rotated.rotate(30.0, "z", rotate_cell=True)
     pool = [rotated, *(silicon(seed) for seed in range(10, 16))]
     config = SelectionConfig(storage=storage)
-    selection = entrove.select(pool, 7, given=labelled, config=config)
+    selection = entrove.select(pool, 7, given=labelled, entropy="information", config=config)
     assert 0 not in selection.indices
     assert len(selection) == 6
     (rejection,) = selection.rejected

@@ -290,7 +290,7 @@ def test_contradictions_are_refused():
     with pytest.raises(
         SelectionError, match="target has no effect with entropy='information' or 'paper'"
     ):
-        entrove.select(POOL, 2, target=POOL)
+        entrove.select(POOL, 2, entropy="information", target=POOL)
     with pytest.raises(SelectionError, match="count=13 but only 12"):
         select(13)
 
@@ -372,7 +372,7 @@ ARGUMENTS = {
 }
 RANKED = ("representative", "lcmd", "farthest_point", "committee_spread", "random")
 WAYS = {
-    "information": ({}, NO_FILTERS, {"mode"}),
+    "information": ({"entropy": "information"}, NO_FILTERS, {"mode"}),
     "paper": ({"entropy": "paper"}, NO_FILTERS, {"mode"}),
     "labels": ({"entropy": "labels"}, NO_FILTERS, {"labels", "target", "energies_eV"}),
     "labels for information": (

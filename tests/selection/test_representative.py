@@ -302,6 +302,40 @@ def test_scaling_on_some_structures_still_knows_every_species(monkeypatch):
     assert sorted(picked.indices.tolist()) == list(range(10))
 
 
+@pytest.mark.parametrize("config", [None, SelectionConfig(duplicate_tolerance=0.02)])
+def test_picks_are_representative_where_nothing_asks_for_gains(config):
+    pool = [silicon(seed, 0.01 * (seed + 1)) for seed in range(24)]
+    labelled = [silicon(seed, 0.02) for seed in range(30, 33)]
+    found = entrove.select(pool, 6, labelled, features=FEATURES, config=config)
+    settings = (config or SelectionConfig()).model_copy(update={"method": "representative"})
+    expected = entrove.select(pool, 6, labelled, features=FEATURES, config=settings)
+    assert found.indices.tolist() == expected.indices.tolist()
+    aimed = entrove.select(pool, 6, labelled, features=FEATURES, config=config, target=pool[:5])
+    assert aimed.indices.tolist() != found.indices.tolist()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"entropy": "information"},
+        {"mode": "per_config"},
+        {"given": entrove.EntropyDataset("information", features=FEATURES), "features": None},
+        {"config": SelectionConfig(quotas={"anchors": 0.5})},
+        {"config": SelectionConfig(least_gain=0.0)},
+        {"config": SelectionConfig(phase_share=0.0)},
+        {"config": SelectionConfig(rank_by="gain_per_second"), "cost_s": lambda _: 2.0},
+    ],
+)
+def test_picks_are_those_of_largest_gain_where_an_argument_asks_for_them(arguments):
+    pool = [silicon(seed, 0.01 * (seed + 1)) for seed in range(12)]
+    config = arguments.get("config") or SelectionConfig()
+    by_gain = config.model_copy(update={"method": "gain"})
+    found = entrove.select(pool, 4, **{"features": FEATURES, **arguments})
+    expected = entrove.select(pool, 4, **{"features": FEATURES, **arguments, "config": by_gain})
+    assert found.indices.tolist() == expected.indices.tolist()
+    assert found.gains.tolist() == expected.gains.tolist()
+
+
 def test_what_scales_does_not_depend_on_the_order_of_the_pool(monkeypatch):
     monkeypatch.setattr(representative, "CALIBRATED_ON", 6)
     pool = [silicon(seed, 0.01 * (seed + 1)) for seed in range(24)]

@@ -134,7 +134,7 @@ def test_given_species_that_the_pool_lacks_are_calibrated_on_themselves(caplog):
     carbon = silicon(0)
     carbon.numbers[:] = 6
     with caplog.at_level(logging.WARNING):
-        selection = entrove.select(POOL, 3, given=[carbon])
+        selection = entrove.select(POOL, 3, given=[carbon], entropy="information")
     assert len(selection) == 3
     assert "No calibration for C" in caplog.text
 

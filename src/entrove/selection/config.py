@@ -113,13 +113,33 @@ class SelectionConfig(Settings):
     among them."""
 
     @property
+    def keys_for_gains(self) -> tuple[str, ...]:
+        """The keys that only gains have, where their values are not the usual ones.
+
+        >>> SelectionConfig(quotas={"anchors": 0.3}).keys_for_gains
+        ('quotas',)
+        """
+        usual_share = SelectionConfig.model_fields["phase_share"].default
+        given = {
+            "objective": self.objective == "information",
+            "quotas": bool(self.quotas),
+            "least_gain": self.least_gain is not None,
+            "rank_by": self.rank_by == "gain_per_second",
+            "phase_share": self.phase_share != usual_share,
+        }
+        return tuple(key for key, decides in given.items() if decides)
+
+    @property
     def is_control_arm(self) -> bool:
         """Whether the method is there to compare with."""
         return not self.by_gain and self.method != "representative"
 
     @property
     def by_gain(self) -> bool:
-        """Whether picks are those of largest gain; `CampaignConfig.selecting` decides "auto"."""
+        """Whether picks are those of largest gain.
+
+        What "auto" is, `CampaignConfig.selecting` and `entrove.select` decide.
+        """
         return self.method in ("auto", "gain")
 
     def needs_seconds(self, sizes: Collection[int]) -> bool:

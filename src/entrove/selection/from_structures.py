@@ -46,16 +46,21 @@ def select(
     spreads: Spreads | None = None,
     seed: int | Sequence[int] = 0,
 ) -> Selection:
-    """Pick the `count` structures of `pool` that add most to `given`, one after the other.
+    """Pick the `count` structures of `pool` to label beside `given`, one after the other.
+
+    By default they are representative: their atomic environments are distributed like those of
+    the pool, with what is labelled counted in. Picks of largest gain, which are new to `given` or
+    teach most by rows of labels, are made where an argument asks for them: `entropy`, `mode`,
+    `labels`, `energies_eV`, a `given` that is an `EntropyDataset`, or a key of `config` that only
+    gains have (`SelectionConfig.keys_for_gains`).
 
     Args:
-        pool: One structure, a list, an iterator, or the path of a file that ASE reads. It is
-            streamed: only feature rows are kept, n_atoms x length numbers per structure (8 bytes
-            each, 4 with `storage="float32"`), so the structures need not fit in memory.
+        pool: One structure, a list, an iterator, or the path of a file that ASE reads.
             `atoms.info["entrove_pool"]` names the pool for quotas, `entrove_phase` the phase, and
             `entrove_entropy` what biased a walker, whose snapshots are no part of the target of
-            the method "representative". For `entropy="labels"` and for methods without gains it
-            has to fit.
+            the method "representative". With `entropy="information"` or "paper" it is streamed:
+            only feature rows are kept, n_atoms x length numbers per structure (8 bytes each, 4
+            with `storage="float32"`), so the structures need not fit in memory.
         given: What is labelled already: an `EntropyDataset` (it is not changed), or structures, or
             nothing. Near-duplicates of labelled structures are recognised only where these are
             given themselves: a dataset keeps statistics and hashes, by which it recognises equal
@@ -83,7 +88,8 @@ def select(
         seed: Of the method "random".
 
     Returns a `Selection`: indices into the pool, best first, gains in nats (of variance for the
-    objective "target"), and the reason for every other candidate. It has fewer than `count` picks
+    objective "target", of the discrepancy from the pool for "representative"), and the reason for
+    every other candidate. It has fewer than `count` picks
     when the filters leave fewer.
 
     Raises `SelectionError` when `count` is not positive or above the number of candidates, or when
@@ -97,7 +103,11 @@ def select(
     >>> len(select(cells, 2, entropy="labels"))
     2
     """
-    config = config or SelectionConfig()
+    config = _decided(
+        config or SelectionConfig(),
+        isinstance(given, EntropyDataset),
+        any(value is not None for value in (entropy, mode, labels, energies_eV)),
+    )
     _check_costs(config, cost_s)
     if count < 1:
         raise SelectionError(f"count={count}, but at least 1 is needed")
@@ -144,6 +154,16 @@ def select(
     return select_greedily(
         atoms_pool, growing, count, config, known=dataset.hashes, labelled=labelled
     )
+
+
+def _decided(
+    config: SelectionConfig, given_is_dataset: bool, gains_are_asked_for: bool
+) -> SelectionConfig:
+    """The settings with the method "auto" decided."""
+    if config.method != "auto":
+        return config
+    by_gain = gains_are_asked_for or given_is_dataset or config.keys_for_gains
+    return config.model_copy(update={"method": "gain" if by_gain else "representative"})
 
 
 def _check_costs(config: SelectionConfig, cost_s: Callable[[Atoms], float] | None) -> None:

@@ -241,20 +241,11 @@ class CampaignConfig(Settings):
     @property
     def keys_for_gains(self) -> tuple[str, ...]:
         """The keys by which the method "auto" is that of gains."""
-        selection = self.selection
-        usual_share = SelectionConfig.model_fields["phase_share"].default
-        given = {
-            "entropy.kind": self.entropy.kind != "labels",
-            "selection.objective": selection.objective == "information",
-            "selection.quotas": bool(selection.quotas),
-            "selection.least_gain": selection.least_gain is not None,
-            "selection.rank_by": selection.rank_by == "gain_per_second",
-            "selection.phase_share": selection.phase_share != usual_share,
-            "stopping.least_predicted_improvement": (
-                self.stopping.least_predicted_improvement is not None
-            ),
-        }
-        return tuple(key for key, decides in given.items() if decides)
+        of_entropy = ("entropy.kind",) if self.entropy.kind != "labels" else ()
+        of_selection = tuple(f"selection.{key}" for key in self.selection.keys_for_gains)
+        wanted = self.stopping.least_predicted_improvement
+        of_stopping = ("stopping.least_predicted_improvement",) if wanted is not None else ()
+        return of_entropy + of_selection + of_stopping
 
     @property
     def selecting(self) -> SelectionConfig:
