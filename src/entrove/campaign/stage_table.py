@@ -65,7 +65,6 @@ VALIDATION = FileName("campaign", "validation")
 DATASET = FileName("campaign", "dataset")
 CANDIDATES = FileName("round", "candidates")
 SELECTED = FileName("round", "selected")
-PREDICTIONS = FileName("round", "validation_predictions")
 
 
 def _never(run: CampaignRun, round_index: int) -> bool:  # noqa: ARG001
@@ -84,7 +83,7 @@ class StageEntry:
         outcome: Model of what the stage finds; it names the stage in the ledger.
         description: What happens, in a phrase that the progress display shows.
         work: The function that runs the stage.
-        needs, leaves: Files that must exist before the stage, and files that exist after it.
+        needs: Files that must exist before the stage.
         unit, total: The unit in which progress is counted, and the amount of work where it is
             known beforehand.
         is_sampling: Whether it runs where `sampling.executor` says.
@@ -97,7 +96,6 @@ class StageEntry:
     description: str
     work: Callable[[CampaignRun, int], StageOutcome]
     needs: tuple[FileName, ...] = ()
-    leaves: tuple[FileName, ...] = ()
     unit: str = ""
     total: Callable[[CampaignConfig], int | None] | None = None
     is_sampling: bool = False
@@ -177,7 +175,6 @@ PREPARATION: tuple[StageEntry, ...] = (
         Relaxed,
         "relaxing each phase at each pressure",
         relax,
-        leaves=(RELAXED,),
         is_sampling=True,
     ),
     StageEntry(
@@ -185,7 +182,6 @@ PREPARATION: tuple[StageEntry, ...] = (
         "relaxed, strained and sheared cells, short unbiased MD",
         make_anchors,
         needs=(RELAXED,),
-        leaves=(ANCHORS,),
         unit="steps",
         is_sampling=True,
     ),
@@ -194,7 +190,6 @@ PREPARATION: tuple[StageEntry, ...] = (
         "making the validation set",
         make_hold_out,
         needs=(RELAXED, ANCHORS),
-        leaves=(HOLD_OUT,),
         unit="steps",
         is_sampling=True,
     ),
@@ -203,7 +198,6 @@ PREPARATION: tuple[StageEntry, ...] = (
         "labelling the validation set",
         label_hold_out,
         needs=(HOLD_OUT,),
-        leaves=(VALIDATION,),
         unit="labels",
     ),
     StageEntry(
@@ -211,7 +205,6 @@ PREPARATION: tuple[StageEntry, ...] = (
         "the untuned model on the validation set",
         validate,
         needs=(VALIDATION,),
-        leaves=(PREDICTIONS,),
     ),
 )
 """The stages before the first round, recorded as round 0."""
@@ -237,7 +230,6 @@ ROUND: tuple[StageEntry, ...] = (
         "entropy-biased MD of all walkers",
         explore,
         needs=(RELAXED, ANCHORS),
-        leaves=(CANDIDATES,),
         unit="steps",
         is_sampling=True,
     ),
@@ -246,7 +238,6 @@ ROUND: tuple[StageEntry, ...] = (
         "relaxing perturbed seeds and random crystals",
         order,
         needs=(RELAXED,),
-        leaves=(FileName("round", "ordered"),),
         is_sampling=True,
         skipped=_has_no_ordered_pool,
     ),
@@ -255,7 +246,6 @@ ROUND: tuple[StageEntry, ...] = (
         "picking candidates to label",
         select,
         needs=(CANDIDATES, ANCHORS, HOLD_OUT),
-        leaves=(SELECTED,),
         repeated=_picked_nothing,
         ends=_verdict_before_labels,
     ),
@@ -264,7 +254,6 @@ ROUND: tuple[StageEntry, ...] = (
         "labelling the picked structures",
         label_picked,
         needs=(SELECTED, VALIDATION),
-        leaves=(DATASET,),
         unit="labels",
     ),
     StageEntry(
@@ -280,7 +269,6 @@ ROUND: tuple[StageEntry, ...] = (
         "the tuned model on the validation set",
         validate,
         needs=(VALIDATION,),
-        leaves=(PREDICTIONS,),
         ends=_verdict_after_validation,
     ),
 )

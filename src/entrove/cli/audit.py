@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from entrove.cli.commands.options import print_json
+from entrove.cli.commands.options import print_json, say
 from entrove.cli.curation import check_folders, check_inputs
 from entrove.cli.progress import spinner_of
 from entrove.curation.auditing.audit import audit
@@ -47,7 +47,7 @@ def audit_files(
     else:
         _show(report, console)
         if html is not None:
-            _say(console, f"wrote {html}")
+            say(f"wrote {html}", to=console)
     return report.exit_status
 
 
@@ -77,8 +77,8 @@ def _run(
 
 
 def _show(report: AuditReport, console: Console) -> None:
-    _say(console, report.verdict, "bold")
-    _say(console, f"labels were compared with {report.predictor}")
+    say(report.verdict, "bold", to=console)
+    say(f"labels were compared with {report.predictor}", to=console)
     for part in report.conventions:
         energy = (
             "the unit of energies and forces is not decided"
@@ -86,7 +86,7 @@ def _show(report: AuditReport, console: Console) -> None:
             else part.energy.what
         )
         stress = "" if part.stress is None else f"; {part.stress}"
-        _say(console, f"{part.part}: {energy}{stress}", "dim")
+        say(f"{part.part}: {energy}{stress}", "dim", to=console)
     for finding in report.findings:
         _show_finding(finding, console)
 
@@ -96,14 +96,10 @@ def _show_finding(finding: Finding, console: Console) -> None:
         f" ({finding.count:,} frame{'' if finding.count == 1 else 's'})" if finding.count else ""
     )
     console.print()
-    _say(console, f"{finding.severity}: {finding.title}{count}", _STYLES[finding.severity])
-    _say(console, f"  {finding.evidence}")
+    say(f"{finding.severity}: {finding.title}{count}", _STYLES[finding.severity], to=console)
+    say(f"  {finding.evidence}", to=console)
     if finding.frames:
         shown = ", ".join(str(frame) for frame in finding.frames[:_FRAMES_SHOWN])
         more = finding.count - min(finding.count, _FRAMES_SHOWN)
-        _say(console, f"  {shown}" + (f" and {more:,} more" if more else ""))
-    _say(console, f"  remedy: {finding.remedy}")
-
-
-def _say(console: Console, text: str, style: str | None = None) -> None:
-    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+        say(f"  {shown}" + (f" and {more:,} more" if more else ""), to=console)
+    say(f"  remedy: {finding.remedy}", to=console)

@@ -6,7 +6,7 @@ from typing import cast
 
 from rich.console import Console
 
-from entrove.cli.commands.options import print_json
+from entrove.cli.commands.options import print_json, say
 from entrove.cli.quiet import load_torch_sim_quietly
 from entrove.curation.methods import AUTO, FEATURES, METHODS, MethodOrAuto
 from entrove.curation.sources import SHOWN_REASONS, RefusedFrame
@@ -34,7 +34,7 @@ def convert_file(
         print_json(done.to_dict())
         return
     for line in done.summary():
-        _say(console, line)
+        say(line, to=console)
 
 
 def curate_pool(
@@ -88,10 +88,10 @@ def curate_pool(
         print_json(picked.to_dict() | {"files": files})
         return
     for line in picked.summary():
-        _say(console, line)
+        say(line, to=console)
     show_notes(console, picked.notes, len(picked.picks) + len(picked.left_out))
     show_refused(console, picked.refused)
-    _say(console, f"wrote {', '.join(map(str, files))}")
+    say(f"wrote {', '.join(map(str, files))}", to=console)
 
 
 def compare_files(
@@ -122,11 +122,11 @@ def compare_files(
         print_json(compared.to_dict())
         return
     for line in compared.summary():
-        _say(console, line)
+        say(line, to=console)
     for side in (compared.a, compared.b):
         show_refused(console, side.refused)
     if html is not None:
-        _say(console, f"wrote {html}")
+        say(f"wrote {html}", to=console)
 
 
 def _check_name(option: str, name: str, known: Sequence[str]) -> None:
@@ -165,19 +165,15 @@ def check_folders(targets: Mapping[str, Path | None], *, inputs: Sequence[Path] 
 def show_notes(console: Console, notes: Sequence[tuple[str, int]], frames: int) -> None:
     """Print what was done with conventions, and in how many frames."""
     for note, count in notes[:SHOWN_REASONS]:
-        _say(console, f"  {note}" + ("" if count == frames else f" ({count} frames)"))
+        say(f"  {note}" + ("" if count == frames else f" ({count} frames)"), to=console)
 
 
 def show_refused(console: Console, refused: Sequence[RefusedFrame]) -> None:
     """Print the frames that were left out, the first of them one by one."""
     if not refused:
         return
-    _say(console, f"left out {len(refused)} frames:")
+    say(f"left out {len(refused)} frames:", to=console)
     for frame in refused[:SHOWN_REASONS]:
-        _say(console, f"  {frame}")
+        say(f"  {frame}", to=console)
     if len(refused) > SHOWN_REASONS:
-        _say(console, f"  and {len(refused) - SHOWN_REASONS} more")
-
-
-def _say(console: Console, text: str) -> None:
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+        say(f"  and {len(refused) - SHOWN_REASONS} more", to=console)

@@ -1,12 +1,13 @@
 """`entrove curves`: a study of learning curves."""
 
+from functools import partial
 from pathlib import Path
 
 import yaml
 from rich.console import Console
 from rich.table import Table as RichTable
 
-from entrove.cli.commands.options import print_json
+from entrove.cli.commands.options import print_json, say
 from entrove.cli.progress import open_progress
 from entrove.curves.results import StudyResults
 from entrove.errors import ConfigError
@@ -21,9 +22,6 @@ def run_curves(study_file: Path, console: Console, *, as_json: bool) -> None:
     from entrove.curves.study import run_study
     from entrove.report.curves.page import write_curves_page
 
-    def say(line: str) -> None:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
-
     _refuse_campaign(study_file)
     study = read_config_file(study_file, StudyConfig, how_to_write=HOW_TO_WRITE)
     folder = study_file.parent / study.folder
@@ -31,14 +29,14 @@ def run_curves(study_file: Path, console: Console, *, as_json: bool) -> None:
         results = run_study(study_file)
     else:
         with open_progress(console) as progress:
-            results = run_study(study_file, listener=progress, say=say)
+            results = run_study(study_file, listener=progress, say=partial(say, to=console))
         show_curves(results, console)
     page = write_curves_page(results, folder / "curves.html")
     if as_json:
         print_json(results.to_dict())
         return
-    say(f"results: {folder / 'results.json'}")
-    say(f"page:    {page}")
+    say(f"results: {folder / 'results.json'}", to=console)
+    say(f"page:    {page}", to=console)
 
 
 def _refuse_campaign(study_file: Path) -> None:

@@ -13,7 +13,7 @@ from entrove.campaign.configuration.settled import with_settled_version
 from entrove.campaign.journal.lock import hold_campaign
 from entrove.campaign.stages.imported import enter_imported, to_train_on
 from entrove.campaign.workspace import Workspace
-from entrove.cli.commands.options import print_json
+from entrove.cli.commands.options import print_json, say
 from entrove.errors import ConfigError
 from entrove.formats import LabelKeys, read_frames
 from entrove.labelling.labels import Label
@@ -106,7 +106,7 @@ def import_files(
     if as_json:
         print_json(_as_json(reports, entered))
     else:
-        console.print(_describe(entered), highlight=False, soft_wrap=True)
+        say(_describe(entered), to=console)
 
 
 def _refuse_foreign_elements(
@@ -180,4 +180,4 @@ def _print_report(path: Path, report: ImportReport, console: Console) -> None:
             "removes it"
         )
     for line in lines:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        say(line, to=console)

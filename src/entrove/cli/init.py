@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import typer
 from pydantic import ValidationError
@@ -27,8 +27,6 @@ from entrove.cli.quiet import load_torch_sim_quietly
 from entrove.errors import ConfigError
 from entrove.execution.settings import SlurmExecution
 from entrove.files import require_writable
-
-Answer = TypeVar("Answer", bound=str)
 
 _TIMES = "write hours:minutes:seconds, such as 04:00:00"
 

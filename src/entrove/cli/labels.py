@@ -11,7 +11,7 @@ from entrove.campaign.journal.lock import hold_campaign
 from entrove.campaign.results.imports import open_imports
 from entrove.campaign.results.labels import CampaignLabels, open_labels
 from entrove.campaign.stages.imported import withdraw_import
-from entrove.cli.commands.options import print_json
+from entrove.cli.commands.options import print_json, say
 from entrove.cli.progress import format_duration
 from entrove.labelling.labels import Outcome
 from entrove.labelling.store.cache import LabelState
@@ -41,11 +41,7 @@ def list_labels(folder: Path, *, retry: bool, console: Console, as_json: bool = 
     show(states, unfinished, console)
     failed = [state for state in states if state.outcome is not Outcome.CONVERGED]
     for state in failed:
-        console.print(
-            f"{short_key(state.key)} in quarantine: {state.folder}",
-            highlight=False,
-            soft_wrap=True,
-        )
+        say(f"{short_key(state.key)} in quarantine: {state.folder}", to=console)
     seconds = sum(state.engine_seconds for state in states)
     console.print(
         f"{len(states)} labels, {len(failed)} in quarantine, {format_duration(seconds)} of "
@@ -106,15 +102,13 @@ def list_imports(path: Path, console: Console, *, as_json: bool = False) -> None
     if not records:
         console.print("no labels were imported", highlight=False)
     for record in records:
-        console.print(
+        say(
             f"import {record.id}: {record.labels} labels of {record.source}, "
             f"{record.imported_utc}",
-            highlight=False,
-            markup=False,
-            soft_wrap=True,
+            to=console,
         )
         for line in record.conventions.splitlines():
-            console.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
+            say(f"  {line}", to=console)
 
 
 def withdraw(path: Path, import_id: int, console: Console, *, as_json: bool = False) -> None:
@@ -128,18 +122,16 @@ def withdraw(path: Path, import_id: int, console: Console, *, as_json: bool = Fa
     if as_json:
         print_json({"import_id": import_id, "cache": imports.cache.path} | asdict(gone))
         return
-    console.print(
+    say(
         f"withdrew import {import_id}: {gone.labels} labels removed from {imports.cache.path}, "
         f"{gone.trained_on} of them were trained on; the next 'entrove run' trains without them",
-        highlight=False,
-        soft_wrap=True,
+        to=console,
     )
     if gone.validated_on:
-        console.print(
+        say(
             f"warning: {gone.validated_on} of them are in the validation or test set, which stays "
             "as it is; for another one start a new campaign folder",
-            highlight=False,
-            soft_wrap=True,
+            to=console,
         )
 
 

@@ -14,7 +14,7 @@ from entrove.campaign.configuration.places import (
     places_of,
 )
 from entrove.campaign.plan import Plan, make_plan
-from entrove.cli.commands.options import print_json
+from entrove.cli.commands.options import print_json, say
 from entrove.execution.settings import LocalExecution
 from entrove.report.formatting import MISSING, format_duration
 from entrove.threads import usable_threads
@@ -28,7 +28,7 @@ def show_plan(config_path: Path, console: Console, *, as_json: bool = False) -> 
     campaign = check_campaign(config_path, runs_here=False)
     plan = make_plan(campaign)
     if overload := describe_overload(campaign.config, usable_threads(0)):
-        console.print(overload, highlight=False, markup=False, soft_wrap=True)
+        say(overload, to=console)
     if as_json:
         print_json(asdict(plan) | {"seeds": [seed.describe() for seed in campaign.seeds]})
         return
@@ -37,10 +37,10 @@ def show_plan(config_path: Path, console: Console, *, as_json: bool = False) -> 
     console.print(_basis(plan, queued=queued), highlight=False)
     if set(places_of(campaign.config).values()) != {HERE}:
         places = describe_places(campaign.config)
-        console.print(f"{places[0].upper()}{places[1:]}.", highlight=False, soft_wrap=True)
-    console.print(f"{campaign.config.describe_selection()}.", highlight=False, soft_wrap=True)
+        say(f"{places[0].upper()}{places[1:]}.", to=console)
+    say(f"{campaign.config.describe_selection()}.", to=console)
     if trials := campaign.config.training.describe_trials():
-        console.print(f"In each round, {trials}.", highlight=False, soft_wrap=True)
+        say(f"In each round, {trials}.", to=console)
     if plan.half_width is not None:
         console.print(
             f"Energy errors will be known to about {100 * plan.half_width:.0f} % (95 % interval, "
@@ -48,7 +48,7 @@ def show_plan(config_path: Path, console: Console, *, as_json: bool = False) -> 
             highlight=False,
         )
     for seed in campaign.seeds:
-        console.print(seed.describe(), highlight=False, markup=False, soft_wrap=True)
+        say(seed.describe(), to=console)
 
 
 def _print_rows(plan: Plan, console: Console) -> None:

@@ -9,6 +9,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Ta
 from rich.table import Column
 from rich.text import Text
 
+from entrove.cli.commands.options import say
 from entrove.report.formatting import format_duration, shorten
 
 PLAIN_INTERVAL_S = 15.0
@@ -128,7 +129,7 @@ class PlainProgress:
         return None
 
     def _print(self, line: str) -> None:
-        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+        say(line, to=self._console)
 
     def stage_started(
         self,

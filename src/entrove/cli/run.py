@@ -20,7 +20,7 @@ from entrove.campaign.configuration.places import (
 from entrove.campaign.configuration.settled import Change, find_changes, require_allowed
 from entrove.campaign.journal.ledger import Ledger
 from entrove.campaign.workspace import Workspace
-from entrove.cli.commands.options import print_json
+from entrove.cli.commands.options import print_json, say
 from entrove.cli.progress import open_progress
 from entrove.doctor.findings import State
 from entrove.errors import ConfigError
@@ -49,13 +49,13 @@ def run_campaign(
     campaign = check_campaign(config_path, folder)
     require_writable(str(campaign.workspace.folder), campaign.workspace.folder)
     for seed in campaign.seeds:
-        console.print(seed.describe(), highlight=False, markup=False, soft_wrap=True)
+        say(seed.describe(), to=console)
     if overload := describe_overload(campaign.config, usable_threads(0)):
-        console.print(overload, highlight=False, markup=False, soft_wrap=True)
+        say(overload, to=console)
     if not in_job():
         _say_what_runs_here(campaign, console)
     if trials := campaign.config.training.describe_trials():
-        console.print(f"in each round, {trials}", highlight=False, soft_wrap=True)
+        say(f"in each round, {trials}", to=console)
     if check_only:
         _show_check(campaign, config_path, console, as_json=as_json)
         return
@@ -66,9 +66,7 @@ def run_campaign(
     from entrove.report.status import status as render_status
 
     workspace = campaign.workspace
-    console.print(
-        f"campaign '{campaign.config.name}' in {workspace.folder}", highlight=False, soft_wrap=True
-    )
+    say(f"campaign '{campaign.config.name}' in {workspace.folder}", to=console)
     changes = _show_changes(campaign, console)
     done_before = _finished_stages(workspace)
     with open_progress(console) as progress:
@@ -95,13 +93,11 @@ def _show_check(
         return
     _show_changes(campaign, console)
     console.print(f"{config_path}: this configuration can run here", highlight=False)
-    console.print(campaign.config.describe_selection(), highlight=False, soft_wrap=True)
+    say(campaign.config.describe_selection(), to=console)
     if not campaign.workspace.holds_campaign():
-        console.print(
+        say(
             f"the engine was not tried; to label a seed with it: {_label_a_seed(campaign)}",
-            highlight=False,
-            markup=False,
-            soft_wrap=True,
+            to=console,
         )
 
 
@@ -137,7 +133,7 @@ def _say_what_runs_here(campaign: CheckedCampaign, console: Console) -> None:
         if HERE in (places["exploration"], places["training"])
         else ""
     )
-    console.print(f"{describe_places(campaign.config)}{hint}", highlight=False, soft_wrap=True)
+    say(f"{describe_places(campaign.config)}{hint}", to=console)
 
 
 def _show_changes(campaign: CheckedCampaign, console: Console) -> list[Change]:
@@ -146,12 +142,7 @@ def _show_changes(campaign: CheckedCampaign, console: Console) -> list[Change]:
     allowed = [change for change in changes if change.allowed]
     for change in allowed:
         when = "at once" if change.stage is None else f"by the next stage '{change.stage}'"
-        console.print(
-            f"changed since the start, taken {when}: {change}",
-            highlight=False,
-            markup=False,
-            soft_wrap=True,
-        )
+        say(f"changed since the start, taken {when}: {change}", to=console)
     return allowed
 
 
@@ -174,19 +165,17 @@ def _say_what_no_stage_took(
         if change.stage is not None and change.stage not in ran
     ]
     if waiting:
-        console.print(
+        say(
             f"not used yet: {', '.join(waiting)}; no round was left that takes them: raise "
             "stopping.rounds and run again",
-            highlight=False,
-            markup=False,
-            soft_wrap=True,
+            to=console,
         )
 
 
 def _show_files(config_path: Path, workspace: Workspace, report: Path, console: Console) -> None:
     """Say where everything is, and what can follow."""
-    console.print(f"report:  {report}", highlight=False, soft_wrap=True)
-    console.print(f"dataset: {workspace.dataset}", highlight=False, soft_wrap=True)
+    say(f"report:  {report}", to=console)
+    say(f"dataset: {workspace.dataset}", to=console)
     if not workspace.bundle.exists():
         return
     config = shlex.quote(str(config_path))
@@ -198,4 +187,4 @@ def _show_files(config_path: Path, workspace: Workspace, report: Path, console: 
         f"  entrove validate {model} --seeds FILE    named checks, also of other crystals",
         f"  entrove run {config}    more labels, after raising stopping.rounds",
     ):
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        say(line, to=console)

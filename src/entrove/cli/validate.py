@@ -11,7 +11,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from entrove._version import __version__
 from entrove.campaign.configuration.config_file import read_config_file
 from entrove.campaign.configuration.seeds import read_seed
-from entrove.cli.commands.options import print_json
+from entrove.cli.commands.options import print_json, say
 from entrove.cli.curation import check_folders
 from entrove.cli.progress import spinner_of
 from entrove.cli.stages.structures import read_labelled
@@ -84,14 +84,14 @@ def validate_model(
     if as_json:
         print_json(result.to_dict())
     else:
-        _say(console, result.summary, "bold")
+        say(result.summary, "bold", to=console)
     if html is not None:
         from entrove.report.checks.page import write_suite_page
 
         write_suite_page(result, html)
-        _say(watch.messages, f"wrote {html}")
+        say(f"wrote {html}", to=watch.messages)
     if not result.complete:
-        _say(watch.messages, _how_to_continue(out))
+        say(_how_to_continue(out), to=watch.messages)
         return STOPPED
     return 0 if result.passed else 1
 
@@ -145,7 +145,7 @@ class _Watch:
             self._began = time.monotonic()
             self._bar.reset(self._task, description=description)
             if not self.messages.is_terminal and not self._quiet:
-                _say(self.messages, f"{name}: {description}")
+                say(f"{name}: {description}", to=self.messages)
             return
         self._seconds[name] = time.monotonic() - self._began
         self._found += results
@@ -162,8 +162,4 @@ class _Watch:
 
 def _show(result: CheckResult, console: Console) -> None:
     console.print(f"[{_STYLES[result.outcome]}]{result.outcome}[/]  ", end="", highlight=False)
-    _say(console, f"{result.title}: {result.sentence}")
-
-
-def _say(console: Console, text: str, style: str | None = None) -> None:
-    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+    say(f"{result.title}: {result.sentence}", to=console)

@@ -140,7 +140,14 @@ class StudyResults:
     def ratios(
         self, student: str, arm: str, test: str, group: str, quantity: str
     ) -> dict[int, Ratio]:
-        """Error of the control arm over that of an arm, by number of labels."""
+        """Error of the control arm over that of an arm, by number of labels.
+
+        Args:
+            student, arm, test, group, quantity: As of `curve`.
+
+        Returns the numbers of labels for which both arms have all draws; a ratio above 1 says
+        that the arm is better.
+        """
         control = self.curve(student, self.control, test, group, quantity)
         ours = self.curve(student, arm, test, group, quantity)
         return {
@@ -157,8 +164,12 @@ class StudyResults:
         """Labels with which an arm has the error that the control arm has with the most labels.
 
         Between counts the logarithm of the mean error is linear in that of the number of labels.
-        None when the arm never gets there; its fewest labels, which is an upper bound, when it is
-        there with these.
+
+        Args:
+            student, arm, test, group, quantity: As of `curve`.
+
+        Returns None when the arm never gets there; its fewest labels, which is an upper bound,
+        when it is there with these.
         """
         control = self.curve(student, self.control, test, group, quantity)
         ours = self.curve(student, arm, test, group, quantity)
@@ -192,7 +203,11 @@ class StudyResults:
 
 
 def read_study(path: str | Path) -> StudyResults:
-    """Read the results of a study, `results.json` in its folder."""
+    """Read the results of a study.
+
+    Args:
+        path: The file `results.json` in the folder of the study, which may be unfinished.
+    """
     content = json.loads(Path(path).read_text())
     points = tuple(
         Point(**{**fields, "errors": GroupErrors(**fields["errors"])})

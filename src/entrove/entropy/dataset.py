@@ -95,7 +95,14 @@ class EntropyDataset:
     def from_config(
         cls, config: EntropyConfig, features: FeatureMap | None = None
     ) -> "EntropyDataset":
-        """Make an empty dataset; raises `SelectionError` for kinds without a dataset."""
+        """Make an empty dataset.
+
+        Args:
+            config: Kind, mode and regularisation of the entropy.
+            features: Turns atoms into features; Gaussian overlap fingerprints when left out.
+
+        Raises `SelectionError` for kinds without a dataset.
+        """
         return cls(
             config.kind,
             config.mode,
@@ -322,9 +329,13 @@ class EntropyDataset:
     def load(cls, path: str | Path, features: FeatureMap | None = None) -> "EntropyDataset":
         """Read a dataset back.
 
-        `features` must have the description of the feature map that the dataset was made with;
-        when it is left out, Gaussian overlap fingerprints are rebuilt from the file. Raises
-        `SelectionError` when features differ, or when the file is damaged or of another schema.
+        Args:
+            path: The file that `save` wrote.
+            features: A feature map with the description of the one that the dataset was made with;
+                when it is left out, Gaussian overlap fingerprints are rebuilt from the file.
+
+        Raises `SelectionError` when features differ, or when the file is damaged or of another
+        schema.
         """
         stored = read_dataset(path)
         if features is None:

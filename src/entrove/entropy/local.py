@@ -37,7 +37,11 @@ class LocalEntropy:
     def value_and_gradient(
         self, batch: AtomFeatures
     ) -> tuple[Float[Tensor, " systems"], Float[Tensor, "atoms features"]]:
-        """S_loc of every system, and its gradient with respect to the features."""
+        """S_loc of every system, and its gradient with respect to the features.
+
+        Args:
+            batch: Features of all atoms of some systems.
+        """
         entropy = torch.zeros(batch.n_systems, dtype=torch.float64, device=batch.values.device)
         gradient = torch.zeros_like(batch.values)
         atoms = torch.bincount(batch.system_idx, minlength=batch.n_systems).to(torch.float64)

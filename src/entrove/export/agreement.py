@@ -46,7 +46,11 @@ class Agreement:
     stress_eV_per_A3: float
 
     def problems(self, tolerances: Tolerances | None = None) -> list[str]:
-        """Say what differs by more than rounding in float32 explains; empty when all is well."""
+        """Say what differs by more than rounding in float32 explains; empty when all is well.
+
+        Args:
+            tolerances: Largest differences that are allowed; by default those of `Tolerances`.
+        """
         allowed = tolerances or Tolerances()
         measured = (
             ("energies", self.energy_eV_per_atom, allowed.energy_eV_per_atom, "eV/atom"),

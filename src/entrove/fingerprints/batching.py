@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from ase import Atoms
-from jaxtyping import Int
+from jaxtyping import Bool, Int
+from torch import Tensor
 from torch_sim.state import SimState
 
 from entrove.errors import StructureError
@@ -73,6 +74,29 @@ def to_state(
             np.concatenate([atoms.numbers for atoms in structures]), torch.int64
         ),
         system_idx=tensor(np.repeat(np.arange(len(structures)), counts), torch.int64),
+    )
+
+
+def pick_systems(state: SimState, chosen: Bool[Tensor, " systems"]) -> SimState:
+    """Return positions, cell and species of the chosen systems as a batch of their own.
+
+    Args:
+        state: A batch.
+        chosen: Which of its systems, on any device.
+
+    Returns the batch itself, no copy, when all are chosen.
+    """
+    if bool(chosen.all()):
+        return state
+    chosen = chosen.to(state.device)
+    of_atoms = chosen[state.system_idx]
+    return SimState(
+        positions=state.positions[of_atoms],
+        masses=state.masses[of_atoms],
+        cell=state.cell[chosen],
+        pbc=state.pbc,
+        atomic_numbers=state.atomic_numbers[of_atoms],
+        system_idx=(chosen.cumsum(0) - 1)[state.system_idx[of_atoms]],
     )
 
 

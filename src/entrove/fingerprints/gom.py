@@ -35,7 +35,13 @@ CHUNK_BYTES_GPU = 256 * 2**20
 class GaussianOverlap:
     """The fingerprint of each atom: eigenvalues of the damped overlap matrix of its sphere.
 
-    A `FeatureMap`. Raises `ConfigError` when the length is still "auto" (see `resolve_length`).
+    A `FeatureMap`.
+
+    Args:
+        config: Cutoff, length, orbitals and widths; defaults when left out.
+        device: Where it is computed, such as "cpu" or "cuda".
+
+    Raises `ConfigError` when the length is still "auto" (see `resolve_length`).
     """
 
     def __init__(
@@ -67,6 +73,10 @@ class GaussianOverlap:
 
     def evaluate(self, state: SimState, *, pull_back: bool = True) -> "GaussianOverlapFeatures":
         """Compute the fingerprints of every atom of a batch.
+
+        Args:
+            state: The batch.
+            pull_back: Whether gradients will be asked for; values alone take less memory.
 
         Raises `StructureError` for two atoms at one place, positions that are not finite or a flat
         cell, and `ConfigError` for an element without a width.

@@ -76,7 +76,6 @@ def frame_of(
     index: int,
     keys: LabelKeys,
     converged: bool | None = None,
-    notes: tuple[str, ...] = (),
 ) -> Frame:
     """Bring what ASE has read into the internal form.
 
@@ -86,7 +85,6 @@ def frame_of(
         index: Position in it.
         keys: Names of labels given by the user.
         converged: What the reader knows about the electronic steps.
-        notes: What the reader did.
     """
     results: dict[str, Any] = dict(getattr(atoms.calc, "results", {}))
     info = {**atoms.info}
@@ -104,7 +102,7 @@ def frame_of(
         finite("cell", atoms.cell.array)
         found = take_labels(info, arrays, atoms.cell, len(atoms), keys)
     except BrokenFrameError as error:
-        return Frame(source, index, problem=str(error), converged=converged, notes=notes)
+        return Frame(source, index, problem=str(error), converged=converged)
     said = [value for value in (converged, convergence_in(info)) if value is not None]
     read = Atoms(
         numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc, info=info
@@ -121,5 +119,5 @@ def frame_of(
         index,
         read,
         converged=all(said) if said else None,
-        notes=(*notes, *(note for note in found.notes if not note.startswith("six numbers of"))),
+        notes=tuple(note for note in found.notes if not note.startswith("six numbers of")),
     )

@@ -31,7 +31,12 @@ _ROW_ARRAYS |= {"initial_magmoms", "initial_charges"}
 
 @dataclass(frozen=True)
 class Written:
-    """How many structures were written, and what the format had no place for."""
+    """What was written.
+
+    Attributes:
+        count: Number of structures.
+        lost: What the format had no place for, as texts.
+    """
 
     count: int
     lost: tuple[str, ...] = ()

@@ -96,7 +96,11 @@ class Labeller:
     def with_engine(self, engine: Engine, work_folder: str | Path) -> "Labeller":
         """A labeller of another level of theory with the same cache and the same workers.
 
-        `work_folder` must be another one; use it while this labeller is open.
+        Args:
+            engine: What computes its labels.
+            work_folder: Folder of its calculations, another one than that of this labeller.
+
+        Use it while this labeller is open.
         """
         config = self.config.model_copy(update={"engine": engine})
         return Labeller(config, self.cache, work_folder, self._executor)

@@ -27,13 +27,25 @@ class Outcome(StrEnum):
 class Label:
     """Energy, forces and stress of one structure, or why there are none, and where they came from.
 
-    `structure_hash` is the content hash (`entrove.structures.content_hash`), `level_of_theory` a
-    hash too. Forces are in the atom order of the structure that was asked for; stress is (3, 3) in
-    ASE's sign (positive = tensile), and None for a structure that is not periodic in three
-    dimensions. `cause` says why a label is not CONVERGED; a REJECTED one keeps its numbers, where
-    they have the right shape. `folder` holds the engine's files, unless they were deleted.
-    `import_id` is the number of the import that an imported label came with, see
-    `entrove.labelling.store.cache.LabelCache.imports`.
+    Attributes:
+        structure_hash: Content hash of the structure, see `entrove.structures.content_hash`.
+        level_of_theory: Hash of the level of theory.
+        outcome: CONVERGED, or what happened instead.
+        cause: Why it is not CONVERGED.
+        folder: Folder of the engine's files, unless they were deleted.
+        energy_eV: Energy in eV; None where there is none. A REJECTED label keeps its numbers,
+            where they have the right shape.
+        forces_eV_per_A: Forces (atoms, 3) in eV/A, in the atom order of the structure that was
+            asked for.
+        stress_eV_per_A3: Stress (3, 3) in eV/A^3 with ASE's sign (positive = tensile); None for a
+            structure that is not periodic in three dimensions.
+        attempts: Calculations that were tried; 0 for an imported label.
+        engine_seconds: Wall time of the engine in s, of all attempts.
+        engine, engine_version: The engine and its version; empty where they are not known.
+        host_class: Kind of the machine that computed it.
+        started_utc: When the first attempt started, or the label was imported, in ISO 8601.
+        import_id: Number of the import that an imported label came with, see
+            `entrove.labelling.store.cache.LabelCache.imports`.
     """
 
     structure_hash: str

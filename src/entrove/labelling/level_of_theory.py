@@ -23,7 +23,12 @@ LEVEL_FILE = "level_of_theory.json"
 
 @dataclass(frozen=True)
 class LevelOfTheory:
-    """Engine and settings that define energies, as canonical JSON."""
+    """Engine and settings that define energies.
+
+    Attributes:
+        engine: Kind of the engine, such as "gpaw".
+        settings: The settings as canonical JSON: sorted keys, no blanks.
+    """
 
     engine: str
     settings: str

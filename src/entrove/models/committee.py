@@ -110,6 +110,10 @@ def spread(values: Float[Tensor, "members items *components"]) -> Float[Tensor, 
 def force_spreads(committee: LoadedModel, structures: Sequence[Atoms]) -> list[float]:
     """Compute the largest spread of the force on an atom, in eV/A, of each structure.
 
+    Args:
+        committee: A model that `committee_of` made.
+        structures: The structures, in any order and of any size.
+
     Raises `ModelError` for a model that is no committee.
     """
     if not committee.members:

@@ -1,9 +1,10 @@
 """A model's own per-atom features, with their gradient through the edge vectors of its graph."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch_sim.state import SimState
 
@@ -42,3 +43,17 @@ class EdgeFeatures:
             self.output, self.neighbours.vectors, gradient.to(self.output.dtype), retain_graph=True
         )
         return self.neighbours.pull_back(edges, self.state)
+
+
+def scalar_columns(irreps: Any) -> Int[Tensor, " columns"]:
+    """Columns of features that rotations and inversion leave as they are.
+
+    Args:
+        irreps: What the columns are, as `e3nn.o3.Irreps`.
+    """
+    columns = [
+        torch.arange(part.start, part.stop)
+        for part, (_count, irrep) in zip(irreps.slices(), irreps, strict=True)
+        if irrep.l == 0 and irrep.p == 1
+    ]
+    return torch.cat(columns)

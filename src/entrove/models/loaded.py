@@ -21,7 +21,8 @@ class LoadedModel:
     eV/A and stress (systems, 3, 3) in eV/A^3 with ASE's sign (positive = tensile). `species` holds
     the chemical symbols that it was trained for, None when the model cannot say. `cutoff_A` is the
     radius of its neighbour list, None when it has none of its own. `batched` is False when `model`
-    evaluates the systems of a batch one by one. `members` are the models of a committee.
+    evaluates the systems of a batch one by one. `members` are the models of a committee. The
+    methods below call the functions `make_...`, which are None where the model gives no access.
     """
 
     name: str

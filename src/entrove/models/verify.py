@@ -27,9 +27,9 @@ from entrove.errors import ModelError
 from entrove.models.ase import SerialModel
 from entrove.models.loaded import LoadedModel
 from entrove.models.prediction import predict
-from entrove.models.torch_settings import ignoring_known_warnings
 from entrove.settings import Settings
 from entrove.structures import copy_structure
+from entrove.symmetry import call_spglib
 
 _log = logging.getLogger(__name__)
 
@@ -241,15 +241,7 @@ def _probes(structures: Sequence[Atoms]) -> list[Atoms]:
     if not crystals:
         return []
     smallest = min(crystals, key=len)
-    with ignoring_known_warnings():
-        primitive = spglib.find_primitive(
-            (
-                smallest.cell.array.tolist(),
-                smallest.get_scaled_positions().tolist(),
-                smallest.numbers.tolist(),
-            ),
-            symprec=1e-3,
-        )
+    primitive = call_spglib(spglib.find_primitive, smallest, symprec=1e-3)
     probes = []
     if primitive is not None:
         lattice, scaled, numbers = primitive

@@ -13,7 +13,7 @@ sketch; Holzmüller et al., JMLR 24, 164 (2023), for selection by sketched gradi
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -83,11 +83,16 @@ class WeightSketch:
 
     def describe(self) -> dict[str, Any]:
         """Size and seed of the sketch, and a hash of the weights."""
-        digest = hashlib.sha256()
-        for weight in self.weights:
-            digest.update(weight.detach().cpu().contiguous().numpy().tobytes())
         return {
             "length": self.length,
             "seed": self.seed,
-            "weights_sha256": digest.hexdigest(),
+            "weights_sha256": hash_of_weights(self.weights),
         }
+
+
+def hash_of_weights(weights: Iterable[Tensor]) -> str:
+    """SHA-256 of weights in their order: a model that was tuned has other features."""
+    digest = hashlib.sha256()
+    for weight in weights:
+        digest.update(weight.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

@@ -206,10 +206,7 @@ def _is_unchanged(untuned: float, tuned: float) -> bool:
 
 
 def error_changes(
-    rows: Sequence[ModelErrors],
-    comparison: Comparison | None = None,
-    phase: str = ALL,
-    kind: str = ALL,
+    rows: Sequence[ModelErrors], comparison: Comparison | None = None
 ) -> tuple[ErrorChange, ...]:
     """Compare the untuned with the latest tuned model: energy, force and stress."""
     models = models_in_order(rows)
@@ -218,10 +215,10 @@ def error_changes(
     return tuple(
         ErrorChange(
             quantity,
-            None if untuned is None else error_of(rows, untuned, quantity, phase, kind),
-            None if tuned is None else error_of(rows, tuned, quantity, phase, kind),
-            ratio_of(comparison, quantity, phase, kind),
-            None if tuned is None else interval_of(rows, tuned, quantity, phase, kind),
+            None if untuned is None else error_of(rows, untuned, quantity),
+            None if tuned is None else error_of(rows, tuned, quantity),
+            ratio_of(comparison, quantity),
+            None if tuned is None else interval_of(rows, tuned, quantity),
         )
         for quantity in QUANTITIES
     )

@@ -5,7 +5,7 @@ from typing import Literal
 
 import torch
 from ase import Atoms
-from jaxtyping import Bool, Shaped
+from jaxtyping import Shaped
 from torch import Tensor
 from torch_sim.io import atoms_to_state
 from torch_sim.models.interface import ModelInterface
@@ -62,16 +62,3 @@ def reduce_atoms(
     index = state.system_idx.reshape(-1, *([1] * (per_atom.ndim - 1))).expand_as(per_atom)
     start = torch.zeros(shape, dtype=per_atom.dtype, device=per_atom.device)
     return start.scatter_reduce(0, index, per_atom, reduce=reduce, include_self=False)
-
-
-def pick_systems(state: SimState, chosen: Bool[Tensor, " systems"]) -> SimState:
-    """Return positions, cell and species of the chosen systems as a batch of their own."""
-    of_atoms = chosen[state.system_idx]
-    return SimState(
-        positions=state.positions[of_atoms],
-        masses=state.masses[of_atoms],
-        cell=state.cell[chosen],
-        pbc=state.pbc,
-        atomic_numbers=state.atomic_numbers[of_atoms],
-        system_idx=(chosen.cumsum(0) - 1)[state.system_idx[of_atoms]],
-    )

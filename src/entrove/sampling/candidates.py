@@ -20,10 +20,18 @@ Kind = Literal["md", "relaxed", "strain", "shear", "perturbed", "random", "hot_m
 class Candidate:
     """A structure with its provenance; fields that do not apply are None.
 
-    `pressure_GPa` and `temperature_K` are those of the regime that made it (the target of the
-    barostat and thermostat, the pressure of the relaxation), `step` counts MD steps of its walker,
-    `kappa_eV` is the bias strength at that step and `bias_fraction` the fraction that an adaptive
-    strength aims at.
+    Attributes:
+        atoms: The structure.
+        pool: The pool that proposes it.
+        kind: How it was made: strained, sheared, by MD, ...
+        phase: Name of the phase that it was made from.
+        pressure_GPa, temperature_K: Those of the regime that made it: the target of barostat and
+            thermostat, or the pressure of the relaxation.
+        walker: Index of its walker.
+        step: MD step of that walker.
+        kappa_eV: Bias strength at that step, in eV.
+        bias_fraction: Fraction of the thermal force scale that an adaptive strength aims at.
+        entropy, mode: Entropy that the walker was biased by, and its mode.
     """
 
     atoms: Atoms

@@ -59,11 +59,6 @@ class Change:
         return _ratio(self.tuned, self.untuned)
 
     @property
-    def better(self) -> bool:
-        """Whether the error is smaller beyond its confidence interval."""
-        return self.interval is not None and self.interval[1] < 1.0
-
-    @property
     def larger(self) -> bool:
         """Whether the error is larger, and not negligibly, beyond its interval or not."""
         return self.tuned - self.untuned > self.negligible

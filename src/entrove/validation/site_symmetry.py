@@ -6,13 +6,13 @@ among the errors makes any model look better.
 """
 
 import logging
-import warnings
-from collections.abc import Generator
-from contextlib import contextmanager
 
 import numpy as np
+import spglib
 from ase import Atoms
 from jaxtyping import Bool, Float, Int
+
+from entrove.symmetry import call_spglib
 
 logger = logging.getLogger(__name__)
 
@@ -93,10 +93,7 @@ def _primitive_cell(atoms: Atoms, tolerance_A: float) -> tuple[Atoms, np.ndarray
     A supercell can have a lattice of lower symmetry than its crystal, and operations are only
     found in terms of the given lattice.
     """
-    import spglib
-
-    with _quietly():
-        found = spglib.get_symmetry_dataset(_cell(atoms), symprec=tolerance_A)
+    found = call_spglib(spglib.get_symmetry_dataset, atoms, symprec=tolerance_A)
     if found is None:
         return atoms, np.arange(len(atoms))
     _, first, of_primitive = np.unique(
@@ -112,23 +109,7 @@ def _operations(
     atoms: Atoms, tolerance_A: float
 ) -> tuple[Int[np.ndarray, "operations 3 3"], Float[np.ndarray, "operations 3"]]:
     """Space group operations in fractional coordinates; the identity where none is found."""
-    import spglib
-
-    with _quietly():
-        found = spglib.get_symmetry(_cell(atoms), symprec=tolerance_A)
+    found = call_spglib(spglib.get_symmetry, atoms, symprec=tolerance_A)
     if found is None:
         return np.eye(3, dtype=int)[None], np.zeros((1, 3))
     return np.asarray(found["rotations"], dtype=int), np.asarray(found["translations"])
-
-
-def _cell(atoms: Atoms) -> tuple[list[list[float]], list[list[float]], list[int]]:
-    places = atoms.get_scaled_positions()
-    return atoms.cell.array.tolist(), places.tolist(), atoms.numbers.tolist()
-
-
-@contextmanager
-def _quietly() -> Generator[None]:
-    with warnings.catch_warnings():
-        # spglib asks for a process-wide setting, which belongs to the application.
-        warnings.filterwarnings("ignore", category=DeprecationWarning)
-        yield

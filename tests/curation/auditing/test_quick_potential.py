@@ -6,7 +6,7 @@ from ase.build import bulk, molecule
 from copper_sets import copper
 
 from entrove.curation.auditing.predictions.basis import Basis
-from entrove.curation.auditing.predictions.quick_potential import fit_quick_potential
+from entrove.curation.auditing.predictions.quick_potential import make_rows, solve_rows
 from entrove.fingerprints.batching import to_batches
 
 BASIS = Basis((1, 6, 8), 4.0, 0.7)
@@ -52,15 +52,16 @@ def test_many_elements_share_a_block():
     assert counts == {6: 6, 8: 2}
 
 
+def fitted_to(frames, energies):
+    basis = Basis((29,), 4.5, 2.0)
+    forces = [atoms.get_forces() for atoms in frames]
+    return solve_rows(basis, make_rows(basis, frames, energies, forces))
+
+
 @pytest.fixture(scope="module")
 def potential():
     frames = copper(30)
-    return frames, fit_quick_potential(
-        Basis((29,), 4.5, 2.0),
-        frames,
-        np.array([atoms.get_potential_energy() for atoms in frames]),
-        [atoms.get_forces() for atoms in frames],
-    )
+    return frames, fitted_to(frames, np.array([atoms.get_potential_energy() for atoms in frames]))
 
 
 def test_it_learns_the_forces_of_copper(potential):
@@ -103,18 +104,10 @@ def test_a_frame_of_the_fit_is_predicted_without_itself(potential):
     frames, _ = potential
     energies = np.array([atoms.get_potential_energy() for atoms in frames])
     energies[7] += 5.0
-    fitted = fit_quick_potential(
-        Basis((29,), 4.5, 2.0), frames, energies, [atoms.get_forces() for atoms in frames]
-    )
+    fitted = fitted_to(frames, energies)
     left = energies[7] - fitted.predict([frames[7]], [7 % 5]).energies_eV[0]
     assert left == pytest.approx(5.0, abs=0.1)
 
 
 def test_too_few_labels_give_no_potential():
-    frames = copper(3)
-    assert (
-        fit_quick_potential(
-            Basis((29,), 4.5, 2.0), frames, np.zeros(3), [atoms.get_forces() for atoms in frames]
-        )
-        is None
-    )
+    assert fitted_to(copper(3), np.zeros(3)) is None

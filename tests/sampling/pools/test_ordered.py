@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from ase import Atoms
 from ase.build import bulk
 from cheap_models import ARGON_SIGMA_A, argon, lennard_jones
 from torch_sim.models.lennard_jones import LennardJonesModel
@@ -18,7 +17,6 @@ from entrove.sampling.batch import gather_batch
 from entrove.sampling.bias.ordering import FingerprintOrder, OrderingModel
 from entrove.sampling.config import OrderedSettings, RelaxationSettings, SamplingConfig
 from entrove.sampling.pools.ordered import (
-    find_space_group,
     generate_ordered,
     perturb,
     place_at_random,
@@ -200,18 +198,6 @@ def test_a_relaxation_that_is_not_finite_ends_there_and_spares_the_others():
     assert any("Fm-3m (225)" in str(cell.dropped_because) for cell in found)
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_a_cell_that_is_not_finite_has_no_space_group(value):
-    """spglib crashes on it, and takes Python along."""
-    for spoil in ("positions", "cell"):
-        atoms = argon(5.2)
-        if spoil == "positions":
-            atoms.positions[1, 2] = value
-        else:
-            atoms.cell[2, 2] = value
-        assert find_space_group(atoms) == "unknown"
-
-
 def test_random_crystals_are_shared_out_by_composition_and_pressure():
     phases = [
         Start(f"{symbol}{number}", pressure, argon(5.2, symbol=symbol).repeat((number, 1, 1)))
@@ -262,23 +248,3 @@ def test_perturbation_moves_atoms_and_cell_and_not_the_original():
     assert not np.allclose(moved.cell.array, atoms.cell.array)
     assert not np.allclose(moved.get_scaled_positions(), atoms.get_scaled_positions(), atol=1e-3)
     np.testing.assert_array_equal(atoms.positions, argon(5.2).positions)
-
-
-@pytest.mark.parametrize(
-    ("atoms", "expected"),
-    [
-        (bulk("Si", "diamond", a=5.43, cubic=True), "Fd-3m (227)"),
-        (bulk("NaCl", "rocksalt", a=5.64), "Fm-3m (225)"),
-        (
-            Atoms(
-                "Ar2",
-                scaled_positions=[[0, 0, 0], [0.1, 0.3, 0.4]],
-                cell=[4, 5, 6, 70, 80, 95],
-                pbc=True,
-            ),
-            "P-1 (2)",
-        ),
-    ],
-)
-def test_space_groups_of_known_crystals(atoms, expected):
-    assert find_space_group(atoms) == expected

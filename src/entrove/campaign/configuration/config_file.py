@@ -350,3 +350,15 @@ def nested_models(annotation: Any) -> Iterator[type[BaseModel]]:
         yield annotation
     for inner in get_args(annotation):
         yield from nested_models(inner)
+
+
+def yaml_on_one_line(value: Any) -> str:
+    """Write a value of a configuration as YAML, lists and sections in brackets.
+
+    >>> yaml_on_one_line({"name": "gpaw", "moments": {"Fe": 2.2}})
+    '{name: gpaw, moments: {Fe: 2.2}}'
+    """
+    text = yaml.safe_dump(
+        value, default_flow_style=True, sort_keys=False, width=10_000, allow_unicode=True
+    )
+    return text.strip().removesuffix("\n...").strip()

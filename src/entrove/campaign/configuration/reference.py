@@ -5,11 +5,10 @@ import typing
 from enum import Enum
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from entrove.campaign.configuration.config_file import nested_models, sections
+from entrove.campaign.configuration.config_file import nested_models, sections, yaml_on_one_line
 
 
 def write_reference_page(model: type[BaseModel]) -> str:
@@ -33,13 +32,6 @@ def write_reference_page(model: type[BaseModel]) -> str:
             )
         lines.append("")
     return "\n".join(lines).rstrip() + "\n"
-
-
-def _one_line(value: Any) -> str:
-    text = yaml.safe_dump(
-        _plain(value), default_flow_style=True, sort_keys=False, width=10_000, allow_unicode=True
-    )
-    return text.strip().removesuffix("\n...").strip()
 
 
 def _section_model(field: FieldInfo, value: Any) -> type[BaseModel] | None:
@@ -119,7 +111,7 @@ def _default_text(field: FieldInfo) -> str:
 def _default_yaml(field: FieldInfo) -> str:
     if field.is_required():
         return "(required)"
-    return _one_line(field.get_default(call_default_factory=True))
+    return yaml_on_one_line(_plain(field.get_default(call_default_factory=True)))
 
 
 def _plain(value: Any) -> Any:

@@ -6,13 +6,11 @@ guess: sites that are partially occupied, atom types without elements, atoms tha
 
 import math
 import re
-import warnings
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import spglib
 from ase import Atoms
 from ase.io.formats import filetype
 from ase.utils.structure_comparator import SymmetryEquivalenceCheck
@@ -24,6 +22,7 @@ from entrove.errors import StructureError
 from entrove.sampling.config import GuardSettings
 from entrove.sampling.vacuum import describe_vacuum
 from entrove.structures import closest_atoms, copy_structure, read_structures
+from entrove.symmetry import space_group
 
 LONGEST_REASONABLE_CELL_A = 1000.0
 
@@ -169,7 +168,7 @@ def describe_crystal(atoms: Atoms) -> str:
     vacuum = describe_vacuum(atoms)
     parts = [
         atoms.get_chemical_formula(),
-        space_group(atoms),
+        space_group(atoms, SYMMETRY_TOLERANCE_A) or "space group unknown",
         vacuum or f"{atoms.get_volume() / len(atoms):.2f} A^3/atom",
     ]
     if closest is not None:
@@ -181,20 +180,6 @@ def describe_crystal(atoms: Atoms) -> str:
             f"together {moments.sum():+.3g}"
         )
     return ", ".join(parts)
-
-
-def space_group(atoms: Atoms) -> str:
-    """Return symbol and number of a crystal's space group, 'unknown' when spglib finds none."""
-    cell = (
-        atoms.cell.array.tolist(),
-        atoms.get_scaled_positions().tolist(),
-        atoms.numbers.tolist(),
-    )
-    with warnings.catch_warnings():
-        # spglib asks for a process-wide setting, which belongs to the application.
-        warnings.filterwarnings("ignore", category=DeprecationWarning)
-        found = spglib.get_spacegroup(cell, symprec=SYMMETRY_TOLERANCE_A)
-    return str(found) if found else "space group unknown"
 
 
 def _read_crystals(path: Path, least_ratio: float) -> list[CrystalOfFile]:

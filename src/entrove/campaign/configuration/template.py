@@ -7,12 +7,11 @@ from pathlib import Path
 from shutil import copyfile
 from typing import Any, Literal, get_args
 
-import yaml
 from ase import Atoms
 
 from entrove.campaign.configuration.check_magnetism import moments_to_start_from
 from entrove.campaign.configuration.config import CampaignConfig
-from entrove.campaign.configuration.config_file import validate_values
+from entrove.campaign.configuration.config_file import validate_values, yaml_on_one_line
 from entrove.campaign.configuration.schema import EDITOR_LINE, write_schema
 from entrove.campaign.configuration.seeds import (
     Seed,
@@ -283,10 +282,7 @@ def _labelling_lines(value: Mapping[str, Any], choices: Choices) -> Iterator[str
 
 
 def _one_line(value: Any) -> str:
-    text = yaml.safe_dump(
-        _whole(value), default_flow_style=True, sort_keys=False, width=10_000, allow_unicode=True
-    )
-    return text.strip().removesuffix("\n...").strip()
+    return yaml_on_one_line(_whole(value))
 
 
 def _whole(value: Any) -> Any:

@@ -41,11 +41,10 @@ def explore_files(
         given.say_that_it_samples_here(watch.messages)
         without_effect = _without_effect(settings)
         if without_effect:
-            watch.messages.print(
+            say(
                 f"{', '.join(without_effect)}: without effect here, as there are no labels: "
                 "exactly sampling.chunks run, and all snapshots join the dataset",
-                highlight=False,
-                soft_wrap=True,
+                to=watch.messages,
             )
         seeds = read_crystals(files, given, watch.messages)
         structures = [seed.atoms.copy() for seed in seeds]

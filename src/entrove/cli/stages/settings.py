@@ -18,6 +18,7 @@ from entrove.campaign.configuration.config_file import (
     read_config_file,
     validate_values,
 )
+from entrove.cli.commands.options import say
 from entrove.errors import ConfigError, ModelError
 from entrove.models.loaded import LoadedModel
 from entrove.models.registry import FILE_SUFFIXES, NAMES, load, split_modal
@@ -69,11 +70,10 @@ class Given:
         """Say that an executor of the configuration is not used, where it names one."""
         name = self.settings.sampling.executor.name
         if name != "local":
-            messages.print(
+            say(
                 f"this command runs on this machine: sampling.executor ({name}) is for "
                 "'entrove run'",
-                highlight=False,
-                soft_wrap=True,
+                to=messages,
             )
 
     def learning_model(self, structures: Sequence[Atoms]) -> LoadedModel:

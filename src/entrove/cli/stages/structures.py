@@ -19,7 +19,7 @@ from entrove.cli.curation import check_folders
 from entrove.cli.stages.settings import Given
 from entrove.curation.sources import SHOWN_REASONS, UsableFrames
 from entrove.errors import ConfigError
-from entrove.formats import LabelKeys, read_frames
+from entrove.formats import read_frames
 
 ENDINGS = (".xyz", ".extxyz")
 
@@ -86,9 +86,7 @@ def read_pool(files: Sequence[Path], messages: Console, what: str) -> list[Atoms
     return structures
 
 
-def read_labelled(
-    files: Sequence[Path], messages: Console, keys: LabelKeys | None = None
-) -> list[Atoms]:
+def read_labelled(files: Sequence[Path], messages: Console) -> list[Atoms]:
     """Read frames with energy and forces, and stress where they are crystals.
 
     Others are left out; they are counted, and the first is named. Raises `ConfigError` when none
@@ -97,7 +95,7 @@ def read_labelled(
     usable: list[Atoms] = []
     refused: list[str] = []
     for path in files:
-        for frame in read_frames(path, keys):
+        for frame in read_frames(path):
             needed = {"energy", "forces"} if frame.atoms is not None else set()
             if frame.atoms is not None and frame.atoms.pbc.all():
                 needed.add("stress")

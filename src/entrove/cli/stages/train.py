@@ -177,7 +177,7 @@ def _train(
     base, modal = split_modal(name)
 
     if training.trials:
-        watch.messages.print(training.describe_trials(), highlight=False, soft_wrap=True)
+        say(training.describe_trials(), to=watch.messages)
     return train_committee(
         labels,
         base,

@@ -13,7 +13,6 @@ Read in this order::
     residual_findings.py  single labels that predictions contradict
     geometries.py         geometries far from all others
     repeated.py           duplicates, contradicting labels, leakage
-    symmetry.py           space groups and rotations
     coverage.py           compositions, phases, densities, distances, temperatures
     report.py             `AuditReport`: what is returned
     audit.py              `audit`: files in, a report out

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from entrove.curation.auditing.predictions.frames import FramePredictions
 from entrove.curation.auditing.predictions.sample import Sample
 from entrove.curation.auditing.spool import Spool
-from entrove.curation.auditing.symmetry import space_group
+from entrove.symmetry import space_group
 from entrove.units import DALTON_PER_A3_IN_G_PER_CM3
 
 HISTOGRAM_BINS = 40
@@ -157,5 +157,5 @@ def _phases(sample: Sample) -> Counter[str]:
         if not atoms.pbc.all() or len(atoms) > MOST_PHASE_ATOMS:
             continue
         formula = atoms.get_chemical_formula(empirical=True)
-        phases[f"{formula} {space_group(atoms, PHASE_TOLERANCE_A)}"] += 1
+        phases[f"{formula} {space_group(atoms, PHASE_TOLERANCE_A) or 'unknown'}"] += 1
     return phases

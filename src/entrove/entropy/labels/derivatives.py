@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 from torch_sim.state import SimState
 
@@ -22,7 +22,7 @@ from entrove.entropy.labels.directions import Directions
 from entrove.entropy.rows import SHARED
 from entrove.entropy.typed_torch import integers
 from entrove.features import AtomFeatures, FeatureMap
-from entrove.fingerprints.batching import naming_structures
+from entrove.fingerprints.batching import naming_structures, pick_systems
 
 LEVER_A = 3.0
 """Distance at which a strain counts as a displacement, when the length of a step is chosen."""
@@ -68,7 +68,7 @@ def derivatives(
     found: list[list[Tensor]] = [[] for _ in directions]
     for k in range(int(counts.max()) if len(counts) else 0):
         active = counts > k
-        part = systems_of(state, active)
+        part = pick_systems(state, active)
         chosen = [
             of_one for of_one, is_active in zip(directions, active, strict=True) if is_active
         ]
@@ -112,22 +112,6 @@ def _sums(
     moved_state = _with(state, moved, state.cell + strained @ state.cell)
     values = features.evaluate(moved_state, pull_back=False).values.detach()
     return sum_over_species(AtomFeatures.of_state(values, moved_state), species).to("cpu")
-
-
-def systems_of(state: SimState, chosen: Bool[Tensor, " systems"]) -> SimState:
-    """The chosen systems of a state."""
-    if bool(chosen.all()):
-        return state
-    chosen = chosen.to(state.device)
-    of_atoms = chosen[state.system_idx]
-    return SimState(
-        positions=state.positions[of_atoms],
-        masses=state.masses[of_atoms],
-        cell=state.cell[chosen],
-        pbc=state.pbc,
-        atomic_numbers=state.atomic_numbers[of_atoms],
-        system_idx=(chosen.cumsum(0) - 1)[state.system_idx[of_atoms]],
-    )
 
 
 def _with(

@@ -23,22 +23,38 @@ from entrove.entropy.typed_torch import cholesky, cholesky_inverse, eigh, svd
 
 
 class LabelPosterior:
-    """M = 1 + sum R^T R of the labels so far; adding replaces it, so a posterior never changes."""
+    """What is known of the weights after some labels; adding labels makes another posterior.
+
+    Args:
+        precision: M = 1 + sum R^T R of these labels, (width, width), for the whitened prior 1.
+    """
 
     def __init__(self, precision: Float[Tensor, "width width"]) -> None:
         self.precision = precision
 
     @classmethod
     def prior(cls, width: int) -> "LabelPosterior":
-        """M = 1: nothing is labelled."""
+        """M = 1: nothing is labelled.
+
+        Args:
+            width: Entries of a row, see `LabelRowMap.width`.
+        """
         return cls(torch.eye(width, dtype=torch.float64))
 
     def with_labels(self, rows: LabelRows) -> "LabelPosterior":
-        """The posterior after these labels."""
+        """The posterior after these labels.
+
+        Args:
+            rows: Rows of the labels, from `LabelRowMap` with the same whitening.
+        """
         return LabelPosterior(self.precision + rows.gram())
 
     def information(self, rows: LabelRows) -> Float[Tensor, " structures"]:
-        """What the labels of each structure, on its own, would tell about the weights, in nats."""
+        """What the labels of each structure, on its own, would tell about the weights, in nats.
+
+        Args:
+            rows: Rows of the labels that the structures would get.
+        """
         return 0.5 * log_det_one_plus(rows.padded() @ inverse_root(self.precision, 1.0))
 
     def variance(self, target: Float[Tensor, "width width"]) -> float:
@@ -48,7 +64,12 @@ class LabelPosterior:
     def falls(
         self, rows: LabelRows, target: Float[Tensor, "width width"]
     ) -> Float[Tensor, " structures"]:
-        """By how much the labels of each structure, on its own, would lower `variance`."""
+        """By how much the labels of each structure, on its own, would lower `variance`.
+
+        Args:
+            rows: Rows of the labels that the structures would get.
+            target: Q, the mean of R^T R over a sample of what is to be predicted.
+        """
         root, variances = target_frame(self.precision, target)
         return fall_of_variance(rows.padded() @ root, variances)
 

@@ -11,11 +11,11 @@ from jaxtyping import Float
 from torch import Tensor
 from torch_sim.state import SimState
 
-from entrove.entropy.labels.derivatives import derivatives, systems_of
+from entrove.entropy.labels.derivatives import derivatives
 from entrove.entropy.labels.directions import Directions
 from entrove.entropy.typed_torch import integers
 from entrove.features import FeatureMap, Features, PullBack
-from entrove.fingerprints.batching import to_state
+from entrove.fingerprints.batching import pick_systems, to_state
 from entrove.structures import content_hash
 
 Slopes = Float[Tensor, "directions width"]
@@ -65,7 +65,7 @@ class RememberedDerivatives:
         keys = _keys(state)
         new = [key not in self._values for key in keys]
         if any(new):
-            part = systems_of(state, torch.tensor(new))
+            part = pick_systems(state, torch.tensor(new))
             values = self.features.evaluate(part, pull_back=False).values
             fresh = [key for key, is_new in zip(keys, new, strict=True) if is_new]
             for key, (first, end) in zip(fresh, _atoms_of(part), strict=True):

@@ -105,6 +105,7 @@ class LabelRowMap:
             with another species are refused.
         config: Noise levels, how noise grows with energy, and how many directions are taken.
         excess: Energies above the ground state in eV/atom; without it the noise does not grow.
+        batch_atoms: Atoms whose features are evaluated at once.
     """
 
     def __init__(
@@ -135,7 +136,19 @@ class LabelRowMap:
         excess: ExcessEnergy | None = None,
         batch_atoms: int = BATCH_ATOMS,
     ) -> "LabelRowMap":
-        """Take mean and scale of the features of each species from these structures."""
+        """Take mean and scale of the features of each species from structures.
+
+        Args:
+            features: Turns atoms into features: those of the model that learns, best of all.
+            reference: The structures, with every species that is to come.
+            config: Noise levels, how noise grows with energy, and how many directions are taken.
+            scale_floor: Keeps the scale of features that hardly vary from vanishing, see
+                `entrove.entropy.whitening`.
+            excess: Energies above the ground state in eV/atom; without it the noise does not grow.
+            batch_atoms: Atoms whose features are evaluated at once.
+
+        Raises `SelectionError` when there is no structure.
+        """
         moments = sum(
             (
                 SpeciesMoments.of(
@@ -156,7 +169,10 @@ class LabelRowMap:
         return len(self._mean)
 
     def of(self, structures: StructureSource, *, labelled: bool = False) -> LabelRows:
-        """Rows of all structures; see `stream`, which keeps only one batch in memory."""
+        """Rows of all structures together; arguments and errors are those of `stream`.
+
+        `stream` keeps only one batch in memory.
+        """
         return LabelRows.join(self.stream(structures, labelled=labelled), self.width)
 
     def stream(

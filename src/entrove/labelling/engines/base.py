@@ -12,6 +12,7 @@ from ase.stress import voigt_6_to_full_3x3_stress
 from jaxtyping import Float
 from pydantic import Field
 
+from entrove.labelling.engines.kpoints import kpoint_grid
 from entrove.settings import Settings
 
 NOBLE_GASES = (2, 10, 18, 36, 54, 86)
@@ -156,9 +157,16 @@ class Engine(Settings, ABC):
             sum(number - cores[np.searchsorted(cores, number) - 1] for number in atoms.numbers)
         )
 
-    def kpoints(self, atoms: Atoms) -> int:  # noqa: ARG002
-        """Number of k-points that the cost of a label scales with."""
-        return 1
+    def kpoints(self, atoms: Atoms) -> int:
+        """Number of k-points that the cost of a label scales with; 1 for an engine without a grid.
+
+        Half the grid: time reversal is the only symmetry that is used.
+        """
+        spacing_per_A = getattr(self, KPOINT_SPACING, None)
+        if spacing_per_A is None:
+            return 1
+        first, second, third = kpoint_grid(atoms, spacing_per_A)
+        return (first * second * third + 1) // 2
 
     def with_denser_kpoints(self, atoms: Atoms, factor: float) -> "Engine | None":
         """The same engine with k-points closer together, to see whether labels are converged.

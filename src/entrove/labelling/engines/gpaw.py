@@ -181,11 +181,6 @@ class Gpaw(Engine):
         """Import GPAW."""
         self.check_available()
 
-    def kpoints(self, atoms: Atoms) -> int:
-        """Half the grid: time reversal is the only symmetry that is used."""
-        first, second, third = kpoint_grid(atoms, self.kpoint_spacing_per_A)
-        return (first * second * third + 1) // 2
-
     def compute(self, atoms: Atoms, folder: Path, rung: int) -> Computation:
         """One self-consistent calculation."""
         from gpaw import KohnShamConvergenceError

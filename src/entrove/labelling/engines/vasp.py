@@ -184,11 +184,6 @@ class Vasp(Engine):
             found = re.match(r"\s*vasp\.(\d\S*)", next(lines, ""))
         return found.group(1) if found else ""
 
-    def kpoints(self, atoms: Atoms) -> int:
-        """Half the grid: time reversal is the only symmetry that is used."""
-        first, second, third = kpoint_grid(atoms, self.kpoint_spacing_per_A)
-        return (first * second * third + 1) // 2
-
     def compute(self, atoms: Atoms, folder: Path, rung: int) -> Computation:
         """One self-consistent calculation."""
         calculator = self.calculator(atoms, folder, rung)

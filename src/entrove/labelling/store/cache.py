@@ -82,7 +82,13 @@ class LabelCache(CacheFile):
     def get_by_hash(
         self, structure_hash: str, atoms: Atoms, level: LevelOfTheory | str
     ) -> Label | None:
-        """As `get`, for a caller who knows the content hash of `atoms` already."""
+        """As `get`, for a caller who knows the content hash of `atoms` already.
+
+        Args:
+            structure_hash: That hash, from `entrove.structures.content_hash`.
+            atoms: The structure.
+            level: The level of theory, or its hash.
+        """
         found = self._find_exactly(structure_hash, atoms, _hash_of(level))
         if found is not None:
             self._settle_state(structure_hash, atoms, level)
@@ -204,12 +210,18 @@ class LabelCache(CacheFile):
         replacing: bool = False,
         state_is_known: bool = True,
     ) -> None:
-        """Store a label whose forces are in the order of `atoms`, in one transaction.
+        """Store a label in one transaction, and end this process's claim of its structure.
 
-        It also ends this process's claim. A converged label that is there already stays, unless
-        it was imported and `replacing` is set. `electrons` and `kpoints` are what its cost depends
-        on, see `entrove.labelling.cost`. The magnetic state is that of `atoms`; without
-        `state_is_known`, atoms that say nothing of their moments may have any.
+        Args:
+            atoms: The structure; its magnetic state is that of the label.
+            label: The label, with forces in the order of `atoms`.
+            level: Its level of theory.
+            electrons, kpoints: What its cost depends on, see `entrove.labelling.cost`.
+            replacing: Whether it takes the place of an imported label. Any other converged label
+                that is there already stays.
+            state_is_known: Without it, atoms that say nothing of their moments may have any.
+
+        Raises `LabelError` when the label is of another level.
         """
         if label.level_of_theory != level.hash:
             raise LabelError(
@@ -244,7 +256,15 @@ class LabelCache(CacheFile):
             claims.release(connection, key, label.level_of_theory)
 
     def add_import(self, level: LevelOfTheory, source: str, conventions: str) -> int:
-        """Enter a file whose labels are to be stored; returns the number of the import."""
+        """Enter a file whose labels are to be stored.
+
+        Args:
+            level: The level of theory that they are stored at.
+            source: The file, as a text.
+            conventions: What was done with its units and signs, one per line.
+
+        Returns the number of the import, for `Label.import_id` and `withdraw_import`.
+        """
         now = datetime.now(UTC).isoformat(timespec="seconds")
         with self._transaction() as connection:
             return import_records.add(connection, level.hash, source, conventions, now)
@@ -281,7 +301,9 @@ class LabelCache(CacheFile):
     def claim(self, key: str, level: LevelOfTheory | str) -> bool:
         """Claim a structure for this process; False when a process that is alive has claimed it.
 
-        `key` is `moments.label_key` of the structure.
+        Args:
+            key: `moments.label_key` of the structure.
+            level: The level of theory that it is to be labelled at, or its hash.
 
         Look at the cache again afterwards: the other process may just have finished.
         """
@@ -294,7 +316,12 @@ class LabelCache(CacheFile):
             claims.renew(connection)
 
     def release_claims(self, keys: Iterable[str], level: LevelOfTheory | str) -> None:
-        """End claims of this process, so that others may compute these structures."""
+        """End claims of this process, so that others may compute these structures.
+
+        Args:
+            keys: `moments.label_key` of each structure.
+            level: The level of theory that they were claimed at, or its hash.
+        """
         with self._transaction(durable=False) as connection:
             for key in keys:
                 claims.release(connection, key, _hash_of(level))
@@ -342,7 +369,12 @@ class LabelCache(CacheFile):
         level: LevelOfTheory | str | None = None,
         structure_hashes: Iterable[str] | None = None,
     ) -> list[LabelState]:
-        """The state of every label, oldest first; of one level or of some structures only."""
+        """The state of every label, oldest first.
+
+        Args:
+            level: Only labels of this level of theory, or of the one with this hash.
+            structure_hashes: Only labels of structures with these content hashes.
+        """
         wanted = None if structure_hashes is None else set(structure_hashes)
         with self._errors():
             rows = self._connection.execute(
@@ -363,7 +395,10 @@ class LabelCache(CacheFile):
     ) -> bool:
         """Delete a quarantined label, so that it is tried again; False when there is none.
 
-        `moments` is its magnetic state; None: labels of all states.
+        Args:
+            structure_hash: Content hash of its structure.
+            level: Its level of theory, or the hash of that.
+            moments: Its magnetic state; None: labels of all states.
         """
         with self._transaction() as connection:
             deleted = connection.execute(

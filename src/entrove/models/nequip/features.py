@@ -5,9 +5,6 @@ only: an atom's are the sum over the edges that it is the centre of, as its ener
 them.
 """
 
-import hashlib
-from typing import Any
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -15,9 +12,10 @@ from torch_sim.state import SimState
 
 from entrove._optional import require
 from entrove.errors import ModelError
-from entrove.models.edge_features import EdgeFeatures
+from entrove.models.edge_features import EdgeFeatures, scalar_columns
 from entrove.models.nequip.model import NequIPModel, energy_modules
 from entrove.models.torch_settings import default_dtype
+from entrove.models.weight_sketch import hash_of_weights
 
 NODE_READOUT = "per_atom_energy_readout"
 EDGE_READOUT = "edge_readout"
@@ -42,7 +40,7 @@ class NequIPFeatures:
         per_edge = self._readout == EDGE_READOUT
         self._field = key.EDGE_FEATURES_KEY if per_edge else key.NODE_FEATURES_KEY
         irreps = self._trunk[-1].irreps_out[self._field]
-        self._columns = _scalar_columns(irreps).to(model.device)
+        self._columns = scalar_columns(irreps).to(model.device)
 
     @property
     def length(self) -> int:
@@ -63,15 +61,12 @@ class NequIPFeatures:
 
     def describe(self) -> dict[str, object]:
         """Name, length, and a hash of the weights: a fine-tuned model has other features."""
-        digest = hashlib.sha256()
-        for module in self._trunk:
-            for weight in module.state_dict().values():
-                digest.update(weight.detach().cpu().contiguous().numpy().tobytes())
+        weights = (weight for module in self._trunk for weight in module.state_dict().values())
         return {
             "features": f"nequip before {self._readout}",
             "model": self._name,
             "length": self.length,
-            "weights_sha256": digest.hexdigest(),
+            "weights_sha256": hash_of_weights(weights),
         }
 
     def _per_atom(
@@ -82,12 +77,3 @@ class NequIPFeatures:
             return scalars
         zeros = torch.zeros(n_atoms, scalars.shape[1], dtype=scalars.dtype, device=scalars.device)
         return zeros.index_add(0, centre, scalars)
-
-
-def _scalar_columns(irreps: Any) -> Tensor:
-    columns = [
-        torch.arange(part.start, part.stop)
-        for part, (_count, irrep) in zip(irreps.slices(), irreps, strict=True)
-        if irrep.l == 0 and irrep.p == 1
-    ]
-    return torch.cat(columns)

@@ -5,7 +5,6 @@ knows about an atom's surroundings, through all its message passing, before it i
 number. They are as symmetric as the network: SevenNet-0 respects rotations, not inversion.
 """
 
-import hashlib
 from collections import OrderedDict
 from typing import Any
 
@@ -15,10 +14,11 @@ from torch_sim.state import SimState
 
 from entrove._optional import require
 from entrove.errors import ModelError
-from entrove.models.edge_features import EdgeFeatures
+from entrove.models.edge_features import EdgeFeatures, scalar_columns
 from entrove.models.neighbours import Neighbours
 from entrove.models.sevennet.model import SevenNetModel
 from entrove.models.torch_settings import default_dtype
+from entrove.models.weight_sketch import hash_of_weights
 from entrove.threads import claim_threads, map_over_threads
 
 READOUT = "reduce_input_to_hidden"
@@ -32,7 +32,9 @@ class SevenNetFeatures:
         self._model = model
         self._name = name
         self._trunk = _trunk(model.network)
-        self._columns = _invariant_columns(model.network).to(model.device)
+        o3 = require("e3nn.o3", extra="sevennet")
+        irreps = o3.Irreps(model.network.get_irreps_in(READOUT))
+        self._columns = scalar_columns(irreps).to(model.device)
 
     @property
     def length(self) -> int:
@@ -62,15 +64,12 @@ class SevenNetFeatures:
 
     def describe(self) -> dict[str, object]:
         """Name, fidelity, length and hash of the weights: a tuned model has other features."""
-        digest = hashlib.sha256()
-        for weight in self._trunk.state_dict().values():
-            digest.update(weight.detach().cpu().contiguous().numpy().tobytes())
         return {
             "features": "sevennet last layer",
             "model": self._name,
             "fidelity": self._model.modal_index,
             "length": self.length,
-            "weights_sha256": digest.hexdigest(),
+            "weights_sha256": hash_of_weights(self._trunk.state_dict().values()),
         }
 
 
@@ -89,15 +88,3 @@ def _trunk(network: Any) -> Any:
         before, cutoff=network.cutoff, type_map=network.type_map
     )
     return trunk.eval()
-
-
-def _invariant_columns(network: Any) -> torch.Tensor:
-    """Find the columns of the node features that do not change when the crystal is rotated."""
-    o3 = require("e3nn.o3", extra="sevennet")
-    irreps = o3.Irreps(network.get_irreps_in(READOUT))
-    columns = [
-        torch.arange(part.start, part.stop)
-        for part, (_count, irrep) in zip(irreps.slices(), irreps, strict=True)
-        if irrep.l == 0 and irrep.p == 1
-    ]
-    return torch.cat(columns)

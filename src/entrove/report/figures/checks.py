@@ -7,12 +7,12 @@ from typing import Any
 
 from entrove.report.figures.style import (
     INK,
-    MUTED,
     PALETTE,
     Figure,
     axis,
     layout,
     plot_text,
+    vertical_line,
 )
 from entrove.validation.suite.result import Curve, Panel
 
@@ -50,7 +50,7 @@ def draw_panel(panel: Panel, name: str) -> Figure:
             "range": [panel.ticks[0][0], panel.ticks[-1][0]],
         }
     elif panel.ticks:
-        settings["shapes"] = [_vertical(at) for at, _ in panel.ticks]
+        settings["shapes"] = [vertical_line(at) for at, _ in panel.ticks]
     description = f"{panel.title}: {panel.y_title} over {panel.x_title or 'the path'}"
     y = axis(plot_text(panel.y_title), nticks=6)
     return Figure(name, panel.title, description, data, layout(x, y, **settings), 300)
@@ -110,8 +110,3 @@ def _spaced(ticks: Sequence[tuple[float, str]]) -> list[str]:
         if shown:
             free_from = at + length * LEAST_GAP * max(len(text), 2)
     return texts
-
-
-def _vertical(at: float) -> dict[str, Any]:
-    line = {"color": MUTED, "width": 1, "dash": "dot"}
-    return {"type": "line", "x0": at, "x1": at, "y0": 0, "y1": 1, "yref": "paper", "line": line}

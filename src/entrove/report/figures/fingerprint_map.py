@@ -23,9 +23,7 @@ MARKERS: dict[str, dict[str, Any]] = {
 """Marker of each group, in the order in which they are drawn; colour and symbol show the phase."""
 
 
-def draw_map(
-    space: FingerprintMap, phases: Mapping[str, Style], most_points: int = MOST_POINTS
-) -> Figure | None:
+def draw_map(space: FingerprintMap, phases: Mapping[str, Style]) -> Figure | None:
     """Plot every group of every phase; walkers below, seeds on top."""
     points = [point for point in space.points if is_number(point.x) and is_number(point.y)]
     if not points:
@@ -34,9 +32,9 @@ def draw_map(
     for group, marker in MARKERS.items():
         for phase in dict.fromkeys(point.phase for point in points):
             members = [point for point in points if (point.group, point.phase) == (group, phase)]
-            if group == "walker" and len(members) > most_points // max(len(phases), 1):
+            if group == "walker" and len(members) > MOST_POINTS // max(len(phases), 1):
                 keep = (
-                    np.linspace(0, len(members) - 1, most_points // max(len(phases), 1))
+                    np.linspace(0, len(members) - 1, MOST_POINTS // max(len(phases), 1))
                     .round()
                     .astype(int)
                 )

@@ -4,7 +4,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from entrove.campaign.journal.outcomes import LabelRow
-from entrove.report.figures.style import MUTED, Figure, Style, axis, layout, plot_text
+from entrove.report.figures.style import (
+    MUTED,
+    Figure,
+    Style,
+    axis,
+    layout,
+    plot_text,
+    vertical_line,
+)
 from entrove.report.formatting import is_number
 
 MOST_ROUND_NAMES = 6
@@ -41,7 +49,7 @@ def gain_per_label(labels: Sequence[LabelRow], pools: Mapping[str, Style]) -> Fi
             axis("gain (nats)", rangemode="tozero", nticks=6),
             barmode="overlay",
             margin={"l": 56, "r": 14, "t": 30, "b": 48},
-            shapes=[_separator(start) for start in starts[1:]],
+            shapes=[vertical_line(start + 0.5) for start in starts[1:]],
             annotations=[_round_name(start, rounds[start], len(starts)) for start in starts],
         ),
         300,
@@ -62,19 +70,6 @@ def _bars(members: Sequence[tuple[int, LabelRow]], style: Style) -> dict[str, An
         "width": 0.85,
         "marker": {"color": style.colour},
         "hovertemplate": "%{text}<br>%{y:.4g} nats<extra></extra>",
-    }
-
-
-def _separator(start: int) -> dict[str, Any]:
-    line = {"color": MUTED, "width": 1, "dash": "dot"}
-    return {
-        "type": "line",
-        "x0": start + 0.5,
-        "x1": start + 0.5,
-        "y0": 0,
-        "y1": 1,
-        "yref": "paper",
-        "line": line,
     }
 
 

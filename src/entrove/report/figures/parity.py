@@ -73,7 +73,7 @@ def thin(errors: np.ndarray, limit: int) -> np.ndarray:
 
 
 def parity_panels(
-    models: Mapping[str, Parity], phases: Mapping[str, Style], most_points: int = MOST_POINTS
+    models: Mapping[str, Parity], phases: Mapping[str, Style]
 ) -> dict[str, list[ParityPanel]]:
     """Plot energy, force and stress of each model, with equal axes for all models."""
     points = {title: _points_of(parity) for title, parity in models.items()}
@@ -92,9 +92,7 @@ def parity_panels(
         )
         for index, (title, quantities) in enumerate(points.items()):
             name = f"parity-{quantities[number].name}-{index}"
-            panels[title].append(
-                _panel(name, quantities[number], phases, span, error_span, most_points=most_points)
-            )
+            panels[title].append(_panel(name, quantities[number], phases, span, error_span))
     return panels
 
 
@@ -163,10 +161,8 @@ def _panel(
     phases: Mapping[str, Style],
     span: list[float],
     error_span: list[float],
-    *,
-    most_points: int,
 ) -> ParityPanel:
-    chosen = thin(points.residuals, most_points)
+    chosen = thin(points.residuals, MOST_POINTS)
     data: list[dict[str, Any]] = [
         {"x": span, "y": span, "yaxis": "y"},
         {"x": span, "y": [0.0, 0.0], "yaxis": "y2"},

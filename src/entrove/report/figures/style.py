@@ -115,3 +115,9 @@ def layout(x: dict[str, Any], y: dict[str, Any], **settings: Any) -> dict[str, A
         "hovermode": "closest",
         **settings,
     }
+
+
+def vertical_line(at: float) -> dict[str, Any]:
+    """Return a dotted line from the bottom to the top of a plot."""
+    line = {"color": MUTED, "width": 1, "dash": "dot"}
+    return {"type": "line", "x0": at, "x1": at, "y0": 0, "y1": 1, "yref": "paper", "line": line}

@@ -77,11 +77,16 @@ class EntropyBias(ModelInterface):
         kappa_eV: float | Sequence[float],
         systems: int,
     ) -> "EntropyBias":
-        """Bias all of `systems` systems by a dataset as it is now, with its own features.
+        """Bias all systems by a dataset as it is now, with its own features.
 
-        `kappa_eV` is one strength for all, or one for each, in eV. Later additions to the dataset
-        do not change it. Raises `ConfigError` for a strength that is negative or not finite, or
-        for a wrong number of them.
+        Args:
+            base: The torch-sim model that gives the unbiased energy.
+            dataset: The dataset; later additions to it do not change the bias.
+            kappa_eV: One strength for all systems, or one for each, in eV.
+            systems: Number of systems in a batch.
+
+        Raises `ConfigError` for a strength that is negative or not finite, or for a wrong number
+        of them.
         """
         strengths = [kappa_eV] * systems if isinstance(kappa_eV, int | float) else list(kappa_eV)
         for strength in strengths:
@@ -90,7 +95,12 @@ class EntropyBias(ModelInterface):
 
     @classmethod
     def unbiased(cls, base: ModelInterface, systems: int) -> "EntropyBias":
-        """The base alone, with the results of a biased model."""
+        """The base alone, with the results of a biased model.
+
+        Args:
+            base: The torch-sim model.
+            systems: Number of systems in a batch.
+        """
         return cls(base, [None] * systems, torch.zeros(systems, dtype=torch.float64))
 
     def forward(self, state: SimState, **kwargs: Any) -> dict[str, Tensor]:

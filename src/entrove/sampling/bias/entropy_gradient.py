@@ -11,7 +11,8 @@ from torch_sim.state import SimState
 from entrove.entropy.functional import Bias, Entropy
 from entrove.errors import StructureError
 from entrove.features import AtomFeatures, FeatureMap, Features
-from entrove.sampling.batch import pick_systems, reduce_atoms
+from entrove.fingerprints.batching import pick_systems
+from entrove.sampling.batch import reduce_atoms
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def _add_gradient(
 def _evaluate(
     state: SimState, features: FeatureMap, chosen: Bool[Tensor, " systems"]
 ) -> tuple[SimState, Features]:
-    part = state if bool(chosen.all()) else pick_systems(state, chosen)
+    part = pick_systems(state, chosen)
     return part, features.evaluate(part)
 
 

@@ -7,12 +7,10 @@ unphysical distance, have no symmetry (space group P1: not ordered), or copy a s
 result.
 """
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import spglib
 from ase import Atoms
 from torch_sim.models.interface import ModelInterface
 
@@ -25,6 +23,7 @@ from entrove.sampling.relax import Relaxation, RelaxationOutcome, relax_at_press
 from entrove.sampling.walkers.grid import Start
 from entrove.sampling.walkers.guards import shortest_bond_ratio
 from entrove.structures import copy_structure
+from entrove.symmetry import space_group
 
 SYMMETRY_TOLERANCE_A = 0.05
 """Distance within which spglib takes atoms for equivalent, above the relaxation's tolerance."""
@@ -221,7 +220,7 @@ class _Crystal:
         atoms = result.atoms
         return cls(
             formula=atoms.get_chemical_formula(empirical=True),
-            space_group=find_space_group(atoms),
+            space_group=space_group(atoms, SYMMETRY_TOLERANCE_A) or "unknown",
             enthalpy_eV=float(result.enthalpy_eV / len(atoms)),
             volume_A3=float(atoms.get_volume() / len(atoms)),
         )
@@ -233,28 +232,6 @@ class _Crystal:
             and abs(self.enthalpy_eV - other.enthalpy_eV) < SAME_ENERGY_EV
             and abs(self.volume_A3 / other.volume_A3 - 1) < SAME_VOLUME_FRACTION
         )
-
-
-def find_space_group(atoms: Atoms) -> str:
-    """Name the space group, such as 'Fd-3m (227)', within 0.05 A; 'unknown' if spglib finds none.
-
-    spglib is not called for a cell that is not finite, which makes it crash together with Python.
-    """
-    if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell.array).all()):
-        return "unknown"
-    crystal = (
-        atoms.cell.array.tolist(),
-        atoms.get_scaled_positions().tolist(),
-        atoms.numbers.tolist(),
-    )
-    with warnings.catch_warnings():
-        # spglib 2.7 warns that it will raise where it now returns None; both are handled here.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        try:
-            name = spglib.get_spacegroup(crystal, symprec=SYMMETRY_TOLERANCE_A)
-        except spglib.SpglibError:
-            name = None
-    return name or "unknown"
 
 
 def _reason_to_drop(

@@ -11,7 +11,13 @@ from entrove.sampling.config import SamplingConfig
 
 @dataclass(frozen=True)
 class Start:
-    """A phase relaxed at a pressure: where walkers of that phase and pressure start."""
+    """A phase relaxed at a pressure: where walkers of that phase and pressure start.
+
+    Attributes:
+        phase: Name of the phase.
+        pressure_GPa: Pressure in GPa.
+        atoms: The relaxed structure.
+    """
 
     phase: str
     pressure_GPa: float

@@ -10,8 +10,9 @@ from torch import Tensor
 from torch_sim.integrators.md import MDState
 from torch_sim.state import SimState
 
+from entrove.fingerprints.batching import pick_systems
 from entrove.models.neighbours import NeighbourSearch
-from entrove.sampling.batch import pick_systems, reduce_atoms
+from entrove.sampling.batch import reduce_atoms
 from entrove.sampling.config import GuardSettings
 from entrove.sampling.precision import plain_state
 from entrove.sampling.walkers.dynamics import kinetic_temperature_K

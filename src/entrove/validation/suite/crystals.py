@@ -7,8 +7,8 @@ import numpy as np
 import spglib
 from ase import Atoms
 
-from entrove.models.torch_settings import ignoring_known_warnings
 from entrove.structures import energy_of, forces_of
+from entrove.symmetry import call_spglib
 from entrove.validation.suite.subject import (
     Phase,
     Subject,
@@ -116,10 +116,4 @@ def _reduce(atoms: Atoms) -> tuple[Atoms, str, int] | None:
 
 
 def _dataset(atoms: Atoms, tolerance_A: float) -> Any:
-    cell = (
-        atoms.cell.array.tolist(),
-        atoms.get_scaled_positions().tolist(),
-        atoms.numbers.tolist(),
-    )
-    with ignoring_known_warnings():
-        return spglib.get_symmetry_dataset(cell, symprec=tolerance_A)
+    return call_spglib(spglib.get_symmetry_dataset, atoms, symprec=tolerance_A)

@@ -13,11 +13,11 @@ from ase import Atoms
 from entrove import provenance
 from entrove.models.loaded import LoadedModel
 from entrove.models.prediction import predict
-from entrove.models.torch_settings import ignoring_known_warnings
 from entrove.sampling.config import RelaxationSettings
 from entrove.sampling.relax import Relaxation, relax_at_pressure
 from entrove.sampling.vacuum import describe_vacuum
 from entrove.structures import canonical_order, content_hash, copy_structure, species_of
+from entrove.symmetry import call_spglib
 from entrove.validation.config import ValidationConfig
 
 TIGHT = RelaxationSettings(
@@ -227,15 +227,13 @@ def reduce_by_symmetry(
 
     Lengths are not idealised, so that a relaxed crystal stays relaxed.
     """
-    cell = (
-        atoms.cell.array.tolist(),
-        atoms.get_scaled_positions().tolist(),
-        atoms.numbers.tolist(),
+    found = call_spglib(
+        spglib.standardize_cell,
+        atoms,
+        to_primitive=primitive,
+        no_idealize=True,
+        symprec=tolerance_A,
     )
-    with ignoring_known_warnings():
-        found = spglib.standardize_cell(
-            cell, to_primitive=primitive, no_idealize=True, symprec=tolerance_A
-        )
     if found is None:
         return None
     lattice, fractions, numbers = found

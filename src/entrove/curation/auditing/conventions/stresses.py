@@ -11,7 +11,6 @@ from entrove.curation.auditing.findings import Finding, Severity
 from entrove.curation.auditing.predictions.frames import to_voigt
 from entrove.curation.auditing.predictions.quick_potential import FOLDS, QuickPotential
 from entrove.curation.auditing.predictions.sample import Sample
-from entrove.curation.auditing.symmetry import cartesian_rotations
 from entrove.formats.conventions import (
     ASE_STRESS,
     ConventionEvidence,
@@ -21,6 +20,7 @@ from entrove.formats.conventions import (
     count_symmetry_breaks,
     find_frame_pairs,
 )
+from entrove.symmetry import cartesian_rotations
 
 _NEARLY = 1.3
 """How much worse a convention may explain a part of a set that explains all of it."""

@@ -118,25 +118,16 @@ class QuickPotential:
         return Predicted(energies, forces, virials)
 
 
-def fit_quick_potential(
-    basis: Basis,
-    structures: Sequence[Atoms],
-    energies_eV: Float[np.ndarray, " structures"],
-    forces_eV_per_A: Sequence[np.ndarray | None],
-    *,
-    with_energies: bool = True,
-    seed: int = 0,
-) -> QuickPotential | None:
-    """Fit to energies and forces; to forces alone with `with_energies=False`.
-
-    Returns None when there are too few labels for a fit. The fold of structure i is i % FOLDS.
-    """
-    rows = make_rows(basis, structures, energies_eV, forces_eV_per_A, seed=seed)
-    return solve_rows(basis, rows, with_energies=with_energies)
-
-
 def solve_rows(basis: Basis, rows: Rows, *, with_energies: bool = True) -> QuickPotential | None:
-    """Fit the weights to rows, all together and in folds."""
+    """Fit the weights to rows, all together and in folds.
+
+    Args:
+        basis: Features that the energy is linear in.
+        rows: Rows of the fit, from `make_rows`. The fold of structure i is i % FOLDS.
+        with_energies: Whether rows of energies count, or those of forces alone.
+
+    Returns None when there are too few labels for a fit.
+    """
     if not with_energies:
         keep = ~rows.is_energy
         rows = Rows(rows.features[keep], rows.values[keep], rows.owner[keep], rows.is_energy[keep])
