@@ -52,9 +52,9 @@ def labelled_copper(count: int, seed: int) -> list[Atoms]:
 
 def put_bundle(folder: Path) -> None:
     """A model bundle: SevenNet-0 as if it had been tuned."""
+    from entrove.files import hash_of_file
     from entrove.models.sevennet.files import pretrained_checkpoint
     from entrove.training.bundle import Regime, write_bundle
-    from entrove.training.job import hash_of_file
     from entrove.training.trained_model import TrainedModel
 
     own = folder.parent / "training"

@@ -1,8 +1,9 @@
-"""Replace a file in one step, and find out beforehand whether it can be written.
+"""Replace a file in one step, find out beforehand whether it can be written, and hash it.
 
 A reader, or a restart after a crash, sees the old file or the new one, never a part of it.
 """
 
+import hashlib
 import os
 import tempfile
 from collections.abc import Generator, Iterable
@@ -80,3 +81,9 @@ def replace_text(path: str | Path, text: str) -> None:
     """Write a text file in UTF-8, replacing `path` in one step."""
     with replacing(path) as unfinished:
         unfinished.write_text(text, encoding="utf-8")
+
+
+def hash_of_file(path: str | Path) -> str:
+    """SHA-256 of a file, in hexadecimal digits."""
+    with Path(path).open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()

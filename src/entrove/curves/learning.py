@@ -15,11 +15,11 @@ from ase import Atoms
 from entrove.curves.config import StudentConfig
 from entrove.curves.hashing import digest
 from entrove.errors import ConfigError
-from entrove.files import replace_text
+from entrove.files import hash_of_file, replace_text
 from entrove.models.prediction import predict
 from entrove.models.registry import load
 from entrove.structures import attach_results, energy_of
-from entrove.training.job import Epoch, hash_of_file
+from entrove.training.job import Epoch
 from entrove.training.reference_energies import fit_reference_shifts
 from entrove.training.trained_model import training_set_hash
 from entrove.training.tuning import fine_tune

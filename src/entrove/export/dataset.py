@@ -1,6 +1,5 @@
 """The labels of a campaign with their provenance, as extended XYZ, and what is known of them."""
 
-import hashlib
 import json
 from collections import Counter
 from pathlib import Path
@@ -16,7 +15,7 @@ from entrove.campaign.journal.records import lost_labels
 from entrove.campaign.workspace import Workspace
 from entrove.errors import CampaignError
 from entrove.export.agreement import Check
-from entrove.files import replace_text
+from entrove.files import hash_of_file, replace_text
 from entrove.labelling.level_of_theory import LEVEL_FILE, read_level
 from entrove.structures import read_structures, species_of, write_structures
 from entrove.training.trained_model import training_set_hash
@@ -102,7 +101,7 @@ def _describe(path: Path, labels: list[Atoms]) -> dict[str, Any]:
         "atoms": sum(map(len, labels)),
         "species": list(species_of(labels)),
         "hash_of_structures_and_energies": training_set_hash(labels),
-        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "sha256": hash_of_file(path),
         "by_phase_and_kind": dict(parts),
     }
 

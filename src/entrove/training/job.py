@@ -9,7 +9,6 @@ model.pth       the tuned model, written once; its name is `Trainer.checkpoint`
 result.json     written last: its presence means that the job is done
 """
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,12 +127,6 @@ def read_job(folder: Path) -> Job | None:
             f"({error.error_count()} keys that it does not understand); "
             "use the version that wrote it"
         ) from error
-
-
-def hash_of_file(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def append_epoch(folder: Path, epoch: Epoch, seconds: float) -> None:

@@ -1,6 +1,5 @@
 """Start training processes here or elsewhere, follow them, and collect what they made."""
 
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -20,8 +19,6 @@ from entrove.training.request import Request
 from entrove.training.trained_model import LABELS_FILE, TrainedModel
 from entrove.training.trainers import trainer_for
 from entrove.training.worker_process import EXIT_DIVERGED, DivergenceError
-
-logger = logging.getLogger(__name__)
 
 
 def launch_training(

@@ -62,20 +62,18 @@ class ReplayTurns:
 
 
 def replay_structures(
-    labels: Sequence[Atoms], snapshots: Sequence[Atoms], *, seed: int, per_label: float = 1.0
+    labels: Sequence[Atoms], snapshots: Sequence[Atoms], *, seed: int
 ) -> list[Atoms]:
     """Choose what is replayed: dimers of all pairs of species, and some of the snapshots.
 
     Args:
         labels: The training labels, whose species make the dimers.
         snapshots: Structures of the exploration that are not labelled; labels on them are ignored.
-        seed: Decides which snapshots are taken.
-        per_label: Most snapshots for each training label.
+        seed: Decides which snapshots are taken, at most one for each training label.
 
     Returns structures of which only species, positions and cell count.
     """
-    most = round(per_label * len(labels))
-    order = np.random.default_rng([seed, 0x4E91]).permutation(len(snapshots))[:most]
+    order = np.random.default_rng([seed, 0x4E91]).permutation(len(snapshots))[: len(labels)]
     return [*dimers_of(species_of(labels)), *(snapshots[i] for i in sorted(order.tolist()))]
 
 

@@ -9,10 +9,11 @@ from ase import Atoms
 
 from entrove.errors import ModelError
 from entrove.execution.running import Programs
+from entrove.files import hash_of_file
 from entrove.models.registry import FRAMEWORKS, explain_untrainable, framework_of
 from entrove.models.torch_settings import resolve_device
 from entrove.training.config import Recipe, TrainingConfig, require_published_settings
-from entrove.training.job import Job, hash_of_file
+from entrove.training.job import Job
 from entrove.training.replay import replay_hash, replay_structures
 from entrove.training.trained_model import training_set_hash
 from entrove.training.trainers import StartingModel, Trainer, trainer_for

@@ -8,9 +8,9 @@ from ase.build import bulk
 
 from docs_setup import labelled_copper, put_bundle
 from entrove.errors import ModelError
+from entrove.files import hash_of_file
 from entrove.structures import write_structures
 from entrove.training.bundle import EXAMPLES, TEST, VALIDATION, read_bundle
-from entrove.training.job import hash_of_file
 from entrove.validation.suite.sources import (
     TEST_LABELS,
     VALIDATION_LABELS,

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from entrove.campaign.journal.outcomes import Validated
 from entrove.campaign.stages.context import CampaignRun
 from entrove.campaign.stages.validate import describe_errors, untuned_shifts
+from entrove.files import hash_of_file
 from entrove.models.prediction import predict
 from entrove.structures import write_structures
-from entrove.training.job import hash_of_file
 from entrove.validation.comparison import compare
 from entrove.validation.errors_by_kind import ErrorTable, errors_by_kind
 from entrove.validation.intervals import Interval

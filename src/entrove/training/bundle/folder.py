@@ -3,7 +3,6 @@
 A bundle is written beside its place and moved there in one step, and is never changed afterwards.
 """
 
-import hashlib
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -19,7 +18,7 @@ from torch_sim.models.interface import ModelInterface
 
 from entrove._version import __version__
 from entrove.errors import ConfigError, ModelError
-from entrove.files import replace_text, replacing
+from entrove.files import hash_of_file, replace_text, replacing
 from entrove.models.licence import licence_of
 from entrove.models.registry import load
 from entrove.structures import write_structures
@@ -171,7 +170,7 @@ def read_bundle(folder: str | Path) -> Bundle:
         file = folder / weights.file
         if not file.is_file():
             raise ModelError(f"{folder}: {weights.file} is missing; {WRITTEN_AGAIN}")
-        if _sha256(file) != weights.sha256:
+        if hash_of_file(file) != weights.sha256:
             raise ModelError(
                 f"{folder}: {weights.file} is damaged (its SHA-256 differs); {WRITTEN_AGAIN}"
             )
@@ -223,7 +222,7 @@ def _copy_weights(folder: Path, index: int, member: TrainedModel) -> Weights:
     name = PurePosixPath("weights") / f"member-{index}{''.join(member.checkpoint.suffixes)}"
     with replacing(folder / name) as unfinished:
         shutil.copyfile(member.checkpoint, unfinished)
-    return Weights(file=str(name), sha256=_sha256(folder / name), seed=member.seed)
+    return Weights(file=str(name), sha256=hash_of_file(folder / name), seed=member.seed)
 
 
 def _check_members(members: Sequence[TrainedModel]) -> None:
@@ -270,8 +269,3 @@ def _other_version(path: Path, version: int) -> str:
         f"{' and '.join(map(str, READABLE_VERSIONS))}; install the version of Entrove that wrote "
         "it (key entrove_version)"
     )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()

@@ -5,7 +5,6 @@ and because a NequIP model loaded beside it changes torch's default dtype. It en
 campaign that started it; the next start continues after the last epoch.
 """
 
-import logging
 import sys
 import time
 from collections.abc import Sequence
@@ -33,8 +32,6 @@ from entrove.training.sevennet.trainee import Sample, SevenNetTrainee, check_spe
 from entrove.training.sevennet.trainer import SevenNetTrainer
 from entrove.training.split import split_for_stopping
 from entrove.training.trained_model import LABELS_FILE
-
-logger = logging.getLogger(__name__)
 
 
 def run_job(folder: Path) -> Result:

@@ -8,6 +8,7 @@ from pathlib import Path
 from ase import Atoms
 
 from entrove.errors import ModelError
+from entrove.files import hash_of_file
 from entrove.models.committee import committee_of
 from entrove.models.loaded import LoadedModel
 from entrove.models.registry import NAMES, load, split_modal
@@ -20,7 +21,6 @@ from entrove.training.bundle import (
     checkpoint_of,
     read_bundle,
 )
-from entrove.training.job import hash_of_file
 from entrove.training.trainers import trainer_for
 from entrove.validation.suite.subject import phase_of
 
