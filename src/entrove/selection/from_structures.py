@@ -89,8 +89,7 @@ def select(
 
     Returns a `Selection`: indices into the pool, best first, gains in nats (of variance for the
     objective "target", of the discrepancy from the pool for "representative"), and the reason for
-    every other candidate. It has fewer than `count` picks
-    when the filters leave fewer.
+    every other candidate. It has fewer than `count` picks when the filters leave fewer.
 
     Raises `SelectionError` when `count` is not positive or above the number of candidates, or when
     arguments contradict each other, have no effect with the method, or return something else than

@@ -36,7 +36,8 @@ def predict_error(
         return None
     committee, sample = run.models.committee(best), _sample(offered)
     if committee is None or not sample:
-        logger.warning("the force error is not predicted: no unbiased snapshot is left")
+        reason = "no unbiased snapshot is left" if committee else f"round {best} tuned one model"
+        logger.warning("the force error is not predicted: %s", reason)
         return None
     labels = run.files.training_labels(before=round_index)
     learnt = [member.labels_learnt() for member in run.models.members(best)]

@@ -109,7 +109,8 @@ def other_crystals(subject: Subject, base: LoadedModel, most: int) -> list[tuple
 def own_crystals(subject: Subject, base: LoadedModel, most: int) -> list[tuple[str, Atoms]]:
     """List common crystals of the subject's own elements that are none of its phases.
 
-    Pairs come first, then elements; each has the volume that the untuned model prefers.
+    Both models must know their elements. Pairs come first, then elements; each has the volume that
+    the untuned model prefers.
     """
     known = {(composition_of(seed), space_group_number(seed)) for seed in subject.seeds.values()}
     species = subject.species
@@ -119,18 +120,20 @@ def own_crystals(subject: Subject, base: LoadedModel, most: int) -> list[tuple[s
     for structure, symbols in wanted:
         if len(found) == most:
             break
-        crystal = _at_preferred_volume(structure, symbols, base)
+        cells = _at_volumes(structure, symbols)
+        if not all(_knows(model, cells[-1]) for model in (subject.model, base)):
+            continue
+        energies = [energy_of(atoms) for atoms in predict(base, cells)]
+        crystal = cells[int(np.argmin(energies))]
         if (composition_of(crystal), space_group_number(crystal)) not in known:
             found.append((f"{''.join(symbols)} ({structure})", crystal))
     return found
 
 
-def _at_preferred_volume(structure: str, symbols: tuple[str, ...], base: LoadedModel) -> Atoms:
+def _at_volumes(structure: str, symbols: tuple[str, ...]) -> list[Atoms]:
     radii = sum(covalent_radii[atomic_numbers[symbol]] for symbol in (symbols * 2)[:2])
     constant = radii / (OF_PAIRS | OF_ELEMENTS)[structure]
-    cells = [bulk("".join(symbols), structure, a=length * constant) for length in LENGTHS]
-    energies = [energy_of(atoms) for atoms in predict(base, cells)]
-    return cells[int(np.argmin(energies))]
+    return [bulk("".join(symbols), structure, a=length * constant) for length in LENGTHS]
 
 
 def _knows(model: LoadedModel, crystal: Atoms) -> bool:
