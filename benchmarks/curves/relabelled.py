@@ -4,13 +4,14 @@ Hypothesis: a tuned SevenNet-0 shows no difference between arms with 100 DFT lab
 because of the noise of these labels (k-points, benchmarks/labelling/kpoints.py), so that with
 noise-free labels of the same structures it shows one.
 
-The picks of both arms and the tests are those of silicon/data/pbe-labels.xyz.gz. Each is labelled
+The picks of both arms and the tests are those of silicon/data/pbe-labels.xyz.gz, or of another
+file of that folder. Each is labelled
 by SevenNet-l3i5, and the same students learn from either kind of labels and are tested on it: the
 untuned model after reference energies, and the one that is tuned for 28 epochs, a tenth of 100
 labels set aside (the default until 100 labels were tried), or for 100. It stops and continues like
 a study.
 
-    python benchmarks/curves/relabelled.py WORK_FOLDER [--counts 25 100] [--threads 1]
+    python benchmarks/curves/relabelled.py WORK_FOLDER [--file pbe-labels-200] [--counts 25 100]
 """
 
 import argparse
@@ -29,7 +30,8 @@ from entrove.structures import read_structures
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from results_file import write_result
 
-LABELS = Path(__file__).parent / "silicon" / "data" / "pbe-labels.xyz.gz"
+DATA = Path(__file__).parent / "silicon" / "data"
+FIRST = "pbe-labels"
 ARMS = ("random_md", "ours")
 TESTS = ("independent", "mixture")
 QUANTITIES = ("energy", "force", "stress")
@@ -71,12 +73,13 @@ def relabel(labelled: list[Atoms], teacher: str) -> list[Atoms]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("work", type=Path)
+    parser.add_argument("--file", default=FIRST)
     parser.add_argument("--counts", type=int, nargs="+", default=[25, 100])
     parser.add_argument("--labels", nargs="+", default=["SevenNet-l3i5", "PBE"])
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     room = Classroom(arguments.work, Path.cwd(), "cpu", arguments.threads)
-    pbe = read_structures(LABELS)
+    pbe = read_structures(DATA / f"{arguments.file}.xyz.gz")
     sets = {"PBE": pbe, "SevenNet-l3i5": relabel(pbe, "7net-l3i5")}
     rows: list[dict[str, Any]] = []
     for count in arguments.counts:
@@ -110,7 +113,7 @@ def main() -> None:
                                 print(*row.values(), flush=True)
     write_result(
         __file__,
-        "relabelled",
+        "relabelled" + arguments.file.removeprefix(FIRST),
         "with noise-free labels of the same 100 structures ours teaches more than random MD",
         {"rows": rows},
         teacher="7net-l3i5",
