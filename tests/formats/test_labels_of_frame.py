@@ -64,6 +64,14 @@ def test_free_energy_is_kept_beside_the_energy_and_stands_in_for_it():
     assert "free energy" in found.notes[0]
 
 
+def test_a_named_energy_stands_alone():
+    """ASE's writer puts the energy and free energy of a model beside `REF_energy`."""
+    info = {"REF_energy": -100.0, "energy": -3.0, "free_energy": -3.0}
+    assert take(info, energy="REF_energy").results == {"energy": -100.0}
+    assert take({"free_energy": -3.0}, energy="REF_energy").results == {}
+    assert take({"free_energy": -3.0}, energy="free_energy").results == {"energy": -3.0}
+
+
 @pytest.mark.parametrize("value", [MATRIX, MATRIX.ravel(), STRESS])
 def test_stress_as_matrix_nine_or_six_numbers_is_the_same(value):
     assert take({"stress": value}).results["stress"] == pytest.approx(STRESS, abs=1e-15)

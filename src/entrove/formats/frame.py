@@ -19,6 +19,7 @@ _QUANTITIES = ("energy", "forces", "stress", "virial")
 class LabelKeys:
     """Names of the keys to take labels from; None takes the usual ones.
 
+    With a name for the energy no free energy is taken: it may be that of another calculator.
     `forces` names a column of atoms; the others name values of the whole frame. A virial is in
     eV, with virial = -volume * stress.
     """

@@ -51,9 +51,10 @@ def take_labels(
     two keys contradict each other.
     """
     found = FoundLabels()
-    for quantity in ("energy", "free_energy"):
+    # A named energy is the only one: a free energy beside it may be that of another calculator.
+    for quantity in ("energy",) if keys.energy else ("energy", "free_energy"):
         _take(found, info, quantity, keys, lambda name: _number(name, info[name]))
-    if "energy" not in found.results and "free_energy" in found.results and not keys.energy:
+    if "energy" not in found.results and "free_energy" in found.results:
         found.results["energy"] = found.results["free_energy"]
         found.notes.append("energy is the free energy, the only one in the file")
     _take(found, arrays, "forces", keys, lambda name: _forces(name, arrays[name], n_atoms))
@@ -171,7 +172,7 @@ def same_label(quantity: str, one: Any, other: Any, relative: float = _SAME_RELA
 
 
 def _number(name: str, value: Any) -> float:
-    if isinstance(value, bool | str) or np.ndim(value) != 0:
+    if np.ndim(value) != 0 or np.asarray(value).dtype.kind not in "fiu":
         raise BrokenFrameError(f"{name} is {_short(value)}, but one number is needed")
     number = float(value)
     if not np.isfinite(number):

@@ -67,6 +67,7 @@ def import_labels(
     Args:
         path: A file in any format that `entrove.formats.read_frames` reads. The energy that counts
             is the free energy where the file has one: it is what forces are the derivative of.
+            An energy that `keys` names counts alone.
         level: The level of theory. That the labels were computed at it is the caller's
             responsibility.
         cache: Where the labels are stored.
