@@ -12,13 +12,14 @@ from ase.io import write
 from entrove.errors import LabelError
 from entrove.formats import LabelKeys
 from entrove.labelling.engines.ase import AseCalculator
-from entrove.labelling.labels import Label
+from entrove.labelling.labels import Label, Outcome
 from entrove.labelling.level_of_theory import LevelOfTheory
 from entrove.labelling.sanity import SanityLimits
 from entrove.labelling.store.cache import LabelCache
 from entrove.labelling.store.file_conventions import judge_conventions
 from entrove.labelling.store.imports import import_labels
 from entrove.provenance import LEVEL_OF_THEORY
+from entrove.structures import content_hash
 from entrove.units import EV_PER_A3_IN_GPA
 
 LEVEL = LevelOfTheory.of(AseCalculator(calculator="ase.calculators.emt:EMT"))
@@ -246,6 +247,32 @@ def test_labels_of_other_names_are_taken_where_they_are_named(tmp_path: Path):
     assert "stress from virial in eV (in 1 frames)" in report.conventions
     np.testing.assert_allclose(stored.get_stress(), atoms.get_stress(), atol=1e-7)
     np.testing.assert_allclose(stored.get_forces(), atoms.get_forces(), atol=1e-7)
+
+
+def test_the_energy_that_is_named_is_the_label_whatever_free_energy_a_model_left(tmp_path: Path):
+    (atoms,) = labelled_copper(1)
+    assert "free_energy" in atoms.calc.results
+    atoms.info["REF_energy"] = -100.0
+    write(tmp_path / "model.xyz", atoms, format="extxyz")
+    with LabelCache(tmp_path / "cache.db") as cache:
+        keys = LabelKeys(energy="REF_energy")
+        import_labels(tmp_path / "model.xyz", LEVEL, cache, keys=keys)
+        label = cache.get(atoms, LEVEL)
+    assert label is not None
+    assert label.energy_eV == -100.0
+
+
+def test_an_imported_label_takes_the_place_of_a_failure(tmp_path: Path):
+    (atoms,) = labelled_copper(1)
+    write(tmp_path / "by_hand.xyz", atoms, format="extxyz")
+    failure = Label(content_hash(atoms), LEVEL.hash, Outcome.NOT_CONVERGED, "100 steps")
+    with LabelCache(tmp_path / "cache.db") as cache:
+        cache.put(atoms, failure, LEVEL)
+        assert import_labels(tmp_path / "by_hand.xyz", LEVEL, cache).stored == 1
+        label = cache.get(atoms, LEVEL)
+        assert label is not None
+        assert label.converged
+        assert import_labels(tmp_path / "by_hand.xyz", LEVEL, cache).known == 1
 
 
 def test_a_turned_copy_is_known_when_its_label_is_the_same_and_refused_otherwise(tmp_path: Path):

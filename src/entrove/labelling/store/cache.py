@@ -149,8 +149,9 @@ class LabelCache(CacheFile):
         with self._errors():
             row = self._connection.execute(
                 f"SELECT {LABEL_COLUMNS} FROM labels WHERE structure_hash = ? AND level_hash = ? "
-                f"AND moments IN (?, '{UNKNOWN}') ORDER BY moments = '{UNKNOWN}'",
-                (structure_hash, level_hash, state),
+                # A failure must not hide a label that was imported for any state.
+                f"AND moments IN (?, '{UNKNOWN}') ORDER BY outcome != ?, moments = '{UNKNOWN}'",
+                (structure_hash, level_hash, state, Outcome.CONVERGED.value),
             ).fetchone()
         return None if row is None else label_from_row(row)
 
