@@ -55,6 +55,28 @@ def blocks(path: Path) -> list[str]:
     return ["".join(block.lines) for block in iterate_xyz_blocks(path)]
 
 
+@pytest.mark.parametrize("path", ["./pool.xyz", "inside/../pool.xyz", "inside//..//pool.xyz"])
+def test_frames_are_written_however_their_file_is_named(tmp_path, monkeypatch, path):
+    pool_file(tmp_path)
+    (tmp_path / "inside").mkdir()
+    monkeypatch.chdir(tmp_path)
+    curate(path, 5).write("picked.xyz")
+    assert len(blocks(Path("picked.xyz"))) == 5
+    written = [*blocks(Path("picked.xyz")), *blocks(Path("picked.rest.xyz"))]
+    assert sorted(written) == sorted(blocks(Path("pool.xyz")))
+
+
+def test_a_file_that_changed_after_its_frames_were_picked_is_no_empty_result(tmp_path):
+    pool = pool_file(tmp_path)
+    picked = curate(pool, 5)
+    out = tmp_path / "picked.xyz"
+    out.write_text("older picks")
+    pool.write_text(blocks(pool)[0])
+    with pytest.raises(StructureError, match="was picked and cannot be found any more"):
+        picked.write(out)
+    assert out.read_text() == "older picks"
+
+
 def test_picks_are_those_of_the_selection(tmp_path):
     pool = pool_file(tmp_path)
     picked = curate(pool, 5)

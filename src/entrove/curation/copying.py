@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from io import TextIOWrapper
 from pathlib import Path
 
+from entrove.errors import StructureError
 from entrove.files import replacing
 from entrove.formats import LabelKeys, read_frames
 from entrove.formats.reading import is_xyz
@@ -22,9 +23,10 @@ def texts_of(paths: Sequence[str | Path], keys: LabelKeys) -> Iterator[tuple[Pla
     """
     for path in paths:
         if Path(path).is_file() and is_xyz(path):
+            source = str(Path(path))  # as frames name it: "./pool.xyz" is "pool.xyz"
             for block in iterate_xyz_blocks(path):
                 text = "".join(block.lines)
-                yield (str(path), block.index), text if text.endswith("\n") else text + "\n"
+                yield (source, block.index), text if text.endswith("\n") else text + "\n"
             continue
         for frame in read_frames(path, keys):
             if frame.atoms is not None:
@@ -39,7 +41,10 @@ def copy_frames(
     is_rest: Callable[[Place], bool],
     rest_file: Path | None,
 ) -> None:
-    """Write the picked frames in their order, and the rest in that of the files."""
+    """Write the picked frames in their order, and the rest in that of the files.
+
+    Raises `StructureError` when a picked frame is not in the files any more; nothing is written.
+    """
     rank = {place: number for number, place in enumerate(picked)}
     texts = [""] * len(picked)
     with ExitStack() as stack:
@@ -49,6 +54,12 @@ def copy_frames(
                 texts[rank[place]] = text
             elif rest is not None and is_rest(place):
                 rest.write(text)
+        for (source, index), text in zip(picked, texts, strict=True):
+            if not text:
+                raise StructureError(
+                    f"{source}: frame {index} was picked and cannot be found any more; the file "
+                    "has changed meanwhile: pick again"
+                )
         _opened(stack, picked_file).writelines(texts)
 
 
