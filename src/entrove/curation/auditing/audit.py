@@ -104,8 +104,12 @@ def audit(
     with Spool() as spool:
         problems = FindingsByKind()
         counts = [0, 0]
-        for path in (*paths, *others):
-            read_into(path, path in others, spool, problems, keys or LabelKeys(), counts, report)
+        # One file may be on both sides: all of it is leakage then.
+        for is_other, path in (
+            *((False, path) for path in paths),
+            *((True, path) for path in others),
+        ):
+            read_into(path, is_other, spool, problems, keys or LabelKeys(), counts, report)
         if not len(spool):
             if not counts[0]:
                 raise StructureError(

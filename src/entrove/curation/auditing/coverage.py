@@ -93,9 +93,8 @@ def describe_coverage(
         plane[:, : shown.shape[1]] = shown
     phases = _phases(sample)
     sources = _counted(spool.sources, part["source"])
-    by_size = np.zeros(len(spool.sources), dtype=int)
-    for place, name in enumerate(sources):
-        by_size[spool.sources.index(name)] = place
+    place_of = {name: place for place, name in enumerate(sources)}
+    by_size = np.array([place_of.get(name, 0) for name in spool.sources], dtype=int)
     return Coverage(
         _counted(spool.formulas, part["formula"]),
         sources,

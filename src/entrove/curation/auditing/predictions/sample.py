@@ -135,8 +135,9 @@ def sample_rows(basis: Basis, sample: Sample, seed: int) -> Rows:
 
 def _turns(sources: np.ndarray) -> np.ndarray:
     """The how-manieth frame of its source each one is."""
-    turn = np.zeros(len(sources), dtype=int)
-    for source in np.unique(sources):
-        members = np.flatnonzero(sources == source)
-        turn[members] = np.arange(len(members))
+    # In the order of sources, each turn is the distance from the first frame of its source.
+    order = np.argsort(sources, kind="stable")
+    in_order = sources[order]
+    turn = np.empty(len(sources), dtype=int)
+    turn[order] = np.arange(len(sources)) - np.searchsorted(in_order, in_order)
     return turn
