@@ -142,6 +142,13 @@ BROKEN = {
     "properties": (frame_text(head=HEAD.replace("forces:R:3", "forces:R")), "Properties"),
     "stress of five": (frame_text(more='stress="1 2 3 4 5"'), "stress is"),
     "open quote": (frame_text(more='name="never closed'), "comment cannot be read"),
+    "energy is null": (frame_text('"_JSON null"'), "energy is None"),
+    "ragged stress": (frame_text(more='stress="_JSON [[1, 2], [3]]"'), "cannot be read"),
+    "text as positions": (
+        frame_text(head=HEAD.replace("pos:R:3", "pos:S:3")),
+        "cannot be read",
+    ),
+    "short vector": (frame_text(rows=[*ROWS, "VEC1 5.0"], count=3), "VEC1 5.0"),
 }
 
 
@@ -199,6 +206,22 @@ def test_a_frame_says_of_itself_that_it_did_not_converge(tmp_path):
     texts = [frame_text(more=more) for more in ("converged=F", "scf_converged=T", "")]
     frames = list(read_frames(written(tmp_path, "".join(texts))))
     assert [frame.converged for frame in frames] == [False, True, None]
+
+
+@pytest.mark.parametrize("more", ["dipole=None", "magmom=ferro"])
+def test_a_result_that_is_no_number_stays_a_key(tmp_path, more):
+    (frame,) = read_frames(written(tmp_path, frame_text("-1.5", more=more)))
+    key, value = more.split("=")
+    assert frame.problem == ""
+    assert frame.atoms.get_potential_energy() == -1.5
+    assert frame.atoms.info[key] == value
+
+
+def test_a_column_of_text_under_the_name_of_a_result_stays_a_column(tmp_path):
+    head = HEAD.replace("forces:R:3", "charges:S:1:forces:R:3")
+    (frame,) = read_frames(written(tmp_path, frame_text(head=head, rows=["Si 1 2 3 yes 0 0 0"])))
+    assert frame.problem == ""
+    assert frame.atoms.arrays["charges"].tolist() == ["yes"]
 
 
 def test_keys_that_do_not_exist_are_said(tmp_path):

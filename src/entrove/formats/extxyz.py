@@ -41,8 +41,12 @@ def parse_block(block: XyzBlock, source: str, keys: LabelKeys) -> Frame:
             raise BrokenFrameError(block.problem)
         return _parse(block, source, keys)
     except BrokenFrameError as error:
-        problem = f"line {block.line}: {error}"
-        return Frame(source, block.index, problem=problem, converged=_convergence(block))
+        problem = str(error)
+    # Columns and values of unforeseen kinds; one such frame must not hide those after it.
+    except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError) as error:
+        problem = f"it cannot be read ({type(error).__name__}: {error})"
+    problem = f"line {block.line}: {problem}"
+    return Frame(source, block.index, problem=problem, converged=_convergence(block))
 
 
 def _parse(block: XyzBlock, source: str, keys: LabelKeys) -> Frame:
@@ -187,8 +191,8 @@ def _cell_of_vectors(lines: list[str]) -> tuple[np.ndarray, list[bool]]:
     for line in lines:
         name, *words = line.split()
         try:
-            axis = int(name[3:]) - 1
-            cell[axis] = [float(word) for word in words]
+            axis = ("VEC1", "VEC2", "VEC3").index(name)
+            cell[axis] = np.array([float(word) for word in words]).reshape(3)
             pbc[axis] = True
         except (ValueError, IndexError) as error:
             raise BrokenFrameError(f"'{line.strip()}' is no cell vector") from error
@@ -210,11 +214,12 @@ def _set_constraint(atoms: Atoms, arrays: dict[str, np.ndarray]) -> None:
 def _finish(atoms, info, arrays, found, notes):
     """Put keys, columns and results on the atoms: the last four fields of a `Frame`."""
     results = found.results
+    # What is no number, as in dipole=None, stays with the keys of the file.
     for name in OTHER_RESULTS_OF_ATOMS:
-        if name in arrays:
+        if name in arrays and _is_numeric(arrays[name]):
             results[name] = arrays.pop(name)
     for name in OTHER_RESULTS:
-        if name in info:
+        if name in info and _is_numeric(info[name]):
             results[name] = info.pop(name)
     for name, values in arrays.items():
         atoms.set_array(name, values)
@@ -224,8 +229,12 @@ def _finish(atoms, info, arrays, found, notes):
     return atoms, "", convergence_in(info), (*notes, *found.notes)
 
 
+def _is_numeric(value: Any) -> bool:
+    return np.asarray(value).dtype.kind in "fiu"
+
+
 def _convergence(block: XyzBlock) -> bool | None:
     try:
         return convergence_in(parse_comment(block.comment))
-    except BrokenFrameError:
+    except (BrokenFrameError, RecursionError):
         return None
