@@ -91,6 +91,16 @@ def test_a_second_trip_changes_nothing(tmp_path):
         assert (one.atoms.positions == other.atoms.positions).all()
 
 
+@pytest.mark.parametrize("text", ["1 1 0", "1,2", "7", "1e5", "T F", "nan", "_JSON 1"])
+@pytest.mark.parametrize("key", ["surface", "uid"])
+def test_a_text_that_looks_like_numbers_comes_back_as_text(tmp_path, key, text):
+    atoms = bulk("Cu")
+    atoms.info[key] = text
+    write_frames(tmp_path / "out.xyz", [atoms])
+    (frame,) = read_frames(tmp_path / "out.xyz")
+    assert frame.atoms.info[key] == text
+
+
 def test_ase_reads_what_is_written(tmp_path):
     structures = [labelled(seed) for seed in range(12)]
     write_frames(tmp_path / "ours.xyz", structures)
@@ -139,6 +149,17 @@ def test_a_deepmd_set_of_other_lengths_is_named_and_the_next_is_read(tmp_path, m
     problems = [frame.problem for frame in read_frames(system)]
     assert [bool(problem) for problem in problems] == [False, False, True, False, False]
     assert "different numbers of frames" in problems[2]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_an_array_that_a_full_disk_cut_is_named(tmp_path, share):
+    write_frames(tmp_path / "npy", periodic_frames(2), "deepmd-npy")
+    (file,) = (tmp_path / "npy").glob("Si*/set.000/energy.npy")
+    content = file.read_bytes()
+    file.write_bytes(content[: int(share * len(content))])
+    broken = [frame for frame in read_frames(tmp_path / "npy") if frame.problem]
+    assert [frame.source for frame in broken] == [str(file.parents[1])]
+    assert len(list(read_frames(tmp_path / "npy"))) == 2
 
 
 def test_a_mixed_deepmd_system_has_types_of_its_own_in_each_frame(tmp_path):

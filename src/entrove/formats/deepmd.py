@@ -42,7 +42,7 @@ def read_deepmd(folder: Path) -> Iterator[Frame]:
     for part in sets or [folder]:
         try:
             data = _data_of(part, len(types), raw=not sets)
-        except (StructureError, ValueError, OSError) as error:
+        except (StructureError, ValueError, OSError, EOFError) as error:
             yield Frame(str(folder), index, problem=f"{part.name}: {error}")
             index += 1
             continue

@@ -158,7 +158,7 @@ def _text(key: str, value: Any) -> str:
         return _numbers(value) if len(value) > 1 else f"_JSON {json.dumps(value.tolist())}"
     if isinstance(value, list) and len(value) > 1 and all(type(word) is bool for word in value):
         return " ".join("T" if word else "F" for word in value)
-    if isinstance(value, str) and "\n" not in value and _reads_as_text(value):
+    if isinstance(value, str) and "\n" not in value and _reads_as_text(key, value):
         return value
     try:
         return "_JSON " + json.dumps(value.tolist() if isinstance(value, np.ndarray) else value)
@@ -168,8 +168,13 @@ def _text(key: str, value: Any) -> str:
         ) from error
 
 
-def _reads_as_text(value: str) -> bool:
-    return bool(value.strip()) and not value.startswith("_JSON") and parse_value(value) == value
+def _reads_as_text(key: str, value: str) -> bool:
+    if key.lower() == "uid":  # always a text
+        return True
+    if not value.strip() or value.startswith("_JSON"):
+        return False
+    read = parse_value(value)  # "1 2" is read as an array, which no comparison with a text likes
+    return isinstance(read, str) and read == value
 
 
 def _quoted(text: str) -> str:
