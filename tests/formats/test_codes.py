@@ -142,6 +142,19 @@ def test_a_step_of_outcar_is_judged_by_its_number_of_electronic_steps(tmp_path):
     assert all(frame.labels == ("energy", "forces", "stress") for frame in frames)
 
 
+@pytest.mark.parametrize("failing", [0, 1])
+def test_each_run_in_one_outcar_is_judged_by_its_own_steps_and_settings(tmp_path, failing):
+    """Single points are put into one file by `cat */OUTCAR`; all of their steps are the first."""
+    run = re.sub(r"total energy-change .*", "total energy-change : -0.5E+00", OUTCAR.read_text())
+    steps = max(int(step) for step in re.findall(r"Iteration +1\( *(\d+)\)", run))
+    runs = [run, run]
+    runs[failing] = re.sub(r"(NELM\s*=\s*)\d+", rf"\g<1>{steps}", run)
+    path = tmp_path / "OUTCAR"
+    path.write_text("".join(runs))
+    frames = list(read_frames(path))
+    assert [frame.converged for frame in frames] == [place != failing for place in (0, 1)]
+
+
 def test_an_outcar_of_a_killed_job_names_the_step_in_which_it_ends(tmp_path):
     path = tmp_path / "OUTCAR"
     text = outcar_of([(7, "aborting loop because EDIFF is reached")])

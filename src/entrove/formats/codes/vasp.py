@@ -30,6 +30,7 @@ def read_outcar(path: Path, keys: LabelKeys) -> Iterator[Frame]:
 def _scan_outcar(lines: Iterator[str]) -> list[ScannedStep]:
     nelm, ediff_eV, isif = DEFAULT_NELM, 1e-4, 2
     settings = re.compile(r"^\s*(NELM|EDIFF|ISIF)\s*=\s*([-+.\dEe]+)")
+    start = re.compile(r"^\s*vasp\.\d")
     iteration = re.compile(r"Iteration\s+(\d+)\(\s*(\d+)\)")
     steps: list[ScannedStep] = []
     ionic, electronic, changes_eV, aborted = 0, 0, list[float](), ""
@@ -47,7 +48,10 @@ def _scan_outcar(lines: Iterator[str]) -> list[ScannedStep]:
         steps.append(step)
 
     for line in lines:
-        if not steps and not ionic and (setting := settings.match(line)):
+        if start.match(line):  # of each run, where several were put into one file
+            close()
+            ionic, electronic, changes_eV, aborted = 0, 0, [], ""
+        elif not ionic and (setting := settings.match(line)):
             value = float(setting[2].rstrip("."))
             nelm = int(value) if setting[1] == "NELM" else nelm
             ediff_eV = value if setting[1] == "EDIFF" else ediff_eV
