@@ -205,6 +205,13 @@ def test_stricter_stopping_conditions_do_not_waste_labels_that_are_computed(fini
     assert finished.trained_on == [2 * COUNT]
 
 
+def test_a_refused_change_leaves_what_is_finished(finished: Bench):
+    before = finished.stages()
+    with pytest.raises(CampaignError, match="started with another configuration"):
+        finished.run(validation={"tolerated_worsening": 0.1}, regime={"pressures_GPa": [0, 5]})
+    assert finished.stages() == before
+
+
 # The best accepted model is the one that is kept.
 
 
