@@ -205,7 +205,46 @@ def test_stricter_stopping_conditions_do_not_waste_labels_that_are_computed(fini
     assert finished.trained_on == [2 * COUNT]
 
 
+def test_a_refused_change_leaves_what_is_finished(finished: Bench):
+    before = finished.stages()
+    with pytest.raises(CampaignError, match="started with another configuration"):
+        finished.run(validation={"tolerated_worsening": 0.1}, regime={"pressures_GPa": [0, 5]})
+    assert finished.stages() == before
+
+
+def test_labels_that_fail_again_do_not_stop_a_campaign_with_other_settings(fresh: Bench):
+    """The labels are those of the training before, and the settings are not."""
+    misbehave_at(fresh, {VALIDATION + 1: "fail"})
+    fresh.run(stopping={"rounds": 1})
+    assert fresh.trained_on == [COUNT - 1]
+    with LabelCache(fresh.files.label_cache) as cache:
+        assert release_quarantined(fresh.files.label_work, cache)
+    fresh.run(stopping={"rounds": 1}, training={"epochs": 2})
+    assert fresh.trained_on == [COUNT - 1] * 2
+    assert read_bundle(fresh.files.bundle).training_settings["epochs"] == 2
+
+
 # The best accepted model is the one that is kept.
+
+
+def test_a_bundle_has_the_settings_that_its_model_was_trained_with(fresh: Bench):
+    """Those of a later round may be others, and its model worse."""
+    fresh.scales, fresh.member_scales = {1: 0.99, 2: 0.9}, (0.01,)
+    fresh.run(stopping={"rounds": 1}, training={"epochs": 3, "committee_size": 2})
+    fresh.run(stopping={"rounds": 2}, training={"epochs": 5, "committee_size": 2})
+    assert "the model is that of round 1" in fresh.verdict()
+    settings = read_bundle(fresh.files.bundle).training_settings
+    assert (settings["epochs"], settings["committee_size"]) == (3, 2)
+
+
+def test_no_bundle_is_left_of_a_model_that_is_no_longer_accepted(fresh: Bench):
+    fresh.run(stopping={"rounds": 1})
+    assert fresh.files.bundle.is_dir()
+    weights = fresh.files.round(1).training / "member-0" / "model.pth"
+    weights.write_text("0.5")  # worse than untuned
+    fresh.run(stopping={"rounds": 1}, validation={"tolerated_worsening": 0.1})
+    assert "so there is no model bundle" in fresh.verdict()
+    assert not fresh.files.bundle.exists()
 
 
 def test_a_later_model_that_is_worse_does_not_replace_a_better_one(fresh: Bench):

@@ -20,7 +20,7 @@ from entrove.labelling.level_of_theory import LevelOfTheory
 from entrove.labelling.store.cache import LabelCache
 from entrove.labelling.store.imports import import_labels
 from entrove.report.status import summary_text
-from entrove.structures import content_hash, read_structures
+from entrove.structures import attach_results, content_hash, read_structures
 
 COUNT = 3
 ONE_ROUND = {"rounds": 1}
@@ -40,10 +40,13 @@ def copper_from_elsewhere(count: int) -> list[Atoms]:
     return structures
 
 
-def import_to_train(bench: Bench, structures: list[Atoms], name: str = "ours.xyz") -> int | None:
-    """What `entrove import --train` does."""
+def import_to_train(
+    bench: Bench, structures: list[Atoms], name: str = "ours.xyz", *, replacing: bool = False
+) -> int | None:
+    """What `entrove import --train` does; structures with results keep them."""
     for atoms in structures:
-        atoms.calc = EMT()
+        if atoms.calc is None:
+            atoms.calc = EMT()
         atoms.get_forces()
         atoms.get_stress()
     write(bench.folder / name, structures, format="extxyz")
@@ -54,6 +57,7 @@ def import_to_train(bench: Bench, structures: list[Atoms], name: str = "ours.xyz
             bench.folder / name,
             level,
             cache,
+            replacing=replacing,
             on_label=lambda atoms, label: labelled.append(to_train_on(atoms, label)),
         )
     enter_imported(bench.files, labelled)
@@ -111,6 +115,33 @@ def test_a_finished_campaign_trains_again_when_labels_come_or_go(bench: Bench):
     assert bench.computed == computed
     with LabelCache(bench.files.label_cache) as cache:
         assert cache.imports() == []
+
+
+@pytest.mark.parametrize(("what", "factor"), [("forces", 1.15), ("stress", 1.5)])
+def test_corrected_labels_are_trained_on_where_the_energies_were_right(
+    bench: Bench, what: str, factor: float
+):
+    right = copper_from_elsewhere(4)
+    wrong = []
+    for atoms in right:
+        atoms.calc = EMT()
+        results = {"forces": atoms.get_forces(), "stress": atoms.get_stress()}
+        results[what] = results[what] * factor
+        wrong.append(
+            attach_results(
+                atoms, atoms.get_potential_energy(), results["forces"], results["stress"]
+            )
+        )
+    import_to_train(bench, wrong)
+    bench.run(stopping=ONE_ROUND)
+    import_to_train(bench, right, "corrected.xyz", replacing=True)
+    bench.run(stopping=ONE_ROUND)
+    bench.run(stopping=ONE_ROUND)  # and not once more
+    assert bench.trained_on == [COUNT + 4] * 2
+    [learnt] = bench.files.round(1).folder.glob("training-2/member-0/labels.xyz")
+    found = {content_hash(atoms): atoms.calc.results[what] for atoms in read_structures(learnt)}
+    for atoms in right:
+        np.testing.assert_allclose(found[content_hash(atoms)], atoms.calc.results[what], atol=1e-6)
 
 
 def test_the_validation_set_is_never_trained_on(bench: Bench):

@@ -11,6 +11,8 @@ from entrove.campaign.journal.progress import Silence
 from entrove.campaign.results.read import read_results
 from entrove.errors import CampaignError
 from entrove.export import export
+from entrove.labelling.labels import Label, Outcome
+from entrove.labelling.level_of_theory import LevelOfTheory
 from entrove.labelling.store.cache import LabelCache
 from entrove.structures import content_hash, read_structures, write_structures
 
@@ -84,6 +86,20 @@ def test_lost_training_labels_come_from_the_cache(bench: Bench, damage: str):
     bench.run(heard, stopping=THREE_ROUNDS)
     assert bench.trained_on == [3 * COUNT]
     assert not [summary for summary in heard.summaries if "missing" in summary]
+
+
+def test_labels_of_another_level_in_a_shared_cache_say_nothing(bench: Bench):
+    before = contents(bench.files.dataset)
+    engine = bench.campaign().config.labelling.engine
+    other = LevelOfTheory.of(engine.model_copy(update={"calculator": "elsewhere:Labels"}))
+    with LabelCache(bench.files.label_cache) as cache:
+        for atoms in read_structures(bench.files.dataset):
+            name = content_hash(atoms)
+            failed = Label(name, other.hash, Outcome.CRASHED, cause="another code")
+            cache.put(atoms, failed, other)
+    keep(bench.files.dataset, 1)
+    bench.run(stopping=TWO_ROUNDS)
+    assert contents(bench.files.dataset) == before
 
 
 @pytest.mark.parametrize("damage", ["one label", "empty", "no file", "cut in a frame"])

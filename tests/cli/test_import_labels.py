@@ -138,3 +138,14 @@ def test_an_import_is_listed_trained_on_and_withdrawn(
     assert said(console).endswith("no labels were imported\n")
     with pytest.raises(CampaignError, match="there is no label cache"):
         list_imports(tmp_path / "elsewhere", console)
+
+
+def test_an_import_into_a_shared_cache_is_withdrawn_before_the_campaign_has_a_folder(
+    tmp_path: Path, config: Path, console: Console
+):
+    config.write_text(config.read_text() + "  cache: shared.sqlite\n")
+    import_files(config, [tmp_path / "ours.xyz"], None, same_level=True, console=console)
+    assert not (tmp_path / "campaign").exists()
+    withdraw(config, 1, console)
+    assert "withdrew import 1: 3 labels removed" in said(console)
+    assert count_labels(tmp_path / "shared.sqlite") == 0

@@ -50,6 +50,17 @@ def test_labels_are_found_by_every_path_to_the_folder(
     assert [path.name for path in moved.glob("labels/*/*/released-*")] == ["released-1-attempt-1"]
 
 
+@pytest.mark.parametrize("width", [40, 200])
+def test_a_cause_with_brackets_is_printed_as_it_is(tmp_path: Path, width: int):
+    config, workspace = make_campaign(tmp_path / "campaign")
+    store(config, workspace.label_cache, workspace.label_work, 0, Outcome.CONVERGED)
+    cause = "[/scratch/job] [red] is full"
+    with LabelCache(workspace.label_cache) as cache:
+        [state] = cache.states()
+        cache.reject(state.structure_hash, state.level_of_theory, cause)
+    assert cause in listing(workspace.folder, width=width)
+
+
 def test_a_narrow_terminal_has_lines_in_place_of_a_table(tmp_path: Path):
     config, workspace = make_campaign(tmp_path / "campaign")
     store(config, workspace.label_cache, workspace.label_work, 0, Outcome.CONVERGED)

@@ -28,6 +28,7 @@ from entrove.training.committee import (
     epochs_done,
     labels_learnt_in,
     read_committee,
+    settings_of,
     train_committee,
 )
 from entrove.training.config import DEFAULT_RECIPES, Recipe, TrainingConfig
@@ -338,7 +339,7 @@ def test_the_model_is_trained_with_the_chosen_recipe(
         device="cpu",
     )
     assert alone.checkpoint.read_bytes() == model.checkpoint.read_bytes()
-    settings = model.settings_of(CONFIG)
+    settings = settings_of((model,), CONFIG)
     assert (settings.strategy, settings.learning_rate) == ("naive", 0.02)
     assert read_committee(model.folder.parent) == (model,)
 

@@ -13,7 +13,12 @@ from pathlib import Path
 import torch
 
 from entrove.campaign.configuration.check import CheckedCampaign
-from entrove.campaign.configuration.settled import as_started, find_changes, settle_config
+from entrove.campaign.configuration.settled import (
+    as_started,
+    find_changes,
+    require_allowed,
+    settle_config,
+)
 from entrove.campaign.journal.ledger import Ledger
 from entrove.campaign.journal.lock import hold_campaign
 from entrove.campaign.journal.log import log_to
@@ -76,8 +81,11 @@ def run_campaign(campaign: CheckedCampaign, listener: ProgressListener) -> None:
         # configuration.
         ledger = Ledger(workspace.ledger)
         campaign = replace(campaign, config=as_started(workspace.config, campaign.config))
+        unfinished = _unfinished(workspace, ledger)
+        # Nothing is forgotten for a configuration that is refused.
+        require_allowed(workspace.config, campaign.config, unfinished)
         _judge_again_if_asked(campaign, ledger)
-        settle_config(workspace.config, campaign.config, _unfinished(workspace, ledger))
+        settle_config(workspace.config, campaign.config, unfinished)
         torch.set_num_threads(usable_threads(campaign.config.model.threads))
         with Executors() as executors:
             _run_to_end(campaign, ledger, Recorded(listener, workspace.progress), executors)

@@ -57,7 +57,7 @@ def _run(
     # On stderr, so that JSON can be piped.
     console = Console(stderr=True)
     spinner = SpinnerColumn(spinner_of(console))
-    columns = (spinner, TextColumn("{task.description}"), TimeElapsedColumn())
+    columns = (spinner, TextColumn("{task.description}", markup=False), TimeElapsedColumn())
     # Elsewhere than on a terminal it would leave an empty line.
     quiet = not console.is_terminal
     with Progress(*columns, console=console, transient=True, disable=quiet) as bar:

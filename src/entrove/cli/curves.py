@@ -6,6 +6,7 @@ from pathlib import Path
 import yaml
 from rich.console import Console
 from rich.table import Table as RichTable
+from rich.text import Text
 
 from entrove.cli.commands.options import print_json, say
 from entrove.cli.progress import open_progress
@@ -73,7 +74,7 @@ def show_curves(results: StudyResults, console: Console) -> None:
 def _as_rich(table: Table) -> RichTable:
     shown = RichTable(box=None, pad_edge=False)
     for column in table.columns:
-        shown.add_column(column.title, justify="right" if column.numeric else "left")
+        shown.add_column(Text(column.title), justify="right" if column.numeric else "left")
     for row in table.rows:
-        shown.add_row(*row)
+        shown.add_row(*map(Text, row))
     return shown

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from entrove.campaign.journal.lock import hold_campaign
 from entrove.campaign.results.imports import open_imports
@@ -57,7 +58,7 @@ def _print_table(
     for heading in ("structure", "formula", "state", "tries", "time", "cause"):
         table.add_column(heading, overflow="fold")
     for state in states:
-        table.add_row(
+        cells = (
             short_key(state.key),
             state.formula,
             str(state.outcome),
@@ -65,6 +66,7 @@ def _print_table(
             format_duration(state.engine_seconds),
             state.cause,
         )
+        table.add_row(*map(Text, cells))
     for key in unfinished:
         table.add_row(short_key(key), "", "unfinished", "", "", UNFINISHED)
     console.print(table)
@@ -117,6 +119,8 @@ def withdraw(path: Path, import_id: int, console: Console, *, as_json: bool = Fa
     Raises `CampaignError` while the campaign runs, `LabelError` when there is no such import.
     """
     imports = open_imports(path)
+    # With a shared cache a campaign that was not started has no folder yet.
+    imports.workspace.folder.mkdir(parents=True, exist_ok=True)
     with imports.cache as cache, hold_campaign(imports.workspace.folder):
         gone = withdraw_import(imports.workspace, cache, import_id)
     if as_json:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from entrove.campaign.configuration.check import check_campaign
 from entrove.campaign.configuration.places import (
@@ -34,7 +35,7 @@ def show_plan(config_path: Path, console: Console, *, as_json: bool = False) -> 
         return
     _print_rows(plan, console)
     queued = not isinstance(campaign.config.labelling.executor, LocalExecution)
-    console.print(_basis(plan, queued=queued), highlight=False)
+    console.print(_basis(plan, queued=queued), highlight=False, markup=False)
     if set(places_of(campaign.config).values()) != {HERE}:
         places = describe_places(campaign.config)
         say(f"{places[0].upper()}{places[1:]}.", to=console)
@@ -75,7 +76,7 @@ def _print_rows(plan: Plan, console: Console) -> None:
     for heading in headings:
         table.add_column(heading, justify="right")
     for row, cells in zip(plan.rows, rows, strict=True):
-        table.add_row(row.what, *cells)
+        table.add_row(*map(Text, (row.what, *cells)))
     console.print(table)
 
 

@@ -92,7 +92,7 @@ def _show_check(
         print_json({"config": config_path, "folder": campaign.workspace.folder, "seeds": seeds})
         return
     _show_changes(campaign, console)
-    console.print(f"{config_path}: this configuration can run here", highlight=False)
+    say(f"{config_path}: this configuration can run here", to=console)
     say(campaign.config.describe_selection(), to=console)
     if not campaign.workspace.holds_campaign():
         say(
@@ -113,7 +113,7 @@ def _label_a_seed(campaign: CheckedCampaign) -> str:
 
 def _check_slurm(config: CampaignConfig) -> None:
     """Raise `ConfigError` when jobs are wanted, and Slurm does not answer."""
-    if not any(isinstance(one, SlurmExecution) for one in executors_of(config).values()):
+    if not any(isinstance(executor, SlurmExecution) for executor in executors_of(config).values()):
         return
     # Not at the top of the file: it loads what looks for engines and programs.
     from entrove.doctor.executors import examine_slurm

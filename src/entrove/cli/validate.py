@@ -7,6 +7,7 @@ from pathlib import Path
 from ase import Atoms
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from entrove._version import __version__
 from entrove.campaign.configuration.config_file import read_config_file
@@ -121,7 +122,7 @@ class _Watch:
         self.messages, self._results, self._quiet = messages, results, quiet
         self._bar = Progress(
             SpinnerColumn(spinner_of(messages)),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             TimeElapsedColumn(),
             console=messages,
             transient=True,
@@ -161,5 +162,5 @@ class _Watch:
 
 
 def _show(result: CheckResult, console: Console) -> None:
-    console.print(f"[{_STYLES[result.outcome]}]{result.outcome}[/]  ", end="", highlight=False)
+    console.print(Text(f"{result.outcome}  ", style=_STYLES[result.outcome]), end="")
     say(f"{result.title}: {result.sentence}", to=console)

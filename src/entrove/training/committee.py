@@ -199,6 +199,30 @@ def read_committee(folder: Path) -> tuple[TrainedModel, ...]:
     )
 
 
+def settings_of(members: Sequence[TrainedModel], config: TrainingConfig) -> TrainingConfig:
+    """Return the settings that models were trained with, which those of now need not be.
+
+    Args:
+        members: What `train_committee` or `read_committee` returns.
+        config: Has what trainings do not keep: preset, executor and `member_labels`.
+    """
+    first, *others = members
+    jobs = [read_job(member.folder) for member in (first, *others[:1])]
+    if jobs[0] is None:
+        return config
+    asked = None if first.choice is None else read_job(first.folder.parent / CROSS_VALIDATION)
+    return jobs[0].config.model_copy(
+        update={
+            "preset": config.preset,
+            "executor": config.executor,
+            "member_labels": config.member_labels,
+            "committee_size": len(members),
+            "head_noise": config.head_noise if jobs[-1] is None else jobs[-1].head_noise,
+            "cross_validation": (config if asked is None else asked.config).cross_validation,
+        }
+    )
+
+
 def epochs_done(folder: Path, config: TrainingConfig) -> int:
     """Epochs that are done; a member that stopped early counts as if it had run all.
 

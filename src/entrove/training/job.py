@@ -10,6 +10,7 @@ result.json     written last: its presence means that the job is done
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,17 @@ JOB_VERSION = 1
 PROGRESS_FILE = "progress.jsonl"
 MAY_CHANGE = ("base", "base_known_as", "device", "threads")
 """A run that is resumed on another machine is still this run; `base_hash` tells the model."""
+
+
+class OtherTrainingError(ModelError):
+    """A folder holds another training; `different` are the keys of `Job` in which it differs."""
+
+    def __init__(self, folder: Path, different: Sequence[str]):
+        super().__init__(
+            f"{folder} holds another training run (it differs in {', '.join(different)}); "
+            "use a new folder"
+        )
+        self.different = frozenset(different)
 
 
 class Job(Settings):
@@ -90,7 +102,7 @@ def write_json(path: Path, content: Settings) -> None:
 def prepare_folder(folder: Path, job: Job) -> None:
     """Write `job.json`, or check that the one that is there asks for the same.
 
-    Raises `ModelError` when the folder holds a different training run.
+    Raises `OtherTrainingError` when the folder holds a different training run.
     """
     folder.mkdir(parents=True, exist_ok=True)
     found = read_job(folder)
@@ -104,10 +116,7 @@ def prepare_folder(folder: Path, job: Job) -> None:
             if key not in MAY_CHANGE and getattr(found, key) != getattr(job, key)
         ]
         if different:
-            raise ModelError(
-                f"{folder} holds another training run (it differs in {', '.join(different)}); "
-                "use a new folder"
-            )
+            raise OtherTrainingError(folder, different)
     write_json(folder / "job.json", job)
 
 

@@ -5,14 +5,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from ase import Atoms
 
-from entrove.structures import content_hash, read_structures
+from entrove.structures import (
+    canonical_order,
+    content_hash,
+    energy_of,
+    forces_of,
+    has_stress,
+    read_structures,
+    stress_of,
+)
 from entrove.training.choice import Choice
-from entrove.training.config import TrainingConfig
 
 LABELS_FILE = "labels.xyz"
 """The labels that were learnt, in the folder of a training."""
+
+SAME_VALUE = 1e-6
+"""Values of labels in eV, eV/A and eV/A^3 that differ by less are equal: files keep 8 decimals."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +59,31 @@ class TrainedModel:
         kept = read_structures(self.folder / LABELS_FILE, may_be_empty=True)
         return frozenset(content_hash(atoms) for atoms in kept)
 
-    def settings_of(self, config: TrainingConfig) -> TrainingConfig:
-        """Return settings of a training with the recipe that was chosen, if one was."""
-        return config if self.choice is None else config.with_recipe(self.choice.recipe)
+
+def same_labels(first: Sequence[Atoms], second: Sequence[Atoms]) -> bool:
+    """Whether two sets of labels agree to what files keep: energies, forces and stresses.
+
+    Args:
+        first, second: Labelled structures; those of equal content hash are compared, their atoms
+            in the same order.
+    """
+    others = {content_hash(atoms): atoms for atoms in second}
+    return len(first) == len(second) and all(
+        (other := others.get(content_hash(atoms))) is not None and _same_label(atoms, other)
+        for atoms in first
+    )
+
+
+def _same_label(first: Atoms, second: Atoms) -> bool:
+    def values(atoms: Atoms) -> list[np.ndarray]:
+        forces = forces_of(atoms)[canonical_order(atoms)]
+        stress = stress_of(atoms) if has_stress(atoms) else np.zeros(0)
+        return [np.atleast_1d(energy_of(atoms)), forces, stress]
+
+    return all(
+        one.shape == other.shape and np.allclose(one, other, rtol=0.0, atol=SAME_VALUE)
+        for one, other in zip(values(first), values(second), strict=True)
+    )
 
 
 def training_set_hash(structures: Sequence[Atoms]) -> str:

@@ -166,7 +166,7 @@ def calibrate_left_out(
     found: list[_Deviation] = []
     for index, label in enumerate(labels):
         name = content_hash(label)
-        without = [one[index] for one, known in zip(predicted, learnt, strict=True)
+        without = [of_member[index] for of_member, known in zip(predicted, learnt, strict=True)
                    if name not in known]  # fmt: skip
         if len(without) < LEAST_MEMBERS:
             continue
@@ -239,26 +239,26 @@ def _stress_deviation(atoms: Atoms, label: Atoms) -> Float[np.ndarray, "3 3"] | 
 
 
 def _calibrate(found: Sequence[_Deviation]) -> list[Calibration]:
-    per_atom = 1000.0 / np.array([one.atoms for one in found])
-    forces = np.concatenate([one.forces for one in found])
+    per_atom = 1000.0 / np.array([deviation.atoms for deviation in found])
+    forces = np.concatenate([deviation.forces for deviation in found])
     calibrations = [
         Calibration.of(
             "energy",
             "meV/atom",
-            np.array([one.energy_spread for one in found]) * per_atom,
-            np.abs([one.energy for one in found]) * per_atom,
+            np.array([deviation.energy_spread for deviation in found]) * per_atom,
+            np.abs([deviation.energy for deviation in found]) * per_atom,
         ),
         Calibration.of(
             "forces",
             "meV/A",
-            1000.0 * np.concatenate([one.force_spreads for one in found]),
+            1000.0 * np.concatenate([deviation.force_spreads for deviation in found]),
             1000.0 * np.linalg.norm(forces, axis=1),
         ),
     ]
     stressed = [
-        (one.stress_spread, float(np.linalg.norm(one.stress)))
-        for one in found
-        if one.stress is not None and one.stress_spread > 0
+        (deviation.stress_spread, float(np.linalg.norm(deviation.stress)))
+        for deviation in found
+        if deviation.stress is not None and deviation.stress_spread > 0
     ]
     if stressed:
         spreads, errors = 1000.0 * np.array(stressed).T

@@ -83,7 +83,10 @@ def elastic_constants(
         for sign in (1.0, -1.0)
     ]
     cells = in_cells(
-        atoms, [atoms.cell.array @ one for one in deformations], source, force_tolerance_eV_per_A
+        atoms,
+        [atoms.cell.array @ deformation for deformation in deformations],
+        source,
+        force_tolerance_eV_per_A,
     )
     stresses = np.array([cell.get_stress() for cell in cells]).reshape(6, 2, 6)
     # Row j holds d sigma / d e_j.

@@ -162,6 +162,36 @@ def test_labelled_volumes_are_compared_whatever_the_zero_of_energy():
     assert "bulk modulus on labelled cells" in stiff.sentence
 
 
+class Wider(EMT):
+    """EMT of crystals whose lattice constants are `factor` times as long."""
+
+    factor = 1.04
+
+    def calculate(self, atoms: Atoms | None = None, *arguments: Any, **keywords: Any) -> None:
+        assert atoms is not None
+        narrow = atoms.copy()
+        narrow.set_cell(narrow.cell.array / self.factor, scale_atoms=True)
+        super().calculate(narrow, *arguments, **keywords)
+        self.results["forces"] = self.results["forces"] / self.factor
+        self.results["stress"] = self.results["stress"] / self.factor**3
+
+
+def test_a_model_without_a_minimum_where_the_labels_have_one_fails():
+    """Its own equation of state is sound, and has the minimum at another volume."""
+    labels = labelled(
+        volumes_of(bulk("Cu", a=3.59, cubic=True), (0.98, 0.99, 1.0, 1.01, 1.02)), EMT()
+    )
+    settings = {"energy_error_meV_per_atom": 1000.0}
+    arguments: dict[str, Any] = {
+        "phases": {"fcc": bulk("Cu", a=3.6)}, "labelled": labels, "settings": settings
+    }  # fmt: skip
+    (right,) = check("equation_of_state", model_of(EMT()), **arguments)
+    assert right.outcome is Outcome.PASSED
+    (wrong,) = check("equation_of_state", model_of(Wider()), **arguments)
+    assert wrong.outcome is Outcome.FAILED
+    assert "no minimum between the labelled volumes, where the labels have one" in wrong.sentence
+
+
 def test_a_crystal_that_shears_at_no_cost_fails_the_criterion_of_born():
     """Simple cubic copper is unstable in EMT; face-centred is not."""
     stable, unstable = check(

@@ -158,15 +158,7 @@ def settle_config(
 
     Raises `CampaignError` when a key that determines what was computed already differs.
     """
-    changes = require_allowed(path, config)
-    for change in changes:
-        begun = (unfinished or {}).get(change.stage or "")
-        if begun is not None:
-            raise CampaignError(
-                f"{path.parent}: the stage '{change.stage}' was interrupted and goes on with the "
-                f"values that it began with ({change}); put the old value back until it is "
-                f"finished, or remove {begun} to begin this stage again"
-            )
+    for change in require_allowed(path, config, unfinished):
         if change.stage is not None:
             logger.info("taken from the next stage '%s' on: %s", change.stage, change)
     config = as_started(path, config)
@@ -174,12 +166,15 @@ def settle_config(
     replace_text(path, _HEADER + text)
 
 
-def require_allowed(path: Path, config: CampaignConfig) -> list[Change]:
+def require_allowed(
+    path: Path, config: CampaignConfig, unfinished: Mapping[str, Path] | None = None
+) -> list[Change]:
     """Return the changes since the start of a campaign; nothing is written.
 
     Args:
         path: The resolved configuration in the folder of the campaign; it need not exist.
         config: The configuration now.
+        unfinished: As for `settle_config`.
 
     Raises `CampaignError` when one of them cannot be taken.
     """
@@ -196,6 +191,14 @@ def require_allowed(path: Path, config: CampaignConfig) -> list[Change]:
             "suite, temperatures, sampling but for anchors and hold_out, executors, how long "
             "labels are computed"
         )
+    for change in changes:
+        begun = (unfinished or {}).get(change.stage or "")
+        if begun is not None:
+            raise CampaignError(
+                f"{path.parent}: the stage '{change.stage}' was interrupted and goes on with the "
+                f"values that it began with ({change}); put the old value back until it is "
+                f"finished, or remove {begun} to begin this stage again"
+            )
     return changes
 
 

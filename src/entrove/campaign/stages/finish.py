@@ -9,7 +9,8 @@ from entrove.campaign.stages.open_test import OpenedTest, name_worse, open_test
 from entrove.labelling.level_of_theory import LevelOfTheory
 from entrove.models.registry import split_modal
 from entrove.structures import read_structures, species_of
-from entrove.training.bundle import CheckResult, Regime, write_bundle
+from entrove.training.bundle import CheckResult, Regime, remove_bundle, write_bundle
+from entrove.training.committee import settings_of
 from entrove.training.trained_model import LABELS_FILE
 from entrove.validation.bundle_errors import count_parts, metrics_of, paired_errors
 from entrove.validation.suite.result import Outcome
@@ -18,16 +19,20 @@ from entrove.validation.suite.result import Outcome
 def finish(run: CampaignRun, reason: str) -> Finished:
     """Write the bundle of the best accepted model, and say why the campaign ends.
 
-    The errors to quote are those on the test set. It stays closed when no model is kept.
+    The errors to quote are those on the test set. It stays closed when no model is kept, and a
+    bundle of an earlier end, whose model is no longer accepted, is removed.
     """
     validations = run.ledger.each(Validated)
     best = best_round(validations, run.config.validation)
     if not best:
-        return Finished(
-            summary=f"{reason}; no tuned model was better than the foundation model, so there is "
-            "no model bundle",
-            reason=reason,
+        removed = remove_bundle(run.files.bundle)
+        summary = (
+            f"{reason}; no tuned model was better than the foundation model, so there is no model "
+            "bundle"
         )
+        if removed:
+            summary += " (the one of a model that was accepted before is removed)"
+        return Finished(summary=summary, reason=reason)
     test = open_test(run, best, validations[best])
     _write_best(run, best, validations[best], test)
     accepted = max(index for index, validated in validations.items() if validated.accepted)
@@ -68,9 +73,9 @@ def _write_best(
         modal=split_modal(run.campaign.model_name)[1],
         name=run.config.name,
         training_structures=count_parts(labels),
-        training_settings=members[0]
-        .settings_of(run.config.training)
-        .model_dump(mode="json", exclude={"executor"}),
+        training_settings=settings_of(members, run.config.training).model_dump(
+            mode="json", exclude={"executor"}
+        ),
         errors=paired_errors(untuned, validated.table, run.config.validation),
         test_errors=()
         if test is None

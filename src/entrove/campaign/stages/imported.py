@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from ase import Atoms
 
 from entrove import provenance
@@ -11,7 +12,16 @@ from entrove.labelling.labels import Label
 from entrove.labelling.store.cache import LabelCache
 from entrove.labelling.store.moments import copy_moments, key_of
 from entrove.labelling.store.nearby import match_atoms
-from entrove.structures import content_hash, copy_structure, read_structures, write_structures
+from entrove.structures import (
+    content_hash,
+    copy_structure,
+    energy_of,
+    forces_of,
+    has_stress,
+    read_structures,
+    stress_of,
+    write_structures,
+)
 
 
 @dataclass(frozen=True)
@@ -102,9 +112,12 @@ def drop_imported(files: Workspace, withdrawn: dict[str, str]) -> None:
         write_structures(files.imported, kept)
 
 
-def _fingerprint(atoms: Atoms) -> tuple[str, float]:
-    # With its energy: a corrected import has the same structures.
-    return key_of(atoms), round(float(atoms.get_potential_energy()), 6)
+def _fingerprint(atoms: Atoms) -> tuple[str, str]:
+    # With its values: a corrected import has the same structures.
+    stress = stress_of(atoms) if has_stress(atoms) else np.zeros(0)
+    values = np.concatenate([[energy_of(atoms)], forces_of(atoms).ravel(), stress])
+    # Zero has one sign.
+    return key_of(atoms), " ".join(f"{value + 0.0:.6f}" for value in np.round(values, 6))
 
 
 def _is_among(atoms: Atoms, others: Sequence[Atoms]) -> bool:

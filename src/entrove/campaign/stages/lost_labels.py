@@ -14,6 +14,7 @@ from entrove.campaign.stages.context import CampaignRun
 from entrove.campaign.stages.label import label_hold_out, label_picked
 from entrove.errors import CampaignError
 from entrove.labelling.labels import Outcome
+from entrove.labelling.level_of_theory import LevelOfTheory
 from entrove.labelling.store.cache import LabelCache
 from entrove.structures import is_readable
 
@@ -32,8 +33,10 @@ def restore_lost_labels(run: CampaignRun) -> None:
     lost = lost_labels(run.files, labellings)
     if not lost:
         return
+    # A shared cache may have other labels of the same structures, by other engines.
+    level = LevelOfTheory.of(run.config.labelling.engine)
     with LabelCache(run.campaign.label_cache) as cache:
-        known = {state.key: state.outcome for state in cache.states()}
+        known = {state.key: state.outcome for state in cache.states(level)}
     gone = [row for row in lost if row.key not in known and not row.from_cache]
     if gone:
         raise CampaignError(

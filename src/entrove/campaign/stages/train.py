@@ -1,7 +1,7 @@
 """Tune the foundation model to all labels so far."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ase import Atoms
@@ -10,10 +10,19 @@ from entrove.campaign.journal.outcomes import Trained
 from entrove.campaign.stages.context import CampaignRun
 from entrove.models.registry import split_modal
 from entrove.sampling.candidates import read_candidates
-from entrove.structures import content_hash
+from entrove.structures import content_hash, read_structures
 from entrove.training.committee import epochs_done, labels_learnt_in, train_committee
-from entrove.training.trained_model import TrainedModel, training_set_hash
+from entrove.training.job import OtherTrainingError
+from entrove.training.trained_model import (
+    LABELS_FILE,
+    TrainedModel,
+    same_labels,
+    training_set_hash,
+)
 from entrove.validation.splits import check_disjoint, without_hold_out
+
+MAY_DIFFER = frozenset({"config", "head_noise", "labels_hash", "replay_hash"})
+"""What may have changed since an earlier training of a round; its foundation model may not."""
 
 
 def train(run: CampaignRun, round_index: int) -> Trained:
@@ -26,27 +35,36 @@ def train(run: CampaignRun, round_index: int) -> Trained:
     config, listener = run.config, run.listener
     labels, left_out = _labels(run, round_index)
     base, modal = split_modal(run.campaign.model_name)
-    folder = _folder_for(run.files.round(round_index).training, labels)
     training = config.training.for_labels(len(labels))
-    if done := epochs_done(folder, training):
-        listener.resumed(done)
     where = run.programs(training.executor)
-    if where.elsewhere:
-        listener.advanced(done, note="waiting for a worker")
-    trained = train_committee(
-        labels,
-        base,
-        folder,
-        training,
-        seed=config.random_seed,
-        snapshots=_snapshots(run, round_index) if training.replay else (),
-        modal=modal,
-        device=config.model.device,
-        threads=config.model.threads,
-        advanced=listener.advanced,
-        where=where,
-    )
-    return _outcome(trained, run.files.folder.resolve(), left_out)
+    snapshots = _snapshots(run, round_index) if training.replay else ()
+    for folder in _folders(run.files.round(round_index).training, labels):
+        done = epochs_done(folder, training)
+        try:
+            if done:
+                listener.resumed(done)
+            if where.elsewhere:
+                listener.advanced(done, note="waiting for a worker")
+            trained = train_committee(
+                labels,
+                base,
+                folder,
+                training,
+                seed=config.random_seed,
+                snapshots=snapshots,
+                modal=modal,
+                device=config.model.device,
+                threads=config.model.threads,
+                advanced=listener.advanced,
+                where=where,
+            )
+        except OtherTrainingError as error:
+            if not error.different <= MAY_DIFFER:
+                raise
+            listener.resumed(0)
+            continue
+        return _outcome(trained, run.files.folder.resolve(), left_out)
+    raise AssertionError("the folders have no end")
 
 
 def _labels(run: CampaignRun, round_index: int) -> tuple[list[Atoms], int]:
@@ -81,17 +99,18 @@ def _snapshots(run: CampaignRun, round_index: int) -> list[Atoms]:
     return [atoms for atoms in snapshots if content_hash(atoms) not in known]
 
 
-def _folder_for(folder: Path, labels: Sequence[Atoms]) -> Path:
-    """Return the folder for a training on these labels: `folder`, or with a number appended.
+def _folders(folder: Path, labels: Sequence[Atoms]) -> Iterator[Path]:
+    """Yield the folders that a training on these labels may be in: `folder`, or with a number.
 
-    A round trains again when labels are released; the earlier model stays readable until then.
+    A round trains again when labels are released, imported or corrected; the earlier model stays
+    readable until then. The training that is in a folder may have had other settings.
     """
     wanted = training_set_hash(labels)
     for number in itertools.count(1):
         own = folder if number == 1 else folder.with_name(f"{folder.name}-{number}")
-        if labels_learnt_in(own) in (None, wanted):
-            return own
-    raise AssertionError("itertools.count has no end")
+        learnt = read_structures(own / "member-0" / LABELS_FILE, may_be_empty=True)
+        if labels_learnt_in(own) in (None, wanted) and (not learnt or same_labels(learnt, labels)):
+            yield own
 
 
 def _outcome(members: Sequence[TrainedModel], campaign_folder: Path, left_out: int) -> Trained:

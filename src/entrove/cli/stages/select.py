@@ -61,11 +61,10 @@ def select_files(
         labelled = read_pool(known, watch.messages, "--given") if known else []
         aims = read_pool(target, watch.messages, "--target") if target else None
         if settings.control and any(map(provenance.is_biased, pool)):
-            watch.messages.print(
+            say(
                 "the pool has snapshots of biased walkers: random picks of it are no random-MD "
                 "control arm; give 'entrove explore' control: random_md, too",
-                highlight=False,
-                soft_wrap=True,
+                to=watch.messages,
             )
         length = resolve_length(settings.fingerprint, [*pool, *labelled])
         selection = _select(pool, labelled, aims, given, GaussianOverlap(length))

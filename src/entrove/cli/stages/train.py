@@ -21,7 +21,7 @@ from entrove.models.prediction import predict
 from entrove.models.registry import framework_of, split_modal
 from entrove.structures import content_hash, energy_of, species_of
 from entrove.training.bundle import Regime, check_bundle_folder, write_bundle
-from entrove.training.committee import train_committee
+from entrove.training.committee import settings_of, train_committee
 from entrove.training.config import TrainingConfig
 from entrove.training.reference_energies import fit_reference_shifts
 from entrove.training.trained_model import TrainedModel
@@ -121,9 +121,9 @@ def train_files(
         modal=split_modal(name)[1],
         name=out.name,
         training_structures=count_parts(labels),
-        training_settings=members[0]
-        .settings_of(settings.training)
-        .model_dump(mode="json", exclude={"executor"}),
+        training_settings=settings_of(members, settings.training).model_dump(
+            mode="json", exclude={"executor"}
+        ),
         errors=()
         if judged is None
         else paired_errors(judged.untuned, judged.tuned, settings.validation),

@@ -6,6 +6,7 @@ from .folder import check_bundle_folder as check_bundle_folder
 from .folder import checkpoint_of as checkpoint_of
 from .folder import load_model as load_model
 from .folder import read_bundle as read_bundle
+from .folder import remove_bundle as remove_bundle
 from .folder import write_bundle as write_bundle
 from .record import Bundle as Bundle
 from .record import CheckResult as CheckResult

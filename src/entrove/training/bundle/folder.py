@@ -217,6 +217,16 @@ def checkpoint_of(path: str | Path, *, member: int = 0) -> str:
     return file if bundle.modal is None else f"{file}@{bundle.modal}"
 
 
+def remove_bundle(folder: Path) -> bool:
+    """Remove a bundle; return whether there was one. Other folders stay as they are."""
+    if not (folder / FILE_NAME).is_file():
+        return False
+    retired = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+    folder.rename(retired)
+    shutil.rmtree(retired, ignore_errors=True)
+    return True
+
+
 def _copy_weights(folder: Path, index: int, member: TrainedModel) -> Weights:
     # All suffixes: a package is known by its `.nequip.zip`.
     name = PurePosixPath("weights") / f"member-{index}{''.join(member.checkpoint.suffixes)}"

@@ -95,8 +95,8 @@ def space_group_number(atoms: Atoms, tolerance_A: float = 0.01) -> int:
 def _same_shape(atoms: Atoms, crystal: Atoms) -> bool:
     """Whether the standardised primitive cells are similar: equal but for their size."""
     shapes = []
-    for one in (atoms, crystal):
-        primitive = reduce_by_symmetry(one, 0.01)
+    for cell in (atoms, crystal):
+        primitive = reduce_by_symmetry(cell, 0.01)
         if primitive is None:
             return False
         metric = primitive.cell.array @ primitive.cell.array.T

@@ -237,8 +237,8 @@ def curve(
     """Make a curve of numbers of any kind; points that are not finite interrupt it."""
     return Curve(
         name,
-        tuple(number(float(one)) or 0.0 for one in x),
-        tuple(number(float(one)) for one in y),
+        tuple(number(float(value)) or 0.0 for value in x),
+        tuple(number(float(value)) for value in y),
         style,
     )
 

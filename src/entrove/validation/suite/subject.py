@@ -169,13 +169,13 @@ class Subject:
         return f"it is {vacuum}, and this check is made for bulk crystals" if vacuum else ""
 
     def _judged_at(self, phase: Phase, phases: Sequence[Phase]) -> float:
-        same = [one for one in phases if one.composition == phase.composition]
+        same = [other for other in phases if other.composition == phase.composition]
 
         def above_lowest(pressure: float) -> float:
             own = phase.enthalpy_eV_per_atom(pressure)
             if not np.isfinite(own):
                 return np.inf
-            return own - np.nanmin([one.enthalpy_eV_per_atom(pressure) for one in same])
+            return own - np.nanmin([other.enthalpy_eV_per_atom(pressure) for other in same])
 
         return min(self.pressures_GPa, key=lambda pressure: (above_lowest(pressure), pressure))
 

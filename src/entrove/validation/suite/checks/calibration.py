@@ -56,17 +56,17 @@ def check_calibration(subject: Subject, settings: CalibrationSettings) -> list[C
     if fitted:
         sentence += ", on training labels that members left out"
     if fitted and labelled:
-        factors = {one.quantity: one.factor for one in fitted}
-        labelled = [one for one in labelled if one.quantity in factors]
-        ratios = [one.factor / factors[one.quantity] for one in labelled]
+        factors = {fit.quantity: fit.factor for fit in fitted}
+        labelled = [fit for fit in labelled if fit.quantity in factors]
+        ratios = [fit.factor / factors[fit.quantity] for fit in labelled]
         tested = [
-            Quantity(f"error over calibrated spread, {one.quantity}", number(ratio))
-            for one, ratio in zip(labelled, ratios, strict=True)
+            Quantity(f"error over calibrated spread, {fit.quantity}", number(ratio))
+            for fit, ratio in zip(labelled, ratios, strict=True)
         ]
-        labelled = [one.with_factor(factors[one.quantity]) for one in labelled]
+        labelled = [fit.with_factor(factors[fit.quantity]) for fit in labelled]
         listed = ", ".join(
-            f"{ratio:.2g} times for {_NAMES[one.quantity]}"
-            for one, ratio in zip(labelled, ratios, strict=True)
+            f"{ratio:.2g} times for {_NAMES[fit.quantity]}"
+            for fit, ratio in zip(labelled, ratios, strict=True)
         )
         known_as = subject.labelled_as + ("," if "," in subject.labelled_as else "")
         sentence += (
@@ -75,12 +75,12 @@ def check_calibration(subject: Subject, settings: CalibrationSettings) -> list[C
     shown = labelled or fitted
     quantities = [
         quantity
-        for one in shown
+        for fit in shown
         for quantity in (
-            Quantity(f"error over spread, {one.quantity}", number(one.factor)),
+            Quantity(f"error over spread, {fit.quantity}", number(fit.factor)),
             Quantity(
-                f"rank correlation of spread and error, {one.quantity}",
-                number(one.rank_correlation),
+                f"rank correlation of spread and error, {fit.quantity}",
+                number(fit.rank_correlation),
                 at_least=settings.least_rank_correlation,
             ),
         )
@@ -108,9 +108,9 @@ def _of_left_out_labels(subject: Subject) -> list[Calibration]:
 
 def _describe(found: Sequence[Calibration], members: int) -> str:
     return ", ".join(
-        f"the error of {_NAMES[one.quantity]} is {one.factor:.2g} times the spread of {members} "
-        f"models (rank correlation {one.rank_correlation:.2f})"
-        for one in found
+        f"the error of {_NAMES[fit.quantity]} is {fit.factor:.2g} times the spread of {members} "
+        f"models (rank correlation {fit.rank_correlation:.2f})"
+        for fit in found
     )
 
 

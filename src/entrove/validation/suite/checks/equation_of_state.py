@@ -71,8 +71,9 @@ def _check(subject: Subject, phase: Phase, settings: EquationOfStateSettings) ->
     )
     curves = _curves(fit)
     labels = volumes_of(subject, phase)
+    problems: list[str] = []
     if len(labels) > 1:
-        compared, of_labels, text = _compare(subject, labels, fit, settings)
+        compared, of_labels, text, problems = _compare(subject, labels, fit, settings)
         quantities += compared
         curves.append(of_labels)
         found += text
@@ -84,7 +85,7 @@ def _check(subject: Subject, phase: Phase, settings: EquationOfStateSettings) ->
         "energy (meV/atom)",
         tuple(curves),
     )
-    return judged(NAME, phase.name, found, quantities, panels=[panel])
+    return judged(NAME, phase.name, found, quantities, problems=problems, panels=[panel])
 
 
 def _curves(fit: EquationOfState) -> list[Curve]:
@@ -105,8 +106,11 @@ def _compare(
     labels: Sequence[Atoms],
     fit: EquationOfState,
     settings: EquationOfStateSettings,
-) -> tuple[list[Quantity], Curve, str]:
-    """Compare with labels of the same cells; both energies relative to their means."""
+) -> tuple[list[Quantity], Curve, str, list[str]]:
+    """Compare with labels of the same cells; both energies relative to their means.
+
+    Returns the quantities, the curve of the labels, a phrase, and what is wrong.
+    """
     volumes = np.array([atoms.get_volume() / len(atoms) for atoms in labels])
     reference = np.array([energy_of(atoms) / len(atoms) for atoms in labels])
     predicted = np.array(
@@ -124,11 +128,14 @@ def _compare(
     ]
     text = f"; {error:.1f} meV/atom from labels at {len(labels)} volumes"
     text += subject.describe_training(labels)
+    problems: list[str] = []
     if len(labels) >= FEWEST_FOR_A_FIT:
-        try:
-            of_labels, of_model = (fit_birch_murnaghan(volumes, e) for e in (reference, predicted))
-        except ModelError:  # the labels have no minimum between them
-            of_labels = of_model = None
+        of_labels, of_model = (_fit(volumes, energies) for energies in (reference, predicted))
+        if of_labels is not None and of_model is None:
+            problems.append(
+                "the model has no minimum between the labelled volumes, where the labels have one "
+                f"({of_labels.volume_A3_per_atom:.3f} A^3/atom)"
+            )
         if of_labels is not None and of_model is not None:
             for name, unit, limit, column in (
                 ("volume on labelled cells", "A^3/atom", settings.volume_error,
@@ -144,4 +151,13 @@ def _compare(
                 )
             text += f", whose fit has B = {of_labels.bulk_modulus_GPa:.1f} GPa"
     heights = 1000.0 * (reference + shift - fit.energy_eV_per_atom)
-    return quantities, curve("labels, shifted to the mean", volumes, heights, "reference"), text
+    shown = curve("labels, shifted to the mean", volumes, heights, "reference")
+    return quantities, shown, text, problems
+
+
+def _fit(volumes: np.ndarray, energies: np.ndarray) -> EquationOfState | None:
+    """The fit to labelled volumes; None where the lowest energy is that of the first or last."""
+    try:
+        return fit_birch_murnaghan(volumes, energies)
+    except ModelError:
+        return None
