@@ -9,6 +9,7 @@ from scipy import stats
 from entrove.curves.learning import GroupErrors
 from entrove.curves.results import Point, StudyResults, labels_for, ratio_of
 from entrove.report.curves.tables import ratios
+from entrove.report.formatting import MISSING
 
 
 def results(errors: dict[str, dict[int, list[float]]], draws: int) -> StudyResults:
@@ -39,6 +40,17 @@ def test_labels_needed_follow_a_power_law_exactly():
     assert labels_for(counts, means, 8.0 / 80**0.5) == pytest.approx(80)
     assert labels_for(counts, means, 0.1) is None
     assert labels_for(counts, means, 5.0) == 25
+
+
+def test_an_error_that_is_unknown_is_reached_by_no_number_of_labels():
+    """Forces on perfect crystals have no error, nor has the stress of molecules."""
+    unknown = math.nan
+    assert labels_for([25, 50], [unknown, unknown], unknown) is None
+    assert labels_for([25, 50], [2.0, 1.0], unknown) is None
+    assert labels_for([25, 50], [unknown, unknown], 1.0) is None
+    assert labels_for([25, 50], [unknown, 1.0], 1.5) == 50
+    study = results({arm: {4: [unknown], 16: [unknown]} for arm in ("random", "ours")}, 1)
+    assert ratios(study, "s", "t", "all", "force").rows[0][-1] == MISSING
 
 
 def test_a_count_that_lacks_a_draw_is_not_shown():

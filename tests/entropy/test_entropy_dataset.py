@@ -197,6 +197,16 @@ def test_calibration_is_frozen_once_there_are_members():
         dataset.calibrate(REFERENCE)
 
 
+def test_calibration_is_frozen_once_it_starts_from_structures():
+    """Their rows are whitened, although they are no members: they cannot be whitened again."""
+    dataset = calibrated("information", "per_atom")
+    dataset.start_from(ADDED)
+    before = dataset.gain(CANDIDATES)
+    with pytest.raises(SelectionError, match="its calibration is frozen"):
+        dataset.calibrate(ADDED)
+    assert (dataset.gain(CANDIDATES) == before).all()
+
+
 @pytest.mark.parametrize("mode", ["per_atom", "per_config"])
 def test_species_that_are_new_can_be_calibrated_later(mode):
     dataset, at_once = EntropyDataset("information", mode), calibrated("information", mode)

@@ -196,6 +196,18 @@ def test_a_molecule_is_compared_without_stress(calculated_once):
     assert report.comparisons[0].stress_difference_eV_per_A3 is None
 
 
+def test_a_slab_is_compared_along_its_periodic_directions(calculated_once):
+    """Across the vacuum `predict` gives no stress, whatever the calculator says of the box."""
+    slab = rattled(bulk("Si", "diamond", a=5.43, cubic=True), 2)
+    slab.pbc = (True, True, False)
+    slab.center(vacuum=4.0, axis=2)
+    report = verify_batching(calculated_once, [slab])
+    assert report.passed, report.summary()
+    spoilt = Broken(calculated_once.model, spoil_results=stress_with_the_sign_of_a_pressure)
+    report = verify_batching(dataclasses.replace(calculated_once, model=spoilt), [slab])
+    assert "stress differ" in report.summary()
+
+
 def test_samples_are_left_as_they_were(calculated_once, structures):
     before = [atoms.copy() for atoms in structures]
     verify_batching(calculated_once, structures[:1])

@@ -1,10 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from ase.io import read, write
 from cheap_models import argon
 
 from entrove.errors import StructureError
-from entrove.sampling.candidates import Candidate
+from entrove.sampling.candidates import Candidate, read_candidates, write_candidates
 
 FULL = Candidate(
     atoms=argon(rattle_A=0.1),
@@ -32,6 +34,17 @@ def test_provenance_survives_extended_xyz(candidate, tmp_path):
             assert getattr(back, name) == getattr(candidate, name), name
     np.testing.assert_allclose(back.atoms.positions, candidate.atoms.positions, atol=1e-7)
     np.testing.assert_allclose(back.atoms.cell.array, candidate.atoms.cell.array, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    "phase", ["T", "F", "true", "01", "1e3", "1.50", "1_0", "1.", "fcc", "2H"]
+)
+def test_a_phase_keeps_its_name_in_a_file(phase, tmp_path):
+    """ASE reads T as True and 01 as 1: labels would not find the moments of their seed."""
+    write_candidates(tmp_path / "pool.xyz", [FULL, replace(SPARSE, phase=phase)])
+    found = read_candidates(tmp_path / "pool.xyz")
+    assert [candidate.phase for candidate in found] == ["fcc", phase]
+    assert read(tmp_path / "pool.xyz", index=0).info["entrove_phase"] == "fcc"
 
 
 def test_to_atoms_leaves_the_candidate_alone():

@@ -6,6 +6,7 @@ import torch
 from ase.build import bulk
 
 import entrove
+from entrove.errors import SelectionError
 from entrove.fingerprints.config import FingerprintConfig
 from entrove.fingerprints.gom import GaussianOverlap
 from entrove.selection.budget import Budget
@@ -97,6 +98,22 @@ def test_a_budget_is_spent_and_what_is_said_is_true(method):
         if rejection.filter.value == "budget":
             assert f"would take {costs_s[rejection.index]:.3g} s" in rejection.detail
     assert len(found.indices) + len(found.rejected) == len(pool)
+
+
+@pytest.mark.parametrize("method", [*METHODS, "gain"])
+@pytest.mark.parametrize("cost_s", [float("nan"), 0.0, -5.0, float("inf")])
+def test_a_budget_is_not_passed_by_with_a_cost_that_is_none(method, cost_s):
+    with pytest.raises(
+        SelectionError, match=r"cost of structure 0 .* must be positive and finite"
+    ):
+        entrove.select(
+            cells()[10:],
+            4,
+            config=SelectionConfig(method=method, budget_s=900.0),
+            features=FEATURES,
+            cost_s=lambda _: cost_s,
+            spreads=_sizes if method == "committee_spread" else None,
+        )
 
 
 def test_farthest_points_of_a_budget_keep_away_from_picks_alone():

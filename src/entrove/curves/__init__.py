@@ -10,7 +10,8 @@ The same study for any system, from one file (`entrove curves study.yaml`). Read
     test_sets.py    hold-outs of the arms, their mixture, the independent set, files
     learning.py     students, from labels to the errors on every test set
     results.py      errors, ratios to the control arm with intervals, labels needed
-    page.py         the table as text, and the page with the curves
+
+The tables and the page with the curves are in `entrove.report.curves`.
 
 A step writes one file or folder whose name has a hash of everything that it depends on. So a
 study can be stopped at any time, and arms, counts, draws or students may be added later.

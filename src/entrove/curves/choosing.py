@@ -77,9 +77,11 @@ class Chooser:
         return replace(explored.run, campaign=replace(explored.run.campaign, config=config))
 
     def _row_sources(self, run: CampaignRun) -> RowSources:
-        """What rows of labels are made of; arms with the same features share what was computed."""
+        """What rows of labels are made of; arms with equal model and features share the values."""
         sources = row_sources(run, FIRST_ROUND)
-        key = json.dumps(sources.features.describe(), sort_keys=True, default=str)
+        # Energies are the model's, also where features are fingerprints and tell no model.
+        parts = [run.config.model.model_dump(mode="json"), sources.features.describe()]
+        key = json.dumps(parts, sort_keys=True, default=str)
         remembered = RowSources(
             RememberedDerivatives(sources.features), remembered_energies(sources.energies_eV)
         )

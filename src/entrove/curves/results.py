@@ -168,8 +168,8 @@ class StudyResults:
         Args:
             student, arm, test, group, quantity: As of `curve`.
 
-        Returns None when the arm never gets there; its fewest labels, which is an upper bound,
-        when it is there with these.
+        Returns None when the arm never gets there, or there is no such error; its fewest labels,
+        which is an upper bound, when it is there with these.
         """
         control = self.curve(student, self.control, test, group, quantity)
         ours = self.curve(student, arm, test, group, quantity)
@@ -245,15 +245,16 @@ def labels_for(
 ) -> float | None:
     """Number of labels at which a curve falls to an error, by log-log interpolation.
 
-    A curve that is there from the start gives its first count, an upper bound.
+    A curve that is there from the start gives its first count, an upper bound. An error that is
+    NaN, as that of forces which vanish by symmetry, is reached by no number.
 
     >>> labels_for([100, 400], [4.0, 1.0], 2.0)
     200.0
     """
     for number, (count, mean) in enumerate(zip(counts, means, strict=True)):
-        if mean > error:
+        if not mean <= error:  # nor where one of them is unknown
             continue
-        if number == 0:
+        if number == 0 or not np.isfinite(means[number - 1]):
             return float(count)
         before, at = np.log(counts[number - 1]), np.log(count)
         high, low = np.log(means[number - 1]), np.log(mean)

@@ -139,18 +139,19 @@ class EntropyDataset:
     def calibrate(self, structures: StructureSource) -> None:
         """Take mean and scale of the features of each species from an unbiased reference run.
 
-        Does nothing for "paper", which uses raw features. In a dataset with members only species
-        that are new are calibrated: the rows of the others were whitened already. Raises
+        Does nothing for "paper", which uses raw features. In a dataset with members, or with
+        structures that it starts from, only species that are new are calibrated: the rows of the
+        others were whitened already. Raises
         `SelectionError`, and changes nothing, when no structure is given, or when every species is
         calibrated already.
         """
         if self.config.kind == "paper":
             return
         raw = self._raw_moments(self._evaluate(structures))
-        known = self._whitening if self._members else Whitening()
+        known = self._whitening if self._moments.species else Whitening()
         if raw.species and all(number in known for number in raw.species):
             raise SelectionError(
-                f"the dataset has {len(self)} structures already and its calibration is frozen; "
+                "the dataset has statistics of structures already and its calibration is frozen; "
                 "calibrate before the first add(), or on structures with species that are new"
             )
         self._whitening = self._learned(known, raw)

@@ -26,7 +26,7 @@ from torch_sim.state import SimState
 from entrove.errors import ModelError
 from entrove.models.ase import SerialModel
 from entrove.models.loaded import LoadedModel
-from entrove.models.prediction import predict
+from entrove.models.prediction import along_periodic_directions, predict
 from entrove.settings import Settings
 from entrove.structures import copy_structure
 from entrove.symmetry import call_spglib
@@ -287,7 +287,9 @@ def _compare(
     forces = np.abs(batched.get_forces() - single.get_forces()).max()
     stress = None
     if atoms.pbc.any() and "stress" in getattr(batched.calc, "results", {}):
-        stress = float(np.abs(batched.get_stress() - single.get_stress()).max())
+        # `predict` keeps the stress along periodic directions only.
+        alone = along_periodic_directions(single.get_stress(voigt=False), atoms)
+        stress = float(np.abs(batched.get_stress(voigt=False) - alone).max())
     return Comparison(
         formula=atoms.get_chemical_formula(),
         atoms=len(atoms),

@@ -8,6 +8,8 @@ from ase import Atoms
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from entrove.errors import SelectionError
+
 
 @dataclass
 class Budget:
@@ -30,10 +32,17 @@ class Budget:
         cost_s: Callable[[Atoms], float] | None,
         budget_s: float | None,
     ) -> "Budget":
-        """Predict the cost of each candidate, where there is a budget."""
+        """Predict the cost of each candidate, where there is a budget.
+
+        Raises `SelectionError` for a cost that is not positive and finite.
+        """
         if cost_s is None or budget_s is None:
             return cls.unlimited(len(candidates))
-        costs_s = torch.tensor([cost_s(atoms) for atoms in candidates], dtype=torch.float64)
+        found = [
+            checked_cost_s(float(cost_s(atoms)), atoms, index)
+            for index, atoms in enumerate(candidates)
+        ]
+        costs_s = torch.tensor(found, dtype=torch.float64)
         return cls(costs_s, budget_s, torch.zeros(len(candidates), dtype=torch.bool))
 
     @classmethod
@@ -59,3 +68,13 @@ class Budget:
     def describe(self, candidate: int) -> str:
         """Say why a candidate was passed over."""
         return f"would take {self.costs_s[candidate]:.3g} s, {self.left_s:.3g} s were left"
+
+
+def checked_cost_s(cost_s: float, atoms: Atoms, index: int) -> float:
+    """Return a predicted cost in seconds; raises `SelectionError` unless positive and finite."""
+    if not 0 < cost_s < float("inf"):
+        raise SelectionError(
+            f"the predicted cost of structure {index} ({atoms.get_chemical_formula()}) is "
+            f"{cost_s} s; it must be positive and finite"
+        )
+    return cost_s

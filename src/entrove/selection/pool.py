@@ -14,8 +14,8 @@ from entrove.entropy.dataset import EntropyDataset
 from entrove.entropy.moments import Moments, SpeciesMoments
 from entrove.entropy.rows import SpeciesRows
 from entrove.entropy.typed_torch import row_norms, split
-from entrove.errors import SelectionError
 from entrove.provenance import PHASE, POOL, provenance_of
+from entrove.selection.budget import checked_cost_s
 from entrove.selection.config import SelectionConfig
 from entrove.structures import StructureSource, content_hash
 
@@ -178,7 +178,7 @@ class PoolBuilder:
             self._pools.append(str(origin.get(POOL, "")))
             self._phases.append(str(origin.get(PHASE, "")))
             if self._cost_s is not None:
-                self._costs_s.append(_positive(self._cost_s(atoms), atoms, index))
+                self._costs_s.append(checked_cost_s(float(self._cost_s(atoms)), atoms, index))
         self._size += new
 
 
@@ -203,13 +203,3 @@ def collect_pool(
         dataset.calibrate_on_moments(candidates.moments())
         candidates.transform_(lambda number, rows: dataset.whitening[number].apply(rows))
     return candidates
-
-
-def _positive(cost_s: float, atoms: Atoms, index: int) -> float:
-    if not 0 < cost_s < float("inf"):
-        raise SelectionError(
-            f"the predicted cost of structure {index} ({atoms.get_chemical_formula()}) is "
-            f"{cost_s} s; "
-            "it must be positive and finite"
-        )
-    return float(cost_s)
