@@ -97,9 +97,7 @@ def test_a_failure_with_an_imported_label_is_not_in_quarantine(tmp_path: Path, m
     config, workspace = make_campaign(tmp_path / "campaign")
     atoms, level = copper(1), LevelOfTheory.of(config.labelling.engine)
     store(config, workspace.label_cache, workspace.label_work, 0, Outcome.CRASHED)
-    store(
-        config, workspace.label_cache, workspace.label_work, 1, Outcome.CRASHED, moments=moments
-    )
+    store(config, workspace.label_cache, workspace.label_work, 1, Outcome.CRASHED, moments=moments)
     assert "2 labels, 2 in quarantine" in listing(workspace.folder)
     atoms.calc = EMT()
     atoms.get_stress()
