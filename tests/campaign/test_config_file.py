@@ -9,13 +9,15 @@ from ase.build import bulk, molecule
 
 from entrove.campaign.configuration.check import check_campaign
 from entrove.campaign.configuration.check_models import resolve_model
-from entrove.campaign.configuration.config import CampaignConfig
+from entrove.campaign.configuration.config import RESERVED_PHASES, CampaignConfig
 from entrove.campaign.configuration.config_file import read_config_file
 from entrove.campaign.configuration.template import write_starting_point
 from entrove.errors import ConfigError, ModelError
 from entrove.labelling.level_of_theory import LevelOfTheory
 from entrove.models.registry import split_modal
+from entrove.provenance import IMPORTED
 from entrove.structures import read_structures
+from entrove.validation.errors_by_kind import ALL
 
 GOOD = """\
 name: silicon
@@ -157,6 +159,16 @@ WRONG = {
         "diamond.xyz}\n  - {phase: diamond, file: b.xyz}",
         r"c\.yaml:1: seeds: the phase name diamond is used twice",
     ),
+    "the phase of total rows": (
+        "phase: diamond",
+        "phase: all",
+        r"c\.yaml:3: seeds\[0\]\.phase: got 'all'; no phase can be called all: .* give it any",
+    ),
+    "the phase of imported labels": (
+        "phase: diamond",
+        "phase: imported",
+        r"c\.yaml:3: seeds\[0\]\.phase: got 'imported'; no phase can be called imported: ",
+    ),
     "a validation set of nothing": (
         "regime:",
         "sampling: {hold_out: {volume_strains: [], shears: [], md_snapshots: 0}}\nregime:",
@@ -206,6 +218,10 @@ def test_a_correct_configuration_is_read(tmp_path):
     config = read_config_file(write(tmp_path, GOOD), CampaignConfig)
     assert config.regime.pressures_GPa == (0.0, 10.0)
     assert config.labelling.engine.kind == "gpaw"
+
+
+def test_no_phase_has_a_name_that_tables_or_imported_labels_have():
+    assert set(RESERVED_PHASES) == {ALL, IMPORTED}
 
 
 @pytest.mark.parametrize(("old", "new", "message"), WRONG.values(), ids=WRONG.keys())

@@ -12,6 +12,7 @@ from cheap_campaign import SETTINGS, Bench, Labels, make_bench
 from entrove.campaign.journal.ledger import Ledger
 from entrove.campaign.journal.outcomes import Checked, Labelled, Selected, Stage
 from entrove.campaign.journal.progress import Silence
+from entrove.campaign.loop import explore_only
 from entrove.campaign.results.read import read_results
 from entrove.errors import CampaignError
 from entrove.labelling.store.cache import LabelCache
@@ -245,6 +246,16 @@ def test_no_bundle_is_left_of_a_model_that_is_no_longer_accepted(fresh: Bench):
     fresh.run(stopping={"rounds": 1}, validation={"tolerated_worsening": 0.1})
     assert "so there is no model bundle" in fresh.verdict()
     assert not fresh.files.bundle.exists()
+
+
+def test_models_are_judged_again_also_where_an_exploration_took_other_settings(fresh: Bench):
+    fresh.run(stopping={"rounds": 1})
+    changed = {"stopping": {"rounds": 1}, "validation": {"tolerated_worsening": 0.1}}
+    weights = fresh.files.round(1).training / "member-0" / "model.pth"
+    weights.write_text("0.5")  # worse than untuned
+    explore_only(fresh.campaign(**changed), Silence())
+    fresh.run(**changed)
+    assert "so there is no model bundle" in fresh.verdict()
 
 
 def test_a_later_model_that_is_worse_does_not_replace_a_better_one(fresh: Bench):

@@ -10,7 +10,7 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.io import write
 
-from cheap_campaign import SETTINGS, Bench, make_bench
+from cheap_campaign import SETTINGS, Bench, Labels, make_bench
 from entrove import provenance
 from entrove.campaign.configuration.config import CampaignConfig
 from entrove.campaign.results.read import read_results
@@ -19,6 +19,8 @@ from entrove.campaign.workspace import is_imported
 from entrove.labelling.level_of_theory import LevelOfTheory
 from entrove.labelling.store.cache import LabelCache
 from entrove.labelling.store.imports import import_labels
+from entrove.labelling.store.listing import release_quarantined
+from entrove.report.learning import learning_curves
 from entrove.report.status import summary_text
 from entrove.structures import attach_results, content_hash, read_structures
 
@@ -79,6 +81,30 @@ def test_imported_labels_are_trained_on_beside_those_that_were_asked_for(bench: 
     assert (results.imported, results.imported_not_trained_on) == (5, 0)
     assert re.search(r"imported labels +5 trained on\n", summary_text(results))
     assert set(bench.computed).isdisjoint(content_hash(atoms) for atoms in ours)
+
+
+def test_a_label_is_on_the_learning_curve_from_the_round_that_learnt_it(bench: Bench):
+    """Whether it was imported later, or failed at first and was released later."""
+    picked_first = 0
+
+    def fail_first_pick(structure_hash: str) -> None:
+        nonlocal picked_first
+        asked = read_structures(bench.files.round(1).selected, may_be_empty=True)
+        if structure_hash in {content_hash(atoms) for atoms in asked} and not picked_first:
+            picked_first = 1
+            Labels.failing.add(structure_hash)
+
+    bench.on_attempt = fail_first_pick
+    bench.run(stopping=ONE_ROUND)
+    Labels.failing.clear()
+    with LabelCache(bench.files.label_cache) as cache:
+        assert len(release_quarantined(bench.files.label_work, cache)) == 1
+    import_to_train(bench, copper_from_elsewhere(4))
+    # With more rounds the campaign goes on, and the first round is not trained again.
+    bench.run(stopping={"rounds": 2})
+    assert bench.trained_on == [COUNT - 1, 2 * COUNT + 4]
+    [curve] = learning_curves(read_results(bench.files.folder))
+    assert [point.labels for point in curve.points] == [0, *bench.trained_on]
 
 
 def test_what_is_imported_is_new_to_nobody(bench: Bench, tmp_path, monkeypatch):

@@ -12,6 +12,7 @@ from ase.build import bulk, fcc111
 from ase.calculators.emt import EMT
 
 from cheap_campaign import Bench, make_bench
+from entrove import provenance
 from entrove.campaign.configuration.check import check_campaign
 from entrove.campaign.journal.ledger import Ledger
 from entrove.campaign.journal.outcomes import Checked, Finished
@@ -27,6 +28,8 @@ from entrove.sampling.candidates import read_candidates
 from entrove.training.bundle import read_bundle
 from entrove.validation.equation_of_state import equation_of_state
 from entrove.validation.suite import run as suite_run
+from entrove.validation.suite.result import SuiteResult
+from entrove.validation.suite.subject import Subject
 
 SUITE: dict[str, Any] = {
     "enabled": True,
@@ -36,6 +39,8 @@ SUITE: dict[str, Any] = {
     "elastic": {"least_eigenvalue_GPa": 1e4},
 }
 """No crystal is as stiff as that, so that this check fails."""
+
+CHECKS_WITHOUT_LABELS = ("phonons", "dynamics", "forgetting", "elastic", "dimers", "phase_order")
 
 
 @pytest.fixture(scope="module")
@@ -152,6 +157,30 @@ def test_volumes_are_labelled_for_the_equation_of_state_when_asked(checked: Benc
     assert when_labelled() == before
     planned = make_plan(checked.campaign(stopping={"rounds": 1}, suite=suite))
     assert "equation of state" not in [row.what for row in planned.rows]
+
+
+def test_labels_that_came_after_the_kept_model_are_none_that_it_was_trained_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    bench, judged = make_bench(tmp_path, monkeypatch), []
+    bench.scales = {1: 0.99, 2: 0.9}
+    checks = {name: {"enabled": False} for name in CHECKS_WITHOUT_LABELS}
+
+    def judge(subject: Subject, *arguments: Any, **keywords: Any) -> SuiteResult:
+        judged.append(subject)
+        return suite_run.judge(subject, *arguments, **keywords)
+
+    monkeypatch.setattr("entrove.campaign.stages.check.judge", judge)
+    bench.run(stopping={"rounds": 2}, suite={"enabled": True, **checks})
+    first, second = bench.trained_on
+    assert first < second
+    [subject] = judged
+    assert read_results(bench.files.folder).best_round == 1
+    assert len(subject.trained_on) == second
+    assert subject.describe_training(subject.trained_on) == f" ({first} trained on)"
+    learnt = [atoms for atoms in subject.trained_on if atoms.info[provenance.ROUND] == 1]
+    assert subject.describe_training(learnt) == " (all trained on)"
+    assert subject.describe_training(subject.labelled) == ""
 
 
 def test_the_plan_counts_volumes_of_the_equation_of_state(tmp_path: Path):

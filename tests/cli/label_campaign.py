@@ -15,6 +15,7 @@ from entrove.labelling.attempt import AttemptFolder, AttemptResult
 from entrove.labelling.labeller import Labeller
 from entrove.labelling.labels import Label, Outcome
 from entrove.labelling.store.cache import LabelCache
+from entrove.labelling.store.moments import key_of
 from entrove.sampling.candidates import Candidate, write_candidates
 from entrove.structures import content_hash
 
@@ -60,11 +61,18 @@ def make_campaign(folder: Path, cache: Path | None = None) -> tuple[CampaignConf
 
 
 def store(
-    config: CampaignConfig, cache_path: Path, work: Path, seed: int, outcome: Outcome
+    config: CampaignConfig,
+    cache_path: Path,
+    work: Path,
+    seed: int,
+    outcome: Outcome,
+    *,
+    moments: list[float] | None = None,
 ) -> Path:
     """Enter a label and write the folder of its one attempt into `work`; return that folder."""
     atoms = copper(seed)
-    attempt = AttemptFolder.of(work, content_hash(atoms)).next_folder()
+    atoms.set_initial_magnetic_moments(moments)
+    attempt = AttemptFolder.of(work, key_of(atoms)).next_folder()
     attempt.mkdir(parents=True)
     AttemptResult(outcome, "on purpose").write(attempt)
     with LabelCache(cache_path) as cache:

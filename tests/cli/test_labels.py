@@ -3,6 +3,8 @@ import os
 from pathlib import Path
 
 import pytest
+from ase.calculators.emt import EMT
+from ase.io import write
 from label_campaign import copper, make_campaign, store
 from rich.console import Console
 
@@ -10,7 +12,9 @@ from entrove.campaign.journal.lock import hold_campaign
 from entrove.cli.labels import list_labels
 from entrove.errors import CampaignError
 from entrove.labelling.labels import Outcome
+from entrove.labelling.level_of_theory import LevelOfTheory
 from entrove.labelling.store.cache import LabelCache
+from entrove.labelling.store.imports import import_labels
 from entrove.structures import content_hash
 
 
@@ -85,6 +89,29 @@ def test_a_failed_label_of_another_campaign_is_listed_and_released(tmp_path: Pat
     assert str(theirs) in text.replace("\n", "")
     assert "released 1 labels" in listing(tmp_path / "campaign", retry=True)
     assert failed(tmp_path / "shared.sqlite") == {content_hash(copper(9))}
+
+
+@pytest.mark.parametrize("moments", [None, [1.0, 1.0, -1.0, -1.0]])
+def test_a_failure_with_an_imported_label_is_not_in_quarantine(tmp_path: Path, moments):
+    """Until the import is withdrawn: then it is listed, and released, as before."""
+    config, workspace = make_campaign(tmp_path / "campaign")
+    atoms, level = copper(1), LevelOfTheory.of(config.labelling.engine)
+    store(config, workspace.label_cache, workspace.label_work, 0, Outcome.CRASHED)
+    store(config, workspace.label_cache, workspace.label_work, 1, Outcome.CRASHED, moments=moments)
+    assert "2 labels, 2 in quarantine" in listing(workspace.folder)
+    atoms.calc = EMT()
+    atoms.get_stress()
+    write(tmp_path / "labels.xyz", atoms)
+    with LabelCache(workspace.label_cache) as cache:
+        report = import_labels(tmp_path / "labels.xyz", level, cache)
+    text = listing(workspace.folder)
+    assert "2 labels, 1 in quarantine" in text
+    assert "unfinished" not in text
+    assert "released 1 labels" in listing(workspace.folder, retry=True)
+    with LabelCache(workspace.label_cache) as cache:
+        cache.withdraw_import(report.import_id)
+    assert "1 labels, 1 in quarantine" in listing(workspace.folder)
+    assert "released 1 labels" in listing(workspace.folder, retry=True)
 
 
 def test_picks_and_validation_structures_are_released(tmp_path: Path):

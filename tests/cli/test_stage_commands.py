@@ -65,6 +65,14 @@ def copper(count: int, *, labelled: bool = False) -> list:
 # Relax.
 
 
+def test_a_crystal_cannot_have_the_name_of_a_total(entrove: Command):
+    bulk("Cu", cubic=True).write("all.xyz")
+    code, _, errors = entrove("relax", "all.xyz", "--out", "relaxed.xyz")
+    assert code != 0
+    assert "no phase can be called all" in errors
+    assert "named after their files" in errors
+
+
 def test_relax_brings_each_crystal_to_each_pressure(entrove: Command):
     code, output, _ = entrove(
         *("relax", "fcc.xyz", "--config", "quick.yaml", "--pressures-GPa", "0,10"),

@@ -154,6 +154,30 @@ def test_the_picks_and_the_rest_are_the_pool_byte_for_byte(tmp_path):
     assert b"\xc5" in files[0].read_bytes() + (tmp_path / "picked.rest.xyz").read_bytes()
 
 
+@pytest.mark.parametrize(("count", "rest"), [(6, False), (12, True), (12, False)])
+def test_no_frame_is_in_the_picks_and_in_a_rest_of_earlier_ones(tmp_path, count, rest):
+    pool, out, beside = pool_file(tmp_path), tmp_path / "s.xyz", tmp_path / "s.rest.xyz"
+    curate(pool, 3).write(out)
+    assert len(blocks(beside)) == 9
+    files = curate(pool, count).write(out, rest=rest)
+    assert len(blocks(out)) == count
+    assert beside not in files
+    assert not beside.exists()
+
+
+def test_a_rest_that_came_with_no_picks_is_not_removed(tmp_path):
+    pool, out = pool_file(tmp_path), tmp_path / "s.xyz"
+    beside = pool_file(tmp_path, name="s.rest.xyz", seed=1)
+    before = beside.read_bytes()
+    for text in (None, "no JSON", '{"mine": 1}'):
+        if text is not None:
+            out.with_suffix(".json").write_text(text)
+        with pytest.raises(ConfigError, match=r"s\.rest\.xyz is there .* move it away"):
+            curate(pool, 3).write(out, rest=False)
+        assert beside.read_bytes() == before
+        assert not out.exists()
+
+
 def test_frames_of_other_formats_keep_every_digit_and_key(tmp_path):
     structures = rattled(6)
     for number, atoms in enumerate(structures):

@@ -5,7 +5,7 @@ from ase.build import bulk
 from torch_sim.models.interface import ModelInterface
 from torch_sim.models.lennard_jones import LennardJonesModel
 
-from entrove.validation.stability import nve_stability
+from entrove.validation.stability import nve_stability, nvt_stability
 
 
 @pytest.fixture
@@ -50,6 +50,15 @@ def test_lennard_jones_crystal_conserves_energy(crystals):
         # the fluctuation of 16 and 32 atoms.
         assert report.mean_temperature_K == pytest.approx(20.0, rel=0.25)
         assert 3.2 < report.shortest_distance_A < 3.72
+
+
+def test_a_crystal_has_the_temperature_of_its_thermostat():
+    """Of few atoms, too: the thermostat also moves the centre of mass, a quarter of 4 atoms."""
+    cells = [bulk("Ar", "fcc", a=5.26, cubic=True)] * 32
+    reports = nvt_stability(cells, argon(6.0), temperature_K=10.0, steps=500, timestep_fs=10.0)
+    means = [report.temperatures_K[100:].mean() for report in reports]
+    # Four standard errors of the mean over 32 cells are 4 %.
+    assert np.mean(means) == pytest.approx(10.0, rel=0.06)
 
 
 def test_noise_falls_with_the_square_of_the_timestep(crystals):

@@ -80,15 +80,26 @@ def run_campaign(campaign: CheckedCampaign, listener: ProgressListener) -> None:
         # The ledger first: it holds the version of the folder's format, which includes the
         # configuration.
         ledger = Ledger(workspace.ledger)
-        campaign = replace(campaign, config=as_started(workspace.config, campaign.config))
-        unfinished = _unfinished(workspace, ledger)
-        # Nothing is forgotten for a configuration that is refused.
-        require_allowed(workspace.config, campaign.config, unfinished)
-        _judge_again_if_asked(campaign, ledger)
-        settle_config(workspace.config, campaign.config, unfinished)
+        campaign = _settle(campaign, ledger)
         torch.set_num_threads(usable_threads(campaign.config.model.threads))
         with Executors() as executors:
             _run_to_end(campaign, ledger, Recorded(listener, workspace.progress), executors)
+
+
+def _settle(campaign: CheckedCampaign, ledger: Ledger) -> CheckedCampaign:
+    """Write the resolved configuration, and forget what was decided with other settings.
+
+    Returns the campaign with the configuration that it goes on with. Raises `CampaignError` when
+    it was started with another one.
+    """
+    workspace = campaign.workspace
+    campaign = replace(campaign, config=as_started(workspace.config, campaign.config))
+    unfinished = _unfinished(workspace, ledger)
+    # Nothing is forgotten for a configuration that is refused.
+    require_allowed(workspace.config, campaign.config, unfinished)
+    _judge_again_if_asked(campaign, ledger)
+    settle_config(workspace.config, campaign.config, unfinished)
+    return campaign
 
 
 def _judge_again_if_asked(campaign: CheckedCampaign, ledger: Ledger) -> None:
@@ -128,7 +139,7 @@ def explore_only(
     workspace.folder.mkdir(parents=True, exist_ok=True)
     with hold_campaign(workspace.folder), log_to(workspace.log):
         ledger = Ledger(workspace.ledger)
-        settle_config(workspace.config, campaign.config, _unfinished(workspace, ledger))
+        campaign = _settle(campaign, ledger)
         torch.set_num_threads(usable_threads(campaign.config.model.threads))
         run = CampaignRun(campaign, ledger, CampaignModels(campaign, ledger), listener)
         prepared = (Verified, Relaxed, Anchored, *((HeldOut,) if walkers and hold_out else ()))

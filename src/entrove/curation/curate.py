@@ -18,7 +18,7 @@ from entrove.curation.methods import AUTO, UNITS, Method, MethodOrAuto
 from entrove.curation.picking import pick
 from entrove.curation.sources import Paths, RefusedFrame, UsableFrames, several
 from entrove.curation.ways import best_way
-from entrove.errors import SelectionError
+from entrove.errors import ConfigError, SelectionError
 from entrove.files import refuse_overwriting, replace_text, replacing
 from entrove.formats import Frame, LabelKeys
 from entrove.selection.result import Filter, Selection
@@ -168,17 +168,24 @@ class Curation:
             out: The picks in extended XYZ, best first. Frames from XYZ files keep their text byte
                 for byte. `out` with .rest.xyz, .csv and .json for its suffix are written, too:
                 the frames left out, a line for each frame, and the gains.
-            rest: Whether the file of the frames left out is wanted.
+            rest: Whether the file of the frames left out is wanted. Where none is written, that
+                of earlier picks is removed: its frames may be among the present picks.
 
-        Returns the files. Raises `ConfigError` when one of them was read.
+        Returns the files. Raises `ConfigError` when one of them was read, or when a .rest.xyz
+        would stay that no earlier picks came with.
         """
         out = Path(out)
         refuse_overwriting(written_beside(out), [*self.paths, *self.given_paths])
         files = {suffix: out.with_suffix(suffix) for suffix in (".csv", ".json")}
-        rest_file = out.with_suffix(".rest.xyz") if rest and self.left_out else None
+        rest_path = out.with_suffix(".rest.xyz")
+        rest_file = rest_path if rest and self.left_out else None
+        if rest_file is None:
+            _require_of_earlier_picks(rest_path, files[".json"])
         kept = {(frame.source, frame.index) for frame in self.left_out}
         places = [(pick.source, pick.index) for pick in self.picks]
         copy_frames(self.paths, self.keys, places, out, kept.__contains__, rest_file)
+        if rest_file is None:
+            rest_path.unlink(missing_ok=True)
         with replacing(files[".csv"]) as unfinished, unfinished.open("w", newline="") as handle:
             writer = csv.writer(handle)
             writer.writerow(["file", "frame", "picked", "gain", "filter", "reason"])
@@ -307,6 +314,22 @@ def curate(
 def written_beside(out: Path) -> list[Path]:
     """List the files that `Curation.write` may write."""
     return [out, *(out.with_suffix(suffix) for suffix in (".rest.xyz", ".csv", ".json"))]
+
+
+def _require_of_earlier_picks(rest_file: Path, json_file: Path) -> None:
+    """Raise `ConfigError` when there are frames left out that `Curation.write` has not written."""
+    if not rest_file.exists():
+        return
+    try:
+        earlier = json.loads(json_file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        earlier = None
+    if not isinstance(earlier, dict) or not {"picked", "left_out"} <= earlier.keys():
+        raise ConfigError(
+            f"{rest_file} is there and would be taken for the frames left out; {json_file.name} "
+            "does not say that it came with earlier picks; move it away, "
+            "or write to another file"
+        )
 
 
 def _counted(chosen: Selection) -> list[str]:

@@ -85,6 +85,10 @@ def _labels_of(results: CampaignResults, round_index: int) -> int:
     """Number of labels that the model of a round was trained on."""
     if round_index == 0:
         return 0
+    if round_index in results.learnt:
+        return results.learnt[round_index]
+    # A label that was released later, or imported, counts in all rounds here: what is known of
+    # older campaigns does not say when it came.
     good = [
         label
         for label in results.labels

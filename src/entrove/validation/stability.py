@@ -41,7 +41,8 @@ class Stability:
         drift_meV_per_atom_per_ps, noise_meV_per_atom: Slope of a straight line fitted to the total
             energy, and standard deviation around it; a measure of the potential only without a
             thermostat.
-        mean_temperature_K: Mean kinetic temperature in K.
+        mean_temperature_K: Mean kinetic temperature in K, of the motion relative to the centre of
+            mass, with 3 (N - 1) degrees of freedom.
         shortest_distance_A: Shortest distance between two atoms at the steps that were checked, in
             Angstrom.
         times_ps, energies_meV_per_atom, temperatures_K: The trajectory: time in ps, total energy
@@ -151,12 +152,13 @@ def _run(
     batch = gather_batch([copy_structure(atoms) for atoms in structures], model)
     batch.rng = seed
     state = begin(batch)
-    totals, kinetics, distances = [], [], []
+    totals, kinetics, temperatures, distances = [], [], [], []
     for step in range(steps + 1):
         if step:
             state = advance(state)
         kinetic = _kinetic_energies(state)
         kinetics.append(kinetic)
+        temperatures.append(_temperatures_K(state, kinetic))
         totals.append(state.energy.detach().double().cpu().numpy() + kinetic)
         if step % check_every == 0 or step == steps:
             distances.append(_shortest_over_radii(state, structures))
@@ -166,6 +168,7 @@ def _run(
             times_ps,
             np.array([total[index] for total in totals]),
             np.array([kinetic[index] for kinetic in kinetics]),
+            np.array([temperature[index] for temperature in temperatures]),
             np.array([distance[index] for distance in distances]),
             len(atoms),
         )
@@ -178,6 +181,23 @@ def _kinetic_energies(state: torch_sim.SimState) -> np.ndarray:
     per_atom = (momenta**2).sum(dim=1) / (2.0 * state.masses.double())
     energies = torch.zeros(state.n_systems, dtype=torch.float64, device=per_atom.device)
     return energies.index_add(0, state.system_idx, per_atom).cpu().numpy()
+
+
+def _temperatures_K(state: torch_sim.SimState, kinetic: np.ndarray) -> np.ndarray:
+    """Kinetic temperature of each system, without the motion of its centre of mass.
+
+    That rests without a thermostat, and the Langevin thermostat heats it as every other motion.
+    A single atom has its own motion only.
+    """
+    momenta, masses = state.momenta.detach().double(), state.masses.double()
+    total_momenta = torch.zeros(state.n_systems, 3, dtype=torch.float64, device=momenta.device)
+    total_momenta.index_add_(0, state.system_idx, momenta)
+    total_masses = torch.zeros_like(total_momenta[:, 0])
+    total_masses.index_add_(0, state.system_idx, masses)
+    of_centre = ((total_momenta**2).sum(dim=1) / (2.0 * total_masses)).cpu().numpy()
+    atoms = torch.bincount(state.system_idx, minlength=state.n_systems).cpu().numpy()
+    internal = np.where(atoms > 1, kinetic - of_centre, kinetic)
+    return internal * 2.0 / (3.0 * np.maximum(1, atoms - 1) * BOLTZMANN_EV_PER_K)
 
 
 def _shortest_over_radii(
@@ -210,11 +230,14 @@ def _shortest_over_radii(
 
 
 def _assess(
-    times_ps: np.ndarray, total: np.ndarray, kinetic: np.ndarray, distances: np.ndarray, atoms: int
+    times_ps: np.ndarray,
+    total: np.ndarray,
+    kinetic: np.ndarray,
+    temperatures: np.ndarray,
+    distances: np.ndarray,
+    atoms: int,
 ) -> Stability:
     steps = len(times_ps) - 1
-    # The total momentum is zero, so there are 3 (N - 1) degrees of freedom.
-    temperatures = kinetic * 2.0 / (3.0 * max(1, atoms - 1) * BOLTZMANN_EV_PER_K)
     shortest = (
         float(np.nanmin(distances[:, 0])) if not np.isnan(distances[:, 0]).all() else float("nan")
     )

@@ -1,5 +1,6 @@
 """Labels are found again after their structures went through files with few decimals."""
 
+import json
 import sqlite3
 from dataclasses import replace
 from pathlib import Path
@@ -10,9 +11,9 @@ from ase import Atoms
 from ase.build import bulk
 from stored_labels import LEVEL, OTHER_LEVEL, label_of, salt
 
-from entrove.labelling.labels import Label
+from entrove.labelling.labels import Label, Outcome
 from entrove.labelling.store.cache import LabelCache
-from entrove.labelling.store.nearby import SAME_GEOMETRY_A, match_atoms
+from entrove.labelling.store.nearby import SAME_GEOMETRY_A, NearbyStructures, match_atoms
 from entrove.structures import content_hash
 
 
@@ -175,3 +176,124 @@ def test_a_crystal_is_found_in_any_orientation_with_its_label_turned(tmp_path: P
             assert cache.find_turned(asked, OTHER_LEVEL) is None
             asked.positions[0, 0] += 0.01
             assert cache.find_turned(asked, LEVEL) is None
+
+
+def structures_of_one_formula() -> list[Atoms]:
+    """Snapshots in one cell, crystals that differ in their cells only, and molecules."""
+    snapshots = [salt(seed) for seed in range(10)]
+    perfect = bulk("NaCl", "rocksalt", a=5.64, cubic=True)
+    cells = []
+    for seed in range(5):
+        strain = np.eye(3) + 0.02 * np.random.default_rng(seed).standard_normal((3, 3))
+        strained = perfect.copy()
+        strained.set_cell(perfect.cell.array @ strain, scale_atoms=True)
+        cells.append(strained)
+    molecules = [
+        Atoms(snapshot.numbers, snapshot.positions, pbc=False) for snapshot in snapshots[:5]
+    ]
+    return snapshots + cells + molecules
+
+
+def first_match(path: Path, asked: Atoms, *, turned: bool) -> str | None:
+    """The folder of the first label that matches, among all rows of the cache."""
+
+    def upright(atoms: Atoms) -> Atoms:
+        if not turned:
+            return atoms
+        cell, rotation = atoms.cell.standard_form()
+        return Atoms(atoms.numbers, atoms.positions @ rotation.T, cell=cell, pbc=atoms.pbc)
+
+    with sqlite3.connect(path) as connection:
+        rows = connection.execute(
+            "SELECT folder, structure, import_id FROM labels WHERE outcome = 'converged' "
+            "ORDER BY rowid"
+        ).fetchall()
+    connection.close()
+    for folder, text, import_id in rows:
+        atoms = Atoms(**json.loads(text))
+        if (turned and not (asked.pbc.all() and atoms.pbc.all())) or (
+            not turned and import_id is None
+        ):
+            continue
+        if match_atoms(upright(asked), upright(atoms)) is not None:
+            return folder
+    return None
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_search_finds_what_a_search_of_all_rows_finds(tmp_path: Path, seed: int):
+    """Whatever this process, or another one, has stored, replaced or removed before."""
+    rng = np.random.default_rng(seed)
+    structures, path = structures_of_one_formula(), tmp_path / "labels.db"
+    found = 0
+    with LabelCache(path) as one, LabelCache(path) as other:
+        for step in range(80):
+            cache = (one, other)[rng.integers(2)]
+            atoms = structures[rng.integers(len(structures))]
+            operation = rng.choice(["import", "replace", "compute", "fail", "reject", "withdraw"])
+            if operation in ("import", "replace"):
+                label = imported(atoms, cache, folder=str(step))
+                cache.put(atoms, label, LEVEL, replacing=operation == "replace")
+            elif operation in ("compute", "fail"):
+                outcome = Outcome.CONVERGED if operation == "compute" else Outcome.CRASHED
+                cache.put(atoms, replace(label_of(atoms, LEVEL, outcome), folder=str(step)), LEVEL)
+            elif operation == "reject" and cache.states(LEVEL):
+                state = cache.states(LEVEL)[-1]
+                cache.reject(state.structure_hash, LEVEL, "on purpose")
+                if rng.integers(2):
+                    cache.forget_failure(state.structure_hash, LEVEL)
+            elif operation == "withdraw" and cache.imports():
+                cache.withdraw_import(cache.imports()[-1].id)
+            asked = structures[rng.integers(len(structures))][rng.permutation(8)]
+            asked.positions += 0.4 * SAME_GEOMETRY_A * rng.uniform(-1, 1, asked.positions.shape)
+            asked.positions += rng.integers(-3, 4, (8, 3)) @ asked.cell.array
+            askers = (one, other) if rng.integers(2) else (cache,)
+            for asker in askers:
+                label = asker.find(asked, LEVEL)
+                expected = first_match(path, asked, turned=False)
+                assert (label and label.folder) == expected
+                found += label is not None
+            rotation = random_rotation(rng) if asked.cell.rank == 3 else np.eye(3)
+            turned = turned_copy(asked, rotation, np.arange(8))
+            for asker in askers:
+                label = asker.find_turned(turned, LEVEL)
+                expected = first_match(path, turned, turned=True)
+                assert (label and label.folder) == expected
+                found += label is not None
+    assert found > 5
+
+
+def test_no_structure_within_the_tolerance_is_passed_over():
+    """Each atom and each cell vector may be as far away as the tolerance allows."""
+    rng = np.random.default_rng(5)
+    with sqlite3.connect(":memory:") as connection:
+        connection.execute(
+            "CREATE TABLE labels (level_hash, formula, outcome, structure_hash, structure, "
+            "import_id, moments)"
+        )
+        for number, atoms in enumerate(structures_of_one_formula()):
+            structure = {
+                "numbers": atoms.numbers.tolist(),
+                "positions": atoms.positions.tolist(),
+                "cell": atoms.cell.array.tolist(),
+                "pbc": atoms.pbc.tolist(),
+            }
+            connection.execute(
+                "INSERT INTO labels VALUES ('level', ?, 'converged', ?, ?, 1, '')",
+                (atoms.get_chemical_formula(), str(number), json.dumps(structure)),
+            )
+        nearby = NearbyStructures(connection)
+        for number, atoms in enumerate(structures_of_one_formula()):
+            for _ in range(20):
+                asked = atoms.copy()
+                strained = atoms.cell.array + SAME_GEOMETRY_A * rng.choice([-0.999, 0.999], (3, 3))
+                if atoms.cell.rank == 3:
+                    asked.set_cell(strained, scale_atoms=True)
+                away = rng.standard_normal((8, 3))
+                away *= 0.999 * SAME_GEOMETRY_A / np.linalg.norm(away, axis=1)[:, None]
+                asked.positions += away
+                assert match_atoms(asked, atoms) is not None
+                match = nearby.find(asked, "level", "")
+                assert match is not None
+                assert match.structure_hash == str(number)
+    connection.close()

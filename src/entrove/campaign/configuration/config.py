@@ -7,6 +7,7 @@ from pydantic import Field, field_validator, model_validator
 from entrove.entropy.config import EntropyConfig
 from entrove.fingerprints.config import FingerprintConfig
 from entrove.labelling.config import LabellingConfig
+from entrove.provenance import IMPORTED
 from entrove.sampling.config import BiasSettings, SamplingConfig
 from entrove.selection.config import SelectionConfig
 from entrove.settings import Settings
@@ -20,6 +21,22 @@ Repeats = Annotated[int, Field(ge=1, le=100)]
 ModelName = Annotated[str, Field(min_length=1)]
 
 
+RESERVED_PHASES = {
+    "all": "it is that of total rows in tables of errors",
+    IMPORTED: "it is that of labels of 'entrove import --train'",
+}
+"""Names that no phase may have, and why."""
+
+
+def require_free(phase: str) -> None:
+    """Raise `ValueError` for a name that no phase may have."""
+    if phase in RESERVED_PHASES:
+        raise ValueError(
+            f"no phase can be called {phase}: {RESERVED_PHASES[phase]}; give it any other name, "
+            f"such as {phase}_1"
+        )
+
+
 class SeedConfig(Settings):
     """A phase to start from."""
 
@@ -27,7 +44,8 @@ class SeedConfig(Settings):
         min_length=1,
         max_length=60,
         pattern=r"^[\w.+-]+$",
-        description="Name of the phase: letters, digits and ._+- only.",
+        description="Name of the phase: letters, digits and ._+- only; not "
+        f"{' or '.join(RESERVED_PHASES)}.",
     )
     file: str = Field(
         min_length=1,
@@ -41,6 +59,12 @@ class SeedConfig(Settings):
         description="How often the cell is repeated along each of its vectors; a cell of one atom "
         "needs it, because the force on an only atom is always zero.",
     )
+
+    @field_validator("phase")
+    @classmethod
+    def _is_not_reserved(cls, phase: str) -> str:
+        require_free(phase)
+        return phase
 
 
 class RegimeConfig(Settings):

@@ -213,6 +213,9 @@ class Trained(StageOutcome):
 
     stage = Stage.TRAIN
     checkpoint: str = Field(description="File of the model, relative to the campaign's folder.")
+    labels: int | None = Field(
+        default=None, description="Number of labels it learnt; null: not recorded."
+    )
     choice: Choice | None = Field(
         default=None,
         description="How strategy and learning rate were chosen; null where they were given.",

@@ -129,6 +129,11 @@ def read_results(folder: str | Path, *, figures: bool = False) -> CampaignResult
         states=tuple(_states(tables, best, workspace, config)) if figures else (),
         gains_nats={index: selected.gains_nats for index, selected in selections.items()},
         labels_per_round=config.selection.count,
+        learnt={
+            index: trained.labels
+            for index, trained in ledger.each(Trained).items()
+            if trained.labels is not None
+        },
         imported=imported,
         imported_not_trained_on=max(0, in_cache - imported),
         suite=checked.suite if checked else None,

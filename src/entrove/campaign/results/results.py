@@ -221,6 +221,8 @@ class CampaignResults:
         pictured: Structures to show as pictures; empty unless `read_results` was asked for
             figures.
         best_round: The round of the best accepted model; 0 when no model is accepted.
+        learnt: Number of labels that the model of each round was trained on, by round; without
+            rounds of versions that did not record it.
         imported: Number of imported labels that are trained on.
         imported_not_trained_on: Number of other imported labels in the campaign's own cache: they
             are used where it asks for exactly their structures.
@@ -261,6 +263,7 @@ class CampaignResults:
     fingerprint_map: FingerprintMap | None = None
     pictured: tuple[PicturedStructure, ...] = ()
     best_round: int = 0
+    learnt: Mapping[int, int] = MappingProxyType({})
     imported: int = 0
     imported_not_trained_on: int = 0
     states: tuple[StateErrors, ...] = ()

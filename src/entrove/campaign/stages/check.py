@@ -38,8 +38,9 @@ def check(run: CampaignRun, round_index: int) -> Checked:  # noqa: ARG001
     Volumes for the equation of state are read from the file that `label_volumes` leaves.
 
     Errors are those on the validation labels; volumes and shortest distances are those of all
-    labels, and what is compared on training labels says so. Finished checks are kept in the
-    folder of the campaign, and an interrupted suite continues from there.
+    labels, and what is compared on labels that this model has learnt says so; those of later
+    rounds are no such labels. Finished checks are kept in the folder of the campaign, and an
+    interrupted suite continues from there.
     """
     best = _best(run)
     config, regime = run.config.suite, run.config.regime

@@ -128,5 +128,6 @@ def _outcome(members: Sequence[TrainedModel], campaign_folder: Path, left_out: i
         + (f"; {left_out} left out that nearly equal held-out structures" if left_out else "")
         + chosen,
         checkpoint=str(trained.checkpoint.relative_to(campaign_folder)),
+        labels=trained.training_labels,
         choice=trained.choice,
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 from ase import Atoms
 from rich.console import Console
 
+from entrove.campaign.configuration.config import require_free
 from entrove.campaign.configuration.seeds import (
     Seed,
     as_name,
@@ -55,6 +56,11 @@ def read_crystals(files: Sequence[Path], given: Given, messages: Console) -> lis
     else:
         seeds = list(read_seeds(given.path, given.settings)) if given.path.exists() else []
     names = [seed.phase for seed in seeds]
+    for name in names:
+        try:
+            require_free(name)
+        except ValueError as error:
+            raise ConfigError(f"{error}: phases are named after their files") from error
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ConfigError(

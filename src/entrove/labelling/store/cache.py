@@ -246,15 +246,19 @@ class LabelCache(CacheFile):
                 "INSERT OR IGNORE INTO levels (hash, engine, settings) VALUES (?, ?, ?)",
                 (level.hash, level.engine, level.settings),
             )
-            connection.execute(
+            written = connection.execute(
                 f"INSERT INTO labels ({names}) VALUES ({values}) ON CONFLICT DO UPDATE SET "
                 f"{updates}, finished_utc = CURRENT_TIMESTAMP WHERE labels.outcome != "
                 f"'{Outcome.CONVERGED}'"
-                + (" OR labels.import_id IS NOT NULL" if replacing else ""),
+                + (" OR labels.import_id IS NOT NULL" if replacing else "")
+                + " RETURNING rowid",
                 row,
-            )
+            ).fetchall()
             key = label_key(label.structure_hash, state)
             claims.release(connection, key, label.level_of_theory)
+        if label.converged:
+            for (rowid,) in written:
+                self._nearby.stored(rowid, row)
 
     def add_import(self, level: LevelOfTheory, source: str, conventions: str) -> int:
         """Enter a file whose labels are to be stored.

@@ -8,6 +8,7 @@ from entrove.labelling.attempt import AttemptFolder
 from entrove.labelling.labels import Outcome
 from entrove.labelling.level_of_theory import read_level
 from entrove.labelling.store.cache import LabelCache, LabelState
+from entrove.labelling.store.moments import UNKNOWN
 
 
 def list_states(
@@ -18,11 +19,12 @@ def list_states(
     A structure is named by its content hash, for all its magnetic states.
     Naming them also shows labels that a shared cache brought from another campaign, and those
     whose folders were not kept. What counts is the structure and not the path that the cache
-    remembers: a campaign may be moved, or be looked at through another path.
+    remembers: a campaign may be moved, or be looked at through another path. A failure is left
+    out where an imported label, whose magnetic state nobody wrote down, is used in its place.
     """
     here = (key.partition("-")[0] for key in _keys_in(Path(work_folder)))
     wanted = {*structure_hashes, *here}
-    states = cache.states(read_level(work_folder), wanted)
+    states = _without_replaced(cache.states(read_level(work_folder), wanted))
     return [replace(state, folder=str(_folder_now(Path(work_folder), state))) for state in states]
 
 
@@ -58,6 +60,20 @@ def release_quarantined(
         AttemptFolder.of(Path(work_folder).absolute(), state.key).release()
         cache.forget_failure(state.structure_hash, level, moments=state.moments)
     return failed
+
+
+def _without_replaced(states: list[LabelState]) -> list[LabelState]:
+    """Leave out failures in whose place the cache finds a label, of one level of theory."""
+    found = {
+        state.structure_hash
+        for state in states
+        if state.outcome is Outcome.CONVERGED and state.moments == UNKNOWN
+    }
+    return [
+        state
+        for state in states
+        if state.outcome is Outcome.CONVERGED or state.structure_hash not in found
+    ]
 
 
 def _keys_in(work_folder: Path, pattern: str = "*attempt-*") -> set[str]:

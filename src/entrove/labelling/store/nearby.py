@@ -2,11 +2,16 @@
 
 The content hash of a structure survives rounding errors, and not the five decimals of an OUTCAR.
 So imported labels are also compared by their geometry.
+
+Structures of one formula are compared by a few invariants first, since a file may hold thousands,
+all in one cell.
 """
 
 import json
 import sqlite3
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -78,22 +83,29 @@ def match_atoms(
 
 
 class NearbyStructures:
-    """The structures of a cache by composition; each is read once."""
+    """The structures of a cache by formula; each is read once.
+
+    What other connections write is seen at the next search; what this one writes has to be told
+    with `stored`. Labels that have gone may be remembered: each match is looked up in the cache.
+    """
 
     def __init__(self, connection: sqlite3.Connection):
         self._connection = connection
-        self._known: dict[tuple[str, str, bool], _SameFormula] = {}
+        self._known: dict[tuple[str, str], _SameFormula] = {}
+
+    def stored(self, rowid: int, row: Mapping[str, Any]) -> None:
+        """Take note of a label that this connection has stored: its row, as columns."""
+        group = self._known.get((row["level_hash"], row["formula"]))
+        if group is not None:
+            group.add(rowid, row["structure_hash"], row["structure"])
 
     def find(self, atoms: Atoms, level_hash: str, state: str) -> Nearby | None:
         """The converged imported label of this level with the geometry of `atoms`, or None."""
-        group = self._group(level_hash, atoms.get_chemical_formula(), imported=True)
-        if group is None:
-            return None
-        close = np.abs(group.cells - atoms.cell.array).max(axis=(1, 2)) <= SAME_GEOMETRY_A
-        for index in np.flatnonzero(close & group.have(state)):
-            order = match_atoms(atoms, group.structures[index])
-            if order is not None:
-                return Nearby(group.hashes[index], order)
+        group = self._group(level_hash, atoms.get_chemical_formula())
+        for stored in group.similar(atoms):
+            order = match_atoms(atoms, stored.atoms)
+            if order is not None and self._holds(stored, level_hash, state, imported=True):
+                return Nearby(stored.structure_hash, order)
         return None
 
     def find_turned(self, atoms: Atoms, level_hash: str, state: str) -> Turned | None:
@@ -104,55 +116,50 @@ class NearbyStructures:
         """
         if not atoms.pbc.all() or atoms.cell.rank < 3:
             return None
-        group = self._group(level_hash, atoms.get_chemical_formula(), imported=False)
-        if group is None:
-            return None
+        group = self._group(level_hash, atoms.get_chemical_formula())
         standard, own = _standard_orientation(atoms)
-        close = np.abs(group.standard_cells - standard.cell.array).max(axis=(1, 2))
-        for index in np.flatnonzero((close <= SAME_GEOMETRY_A) & group.have(state)):
-            other, of_other = _standard_orientation(group.structures[index])
+        for stored in group.similar(atoms):
+            if stored.atoms.cell.rank < 3:
+                continue
+            other, of_other = _standard_orientation(stored.atoms)
             order = match_atoms(standard, other)
-            if order is not None:
-                return Turned(group.hashes[index], order, of_other.T @ own)
+            if order is not None and self._holds(stored, level_hash, state, imported=False):
+                return Turned(stored.structure_hash, order, of_other.T @ own)
         return None
 
-    def _group(self, level_hash: str, formula: str, *, imported: bool) -> "_SameFormula | None":
-        where = "level_hash = ? AND formula = ? AND outcome = 'converged'"
-        if imported:
-            where += " AND import_id IS NOT NULL"
-        state = self._connection.execute(
-            f"SELECT count(*), max(rowid), coalesce(max(import_id), 0) FROM labels WHERE {where}",
-            (level_hash, formula),
+    def _holds(self, stored: "_Stored", level_hash: str, state: str, *, imported: bool) -> bool:
+        """Whether the cache still has this label, converged and of this magnetic state."""
+        row = self._connection.execute(
+            "SELECT import_id FROM labels WHERE rowid = ? AND structure_hash = ? AND "
+            f"level_hash = ? AND outcome = 'converged' AND moments IN (?, '{UNKNOWN}')",
+            (stored.rowid, stored.structure_hash, level_hash, state),
         ).fetchone()
-        if not state[0]:
-            return None
-        key = (level_hash, formula, imported)
-        known = self._known.get(key)
-        if known is None or known.state != state:
-            known = self._read(where, (level_hash, formula), state, known)
-            self._known[key] = known
-        return known
+        return row is not None and not (imported and row[0] is None)
 
-    def _read(
-        self,
-        where: str,
-        values: tuple[str, str],
-        state: tuple[int, int, int],
-        known: "_SameFormula | None",
-    ) -> "_SameFormula":
-        """Read the rows of a group; of one that only grew, those that are new."""
-        query = (
-            f"SELECT structure_hash, structure, moments FROM labels WHERE {where} AND rowid > ?"
-        )
-        if known is not None:
-            rows = self._connection.execute(
-                f"{query} ORDER BY rowid", (*values, known.state[1])
-            ).fetchall()
-            if known.state[0] + len(rows) == state[0]:
-                return known.extended(state, rows)
-        rows = self._connection.execute(f"{query} ORDER BY rowid", (*values, -1)).fetchall()
-        empty = np.zeros((0, 3, 3))
-        return _SameFormula(state, [], [], [], empty, empty).extended(state, rows)
+    def _group(self, level_hash: str, formula: str) -> "_SameFormula":
+        # It changes with what other connections write, and takes no time that grows.
+        version = self._connection.execute("PRAGMA data_version").fetchone()[0]
+        group = self._known.setdefault((level_hash, formula), _SameFormula())
+        if group.version != version:
+            self._read_new(level_hash, formula, group)
+            group.version = version
+        return group
+
+    def _read_new(self, level_hash: str, formula: str, group: "_SameFormula") -> None:
+        """Read the structures of a group that are not known yet."""
+        rows = self._connection.execute(
+            "SELECT rowid, structure_hash FROM labels WHERE level_hash = ? AND formula = ? AND "
+            "outcome = 'converged'",
+            (level_hash, formula),
+        ).fetchall()
+        # The number of a row that was deleted may be given to another one.
+        for rowid, structure_hash in rows:
+            if not group.has(rowid, structure_hash):
+                found = self._connection.execute(
+                    "SELECT structure_hash, structure FROM labels WHERE rowid = ?", (rowid,)
+                ).fetchone()
+                if found is not None:
+                    group.add(rowid, *found)
 
 
 def _standard_orientation(atoms: Atoms) -> tuple[Atoms, Float[np.ndarray, "3 3"]]:
@@ -163,37 +170,66 @@ def _standard_orientation(atoms: Atoms) -> tuple[Atoms, Float[np.ndarray, "3 3"]
 
 
 @dataclass(frozen=True, eq=False)
+class _Stored:
+    """A structure of the cache, and the row of its label."""
+
+    rowid: int
+    structure_hash: str
+    atoms: Atoms
+
+
 class _SameFormula:
-    """`state` tells when the cache holds other labels of this formula than were read."""
+    """Structures of one level and formula, to be searched by their invariants.
 
-    state: tuple[int, int, int]
-    hashes: list[str]
-    structures: list[Atoms]
-    states: list[str]
-    cells: Float[np.ndarray, "structures 3 3"]
-    standard_cells: Float[np.ndarray, "structures 3 3"]
+    `version` is that of the database when all others than this connection's were read.
+    """
 
-    def have(self, state: str) -> np.ndarray:
-        """Which labels are of a magnetic state, or of an unknown one."""
-        return np.array([own in (state, UNKNOWN) for own in self.states], dtype=bool)
+    def __init__(self):
+        self.version: int | None = None
+        self._place: dict[int, int] = {}
+        self._stored: list[_Stored] = []
+        # A row for each invariant, with places for further structures.
+        self._invariants = np.zeros((9, 16))
 
-    def extended(
-        self, state: tuple[int, int, int], rows: list[tuple[str, str, str]]
-    ) -> "_SameFormula":
-        """The group with further rows."""
-        structures = [Atoms(**json.loads(structure)) for _, structure, _ in rows]
-        cells = np.array([atoms.cell.array for atoms in structures]).reshape(-1, 3, 3)
-        standard = [
-            atoms.cell.standard_form()[0].array
-            if atoms.cell.rank == 3
-            else np.full((3, 3), np.inf)
-            for atoms in structures
-        ]
-        return _SameFormula(
-            state,
-            [*self.hashes, *(structure_hash for structure_hash, _, _ in rows)],
-            [*self.structures, *structures],
-            [*self.states, *(moments for _, _, moments in rows)],
-            np.concatenate([self.cells, cells]),
-            np.concatenate([self.standard_cells, np.array(standard).reshape(-1, 3, 3)]),
-        )
+    def has(self, rowid: int, structure_hash: str) -> bool:
+        """Whether a row is known, with this structure."""
+        place = self._place.get(rowid)
+        return place is not None and self._stored[place].structure_hash == structure_hash
+
+    def add(self, rowid: int, structure_hash: str, structure: str) -> None:
+        """Enter a row of the cache, or what it holds now; `structure` is JSON."""
+        stored = _Stored(rowid, structure_hash, Atoms(**json.loads(structure)))
+        place = self._place.setdefault(rowid, len(self._stored))
+        self._stored[place : place + 1] = [stored]
+        if place == self._invariants.shape[1]:
+            self._invariants = np.hstack([self._invariants, np.zeros_like(self._invariants)])
+        self._invariants[:, place] = _invariants_of(stored.atoms)[0]
+
+    def similar(self, atoms: Atoms) -> list[_Stored]:
+        """All structures that may match `atoms` in some orientation, in the order of the rows."""
+        places = np.arange(len(self._stored))
+        for own, tolerance, others in zip(*_invariants_of(atoms), self._invariants, strict=True):
+            # One after the other: the first leave few to compare.
+            places = places[np.abs(others[places] - own) <= tolerance]
+        return sorted((self._stored[place] for place in places), key=lambda stored: stored.rowid)
+
+
+def _invariants_of(
+    atoms: Atoms,
+) -> tuple[Float[np.ndarray, " invariants"], Float[np.ndarray, " invariants"]]:
+    """Numbers that depend neither on orientation, order and periodic images, and tolerances.
+
+    These are the lengths of the cell vectors, and the sums of Z exp(2 pi i s_k) / sum(Z) over the
+    fractional coordinates s_k. A displacement d changes s_k by d . b_k, with the reciprocal
+    vectors b_k; so structures that match within `SAME_GEOMETRY_A` differ by the tolerances at
+    most.
+    """
+    cell = atoms.cell.complete().array
+    inverse = np.linalg.pinv(cell)
+    phases = np.exp(2j * np.pi * (atoms.positions @ inverse))
+    sums = atoms.numbers @ phases / max(1, atoms.numbers.sum())
+    turn = 2 * np.pi * np.linalg.norm(inverse, axis=0)
+    numbers = np.concatenate([sums.real, sums.imag, atoms.cell.lengths()])
+    tolerances = SAME_GEOMETRY_A * np.concatenate([turn, turn, np.full(3, np.sqrt(3))])
+    # Rounding errors are far smaller than this, except of coordinates of thousands of cells.
+    return numbers, 1.01 * tolerances + 1e-9

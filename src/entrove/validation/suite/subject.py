@@ -72,7 +72,8 @@ class Subject:
         labelled_as: What they are, in a phrase that follows their number.
         trained_on: Further labels, on which the model was trained: their volumes and shortest
             distances are compared, and what rests on them says so. `errors` and `calibration`
-            leave them out.
+            leave them out. Labels that came after the model may be among them where
+            `committee_learnt` tells which it has learnt from.
         volumes: Labels of each phase at several volumes, computed for the equation of state.
         base: The untuned model; None without one.
         has_zero_of_labels: Whether the zero of energy of the model is meant to be that of the
@@ -80,8 +81,8 @@ class Subject:
         base_shifts_eV: Energy in eV per atom of each species that takes the zero of the untuned
             model to that of the labels, fitted to training labels; None where it is not known.
         committee: The models that were tuned together with the model; None for a single one.
-        committee_learnt: Content hashes of the labels that each of them has learnt from; empty
-            where this is not known.
+        committee_learnt: Content hashes of the labels that each of them has learnt from, those of
+            the model itself first; empty where this is not known.
         pressures_GPa: Pressures of the regime in GPa, increasing.
         temperatures_K: Temperatures of the regime in K.
         more_pressures_GPa: Further pressures at which phases are relaxed.
@@ -117,7 +118,11 @@ class Subject:
     def describe_training(self, labels: Sequence[Atoms]) -> str:
         """Say how many of these labels the model was trained on; empty when none."""
         known = {id(atoms) for atoms in self.trained_on}
-        trained = sum(id(atoms) in known for atoms in labels)
+        learnt = self.committee_learnt[0] if self.committee_learnt else frozenset[str]()
+        trained = sum(
+            id(atoms) in known and (not learnt or content_hash(atoms) in learnt)
+            for atoms in labels
+        )
         if not trained:
             return ""
         return " (all trained on)" if trained == len(labels) else f" ({trained} trained on)"
