@@ -9,6 +9,7 @@ from ase.build import bulk
 from cheap_campaign import Bench, Labels, make_bench
 from entrove.campaign.journal.progress import Silence
 from entrove.curves.config import StudyConfig
+from entrove.curves.labels import StudyLabels
 from entrove.curves.results import StudyResults, read_study
 from entrove.curves.study import _Study
 from entrove.report.curves.page import render_curves_page
@@ -47,6 +48,9 @@ class Study:
         study = _Study(self.config, campaign, folder, self.bench.folder, Silence(), lambda _: None)
         return study.run()
 
+    def labels(self) -> StudyLabels:
+        return StudyLabels(self.bench.campaign(), self.bench.folder / "labels")
+
 
 @pytest.fixture
 def study(tmp_path, monkeypatch) -> Study:
@@ -84,6 +88,19 @@ def test_a_point_whose_labels_all_failed_is_left_out(study, caplog):
     assert results.failed == {"control": 0, "ours": 2}
     assert results.curve("fit", "ours", "independent", "all", "energy").counts == (4,)
     assert "fit: 2 labels of ours, draw 0: all of them failed" in caplog.text
+
+
+def test_the_cost_of_a_point_has_the_seconds_of_failed_labels(study, tmp_path):
+    """They were spent: without them an arm whose labels often fail looks cheap."""
+    results = study.run(names_of(PICKS["ours"][0][:2]))
+    spent = study.labels()
+    spent.compute(PICKS["ours"][0])
+    asked = [pick.atoms for pick in PICKS["ours"][0]]
+    failed = spent.seconds(asked[:2])
+    assert spent.failed(asked) == 2
+    assert failed > 0
+    (cost,) = {p.engine_s for p in results.points if (p.arm, p.draw, p.labels) == ("ours", 0, 4)}
+    assert cost == pytest.approx(failed + spent.seconds(asked[2:]))
 
 
 def test_a_study_without_any_label_has_no_points_and_says_so(study, tmp_path, caplog):

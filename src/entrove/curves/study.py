@@ -227,7 +227,7 @@ class _Study:
             return []
         self.say(what)
         errors = self._teach(classroom, student, labelled, tests[draw], draw)
-        seconds = labels.seconds(labelled)
+        seconds = labels.seconds(picked)
         atoms = sum(len(a) for a in labelled) / len(labelled)
         return [
             Point(name, arm, draw, count, atoms, seconds, test, group)
