@@ -5,6 +5,7 @@ from ase.build import bulk, molecule
 from ase.data import covalent_radii
 
 from entrove.errors import StructureError
+from entrove.formats import read_frames
 from entrove.structures import (
     as_written,
     attach_results,
@@ -74,6 +75,27 @@ def test_results_survive_a_file(tmp_path):
     assert again.get_potential_energy() == pytest.approx(-1.25, abs=1e-8)
     np.testing.assert_allclose(again.get_forces(), forces, atol=1e-7)  # 8 decimals in the file
     np.testing.assert_allclose(again.get_stress(voigt=False), stress + stress.T, atol=1e-7)
+
+
+TEXTS = (
+    *("T", "F", "true", "01", "7", "1e3", "1.50", "1 1 0", "1,2", "nan", "_JSON 1", "", " a "),
+    *("a\nb", "a\tb", 'a "b"', "a\\b", "a\\", '\\"', "a=b", "{a", "]", "'", "2H", "\u03b1-Fe"),
+)
+
+
+@pytest.mark.parametrize("text", TEXTS)
+@pytest.mark.parametrize("key", ["entrove_phase", "a key"])
+def test_texts_are_texts_in_files(key, text, tmp_path):
+    """ASE reads a phase T as True and 01 as 1, and its writer spoils an empty text, or a line."""
+    atoms = bulk("Cu")
+    atoms.info.update({key: text, "uid": "007", "step": 3})
+    labelled = attach_results(atoms, -1.25, np.zeros((1, 3)), np.zeros(6))
+    write_structures(tmp_path / "one.xyz", [labelled, bulk("Cu")])
+    again, _ = read_structures(tmp_path / "one.xyz")
+    assert again.info == labelled.info == {key: text, "uid": "007", "step": 3}
+    assert again.get_potential_energy() == -1.25
+    (frame, _) = read_frames(tmp_path / "one.xyz")
+    assert frame.atoms.info[key] == text
 
 
 def test_missing_file_says_which(tmp_path):

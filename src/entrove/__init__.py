@@ -18,7 +18,7 @@ The packages follow the method; imports point one way, from the top of this pict
      |
     fingerprints | models        the surroundings of an atom | energy, forces, stress in batches
      |
-    features                     per-atom features, from either of these
+    features | cells             per-atom features, from either of these | cells of slabs
      |
     formats                      labelled structures from and to files
      |

@@ -5,7 +5,10 @@ Every public function takes and returns structures as ASE `Atoms`. A labelled st
 ASE's sign and Voigt order).
 """
 
+import copy
+import functools
 import hashlib
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -238,12 +241,49 @@ def write_structures(path: str | Path, structures: Sequence[Atoms]) -> None:
 
     Args:
         path: The file; a reader sees the old one or the new one, never a part of it.
-        structures: Structures with their `info`, arrays and results.
+        structures: Structures with their `info`, arrays and results; they are not changed.
+
+    Texts in `info` come back as they are, also those that look like something else: "T", "01".
     """
     from ase.io import write
 
     with replacing(path) as unfinished:
-        write(unfinished, list(structures), format="extxyz")
+        write(unfinished, [_with_texts_that_stay(atoms) for atoms in structures], format="extxyz")
+
+
+def _with_texts_that_stay(atoms: Atoms) -> Atoms:
+    """The structure, with texts in `info` for ASE to write so that it reads the same again."""
+    changed = {
+        key: text
+        for key, value in atoms.info.items()
+        if isinstance(value, str) and (text := _text_that_stays(key, value)) != value
+    }
+    if not changed:
+        return atoms
+    # No copy of arrays and results: only `info` differs.
+    written = copy.copy(atoms)
+    written.info = {**atoms.info, **changed}
+    return written
+
+
+@functools.lru_cache(maxsize=1024)
+def _text_that_stays(key: str, text: str) -> str:
+    """What to give ASE's writer for its reader to return this text.
+
+    ASE reads "T" as True, "01" as 1 and "1 1 0" as an array. It neither quotes an empty text, nor
+    escapes backslashes, which its reader takes away.
+    """
+    from ase.io.extxyz import UNPROCESSED_KEYS, key_val_dict_to_str, key_val_str_to_dict
+
+    escaped = text.replace("\\", "\\\\")
+    if key.lower() in UNPROCESSED_KEYS:
+        return escaped
+    # A key that follows shows whether the text ends where it should.
+    read = key_val_str_to_dict(key_val_dict_to_str({"text": escaped, "next": 0}))
+    same = isinstance(read.get("text"), str) and read["text"] == text and len(read) == 2
+    if same and text.splitlines() == [text]:
+        return escaped
+    return "_JSON " + json.dumps(text).replace("\\", "\\\\")
 
 
 def species_of(structures: Sequence[Atoms]) -> list[str]:

@@ -11,7 +11,7 @@ from entrove.errors import ModelError
 from entrove.models.ase import from_calculator
 from entrove.models.committee import Committee, committee_of, spread
 from entrove.models.prediction import predict
-from entrove.provenance import ENERGY_SPREAD, FORCES_SPREAD
+from entrove.provenance import ENERGY_SPREAD, FORCES_SPREAD, STRESS_SPREAD
 
 SIGMAS_A = (2.3, 2.4, 2.5)
 
@@ -68,6 +68,29 @@ def test_its_calculator_agrees_with_its_batches(structures):
         assert atoms.calc.results["energy_spread"] == pytest.approx(
             ours.info[ENERGY_SPREAD], rel=1e-10
         )
+
+
+@pytest.mark.parametrize("pbc", [(True, True, False), (False, True, False), (False,) * 3])
+def test_the_spread_of_the_stress_is_that_of_the_stresses_that_predict_returns(pbc):
+    """Not of the components across the vacuum, which a stress of the whole box has."""
+    atoms = rattled(bulk("Cu", "fcc", a=3.8, cubic=True), 0)
+    atoms.set_cell(
+        atoms.cell.array * [[1.0], [1.0], [3.0]] + [[0, 0.3, 0], [0, 0, 0], [0.4, 0, 0]]
+    )
+    atoms.pbc = pbc
+    members = [from_calculator(lennard_jones(sigma)) for sigma in SIGMAS_A]
+    committee = committee_of(members)
+    stresses = np.array(
+        [predict(member, [atoms])[0].get_stress(voigt=False) for member in members]
+    )
+    expected = np.sqrt(np.square(stresses - stresses.mean(axis=0)).sum(axis=(1, 2)).mean())
+    (ours,) = predict(committee, [atoms])
+    assert ours.info[STRESS_SPREAD] == pytest.approx(expected, rel=1e-10)
+    assert (expected > 0) == any(pbc)
+    if any(pbc):  # without, the calculator has no stress
+        atoms.calc = committee.calculator()
+        atoms.get_stress()
+        assert atoms.calc.results["stress_spread"] == pytest.approx(expected, rel=1e-10)
 
 
 def test_a_member_without_stress_leaves_the_committee_without(structures):

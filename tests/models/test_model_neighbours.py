@@ -30,6 +30,12 @@ def skewed() -> Atoms:
     return atoms
 
 
+def without_a_vector(pbc: tuple[bool, bool, bool], cell: list[list[float]]) -> Atoms:
+    """Two atoms in a layer or a chain whose cell has no vector across it."""
+    positions = [[0.1, 0.2, 0.3], [0.4, 0.5, 1.6]]
+    return Atoms("C2", positions=positions, cell=cell, pbc=pbc)
+
+
 CASES = {
     "primitive": bulk("Si", "diamond", a=5.43),
     "as dense as torch-sim's own list allows": compressed_diamond(1.0),
@@ -38,6 +44,12 @@ CASES = {
     "skewed": skewed(),
     "slab": slab(),
     "molecule in a box": molecule("CH3CH2OH", vacuum=3.0),
+    "layer in the second and third axes": without_a_vector(
+        (True, False, True), [[0, 0, 2.46], [0, 0, 0], [0, 2.2, 1.23]]
+    ),
+    "chain along another axis": without_a_vector(
+        (False, True, False), [[0, 0, 0], [2.4, 0, 0], [0, 0, 0]]
+    ),
     "molecule without a cell": molecule("H2O"),
 }
 
@@ -73,8 +85,16 @@ def test_clustered_atoms_make_the_room_grow():
     assert len(found.centre) == 64 * 63
 
 
-def test_flat_cell_is_refused():
-    flat = Atoms("Si", cell=[[3, 0, 0], [0, 3, 0], [3, 3, 0]], pbc=True)
+@pytest.mark.parametrize(
+    ("cell", "pbc"),
+    [
+        ([[3, 0, 0], [0, 3, 0], [3, 3, 0]], (True, True, True)),
+        ([[3, 0, 0], [0, 3, 0], [0, 0, 0]], (True, True, True)),
+        ([[3, 0, 0], [6, 0, 0], [0, 0, 9]], (True, True, False)),
+    ],
+)
+def test_a_cell_without_a_volume_along_its_periodic_directions_is_refused(cell, pbc):
+    flat = Atoms("Si", cell=cell, pbc=pbc)
     state = torch_sim.initialize_state([flat], torch.device("cpu"), torch.float64)
     with pytest.raises(StructureError, match="no volume"):
         NeighbourSearch(CUTOFF_A)(state)

@@ -7,7 +7,14 @@ from ase import Atoms
 
 import entrove.models
 from entrove.errors import ModelError
-from entrove.models.registry import FILE_SUFFIXES, FRAMEWORKS, NAMES, framework_of, load
+from entrove.models.registry import (
+    FILE_SUFFIXES,
+    FRAMEWORKS,
+    NAMES,
+    framework_of,
+    load,
+    split_modal,
+)
 
 
 def test_a_misspelt_name_gets_the_names_and_the_nearest():
@@ -26,6 +33,18 @@ def test_a_missing_file_is_named():
 def test_for_a_folder_the_function_that_loads_bundles_is_named(tmp_path):
     with pytest.raises(ModelError, match=r"entrove\.load_model"):
         load(str(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["7net-0", "7net-mf-0@PBE"])
+def test_a_name_is_that_model_whatever_the_present_folder_holds(name, tmp_path, monkeypatch):
+    """A folder of results called like the model, or like its fidelity, is not meant."""
+    (tmp_path / name).mkdir()
+    (tmp_path / name.partition("@")[0]).mkdir(exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    assert load(name, device="cpu").name == name.partition("@")[0]
+    assert split_modal(name) == (*name.split("@"), None)[:2]
+    with pytest.raises(ModelError, match=rf"\./{name} is a folder"):
+        load(f"./{name}")
 
 
 def test_a_file_that_is_no_checkpoint_is_refused(tmp_path):

@@ -44,7 +44,6 @@ def test_a_phase_keeps_its_name_in_a_file(phase, tmp_path):
     write_candidates(tmp_path / "pool.xyz", [FULL, replace(SPARSE, phase=phase)])
     found = read_candidates(tmp_path / "pool.xyz")
     assert [candidate.phase for candidate in found] == ["fcc", phase]
-    assert read(tmp_path / "pool.xyz", index=0).info["entrove_phase"] == "fcc"
 
 
 def test_to_atoms_leaves_the_candidate_alone():

@@ -1,6 +1,8 @@
 """What each arm picks: count by count, each next pick given those before."""
 
+import functools
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from entrove.curves.exploring import Explored
 from entrove.curves.hashing import digest
 from entrove.entropy.labels.remembered import RememberedDerivatives, remembered_energies
 from entrove.errors import SelectionError
+from entrove.labelling.level_of_theory import LevelOfTheory
 from entrove.sampling.candidates import Candidate, read_candidates, write_candidates
 
 FIRST_ROUND = 1
@@ -44,6 +47,9 @@ class Chooser:
         """
         run = self._arm_of(arm_name, draw, explored)
         arm, config = self.study.arms[arm_name], run.config
+        offered = functools.cache(
+            lambda: [c for c in read_pool(run, FIRST_ROUND) if c.pool in arm.pools]
+        )
         key = digest(
             # One more since the cells that the paper's entropy starts from may be picked.
             PICKS_VERSION + (config.entropy.kind == "paper"),
@@ -53,11 +59,11 @@ class Chooser:
             config.entropy,
             self.study.counts,
             draw,
+            *_parts_of_cost(run, offered),
         )
         file = self.folder / f"{arm_name}-{draw}-{key[:10]}.xyz"
         if not file.is_file():
-            pool = [c for c in read_pool(run, FIRST_ROUND) if c.pool in arm.pools]
-            picks = self._choose_in_rounds(arm_name, run, pool)
+            picks = self._choose_in_rounds(arm_name, run, offered())
             file.parent.mkdir(parents=True, exist_ok=True)
             write_candidates(file, picks)
         return read_candidates(file)
@@ -111,3 +117,16 @@ class Chooser:
             taken = set(chosen.indices.tolist())
             pool = [candidate for i, candidate in enumerate(pool) if i not in taken]
         return picks
+
+
+def _parts_of_cost(run: CampaignRun, offered: Callable[[], list[Candidate]]) -> list[str]:
+    """What decides the seconds of labels, where picks depend on them.
+
+    That is with a budget, and where gains of cells of different sizes are ranked. Other picks keep
+    the keys that they have without it.
+    """
+    settings = run.config.selecting
+    depends = settings.budget_s is not None or (
+        settings.by_gain and settings.needs_seconds([len(c.atoms) for c in offered()])
+    )
+    return [LevelOfTheory.of(run.config.labelling.engine).hash] if depends else []

@@ -17,7 +17,7 @@ from entrove.curves.hashing import digest
 from entrove.errors import ConfigError
 from entrove.files import hash_of_file, replace_text
 from entrove.models.prediction import predict
-from entrove.models.registry import load
+from entrove.models.registry import load, split_modal
 from entrove.structures import attach_results, energy_of
 from entrove.training.job import Epoch
 from entrove.training.reference_energies import fit_reference_shifts
@@ -125,9 +125,8 @@ class Classroom:
         if student.function is not None:
             function = _find_function(student.function, self.study_folder)
             return [hash_of_file(Path(inspect.getfile(function)))]
-        assert student.base is not None
-        file = self.study_folder / student.base
-        return [hash_of_file(file)] if file.is_file() else []
+        base, _ = self._base(student)
+        return [hash_of_file(base)] if isinstance(base, Path) else []
 
     def _teach(
         self,
@@ -148,12 +147,14 @@ class Classroom:
         if student.structures_seen is not None:
             epochs = max(1, math.ceil(student.structures_seen / len(labelled)))
             config = config.model_copy(update={"epochs": epochs})
+        base, fidelity = self._base(student)
         trained = fine_tune(
             labelled,
-            self._base(student),
+            base,
             folder,
             config,
             seed=seed,
+            modal=fidelity,
             device=self.device,
             threads=self.threads,
             on_epoch=on_epoch,
@@ -162,18 +163,22 @@ class Classroom:
             for file in folder.glob(pattern):
                 if file != trained.checkpoint:
                     file.unlink()
-        model = load(str(trained.checkpoint), device=self.device)
+        model = load(_with_fidelity(trained.checkpoint, fidelity), device=self.device)
         return lambda structures: predict(model, structures)
 
-    def _base(self, student: StudentConfig) -> str | Path:
-        """A file beside the study, or the name of a model."""
+    def _base(self, student: StudentConfig) -> tuple[str | Path, str | None]:
+        """A file beside the study, or the name of a model; and its fidelity."""
         assert student.base is not None
-        in_file = self.study_folder / student.base
-        return in_file if in_file.is_file() else student.base
+        base, fidelity = split_modal(student.base)
+        # The name of a file may have an at sign of its own.
+        if (self.study_folder / student.base).is_file():
+            base, fidelity = student.base, None
+        file = self.study_folder / base
+        return file if file.is_file() else base, fidelity
 
     def _untuned(self, student: StudentConfig, labelled: Sequence[Atoms]) -> Predict:
         """The base, with the energies of its elements fitted to the labels."""
-        model = load(str(self._base(student)), device=self.device)
+        model = load(_with_fidelity(*self._base(student)), device=self.device)
         energies = [energy_of(atoms) for atoms in predict(model, labelled)]
         shifts = fit_reference_shifts(labelled, energies)
         return lambda structures: [_shifted(a, shifts) for a in predict(model, structures)]
@@ -200,6 +205,10 @@ def _find_function(name: str, folder: Path) -> Callable[..., object]:
             f"student function {name}: cannot be imported ({error}); give 'module:function' of a "
             "module that is installed or lies beside the study"
         ) from error
+
+
+def _with_fidelity(model: str | Path, fidelity: str | None) -> str:
+    return str(model) if fidelity is None else f"{model}@{fidelity}"
 
 
 def _evaluate(calculator: object, atoms: Atoms) -> Atoms:

@@ -30,7 +30,7 @@ class Point:
     Attributes:
         student, arm, draw, labels: What was trained on what; `labels` that failed are missing.
         atoms: Mean number of atoms of these labels.
-        engine_s: Engine seconds that these labels took.
+        engine_s: Engine seconds that these labels took, failed ones included.
         test: The test set.
         errors: The errors of a group of it.
     """

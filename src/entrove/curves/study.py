@@ -1,5 +1,6 @@
 """`run_study`: explore, choose, label, train and test, draw by draw, count by count."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -24,10 +25,14 @@ from entrove.sampling.candidates import Candidate
 from entrove.structures import read_structures
 from entrove.threads import usable_threads
 
+logger = logging.getLogger(__name__)
+
 RESULTS_FILE = "results.json"
 Say = Callable[[str], None]
 Picks = dict[str, list[list[Candidate]]]
 """What each arm picked in each draw."""
+Task = tuple[int, str, StudentConfig, str, int]
+"""Number of labels, name and settings of a student, arm, and draw."""
 
 
 def run_study(
@@ -92,9 +97,7 @@ class _Study:
         self._label(labels, "tests", tested)
         files = self._read_files()
         with_labels = [
-            {name: labels.attach([c.to_atoms() for c in of]) for name, of in of_draw.items()}
-            | files
-            for of_draw in tests
+            self._with_labels(labels, of_draw, draw) | files for draw, of_draw in enumerate(tests)
         ]
         classroom = self._classroom(campaign)
         points: list[Point] = []
@@ -104,17 +107,8 @@ class _Study:
             learnt = dict.fromkeys((arm, draw) for _, _, _, arm, draw in tasks)
             wanted = [pick for arm, draw in learnt for pick in picks[arm][draw][:count]]
             self._label(labels, f"{count} picks of each arm", wanted)
-            for _, name, student, arm, draw in tasks:
-                labelled = labels.attach([c.to_atoms() for c in picks[arm][draw][:count]])
-                self.say(f"{name}: {count} labels of {arm}, draw {draw}")
-                errors = self._teach(classroom, student, labelled, with_labels[draw], draw)
-                seconds = labels.seconds(labelled)
-                atoms = sum(len(a) for a in labelled) / len(labelled)
-                points += [
-                    Point(name, arm, draw, count, atoms, seconds, test, group)
-                    for test, groups in errors.items()
-                    for group in groups
-                ]
+            for task in tasks:
+                points += self._points(classroom, labels, task, picks, with_labels)
                 results = self._results(points, picks, labels, checked)
                 results.write(self.folder / RESULTS_FILE)
         return results
@@ -167,6 +161,21 @@ class _Study:
             tests.append({name: of for name, of in sets.items() if of})
         return tests
 
+    def _with_labels(
+        self, labels: StudyLabels, tests: Mapping[str, Sequence[Candidate]], draw: int
+    ) -> dict[str, list[Atoms]]:
+        """The test sets of a draw with their labels; one whose labels all failed is left out."""
+        sets = {name: labels.attach([c.to_atoms() for c in of]) for name, of in tests.items()}
+        for name, labelled in sets.items():
+            if not labelled:
+                logger.warning(
+                    "all %d labels of the test set '%s' of draw %d failed; it is left out",
+                    len(tests[name]),
+                    name,
+                    draw,
+                )
+        return {name: labelled for name, labelled in sets.items() if labelled}
+
     def _label(self, labels: StudyLabels, what: str, wanted: Sequence[Candidate]) -> None:
         self.say(f"labels of {what}")
         self.listener.stage_started(0, "label", f"labels of {what}", None, "labels")
@@ -187,7 +196,7 @@ class _Study:
             usable_threads(campaign.model.threads),
         )
 
-    def _tasks(self) -> list[tuple[int, str, StudentConfig, str, int]]:
+    def _tasks(self) -> list[Task]:
         """Count, student, arm and draw of every point, cheap ones first."""
         return [
             (count, name, student, arm, draw)
@@ -197,6 +206,33 @@ class _Study:
             for arm in self.config.arms
             if student.arms is None or arm in student.arms
             for draw in range(self.config.draws)
+        ]
+
+    def _points(
+        self,
+        classroom: Classroom,
+        labels: StudyLabels,
+        task: Task,
+        picks: Picks,
+        tests: Sequence[Mapping[str, Sequence[Atoms]]],
+    ) -> list[Point]:
+        """Errors of a student on the tests of a draw; none where nothing is learnt or tested."""
+        count, name, student, arm, draw = task
+        picked = [candidate.to_atoms() for candidate in picks[arm][draw][:count]]
+        labelled = labels.attach(picked)
+        what = f"{name}: {count} labels of {arm}, draw {draw}"
+        if not labelled or not tests[draw]:
+            cause = "no test set has labels" if labelled else "all of them failed"
+            logger.warning("%s: %s; the point is left out", what, cause)
+            return []
+        self.say(what)
+        errors = self._teach(classroom, student, labelled, tests[draw], draw)
+        seconds = labels.seconds(picked)
+        atoms = sum(len(a) for a in labelled) / len(labelled)
+        return [
+            Point(name, arm, draw, count, atoms, seconds, test, group)
+            for test, groups in errors.items()
+            for group in groups
         ]
 
     def _teach(

@@ -15,6 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch_sim.state import SimState
 
+from entrove.cells import complete_cell
 from entrove.errors import StructureError
 from entrove.fingerprints.linked_cells import Lattices, PairSearch, search_linked_cells
 
@@ -83,7 +84,7 @@ def _lattices(state: SimState, cutoff_A: float) -> Lattices:
     flags = torch.broadcast_to(state.pbc, (3,))
     periodic = flags.tolist()
     given = state.row_vector_cell.detach()
-    cell = given if all(periodic) else _complete_cell(given, periodic)
+    cell = given if all(periodic) else complete_cell(given, periodic)
     inverse, _ = torch.linalg.inv_ex(cell)
     reach = cutoff_A * torch.linalg.vector_norm(inverse, dim=1)
     if not all(periodic):
@@ -97,20 +98,6 @@ def _lattices(state: SimState, cutoff_A: float) -> Lattices:
             system,
         )
     return Lattices(cell, inverse, reach, flags, tuple(largest_reach))
-
-
-def _complete_cell(
-    cell: Float[Tensor, "systems 3 3"], periodic: list[bool]
-) -> Float[Tensor, "systems 3 3"]:
-    """Replace vectors along directions that are not periodic by unit normals to the others."""
-    directions = [axis for axis in range(3) if periodic[axis]]
-    if not directions:
-        return torch.eye(3, dtype=cell.dtype, device=cell.device).repeat(len(cell), 1, 1)
-    # The right singular vectors beyond the rank span the space normal to the periodic vectors.
-    normal = torch.linalg.svd(cell[:, directions], full_matrices=True).Vh[:, len(directions) :]
-    completed = cell.clone()
-    completed[:, [axis for axis in range(3) if not periodic[axis]]] = normal
-    return completed
 
 
 def _search_all_pairs(

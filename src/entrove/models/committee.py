@@ -7,6 +7,7 @@ norms: two members whose forces are equally large but opposite disagree as much 
 from collections.abc import Mapping, Sequence
 from typing import cast
 
+import numpy as np
 import torch
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
@@ -19,7 +20,7 @@ from torch_sim.state import SimState
 from entrove import provenance
 from entrove.errors import ModelError
 from entrove.models.loaded import LoadedModel
-from entrove.models.prediction import predict
+from entrove.models.prediction import periodic_projection, predict
 from entrove.structures import copy_structure
 
 
@@ -28,7 +29,8 @@ class Committee(ModelInterface):
 
     Extra results: `energy_spread` (systems,), sqrt(1/M sum_m (E_m - E)^2) in eV; `forces_spread`
     (atoms,), sqrt(1/M sum_m |F_m - F|^2) in eV/A, |.| being the length of the deviation vector;
-    and `stress_spread` (systems,), sqrt(1/M sum_m |S_m - S|^2) in eV/A^3 with the Frobenius norm.
+    and `stress_spread` (systems,), sqrt(1/M sum_m |P (S_m - S) P|^2) in eV/A^3 with the Frobenius
+    norm, P being the projection on periodic directions that `predict` applies to stresses.
     """
 
     def __init__(self, members: Sequence[ModelInterface]) -> None:
@@ -43,7 +45,9 @@ class Committee(ModelInterface):
 
     def forward(self, state: SimState, **kwargs: object) -> dict[str, Tensor]:
         """Evaluate every member; see the class for the results."""
-        return combine([member(state, **kwargs) for member in self.members])
+        return combine(
+            [member(state, **kwargs) for member in self.members], _projections_of(state)
+        )
 
 
 class CommitteeCalculator(Calculator):
@@ -63,7 +67,9 @@ class CommitteeCalculator(Calculator):
     ) -> None:
         """Evaluate every member."""
         super().calculate(atoms, properties, system_changes)
-        combined = combine([self._evaluate(member) for member in self.members])
+        cell = cast("Atoms", self.atoms)
+        projection = torch.as_tensor(periodic_projection(cell.cell.array, cell.pbc))
+        combined = combine([self._evaluate(member) for member in self.members], projection[None])
         values = {name: value.numpy() for name, value in combined.items()}
         forces = {name: values[name] for name in ("forces", "forces_spread")}
         self.results = {
@@ -88,16 +94,36 @@ class CommitteeCalculator(Calculator):
         return results
 
 
-def combine(predictions: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """Turn the members' results into mean and spread."""
+def combine(
+    predictions: Sequence[Mapping[str, Tensor]],
+    projections: Float[Tensor, "systems 3 3"] | None = None,
+) -> dict[str, Tensor]:
+    """Turn the members' results into mean and spread.
+
+    Args:
+        predictions: The results of each member.
+        projections: P of each system, where the spread of P stress P is wanted.
+    """
     results: dict[str, Tensor] = {}
     for name in ("energy", "forces", "stress"):
         if not all(name in prediction for prediction in predictions):
             continue
         values = torch.stack([prediction[name] for prediction in predictions])
         results[name] = values.mean(dim=0)
+        if name == "stress" and projections is not None:
+            values = projections @ values @ projections
         results[f"{name}_spread"] = spread(values)
     return results
+
+
+def _projections_of(state: SimState) -> Float[Tensor, "systems 3 3"] | None:
+    """On the periodic directions of each system; None where these are all."""
+    periodic = state.pbc.reshape(-1, 3).expand(state.n_systems, 3).cpu().numpy()
+    if periodic.all():
+        return None
+    cells = state.row_vector_cell.detach().cpu().numpy()
+    found = [periodic_projection(cell, pbc) for cell, pbc in zip(cells, periodic, strict=True)]
+    return torch.as_tensor(np.stack(found)).to(state.positions)
 
 
 def spread(values: Float[Tensor, "members items *components"]) -> Float[Tensor, " items"]:

@@ -17,6 +17,7 @@ from nvalchemiops.torch.neighbors import batch_cell_list, batch_naive_neighbor_l
 from torch import Tensor
 from torch_sim.state import SimState
 
+from entrove.cells import complete_cell
 from entrove.errors import StructureError
 from entrove.features import PullBack
 
@@ -66,7 +67,7 @@ class NeighbourSearch:
     def __call__(self, state: SimState) -> Neighbours:
         """List the pairs of each system of `state`; systems never see each other.
 
-        Raises `StructureError` when the vectors of a cell lie in one plane.
+        Raises `StructureError` when the periodic vectors of a cell are not independent.
         """
         pbc = state.pbc.reshape(-1, 3).expand(state.n_systems, 3)
         return self.find(state.positions, state.row_vector_cell, pbc, state.system_idx)
@@ -79,11 +80,12 @@ class NeighbourSearch:
         system_idx: Int[Tensor, " atoms"],
     ) -> Neighbours:
         """List the pairs of a batch given as tensors; the rows of `cell` are lattice vectors."""
-        # A molecule without a cell: any cell serves, none of its images is looked at.
-        empty = (cell == 0).all(dim=-1)
-        cell = (cell + torch.diag_embed(empty.to(cell.dtype))).contiguous()
+        cell = cell.contiguous()
         atoms_per_system = system_idx.bincount(minlength=len(cell))
-        densest = float((atoms_per_system / torch.linalg.det(cell.detach()).abs()).max())
+        densest = _densest(atoms_per_system, cell)
+        if densest == math.inf:
+            cell = _with_volumes(cell, pbc)
+            densest = _densest(atoms_per_system, cell)
         if densest == math.inf:
             raise StructureError(
                 "a cell has no volume: its vectors lie in one plane; repair the cell"
@@ -119,3 +121,25 @@ class NeighbourSearch:
         offsets = torch.einsum("ps,psc->pc", shifts.to(cell.dtype), cell[system_idx[centre]])
         vectors = positions[neighbour] + offsets - positions[centre]
         return Neighbours(centre, neighbour, shifts.long(), vectors)
+
+
+def _densest(
+    atoms_per_system: Int[Tensor, " systems"], cell: Float[Tensor, "systems 3 3"]
+) -> float:
+    """Most atoms per volume in A^-3; infinite when a cell has no volume."""
+    return float((atoms_per_system / torch.linalg.det(cell.detach()).abs()).max())
+
+
+def _with_volumes(
+    cell: Float[Tensor, "systems 3 3"], pbc: Bool[Tensor, "systems 3"]
+) -> Float[Tensor, "systems 3 3"]:
+    """Give cells without a volume one along directions that are not periodic, where it is missing.
+
+    Any vectors serve there: no image along them is looked at.
+    """
+    flat = torch.linalg.det(cell.detach()) == 0
+    completed = cell.detach().clone()
+    for periodic in pbc[flat].unique(dim=0):
+        rows = flat & (pbc == periodic).all(dim=1)
+        completed[rows] = complete_cell(completed[rows], periodic.tolist())
+    return torch.where((flat[:, None] & ~pbc)[:, :, None], completed, cell)

@@ -8,7 +8,7 @@ import torch_sim
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.stress import full_3x3_to_voigt_6_stress
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from entrove import provenance
@@ -38,7 +38,8 @@ def predict(
     calculator. Of a structure that is not periodic in all directions, only the components of the
     stress along periodic directions are not zero: a molecule in a box has none, whatever the box.
     A committee adds the spread of its members: `info["entrove_energy_spread_eV"]`,
-    `arrays["entrove_forces_spread_eV_per_A"]` and `info["entrove_stress_spread_eV_per_A3"]`.
+    `arrays["entrove_forces_spread_eV_per_A"]` and, of the same components of the stress,
+    `info["entrove_stress_spread_eV_per_A3"]`.
 
     Raises `ModelError` for an element that the model does not know, `StructureError` for a
     structure without atoms, and `ValueError` for a `batch_size` below one.
@@ -111,18 +112,27 @@ def _attach(structures: Sequence[Atoms], results: dict[str, Tensor]) -> Iterator
 def along_periodic_directions(
     stress_eV_per_A3: Float[np.ndarray, "3 3"], atoms: Atoms
 ) -> Float[np.ndarray, "3 3"]:
-    """Return P stress P, where P projects on the span of the periodic cell vectors.
-
-    Across the others a virial over the volume of the box is no stress: nothing resists a strain of
-    empty space. Without a volume, as without a periodic direction, all components are zero.
-    """
+    """Return P stress P, where P is the `periodic_projection` of a structure."""
     if atoms.pbc.all():
         return stress_eV_per_A3
-    vectors = atoms.cell.array[atoms.pbc]
-    if atoms.cell.rank < 3 or not len(vectors):
-        return np.zeros((3, 3))
-    projection = vectors.T @ np.linalg.pinv(vectors.T)
+    projection = periodic_projection(atoms.cell.array, atoms.pbc)
     return projection @ stress_eV_per_A3 @ projection
+
+
+def periodic_projection(
+    cell: Float[np.ndarray, "3 3"], pbc: Bool[np.ndarray, "3"]
+) -> Float[np.ndarray, "3 3"]:
+    """Return the matrix that projects on the span of the periodic cell vectors.
+
+    Across the others a virial over the volume of the box is no stress: nothing resists a strain of
+    empty space. Without a volume, as without a periodic direction, nothing is left.
+    """
+    if pbc.all():
+        return np.eye(3)
+    vectors = cell[pbc]
+    if not cell.any(axis=1).all() or not len(vectors):
+        return np.zeros((3, 3))
+    return vectors.T @ np.linalg.pinv(vectors.T)
 
 
 def plan_batches(

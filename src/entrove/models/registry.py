@@ -37,7 +37,9 @@ def load(name_or_path: str, *, device: str = "auto") -> "entrove.models.loaded.L
         name_or_path: A name of `NAMES`, the path of a model file (see `FILE_SUFFIXES`), or
             "module:factory", which is called without arguments and gives an ASE calculator or a
             torch-sim model. A multi-fidelity model takes its fidelity after an at sign:
-            `7net-mf-ompa@mpa`.
+            `7net-mf-ompa@mpa`. A name of `NAMES` is that model also where a file or folder has the
+            same name, so that what lies in the present folder cannot replace a model; "./chgnet"
+            is what lies there.
         device: "auto" (CUDA where there is a device), "cpu" or "cuda".
 
     Returns a `LoadedModel`. torch's default dtype is left as it was, and nothing is downloaded.
@@ -45,12 +47,12 @@ def load(name_or_path: str, *, device: str = "auto") -> "entrove.models.loaded.L
     Raises `ModelError` for an unknown name, a missing or unreadable file and a fidelity that does
     not fit, and `EntroveError` with the install command when the model's package is missing.
     """
-    if Path(name_or_path).is_dir():
+    base, modal = split_modal(name_or_path)
+    if base not in NAMES and Path(name_or_path).is_dir():
         raise ModelError(
             f"{name_or_path} is a folder; a model bundle is loaded by entrove.load_model, "
             "here give a model's name or file"
         )
-    base, modal = split_modal(name_or_path)
     framework = framework_of(base)
     if framework is None:
         if ":" in name_or_path:
@@ -68,14 +70,14 @@ def load(name_or_path: str, *, device: str = "auto") -> "entrove.models.loaded.L
 
 
 def split_modal(name_or_path: str) -> tuple[str, str | None]:
-    """Take "model@fidelity" apart; a path may hold at signs of its own.
+    """Take "model@fidelity" apart; a path may hold at signs of its own, which no name does.
 
     >>> split_modal("7net-mf-0@PBE"), split_modal("7net-0")
     (('7net-mf-0', 'PBE'), ('7net-0', None))
     """
-    if "@" not in name_or_path or Path(name_or_path).exists():
+    base, at, modal = name_or_path.rpartition("@")
+    if not at or (base not in NAMES and Path(name_or_path).exists()):
         return name_or_path, None
-    base, _, modal = name_or_path.rpartition("@")
     return base, modal
 
 

@@ -1,6 +1,5 @@
 """A candidate: a structure that a pool proposes for labelling, and where it comes from."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,7 +70,8 @@ class Candidate:
         found: dict[str, Any] = {}
         for name, (key, kind) in _KEYS.items():
             value = atoms.info.get(key)
-            # Extended XYZ gives NumPy scalars, and reads a phase called "1" as an integer.
+            # Extended XYZ gives NumPy scalars, and files of ASE or older versions have a phase
+            # called "1" as an integer.
             found[name] = None if value is None else kind(value)
         missing = [
             _KEYS[name][0]
@@ -118,17 +118,5 @@ def read_candidates(path: str | Path) -> list[Candidate]:
 
 
 def write_candidates(path: str | Path, candidates: Sequence[Candidate]) -> None:
-    """Write candidates as extended XYZ, replacing `path` in one step; phases keep their names."""
-    structures = [candidate.to_atoms() for candidate in candidates]
-    for atoms, candidate in zip(structures, candidates, strict=True):
-        provenance.provenance_of(atoms)[provenance.PHASE] = _text_that_stays(candidate.phase)
-    write_structures(path, structures)
-
-
-def _text_that_stays(text: str) -> str:
-    """What to write for ASE to read this text again: a phase "T" would come back as True."""
-    from ase.io.extxyz import key_val_str_to_dict
-
-    read = key_val_str_to_dict(f'key="{text}"').get("key")
-    # "1" comes back as a number whose text is the same, which is enough.
-    return text if str(read) == text else f"_JSON {json.dumps(text)}"
+    """Write candidates as extended XYZ, replacing `path` in one step."""
+    write_structures(path, [candidate.to_atoms() for candidate in candidates])

@@ -85,3 +85,11 @@ def test_a_file_of_the_same_name_is_no_untuned_model(
 def test_a_folder_that_is_no_bundle_is_refused(tmp_path: Path):
     with pytest.raises(ModelError, match="not a model bundle"):
         open_source(str(tmp_path), device="cpu")
+
+
+def test_a_name_is_that_model_also_where_a_folder_has_it(tmp_path, monkeypatch):
+    (tmp_path / "7net-0").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert open_source("7net-0", device="cpu").model.name == "7net-0"
+    with pytest.raises(ModelError, match="bundle"):
+        open_source("./7net-0", device="cpu")
