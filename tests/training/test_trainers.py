@@ -91,3 +91,11 @@ def test_a_training_knows_its_epochs_before_it_starts(labelled_silicon):
     assert request.with_structures(labelled_silicon[:1]).job().config.epochs == EPOCHS_OF_AUTO[1]
     with pytest.raises(ValueError, match="depends on the number of labels"):
         _ = TrainingConfig().fixed_epochs
+
+
+def test_a_file_in_this_folder_does_not_replace_the_model_of_that_name(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "7net-0").write_text("no model")
+    found = trainer_for("sevennet").find_starting_model("7net-0")
+    assert (found.name, found.known_as) == ("7net-0", "7net-0")
+    assert found.file.parent != tmp_path

@@ -28,14 +28,14 @@ class SevenNetTrainer:
     strategies = ("naive", "frozen", "lora")
 
     def find_starting_model(self, base: str) -> StartingModel:
-        """Find a checkpoint file, or that of a packaged model."""
+        """Find the checkpoint of a packaged model, or else a checkpoint file, as `load` does."""
+        known = IN_WHEEL + TO_DOWNLOAD
+        if base in known:
+            return StartingModel(base, pretrained_checkpoint(base), base)
         path = Path(base)
         if path.is_file():
             return StartingModel(str(path.resolve()), path, path.name)
-        known = IN_WHEEL + TO_DOWNLOAD
-        if base not in known:
-            raise ModelError(f"{base}: no such file, and no packaged model ({', '.join(known)})")
-        return StartingModel(base, pretrained_checkpoint(base), base)
+        raise ModelError(f"{base}: no such file, and no packaged model ({', '.join(known)})")
 
     def check_trainable(
         self,
