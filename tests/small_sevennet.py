@@ -10,9 +10,12 @@ from entrove.models.torch_settings import ignoring_known_warnings
 
 
 def write_small_sevennet(
-    path: Path, species: Sequence[str] = ("Na", "Si", "Cl"), seed: int = 0
+    path: Path,
+    species: Sequence[str] = ("Na", "Si", "Cl"),
+    seed: int = 0,
+    shift: float | Sequence[float] | None = None,
 ) -> Path:
-    """Write a checkpoint with random weights."""
+    """Write a checkpoint with random weights; `shift` is one energy for all species, or a list."""
     with ignoring_known_warnings():
         import sevenn
         from sevenn._const import DEFAULT_E3_EQUIVARIANT_MODEL_CONFIG
@@ -29,7 +32,7 @@ def write_small_sevennet(
             num_convolution_layer=2,
             weight_nn_hidden_neurons=[8],
             conv_denominator=[10.0, 10.0],
-            shift=[0.0] * len(species),
+            shift=[0.0] * len(species) if shift is None else shift,
             scale=1.0,
         )
         torch.manual_seed(seed)

@@ -25,6 +25,7 @@ from entrove.training.sevennet.fitting import (
 from entrove.training.sevennet.trainee import load_trainee
 from entrove.training.sevennet.weight_average import weights_swapped_in
 from entrove.training.split import split_for_stopping
+from small_sevennet import write_small_sevennet
 
 
 def problem_on(checkpoint, structures, seed=3, watched=0, **settings) -> Problem:
@@ -104,6 +105,26 @@ def test_loss_falls(small_checkpoint, labelled_silicon):
         last = run_epoch(problem, state)
     assert last.number == 20
     assert last.training_loss < 0.7 * first.training_loss
+
+
+def test_each_species_gets_its_own_shift_also_where_all_had_one(tmp_path):
+    """SevenNet's own default is one energy per atom for all species of a model."""
+    base = write_small_sevennet(tmp_path / "base.pth", shift=-1.5)
+    structures = [bulk("Si"), bulk("NaCl", "rocksalt", a=5.6), bulk("Na", "bcc", a=4.2)]
+    structures[1].rattle(0.1, seed=1)
+    trainee = load_trainee(str(base), torch.device("cpu"))
+    shifts = {"Na": -1.0, "Cl": -3.0, "Si": 7.0}
+    trainee.shift_reference_energies(shifts)
+    trainee.save(tmp_path / "shifted.pth", {}, epoch=1)
+    before, after = (
+        load(str(tmp_path / f"{name}.pth"), device="cpu").calculator()
+        for name in ("base", "shifted")
+    )
+    for atoms, sample in zip(structures, trainee.label(structures), strict=True):
+        expected = before.get_potential_energy(atoms) + sum(shifts[s] for s in atoms.symbols)
+        assert float(sample.targets.energy_eV) == pytest.approx(expected, abs=1e-5)
+        assert after.get_potential_energy(atoms) == pytest.approx(expected, abs=1e-5)
+        np.testing.assert_allclose(after.get_forces(atoms), before.get_forces(atoms), atol=1e-6)
 
 
 def test_a_frozen_trunk_keeps_its_weights(small_checkpoint, labelled_silicon):

@@ -26,7 +26,8 @@ from entrove.training.sevennet.low_rank import LowRankUpdates
 
 SEVENNET_TO_VOIGT = [0, 1, 2, 4, 5, 3]
 HEAD_WEIGHTS = ("reduce_input_to_hidden.linear.weight", "reduce_hidden_to_energy.linear.weight")
-SHIFT_WEIGHT = "rescale_atomic_energy.shift"
+RESCALE = "rescale_atomic_energy"
+SHIFT_WEIGHT = f"{RESCALE}.shift"
 
 
 @dataclass(frozen=True)
@@ -102,17 +103,33 @@ class SevenNetTrainee:
 
     def shift_reference_energies(self, shifts_eV: Mapping[str, float]) -> None:
         """Add to the model's energy per species, to predict at another level of theory."""
-        shift = self.module.get_parameter(SHIFT_WEIGHT)
         type_map: dict[int, int] = self.config["_type_map"]
+        if self.module.get_parameter(SHIFT_WEIGHT).shape == (1,) and len(type_map) > 1:
+            self._give_each_species_a_shift()
+        shift = self.module.get_parameter(SHIFT_WEIGHT)
         with torch.no_grad():
             for symbol, value in shifts_eV.items():
                 kind = type_map[atomic_numbers[symbol]]
                 if shift.dim() == 2:  # one row per fidelity of a multi-fidelity model
                     shift[self.config["_modal_map"][self.modal], kind] += value
-                elif shift.numel() == 1:
-                    shift[0] += value
                 else:
                     shift[kind] += value
+
+    def _give_each_species_a_shift(self) -> None:
+        """Replace the one energy of all species, SevenNet's default, by an equal one for each."""
+        scale = require("sevenn.nn.scale", extra="sevennet")
+        of_all: Any = self.module.get_submodule(RESCALE)
+        count = len(self.config["_type_map"])
+        of_each = scale.SpeciesWiseRescale(
+            shift=[float(of_all.shift)] * count,
+            scale=[float(of_all.scale)] * count,
+            data_key_in=of_all.key_input,
+            data_key_out=of_all.key_output,
+            train_shift_scale=of_all.shift.requires_grad,
+        )
+        setattr(self.module, RESCALE, of_each.to(self.device))
+        # A checkpoint with a list of energies is loaded as a model with one for each species.
+        self.config = self.config | {"shift": of_each.get_shift(self.config["_type_map"])}
 
     def perturb_head(self, relative: float, seed: int) -> None:
         """Add normal noise to the energy head, `relative` to the spread of each weight tensor."""
