@@ -26,6 +26,7 @@ from entrove.doctor import (
     packages,
 )
 from entrove.doctor.programs import ask
+from entrove.export.lammps import run
 
 
 def by_name(findings) -> dict[str, Finding]:
@@ -194,6 +195,24 @@ def test_pair_styles_are_those_that_lammps_lists(programs):
     )
     found = by_name(executors.examine_programs())["lammps"]
     assert "2 Aug 2023; pair styles of exports: e3gnn, allegro" in found.what
+
+
+@pytest.mark.parametrize(
+    ("script", "longest_s", "said"),
+    [
+        ("echo 'libmpi.so: cannot open shared object file' >&2; exit 127", 60, "cannot open"),
+        ("exec /bin/sleep 60", 0.2, "no answer within 0.2 s"),
+    ],
+)
+def test_lammps_that_does_not_start_is_not_called_absent(
+    programs, monkeypatch, script, longest_s, said
+):
+    monkeypatch.setattr(run, "LONGEST_ANSWER_S", longest_s)
+    program(programs, "lmp", script)
+    found = by_name(executors.examine_programs())["lammps"]
+    assert found.state is State.WARNING
+    assert said in found.what
+    assert run.find_lammps(None) is None  # exports are checked without it, and say so
 
 
 def test_a_program_is_ended_when_it_does_not_answer(tmp_path):

@@ -71,8 +71,9 @@ def _lammps() -> Finding:
     from entrove.export.lammps.run import find_lammps
 
     try:
-        lammps = find_lammps(None)
-    except (EntroveError, OSError) as error:
+        # By its path: a program that is there and does not start is an error then.
+        lammps = find_lammps(shutil.which("lmp"))
+    except EntroveError as error:
         return Finding(
             SECTION,
             "lammps",

@@ -18,6 +18,7 @@ from entrove.export.lammps.interface import PairStyle
 
 COMPONENTS = ("pxx", "pyy", "pzz", "pxy", "pxz", "pyz")
 LONGEST_S = 3600.0
+LONGEST_ANSWER_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -50,20 +51,36 @@ def find_lammps(command: str | None) -> Lammps | None:
         if command is None:
             return None
         raise ModelError(f"{command}: no such program; give the path of LAMMPS' executable")
-    asked = subprocess.run(
-        [found, "-h"], capture_output=True, text=True, check=False, timeout=60, errors="replace"
-    )
-    version = re.search(r"Simulator - (.+)", asked.stdout)
-    styles = re.search(r"\* Pair styles:\n(.*?)\n\* ", asked.stdout, re.S)
+    printed, complaint = _help_of(found)
+    version = re.search(r"Simulator - (.+)", printed)
+    styles = re.search(r"\* Pair styles:\n(.*?)\n\* ", printed, re.S)
     if version is None or styles is None:
         if command is None:
             return None
-        last = (asked.stderr or asked.stdout).strip().splitlines()[-1:]
+        last = (complaint or printed).strip().splitlines()[-1:]
         raise ModelError(
             f"{command}: does not answer '-h' as LAMMPS does ({' '.join(last) or 'no output'}); "
             "give the path of LAMMPS' executable, and check that it starts"
         )
     return Lammps(found, version[1].strip(), frozenset(styles[1].split()))
+
+
+def _help_of(program: str) -> tuple[str, str]:
+    """Return what a program prints when it is asked for help, and its complaint, if any."""
+    try:
+        asked = subprocess.run(
+            [program, "-h"],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=LONGEST_ANSWER_S,
+            errors="replace",
+        )
+    except subprocess.TimeoutExpired:
+        return "", f"no answer within {LONGEST_ANSWER_S:g} s"
+    except OSError as error:
+        return "", str(error)
+    return asked.stdout, asked.stderr
 
 
 def why_not_run(lammps: Lammps | None, style: PairStyle, plugin: Path | None) -> str:
