@@ -22,7 +22,13 @@ from entrove.execution.program import Program
 from entrove.execution.running import ProgramsHere
 from entrove.models.prediction import predict
 from entrove.models.registry import load
-from entrove.structures import content_hash, energy_of, read_structures, write_structures
+from entrove.structures import (
+    attach_results,
+    content_hash,
+    energy_of,
+    read_structures,
+    write_structures,
+)
 from entrove.training.choice import decide
 from entrove.training.committee import (
     epochs_done,
@@ -541,6 +547,20 @@ def test_a_folder_of_another_choice_is_refused(chosen, small_checkpoint, labels)
     with pytest.raises(ModelError, match=r"cross-validation holds another .*differs in seed"):
         train_committee(
             labels, small_checkpoint, model.folder.parent, CONFIG, seed=5, device="cpu"
+        )
+
+
+def test_a_choice_that_was_made_on_wrong_forces_is_another(chosen, small_checkpoint, labels):
+    model, _, _ = chosen
+    corrected = [
+        attach_results(
+            atoms, atoms.get_potential_energy(), 2 * atoms.get_forces(), atoms.get_stress()
+        )
+        for atoms in labels
+    ]
+    with pytest.raises(ModelError, match=r"cross-validation holds another .*differs in labels"):
+        train_committee(
+            corrected, small_checkpoint, model.folder.parent, CONFIG, seed=4, device="cpu"
         )
 
 

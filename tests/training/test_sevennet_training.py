@@ -8,9 +8,11 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
 from ase.constraints import FixAtoms
 
 from entrove.errors import ModelError
@@ -24,10 +26,13 @@ from entrove.structures import (
 )
 from entrove.training.config import TrainingConfig
 from entrove.training.job import Job, prepare_folder
+from entrove.training.launch import prepare_training
 from entrove.training.loss import targets_of
 from entrove.training.replay import DIMERS_PER_PAIR
+from entrove.training.request import make_request
 from entrove.training.sevennet.trainee import HEAD_WEIGHTS, load_trainee
 from entrove.training.sevennet.worker import make_problem
+from entrove.training.trained_model import same_labels
 from entrove.training.tuning import fine_tune
 
 CONFIG = TrainingConfig(epochs=4, batch_size=3, learning_rate=0.01)
@@ -88,6 +93,57 @@ def test_folder_of_another_run_is_refused(uninterrupted, small_checkpoint, label
         fine_tune(
             labelled_silicon[1:], small_checkpoint, model.folder, CONFIG, seed=9, device="cpu"
         )
+
+
+@pytest.mark.parametrize("quantity", ["forces", "stress"])
+def test_labels_that_were_corrected_are_those_of_another_run(
+    uninterrupted, small_checkpoint, labelled_silicon, quantity
+):
+    """Also where their energies are the same, as after a wrong sign of the stress."""
+    model, _ = uninterrupted
+    corrected = [atoms.copy() for atoms in labelled_silicon]
+    for copied, atoms in zip(corrected, labelled_silicon, strict=True):
+        results = atoms.calc.results
+        copied.calc = SinglePointCalculator(
+            copied, **results | {quantity: -np.asarray(results[quantity])}
+        )
+    kept = (model.folder / "labels.xyz").read_bytes()
+    with pytest.raises(ModelError, match=r"holds another training run \(it differs in labels"):
+        fine_tune(corrected, small_checkpoint, model.folder, CONFIG, seed=SEED, device="cpu")
+    assert (model.folder / "labels.xyz").read_bytes() == kept
+
+
+def test_a_run_continues_with_its_labels_in_the_order_that_it_began_with(
+    small_checkpoint, labelled_silicon, tmp_path
+):
+    """Which of them are set aside follows from their order."""
+
+    def labels_kept_of(labels: list[Atoms]) -> bytes:
+        request = make_request(
+            labels,
+            small_checkpoint,
+            CONFIG,
+            seed=SEED,
+            head_noise=0.0,
+            snapshots=(),
+            modal=None,
+            device="cpu",
+            threads=1,
+        )
+        prepare_training(request, tmp_path)
+        return (tmp_path / "labels.xyz").read_bytes()
+
+    assert labels_kept_of(labelled_silicon) == labels_kept_of(labelled_silicon[::-1])
+
+
+def test_a_structure_with_two_labels_equals_itself_only(labelled_silicon):
+    first = labelled_silicon[0]
+    second = attach_results(
+        first, first.get_potential_energy() + 0.01, first.get_forces(), first.get_stress()
+    )
+    assert same_labels([first, second], [second, first])
+    assert not same_labels([first, second], [first, first])
+    assert not same_labels([first, second], [second])
 
 
 def test_a_run_that_an_earlier_version_began_is_the_same_run(

@@ -10,13 +10,15 @@ from entrove.structures import read_structures, write_structures
 from entrove.training.job import (
     PROGRESS_FILE,
     Epoch,
+    Job,
+    OtherTrainingError,
     Result,
     prepare_folder,
     read_epochs,
     read_job,
 )
 from entrove.training.request import Request
-from entrove.training.trained_model import LABELS_FILE, TrainedModel
+from entrove.training.trained_model import LABELS_FILE, TrainedModel, same_labels
 from entrove.training.trainers import trainer_for
 from entrove.training.worker_process import EXIT_DIVERGED, DivergenceError
 
@@ -68,11 +70,9 @@ def launch_trainings(
     """
     programs: dict[int, Program] = {}
     for place, (request, folder) in enumerate(wanted):
-        job = request.job()
-        prepare_folder(folder, job)
+        job = prepare_training(request, folder)
         if (folder / "result.json").exists():
             continue
-        write_structures(folder / LABELS_FILE, request.structures)
         if replayed := request.replayed():
             write_structures(folder / "replay.xyz", replayed)
         programs[place] = Program(
@@ -93,6 +93,26 @@ def launch_trainings(
     for index, code in run_programs(list(programs.values()), where, look):
         reported.pop(places[index])
         yield places[index], _read_end(wanted[places[index]][1], code)
+
+
+def prepare_training(request: Request, folder: Path) -> Job:
+    """Write the request and its labels, or check that those that are there are the same.
+
+    Labels whose forces or stresses were corrected are others, also where their energies, of which
+    the request has a hash, are not. Labels that are there stay in their order: which of them are
+    set aside follows from it.
+
+    Raises `OtherTrainingError` when the folder holds a different training run.
+    """
+    job = request.job()
+    began = read_job(folder) is not None
+    prepare_folder(folder, job)
+    kept = read_structures(folder / LABELS_FILE, may_be_empty=True) if began else []
+    if not kept:
+        write_structures(folder / LABELS_FILE, request.structures)
+    elif not same_labels(kept, request.structures):
+        raise OtherTrainingError(folder, ["labels_hash"])
+    return job
 
 
 def read_trained(folder: Path) -> TrainedModel:

@@ -9,13 +9,12 @@ import numpy as np
 from ase import Atoms
 
 from entrove.structures import (
+    as_written,
     canonical_order,
     content_hash,
     energy_of,
-    forces_of,
     has_stress,
     read_structures,
-    stress_of,
 )
 from entrove.training.choice import Choice
 
@@ -64,24 +63,36 @@ def same_labels(first: Sequence[Atoms], second: Sequence[Atoms]) -> bool:
     """Whether two sets of labels agree to what files keep: energies, forces and stresses.
 
     Args:
-        first, second: Labelled structures; those of equal content hash are compared, their atoms
-            in the same order.
+        first, second: Labelled structures in any order; those of equal content hash are compared,
+            their atoms in the same order. A structure may have several labels.
     """
-    others = {content_hash(atoms): atoms for atoms in second}
-    return len(first) == len(second) and all(
-        (other := others.get(content_hash(atoms))) is not None and _same_label(atoms, other)
-        for atoms in first
+    ones, others = _by_structure(first), _by_structure(second)
+    return len(ones) == len(others) and all(
+        one == other and _same_label(atoms, of_other)
+        for (one, atoms), (other, of_other) in zip(ones, others, strict=True)
     )
+
+
+def _by_structure(labels: Sequence[Atoms]) -> list[tuple[str, Atoms]]:
+    """Labels with the content hash that they have in a file, sorted by it and by energy."""
+    rows = [(content_hash(as_written(atoms)), atoms) for atoms in labels]
+    return sorted(rows, key=lambda row: (row[0], energy_of(row[1])))
 
 
 def _same_label(first: Atoms, second: Atoms) -> bool:
     def values(atoms: Atoms) -> list[np.ndarray]:
-        forces = forces_of(atoms)[canonical_order(atoms)]
-        stress = stress_of(atoms) if has_stress(atoms) else np.zeros(0)
-        return [np.atleast_1d(energy_of(atoms)), forces, stress]
+        # As they are learnt, whatever constraints the structure has.
+        forces = np.asarray(atoms.get_forces(apply_constraint=False))
+        stress = atoms.get_stress(apply_constraint=False) if has_stress(atoms) else np.zeros(0)
+        return [
+            np.atleast_1d(energy_of(atoms)),
+            forces[canonical_order(as_written(atoms))],
+            np.asarray(stress),
+        ]
 
     return all(
-        one.shape == other.shape and np.allclose(one, other, rtol=0.0, atol=SAME_VALUE)
+        one.shape == other.shape
+        and np.allclose(one, other, rtol=0.0, atol=SAME_VALUE, equal_nan=True)
         for one, other in zip(values(first), values(second), strict=True)
     )
 

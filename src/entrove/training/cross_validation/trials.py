@@ -1,7 +1,7 @@
 """Train each recipe without each fold, judge it on the fold, and choose.
 
 choice.json           the choice, written last: its presence means that it is made
-job.json              what it was made for, as that of a training
+job.json, labels.xyz  what it was made for, as those of a training
 untuned.json          losses of the untuned model on the folds
 RECIPE/fold-N/        a training, of which only the request, the epochs and score.json are kept
 """
@@ -19,8 +19,8 @@ from entrove.files import replace_text
 from entrove.training.choice import Choice, decide
 from entrove.training.config import Recipe, TrainingConfig
 from entrove.training.cross_validation.judging import Judgement, judge_all, split
-from entrove.training.job import Epoch, prepare_folder, read_epochs
-from entrove.training.launch import launch_trainings
+from entrove.training.job import Epoch, read_epochs
+from entrove.training.launch import launch_trainings, prepare_training
 from entrove.training.request import Request
 from entrove.training.trained_model import TrainedModel
 
@@ -112,7 +112,7 @@ def choose_recipe(
     Raises `ModelError` as a training does, when `folder` belongs to another request, and when the
     training of every recipe diverged.
     """
-    prepare_folder(folder, request.job())
+    prepare_training(request, folder)
     path = folder / "choice.json"
     if path.exists():
         return Choice.model_validate_json(path.read_text())
