@@ -4,26 +4,39 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
+import lightning
 import numpy as np
 import pytest
+import torch
 import yaml
 from ase import Atoms
+from hydra.utils import instantiate
 from pydantic import ValidationError
+from torch.utils.data import DataLoader
 
 from entrove.errors import ModelError
 from entrove.models.nequip.loading import nequip_settings
 from entrove.models.registry import load
 from entrove.structures import attach_results, write_structures
 from entrove.training.config import TrainingConfig, require_published_settings
-from entrove.training.job import Job, prepare_folder, read_epochs, read_job
+from entrove.training.job import (
+    Epoch,
+    Job,
+    append_epoch,
+    prepare_folder,
+    read_epochs,
+    read_job,
+)
+from entrove.training.nequip import worker
 from entrove.training.nequip.from_scratch import (
     ARCHITECTURES,
     build_description,
     find_architecture,
     read_architecture,
 )
-from entrove.training.nequip.settings import Start, settings, shifted_model
+from entrove.training.nequip.settings import WATCHED, Start, settings, shifted_model
 from entrove.training.nequip.trainer import require_same_predictions
 from entrove.training.tuning import fine_tune
 from entrove.training.worker_process import DivergenceError
@@ -98,6 +111,85 @@ def test_killed_and_resumed_does_each_epoch_once(small_allegro, labelled_silicon
     assert rates == pytest.approx([epoch.learning_rate for epoch in uninterrupted])
     assert epochs[-1].training_loss < epochs[0].training_loss
     assert epochs[-1].training_loss == pytest.approx(uninterrupted[-1].training_loss, rel=0.3)
+
+
+class Watched(lightning.LightningModule):
+    """One weight, and losses on watched labels that are known beforehand."""
+
+    def __init__(self, losses: list[float]) -> None:
+        super().__init__()
+        self.losses, self.begun = losses, []
+        self.layer = torch.nn.Linear(1, 1)
+
+    def training_step(self, batch: torch.Tensor, _: int) -> torch.Tensor:
+        return self.layer(batch).square().mean()
+
+    def on_train_epoch_start(self) -> None:
+        self.begun.append(self.current_epoch + 1)
+
+    def validation_step(self, _: torch.Tensor, __: int) -> None:
+        self.log(WATCHED, self.losses[self.current_epoch])
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.Adam(self.parameters())
+
+
+@pytest.mark.filterwarnings("ignore")  # Lightning's, about workers that load data, and old names
+@pytest.mark.parametrize("watched", [True, False])
+def test_what_continues_is_the_last_epoch_and_what_is_kept_the_best_one(watched, tmp_path):
+    config = CONFIG.model_copy(update={"epochs": 7})
+    job = Job(base="/models/a.nequip.zip", base_hash="0", seed=3, labels_hash="1", config=config)
+    start = Start(shifted_model(job.base, {}), ["Si"], 6.0)
+    written = settings(job, tmp_path, start, watched=watched, with_stress=True)["trainer"]
+    data = DataLoader(torch.ones(2, 1))
+
+    def begun(epochs: int, checkpoint: Path | None = None) -> list[int]:
+        model = Watched([0.6, 0.4, 0.5, 0.5, 0.5, 0.3, 0.7])
+        trainer = lightning.Trainer(
+            max_epochs=epochs,
+            accelerator="cpu",
+            callbacks=[
+                instantiate(each)
+                for each in written["callbacks"]
+                if "ReportEpochs" not in each["_target_"]
+            ],
+            logger=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        trainer.fit(model, data, data, ckpt_path=checkpoint, weights_only=False)
+        return model.begun
+
+    def epochs_saved() -> dict[str, int]:
+        return {
+            path.stem: torch.load(path, weights_only=False)["epoch"] + 1
+            for path in tmp_path.glob("*.ckpt")
+        }
+
+    assert begun(5) == [1, 2, 3, 4, 5]
+    assert epochs_saved() == {"last": 5, "state-best": 2 if watched else 5}
+    assert begun(7, tmp_path / "last.ckpt") == [6, 7]
+    assert epochs_saved() == {"last": 7, "state-best": 6 if watched else 7}
+
+
+@pytest.mark.parametrize(("last", "finished"), [([0.4, 0.3], False), ([0.4, 0.4, 0.5], True)])
+def test_a_training_that_had_stopped_early_is_not_trained_further(
+    small_allegro, labelled_silicon, tmp_path, monkeypatch, last, finished
+):
+    """As when it was killed while its model was packaged: the epochs are those of an
+    uninterrupted one."""
+    config = CONFIG.model_copy(update={"epochs": 50, "stop_patience": 3})
+    job = Job(base=str(small_allegro), base_hash="0", seed=0, labels_hash="1", config=config)
+    prepare_folder(tmp_path, job)
+    write_structures(tmp_path / "labels.xyz", labelled_silicon)
+    for number, loss in enumerate([0.6, 0.4, *last], 1):
+        append_epoch(tmp_path, Epoch(number, 50, 0.1, loss, 0.01), float(number))
+    trained = []
+    monkeypatch.setattr(worker, "_train", trained.append)
+    monkeypatch.setattr(worker, "_package", lambda folder: None)
+    result = worker.run_job(tmp_path)
+    assert trained == ([] if finished else [tmp_path])
+    assert (result.epochs_run, result.best_epoch) == ((5, 2) if finished else (4, 4))
 
 
 @pytest.mark.slow
@@ -317,8 +409,6 @@ def test_what_the_labels_say_completes_an_architecture(labelled_silicon):
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_a_shipped_architecture_can_be_built(name, labelled_silicon):
-    from hydra.utils import instantiate
-
     path = find_architecture(name)
     assert path is not None
     description = build_description(read_architecture(path), labelled_silicon[:1], seed=1)

@@ -184,18 +184,26 @@ def _schedule(config: TrainingConfig) -> dict[str, Any]:
     return {"scheduler": scheduler, "monitor": WATCHED, "interval": "epoch", "frequency": 1}
 
 
+def _checkpoint(
+    folder: Path, name: str, monitor: str | None, *, save_last: bool
+) -> dict[str, Any]:
+    return {
+        "_target_": "lightning.pytorch.callbacks.ModelCheckpoint",
+        "dirpath": str(folder),
+        "filename": name,
+        "enable_version_counter": False,
+        "monitor": monitor,
+        "save_last": save_last,
+    }
+
+
 def _trainer(job: Job, folder: Path, watched: bool) -> dict[str, Any]:
     config = job.config
     callbacks: list[dict[str, Any]] = [
-        {
-            "_target_": "lightning.pytorch.callbacks.ModelCheckpoint",
-            "dirpath": str(folder),
-            "filename": "state-best",
-            "enable_version_counter": False,
-            # Without watched labels the newest epoch is the best one.
-            "monitor": WATCHED if watched else None,
-            "save_last": True,
-        },
+        # Without watched labels the newest epoch is the best one.
+        _checkpoint(folder, "state-best", WATCHED if watched else None, save_last=not watched),
+        # `save_last` of a checkpoint with a monitor has the best epoch, too, not the last one.
+        *([_checkpoint(folder, "last", None, save_last=False)] if watched else []),
         {
             "_target_": "entrove.training.nequip.progress.ReportEpochs",
             "folder": str(folder),

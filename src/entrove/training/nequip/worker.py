@@ -31,7 +31,9 @@ from entrove.structures import (
     read_structures,
     write_structures,
 )
+from entrove.training.config import TrainingConfig
 from entrove.training.job import (
+    Epoch,
     Job,
     Result,
     progress_seconds,
@@ -57,7 +59,8 @@ def run_job(folder: Path) -> Result:
         job = Job.model_validate_json((folder / "job.json").read_text())
         structures = read_structures(folder / LABELS_FILE)
         shifts = write_inputs(folder, job, structures)
-        _train(folder)
+        if not stopped_early(read_epochs(folder), job.config):
+            _train(folder)
         epochs = read_epochs(folder)
         _package(folder)
         losses = [epoch.watched_loss for epoch in epochs if epoch.watched_loss is not None]
@@ -72,6 +75,15 @@ def run_job(folder: Path) -> Result:
         )
         write_json(folder / "result.json", result)
         return result
+
+
+def stopped_early(epochs: Sequence[Epoch], config: TrainingConfig) -> bool:
+    """Whether the watched loss has not improved for `stop_patience` epochs.
+
+    NequIP would run another epoch when such a training is continued, and go on from a better one.
+    """
+    losses = [epoch.watched_loss for epoch in epochs if epoch.watched_loss is not None]
+    return bool(losses) and len(losses) - 1 - losses.index(min(losses)) >= config.stop_patience
 
 
 def write_inputs(folder: Path, job: Job, structures: Sequence[Atoms]) -> dict[str, float]:
