@@ -212,6 +212,14 @@ def test_only_trainable_files_are_taken(labelled_silicon: list[Atoms], tmp_path)
         fine_tune(labelled_silicon, "any", tmp_path / "run", CONFIG, head_noise=0.1)
 
 
+def test_an_architecture_that_is_not_there_is_named_before_a_training_begins(
+    labelled_silicon, tmp_path
+):
+    with pytest.raises(ModelError, match=r"smal\.yaml: not an architecture that can be read"):
+        fine_tune(labelled_silicon, tmp_path / "smal.yaml", tmp_path / "run", CONFIG)
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_compiled_file_of_another_model_is_found_out(small_allegro, labelled_silicon, tmp_path):
     from small_allegro import ALLEGRO, write_checkpoint
 

@@ -12,7 +12,7 @@ from entrove.models.nequip.loading import load_nequip
 from entrove.models.nequip.model import NequIPModel
 from entrove.models.prediction import predict
 from entrove.structures import copy_structure
-from entrove.training.nequip.from_scratch import find_architecture
+from entrove.training.nequip.from_scratch import find_architecture, read_architecture
 from entrove.training.nequip.last_interaction import names_of_last_interaction
 from entrove.training.trainers import StartingModel
 
@@ -39,6 +39,8 @@ class NequIPTrainer:
     def find_starting_model(self, base: str) -> StartingModel:
         """Find a package or checkpoint, the package of a named model, or an architecture."""
         architecture = find_architecture(base)
+        if architecture is not None:
+            read_architecture(architecture)  # what is wrong with it is said at once
         path = architecture or find_trainable_model(base)
         known_as = base if base in FOUNDATION_MODELS else path.name
         return StartingModel(str(path.resolve()), path, known_as, trained=architecture is None)
