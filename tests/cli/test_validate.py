@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 from ase.build import bulk
+from ase.calculators import emt
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import write
 
 from entrove.cli import main
 from entrove.validation.suite import run as suite_run
@@ -62,6 +65,28 @@ def test_a_failed_check_has_exit_status_one(entrove: Command):
     assert status == 1
     assert "failed  elastic, fcc: stiffness against the softest strain" in shown
     assert "elastic, fcc failed" in shown.splitlines()[-1]
+
+
+def test_crystals_without_stress_are_judged_by_energy_and_forces(entrove: Command):
+    """Public sets often have none."""
+    crystals = [bulk("Cu", a=a) for a in (3.5, 3.6, 3.7)]
+    for atoms in crystals:
+        atoms.calc = emt.EMT()
+        values = {"energy": atoms.get_potential_energy(), "forces": atoms.get_forces()}
+        if atoms is not crystals[0]:
+            atoms.calc = SinglePointCalculator(atoms, **values)
+        else:
+            atoms.get_stress()
+    write("labelled.xyz", crystals)
+    status, shown, errors = entrove(EMT, "--data", "labelled.xyz", "--suite", "suite.yaml")
+    told = "2 of 3 crystals have no stress: their energies and forces count alone"
+    assert told in " ".join(errors.split())
+    assert "on 3 labels" in " ".join(shown.split())
+    write("labelled.xyz", crystals[1:])
+    status, shown, errors = entrove(EMT, "--data", "labelled.xyz", "--suite", "suite.yaml")
+    assert "all crystals have no stress" in " ".join(errors.split())
+    assert "no stress in the labels, on 2 labels" in " ".join(shown.split())
+    assert status == 0
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
+from ase.calculators.singlepoint import SinglePointCalculator
 
 from entrove.curves import learning
 from entrove.curves.config import StudentConfig
+from entrove.curves.hashing import digest_labels
 from entrove.curves.learning import Classroom, _evaluate
 from entrove.models.sevennet.files import pretrained_checkpoint
 from entrove.structures import attach_results
@@ -53,3 +55,62 @@ def test_a_base_with_a_fidelity_lies_beside_the_study(tune, tmp_path, monkeypatc
         changed.write(b" ")
     errors_of("base.pth@PBE")
     assert {path.name for path in (tmp_path / "students" / "errors").iterdir()} > keys
+
+
+@pytest.mark.parametrize("corrected", ["energy_eV", "forces_eV_per_A", "stress_eV_per_A3"])
+@pytest.mark.parametrize("where", ["learnt", "tested"])
+def test_corrected_labels_are_learnt_and_tested_anew(where, corrected, tmp_path):
+    """Also those whose energies are equal; errors of the wrong ones are no result."""
+    values = {
+        "energy_eV": -7.0,
+        "forces_eV_per_A": np.full((2, 3), 0.1),
+        "stress_eV_per_A3": np.array([0.01, 0.01, 0.01, 0.0, 0.0, 0.0]),
+    }
+    atoms = bulk("Cu", cubic=True)[:2]
+
+    def errors_of(of_label: dict, calls: int):
+        wrong, right = attach_results(atoms, **values), attach_results(atoms, **of_label)
+        labelled, tested = (right, wrong) if where == "learnt" else (wrong, right)
+        classroom = Classroom(tmp_path / "students", tmp_path, "cpu", 1)
+        student = StudentConfig(function="recorded_student:train")
+        found = classroom.teach_and_test(student, [labelled], {"test": [tested]}, seed=1)
+        assert len(list((tmp_path / "students" / "errors").iterdir())) == calls
+        return found["test"][0]
+
+    (tmp_path / "recorded_student.py").write_text(
+        "from ase.calculators.emt import EMT\ndef train(labelled):\n    return EMT()\n"
+    )
+    first = errors_of(values, calls=1)
+    second = errors_of(values | {corrected: values[corrected] * 1.5}, calls=2)
+    errors_of(values, calls=2)
+    assert (first == second) == (where == "learnt")  # this student does not look at its labels
+
+
+def test_the_hash_of_labels_does_not_depend_on_the_order_of_structures_and_atoms():
+    rng = np.random.default_rng(1)
+    cells = [bulk("NaCl", "rocksalt", a=a, cubic=True) for a in (5.4, 5.7)]
+    labelled = [
+        attach_results(cell, rng.normal(), rng.normal(size=(8, 3)), rng.normal(size=6))
+        for cell in cells
+    ]
+    order = rng.permutation(8)
+    first = labelled[0]
+    turned = attach_results(
+        first[order], first.get_potential_energy(), first.get_forces()[order], first.get_stress()
+    )
+    assert digest_labels([labelled[1], turned]) == digest_labels(labelled)
+    swapped = attach_results(
+        first, first.get_potential_energy(), first.get_forces()[order], first.get_stress()
+    )
+    assert digest_labels([swapped, labelled[1]]) != digest_labels(labelled)
+
+
+def test_labels_without_a_stress_have_a_hash_of_their_own():
+    atoms = bulk("Cu")
+    without = atoms.copy()
+    without.calc = SinglePointCalculator(without, energy=-4.0, forces=np.zeros((1, 3)))
+    zero = attach_results(atoms, -4.0, -np.zeros((1, 3)), np.zeros(6))
+    assert digest_labels([without]) != digest_labels([zero])
+    assert digest_labels([zero]) == digest_labels(
+        [attach_results(atoms, -4.0, np.zeros((1, 3)), np.zeros(6))]
+    )

@@ -172,6 +172,16 @@ def test_labels_are_exported_with_their_provenance(tmp_path, monkeypatch):
     assert len(read_structures(exported.folder / "test.xyz")) == 2
 
 
+@pytest.mark.parametrize("out", [".", "", "..", "../here"])
+def test_the_present_folder_and_its_parents_are_not_replaced(bundle, tmp_path, monkeypatch, out):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with pytest.raises(ConfigError, match="which an export cannot replace; name a folder in it"):
+        export(bundle, "lammps", out)
+    assert [path.name for path in tmp_path.iterdir()] == ["here"]
+    assert not list((tmp_path / "here").iterdir())
+
+
 def test_a_bundle_away_from_its_campaign_has_no_labels_to_export(bundle, tmp_path):
     with pytest.raises(CampaignError, match="give the folder that 'entrove run' wrote"):
         export(bundle, "extxyz", tmp_path / "out")

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
+from ase.calculators.singlepoint import SinglePointCalculator
 
 from entrove.errors import StructureError
 from entrove.structures import attach_results
@@ -126,6 +127,22 @@ def test_molecules_have_no_stress_error():
     row = errors_by_kind([labelled(rng, molecule)], [labelled(rng, molecule)]).total
     assert np.isnan(row.stress_mae_meV_per_A3)
     assert row.force_mae_meV_per_A > 0
+
+
+def test_the_stress_is_that_of_the_labels_that_have_one(pair):
+    """Public sets of crystals often have none; their energies and forces count all the same."""
+    reference, predicted = pair
+    without = [atoms.copy() for atoms in reference[1:]]
+    for bare, atoms in zip(without, reference[1:], strict=True):
+        bare.calc = SinglePointCalculator(
+            bare, energy=atoms.get_potential_energy(), forces=atoms.get_forces()
+        )
+    found = errors_by_kind([reference[0], *without], predicted).total
+    everything = errors_by_kind(reference, predicted).total
+    alone = errors_by_kind(reference[:1], predicted[:1]).total
+    assert found.force_mae_meV_per_A == everything.force_mae_meV_per_A
+    assert found.energy_mae_meV_per_atom == everything.energy_mae_meV_per_atom
+    assert found.stress_mae_meV_per_A3 == alone.stress_mae_meV_per_A3
 
 
 def test_lists_that_do_not_match_are_refused(pair):

@@ -5,10 +5,11 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from ase import Atoms
 from pydantic import BaseModel
 
-from entrove.structures import content_hash
+from entrove.structures import canonical_order, content_hash, energy_of, has_stress
 
 
 def digest(*parts: Any) -> str:
@@ -24,6 +25,26 @@ def digest(*parts: Any) -> str:
     """
     text = json.dumps([_plain(part) for part in parts], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+def digest_labels(labelled: Sequence[Atoms]) -> str:
+    """Hash structures with their energies, forces and stresses, in whatever order they come.
+
+    Args:
+        labelled: Structures whose values count to 1e-6 eV, eV/A and eV/A^3. Where the atoms of one
+            stand in another order, with their forces, the hash is the same.
+
+    Returns 24 hexadecimal digits.
+    """
+    return digest(sorted(digest(atoms, _values(atoms)) for atoms in labelled))
+
+
+def _values(atoms: Atoms) -> list[str]:
+    forces = np.asarray(atoms.get_forces(apply_constraint=False))[canonical_order(atoms)]
+    stress = atoms.get_stress(apply_constraint=False) if has_stress(atoms) else []
+    # Adding 0.0 makes -0.0 zero, which is written otherwise.
+    rounded = np.round(np.concatenate([[energy_of(atoms)], forces.ravel(), stress]), 6) + 0.0
+    return [f"{value:.6f}" for value in rounded]
 
 
 def _plain(part: Any) -> Any:

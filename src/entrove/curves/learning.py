@@ -13,7 +13,7 @@ import numpy as np
 from ase import Atoms
 
 from entrove.curves.config import StudentConfig
-from entrove.curves.hashing import digest
+from entrove.curves.hashing import digest, digest_labels
 from entrove.errors import ConfigError
 from entrove.files import hash_of_file, replace_text
 from entrove.models.prediction import predict
@@ -21,7 +21,6 @@ from entrove.models.registry import load, split_modal
 from entrove.structures import attach_results, energy_of
 from entrove.training.job import Epoch
 from entrove.training.reference_energies import fit_reference_shifts
-from entrove.training.trained_model import training_set_hash
 from entrove.training.tuning import fine_tune
 from entrove.validation.errors_by_kind import ALL, ErrorRow, errors_by_kind
 
@@ -106,9 +105,9 @@ class Classroom:
                 "training": set(student.training.unread) if student.tune else True,
             },
         )
-        key = digest(settings, seed, training_set_hash(labelled), *self._files(student))
+        key = digest(settings, seed, digest_labels(labelled), *self._files(student))
         files = {
-            name: self.folder / "errors" / f"{key}-{training_set_hash(structures)[:12]}.json"
+            name: self.folder / "errors" / f"{key}-{digest_labels(structures)[:12]}.json"
             for name, structures in tests.items()
         }
         if not all(file.is_file() for file in files.values()):

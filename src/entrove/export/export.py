@@ -60,8 +60,8 @@ def export(
         path: The folder of a bundle, or of a campaign, or the configuration of one.
         to: "lammps": potential, input and data file; "ase", "torch-sim": the bundle, a structure
             and a script; "extxyz": the labels of the campaign with their provenance.
-        out: The folder to write; by default `NAME-lammps` and so on in the present folder. One
-            that an earlier export wrote is replaced.
+        out: The folder to write, not the present one; by default `NAME-lammps` and so on in the
+            present folder. One that an earlier export wrote is replaced.
         device: Where the checks run, and for which compiled files are made: "auto", "cpu" or
             "cuda".
         structures: Structures, or a file of them, on which the export is checked; by default the
@@ -138,6 +138,12 @@ def _campaign_of(path: Path) -> Workspace:
 @contextmanager
 def _new_folder(folder: Path) -> Iterator[Path]:
     """Yield an empty folder that takes the place of `folder` when the block ends well."""
+    here = Path.cwd()
+    if folder.resolve() in (here, *here.parents):
+        raise ConfigError(
+            f"{folder}: is the present folder or one that holds it, which an export cannot "
+            "replace; name a folder in it with --out"
+        )
     if folder.exists() and not (folder / RECORD).is_file() and any(_entries(folder)):
         raise ConfigError(
             f"{folder}: exists and was not written by 'entrove export'; choose another --out"

@@ -12,6 +12,7 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
 from ase.calculators.morse import MorsePotential
+from ase.calculators.singlepoint import SinglePointCalculator
 
 from entrove.models.ase import from_calculator
 from entrove.models.committee import committee_of
@@ -427,6 +428,38 @@ def test_errors_are_zero_for_the_labelling_potential_and_named_by_kind_otherwise
     assert wrong.outcome is Outcome.FAILED
     assert "forces of fcc, strain" in wrong.sentence
     assert "worse than untuned: forces" in wrong.sentence
+
+
+def test_labels_without_stress_say_so_and_satisfy_no_limit_of_it():
+    structures = [bulk("Cu", a=a) for a in (3.55, 3.65)]
+    labels = []
+    for atoms in structures:
+        atoms.calc = EMT()
+        without = atoms.copy()
+        results = {"energy": atoms.get_potential_energy(), "forces": atoms.get_forces()}
+        without.calc = SinglePointCalculator(without, **results)
+        labels.append(without)
+    subject = Subject(model_of(EMT()), {}, labelled=labels)
+    (found,) = check_errors(subject, ErrorSettings())
+    assert found.outcome is Outcome.PASSED
+    assert "no stress in the labels" in found.sentence
+    assert "nan" not in found.sentence
+    (limited,) = check_errors(subject, ErrorSettings(stress_mae_meV_per_A3=1.0))
+    assert limited.outcome is Outcome.FAILED
+    assert limited.sentence.startswith(
+        "stress: no label has any, so that the limit cannot be judged, on 2"
+    )
+
+
+def test_all_limits_that_are_broken_are_named():
+    cells = volumes_of(bulk("Cu", a=3.6, cubic=True), (0.97, 1.03))
+    for seed, cell in enumerate(cells):
+        cell.rattle(0.05, seed=seed)
+    subject = Subject(model_of(Stiffer()), {}, labelled=labelled(cells, EMT()))
+    limits = {"force_mae_meV_per_A": 1e-3, "stress_mae_meV_per_A3": 1e-3}
+    (found,) = check_errors(subject, ErrorSettings.model_validate(limits))
+    assert "forces of all" in found.sentence
+    assert "stress of all" in found.sentence
 
 
 def shifted(labels: list[Atoms], eV_per_atom: float) -> list[Atoms]:

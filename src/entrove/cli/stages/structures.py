@@ -21,6 +21,7 @@ from entrove.cli.stages.settings import Given
 from entrove.curation.sources import SHOWN_REASONS, UsableFrames
 from entrove.errors import ConfigError
 from entrove.formats import read_frames
+from entrove.structures import has_stress
 
 ENDINGS = (".xyz", ".extxyz")
 
@@ -93,7 +94,7 @@ def read_pool(files: Sequence[Path], messages: Console, what: str) -> list[Atoms
 
 
 def read_labelled(files: Sequence[Path], messages: Console) -> list[Atoms]:
-    """Read frames with energy and forces, and stress where they are crystals.
+    """Read frames with energy and forces; crystals may lack a stress, and are counted then.
 
     Others are left out; they are counted, and the first is named. Raises `ConfigError` when none
     is left of files that were given.
@@ -103,8 +104,6 @@ def read_labelled(files: Sequence[Path], messages: Console) -> list[Atoms]:
     for path in files:
         for frame in read_frames(path):
             needed = {"energy", "forces"} if frame.atoms is not None else set()
-            if frame.atoms is not None and frame.atoms.pbc.all():
-                needed.add("stress")
             missing = sorted(needed - set(frame.labels))
             if frame.atoms is None or missing or frame.converged is False:
                 reason = frame.problem or (
@@ -120,4 +119,12 @@ def read_labelled(files: Sequence[Path], messages: Console) -> list[Atoms]:
             f"{', '.join(map(str, files))}: no frame can be used; the first: "
             f"{refused[0] if refused else 'there is none'}"
         )
+    crystals = [atoms for atoms in usable if atoms.pbc.all()]
+    if without := sum(not has_stress(atoms) for atoms in crystals):
+        what = (
+            "all crystals"
+            if without == len(crystals)
+            else f"{without} of {len(crystals)} crystals"
+        )
+        say(f"{what} have no stress: their energies and forces count alone", to=messages)
     return usable

@@ -23,7 +23,9 @@ EXPLANATIONS = {
     "phase_order": "Enthalpy of each phase above the lowest one, over pressure.",
     "dimers": "Energy of two atoms alone. Below the dotted line it must rise all the way: in a "
     "hole, atoms of hot MD fall into each other.",
-    "forgetting": "Change of the model on crystals of elements that it was not tuned for.",
+    "forgetting": "Change of the model on crystals of elements that it was not tuned for. Other "
+    "crystals of its own elements are shown beside and have no limit: how much a model that knows "
+    "its elements better should change there is not known.",
     "phonons": "Frequencies along lines of the Brillouin zone. Imaginary ones, drawn below zero "
     "and marked, are displacements that lower the energy.",
     "dynamics": "MD at the hottest temperature of the regime. Without a thermostat the total "

@@ -63,9 +63,7 @@ def check_errors(subject: Subject, settings: ErrorSettings) -> list[CheckResult]
         )
         problems += [] if limit is None else _too_large(table, name, unit, column, limit)
     quoted = (ENERGY, CENTRED_ENERGY, *OTHERS) if subject.has_zero_of_labels else columns
-    found = ", ".join(
-        f"{name} {getattr(table.total, column):.3g} {unit}" for name, unit, column in quoted
-    )
+    found = ", ".join(_quote(table.total, *quantity) for quantity in quoted)
     where = f"on {table.total.structures} {subject.labelled_as}"
     if untuned is not None:
         # Without a fit of its reference energies, those of the untuned model are compared centred.
@@ -80,6 +78,11 @@ def check_errors(subject: Subject, settings: ErrorSettings) -> list[CheckResult]
         found += f"; {_describe_worse(worse)}"
     verdict = judged(NAME, "", found, quantities, problems=problems, tables=[_table(table)])
     return [replace(verdict, sentence=f"{verdict.sentence}, {where}")]
+
+
+def _quote(total: ErrorRow, name: str, unit: str, column: str) -> str:
+    error: float = getattr(total, column)
+    return f"no {name} in the labels" if math.isnan(error) else f"{name} {error:.3g} {unit}"
 
 
 def _describe_worse(worse: Sequence[Change]) -> str:
@@ -97,19 +100,22 @@ def _reference(untuned: ErrorTable | None, column: str) -> float | None:
 
 
 def _too_large(table: ErrorTable, name: str, unit: str, column: str, limit: float) -> list[str]:
-    """Name the parts whose error exceeds the limit; the total has a quantity of its own.
+    """Name the parts whose error exceeds the limit, or the total where no part does.
 
-    So has a part that is the total: the only phase, the only kind.
+    A part that is the total, the only phase or the only kind, is not named beside it.
     """
+    if math.isnan(getattr(table.total, column)):
+        return [f"{name}: no label has any, so that the limit cannot be judged"]
+    exceeding = [row for row in table.rows if getattr(row, column) > limit]
+    parts = [row for row in exceeding if row.structures < table.total.structures]
     return [
         f"{name} of {_title(row)} {getattr(row, column):.3g} {unit} (at most {limit:g} is allowed)"
-        for row in table.rows
-        if row.structures < table.total.structures and getattr(row, column) > limit
+        for row in parts or exceeding[:1]
     ]
 
 
 def _title(row: ErrorRow) -> str:
-    return ", ".join(part for part in (row.phase, row.kind) if part != ALL)
+    return ", ".join(part for part in (row.phase, row.kind) if part != ALL) or "all"
 
 
 def _table(table: ErrorTable) -> DataTable:
