@@ -39,7 +39,12 @@ from entrove.training.committee import (
 )
 from entrove.training.config import DEFAULT_RECIPES, Recipe, TrainingConfig
 from entrove.training.cross_validation import judging
-from entrove.training.cross_validation.trials import Trial, losses_of_trials, read_choice
+from entrove.training.cross_validation.trials import (
+    Trial,
+    choose_recipe,
+    losses_of_trials,
+    read_choice,
+)
 from entrove.training.folds import divide, independent_groups
 from entrove.training.job import read_job
 from entrove.training.reference_energies import fit_reference_shifts
@@ -198,6 +203,46 @@ def test_every_fold_has_its_share_of_each_kind():
     folds = divide(structures, [[index] for index in range(6)], 3, seed=0)
     kinds = [sorted(structures[index].info[provenance.KIND] for index in fold) for fold in folds]
     assert kinds == [["shear", "strain"]] * 3
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_every_element_is_learnt_without_any_fold(seed: int):
+    """What only one fold has is never left out; all else is in exactly one fold."""
+    crystals = [bulk("Si", a=a) for a in (5.2, 5.4, 5.6, 5.8)]
+    compounds = [bulk("SiC", "zincblende", a=a) for a in (4.2, 4.4)]
+    (alone,) = [bulk("GaAs", "zincblende", a=5.7)]
+    structures = [*crystals, alone, *compounds]
+    folds = divide(structures, [[0], [1], [2], [3], [4], [5], [6]], 3, seed)
+    left_out = [index for fold in folds for index in fold]
+    assert 4 not in left_out
+    assert len(left_out) == len(set(left_out))
+    assert {0, 1, 2, 3} <= set(left_out)
+    for fold in folds:
+        learnt = [atoms for index, atoms in enumerate(structures) if index not in fold]
+        known = {symbol for atoms in learnt for symbol in atoms.symbols}
+        assert known == {"Si", "C", "Ga", "As"}
+
+
+def test_labels_whose_elements_are_all_different_are_not_compared_on(tmp_path: Path):
+    labels = [
+        attach_results(bulk(symbol), -1.0, np.zeros((1, 3)), np.zeros(6))
+        for symbol in ("Cu", "Ag", "Au", "Ni")
+    ]
+    config = TrainingConfig(learning_rate="auto", cross_validation={"at_least_labels": 4})
+    request = make_request(
+        labels,
+        "7net-0",
+        config,
+        seed=1,
+        head_noise=0.0,
+        snapshots=(),
+        modal=None,
+        device="cpu",
+        threads=1,
+    )
+    choice = choose_recipe(request, tmp_path)
+    assert choice.recipe == DEFAULT_RECIPES[0]
+    assert "no two parts without an element of their own" in choice.reason
 
 
 # The decision.

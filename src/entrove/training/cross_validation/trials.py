@@ -161,7 +161,15 @@ def _choose(
             len(labels),
             f"the default, because all {len(labels)} labels are of one trajectory or nearly equal",
         )
-    folds = divide(labels, groups, min(settings.folds, len(groups)), request.seed)
+    divided = divide(labels, groups, min(settings.folds, len(groups)), request.seed)
+    folds = [fold for fold in divided if fold]
+    if len(folds) < 2:
+        return _without_comparison(
+            first,
+            len(labels),
+            f"the default, because the {len(labels)} labels have no two parts without an element "
+            "of their own",
+        )
     logger.info(
         "cross-validation: %d recipes in %d folds of %d labels, which are %d trainings",
         *(len(recipes), len(folds), len(labels), len(recipes) * len(folds)),
