@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from entrove.curves import read_study
-from entrove.curves.results import Point
+from entrove.curves.results import Point, StudyResults
 
 QUANTITIES = (("energy", 1), ("force", 0), ("stress", 1))
 
@@ -21,8 +21,12 @@ def main() -> None:
     parser.add_argument("--test", default="independent")
     parser.add_argument("--groups", nargs="+", default=["all", "lowest quarter"])
     parser.add_argument("--over", help="an arm whose errors are divided by those of the others")
+    parser.add_argument(
+        "--equal-cost", action="store_true", help="ratios to the control arm at equal engine time"
+    )
     arguments = parser.parse_args()
-    points = [p for p in read_study(arguments.results).points if p.test == arguments.test]
+    results = read_study(arguments.results)
+    points = [p for p in results.points if p.test == arguments.test]
     for student in dict.fromkeys(point.student for point in points):
         for group in arguments.groups:
             chosen = [p for p in points if p.student == student and p.errors.group == group]
@@ -45,6 +49,24 @@ def main() -> None:
                 print(f"| {arm} | " + " | ".join(cells) + " |")
             if arguments.over:
                 print_ratios(chosen, arguments.over, counts)
+            if arguments.equal_cost:
+                print_at_equal_cost(results, student, arguments.test, group)
+
+
+def print_at_equal_cost(results: StudyResults, student: str, test: str, group: str) -> None:
+    """Print ratios to the control arm at equal engine time: geometric means over draws."""
+    print(f"\n{results.control} with labels of equal engine time / arm\n")
+    for arm in results.arms(student):
+        found = {
+            quantity: results.ratios_at_equal_cost(student, arm, test, group, quantity)
+            for quantity, _ in QUANTITIES
+        }
+        for count in found["energy"] if arm != results.control else ():
+            cells = [
+                f"{of_count[count].value:.2f}" if count in of_count else "-"
+                for of_count in found.values()
+            ]
+            print(f"{arm}, {count} labels: {', '.join(cells)}")
 
 
 def print_ratios(chosen: list[Point], over: str, counts: list[int]) -> None:

@@ -1,6 +1,7 @@
 """Ratios, their intervals, and labels needed."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from scipy import stats
 
 from entrove.curves.learning import GroupErrors
 from entrove.curves.results import Point, StudyResults, labels_for, ratio_of
-from entrove.report.curves.tables import ratios
+from entrove.report.curves.tables import ratios, ratios_at_equal_cost
 from entrove.report.formatting import MISSING
 
 
@@ -51,6 +52,44 @@ def test_an_error_that_is_unknown_is_reached_by_no_number_of_labels():
     assert labels_for([25, 50], [unknown, 1.0], 1.5) == 50
     study = results({arm: {4: [unknown], 16: [unknown]} for arm in ("random", "ours")}, 1)
     assert ratios(study, "s", "t", "all", "force").rows[0][-1] == MISSING
+
+
+def with_seconds(study: StudyResults, seconds: dict[str, float]) -> StudyResults:
+    """Labels of an arm take these seconds each."""
+    points = [replace(p, engine_s=seconds[p.arm] * p.labels) for p in study.points]
+    return replace(study, points=tuple(points))
+
+
+def test_at_equal_cost_cheap_labels_count_by_their_cost():
+    """Errors fall as one over the number: half the cost is worth a factor of two."""
+    errors = {
+        arm: {n: [s / n, 2 * s / n] for n in (25, 50, 100, 200)}
+        for arm, s in (("random", 100.0), ("ours", 50.0))
+    }
+    study = results(errors, 2)
+    question = ("s", "ours", "t", "all", "force")
+    equal = with_seconds(study, {"random": 3.0, "ours": 3.0}).ratios_at_equal_cost(*question)
+    assert {n: ratio.value for n, ratio in equal.items()} == pytest.approx(
+        {n: ratio.value for n, ratio in study.ratios(*question).items()}
+    )
+    cheap = with_seconds(study, {"random": 4.0, "ours": 2.0}).ratios_at_equal_cost(*question)
+    # 25 of ours cost less than any labels of random.
+    assert {n: ratio.value for n, ratio in cheap.items()} == pytest.approx(
+        dict.fromkeys((50, 100, 200), 4.0)
+    )
+    odd = with_seconds(study, {"random": 3.0, "ours": 3.9}).ratios_at_equal_cost(*question)
+    assert {n: ratio.value for n, ratio in odd.items()} == pytest.approx(
+        dict.fromkeys((25, 50, 100), 2 / 1.3)
+    )
+
+
+def test_without_costs_nothing_is_compared_at_equal_cost():
+    study = results({"random": {4: [4.0], 16: [2.0]}, "ours": {4: [1.0], 16: [0.5]}}, 1)
+    free = with_seconds(study, {"random": 0.0, "ours": 0.0})
+    assert free.ratios_at_equal_cost("s", "ours", "t", "all", "force") == {}
+    assert not ratios_at_equal_cost(free, "s", "t", "all", "force").rows
+    unknown = results({"random": {4: [math.nan]}, "ours": {4: [1.0]}}, 1)
+    assert unknown.ratios_at_equal_cost("s", "ours", "t", "all", "force") == {}
 
 
 def test_a_count_that_lacks_a_draw_is_not_shown():

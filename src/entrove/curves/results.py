@@ -52,10 +52,12 @@ class Curve:
     Attributes:
         counts: Numbers of labels, ascending.
         values: Errors, shape (counts, draws).
+        engine_s: Engine seconds that these labels took, shape (counts, draws).
     """
 
     counts: tuple[int, ...]
     values: np.ndarray
+    engine_s: np.ndarray
 
     @property
     def means(self) -> np.ndarray:
@@ -99,11 +101,11 @@ class StudyResults:
     checked: str = ""
 
     @cached_property
-    def _index(self) -> dict[tuple[str, str, str, str], dict[int, dict[int, GroupErrors]]]:
-        index: dict[tuple[str, str, str, str], dict[int, dict[int, GroupErrors]]] = {}
+    def _index(self) -> dict[tuple[str, str, str, str], dict[int, dict[int, Point]]]:
+        index: dict[tuple[str, str, str, str], dict[int, dict[int, Point]]] = {}
         for point in self.points:
             key = (point.student, point.arm, point.test, point.errors.group)
-            index.setdefault(key, {}).setdefault(point.labels, {})[point.draw] = point.errors
+            index.setdefault(key, {}).setdefault(point.labels, {})[point.draw] = point
         return index
 
     def students(self) -> list[str]:
@@ -131,11 +133,14 @@ class StudyResults:
         """
         found = self._index.get((student, arm, test, group), {})
         counts = tuple(count for count in sorted(found) if len(found[count]) == self.draws)
-        values = [
-            [getattr(found[count][draw], quantity) for draw in range(self.draws)]
-            for count in counts
-        ]
-        return Curve(counts, np.array(values, dtype=float).reshape(len(counts), self.draws))
+        points = [found[count][draw] for count in counts for draw in range(self.draws)]
+        values = [getattr(point.errors, quantity) for point in points]
+        shape = (len(counts), self.draws)
+        return Curve(
+            counts,
+            np.array(values, dtype=float).reshape(shape),
+            np.array([point.engine_s for point in points], dtype=float).reshape(shape),
+        )
 
     def ratios(
         self, student: str, arm: str, test: str, group: str, quantity: str
@@ -157,6 +162,32 @@ class StudyResults:
             for count in ours.counts
             if count in control.counts
         }
+
+    def ratios_at_equal_cost(
+        self, student: str, arm: str, test: str, group: str, quantity: str
+    ) -> dict[int, Ratio]:
+        """Error of the control arm with labels of as many engine seconds over that of an arm.
+
+        Between its counts the logarithm of the control arm's error, in each draw, is linear in
+        that of its engine seconds.
+
+        Args:
+            student, arm, test, group, quantity: As of `curve`.
+
+        Returns the numbers of labels of the arm whose seconds are, in every draw, between those of
+        the fewest and the most labels of the control arm.
+        """
+        control = self.curve(student, self.control, test, group, quantity)
+        ours = self.curve(student, arm, test, group, quantity)
+        found: dict[int, Ratio] = {}
+        for count, values, seconds in zip(ours.counts, ours.values, ours.engine_s, strict=True):
+            errors = [
+                error_at(control.engine_s[:, draw], control.values[:, draw], seconds[draw])
+                for draw in range(self.draws)
+            ]
+            if np.isfinite(errors).all():
+                found[count] = ratio_of(errors, values)
+        return found
 
     def labels_needed(
         self, student: str, arm: str, test: str, group: str, quantity: str
@@ -261,3 +292,17 @@ def labels_for(
         share = (high - np.log(error)) / (high - low)
         return round(float(np.exp(before + share * (at - before))), 6)
     return None
+
+
+def error_at(costs: np.ndarray, errors: np.ndarray, cost: float) -> float:
+    """Error of a curve at a cost, by log-log interpolation; NaN outside of it.
+
+    >>> round(error_at(np.array([100.0, 400.0]), np.array([4.0, 1.0]), 200.0), 6)
+    2.0
+    """
+    if not len(costs) or not (costs > 0).all() or not costs.min() <= cost <= costs.max():
+        return float("nan")
+    order = np.argsort(costs, kind="stable")
+    with np.errstate(divide="ignore"):  # an error of zero
+        logs = np.log(errors[order])
+    return float(np.exp(np.interp(np.log(cost), np.log(costs[order]), logs)))

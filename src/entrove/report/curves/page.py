@@ -55,10 +55,11 @@ def render_curves_page(results: StudyResults) -> str:
                 shown = [
                     make(results, student, test, group, quantity)
                     for quantity in DRAWN
-                    for make in (tables.errors, tables.ratios)
+                    for make in (tables.errors, tables.ratios, tables.ratios_at_equal_cost)
                 ]
                 title = test if group == tables.ALL else f"{test}, {group}"
-                students[student].append(Section(title, figures, shown))
+                with_rows = [table for table in shown if table.rows]
+                students[student].append(Section(title, figures, with_rows))
     all_figures = [f for of in students.values() for section in of for f in section.figures]
     return render_page(
         "curves.html.j2",

@@ -56,6 +56,20 @@ def ratios(results: StudyResults, student: str, test: str, group: str, quantity:
     return Table((*columns, Column("labels needed", numeric=True)), rows)
 
 
+def ratios_at_equal_cost(
+    results: StudyResults, student: str, test: str, group: str, quantity: str
+) -> Table:
+    """As `ratios`, the control arm with labels of as many engine seconds; often without rows."""
+    counts = counts_of(results, student)
+    rows: list[tuple[str, ...]] = []
+    for arm in results.arms(student):
+        found = results.ratios_at_equal_cost(student, arm, test, group, quantity)
+        if found and arm != results.control:
+            rows.append((arm, *(format_ratio(found.get(count)) for count in counts)))
+    heading = f"{results.control} with labels of equal engine time / arm, {TITLES[quantity]}"
+    return Table((Column(heading), *(Column(str(count), numeric=True) for count in counts)), rows)
+
+
 def costs(results: StudyResults, student: str) -> Table:
     """Mean size and engine seconds of the labels of each arm: equal number is not equal cost."""
     counts = counts_of(results, student)
