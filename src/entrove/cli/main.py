@@ -29,6 +29,7 @@ WRITE_AT_THE_END = (
     "curate",
     "compare",
     "doctor",
+    "export",
     "plan",
     "reference",
     "schema",
