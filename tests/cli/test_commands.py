@@ -431,16 +431,28 @@ def test_ctrl_c_says_what_is_kept(
     assert (code, errors) == (130, f"entrove: stopped; {message}\n")
 
 
+@pytest.mark.parametrize(
+    ("work", "arguments"),
+    [
+        ("curation.curate:curate", ("curate", "pool.xyz", "--count", "2", "--out", "out.xyz")),
+        ("export.export:find_source", ("export", "pool.xyz", "--to", "ase", "--out", "out")),
+    ],
+)
 def test_ctrl_c_says_where_nothing_was_written(
-    tmp_path: Path, entrove: Command, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    entrove: Command,
+    monkeypatch: pytest.MonkeyPatch,
+    work: str,
+    arguments: tuple[str, ...],
 ):
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    module = importlib.import_module("entrove.curation.curate")
-    monkeypatch.setattr(module, "curate", interrupt)
+    monkeypatch.chdir(tmp_path)
+    module, _, name = work.partition(":")
+    monkeypatch.setattr(importlib.import_module(f"entrove.{module}"), name, interrupt)
     pool = tmp_path / "pool.xyz"
     pool.touch()
-    code, _, errors = entrove("curate", pool, "--count", "2", "--out", tmp_path / "out.xyz")
+    code, _, errors = entrove(*arguments)
     assert (code, errors) == (130, "entrove: stopped; nothing was written\n")
     assert list(tmp_path.iterdir()) == [pool]

@@ -1,6 +1,7 @@
 """The shell completes commands and options, as `entrove --install-completion` sets it up."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -69,3 +70,17 @@ def test_help_has_every_option_whole_on_any_terminal(name, columns, monkeypatch)
     for parameter in command.params:
         for option in parameter.opts:
             assert not option.startswith("--") or f"{option} " in output or f"{option}\n" in output
+
+
+@pytest.mark.parametrize("columns", [40, NARROWEST_PANEL, 120])
+def test_help_of_the_program_has_all_options_and_commands_on_any_terminal(columns, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    output = CliRunner().invoke(app, ["--help"]).output
+    for word in ("--version", "--install-completion", "--show-completion", *COMMANDS):
+        assert re.search(rf"(?<!\S){word}\s", output), word
+    text = " ".join(re.sub(r"[│╭╮╰╯─]", " ", output).split())
+    for heading, commands in PANELS.items():
+        assert heading in text
+        for command in commands.values():
+            assert command.__doc__ is not None
+            assert " ".join(command.__doc__.partition("\n\n")[0].split()) in text

@@ -140,3 +140,10 @@ def test_ctrl_c_leaves_what_is_finished(entrove: Command, monkeypatch: pytest.Mo
         "phase_order",
     ]
     assert entrove(*arguments)[0] == 0
+
+
+def test_messages_in_a_file_have_no_empty_lines(entrove: Command):
+    _, _, errors = entrove("no-such-model")
+    assert errors.startswith("entrove: unknown model 'no-such-model'")
+    _, _, errors = entrove(EMT, "--seeds", "fcc.xyz", "--suite", "suite.yaml")
+    assert "" not in errors.splitlines()

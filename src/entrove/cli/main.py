@@ -29,6 +29,7 @@ WRITE_AT_THE_END = (
     "curate",
     "compare",
     "doctor",
+    "export",
     "plan",
     "reference",
     "schema",
@@ -53,6 +54,19 @@ NARROWEST_PANEL = 70
 class _Commands(TyperGroup):
     """The commands, with a message on Ctrl-C, for which Typer prints none."""
 
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the help, as plain text on a narrow terminal."""
+        _leave_out_panels_where_narrow(self)
+        super().format_help(ctx, formatter)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002
+        """List the commands below their headings; plain text, panels have their own list."""
+        for heading, names in PANELS.items():
+            with formatter.section(heading):
+                formatter.write_dl(
+                    [(name, _first_paragraph(self.commands[name].help)) for name in names]
+                )
+
     def invoke(self, ctx: Any) -> Any:
         """Run a command; on Ctrl-C say how to continue."""
         try:
@@ -69,8 +83,7 @@ class _Command(TyperCommand):
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help, as plain text on a narrow terminal."""
-        if shutil.get_terminal_size().columns < NARROWEST_PANEL:
-            self.rich_markup_mode = None
+        _leave_out_panels_where_narrow(self)
         super().format_help(ctx, formatter)
 
     def invoke(self, ctx: Any) -> Any:
@@ -79,6 +92,15 @@ class _Command(TyperCommand):
             return super().invoke(ctx)
         with only_json_on_stdout():
             return super().invoke(ctx)
+
+
+def _leave_out_panels_where_narrow(command: TyperCommand | TyperGroup) -> None:
+    if shutil.get_terminal_size().columns < NARROWEST_PANEL:
+        command.rich_markup_mode = None
+
+
+def _first_paragraph(text: str | None) -> str:
+    return " ".join((text or "").partition("\n\n")[0].split())
 
 
 app = typer.Typer(

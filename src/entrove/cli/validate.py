@@ -138,7 +138,9 @@ class _Watch:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bar.stop()
+        # Elsewhere than on a terminal it would leave an empty line.
+        if self.messages.is_terminal:
+            self._bar.stop()
 
     def tell(self, name: str, description: str, results: Sequence[CheckResult] | None) -> None:
         """Show that a check begins, or print what it found."""
