@@ -45,7 +45,7 @@ from entrove.selection.pool import FeaturePool, PoolBlock
 SEED = 20260520
 ATOMS, FEATURES = 16, 64
 SILICON = 14
-ENTROPY = EntropyConfig()
+ENTROPY = EntropyConfig(kind="information")
 SELECTION = SelectionConfig(storage="float32")
 NAIVE_CANDIDATES = 1000
 CHECKED_PICKS = 5

@@ -53,8 +53,8 @@ def synthetic_rows(candidates: int, features: int) -> torch.Tensor:
 
 def pick(rows: torch.Tensor, count: int, objective: str, dtype: torch.dtype) -> tuple[list, float]:
     """The picks, and the seconds that they took."""
-    count = torch.full((len(rows),), rows.shape[1])
-    pool = as_pool(LabelRows(rows.flatten(0, 1), count, count), dtype)
+    sizes = torch.full((len(rows),), rows.shape[1])
+    pool = as_pool(LabelRows(rows.flatten(0, 1), sizes, sizes), dtype)
     target = None
     start = time.perf_counter()
     if objective == "target":

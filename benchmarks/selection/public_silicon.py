@@ -212,7 +212,7 @@ def quests_compress(data: Data, count: int) -> Sequence[int]:
 ARMS: dict[str, Arm] = {
     **{f"random {draw}": random(draw) for draw in range(RANDOM_DRAWS)},
     "information, fingerprints of atoms (default)": lambda data, count: (
-        select(data.pool, count).indices
+        select(data.pool, count, entropy="information").indices
     ),
     "labels, target, model features": by_labels("target"),
     "labels, target, model features, E_0 = 0.1": by_labels(

@@ -25,7 +25,7 @@ from entrove.validation.errors_by_kind import ALL, ErrorTable
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parents[1] / "curves"))
-from relabelled import ARMS, LABELS, picked_by
+from relabelled import ARMS, DATA, FIRST, picked_by
 from results_file import write_result
 
 BASE = "7net-0"
@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("--counts", type=int, nargs="+", default=[8, 16, 24])
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
-    labelled = read_structures(LABELS)
+    labelled = read_structures(DATA / f"{FIRST}.xyz.gz")
     test = [a for a in labelled if "independent" in a.info.get("test", "").split(", ")]
     untuned = predict(load(BASE, device="cpu"), test)
     rows: list[dict[str, Any]] = []
