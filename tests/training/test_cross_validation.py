@@ -33,6 +33,7 @@ from entrove.training.choice import decide
 from entrove.training.committee import (
     epochs_done,
     labels_learnt_in,
+    labels_of_members,
     read_committee,
     settings_of,
     train_committee,
@@ -45,10 +46,10 @@ from entrove.training.cross_validation.trials import (
     losses_of_trials,
     read_choice,
 )
-from entrove.training.folds import divide, independent_groups
+from entrove.training.folds import divide, independent_groups, leaving_every_element
 from entrove.training.job import read_job
 from entrove.training.reference_energies import fit_reference_shifts
-from entrove.training.request import make_request
+from entrove.training.request import Request, make_request
 from entrove.training.sevennet import worker
 from entrove.training.tuning import fine_tune
 from entrove.training.worker_process import EXIT_DIVERGED
@@ -132,6 +133,22 @@ def stretched(strain: float, **info: object) -> Atoms:
     return atoms
 
 
+def request_for(
+    labels: list[Atoms], base: str | Path, config: TrainingConfig, seed: int
+) -> Request:
+    return make_request(
+        labels,
+        base,
+        config,
+        seed=seed,
+        head_noise=0.0,
+        snapshots=(),
+        modal=None,
+        device="cpu",
+        threads=1,
+    )
+
+
 # Folds.
 
 
@@ -205,22 +222,34 @@ def test_every_fold_has_its_share_of_each_kind():
     assert kinds == [["shear", "strain"]] * 3
 
 
+MIXED = [
+    *(bulk("Si", a=a) for a in (5.2, 5.4, 5.6, 5.8)),
+    bulk("GaAs", "zincblende", a=5.7),
+    *(bulk("SiC", "zincblende", a=a) for a in (4.2, 4.4)),
+]
+
+
+def elements_of(structures: list[Atoms]) -> set[str]:
+    return {symbol for atoms in structures for symbol in atoms.symbols}
+
+
+def test_what_is_left_out_leaves_every_element():
+    for left_out, expected in (
+        ([0, 1], [0, 1]),
+        ([0, 4], [0]),
+        ([4, 5], [5]),
+        ([5, 6], []),
+        ([0, 1, 2, 3, 4], [0, 1, 2, 3]),
+    ):
+        assert leaving_every_element(MIXED, left_out) == expected
+
+
 @pytest.mark.parametrize("seed", range(5))
-def test_every_element_is_learnt_without_any_fold(seed: int):
-    """What only one fold has is never left out; all else is in exactly one fold."""
-    crystals = [bulk("Si", a=a) for a in (5.2, 5.4, 5.6, 5.8)]
-    compounds = [bulk("SiC", "zincblende", a=a) for a in (4.2, 4.4)]
-    (alone,) = [bulk("GaAs", "zincblende", a=5.7)]
-    structures = [*crystals, alone, *compounds]
-    folds = divide(structures, [[0], [1], [2], [3], [4], [5], [6]], 3, seed)
-    left_out = [index for fold in folds for index in fold]
-    assert 4 not in left_out
-    assert len(left_out) == len(set(left_out))
-    assert {0, 1, 2, 3} <= set(left_out)
-    for fold in folds:
-        learnt = [atoms for index, atoms in enumerate(structures) if index not in fold]
-        known = {symbol for atoms in learnt for symbol in atoms.symbols}
-        assert known == {"Si", "C", "Ga", "As"}
+def test_members_learn_every_element_also_where_they_leave_out_several_folds(seed: int):
+    config = TrainingConfig(committee_size=5, member_labels=0.5)
+    assert config.left_out_by > 1
+    for learnt in labels_of_members(MIXED, config, seed):
+        assert elements_of([MIXED[index] for index in learnt]) == {"Si", "C", "Ga", "As"}
 
 
 def test_labels_whose_elements_are_all_different_are_not_compared_on(tmp_path: Path):
@@ -229,18 +258,7 @@ def test_labels_whose_elements_are_all_different_are_not_compared_on(tmp_path: P
         for symbol in ("Cu", "Ag", "Au", "Ni")
     ]
     config = TrainingConfig(learning_rate="auto", cross_validation={"at_least_labels": 4})
-    request = make_request(
-        labels,
-        "7net-0",
-        config,
-        seed=1,
-        head_noise=0.0,
-        snapshots=(),
-        modal=None,
-        device="cpu",
-        threads=1,
-    )
-    choice = choose_recipe(request, tmp_path)
+    choice = choose_recipe(request_for(labels, "7net-0", config, seed=1), tmp_path)
     assert choice.recipe == DEFAULT_RECIPES[0]
     assert "no two parts without an element of their own" in choice.reason
 
@@ -546,17 +564,7 @@ def test_a_training_that_diverges_is_remembered_and_is_no_error(
         return Ended(EXIT_DIVERGED)
 
     monkeypatch.setattr(ProgramsHere, "start", diverge)
-    request = make_request(
-        labels,
-        small_checkpoint,
-        CONFIG.with_recipe(RECIPES[1]),
-        seed=4,
-        head_noise=0.0,
-        snapshots=(),
-        modal=None,
-        device="cpu",
-        threads=1,
-    )
+    request = request_for(labels, small_checkpoint, CONFIG.with_recipe(RECIPES[1]), seed=4)
     trial = Trial(request, RECIPES[1], 1, (0, 3), tmp_path / "fold-1")
     assert losses_of_trials([trial], 1, None, ProgramsHere()) == [None]
     score = json.loads((tmp_path / "fold-1" / "score.json").read_text())

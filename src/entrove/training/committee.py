@@ -18,7 +18,7 @@ from entrove.training.cross_validation.trials import (
     read_choice,
     trial_epochs_done,
 )
-from entrove.training.folds import divide, independent_groups
+from entrove.training.folds import divide, independent_groups, leaving_every_element
 from entrove.training.job import Epoch, read_epochs, read_job
 from entrove.training.launch import launch_trainings, read_trained
 from entrove.training.request import make_request
@@ -148,7 +148,8 @@ def labels_of_members(
     """Choose which labels each member of a committee learns from, by `config.member_labels`.
 
     The first learns from all. Snapshots of one trajectory, and structures that nearly equal each
-    other, are left out together, and each label by the same number of members.
+    other, are left out together, and each label by the same number of members; fewer
+    where a member would not learn an element otherwise.
 
     Returns the indices of each member's labels, increasing.
 
@@ -166,10 +167,11 @@ def labels_of_members(
             f"{len(groups) + 1}, or member_labels to 1"
         )
     folds = divide(structures, groups, others, seed)
-    left_out = [
-        {index for step in range(config.left_out_by) for index in folds[(first + step) % others]}
+    chosen = [
+        [index for step in range(config.left_out_by) for index in folds[(first + step) % others]]
         for first in range(others)
     ]
+    left_out = [set(leaving_every_element(structures, indices)) for indices in chosen]
     return [all_labels] + [
         [index for index in all_labels if index not in without] for without in left_out
     ]

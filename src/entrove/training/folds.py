@@ -53,9 +53,7 @@ def divide(
     The largest group comes first. Each goes to the fold that has the fewest structures of its
     phase and kind, and of these to the smallest one.
 
-    Returns the indices of each fold, to be left out of a training together. Each structure is in
-    one, but for those with an element that no other fold has: without them nothing of it would be
-    learnt. A fold of these alone is empty.
+    Returns the indices of each fold; each structure is in exactly one, and no fold is empty.
     """
     # By content: another order of the labels gives the same folds.
     names = [min(content_hash(structures[index]) for index in group) for group in groups]
@@ -74,21 +72,22 @@ def divide(
         )
         parts[fold] += group
         kinds[fold].update(_part_of(structures[index]) for index in group)
-    return [sorted(part) for part in _without_lone_elements(structures, parts)]
+    return [sorted(part) for part in parts]
 
 
-def _without_lone_elements(
-    structures: Sequence[Atoms], folds: Sequence[Sequence[int]]
-) -> list[list[int]]:
-    """Leave out of each fold the structures with an element that no other fold has."""
-    elements = [
-        {symbol for index in fold for symbol in structures[index].symbols} for fold in folds
-    ]
-    in_folds = Counter(symbol for of_fold in elements for symbol in of_fold)
-    lone = {symbol for symbol, count in in_folds.items() if count == 1}
-    return [
-        [index for index in fold if lone.isdisjoint(structures[index].symbols)] for fold in folds
-    ]
+def leaving_every_element(structures: Sequence[Atoms], left_out: Sequence[int]) -> list[int]:
+    """Return what may be left out of a training so that every element is still learnt.
+
+    Args:
+        structures: All training labels.
+        left_out: Indices of those to be left out.
+
+    Structures with an element that none of the others has are not left out: nothing of it would be
+    learnt, not even its reference energy.
+    """
+    outside = set(range(len(structures))) - set(left_out)
+    known = {symbol for index in outside for symbol in structures[index].symbols}
+    return [index for index in left_out if known.issuperset(structures[index].symbols)]
 
 
 def _part_of(atoms: Atoms) -> tuple[str, str]:

@@ -142,7 +142,11 @@ def _choose(
     on_trial: Callable[[TrialEpoch], None] | None,
     where: Programs,
 ) -> Choice:
-    from entrove.training.folds import divide, independent_groups  # torch-sim
+    from entrove.training.folds import (  # torch-sim
+        divide,
+        independent_groups,
+        leaving_every_element,
+    )
 
     labels, config = request.structures, request.config
     recipes, settings = request.recipes, config.cross_validation
@@ -162,7 +166,8 @@ def _choose(
             f"the default, because all {len(labels)} labels are of one trajectory or nearly equal",
         )
     divided = divide(labels, groups, min(settings.folds, len(groups)), request.seed)
-    folds = [fold for fold in divided if fold]
+    held_out = [leaving_every_element(labels, fold) for fold in divided]
+    folds = [fold for fold in held_out if fold]
     if len(folds) < 2:
         return _without_comparison(
             first,
