@@ -8,6 +8,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
+from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
 from cheap_campaign import SETTINGS, Bench, Labels, make_bench
@@ -22,7 +23,7 @@ from entrove.labelling.store.imports import import_labels
 from entrove.labelling.store.listing import release_quarantined
 from entrove.report.learning import learning_curves
 from entrove.report.status import summary_text
-from entrove.structures import attach_results, content_hash, read_structures
+from entrove.structures import attach_results, content_hash, has_stress, read_structures
 
 COUNT = 3
 ONE_ROUND = {"rounds": 1}
@@ -49,8 +50,8 @@ def import_to_train(
     for atoms in structures:
         if atoms.calc is None:
             atoms.calc = EMT()
-        atoms.get_forces()
-        atoms.get_stress()
+            atoms.get_forces()
+            atoms.get_stress()
     write(bench.folder / name, structures, format="extxyz")
     level = LevelOfTheory.of(CampaignConfig.model_validate(SETTINGS).labelling.engine)
     labelled: list[Atoms] = []
@@ -81,6 +82,30 @@ def test_imported_labels_are_trained_on_beside_those_that_were_asked_for(bench: 
     assert (results.imported, results.imported_not_trained_on) == (5, 0)
     assert re.search(r"imported labels +5 trained on\n", summary_text(results))
     assert set(bench.computed).isdisjoint(content_hash(atoms) for atoms in ours)
+
+
+def test_crystals_without_a_stress_are_trained_on_until_an_import_brings_it(bench: Bench):
+    ours = copper_from_elsewhere(3)
+    for atoms in ours:
+        atoms.calc = EMT()
+    bare = [atoms.copy() for atoms in ours]
+    for atoms, full in zip(bare, ours, strict=True):
+        energy, forces = full.get_potential_energy(), full.get_forces()
+        atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=forces)
+    import_to_train(bench, bare, "md.xyz")
+    bench.run(stopping=ONE_ROUND | {"labels": COUNT})
+    hashes = {content_hash(atoms) for atoms in ours}
+
+    def stresses() -> list[bool]:
+        dataset = read_structures(bench.files.dataset)
+        return [has_stress(atoms) for atoms in dataset if content_hash(atoms) in hashes]
+
+    assert stresses() == [False] * 3
+    assert bench.trained_on == [COUNT + 3]
+    import_to_train(bench, ours, "again.xyz")
+    bench.run(stopping=ONE_ROUND | {"labels": COUNT})
+    assert stresses() == [True] * 3
+    assert bench.trained_on == [COUNT + 3] * 2
 
 
 def test_a_label_is_on_the_learning_curve_from_the_round_that_learnt_it(bench: Bench):

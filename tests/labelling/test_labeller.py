@@ -15,6 +15,8 @@ import numpy as np
 import psutil
 import pytest
 from ase.calculators.emt import EMT
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import write
 from misbehaving import FIVE_WAYS, behaviour_of, copper
 
 from entrove.errors import LabelError
@@ -22,7 +24,9 @@ from entrove.labelling.config import LabellingConfig
 from entrove.labelling.execution.executor import AttemptExecutor
 from entrove.labelling.labeller import Labeller
 from entrove.labelling.labels import Outcome
+from entrove.labelling.level_of_theory import LevelOfTheory
 from entrove.labelling.store.cache import LabelCache
+from entrove.labelling.store.imports import import_labels
 from entrove.labelling.store.listing import list_states, release_quarantined, unfinished_structures
 from entrove.structures import content_hash
 
@@ -80,6 +84,36 @@ def test_labels_equal_the_calculator_come_cached_first_and_once_each(
         assert labels[index].engine_version
     # Parsl may have given the idle workers of other tests back meanwhile.
     assert set(processes_of_labelling()) <= set(before)
+
+
+def test_an_imported_crystal_without_stress_is_computed_unless_that_fails(
+    tmp_path: Path, misbehaving_config, workers: AttemptExecutor
+):
+    config = misbehaving_config(settings={"max_attempts": 1})
+    level = LevelOfTheory.of(config.engine)
+    cluster = copper(2)
+    cluster.pbc = False
+    crystals = [copper(0), copper(1, "not_converged")]
+    for number, atoms in enumerate([*crystals, cluster]):
+        atoms.calc = SinglePointCalculator(
+            atoms, energy=-float(number), forces=np.zeros((len(atoms), 3))
+        )
+    write(tmp_path / "md.xyz", [*crystals, cluster], format="extxyz")
+    with (
+        LabelCache(tmp_path / "labels.db") as cache,
+        Labeller(config, cache, tmp_path / "work", workers) as labeller,
+    ):
+        assert import_labels(tmp_path / "md.xyz", level, cache).stored == 3
+        for _ in range(2):
+            labels = dict(labeller.label([*crystals, cluster]))
+            assert labels[0].attempts == 1
+            assert labels[0].stress_eV_per_A3 is not None
+            assert labels[0].import_id is None
+            # What was imported is better than nothing.
+            assert labels[1].converged
+            assert (labels[1].energy_eV, labels[1].import_id) == (-1.0, 1)
+            # There is no stress of a cluster.
+            assert (labels[2].energy_eV, labels[2].attempts) == (-2.0, 0)
 
 
 def test_forces_and_stress_are_derivatives_of_the_energy(
@@ -241,7 +275,9 @@ import signal, sys
 from dataclasses import replace
 from pathlib import Path
 from misbehaving import copper
+from entrove.labelling.level_of_theory import LevelOfTheory
 from entrove.labelling.store.cache import LabelCache
+from entrove.labelling.store.imports import import_labels
 from entrove.labelling.config import LabellingConfig
 from entrove.labelling.execution.executor import AttemptExecutor
 from entrove.labelling.labeller import Labeller

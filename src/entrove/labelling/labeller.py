@@ -125,11 +125,12 @@ class Labeller:
     def label(self, structures: Sequence[Atoms]) -> Iterator[tuple[int, Label]]:
         """Yield (index into `structures`, label) of every structure, cached ones first.
 
-        The others follow as they finish. Equal structures are computed once, also when another
-        process that shares the cache wants them at the same time: its label is waited for, after
-        all others. Quarantined labels are yielded like all others: look at `Label.outcome`. Raises
-        `LabelError` when the machine fails and not a calculation (disk full, engine missing);
-        everything that was finished until then is kept.
+        A crystal whose label was imported without a stress is computed; the imported label counts
+        where that fails. The others follow as they finish. Equal structures are computed once,
+        also when another process that shares the cache wants them at the same time: its label is
+        waited for, after all others. Quarantined labels are yielded like all others: look at
+        `Label.outcome`. Raises `LabelError` when the machine fails and not a calculation (disk
+        full, engine missing); everything that was finished until then is kept.
         """
         structures = [_as_asked(atoms) for atoms in structures]
         wanted: dict[str, list[int]] = {}
@@ -137,7 +138,7 @@ class Labeller:
             wanted.setdefault(key_of(atoms), []).append(index)
         waiting: list[str] = []
         for key, indices in list(wanted.items()):
-            if self.cache.get(structures[indices[0]], self.level) is None:
+            if not self._is_labelled(structures[indices[0]]):
                 waiting.append(key)
             else:
                 yield from self._yield_labels(key, structures, wanted)
@@ -175,6 +176,11 @@ class Labeller:
                 )
             yield index, label
 
+    def _is_labelled(self, atoms: Atoms) -> bool:
+        """Whether the cache has a label of this structure, with a stress if it is imported."""
+        label = self.cache.get(atoms, self.level)
+        return label is not None and not (label.import_id and label.lacks_stress_of(atoms))
+
     def _most_in_flight(self) -> int:
         return max(LEAST_IN_FLIGHT, 2 * self._executor.capacity)
 
@@ -186,7 +192,7 @@ class Labeller:
 
     def _begin(self, key: str, atoms: Atoms) -> None:
         """Start the first attempt, unless the cache or the folder holds a final result."""
-        if self.cache.get(atoms, self.level) is not None:
+        if self._is_labelled(atoms):
             # Another campaign finished it while this one was busy.
             self.cache.release_claims([key], self.level)
             self._claimed.discard(key)
@@ -295,6 +301,7 @@ class Labeller:
             self.level,
             electrons=self.config.engine.electrons(job.atoms),
             kpoints=self.config.engine.kpoints(job.atoms),
+            replacing=label.converged,  # an imported label without stress
         )
         self._claimed.discard(job.key)
         if label.converged and self.config.keep_folders == "failed":

@@ -38,7 +38,8 @@ class Label:
         forces_eV_per_A: Forces (atoms, 3) in eV/A, in the atom order of the structure that was
             asked for.
         stress_eV_per_A3: Stress (3, 3) in eV/A^3 with ASE's sign (positive = tensile); None for a
-            structure that is not periodic in three dimensions.
+            structure that is not periodic in three dimensions, and of an imported crystal whose
+            file has none.
         attempts: Calculations that were tried; 0 for an imported label.
         engine_seconds: Wall time of the engine in s, of all attempts.
         engine, engine_version: The engine and its version; empty where they are not known.
@@ -68,6 +69,10 @@ class Label:
     def converged(self) -> bool:
         """Whether the label can be trained on."""
         return self.outcome is Outcome.CONVERGED
+
+    def lacks_stress_of(self, atoms: Atoms) -> bool:
+        """Whether `atoms` are a crystal and this label of them has no stress."""
+        return self.converged and self.stress_eV_per_A3 is None and bool(atoms.pbc.all())
 
     def attach(self, atoms: Atoms) -> Atoms:
         """Return a copy of `atoms` that carries this label, and where it came from in `info`.

@@ -63,12 +63,12 @@ def test_labels_of_a_file_become_labels_of_the_cache(tmp_path: Path, name: str):
 
 
 def test_structures_without_a_usable_label_are_refused_one_by_one(tmp_path: Path):
-    good, bare, absurd, stranger, unstressed = labelled_copper(5)
+    good, bare, absurd, stranger, forceless = labelled_copper(5)
     bare.calc = None
     absurd.calc.results["forces"] = absurd.calc.results["forces"] + 1e6
     stranger.info[LEVEL_OF_THEORY] = "0123456789abcdef"
-    del unstressed.calc.results["stress"]
-    write(tmp_path / "mixed.xyz", [good, bare, absurd, stranger, unstressed], format="extxyz")
+    forceless.calc = SinglePointCalculator(forceless, energy=1.0)
+    write(tmp_path / "mixed.xyz", [good, bare, absurd, stranger, forceless], format="extxyz")
     with LabelCache(tmp_path / "cache.db") as cache:
         report = import_labels(tmp_path / "mixed.xyz", LEVEL, cache)
     assert report.stored == 1
@@ -76,7 +76,71 @@ def test_structures_without_a_usable_label_are_refused_one_by_one(tmp_path: Path
     assert "it has no energy" in report.refused[0][1]
     assert "is above the limit" in report.refused[1][1]
     assert "its own level of theory is 0123456789abcdef" in report.refused[2][1]
-    assert "it has no stress" in report.refused[3][1]
+    assert "it has no forces" in report.refused[3][1]
+
+
+def without_stress(structures: list[Atoms]) -> list[Atoms]:
+    """As VASP's MD writes them, which computes none by default (ISIF = 0)."""
+    bare = []
+    for atoms in structures:
+        bare.append(atoms.copy())
+        energy, forces = atoms.get_potential_energy(), atoms.get_forces()
+        bare[-1].calc = SinglePointCalculator(bare[-1], energy=energy, forces=forces)
+    return bare
+
+
+def test_crystals_without_a_stress_are_imported_and_counted(tmp_path: Path):
+    structures = labelled_copper(3)
+    mixed = [*without_stress(structures[:2]), structures[2]]
+    write(tmp_path / "md.xyz", mixed, format="extxyz")
+    with LabelCache(tmp_path / "cache.db") as cache:
+        report = import_labels(tmp_path / "md.xyz", LEVEL, cache)
+        assert (report.stored, report.refused) == (3, ())
+        told = "a crystal without stress: its energy and forces count alone (in 2 frames)"
+        assert told in report.conventions
+        labels = [cache.get(atoms, LEVEL) for atoms in structures]
+    for label, atoms in zip(labels, structures, strict=True):
+        assert label is not None
+        np.testing.assert_allclose(label.attach(atoms).get_forces(), atoms.get_forces(), atol=1e-7)
+    assert [label is not None and label.lacks_stress_of(bulk("Cu")) for label in labels] == [
+        True,
+        True,
+        False,
+    ]
+
+
+def test_a_molecule_lacks_no_stress(tmp_path: Path):
+    pair = Atoms("Cu2", [[0, 0, 0], [0, 0, 2.4]])
+    pair.calc = EMT()
+    pair.get_forces()
+    write(tmp_path / "pair.xyz", pair, format="extxyz")
+    with LabelCache(tmp_path / "cache.db") as cache:
+        report = import_labels(tmp_path / "pair.xyz", LEVEL, cache)
+    assert report.stored == 1
+    assert not any("stress" in line for line in report.conventions)
+
+
+@pytest.mark.parametrize("wrong_stress", [False, True])
+def test_a_stress_is_added_to_an_imported_label_that_had_none(tmp_path: Path, wrong_stress: bool):
+    """In whichever order the files come, the label ends with the stress."""
+    structures = labelled_copper(2)
+    write(tmp_path / "md.xyz", without_stress(structures), format="extxyz")
+    if wrong_stress:  # of one that contradicts the known energy nothing is taken
+        structures[1].calc.results |= {"energy": 1.0, "free_energy": 1.0}
+    write(tmp_path / "full.xyz", structures, format="extxyz")
+    for names in (["md.xyz", "full.xyz"], ["full.xyz", "md.xyz"]):
+        with LabelCache(tmp_path / f"{names[0]}.db") as cache:
+            for name in names:
+                report = import_labels(tmp_path / name, LEVEL, cache)
+            found = [cache.get(atoms, LEVEL) for atoms in structures]
+        first_had_none = names[0] == "md.xyz"
+        assert report.replaced == first_had_none * (1 if wrong_stress else 2)
+        assert len(report.refused) == wrong_stress
+        assert found[0] is not None
+        assert found[0].stress_eV_per_A3 is not None
+        assert found[1] is not None
+        lacks = found[1].stress_eV_per_A3 is None
+        assert lacks == (wrong_stress and first_had_none)
 
 
 def test_a_file_without_labels_is_an_error(tmp_path: Path):

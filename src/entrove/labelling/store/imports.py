@@ -28,6 +28,7 @@ from entrove.labelling.store.file_conventions import FileConventions, judge_conv
 from entrove.structures import content_hash
 
 _TURNED = "a known structure in another orientation, with the same label; not stored again"
+_NO_STRESS = "a crystal without stress: its energy and forces count alone"
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,8 @@ class ImportReport:
         stored: Number of labels that are new in the cache.
         known: Number of labels that were there already, with the same values.
         refused: Index in the file and reason of each structure that was left out.
-        replaced: Number of labels that took the place of an earlier import.
+        replaced: Number of labels that took the place of an earlier import: with `replacing`, and
+            where the earlier one has no stress.
         conventions: What was done with the units, signs and names of the file, one line each.
         import_id: Number of the import, by which it can be withdrawn; None when nothing was
             stored.
@@ -107,20 +109,22 @@ def import_labels(
         if present is None or not present.converged:
             turned = cache.find_turned(atoms, level)
             present = turned or present
-        if present is None or not present.converged:
-            what = "stored"
-        elif not (difference := describe_contradiction(label, present)):
-            what, label = "known", present
-            notes[_TURNED] += turned is not None
-        elif replacing and turned is None and present.import_id is not None:
-            what = "replaced"
-        else:
+        # What is known in another orientation stays as it is.
+        may_replace = turned is None and present is not None and present.import_id is not None
+        what, difference = _settle(label, present, atoms, may_replace, replacing)
+        if difference:
             refused.append((frame.index, difference))
             counts["contradict"] += 1
             continue
+        if what == "known":
+            assert present is not None
+            label = present
+            notes[_TURNED] += turned is not None
         counts[what] += 1
         if what != "known":
-            cache.put(atoms, label, level, replacing=replacing, state_is_known=False)
+            instead = replacing or what == "replaced"
+            cache.put(atoms, label, level, replacing=instead, state_is_known=False)
+        notes[_NO_STRESS] += label.lacks_stress_of(atoms)
         if on_label is not None and turned is None:
             on_label(atoms, label)
     if not counts["stored"] + counts["replaced"]:
@@ -136,7 +140,7 @@ def import_labels(
         first = f"frame {refused[0][0]}: {refused[0][1]}" if refused else "it is empty"
         raise LabelError(
             f"{path}: none of {len(refused)} structures has a usable label (first: {first}); the "
-            "file needs energy (eV) and forces (eV/A), and stress (eV/A^3) where there is a cell"
+            "file needs energy (eV) and forces (eV/A)"
         )
     described = [f"{note} (in {count} frames)" for note, count in notes.items() if count]
     return ImportReport(
@@ -147,6 +151,18 @@ def import_labels(
         (*described, *conventions.described),
         import_id,
     )
+
+
+def _settle(
+    label: Label, present: Label | None, atoms: Atoms, may_replace: bool, replacing: bool
+) -> tuple[str, str]:
+    """What becomes of a label ("stored", "known" or "replaced"), or why it is refused."""
+    if present is None or not present.converged:
+        return "stored", ""
+    if difference := describe_contradiction(label, present):
+        return ("replaced", "") if may_replace and replacing else ("", difference)
+    adds_stress = present.lacks_stress_of(atoms) and not label.lacks_stress_of(atoms)
+    return ("replaced" if may_replace and adds_stress else "known"), ""
 
 
 def _read_label(
@@ -173,8 +189,6 @@ def _read_label(
     if own_level not in (level.hash, level.without_version().hash):
         return result, f"its own level of theory is {own_level}, and this one is {level.hash}"
     missing = [name for name, value in (("energy", energy), ("forces", forces)) if value is None]
-    if stress is None and atoms.pbc.all():
-        missing.append("stress")
     if not missing:
         return result, ""
     hints = [note for note in frame.notes if note.startswith("no ")]
