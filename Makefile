@@ -20,7 +20,8 @@ test: setup ## the tests that must pass before a change is merged
 	@$(PYTEST)
 
 test-slow: setup ## all tests, including the long ones
-	@$(PYTEST) -m ""
+	@tools/install_lammps.sh
+	@ENTROVE_LAMMPS_PLUGIN=$(CURDIR)/.lammps/plugin/e3gnnplugin.so PATH="$(PATH):$(CURDIR)/.lammps/path" $(PYTEST) -m ""
 
 check-wheel: setup ## build the package, and try it in a bare environment (needs uv)
 	@tools/check_wheel.sh --extras
@@ -51,4 +52,4 @@ lock: setup ## pin the newest versions that fit (needs uv)
 	@tools/lock.sh
 
 clean: ## remove what setup made; campaigns stay, because their labels took DFT time
-	rm -rf .venv .uv
+	rm -rf .venv .uv .lammps
