@@ -1,9 +1,9 @@
 """The keys `executor` of a configuration: where labels, trainings and explorations run."""
 
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt
 
 from entrove.errors import ConfigError
 from entrove.settings import Settings
@@ -107,8 +107,24 @@ class ParslExecution(Settings):
     """As `cores_per_worker`; `WorkerPool.capacity` has the number once Parsl runs."""
 
 
+def _local_by_default(local: type[Settings]) -> BeforeValidator:
+    """Let a section without a name be that of this machine where it has no other keys."""
+
+    def add_name(value: Any) -> Any:
+        unnamed = isinstance(value, dict) and "name" not in value
+        return (
+            {"name": "local", **value}
+            if unnamed and value.keys() < {*local.model_fields}
+            else value
+        )
+
+    return BeforeValidator(add_name)
+
+
 AnyExecution = Annotated[
-    LocalExecution | SlurmExecution | ParslExecution, Field(discriminator="name")
+    LocalExecution | SlurmExecution | ParslExecution,
+    Field(discriminator="name"),
+    _local_by_default(LocalExecution),
 ]
 
 
@@ -129,8 +145,12 @@ class LocalTrainings(ThisMachine):
 
 
 SamplingExecution = Annotated[
-    ThisMachine | SlurmExecution | ParslExecution, Field(discriminator="name")
+    ThisMachine | SlurmExecution | ParslExecution,
+    Field(discriminator="name"),
+    _local_by_default(ThisMachine),
 ]
 TrainingExecution = Annotated[
-    LocalTrainings | SlurmExecution | ParslExecution, Field(discriminator="name")
+    LocalTrainings | SlurmExecution | ParslExecution,
+    Field(discriminator="name"),
+    _local_by_default(LocalTrainings),
 ]
