@@ -2,10 +2,10 @@
 
     python benchmarks/curves/export_labels.py STUDY.yaml LABELS.xyz.gz
 
-Of each structure, `picked_by` says which arms have picked it in the first draw, and as which of
-their labels ("ours 17" is the eighteenth), and `test` in which test set it is. The engine and its
-settings are those of the campaign beside the study. Structures without a label are left out, and
-nothing is computed.
+Of each structure, `picked_by` says which arms have picked it, and as which of their labels
+("ours 17" is the eighteenth of the first draw, "ours of draw 1 17" of the second), and `test` in
+which test set it is ("mixture of draw 1"). The engine and its settings are those of the campaign
+beside the study. Structures without a label are left out, and nothing is computed.
 """
 
 import argparse
@@ -55,20 +55,19 @@ def main() -> None:
     picks = picks_of(folder, study)
     pattern = f"{arguments.independent or 'independent-*'}/round-00/anchors.xyz"
     independent = read_candidates(only(folder / "explorations", pattern))
-    mixture = mix(
-        hold_outs(picks, 0, study.tests.hold_out, study.random_seed), list(study.mixed_arms)
-    )
     uses: dict[str, list[str]] = defaultdict(list)
     tests: dict[str, list[str]] = defaultdict(list)
     structures: dict[str, Atoms] = {}
-    for arm, of_arm in picks.items():
-        for number, pick in enumerate(of_arm[0]):
-            uses[content_hash(pick.atoms)].append(f"{arm} {number}")
-            structures[content_hash(pick.atoms)] = pick.to_atoms()
-    for name, of_test in (
-        ("independent", never_picked(independent, picks)),
-        ("mixture", mixture),
-    ):
+    of_tests = {"independent": never_picked(independent, picks)}
+    for draw in range(study.draws):
+        suffix = f" of draw {draw}" if draw else ""
+        for arm, of_arm in picks.items():
+            for number, pick in enumerate(of_arm[draw]):
+                uses[content_hash(pick.atoms)].append(f"{arm}{suffix} {number}")
+                structures[content_hash(pick.atoms)] = pick.to_atoms()
+        found = hold_outs(picks, draw, study.tests.hold_out, study.random_seed)
+        of_tests[f"mixture{suffix}"] = mix(found, list(study.mixed_arms))
+    for name, of_test in of_tests.items():
         for candidate in of_test:
             tests[content_hash(candidate.atoms)].append(name)
             structures[content_hash(candidate.atoms)] = candidate.to_atoms()
@@ -81,9 +80,9 @@ def main() -> None:
             if label is None or not label.converged:
                 continue
             labelled = label.attach(atoms)
-            for name, found in (("picked_by", uses), ("test", tests)):
-                if found[key]:
-                    labelled.info[name] = ", ".join(found[key])
+            for name, of in (("picked_by", uses), ("test", tests)):
+                if of[key]:
+                    labelled.info[name] = ", ".join(of[key])
             written.append(labelled)
     write(arguments.labels, written, format="extxyz")
     print(f"{len(written)} of {len(structures)} structures are labelled")
