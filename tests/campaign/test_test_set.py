@@ -1,23 +1,31 @@
 """The test set: set aside at the start, used once at the end, and quoted."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from ase.calculators.singlepoint import SinglePointCalculator
 
 from cheap_campaign import FOUNDATION_SCALE, SETTINGS, Bench, Scaled, make_bench
 from entrove.campaign.journal.ledger import Ledger
 from entrove.campaign.journal.outcomes import Finished, HeldOut, Trained, Validated
 from entrove.campaign.results.read import read_results
 from entrove.campaign.stages.imported import enter_imported, to_train_on
+from entrove.campaign.workspace import Workspace
 from entrove.labelling.labels import Label
 from entrove.models.ase import from_calculator
 from entrove.provenance import trajectory_of
 from entrove.report.formatting import format_interval, format_number
 from entrove.report.page import render_report
 from entrove.report.status import summary_text
-from entrove.structures import attach_results, content_hash, read_structures
+from entrove.structures import (
+    attach_results,
+    content_hash,
+    read_structures,
+    write_structures,
+)
 from entrove.training.bundle import read_bundle
 from entrove.validation.intervals import structures_for
 from entrove.validation.site_symmetry import allowed_components
@@ -87,6 +95,24 @@ def test_what_is_quoted_is_the_error_on_the_test_set(finished: Bench):
     assert format_number(expected) in page
     assert format_interval((low, high)) in page
     assert any(f"{low:.{digits}f}-{high:.{digits}f}" in text for digits in range(3))
+
+
+def test_a_held_out_label_without_stress_is_left_out_of_the_plot_of_stress(
+    finished: Bench, tmp_path: Path
+):
+    """It was imported, and the engine has failed to compute it."""
+    files = Workspace(Path(shutil.copytree(finished.files.folder, tmp_path / "campaign")))
+    validation = files.validation_labels()
+    bare = validation[0]
+    energy, forces = bare.get_potential_energy(), bare.get_forces()
+    bare.calc = SinglePointCalculator(bare, energy=energy, forces=forces)
+    write_structures(files.validation, validation)
+    results = read_results(files.folder, figures=True)
+    for parity in results.parity:
+        assert np.isnan(parity.reference_stress_GPa).tolist() == 6 * [True] + 6 * (EACH - 1) * [
+            False
+        ]
+    assert "Stress components" in render_report(results)
 
 
 def test_the_untuned_model_gets_reference_energies_of_training_labels(finished: Bench):

@@ -47,7 +47,14 @@ from entrove.labelling.labels import Outcome
 from entrove.labelling.level_of_theory import LEVEL_FILE, read_level
 from entrove.labelling.store.import_records import count_labels
 from entrove.provenance import provenance_of
-from entrove.structures import energy_of, forces_of, read_sample, read_structures, stress_of
+from entrove.structures import (
+    energy_of,
+    forces_of,
+    has_stress,
+    read_sample,
+    read_structures,
+    stress_of,
+)
 from entrove.units import EV_PER_A3_IN_GPA
 from entrove.validation.comparison import Comparison, compare
 from entrove.validation.errors_by_kind import ALL, ErrorTable
@@ -365,7 +372,9 @@ def _counted_forces(reference: Sequence[Atoms]) -> np.ndarray:
 
 
 def _stress_GPa(structures: Sequence[Atoms]) -> np.ndarray:
-    return np.concatenate([stress_of(atoms) for atoms in structures]) * EV_PER_A3_IN_GPA
+    """Six numbers per structure; NaN, which is not drawn, where a label has no stress."""
+    stresses = [stress_of(atoms) if has_stress(atoms) else [np.nan] * 6 for atoms in structures]
+    return np.concatenate(stresses) * EV_PER_A3_IN_GPA
 
 
 def _map(ledger: Ledger, workspace: Workspace, config: CampaignConfig) -> FingerprintMap | None:
