@@ -4,8 +4,9 @@
 
 Of each structure, `picked_by` says which arms have picked it, and as which of their labels
 ("ours 17" is the eighteenth of the first draw, "ours of draw 1 17" of the second), and `test` in
-which test set it is ("mixture of draw 1"). The engine and its settings are those of the campaign
-beside the study. Structures without a label are left out, and nothing is computed.
+which test set it is ("mixture of draw 1"; a mixture is named where all of it is labelled). The
+engine and its settings are those of the campaign beside the study. Structures without a label are
+left out, and nothing is computed.
 """
 
 import argparse
@@ -67,23 +68,25 @@ def main() -> None:
                 structures[content_hash(pick.atoms)] = pick.to_atoms()
         found = hold_outs(picks, draw, study.tests.hold_out, study.random_seed)
         of_tests[f"mixture{suffix}"] = mix(found, list(study.mixed_arms))
-    for name, of_test in of_tests.items():
-        for candidate in of_test:
-            tests[content_hash(candidate.atoms)].append(name)
-            structures[content_hash(candidate.atoms)] = candidate.to_atoms()
     config = check_campaign(arguments.study.parent / study.campaign).config
     level = LevelOfTheory.of(config.labelling.engine)
-    written = []
+    for of_test in of_tests.values():
+        structures |= {content_hash(c.atoms): c.to_atoms() for c in of_test}
     with LabelCache(folder / "labels" / "labels.sqlite") as cache:
-        for key, atoms in structures.items():
-            label = cache.get(atoms, level)
-            if label is None or not label.converged:
-                continue
-            labelled = label.attach(atoms)
-            for name, of in (("picked_by", uses), ("test", tests)):
-                if of[key]:
-                    labelled.info[name] = ", ".join(of[key])
-            written.append(labelled)
+        labels = {key: cache.get(atoms, level) for key, atoms in structures.items()}
+    labels = {key: label for key, label in labels.items() if label and label.converged}
+    for name, of_test in of_tests.items():
+        keys = [content_hash(candidate.atoms) for candidate in of_test]
+        if name == "independent" or labels.keys() >= {*keys}:
+            for key in keys:
+                tests[key].append(name)
+    written = []
+    for key, label in labels.items():
+        labelled = label.attach(structures[key])
+        for name, of in (("picked_by", uses), ("test", tests)):
+            if of[key]:
+                labelled.info[name] = ", ".join(of[key])
+        written.append(labelled)
     write(arguments.labels, written, format="extxyz")
     print(f"{len(written)} of {len(structures)} structures are labelled")
 
