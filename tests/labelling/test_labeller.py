@@ -87,7 +87,7 @@ def test_labels_equal_the_calculator_come_cached_first_and_once_each(
 
 
 def test_an_imported_crystal_without_stress_is_computed_unless_that_fails(
-    tmp_path: Path, misbehaving_config, workers: AttemptExecutor
+    tmp_path: Path, misbehaving_config, workers: AttemptExecutor, caplog
 ):
     config = misbehaving_config(settings={"max_attempts": 1})
     level = LevelOfTheory.of(config.engine)
@@ -114,6 +114,9 @@ def test_an_imported_crystal_without_stress_is_computed_unless_that_fails(
             assert (labels[1].energy_eV, labels[1].import_id) == (-1.0, 1)
             # There is no stress of a cluster.
             assert (labels[2].energy_eV, labels[2].attempts) == (-2.0, 0)
+    [warned] = [text for text in caplog.messages if "differs from the one of import 1" in text]
+    assert content_hash(crystals[0]) in warned
+    assert f"energy by {labels[0].energy_eV:+.4g} eV, a force by" in warned
 
 
 def test_forces_and_stress_are_derivatives_of_the_energy(

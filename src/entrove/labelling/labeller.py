@@ -24,6 +24,7 @@ from entrove.labelling.retries import NextAttempt, plan_next_attempt
 from entrove.labelling.sanity import find_implausible_value
 from entrove.labelling.store.cache import LabelCache
 from entrove.labelling.store.claims import HEARTBEAT_S
+from entrove.labelling.store.contradictions import describe_differences
 from entrove.labelling.store.moments import copy_moments, key_of
 from entrove.structures import canonical_order, content_hash, copy_structure
 
@@ -179,7 +180,7 @@ class Labeller:
     def _is_labelled(self, atoms: Atoms) -> bool:
         """Whether the cache has a label of this structure, with a stress if it is imported."""
         label = self.cache.get(atoms, self.level)
-        return label is not None and not (label.import_id and label.lacks_stress_of(atoms))
+        return label is not None and not _is_imported_without_stress(label, atoms)
 
     def _most_in_flight(self) -> int:
         return max(LEAST_IN_FLIGHT, 2 * self._executor.capacity)
@@ -295,6 +296,9 @@ class Labeller:
     def _store(self, job: _Job, results: Sequence[tuple[Path, AttemptResult]]) -> None:
         label = self._to_label(job, results)
         self._require_one_version(label)
+        known = self.cache.get(job.atoms, self.level)
+        if label.converged and known is not None and known.import_id is not None:
+            _warn_of_differences(label, known)
         self.cache.put(
             job.atoms,
             label,
@@ -329,4 +333,20 @@ class Labeller:
             engine_version=last.engine_version,
             host_class=last.host_class,
             started_utc=results[0][1].started_utc,
+        )
+
+
+def _is_imported_without_stress(label: Label, atoms: Atoms) -> bool:
+    return label.import_id is not None and label.lacks_stress_of(atoms)
+
+
+def _warn_of_differences(label: Label, imported: Label) -> None:
+    """Warn where a computed label shows that the file of the imported one was of another level."""
+    if imported.converged and (differences := describe_differences(label, imported)):
+        logger.warning(
+            "structure %s: its computed label differs from the one of import %s, whose place it "
+            "takes (%s); were the labels of that file computed with these settings?",
+            label.structure_hash,
+            imported.import_id,
+            differences,
         )

@@ -10,8 +10,8 @@ SAME_STRESS_EV_PER_A3 = 1e-3
 """Labels of one level of theory agree to this and better: decimals and machines differ."""
 
 
-def describe_contradiction(label: Label, known: Label) -> str:
-    """Say how a label differs from the one that is known for the same structure.
+def describe_differences(label: Label, known: Label) -> str:
+    """Say by how much two labels of a structure differ, as "energy by +0.1 eV, ...".
 
     Both list the atoms in the same order. Returns an empty string when they agree.
     """
@@ -36,6 +36,15 @@ def describe_contradiction(label: Label, known: Label) -> str:
         apart = float(np.abs(one - other).max())
         if apart > limit:
             differences.append(f"{what} by {apart:.4g} {unit}")
+    return ", ".join(differences)
+
+
+def describe_contradiction(label: Label, known: Label) -> str:
+    """Say how a label differs from the one that is known for the same structure, which is kept.
+
+    Both list the atoms in the same order. Returns an empty string when they agree.
+    """
+    differences = describe_differences(label, known)
     if not differences:
         return ""
     if known.import_id is None:
@@ -46,4 +55,4 @@ def describe_contradiction(label: Label, known: Label) -> str:
             f"{known.import_id} ({known.engine_version}); replace it with --replace, or withdraw "
             f"that import with 'entrove labels FOLDER --withdraw {known.import_id}'"
         )
-    return f"its values differ from the label that is known ({', '.join(differences)}), {kept}"
+    return f"its values differ from the label that is known ({differences}), {kept}"
