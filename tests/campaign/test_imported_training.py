@@ -1,6 +1,7 @@
 """Labels from elsewhere are trained on, and withdrawn, by any campaign that is not running."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -106,6 +107,29 @@ def test_crystals_without_a_stress_are_trained_on_until_an_import_brings_it(benc
     bench.run(stopping=ONE_ROUND | {"labels": COUNT})
     assert stresses() == [True] * 3
     assert bench.trained_on == [COUNT + 3] * 2
+
+
+def test_an_import_is_withdrawn_where_the_campaign_has_computed_its_structure(bench: Bench):
+    """It needed the stress: the cache has a computed label, and training the imported one."""
+    ours = copper_from_elsewhere(2)
+    for atoms in ours:
+        forces = np.zeros((len(atoms), 3))
+        atoms.calc = SinglePointCalculator(atoms, energy=0.0, forces=forces)
+    import_id = import_to_train(bench, ours)
+    assert import_id is not None
+    engine = CampaignConfig.model_validate(SETTINGS).labelling.engine
+    with LabelCache(bench.files.label_cache) as cache:
+        level = LevelOfTheory.of(engine)
+        imported = cache.get(ours[0], level)
+        assert imported is not None
+        computed = replace(imported, import_id=None, attempts=1, stress_eV_per_A3=np.zeros((3, 3)))
+        cache.put(ours[0], computed, level, replacing=True)
+        assert withdraw_import(bench.files, cache, import_id).trained_on == 2
+        kept = cache.get(ours[0], level)
+        assert kept is not None
+        assert kept.import_id is None
+        assert cache.get(ours[1], level) is None
+    assert read_structures(bench.files.imported, may_be_empty=True) == []
 
 
 def test_a_label_is_on_the_learning_curve_from_the_round_that_learnt_it(bench: Bench):

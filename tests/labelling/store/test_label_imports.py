@@ -120,12 +120,12 @@ def test_a_molecule_lacks_no_stress(tmp_path: Path):
     assert not any("stress" in line for line in report.conventions)
 
 
-@pytest.mark.parametrize("wrong_stress", [False, True])
-def test_a_stress_is_added_to_an_imported_label_that_had_none(tmp_path: Path, wrong_stress: bool):
+@pytest.mark.parametrize("wrong_energy", [False, True])
+def test_a_stress_is_added_to_an_imported_label_that_had_none(tmp_path: Path, wrong_energy: bool):
     """In whichever order the files come, the label ends with the stress."""
     structures = labelled_copper(2)
     write(tmp_path / "md.xyz", without_stress(structures), format="extxyz")
-    if wrong_stress:  # of one that contradicts the known energy nothing is taken
+    if wrong_energy:  # of one that contradicts the known energy nothing is taken
         structures[1].calc.results |= {"energy": 1.0, "free_energy": 1.0}
     write(tmp_path / "full.xyz", structures, format="extxyz")
     for names in (["md.xyz", "full.xyz"], ["full.xyz", "md.xyz"]):
@@ -134,13 +134,13 @@ def test_a_stress_is_added_to_an_imported_label_that_had_none(tmp_path: Path, wr
                 report = import_labels(tmp_path / name, LEVEL, cache)
             found = [cache.get(atoms, LEVEL) for atoms in structures]
         first_had_none = names[0] == "md.xyz"
-        assert report.replaced == first_had_none * (1 if wrong_stress else 2)
-        assert len(report.refused) == wrong_stress
+        assert report.replaced == first_had_none * (1 if wrong_energy else 2)
+        assert len(report.refused) == wrong_energy
         assert found[0] is not None
         assert found[0].stress_eV_per_A3 is not None
         assert found[1] is not None
         lacks = found[1].stress_eV_per_A3 is None
-        assert lacks == (wrong_stress and first_had_none)
+        assert lacks == (wrong_energy and first_had_none)
 
 
 def test_a_file_without_labels_is_an_error(tmp_path: Path):

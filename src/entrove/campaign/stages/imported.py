@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from ase import Atoms
@@ -78,6 +79,7 @@ def withdraw_import(files: Workspace, cache: LabelCache, import_id: int) -> With
     The labels that remain are trained on at the next run. Raises `LabelError` when there is no
     such import.
     """
+    sources = [record.source for record in cache.imports() if record.id == import_id]
     withdrawn = cache.withdraw_import(import_id)
     labels, hashes = len(withdrawn), set(withdrawn)
     removed: set[str] = set()
@@ -86,7 +88,8 @@ def withdraw_import(files: Workspace, cache: LabelCache, import_id: int) -> With
         kept = [
             atoms
             for atoms in structures
-            if not _was_imported(atoms, hashes) or _is_still_known(atoms, cache)
+            if not _was_replaced(atoms, sources, cache)
+            and (not _was_imported(atoms, hashes) or _is_still_known(atoms, cache))
         ]
         if len(kept) < len(structures):
             removed |= {key_of(atoms) for atoms in structures} - {key_of(atoms) for atoms in kept}
@@ -127,6 +130,15 @@ def _is_among(atoms: Atoms, others: Sequence[Atoms]) -> bool:
 def _was_imported(atoms: Atoms, hashes: set[str]) -> bool:
     from_file = "imported from" in str(atoms.info.get(provenance.ENGINE, ""))
     return from_file and content_hash(atoms) in hashes
+
+
+def _was_replaced(atoms: Atoms, sources: Sequence[str], cache: LabelCache) -> bool:
+    """Whether a structure has its label of one of these files, and the cache a computed one."""
+    engine = str(atoms.info.get(provenance.ENGINE, ""))
+    if not any(engine.endswith(f"imported from {Path(source).name}") for source in sources):
+        return False
+    label = cache.get(atoms, str(atoms.info[provenance.LEVEL_OF_THEORY]))
+    return label is not None and label.import_id is None
 
 
 def _is_still_known(atoms: Atoms, cache: LabelCache) -> bool:
