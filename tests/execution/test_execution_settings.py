@@ -33,9 +33,16 @@ def test_a_section_without_a_name_is_this_machine(of, given, meant):
     [
         (AnyExecution, {"workers": 3, "partition": "gpu"}),
         (AnyExecution, {"config": "mine:make"}),
-        (SamplingExecution, {"workers": 3}),
+        (SamplingExecution, {"cores_per_worker": 3}),
     ],
 )
 def test_a_section_with_keys_of_another_executor_needs_its_name(of, given):
     with pytest.raises(ValidationError, match="discriminator 'name'"):
         TypeAdapter(of).validate_python(given)
+
+
+@pytest.mark.parametrize("of", [AnyExecution, TrainingExecution])
+def test_a_misspelt_key_of_a_section_without_a_name_is_named(of):
+    with pytest.raises(ValidationError) as raised:
+        TypeAdapter(of).validate_python({"worker": 3})
+    assert [error["loc"][-1] for error in raised.value.errors()] == ["worker"]

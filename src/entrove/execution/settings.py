@@ -108,15 +108,16 @@ class ParslExecution(Settings):
 
 
 def _local_by_default(local: type[Settings]) -> BeforeValidator:
-    """Let a section without a name be that of this machine where it has no other keys."""
+    """Let a section without a name be that of this machine, unless a key is of another executor.
+
+    A key that no executor has is then named as such, among the keys of this machine.
+    """
+    of_others = {*SlurmExecution.model_fields, *ParslExecution.model_fields}
+    of_others -= {*local.model_fields}
 
     def add_name(value: Any) -> Any:
         unnamed = isinstance(value, dict) and "name" not in value
-        return (
-            {"name": "local", **value}
-            if unnamed and value.keys() < {*local.model_fields}
-            else value
-        )
+        return {"name": "local", **value} if unnamed and of_others.isdisjoint(value) else value
 
     return BeforeValidator(add_name)
 
