@@ -1,15 +1,18 @@
 """The validation suite at the end of a campaign: recorded, shown, and made again when it must."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.build import bulk, fcc111
 from ase.calculators.emt import EMT
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import write
 
 from cheap_campaign import Bench, make_bench
 from entrove import provenance
@@ -21,6 +24,7 @@ from entrove.campaign.results.read import read_results
 from entrove.campaign.stages.label_volumes import volume_cells
 from entrove.labelling.level_of_theory import LevelOfTheory
 from entrove.labelling.store.cache import LabelCache
+from entrove.labelling.store.imports import import_labels
 from entrove.report.page import render_report, report_numbers
 from entrove.report.status import summary_text
 from entrove.report.summary import label_costs
@@ -198,9 +202,32 @@ labelling: {engine: {name: ase, calculator: "ase.calculators.emt:EMT"}}
     rows = {row.what: row.labels for row in make_plan(check_campaign(path)).rows}
     assert rows["equation of state"] == 6
     assert rows["together"] == before[-1].labels + 6
+    # Labels that were imported without a stress are computed.
+    for results, left in (("energy", "forces"), 6), (("energy", "forces", "stress"), None):
+        campaign = check_campaign(path)
+        labelled = [_with_results(cell.atoms, results) for cell in volume_cells(campaign)]
+        write(tmp_path / "labels.xyz", labelled, format="extxyz")
+        level = LevelOfTheory.of(campaign.config.labelling.engine)
+        with LabelCache(campaign.label_cache) as cache:
+            import_labels(tmp_path / "labels.xyz", level, cache)
+        rows = {row.what: row.labels for row in make_plan(check_campaign(path)).rows}
+        assert rows.get("equation of state") == left
     # A slab has no equation of state, and DFT is not spent on it.
     slab = fcc111("Cu", (1, 1, 3), vacuum=8.0, periodic=True)
     slab.info.clear()
     slab.write(tmp_path / "fcc.xyz")
     path.write_text(path.read_text() + "sampling: {ordered: {perturbed: 0, random: 0}}\n")
     assert volume_cells(check_campaign(path)) == []
+
+
+def _with_results(atoms: Atoms, names: Iterable[str]) -> Atoms:
+    """A copy with these results of EMT."""
+    labelled = atoms.copy()
+    labelled.calc = EMT()
+    results = {
+        "energy": labelled.get_potential_energy(),
+        "forces": labelled.get_forces(),
+        "stress": labelled.get_stress(),
+    }
+    labelled.calc = SinglePointCalculator(labelled, **{name: results[name] for name in names})
+    return labelled

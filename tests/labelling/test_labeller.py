@@ -104,6 +104,8 @@ def test_an_imported_crystal_without_stress_is_computed_unless_that_fails(
         Labeller(config, cache, tmp_path / "work", workers) as labeller,
     ):
         assert import_labels(tmp_path / "md.xyz", level, cache).stored == 3
+        is_labelled = [cache.is_labelled(atoms, level) for atoms in (*crystals, cluster)]
+        assert is_labelled == [False, False, True]
         for _ in range(2):
             labels = dict(labeller.label([*crystals, cluster]))
             assert labels[0].attempts == 1
@@ -114,6 +116,7 @@ def test_an_imported_crystal_without_stress_is_computed_unless_that_fails(
             assert (labels[1].energy_eV, labels[1].import_id) == (-1.0, 1)
             # There is no stress of a cluster.
             assert (labels[2].energy_eV, labels[2].attempts) == (-2.0, 0)
+            assert cache.is_labelled(crystals[0], level)
     [warned] = [text for text in caplog.messages if "differs from the one of import 1" in text]
     assert content_hash(crystals[0]) in warned
     assert f"energy by {labels[0].energy_eV:+.4g} eV, a force by" in warned

@@ -153,7 +153,7 @@ def _known_held_out(campaign: CheckedCampaign) -> Counter[str]:
         return Counter(
             candidate.purpose
             for candidate, atoms in zip(candidates, structures, strict=True)
-            if cache.get(atoms, level) is not None
+            if cache.is_labelled(atoms, level)
         )
 
 

@@ -139,7 +139,7 @@ class Labeller:
             wanted.setdefault(key_of(atoms), []).append(index)
         waiting: list[str] = []
         for key, indices in list(wanted.items()):
-            if not self._is_labelled(structures[indices[0]]):
+            if not self.cache.is_labelled(structures[indices[0]], self.level):
                 waiting.append(key)
             else:
                 yield from self._yield_labels(key, structures, wanted)
@@ -177,11 +177,6 @@ class Labeller:
                 )
             yield index, label
 
-    def _is_labelled(self, atoms: Atoms) -> bool:
-        """Whether the cache has a label of this structure, with a stress if it is imported."""
-        label = self.cache.get(atoms, self.level)
-        return label is not None and not _is_imported_without_stress(label, atoms)
-
     def _most_in_flight(self) -> int:
         return max(LEAST_IN_FLIGHT, 2 * self._executor.capacity)
 
@@ -193,7 +188,7 @@ class Labeller:
 
     def _begin(self, key: str, atoms: Atoms) -> None:
         """Start the first attempt, unless the cache or the folder holds a final result."""
-        if self._is_labelled(atoms):
+        if self.cache.is_labelled(atoms, self.level):
             # Another campaign finished it while this one was busy.
             self.cache.release_claims([key], self.level)
             self._claimed.discard(key)
@@ -334,10 +329,6 @@ class Labeller:
             host_class=last.host_class,
             started_utc=results[0][1].started_utc,
         )
-
-
-def _is_imported_without_stress(label: Label, atoms: Atoms) -> bool:
-    return label.import_id is not None and label.lacks_stress_of(atoms)
 
 
 def _warn_of_differences(label: Label, imported: Label) -> None:

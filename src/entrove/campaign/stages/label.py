@@ -172,7 +172,7 @@ def label_requests(
         Labeller(config, cache, campaign.workspace.label_work) as labeller,
     ):
         _store_own(cache, campaign.workspace, config.engine)
-        known = sum(cache.get(structure, labeller.level) is not None for structure in atoms)
+        known = sum(cache.is_labelled(structure, labeller.level) for structure in atoms)
         if known:
             listener.resumed(known)
         first = FirstLabels()

@@ -113,4 +113,4 @@ def unlabelled_volumes(campaign: CheckedCampaign) -> list[Atoms]:
         return atoms
     level = LevelOfTheory.of(campaign.config.labelling.engine)
     with LabelCache(campaign.label_cache) as cache:
-        return [one for one in atoms if cache.get(one, level) is None]
+        return [one for one in atoms if not cache.is_labelled(one, level)]

@@ -155,6 +155,14 @@ class LabelCache(CacheFile):
             ).fetchone()
         return None if row is None else label_from_row(row)
 
+    def is_labelled(self, atoms: Atoms, level: LevelOfTheory | str) -> bool:
+        """Whether nothing is left to compute for this structure at this level.
+
+        A label that failed counts. A crystal whose label was imported without a stress does not.
+        """
+        label = self.get(atoms, level)
+        return label is not None and (label.import_id is None or not label.lacks_stress_of(atoms))
+
     def knows(self, atoms: Atoms, level: LevelOfTheory) -> bool:
         """Whether there is a label of this structure at this level.
 
