@@ -1,5 +1,6 @@
 """Outputs of DFT codes: which steps converged, and labels in eV, eV/A and eV/A^3."""
 
+import itertools
 import re
 import shutil
 from pathlib import Path
@@ -191,6 +192,35 @@ def test_espresso_that_did_not_converge_is_named():
     assert frame.converged is False
     assert frame.labels == ()
     assert "NOT achieved" in frame.notes[0]
+
+
+def test_espresso_energies_of_a_hybrid_functional_have_exact_exchange(tmp_path):
+    path = OUTPUTS / "espresso_hybrid_md.out"
+    frames = list(read_frames(path))
+    printed = re.findall(r"^(!+) +total energy +=\s*(\S+) Ry", path.read_text(), re.MULTILINE)
+    with_exchange = [float(energy) for marks, energy in printed if marks == "!!"]
+    assert (len(printed), len(with_exchange)) == (12, 3)
+    assert [frame.converged for frame in frames] == [True] * 3
+    # ASE reads Rydberg by CODATA 2006.
+    energies = [frame.atoms.get_potential_energy() / 13.60569193 for frame in frames]
+    assert energies == pytest.approx(with_exchange, abs=1e-7)
+    # The work of the forces along this trajectory is what the energy loses.
+    work = 0.0
+    for one, next_one in itertools.pairwise(frames):
+        force = (one.atoms.get_forces() + next_one.atoms.get_forces()) / 2
+        work += float(np.sum(force * (next_one.atoms.positions - one.atoms.positions)))
+    change = frames[-1].atoms.get_potential_energy() - frames[0].atoms.get_potential_energy()
+    assert change == pytest.approx(-work, rel=1e-3)
+
+
+def test_espresso_that_did_not_refine_exact_exchange_is_not_converged(tmp_path):
+    lines = (OUTPUTS / "espresso_hybrid_md.out").read_text().splitlines(keepends=True)
+    last = max(place for place, line in enumerate(lines) if line.startswith("!!"))
+    path = tmp_path / "pw.out"
+    path.write_text("".join(lines[:last]))
+    frames = list(read_frames(path))
+    assert [frame.converged for frame in frames] == [True, True, False]
+    assert "exact exchange" in frames[-1].notes[-1]
 
 
 def test_espresso_that_was_killed_is_named(tmp_path):

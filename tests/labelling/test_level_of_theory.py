@@ -112,6 +112,18 @@ def test_every_setting_is_theory_or_listed_as_not(tmp_path: Path):
             assert (changed.hash == level.hash) == (setting in NOT_THEORY), (engine.kind, setting)
 
 
+@pytest.mark.parametrize("system", [{"input_dft": "HSE"}, {"exx_fraction": 0.2}])
+def test_a_hybrid_functional_of_espresso_is_no_level_of_earlier_versions(
+    tmp_path: Path, system: dict[str, str | float]
+):
+    """Energies that they stored had no exact exchange."""
+    (engine,) = (engine for engine in engines(tmp_path) if engine.kind == "espresso")
+    hybrid = engine.model_copy(update={"input": {"system": system}})
+    other = engine.model_copy(update={"input": {"system": {"input_dft": "pbesol"}}})
+    assert "energy" in hybrid.theory()
+    assert "energy" not in other.theory().keys() | engine.theory().keys()
+
+
 @pytest.mark.parametrize(
     ("kind", "setting", "file"),
     [

@@ -230,6 +230,34 @@ def test_espresso_starts_with_a_magnetization_and_finds_that_silicon_has_none(tm
 
 @pytest.mark.espresso
 @needs_espresso
+def test_forces_of_a_hybrid_functional_are_the_slope_of_its_energy(tmp_path: Path):
+    """Before exact exchange is switched on pw.x prints another energy, 10 eV away."""
+    system = {"input_dft": "pbe0", "nqx1": 1, "nqx2": 1, "nqx3": 1}
+    system |= {"x_gamma_extrapolation": False, "exxdiv_treatment": "none"}
+    hybrid = Espresso(
+        pseudopotential_folder=PSEUDOPOTENTIALS,
+        pseudopotentials={"Si": "Si.pz-vbc.UPF"},
+        cutoff_eV=163.0,
+        kpoint_spacing_per_A=3.0,
+        energy_convergence_eV=1e-8,
+        input={"system": system},
+    )
+    computed = []
+    for number, shift in enumerate((-0.01, 0.0, 0.01)):
+        atoms = silicon()
+        atoms.positions[0, 2] += shift
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        computed.append(hybrid.compute(atoms, folder, rung=0))
+    slope = (computed[2].energy_eV - computed[0].energy_eV) / 0.02
+    assert computed[1].forces_eV_per_A[0, 2] == pytest.approx(-slope, abs=2e-3)
+    text = (tmp_path / "1" / "espresso.pwo").read_text()
+    [last] = re.findall(r"^!! +total energy += +(\S+) Ry", text, re.MULTILINE)
+    assert computed[1].energy_eV == pytest.approx(float(last) * RYDBERG_eV, abs=1e-6)
+
+
+@pytest.mark.espresso
+@needs_espresso
 def test_espresso_says_when_it_did_not_converge(tmp_path: Path):
     end = attempt(ESPRESSO.model_copy(update={"max_scf_steps": 2}), tmp_path)
     assert end.outcome is Outcome.NOT_CONVERGED

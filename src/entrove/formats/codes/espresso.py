@@ -1,7 +1,10 @@
 """Quantum ESPRESSO's pw.x by ASE's reader, with the convergence of each step.
 
 ASE's reader gives up the whole file where it cannot make sense of the bands, as after a
-self-consistency that did not converge. Bands are no labels: they are hidden from it.
+self-consistency that did not converge. Bands are no labels: they are hidden from it. It also takes
+the first energy of a structure. With exact exchange that is the one before exchange was switched
+on, and others follow while it is refined. The last one, whose derivative the forces are, has two
+exclamation marks; the others are hidden.
 """
 
 import io
@@ -13,6 +16,8 @@ from entrove.formats.codes.scanned import lines_of
 from entrove.formats.frame import Frame, LabelKeys
 
 _BANDS = ("End of self-consistent calculation", "End of band structure calculation")
+_TOTAL_ENERGY, _WITH_EXACT_EXCHANGE = "!    total energy", "!!   total energy"
+_REFINES_EXACT_EXCHANGE = "EXX: now go back to refine exchange calculation"
 
 
 def is_espresso(head: str) -> bool:
@@ -47,23 +52,51 @@ def read_espresso(path: Path, keys: LabelKeys) -> Iterator[Frame]:
         yield Frame(str(path), index, problem=problem)
 
 
+def energy_eV(path: Path) -> float | None:
+    """The last energy of an output of one structure, the one that its forces belong to.
+
+    None where the output has none that converged.
+    """
+    *_, last = (None, *read_espresso(path, LabelKeys()))
+    if last is None or last.atoms is None or last.converged is not True:
+        return None
+    return float(last.atoms.get_potential_energy()) if "energy" in last.labels else None
+
+
 def _scan(path: Path) -> tuple[str, list[bool | None], bool]:
-    """The text without bands; whether each structure converged; whether the job ended."""
+    """The text that ASE reads; whether each structure converged; whether the job ended."""
     lines: list[str] = []
     said: list[bool | None] = []
+    unrefined: set[int] = set()  # structures whose exact exchange did not become consistent
+    without_exchange: list[int] = []  # lines with an energy of the present structure
     finished = False
     for line in lines_of(path):
         if "Program PWSCF" in line or "ATOMIC_POSITIONS" in line:
             said.append(None)
+            without_exchange.clear()
         elif "convergence has been achieved" in line and said:
             said[-1] = said[-1] is not False
         elif "convergence NOT achieved" in line and said:
             said[-1] = False
+        elif _REFINES_EXACT_EXCHANGE in line and said:
+            unrefined.add(len(said) - 1)
+        elif _WITH_EXACT_EXCHANGE in line and said:
+            unrefined.discard(len(said) - 1)
+            for place in without_exchange:
+                lines[place] = "\n"
+        elif _TOTAL_ENERGY in line:
+            without_exchange.append(len(lines))
         finished = finished or "JOB DONE" in line
-        lines.append("\n" if any(phrase in line for phrase in _BANDS) else line)
+        hidden = any(phrase in line for phrase in _BANDS)
+        lines.append("\n" if hidden else line.replace(_WITH_EXACT_EXCHANGE, _TOTAL_ENERGY))
+    for index in unrefined:
+        said[index] = False
     return "".join(lines), said, finished
 
 
 def _not_converged(frame: Frame) -> Frame:
-    notes = (*frame.notes, "not converged: pw.x says that convergence was NOT achieved")
+    reason = (
+        "pw.x says that convergence was NOT achieved, or did not refine exact exchange to the end"
+    )
+    notes = (*frame.notes, f"not converged: {reason}")
     return Frame(frame.source, frame.index, frame.atoms, frame.problem, False, notes)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -10,6 +11,7 @@ from ase.units import Rydberg
 from pydantic import Field, JsonValue, PositiveFloat, PositiveInt, field_validator
 
 from entrove.errors import LabelError
+from entrove.formats.codes.espresso import energy_eV
 from entrove.labelling.engines.base import (
     Computation,
     Engine,
@@ -66,6 +68,13 @@ REFUSED: dict[str, dict[str, str]] = {
 REFUSED_NAMELISTS: dict[str, str] = dict.fromkeys(
     ("ions", "cell"), "it moves atoms, and a label is of the structure as it is"
 )
+HYBRIDS = frozenset(
+    {"pbe0", "hse", "gaup", "gaupbe", "b3lyp", "b3lyp-v1r", "b3lypv1r", "x3lyp", "hf"}
+    | {"b86bpbex", "bhahlyp", "bhandhlyp"}
+    | {"vdw-df-cx0", "vdw-df2-0", "vdw-df2-br0", "vdw-df-c090-0"}
+)
+"""Names of `input_dft` with exact exchange."""
+KEYS_OF_HYBRIDS = ("exx_fraction", "exxdiv_treatment", "nqx1", "ecutfock", "screening_parameter")
 
 
 class Espresso(Engine):
@@ -164,7 +173,15 @@ class Espresso(Engine):
             symbol: f"{name} {hash_file(self.name, self.pseudopotential_folder / name)}"
             for symbol, name in sorted(self.pseudopotentials.items())
         }
+        if self._has_exact_exchange():
+            # So that labels of earlier versions, whose energies were without it, are other labels.
+            settings["energy"] = "with exact exchange"
         return settings
+
+    def _has_exact_exchange(self) -> bool:
+        system = self.input.get("system", {})
+        functional = str(system.get("input_dft", "")).lower()
+        return functional in HYBRIDS or any(key in system for key in KEYS_OF_HYBRIDS)
 
     def check_available(self) -> None:
         """Raise `LabelError` when pw.x or a pseudopotential is missing."""
@@ -207,7 +224,13 @@ class Espresso(Engine):
                 _read_error(output) or f"{type(error).__name__}: {error}"
             ) from error
         _require_convergence(output)
-        return computation
+        energy = energy_eV(output)
+        if energy is None:
+            raise NotConvergedError(
+                "pw.x does not say that energies with exact exchange have converged"
+            )
+        # ASE's reader takes the first energy, which with a hybrid functional is one without it.
+        return replace(computation, energy_eV=energy)
 
     def calculator(self, atoms: Atoms, folder: Path, rung: int = 0) -> Any:
         """The ASE calculator for `atoms`: the k-point grid depends on their cell."""
