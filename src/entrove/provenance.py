@@ -49,6 +49,8 @@ LEVEL_OF_THEORY = "entrove_level_of_theory"
 """Hash of the level of theory of its label."""
 ENGINE = "entrove_engine"
 """Engine that labelled it, with its version."""
+IMPORT = "entrove_import"
+"""Number of the import that brought its label, as `entrove labels` lists it."""
 ENGINE_SECONDS = "entrove_engine_seconds"
 """Wall time of the engine, in s."""
 

@@ -132,6 +132,27 @@ def test_an_import_is_withdrawn_where_the_campaign_has_computed_its_structure(be
     assert read_structures(bench.files.imported, may_be_empty=True) == []
 
 
+def test_what_an_import_has_brought_is_known_by_its_number(bench: Bench):
+    """Two files of one name: when one is withdrawn, labels of the other one stay."""
+    import_ids = []
+    for folder, atoms in zip(("one", "two"), copper_from_elsewhere(2), strict=True):
+        (bench.folder / folder).mkdir()
+        import_ids.append(import_to_train(bench, [atoms], f"{folder}/labels.xyz"))
+    imported = read_structures(bench.files.imported)
+    assert [atoms.info[provenance.IMPORT] for atoms in imported] == import_ids
+    engine = CampaignConfig.model_validate(SETTINGS).labelling.engine
+    with LabelCache(bench.files.label_cache) as cache:
+        level = LevelOfTheory.of(engine)
+        for atoms in imported:  # the campaign has computed both
+            known = cache.get(atoms, level)
+            assert known is not None
+            cache.put(atoms, replace(known, import_id=None, attempts=1), level, replacing=True)
+        assert import_ids[0] is not None
+        assert withdraw_import(bench.files, cache, import_ids[0]).trained_on == 1
+    [kept] = read_structures(bench.files.imported)
+    assert kept.info[provenance.IMPORT] == import_ids[1]
+
+
 def test_a_label_is_on_the_learning_curve_from_the_round_that_learnt_it(bench: Bench):
     """Whether it was imported later, or failed at first and was released later."""
     picked_first = 0

@@ -39,6 +39,7 @@ KEYS = (
     (provenance.LEVEL_OF_THEORY, "hash of the level of theory of the label"),
     (provenance.ENGINE, "program that labelled it, with its version"),
     (provenance.ENGINE_SECONDS, "wall time of the program, s"),
+    (provenance.IMPORT, "number of the import that brought the label"),
 )
 """The keys that a reader of the file meets, and what they say."""
 

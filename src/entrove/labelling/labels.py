@@ -97,6 +97,9 @@ class Label:
         labelled.info[provenance.LEVEL_OF_THEORY] = self.level_of_theory
         labelled.info[provenance.ENGINE] = f"{self.engine} {self.engine_version}".strip()
         labelled.info[provenance.ENGINE_SECONDS] = round(self.engine_seconds, 3)
+        labelled.info.pop(provenance.IMPORT, None)
+        if self.import_id is not None:
+            labelled.info[provenance.IMPORT] = self.import_id
         return labelled
 
     @classmethod

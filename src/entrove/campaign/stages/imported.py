@@ -88,7 +88,7 @@ def withdraw_import(files: Workspace, cache: LabelCache, import_id: int) -> With
         kept = [
             atoms
             for atoms in structures
-            if not _was_replaced(atoms, sources, cache)
+            if not (_is_of_import(atoms, import_id, sources) and _is_computed_now(atoms, cache))
             and (not _was_imported(atoms, hashes) or _is_still_known(atoms, cache))
         ]
         if len(kept) < len(structures):
@@ -132,11 +132,15 @@ def _was_imported(atoms: Atoms, hashes: set[str]) -> bool:
     return from_file and content_hash(atoms) in hashes
 
 
-def _was_replaced(atoms: Atoms, sources: Sequence[str], cache: LabelCache) -> bool:
-    """Whether a structure has its label of one of these files, and the cache a computed one."""
+def _is_of_import(atoms: Atoms, import_id: int, sources: Sequence[str]) -> bool:
+    if provenance.IMPORT in atoms.info:
+        return int(atoms.info[provenance.IMPORT]) == import_id
+    # Files of earlier versions have the name of the source alone.
     engine = str(atoms.info.get(provenance.ENGINE, ""))
-    if not any(engine.endswith(f"imported from {Path(source).name}") for source in sources):
-        return False
+    return any(engine.endswith(f"imported from {Path(source).name}") for source in sources)
+
+
+def _is_computed_now(atoms: Atoms, cache: LabelCache) -> bool:
     label = cache.get(atoms, str(atoms.info[provenance.LEVEL_OF_THEORY]))
     return label is not None and label.import_id is None
 
