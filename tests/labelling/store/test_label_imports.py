@@ -1,3 +1,4 @@
+import io
 from pathlib import Path
 
 import ase.db
@@ -8,7 +9,9 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
+from rich.console import Console
 
+from entrove.cli.stages.structures import read_labelled
 from entrove.errors import LabelError
 from entrove.formats import LabelKeys
 from entrove.labelling.engines.ase import AseCalculator
@@ -183,6 +186,7 @@ def test_the_convention_of_a_stress_is_told_by_the_energies_and_converted(
     tmp_path: Path, convention: str
 ):
     structures = sheared_copper(25)
+    cluster = Atoms("Cu2", positions=[[0, 0, 0], [0, 0, 2.3]], calculator=EMT())
     lines = []
     for atoms in structures:  # six numbers in a comment, as many tools write them
         stress = CONVENTIONS[convention](atoms.get_stress())
@@ -197,15 +201,31 @@ def test_the_convention_of_a_stress_is_told_by_the_energies_and_converted(
             atoms.symbols, atoms.positions.tolist(), atoms.get_forces().tolist(), strict=True
         ):
             lines.append(f"{symbol} " + " ".join(map(repr, position + force)))
-    (tmp_path / "labels.xyz").write_text("\n".join(lines) + "\n")
+    lines += [  # without a cell, but with the key that every line of the file has
+        "2",
+        'Properties=species:S:1:pos:R:3:forces:R:3 pbc="F F F" stress="0 0 0 0 0 0" '
+        f"energy={float(cluster.get_potential_energy())!r}",
+        *(
+            f"Cu 0 0 {z} 0 0 {force}"
+            for z, force in zip((0, 2.3), cluster.get_forces()[:, 2].tolist(), strict=True)
+        ),
+    ]
+    path = tmp_path / "labels.xyz"
+    path.write_text("\n".join(lines) + "\n")
     wide = SanityLimits(max_stress_eV_per_A3=1e6)
     with LabelCache(tmp_path / "cache.db") as cache:
-        report = import_labels(tmp_path / "labels.xyz", LEVEL, cache, wide)
+        report = import_labels(path, LEVEL, cache, wide)
         stored = list(cache.labelled_structures(LEVEL))
-    assert report.stored == len(structures)
-    for atoms, label in zip(structures, stored, strict=True):
-        np.testing.assert_allclose(label.get_stress(), atoms.get_stress(), atol=1e-9)
+    assert report.stored == len(structures) + 1
+    messages = io.StringIO()
+    # `entrove train` and `entrove validate` read the same labels in a file as an import does.
+    for *crystals, molecule in (stored, read_labelled([path], Console(file=messages))):
+        for atoms, label in zip(structures, crystals, strict=True):
+            np.testing.assert_allclose(label.get_stress(), atoms.get_stress(), atol=1e-9)
+        assert "stress" not in molecule.calc.results
+        assert molecule.get_potential_energy() == pytest.approx(cluster.get_potential_energy())
     said = " ".join(report.conventions)
+    assert ("converted" in messages.getvalue()) == ("converted" in said)
     assert ("converted" in said) == (convention != "eV/A^3")
     assert "energies of " in said
 
@@ -371,3 +391,5 @@ def test_what_energies_are_measured_from_is_said(tmp_path: Path):
     assert "energies are total energies" in said
     assert "by up to 10 meV/atom" in said
     assert "the free energies are taken" in said
+    for atoms in read_labelled([tmp_path / "labels.xyz"], Console(file=io.StringIO())):
+        assert atoms.get_potential_energy() == -4000.04

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
 from rich.console import Console
 
 from entrove.campaign.configuration.config import require_free
@@ -21,6 +22,7 @@ from entrove.cli.stages.settings import Given
 from entrove.curation.sources import SHOWN_REASONS, UsableFrames
 from entrove.errors import ConfigError
 from entrove.formats import read_frames
+from entrove.labelling.store.file_conventions import judge_conventions
 from entrove.structures import has_stress
 
 ENDINGS = (".xyz", ".extxyz")
@@ -96,12 +98,17 @@ def read_pool(files: Sequence[Path], messages: Console, what: str) -> list[Atoms
 def read_labelled(files: Sequence[Path], messages: Console) -> list[Atoms]:
     """Read frames with energy and forces; crystals may lack a stress, and are counted then.
 
-    Others are left out; they are counted, and the first is named. Raises `ConfigError` when none
-    is left of files that were given.
+    What the numbers mean is judged as `entrove import` does: the energy is the one that forces are
+    the derivative of, and a stress in other units is converted, which is said. Other frames are
+    left out; they are counted, and the first is named. Raises `ConfigError` when none is left of
+    files that were given, and `LabelError` when the numbers of a file contradict each other.
     """
     usable: list[Atoms] = []
     refused: list[str] = []
     for path in files:
+        conventions = judge_conventions(path)
+        for line in conventions.remarks:
+            say(f"{path.name}: {line}", to=messages)
         for frame in read_frames(path):
             needed = {"energy", "forces"} if frame.atoms is not None else set()
             missing = sorted(needed - set(frame.labels))
@@ -111,6 +118,8 @@ def read_labelled(files: Sequence[Path], messages: Console) -> list[Atoms]:
                 )
                 refused.append(f"{frame.where}: {reason}")
             else:
+                label = conventions.label_of(frame.atoms)
+                frame.atoms.calc = SinglePointCalculator(frame.atoms, **label)
                 usable.append(frame.atoms)
     if refused:
         say(f"{len(refused)} frames are left out; the first: {refused[0]}", to=messages)

@@ -8,6 +8,7 @@ numbers are taken as ASE's and the user is told what that means.
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -43,17 +44,35 @@ _ZEROS = {
 
 @dataclass(frozen=True)
 class FileConventions:
-    """The convention of the stresses of a file, and what to tell the user, one line each."""
+    """What the numbers of a file mean, and what to tell the user, one line each.
+
+    `stress` is the convention of its stresses. `remarks` are those lines of `described` that say
+    that numbers are not taken as they are, or could not be tested.
+    """
 
     stress: StressConvention = ASE_STRESS
     described: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
-    def to_ase(self, stress: np.ndarray, atoms: Atoms) -> np.ndarray:
-        """Return a stress of the file in eV/A^3, with ASE's sign and order, shape (6,)."""
-        given = _six_numbers(stress)
-        if self.stress == ASE_STRESS:
-            return given
-        return self.stress.to_ase(given[None], np.array([atoms.get_volume()]))[0]
+    def label_of(self, atoms: Atoms) -> dict[str, Any]:
+        """Return what counts as the label of a structure of the file.
+
+        That is its `energy` in eV, the one that forces are the derivative of: the free energy
+        where there is one; its `forces` in eV/A; and of a crystal its `stress` in eV/A^3, with
+        ASE's sign and order, shape (6,). What the file does not have is left out.
+        """
+        results = results_of(atoms)
+        label: dict[str, Any] = {}
+        if _has_energy(atoms):
+            label["energy"] = energy_with_forces(atoms)
+        if "forces" in results:
+            label["forces"] = np.asarray(results["forces"], dtype=float)
+        if "stress" in results and is_crystal(atoms):
+            given = _six_numbers(results["stress"])
+            if self.stress != ASE_STRESS:
+                given = self.stress.to_ase(given[None], np.array([atoms.get_volume()]))[0]
+            label["stress"] = given
+        return label
 
 
 def judge_conventions(path: str | Path, keys: LabelKeys | None = None) -> FileConventions:
@@ -74,29 +93,29 @@ def judge_conventions(path: str | Path, keys: LabelKeys | None = None) -> FileCo
         if frame.atoms is not None and frame.converged is not False
     ]
     frames = [atoms for atoms in frames if _has_energy_and_forces(atoms)]
-    zero = _describe_energies(frames)
+    zero, smearing = _describe_energies(frames)
     works = compare_forces_with_energies(frames)
     if works is not None and works.cause:
         raise LabelError(f"{path}: {works.cause}: correct the file")
     # Pairs count frames with a cell only, as the stresses do.
     crystals = [atoms for atoms in frames if is_crystal(atoms) and "stress" in results_of(atoms)]
     if not crystals:
-        return FileConventions(described=zero)
+        return FileConventions(described=(*zero, *smearing), remarks=smearing)
     given = np.array([_six_numbers(results_of(atoms)["stress"]) for atoms in crystals])
     volumes = np.array([atoms.get_volume() for atoms in crystals])
     evidence = compare_with_energies(given, volumes, pairs_of(crystals))
     largest = float(np.abs(given).max())
     if evidence is None:
-        return FileConventions(
-            described=(
-                *zero,
-                "stress taken as eV/A^3, tension positive; no two structures of the file are "
-                "close enough to test that by their energies. Its largest component is "
-                f"{largest:.3g} eV/A^3 = {largest * EV_PER_A3_IN_GPA:.3g} GPa; is that right?",
-            )
+        untested = (
+            "stress taken as eV/A^3, tension positive; no two structures of the file are "
+            "close enough to test that by their energies. Its largest component is "
+            f"{largest:.3g} eV/A^3 = {largest * EV_PER_A3_IN_GPA:.3g} GPa; is that right?"
         )
+        remarks = (*smearing, untested)
+        return FileConventions(described=(*zero, *remarks), remarks=remarks)
     if not evidence.contradicts_ase:
-        return FileConventions(described=(*zero, _describe_agreement(evidence)))
+        agreement = _describe_agreement(evidence)
+        return FileConventions(described=(*zero, *smearing, agreement), remarks=smearing)
     if not evidence.decided:
         raise LabelError(
             f"{path}: the stress contradicts the energies of {evidence.count} pairs of strained "
@@ -105,22 +124,20 @@ def judge_conventions(path: str | Path, keys: LabelKeys | None = None) -> FileCo
             f"{len(evidence.rivals)} other conventions explain it as well; convert it to eV/A^3 "
             "in the file, and import that"
         )
-    return FileConventions(
-        evidence.best,
-        (
-            *zero,
-            f"{evidence.best}: told by the energies of {evidence.count} pairs of strained cells "
-            f"(mismatch {evidence.residual:.2f}; {evidence.as_given:.2f} if taken as eV/A^3, "
-            "tension positive); converted",
-        ),
+    remarks = (
+        *smearing,
+        f"{evidence.best}: told by the energies of {evidence.count} pairs of strained cells "
+        f"(mismatch {evidence.residual:.2f}; {evidence.as_given:.2f} if taken as eV/A^3, "
+        "tension positive); converted",
     )
+    return FileConventions(evidence.best, (*zero, *remarks), remarks)
 
 
-def _describe_energies(frames: list[Atoms]) -> tuple[str, ...]:
+def _describe_energies(frames: list[Atoms]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """What the energies are measured from, and which of two a label takes, in words."""
     crystals = [atoms for atoms in frames if len(atoms) > 1 or not atoms.pbc.any()]
     if not crystals:
-        return ()
+        return (), ()
     counts, numbers = count_elements(crystals)
     results = [results_of(atoms) for atoms in crystals]
     zero = judge_energy_zero(
@@ -132,9 +149,8 @@ def _describe_energies(frames: list[Atoms]) -> tuple[str, ...]:
     said = f"energies are {_ZEROS[zero.kind]}: {zero.evidence}"
     if zero.kind in ("cohesive", "formation"):
         said += "; DFT labels that are computed here have total energies, which these do not fit"
-    if not zero.smearing:
-        return (said,)
-    return said, f"{zero.smearing}; the free energies are taken"
+    smearing = (f"{zero.smearing}; the free energies are taken",) if zero.smearing else ()
+    return (said,), smearing
 
 
 def _describe_agreement(evidence: ConventionEvidence) -> str:
@@ -151,8 +167,11 @@ def _describe_agreement(evidence: ConventionEvidence) -> str:
 
 
 def _has_energy_and_forces(atoms: Atoms) -> bool:
-    results = results_of(atoms)
-    return ("energy" in results or "free_energy" in results) and "forces" in results
+    return _has_energy(atoms) and "forces" in results_of(atoms)
+
+
+def _has_energy(atoms: Atoms) -> bool:
+    return bool({"energy", "free_energy"} & results_of(atoms).keys())
 
 
 def _six_numbers(stress: np.ndarray) -> Float[np.ndarray, "6"]:

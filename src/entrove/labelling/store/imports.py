@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -169,18 +168,16 @@ def _read_label(
     frame: Frame, level: LevelOfTheory, conventions: FileConventions
 ) -> tuple[AttemptResult, str]:
     """The numbers of a frame as a finished attempt, and why they are no label."""
-    results: dict[str, Any] = getattr(getattr(frame.atoms, "calc", None), "results", {})
-    energy = results.get("free_energy", results.get("energy"))
-    forces, stress = results.get("forces"), results.get("stress")
+    atoms = frame.atoms
+    label = {} if atoms is None else conventions.label_of(atoms)
     result = AttemptResult(
         outcome=Outcome.CONVERGED,
-        energy_eV=None if energy is None else float(energy),
-        forces_eV_per_A=None if forces is None else np.asarray(forces, dtype=float).tolist(),
-        stress_eV_per_A3=None
-        if stress is None or frame.atoms is None
-        else _full_stress(conventions.to_ase(stress, frame.atoms)),
+        energy_eV=label.get("energy"),
+        forces_eV_per_A=label["forces"].tolist() if "forces" in label else None,
+        stress_eV_per_A3=voigt_6_to_full_3x3_stress(label["stress"]).tolist()
+        if "stress" in label
+        else None,
     )
-    atoms = frame.atoms
     if frame.problem or atoms is None:
         return result, frame.problem
     if frame.converged is False:
@@ -188,16 +185,11 @@ def _read_label(
     own_level = str(atoms.info.get(provenance.LEVEL_OF_THEORY, level.hash))
     if own_level not in (level.hash, level.without_version().hash):
         return result, f"its own level of theory is {own_level}, and this one is {level.hash}"
-    missing = [name for name, value in (("energy", energy), ("forces", forces)) if value is None]
+    missing = [name for name in ("energy", "forces") if name not in label]
     if not missing:
         return result, ""
     hints = [note for note in frame.notes if note.startswith("no ")]
     return result, "; ".join([f"it has no {missing[0]}", *hints])
-
-
-def _full_stress(stress: np.ndarray) -> list[list[float]]:
-    array = np.asarray(stress, dtype=float)
-    return (array if array.shape == (3, 3) else voigt_6_to_full_3x3_stress(array)).tolist()
 
 
 def _to_label(
