@@ -85,6 +85,15 @@ def test_progress_counts_the_steps_of_the_whole_run():
     assert seen == [(step, steps_in_all(CONFIG)) for step in range(1, 13)]
 
 
+def test_walkers_without_a_snapshot_are_an_error_that_names_the_guards():
+    guards = CONFIG.guards.model_copy(update={"largest_force_eV_per_A": 1e-9})
+    config = CONFIG.model_copy(update={"guards": guards})
+    with pytest.raises(
+        StructureError, match=r"none of 3 walkers .* x the force on an atom is too large\)"
+    ):
+        explored(config=config, **ONE_POINT)
+
+
 LONG = CONFIG.model_copy(
     update={
         "biases": (BiasSettings(entropy="none"),),

@@ -22,6 +22,7 @@ from entrove.sampling.pools.entropy_md import Exploration, advance, begin
 from entrove.sampling.pools.random_md import run_plain_md
 from entrove.sampling.relax import relax_at_pressure
 from entrove.sampling.walkers.grid import Start, plan_walkers
+from entrove.sampling.walkers.restarts import describe_reasons
 from entrove.sampling.walkers.trajectories import TrajectoryRecorder
 from entrove.structures import as_written
 
@@ -77,8 +78,8 @@ def explore(
 
     Returns the healthy snapshots of all walkers, in the order in which they were taken.
 
-    Raises `StructureError` when no seed can be relaxed, and what `relax_at_pressure`,
-    `plan_walkers` and the walkers raise.
+    Raises `StructureError` when no seed can be relaxed or no walker reaches a snapshot, and what
+    `relax_at_pressure`, `plan_walkers` and the walkers raise.
     """
     config, entropy = config or SamplingConfig(), entropy or EntropyConfig()
     starts = _relax_seeds(seeds, model, pressures_GPa, config)
@@ -112,6 +113,13 @@ def explore(
     exploration = run_chunks(
         exploration, model.model, dataset, config, admit, independent=independent, on_step=on_step
     )
+    if not exploration.candidates:
+        raise StructureError(
+            f"none of {len(walkers)} walkers reached a snapshot; the guards stopped them "
+            f"({describe_reasons(exploration.walkers.restarts)}): lower the temperatures, the "
+            "bias strengths or timestep_fs, or take another model; the limits are in "
+            "sampling.guards"
+        )
     return list(exploration.candidates)
 
 
