@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ase.build import bulk
+from ase.build import bulk, fcc111
 from ase.calculators.emt import EMT
 from ase.io import read, write
 from command_line import Command
@@ -88,6 +88,18 @@ def test_relax_brings_each_crystal_to_each_pressure(entrove: Command):
         stress = EMT().get_stress(cell.atoms)[:3].mean() * 160.21766
         assert stress == pytest.approx(-row["pressure_GPa"], abs=0.1)
     assert rows[1]["volume_A3_per_atom"] < rows[0]["volume_A3_per_atom"]
+
+
+@pytest.mark.parametrize("command", ["relax", "explore"])
+def test_a_pressure_would_close_the_vacuum_of_a_slab(entrove: Command, command: str):
+    slab = fcc111("Cu", (1, 1, 3), vacuum=8.0, periodic=True)
+    slab.info.clear()  # of adsorption sites, which no file keeps
+    slab.write("slab.xyz")
+    arguments = (command, "slab.xyz", "--config", "quick.yaml", "--pressures-GPa", "10")
+    code, _, errors = entrove(*arguments, "--out", "out.xyz")
+    assert code != 0
+    assert "pressures_GPa: the seed slab is a slab or layer: 16.0 A of vacuum" in errors
+    assert not Path("out.xyz").exists()
 
 
 def test_a_relaxation_that_does_not_converge_has_exit_status_one(entrove: Command):
