@@ -166,15 +166,20 @@ def test_explore_says_which_keys_have_no_effect(entrove: Command):
     arguments = (
         *("explore", "fcc.xyz", "--config", "quick.yaml", "--temperatures-K", "900"),
         *("--out", "candidates.xyz", "--set", "sampling.biases=[{entropy: none}]"),
+        *("--set", "entropy.kind=information"),  # whose gains can have a least one
     )
     code, _, errors = entrove(*arguments)
     assert code == 0, errors
     assert "without effect" not in errors
+    code, _, errors = entrove(*arguments, "--set", "control=random_md")
+    assert (code, "without effect" in errors) == (0, False)
     keys = {
         "sampling.independent_per_label": 2,
         "sampling.largest_chunks": 9,
+        "sampling.trajectory_every": 2,
         "selection.admissions_per_label": 1,
         "selection.duplicate_tolerance": 0.1,
+        "selection.least_gain": 0.1,
     }
     for key, value in keys.items():
         arguments += ("--set", f"{key}={value}")
