@@ -13,12 +13,13 @@ from entrove.campaign.stages.label import released_requests
 from entrove.campaign.stages.label_volumes import unlabelled_volumes
 from entrove.campaign.stages.moments import with_seed_moments
 from entrove.execution.settings import AnyExecution
-from entrove.labelling.cost import CostModel
+from entrove.labelling.cost import CostEstimate, CostModel
 from entrove.labelling.level_of_theory import LevelOfTheory
 from entrove.labelling.store.cache import LabelCache
 from entrove.sampling.candidates import Candidate, read_candidates
 from entrove.sampling.pools.hold_out import sizes_of
 from entrove.sampling.walkers.grid import Start
+from entrove.selection.config import SelectionConfig
 from entrove.validation.intervals import expected_half_width, structures_for
 
 ENGINES_OF_ANY_COST = ("ase", "mlip")
@@ -62,6 +63,8 @@ class Plan:
             first labels.
         trainings_per_round: Most trainings of a round: of the members of a committee, and of a
             cross-validation before them.
+        labels_per_round: Labels of a round where `selection.budget_s` allows fewer than
+            `selection.count`, by the mean predicted time of the seeds; None elsewhere.
     """
 
     rows: tuple[PlanRow, ...]
@@ -71,6 +74,7 @@ class Plan:
     is_timed: bool = True
     half_width: float | None = None
     trainings_per_round: int = 1
+    labels_per_round: int | None = None
 
 
 def make_plan(campaign: CheckedCampaign) -> Plan:
@@ -91,6 +95,10 @@ def make_plan(campaign: CheckedCampaign) -> Plan:
             costs = cache.costs(LevelOfTheory.of(engine))
     model = CostModel(engine, costs)
     seeds = [seed.atoms for seed in campaign.seeds]
+    # `factor` is one standard deviation of ln(time), hence two of three labels.
+    estimates = [model.predict(atoms) for atoms in seeds]
+    affordable = _affordable(config.selection, estimates)
+    per_round = config.selection.count if affordable is None else affordable
     timed = model.observations > 0 or engine.kind not in ENGINES_OF_ANY_COST
     held_out, known_of = _hold_out_sizes(campaign), _known_held_out(campaign)
     rows = tuple(
@@ -100,7 +108,7 @@ def make_plan(campaign: CheckedCampaign) -> Plan:
                 (part, max(0, size - known_of[part]), known_of[part])
                 for part, size in held_out.items()
             ),
-            ("training", *_training_labels(campaign, config.selection.count)),
+            ("training", *_training_labels(campaign, per_round)),
         )
     )
     if sum(held_out.values()) > known_of.total():
@@ -110,8 +118,6 @@ def make_plan(campaign: CheckedCampaign) -> Plan:
     rows = (*rows, _sum(rows))
     if not timed:
         rows = tuple(replace(row, core_hours=None, wall_hours=None) for row in rows)
-    # `factor` is one standard deviation of ln(time), hence two of three labels.
-    estimates = [model.predict(atoms) for atoms in seeds]
     return Plan(
         rows,
         min(estimate.seconds / estimate.factor for estimate in estimates),
@@ -120,7 +126,17 @@ def make_plan(campaign: CheckedCampaign) -> Plan:
         timed,
         expected_half_width(held_out["validation"]) if held_out["validation"] else None,
         config.training.trials + config.training.committee_size,
+        affordable,
     )
+
+
+def _affordable(selection: SelectionConfig, estimates: Sequence[CostEstimate]) -> int | None:
+    """Labels of mean time that the budget of a round allows; None where `count` is no more."""
+    if selection.budget_s is None:
+        return None
+    mean_s = sum(estimate.seconds for estimate in estimates) / len(estimates)
+    allowed = int(selection.budget_s / mean_s)
+    return allowed if allowed < selection.count else None
 
 
 def _kpoint_row(
