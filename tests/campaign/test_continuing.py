@@ -1,6 +1,7 @@
 """A campaign that is stopped, continued, or given more labels uses each computed label once."""
 
 import json
+import re
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from entrove.campaign.journal.outcomes import Checked, Labelled, Selected, Stage
 from entrove.campaign.journal.progress import Silence
 from entrove.campaign.loop import explore_only
 from entrove.campaign.results.read import read_results
+from entrove.campaign.stage_table import CANDIDATES
 from entrove.errors import CampaignError
 from entrove.labelling.store.cache import LabelCache
 from entrove.labelling.store.listing import release_quarantined
@@ -537,3 +539,37 @@ def test_labels_are_shown_when_all_of_them_have_failed(fresh: Bench):
     rows = [row for row in read_results(fresh.files.folder).labels if row.purpose == "validation"]
     assert len(rows) == len(asked)
     assert {row.outcome for row in rows} == {"converged"}
+
+
+class Heard(Silence):
+    """Keeps what each stage says at its end."""
+
+    def __init__(self) -> None:
+        self.said: dict[tuple[int, str], str] = {}
+
+    def stage_finished(self, round_index: int, stage: str, seconds: float, summary: str) -> None:
+        self.said[round_index, stage] = summary
+
+
+@pytest.mark.parametrize("kind", ["information", "labels"])
+def test_walkers_without_snapshots_leave_a_campaign_the_anchors(fresh: Bench, kind: str):
+    """It labels all of them, and ends when none is left."""
+    heard = Heard()
+    guards = {"largest_force_eV_per_A": 1e-6}
+    fresh.run(heard, sampling={"guards": guards}, entropy={"kind": kind}, stopping={"rounds": 9})
+    explored = heard.said[1, "explore"]
+    assert explored.startswith("0 snapshots of 1 walkers")
+    assert re.search(r"warning: no snapshots, .*\d+ x the force on an atom is too", explored)
+    assert fresh.files.round(1).candidates.read_text() == ""
+    anchors = read_structures(fresh.files.round(0).anchors)
+    assert 0 < len(fresh.dataset()) <= len(anchors)
+    assert set(fresh.dataset()) <= {content_hash(atoms) for atoms in anchors}
+    assert fresh.verdict().startswith("no candidate is left that is new to the dataset")
+
+
+def test_candidates_that_are_missing_are_lost(fresh: Bench):
+    files = fresh.files
+    assert CANDIDATES.is_lost(files, 1)
+    files.round(1).folder.mkdir(parents=True)
+    files.round(1).candidates.write_text("")
+    assert not CANDIDATES.is_lost(files, 1)

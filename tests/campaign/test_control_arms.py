@@ -16,6 +16,7 @@ from entrove.campaign.stages.context import CampaignRun
 from entrove.campaign.stages.explore import shared_dataset
 from entrove.campaign.stages.models import CampaignModels
 from entrove.campaign.stages.select import select
+from entrove.campaign.stopping import stop_before_labels
 from entrove.campaign.workspace import Workspace
 from entrove.models.registry import load
 from entrove.sampling.candidates import Candidate, read_candidates, write_candidates
@@ -35,13 +36,15 @@ def rattled(count: int, seed: int, pool: str) -> list[Candidate]:
     return made
 
 
-def campaign(folder: Path, method: str, kind: str = "information") -> CampaignRun:
+def campaign(
+    folder: Path, method: str, kind: str = "information", budget_s: float | None = None
+) -> CampaignRun:
     config = CampaignConfig.model_validate(
         {
             "name": "copper",
             "seeds": [{"phase": "fcc", "file": "fcc.xyz"}],
             "entropy": {"kind": kind},
-            "selection": {"count": 6, "method": method},
+            "selection": {"count": 6, "method": method, "budget_s": budget_s},
             "labelling": {"engine": {"name": "ase", "calculator": "ase.calculators.emt:EMT"}},
         }
     )
@@ -74,6 +77,27 @@ def test_every_method_picks_as_many_labels_and_gain_adds_most_information(tmp_pa
         gains[method] = selected.gain_nats
     assert gains["gain"] > gains["random"]
     assert gains["gain"] > gains["farthest_point"]
+
+
+METHODS = ("gain", "representative", "random", "farthest_point", "lcmd")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_says_what_kept_the_others_out(tmp_path: Path, method: str):
+    run = campaign(tmp_path, method)
+    selected = select(run, 1)
+    assert (selected.picked, sum(selected.rejected.values())) == (6, 30 + 5 - 6)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_budget_that_no_label_fits_is_the_reason_to_stop(tmp_path: Path, method: str):
+    run = campaign(tmp_path, method, budget_s=1e-9)
+    selected = select(run, 1)
+    assert (selected.picked, selected.rejected["budget"]) == (0, 30 + 5)
+    assert read_candidates(run.files.round(1).selected) == []
+    assert stop_before_labels(run.config.stopping, 0, 0, selected) == (
+        "no candidate that is new to the dataset fits selection.budget_s (rejected: 35 by budget)"
+    )
 
 
 def test_random_is_seeded_and_differs_from_gain(tmp_path: Path):

@@ -156,6 +156,37 @@ def test_a_stage_that_was_interrupted_keeps_its_values(tmp_path):
     settle_config(path, config(training={"executor": {"name": "slurm"}}), unfinished)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"stopping": {"least_predicted_improvement": 0.1}},
+        {"stopping": {"least_gain_nats": 0.1, "least_improvement": 0.1}},
+        {"selection": {"quotas": {"ordered": 0.5}, "rank_by": "gain_per_second"}},
+        {"selection": {"objective": "information", "least_gain": 0.1}},
+        {"entropy": {"kind": "paper"}, "selection": {"least_gain": 0.1}},
+    ],
+    ids=str,
+)
+def test_a_control_arm_reads_its_own_configuration(tmp_path, changes):
+    path = tmp_path / "config.yaml"
+    control = config(control="random_md", **changes).resolve_control()
+    settle_config(path, control)
+    assert read_settled(path) == as_started(path, control) == control
+    assert find_changes(path, control) == []
+
+
+def test_a_control_arm_that_was_stored_with_a_stop_of_gains_goes_on_without_it(tmp_path):
+    path = tmp_path / "config.yaml"
+    control = config(control="random_md").resolve_control()
+    settle_config(path, control)
+    stored = yaml.safe_load(path.read_text())
+    stored["stopping"]["least_predicted_improvement"] = 0.1
+    path.write_text(yaml.safe_dump(stored))
+    assert read_settled(path) == control
+    settle_config(path, control)
+    assert yaml.safe_load(path.read_text())["stopping"]["least_predicted_improvement"] is None
+
+
 def test_a_campaign_from_before_phases_had_places_learns_of_them(tmp_path):
     path = tmp_path / "config.yaml"
     settle_config(path, config())

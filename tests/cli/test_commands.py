@@ -4,6 +4,7 @@ import contextlib
 import importlib
 import io
 import json
+import math
 import os
 import shlex
 import shutil
@@ -226,6 +227,22 @@ def test_plan_counts_the_labels_of_a_campaign(campaign: Path, entrove: Command):
         (row.what, row.labels) for row in plan.rows
     ]
     assert not (campaign.parent / "campaign").exists()
+
+
+@pytest.mark.parametrize(("labels", "of_each_round"), [(2.5, 2), (0.5, 0), (9.0, 5)])
+def test_plan_counts_the_labels_that_fit_the_budget_of_a_round(
+    campaign: Path, entrove: Command, labels: float, of_each_round: int
+):
+    """By the time that the seed takes; five labels are those of a round without it."""
+    plan = make_plan(check_campaign(campaign))
+    label_s = math.sqrt(plan.shortest_s * plan.longest_s)  # estimate / factor, estimate * factor
+    text = f"selection: {{count: 5, budget_s: {labels * label_s}}}"
+    campaign.write_text(COPPER.replace("selection: {count: 5}", text))
+    rows = {row.what: row.labels for row in make_plan(check_campaign(campaign)).rows}
+    assert rows["training"] == min(3 * of_each_round, 12)
+    output = entrove("plan", campaign)[1]
+    said = f"A round has about {of_each_round} labels instead of 5: more would take longer than"
+    assert (said in " ".join(output.split())) == (of_each_round < 5)
 
 
 def test_plan_has_lines_in_place_of_a_table_on_a_narrow_terminal(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ase.build import bulk
+from ase.build import bulk, fcc111
 from ase.calculators.emt import EMT
 from ase.io import read, write
 from command_line import Command
@@ -90,6 +90,18 @@ def test_relax_brings_each_crystal_to_each_pressure(entrove: Command):
     assert rows[1]["volume_A3_per_atom"] < rows[0]["volume_A3_per_atom"]
 
 
+@pytest.mark.parametrize("command", ["relax", "explore"])
+def test_a_pressure_would_close_the_vacuum_of_a_slab(entrove: Command, command: str):
+    slab = fcc111("Cu", (1, 1, 3), vacuum=8.0, periodic=True)
+    slab.info.clear()  # of adsorption sites, which no file keeps
+    slab.write("slab.xyz")
+    arguments = (command, "slab.xyz", "--config", "quick.yaml", "--pressures-GPa", "10")
+    code, _, errors = entrove(*arguments, "--out", "out.xyz")
+    assert code != 0
+    assert "pressures_GPa: the seed slab is a slab or layer: 16.0 A of vacuum" in errors
+    assert not Path("out.xyz").exists()
+
+
 def test_a_relaxation_that_does_not_converge_has_exit_status_one(entrove: Command):
     code, output, _ = entrove(
         *("relax", "fcc.xyz", "--config", "quick.yaml", "--pressures-GPa", "50"),
@@ -154,15 +166,20 @@ def test_explore_says_which_keys_have_no_effect(entrove: Command):
     arguments = (
         *("explore", "fcc.xyz", "--config", "quick.yaml", "--temperatures-K", "900"),
         *("--out", "candidates.xyz", "--set", "sampling.biases=[{entropy: none}]"),
+        *("--set", "entropy.kind=information"),  # whose gains can have a least one
     )
     code, _, errors = entrove(*arguments)
     assert code == 0, errors
     assert "without effect" not in errors
+    code, _, errors = entrove(*arguments, "--set", "control=random_md")
+    assert (code, "without effect" in errors) == (0, False)
     keys = {
         "sampling.independent_per_label": 2,
         "sampling.largest_chunks": 9,
+        "sampling.trajectory_every": 2,
         "selection.admissions_per_label": 1,
         "selection.duplicate_tolerance": 0.1,
+        "selection.least_gain": 0.1,
     }
     for key, value in keys.items():
         arguments += ("--set", f"{key}={value}")

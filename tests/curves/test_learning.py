@@ -2,6 +2,7 @@
 
 import shutil
 from types import SimpleNamespace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -24,6 +25,25 @@ def test_a_calculator_of_ones_own_needs_a_stress_of_crystals_only(atoms):
     np.testing.assert_array_equal(found.get_forces(), atoms.get_forces())
     expected = atoms.get_stress() if atoms.pbc.all() else np.zeros(6)
     np.testing.assert_array_equal(found.get_stress(), expected)
+
+
+class WithoutStress(EMT):
+    """EMT that has energies and forces only."""
+
+    implemented_properties: ClassVar = ["energy", "free_energy", "forces"]
+
+    def calculate(self, *arguments, **keywords) -> None:
+        super().calculate(*arguments, **keywords)
+        del self.results["stress"]
+
+
+def test_a_calculator_without_stress_has_errors_of_energies_and_forces():
+    labelled = _evaluate(EMT(), bulk("Cu", cubic=True))
+    found = _evaluate(WithoutStress(), labelled)
+    assert "stress" not in found.calc.results
+    errors = learning.test_errors([labelled], [found])[0]
+    assert (errors.energy, errors.structures) == (0.0, 1)
+    assert np.isnan(errors.stress)
 
 
 @pytest.mark.parametrize("tune", [False, True])

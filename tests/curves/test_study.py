@@ -9,6 +9,7 @@ import pytest
 import yaml
 from ase.build import bulk
 from ase.calculators.emt import EMT
+from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 from typer.testing import CliRunner
 
@@ -397,3 +398,56 @@ def test_of_a_larger_hold_out_the_mixture_has_a_random_part():
     # The mean of 20 random places of 60 is 29.5, with a standard deviation of 3.2.
     assert 20 < sum(places) / 20 < 39
     assert mix({"a": many[:20], "b": few}, ["a", "b"]) == [*many[:20], *few]
+
+
+LABELLED = bulk("Cu", cubic=True)
+LABELLED.calc = EMT()
+
+
+def write_labelled(folder: Path, keys: tuple[str, ...]) -> None:
+    """A file of one structure with these labels, under the names of MACE where they start so."""
+    atoms = LABELLED.copy()
+    values = {"energy": LABELLED.get_potential_energy(), "forces": LABELLED.get_forces()}
+    if "REF_energy" in keys:
+        atoms.info["REF_energy"], atoms.arrays["REF_forces"] = values.values()
+    else:
+        atoms.calc = SinglePointCalculator(atoms, **{key: values[key] for key in keys})
+    write(folder / "test.xyz", atoms)
+
+
+@pytest.mark.parametrize(
+    ("changes", "keys", "message"),
+    [
+        ({"tests": {"files": {"mine": "no.xyz"}}}, ("energy",), r"tests\.files\.mine: .*no\.xyz"),
+        (
+            {"tests": {"files": {"mine": "test.xyz"}}},
+            ("REF_energy",),
+            r"tests\.files\.mine: .*test\.xyz: structure 0 has no energy and no forces, .*convert",
+        ),
+        (
+            {"tests": {"files": {"mine": "test.xyz"}}},
+            ("energy",),
+            r"structure 0 has no forces",
+        ),
+        (
+            {"students": {"tuned": {"base": "7net-O"}}},
+            ("energy",),
+            r"students\.tuned\.base: 7net-O",
+        ),
+        (
+            {"students": {"as-it-is": {"base": "7net-O", "tune": False}}},
+            ("energy",),
+            r"students\.as-it-is\.base: unknown model '7net-O'. Did you mean '7net-0'",
+        ),
+        ({"students": {"mine": {"function": "nowhere:f"}}}, ("energy",), r"student function nowh"),
+    ],
+    ids=str,
+)
+def test_what_students_and_tests_lack_is_said_before_anything_is_explored(
+    tmp_path, changes, keys, message
+):
+    file = write_study(tmp_path, **changes)
+    write_labelled(tmp_path, keys)
+    with pytest.raises(ConfigError, match=message):
+        run_study(file)
+    assert not (tmp_path / "curves" / "explorations").exists()

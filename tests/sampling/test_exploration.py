@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from ase.build import bulk
+from ase.build import bulk, fcc111
 from pydantic import ValidationError
 from torch_sim.models.lennard_jones import LennardJonesModel
 
@@ -12,6 +12,7 @@ from entrove.models.ase import from_torch_sim
 from entrove.sampling.config import BiasSettings, RelaxationSettings, SamplingConfig
 from entrove.sampling.correlation import independent_snapshots
 from entrove.sampling.exploration import explore, steps_in_all
+from entrove.sampling.vacuum import vacuum_axes
 from entrove.structures import content_hash
 
 ARGON = LennardJonesModel(
@@ -83,6 +84,43 @@ def test_progress_counts_the_steps_of_the_whole_run():
     seen = []
     explored(on_step=lambda done, total: seen.append((done, total)), **ONE_POINT)
     assert seen == [(step, steps_in_all(CONFIG)) for step in range(1, 13)]
+
+
+SLAB = fcc111("Ar", (1, 1, 3), a=5.3, vacuum=8.0, periodic=True)
+SLAB.info.clear()  # of adsorption sites, which no file keeps
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"pressures_GPa": [0.0, 1.0]}, r"regime\.pressures_GPa: .*pressures_GPa: \[0\]"),
+        (
+            {"config": CONFIG.model_copy(update={"ensemble": "npt"})},
+            r"sampling\.ensemble: .*a barostat would close; choose 'nvt'",
+        ),
+    ],
+)
+def test_what_would_close_the_vacuum_of_a_seed_is_refused(changes, message):
+    arguments = {**ONE_POINT, "config": CONFIG, **changes}
+    with pytest.raises(ConfigError, match=message):
+        explore([SLAB], from_torch_sim(ARGON, name="argon"), **arguments)
+
+
+def test_a_slab_is_explored_with_its_vacuum():
+    """Relaxed along the layer only: its length across the vacuum is that of the seed."""
+    found = explore([SLAB], from_torch_sim(ARGON, name="argon"), config=CONFIG, **ONE_POINT)
+    for candidate in found:
+        np.testing.assert_allclose(candidate.atoms.cell[2], SLAB.cell[2], atol=1e-9)
+        assert vacuum_axes(candidate.atoms) == (False, False, True)
+
+
+def test_walkers_without_a_snapshot_are_an_error_that_names_the_guards():
+    guards = CONFIG.guards.model_copy(update={"largest_force_eV_per_A": 1e-9})
+    config = CONFIG.model_copy(update={"guards": guards})
+    with pytest.raises(
+        StructureError, match=r"none of 3 walkers .* x the force on an atom is too large\)"
+    ):
+        explored(config=config, **ONE_POINT)
 
 
 LONG = CONFIG.model_copy(

@@ -46,6 +46,11 @@ def test_vacuum_is_found_where_it_is(atoms, expected):
     assert bool(describe_vacuum(atoms)) == any(expected)
 
 
+def test_without_a_cell_there_is_no_vacuum():
+    assert vacuum_axes(molecule("H2O")) == (False, False, False)
+    assert describe_vacuum(molecule("H2O")) == ""
+
+
 @pytest.mark.parametrize("name", KINDS)
 def test_neither_origin_nor_images_nor_supercells_matter(name):
     atoms, expected = KINDS[name]

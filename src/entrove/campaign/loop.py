@@ -50,7 +50,7 @@ from entrove.campaign.stages.label_volumes import label_volumes
 from entrove.campaign.stages.lost_labels import restore_lost_labels
 from entrove.campaign.stages.models import CampaignModels
 from entrove.campaign.stages.validate import complete_validations
-from entrove.campaign.workspace import Workspace, explain_lost, holds_something
+from entrove.campaign.workspace import Workspace, explain_lost
 from entrove.errors import CampaignError, ModelError
 from entrove.execution.running import Executors
 from entrove.execution.settings import ThisMachine
@@ -277,9 +277,9 @@ def _run_stage(run: CampaignRun, entry: StageEntry, round_index: int) -> None:
 
     def work() -> StageOutcome:
         missing = [
-            str(path)
+            str(needed.path(run.files, round_index))
             for needed in entry.needs
-            if not holds_something(path := needed.path(run.files, round_index))
+            if needed.is_lost(run.files, round_index)
         ]
         if missing:
             raise CampaignError(explain_lost(", ".join(missing)))

@@ -7,15 +7,19 @@ from dataclasses import dataclass, replace
 from ase import Atoms
 
 from entrove.campaign.configuration.check import CheckedCampaign
+from entrove.campaign.journal.ledger import Ledger
+from entrove.campaign.journal.outcomes import Labelled, Selected
+from entrove.campaign.stages.label import released_requests
 from entrove.campaign.stages.label_volumes import unlabelled_volumes
 from entrove.campaign.stages.moments import with_seed_moments
 from entrove.execution.settings import AnyExecution
-from entrove.labelling.cost import CostModel
+from entrove.labelling.cost import CostEstimate, CostModel
 from entrove.labelling.level_of_theory import LevelOfTheory
 from entrove.labelling.store.cache import LabelCache
-from entrove.sampling.candidates import read_candidates
+from entrove.sampling.candidates import Candidate, read_candidates
 from entrove.sampling.pools.hold_out import sizes_of
 from entrove.sampling.walkers.grid import Start
+from entrove.selection.config import SelectionConfig
 from entrove.validation.intervals import expected_half_width, structures_for
 
 ENGINES_OF_ANY_COST = ("ase", "mlip")
@@ -59,6 +63,8 @@ class Plan:
             first labels.
         trainings_per_round: Most trainings of a round: of the members of a committee, and of a
             cross-validation before them.
+        labels_per_round: Labels of a round where `selection.budget_s` allows fewer than
+            `selection.count`, by the mean predicted time of the seeds; None elsewhere.
     """
 
     rows: tuple[PlanRow, ...]
@@ -68,6 +74,7 @@ class Plan:
     is_timed: bool = True
     half_width: float | None = None
     trainings_per_round: int = 1
+    labels_per_round: int | None = None
 
 
 def make_plan(campaign: CheckedCampaign) -> Plan:
@@ -77,8 +84,8 @@ def make_plan(campaign: CheckedCampaign) -> Plan:
         campaign: What `check_campaign` returns.
 
     Labels of this level of theory in the cache improve the estimate, and those of structures that
-    the campaign has asked for already are not counted again. The times of exploration and training
-    are not included. Nothing is written.
+    the campaign has asked for already are not counted again, failed ones included. The times of
+    exploration and training are not included. Nothing is written.
     """
     config = campaign.config
     engine, path = config.labelling.engine, campaign.label_cache
@@ -88,16 +95,20 @@ def make_plan(campaign: CheckedCampaign) -> Plan:
             costs = cache.costs(LevelOfTheory.of(engine))
     model = CostModel(engine, costs)
     seeds = [seed.atoms for seed in campaign.seeds]
-    training = config.selection.count * config.stopping.rounds
-    if config.stopping.labels is not None:
-        training = min(training, config.stopping.labels)
+    # `factor` is one standard deviation of ln(time), hence two of three labels.
+    estimates = [model.predict(atoms) for atoms in seeds]
+    affordable = _affordable(config.selection, estimates)
+    per_round = config.selection.count if affordable is None else affordable
     timed = model.observations > 0 or engine.kind not in ENGINES_OF_ANY_COST
     held_out, known_of = _hold_out_sizes(campaign), _known_held_out(campaign)
     rows = tuple(
-        _row(what, _spread(seeds, max(0, wanted - known)), model, config.labelling.executor, known)
-        for what, wanted, known in (
-            *((part, size, known_of[part]) for part, size in held_out.items()),
-            ("training", training, len(campaign.workspace.computed_labels())),
+        _row(what, _spread(seeds, labels), model, config.labelling.executor, known)
+        for what, labels, known in (
+            *(
+                (part, max(0, size - known_of[part]), known_of[part])
+                for part, size in held_out.items()
+            ),
+            ("training", *_training_labels(campaign, per_round)),
         )
     )
     if sum(held_out.values()) > known_of.total():
@@ -107,8 +118,6 @@ def make_plan(campaign: CheckedCampaign) -> Plan:
     rows = (*rows, _sum(rows))
     if not timed:
         rows = tuple(replace(row, core_hours=None, wall_hours=None) for row in rows)
-    # `factor` is one standard deviation of ln(time), hence two of three labels.
-    estimates = [model.predict(atoms) for atoms in seeds]
     return Plan(
         rows,
         min(estimate.seconds / estimate.factor for estimate in estimates),
@@ -117,7 +126,17 @@ def make_plan(campaign: CheckedCampaign) -> Plan:
         timed,
         expected_half_width(held_out["validation"]) if held_out["validation"] else None,
         config.training.trials + config.training.committee_size,
+        affordable,
     )
+
+
+def _affordable(selection: SelectionConfig, estimates: Sequence[CostEstimate]) -> int | None:
+    """Labels of mean time that the budget of a round allows; None where `count` is no more."""
+    if selection.budget_s is None:
+        return None
+    mean_s = sum(estimate.seconds for estimate in estimates) / len(estimates)
+    allowed = int(selection.budget_s / mean_s)
+    return allowed if allowed < selection.count else None
 
 
 def _kpoint_row(
@@ -144,17 +163,46 @@ def _kpoint_row(
 def _known_held_out(campaign: CheckedCampaign) -> Counter[str]:
     """Number of structures of validation and test set, where made, whose labels are known."""
     made = campaign.workspace.round(0).hold_out
-    if not made.exists() or not campaign.label_cache.exists():
+    if not made.exists():
         return Counter()
+    return Counter(candidate.purpose for candidate in _known(campaign, read_candidates(made)))
+
+
+def _training_labels(campaign: CheckedCampaign, per_round: int) -> tuple[int, int]:
+    """Number of training labels that are still to be computed, and of good ones that exist.
+
+    A round that is labelled asks for no more, whatever has failed in it. Of what a later round has
+    picked, and of what was released from quarantine, the engine computes what it was not given
+    yet; other rounds ask for `per_round` labels.
+    """
+    stopping, files = campaign.config.stopping, campaign.workspace
+    good, asked, unpicked = len(files.computed_labels()), list[Candidate](), stopping.rounds
+    if files.ledger.is_file():
+        ledger = Ledger(files.ledger, read_only=True)
+        labelled = {index: found for index, found in ledger.each(Labelled).items() if index > 0}
+        left = set(range(1, stopping.rounds + 1)) - labelled.keys()
+        picked = {index for index, found in ledger.each(Selected).items() if found.picked} & left
+        asked += [c for index in picked for c in read_candidates(files.round(index).selected)]
+        asked += [request.candidate for request in released_requests(campaign, labelled)]
+        unpicked = len(left - picked)
+    remaining = per_round * unpicked + len(asked) - len(_known(campaign, asked))
+    if stopping.labels is not None:
+        remaining = min(remaining, max(0, stopping.labels - good))
+    return remaining, good
+
+
+def _known(campaign: CheckedCampaign, candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Those that the engine was given already, failures included."""
+    if not candidates or not campaign.label_cache.exists():
+        return []
     level = LevelOfTheory.of(campaign.config.labelling.engine)
+    structures = with_seed_moments(campaign, candidates)
     with LabelCache(campaign.label_cache) as cache:
-        candidates = read_candidates(made)
-        structures = with_seed_moments(campaign, candidates)
-        return Counter(
-            candidate.purpose
+        return [
+            candidate
             for candidate, atoms in zip(candidates, structures, strict=True)
             if cache.is_labelled(atoms, level)
-        )
+        ]
 
 
 def _sum(rows: Sequence[PlanRow]) -> PlanRow:

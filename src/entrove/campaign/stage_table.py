@@ -33,7 +33,7 @@ from entrove.campaign.stages.train import train
 from entrove.campaign.stages.validate import validate
 from entrove.campaign.stages.verify import verify, verify_tuned
 from entrove.campaign.stopping import budget_spent, stop_after_validation, stop_before_labels
-from entrove.campaign.workspace import Workspace
+from entrove.campaign.workspace import Workspace, holds_something
 from entrove.validation.comparison import paired_interval
 
 
@@ -42,10 +42,12 @@ class FileName:
     """A file that stages share: of the campaign, of its preparation, or of the current round.
 
     `name` is a property of `Workspace` for a file of the campaign, otherwise one of `RoundFiles`.
+    `may_be_empty` says whether the stage that writes it may find nothing.
     """
 
     where: Literal["campaign", "preparation", "round"]
     name: str
+    may_be_empty: bool = False
 
     def path(self, files: Workspace, round_index: int) -> Path:
         """The path of the file for a stage of this round."""
@@ -57,13 +59,18 @@ class FileName:
             case "round":
                 return getattr(files.round(round_index), self.name)
 
+    def is_lost(self, files: Workspace, round_index: int) -> bool:
+        """Whether the file is missing, or empty although it cannot be."""
+        path = self.path(files, round_index)
+        return not (path.is_file() if self.may_be_empty else holds_something(path))
+
 
 RELAXED = FileName("preparation", "relaxed")
 ANCHORS = FileName("preparation", "anchors")
 HOLD_OUT = FileName("preparation", "hold_out")
 VALIDATION = FileName("campaign", "validation")
 DATASET = FileName("campaign", "dataset")
-CANDIDATES = FileName("round", "candidates")
+CANDIDATES = FileName("round", "candidates", may_be_empty=True)
 SELECTED = FileName("round", "selected")
 
 

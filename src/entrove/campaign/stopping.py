@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from entrove.campaign.configuration.config import StoppingConfig
 from entrove.campaign.journal.outcomes import Selected
+from entrove.selection.result import Filter
 from entrove.validation.intervals import Interval
 
 
@@ -34,6 +35,8 @@ def stop_before_labels(
             if count
         )
         rejected = f" (rejected: {counts})" if counts else ""
+        if selected.rejected.get(Filter.BUDGET.value):
+            return f"no candidate that is new to the dataset fits selection.budget_s{rejected}"
         return f"no candidate is left that is new to the dataset{rejected}"
     gain_nats = selected.gain_nats / selected.picked
     least = stopping.least_gain_nats

@@ -40,6 +40,13 @@ def show_plan(config_path: Path, console: Console, *, as_json: bool = False) -> 
         places = describe_places(campaign.config)
         say(f"{places[0].upper()}{places[1:]}.", to=console)
     say(f"{campaign.config.describe_selection()}.", to=console)
+    if plan.labels_per_round is not None:
+        selection = campaign.config.selection
+        say(
+            f"A round has about {plan.labels_per_round} labels instead of {selection.count}: more "
+            f"would take longer than selection.budget_s={selection.budget_s:g}.",
+            to=console,
+        )
     if trials := campaign.config.training.describe_trials():
         say(f"In each round, {trials}.", to=console)
     if plan.half_width is not None:

@@ -1,17 +1,24 @@
 """Explorations of a study: campaigns that end at the pools of their first round."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ase import Atoms
+
 from entrove.campaign.configuration.changes import merge
 from entrove.campaign.configuration.check import CheckedCampaign, check_campaign, read_campaign
+from entrove.campaign.configuration.check_models import resolve_model
+from entrove.campaign.configuration.config import CampaignConfig
 from entrove.campaign.journal.progress import ProgressListener
 from entrove.campaign.loop import explore_only
 from entrove.campaign.stages.context import CampaignRun
 from entrove.curves.config import Changes, StudyConfig
 from entrove.curves.hashing import digest
+from entrove.files import hash_of_file
 from entrove.labelling.config import LabellingConfig
+from entrove.models.registry import split_modal
 from entrove.sampling.candidates import Candidate, read_candidates
 
 INDEPENDENT_SEED = 1_000_003
@@ -28,8 +35,49 @@ NOT_EXPLORED_WITH: dict[str, Any] = {
     "stopping": True,
     "sampling": {"executor", "hold_out"},
 }
-"""Settings of a campaign that change no exploration, but for the numbers that follow from labels:
-of admissions, and of independent snapshots."""
+"""Settings of a campaign that change no exploration, but for `FILTERS_OF_ADMISSIONS` and the
+numbers that follow from labels: of admissions, and of independent snapshots."""
+
+
+FILTERS_OF_ADMISSIONS = ("least_gain", "duplicate_tolerance", "storage")
+"""Keys of the selection that decide which snapshots join the dataset of the walkers."""
+
+
+def exploration_key(
+    config_path: Path, config: CampaignConfig, seeds: Sequence[Atoms], *, walkers: bool
+) -> str:
+    """Hash all that an exploration depends on.
+
+    Args:
+        config_path: The file of the configuration, from which models are resolved.
+        config: The configuration.
+        seeds: Its crystals.
+        walkers: Whether walkers run, and not the anchors alone.
+
+    Filters of admissions count where they differ from their defaults, and models where they are
+    files, so that other explorations keep the keys which they had before these counted.
+    """
+    selection, filters = config.selection, {}
+    for name in FILTERS_OF_ADMISSIONS:
+        value = getattr(selection, name)
+        if walkers and value != type(selection).model_fields[name].default:
+            filters[name] = value
+    return digest(
+        config.model_dump(mode="json", exclude=NOT_EXPLORED_WITH),
+        selection.admissions_per_label * selection.count,
+        config.sampling.independent_per_label * selection.count,
+        list(seeds),
+        *([filters] if filters else []),
+        *_hashes_of_models(config_path, config),
+    )
+
+
+def _hashes_of_models(config_path: Path, config: CampaignConfig) -> list[str]:
+    """Hashes of the files of the models that explore; none of those with a name."""
+    given = config.model.explore_with or config.model.name
+    names = [given] if isinstance(given, str) else given
+    files = [Path(split_modal(resolve_model(config_path, name))[0]) for name in names]
+    return [hash_of_file(file) for file in files if file.is_file()]
 
 
 @dataclass(frozen=True)
@@ -73,12 +121,8 @@ class Explorer:
         changes = merge(changes, {"random_seed": self.study.random_seed + draw})
         campaign = self._check(changes)
         config = campaign.config
-        key = digest(
-            config.model_dump(mode="json", exclude=NOT_EXPLORED_WITH),
-            config.selection.admissions_per_label * config.selection.count,
-            config.sampling.independent_per_label * config.selection.count,
-            [seed.atoms for seed in campaign.seeds],
-        )
+        structures = [seed.atoms for seed in campaign.seeds]
+        key = exploration_key(campaign.config_path, config, structures, walkers=walkers)
         folder = self.folder / f"{name}-{draw}-{key[:10]}"
         unlabelled = replace(
             campaign,

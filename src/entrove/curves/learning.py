@@ -11,16 +11,19 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms
+from ase.calculators.calculator import PropertyNotImplementedError
+from ase.calculators.singlepoint import SinglePointCalculator
 
 from entrove.curves.config import StudentConfig
 from entrove.curves.hashing import digest, digest_labels
-from entrove.errors import ConfigError
+from entrove.errors import ConfigError, ModelError
 from entrove.files import hash_of_file, replace_text
 from entrove.models.prediction import predict
 from entrove.models.registry import load, split_modal
 from entrove.structures import attach_results, energy_of
 from entrove.training.job import Epoch
 from entrove.training.reference_energies import fit_reference_shifts
+from entrove.training.trainers import trainer_for
 from entrove.training.tuning import fine_tune
 from entrove.validation.errors_by_kind import ALL, ErrorRow, errors_by_kind
 
@@ -82,6 +85,28 @@ class Classroom:
     study_folder: Path
     device: str
     threads: int
+
+    def check(self, name: str, student: StudentConfig) -> None:
+        """Find what a student starts from, before anything takes time.
+
+        Args:
+            name: Its name, for messages.
+            student: Its settings.
+
+        Raises `ConfigError` when its base cannot be found, trained or, where it is not tuned,
+        loaded, or when its function cannot be imported.
+        """
+        if student.function is not None:
+            _find_function(student.function, self.study_folder)
+            return
+        base, fidelity = self._base(student)
+        try:
+            if student.tune:
+                trainer_for(student.training.framework).find_starting_model(str(base))
+            else:
+                load(_with_fidelity(base, fidelity), device=self.device)
+        except ModelError as error:
+            raise ConfigError(f"students.{name}.base: {error}") from error
 
     def teach_and_test(
         self,
@@ -213,9 +238,14 @@ def _with_fidelity(model: str | Path, fidelity: str | None) -> str:
 def _evaluate(calculator: object, atoms: Atoms) -> Atoms:
     copy = atoms.copy()
     copy.calc = calculator  # type: ignore[assignment]
-    # Of other structures no stress is compared, and many calculators have none.
-    stress = copy.get_stress() if copy.pbc.all() else np.zeros(6)
-    return attach_results(copy, copy.get_potential_energy(), copy.get_forces(), stress)
+    energy, forces = energy_of(copy), copy.get_forces()
+    try:
+        # Of other structures no stress is compared, and many calculators have none.
+        stress = copy.get_stress() if copy.pbc.all() else np.zeros(6)
+    except PropertyNotImplementedError:
+        copy.calc = SinglePointCalculator(copy, energy=energy, forces=forces)
+        return copy
+    return attach_results(copy, energy, forces, stress)
 
 
 def _shifted(predicted: Atoms, shifts_eV: Mapping[str, float]) -> Atoms:

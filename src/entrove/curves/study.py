@@ -20,6 +20,7 @@ from entrove.curves.labels import StudyLabels
 from entrove.curves.learning import Classroom, TestErrors
 from entrove.curves.results import Point, StudyResults
 from entrove.curves.test_sets import hold_outs, mix, never_picked
+from entrove.errors import ConfigError, StructureError
 from entrove.files import replace_text
 from entrove.sampling.candidates import Candidate
 from entrove.structures import read_structures
@@ -55,9 +56,10 @@ def run_study(
 
     Returns all points.
 
-    Raises `ConfigError` when the study or its campaign cannot be used, `SelectionError` when the
-    pools are too small for the counts, `CampaignError` when another process runs this study, or
-    the first labels contradict themselves.
+    Raises `ConfigError` when the study or its campaign cannot be used, or a student or a file of
+    the tests lacks what it needs, which is found before anything is explored; `SelectionError`
+    when the pools are too small for the counts, `CampaignError` when another process runs this
+    study, or the first labels contradict themselves.
     """
     path = Path(study_file)
     study = read_config_file(path, StudyConfig, how_to_write=HOW_TO_WRITE)
@@ -85,7 +87,9 @@ class _Study:
     say: Say
 
     def run(self) -> StudyResults:
-        campaign = self.checked.config
+        classroom, files = self._classroom(self.checked.config), self._read_files()
+        for name, student in self.config.students.items():
+            classroom.check(name, student)
         picks, independent = self._choose_all()
         labels = StudyLabels(self.checked, self.folder / "labels")
         tests = self._tests(picks, independent)
@@ -95,11 +99,9 @@ class _Study:
         if checked:
             self.say(checked)
         self._label(labels, "tests", tested)
-        files = self._read_files()
         with_labels = [
             self._with_labels(labels, of_draw, draw) | files for draw, of_draw in enumerate(tests)
         ]
-        classroom = self._classroom(campaign)
         points: list[Point] = []
         results = self._results(points, picks, labels, checked)
         for count, group in groupby(self._tasks(), key=lambda task: task[0]):
@@ -183,10 +185,9 @@ class _Study:
         self.listener.stage_finished(0, "label", 0.0, f"{len(wanted)} structures")
 
     def _read_files(self) -> dict[str, list[Atoms]]:
-        return {
-            name: read_structures(self.study_folder / file)
-            for name, file in self.config.tests.files.items()
-        }
+        """The labelled files of the tests; raises `ConfigError` for one without its labels."""
+        files = {name: self.study_folder / file for name, file in self.config.tests.files.items()}
+        return {name: _read_test_file(name, path) for name, path in files.items()}
 
     def _classroom(self, campaign: CampaignConfig) -> Classroom:
         return Classroom(
@@ -255,3 +256,21 @@ class _Study:
         summary = f"energy {total.energy:.1f} meV/atom, forces {total.force:.1f} meV/A"
         self.listener.stage_finished(draw, "train", 0.0, summary)
         return errors
+
+
+def _read_test_file(name: str, path: Path) -> list[Atoms]:
+    try:
+        structures = read_structures(path)
+    except StructureError as error:
+        raise ConfigError(f"tests.files.{name}: {error}") from error
+    for index, atoms in enumerate(structures):
+        results = {} if atoms.calc is None else atoms.calc.results
+        missing = [label for label in ("energy", "forces") if label not in results]
+        if missing:
+            raise ConfigError(
+                f"tests.files.{name}: {path}: structure {index} has no "
+                f"{' and no '.join(missing)}, and students are compared with both; remove it, or "
+                "write the file with the usual "
+                "names of labels: 'entrove convert' knows REF_energy and others"
+            )
+    return structures

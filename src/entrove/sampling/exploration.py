@@ -8,7 +8,7 @@ from torch_sim.models.interface import ModelInterface
 
 from entrove.entropy.config import EntropyConfig
 from entrove.entropy.views import DatasetViews
-from entrove.errors import StructureError
+from entrove.errors import ConfigError, StructureError
 from entrove.features import FeatureMap
 from entrove.fingerprints.config import FingerprintConfig
 from entrove.fingerprints.gom import GaussianOverlap
@@ -20,8 +20,10 @@ from entrove.sampling.config import SamplingConfig
 from entrove.sampling.correlation import independent_snapshots
 from entrove.sampling.pools.entropy_md import Exploration, advance, begin
 from entrove.sampling.pools.random_md import run_plain_md
-from entrove.sampling.relax import relax_at_pressure
+from entrove.sampling.relax_layers import relax_crystals_and_layers
+from entrove.sampling.vacuum import find_closing
 from entrove.sampling.walkers.grid import Start, plan_walkers
+from entrove.sampling.walkers.restarts import describe_reasons
 from entrove.sampling.walkers.trajectories import TrajectoryRecorder
 from entrove.structures import as_written
 
@@ -50,10 +52,11 @@ def explore(
 ) -> list[Candidate]:
     """Explore around crystals with walkers that are driven away from what the dataset holds.
 
-    Each seed is relaxed at each pressure; a short unbiased run calibrates the features; then a
-    walker per phase, pressure, temperature and bias strength runs, all in one batch. After each
-    chunk new snapshots join the dataset, so that walkers of the next chunk move away from them.
-    The paper's entropy starts from the relaxed cells and the unbiased run.
+    Each seed is relaxed at each pressure, and its cell keeps its length across vacuum; a short
+    unbiased run calibrates the features; then a walker per phase, pressure, temperature and bias
+    strength runs, all in one batch. After each chunk new snapshots join the dataset, so that
+    walkers of the next chunk move away from them. The paper's entropy starts from the relaxed
+    cells and the unbiased run.
 
     Args:
         seeds: Crystals to start from, all with the same periodicity. `info["entrove_phase"]` names
@@ -77,8 +80,9 @@ def explore(
 
     Returns the healthy snapshots of all walkers, in the order in which they were taken.
 
-    Raises `StructureError` when no seed can be relaxed, and what `relax_at_pressure`,
-    `plan_walkers` and the walkers raise.
+    Raises `StructureError` when no seed can be relaxed or no walker reaches a snapshot,
+    `ConfigError` for a pressure or an ensemble that would close the vacuum of a seed, and what
+    `relax_at_pressure`, `plan_walkers` and the walkers raise.
     """
     config, entropy = config or SamplingConfig(), entropy or EntropyConfig()
     starts = _relax_seeds(seeds, model, pressures_GPa, config)
@@ -112,6 +116,13 @@ def explore(
     exploration = run_chunks(
         exploration, model.model, dataset, config, admit, independent=independent, on_step=on_step
     )
+    if not exploration.candidates:
+        raise StructureError(
+            f"none of {len(walkers)} walkers reached a snapshot; the guards stopped them "
+            f"({describe_reasons(exploration.walkers.restarts)}): lower the temperatures, the "
+            "bias strengths or timestep_fs, or take another model; the limits are in "
+            "sampling.guards"
+        )
     return list(exploration.candidates)
 
 
@@ -207,7 +218,12 @@ def _relax_seeds(
         for phase, atoms in zip(phases, seeds, strict=True)
         for pressure in pressures_GPa
     ]
-    relaxed = relax_at_pressure(
+    for phase, atoms in zip(phases, seeds, strict=True):
+        closing = find_closing(phase, atoms, pressures_GPa, config.ensemble)
+        if closing is not None:
+            key, reason = closing
+            raise ConfigError(f"{'.'.join(key)}: {reason}")
+    relaxed = relax_crystals_and_layers(
         model.model,
         [atoms for _, _, atoms in pairs],
         [pressure for _, pressure, _ in pairs],

@@ -4,6 +4,8 @@ A pressure acts on the whole cell and would close the vacuum: a slab of c = 22 A
 of c = 8 A.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 from ase import Atoms
 from jaxtyping import Float
@@ -27,7 +29,9 @@ def empty_lengths_A(atoms: Atoms) -> Float[np.ndarray, "3"]:
 
 
 def vacuum_axes(atoms: Atoms) -> tuple[bool, bool, bool]:
-    """Return along which cell vectors a structure has vacuum."""
+    """Return along which cell vectors a structure has vacuum; none without a cell."""
+    if atoms.cell.rank < 3:
+        return False, False, False
     first, second, third = (empty_lengths_A(atoms) > VACUUM_A).tolist()
     return first, second, third
 
@@ -41,14 +45,39 @@ def describe_vacuum(atoms: Atoms) -> str:
     >>> describe_vacuum(bulk("Cu"))
     ''
     """
+    axes = vacuum_axes(atoms)
+    if not any(axes):
+        return ""
     lengths = [
         (length, name)
-        for length, is_empty, name in zip(
-            empty_lengths_A(atoms), vacuum_axes(atoms), "abc", strict=True
-        )
+        for length, is_empty, name in zip(empty_lengths_A(atoms), axes, "abc", strict=True)
         if is_empty
     ]
-    if not lengths:
-        return ""
     where = ", ".join(f"{length:.1f} A of vacuum along {name}" for length, name in lengths)
     return f"{_KINDS[len(lengths)]}: {where}"
+
+
+def find_closing(
+    phase: str, atoms: Atoms, pressures_GPa: Iterable[float], ensemble: str = "nvt"
+) -> tuple[tuple[str, str], str] | None:
+    """Return what would close the vacuum of a structure: the key, and the reason with its remedy.
+
+    Args:
+        phase: Its name, for the reason.
+        atoms: The structure.
+        pressures_GPa: Those that it is relaxed at, in GPa.
+        ensemble: That of the walkers which start from it, "nvt" or "npt".
+
+    Returns None without vacuum, and where nothing closes it.
+    """
+    vacuum = describe_vacuum(atoms)
+    if not vacuum:
+        return None
+    where = f"the seed {phase} is {vacuum}"
+    if any(pressures_GPa):
+        reason = f"{where}, which a pressure would close; give pressures_GPa: [0]"
+        return ("regime", "pressures_GPa"), reason
+    if ensemble == "npt":
+        reason = f"{where}, which a barostat would close; choose 'nvt'"
+        return ("sampling", "ensemble"), reason
+    return None

@@ -23,7 +23,7 @@ from entrove.execution.checks import check_usable
 from entrove.execution.settings import SlurmExecution
 from entrove.labelling.checks import check_engine, check_executor
 from entrove.models.loaded import LoadedModel
-from entrove.sampling.vacuum import describe_vacuum
+from entrove.sampling.vacuum import describe_vacuum, find_closing
 from entrove.structures import species_of
 
 
@@ -145,28 +145,18 @@ def _check_quotas(config_path: Path, config: CampaignConfig) -> None:
 def _check_vacuum(config_path: Path, config: CampaignConfig, seeds: Sequence[Seed]) -> None:
     """Refuse what would close the vacuum of a slab, layer, wire or molecule."""
     for seed in seeds:
+        closing = find_closing(
+            seed.phase, seed.atoms, config.regime.pressures_GPa, config.sampling.ensemble
+        )
+        if closing is not None:
+            raise problem_at(config_path, *closing)
         vacuum = describe_vacuum(seed.atoms)
-        if not vacuum:
-            continue
-        where = f"the seed {seed.phase} is {vacuum}"
-        if any(config.regime.pressures_GPa):
-            raise problem_at(
-                config_path,
-                ("regime", "pressures_GPa"),
-                f"{where}, which a pressure would close; give pressures_GPa: [0]",
-            )
-        if config.sampling.ensemble == "npt":
-            raise problem_at(
-                config_path,
-                ("sampling", "ensemble"),
-                f"{where}, which a barostat would close; choose 'nvt'",
-            )
-        if "ordered" in config.pools:
+        if vacuum and "ordered" in config.pools:
             raise problem_at(
                 config_path,
                 ("sampling", "ordered"),
-                f"{where}, and ordered cells are relaxed as crystals, without vacuum; give "
-                "ordered: {perturbed: 0, random: 0}",
+                f"the seed {seed.phase} is {vacuum}, and ordered cells are relaxed as "
+                "crystals, without vacuum; give ordered: {perturbed: 0, random: 0}",
             )
 
 

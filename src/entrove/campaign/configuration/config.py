@@ -215,8 +215,9 @@ class CampaignConfig(Settings):
         default=None,
         description="random_md: run this campaign as the control arm to compare with, random "
         "picks from plain MD and the anchors. Biases, ordered cells, quotas and method are set "
-        "accordingly, with as many walkers and labels and the same anchors and validation set. "
-        "Give it a folder of its own.",
+        "accordingly, and keys that need gains are left out (selection.least_gain, "
+        "stopping.least_predicted_improvement), with as many walkers and labels and the same "
+        "anchors and validation set. Give it a folder of its own.",
     )
     seeds: tuple[SeedConfig, ...] = Field(
         min_length=1, description="Crystals to start from, one per phase."
@@ -305,6 +306,8 @@ class CampaignConfig(Settings):
         """Return this configuration with all that `control` stands for set, the same without it.
 
         Plain MD gets a walker for each strength of a bias; done twice, it changes nothing more.
+        The result is validated like what a file says, so that it can be stored and read again.
+        Raises `pydantic.ValidationError` when it is not valid.
         """
         if self.control is None:
             return self
@@ -321,7 +324,12 @@ class CampaignConfig(Settings):
         selection = self.selection.model_copy(
             update={"method": "random", "quotas": {}, "least_gain": None, "rank_by": "auto"}
         )
-        return self.model_copy(update={"sampling": sampling, "selection": selection})
+        stopping = self.stopping.model_copy(update={"least_predicted_improvement": None})
+        resolved = self.model_copy(
+            update={"sampling": sampling, "selection": selection, "stopping": stopping}
+        )
+        # model_copy validates nothing.
+        return type(self).model_validate(resolved.model_dump(exclude_unset=True))
 
     @field_validator("entropy")
     @classmethod

@@ -218,6 +218,9 @@ def read_settled(path: Path) -> CampaignConfig:
     damaged, or has keys that this version does not know.
     """
     values = _read_yaml(path)
+    # Earlier versions stored this key of gains for control arms, too.
+    if values.get("control") and isinstance(stopping := values.get("stopping"), dict):
+        stopping.pop("least_predicted_improvement", None)
     try:
         for key, before in BEFORE_THEY_EXISTED.items():
             if isinstance(section := _look_up(values, key[:-1]), dict):

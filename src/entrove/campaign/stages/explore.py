@@ -29,7 +29,7 @@ from entrove.sampling.exploration import (
 from entrove.sampling.pools.entropy_md import Exploration, begin
 from entrove.sampling.walkers.checkpoint import load_walkers, save_walkers
 from entrove.sampling.walkers.grid import plan_walkers
-from entrove.sampling.walkers.restarts import summarise_restarts
+from entrove.sampling.walkers.restarts import describe_reasons, summarise_restarts
 from entrove.sampling.walkers.trajectories import TrajectoryRecorder
 from entrove.selection.config import SelectionConfig
 from entrove.selection.from_structures import select as pick
@@ -179,6 +179,11 @@ def _outcome(
         f"{len(exploration.candidates)} snapshots of {len(rows)} walkers, {restarts} restarts"
     )
     summary += f", {ended} ended for good" if ended else ""
+    if not exploration.candidates:
+        summary += (
+            "; warning: no snapshots, because the guards stopped every walker before "
+            f"({describe_reasons(exploration.walkers.restarts)}); see sampling.guards"
+        )
     independent = independent_snapshots(exploration.candidates)
     if independent is not None:
         summary += f"; worth about {independent:.0f} independent ones"

@@ -58,23 +58,12 @@ def select(run: CampaignRun, round_index: int) -> Selected:
         return Selected(summary="nothing to pick", picked=0, gain_nats=0.0)
     count = min(wanted, len(pool))
     given = run.files.training_labels(before=round_index)
-    if config.selecting.is_control_arm:
-        chosen = choose(run, round_index, pool, count, given)
+    selection = chosen = choose(run, round_index, pool, count, given)
+    if config.selecting.is_control_arm and len(chosen):
         pool = [pool[index] for index in chosen.indices]
-        # A control arm labels near-duplicates, too: all arms get the same number of labels. What
-        # it picked is put in order by gain.
-        settings = config.selecting.model_copy(
-            update={
-                "method": "gain",
-                "duplicate_tolerance": 0.0,
-                "budget_s": None,
-                "phase_share": 0.0,
-            }
-        )
-        selection = _by_gain(run, pool, len(pool), dataset, settings)
+        selection = _in_order_of_gain(run, pool, dataset)
         gains = selection.gains.tolist()
     else:
-        selection = choose(run, round_index, pool, count, given)
         gains = (
             _gains_in_order([pool[index] for index in selection.indices], dataset)
             if config.entropy.kind == "labels" or not config.selecting.by_gain
@@ -113,7 +102,7 @@ def select(run: CampaignRun, round_index: int) -> Selected:
         predicted_force_rmse_meV_per_A=force_rmse,
         gain_nats=gain,
         gains_nats=tuple(float(value) for value in gains),
-        rejected=selection.rejections_by_filter(),
+        rejected=chosen.rejections_by_filter(),
         picked_by_pool=picked,
         reserved_by_pool={use.pool or "any": use.reserved for use in uses},
         reserved_by_phase={use.pool: use.reserved for use in selection.phases if use.pool},
@@ -232,6 +221,24 @@ def _by_labels(
         target=_target(run) if settings.objective == "target" else None,
         energies_eV=sources.energies_eV,
     )
+
+
+def _in_order_of_gain(
+    run: CampaignRun, picks: Sequence[Candidate], dataset: EntropyDataset
+) -> Selection:
+    """Put what a control arm picked in order by gain, and leave nothing out.
+
+    It labels near-duplicates, too: all arms get the same number of labels.
+    """
+    settings = run.config.selecting.model_copy(
+        update={
+            "method": "gain",
+            "duplicate_tolerance": 0.0,
+            "budget_s": None,
+            "phase_share": 0.0,
+        }
+    )
+    return _by_gain(run, picks, len(picks), dataset, settings)
 
 
 def _target(run: CampaignRun) -> list[Atoms]:

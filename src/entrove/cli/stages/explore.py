@@ -43,7 +43,8 @@ def explore_files(
         if without_effect:
             say(
                 f"{', '.join(without_effect)}: without effect here, as there are no labels: "
-                "exactly sampling.chunks run, and all snapshots join the dataset",
+                "exactly sampling.chunks run, all snapshots join the dataset, and no trajectory "
+                "is written beside them",
                 to=watch.messages,
             )
         seeds = read_crystals(files, given, watch.messages)
@@ -83,15 +84,23 @@ def explore_files(
 
 
 def _without_effect(settings: CampaignConfig) -> list[str]:
-    """Keys that were given and belong to a round with labels."""
+    """Keys that were given and belong to a round of a campaign."""
     return [
         f"{name}.{key}"
         for name, section, keys in (
-            ("sampling", settings.sampling, ("independent_per_label", "largest_chunks")),
-            ("selection", settings.selection, ("admissions_per_label", "duplicate_tolerance")),
+            (
+                "sampling",
+                settings.sampling,
+                ("independent_per_label", "largest_chunks", "trajectory_every"),
+            ),
+            (
+                "selection",
+                settings.selection,
+                ("admissions_per_label", "duplicate_tolerance", "least_gain"),
+            ),
         )
         for key in keys
-        if key in section.model_fields_set
+        if key in section.model_fields_set and getattr(section, key) is not None
     ]
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from entrove.campaign.configuration.config_file import problem_at
 from entrove.cli.commands.options import print_json, say
 from entrove.cli.stages.settings import Given
 from entrove.cli.stages.structures import check_output, read_crystals
@@ -10,6 +11,7 @@ from entrove.cli.stages.watch import Watch
 from entrove.sampling.candidates import Candidate, write_candidates
 from entrove.sampling.relax import Relaxation
 from entrove.sampling.relax_layers import relax_crystals_and_layers
+from entrove.sampling.vacuum import find_closing
 
 
 def relax_files(files: Sequence[Path], out: Path, given: Given, *, as_json: bool) -> int:
@@ -22,6 +24,10 @@ def relax_files(files: Sequence[Path], out: Path, given: Given, *, as_json: bool
     with Watch("relax", "positions and cells", "steps", "stopped; nothing was written") as watch:
         given.say_that_it_samples_here(watch.messages)
         seeds = read_crystals(files, given, watch.messages)
+        for seed in seeds:
+            closing = find_closing(seed.phase, seed.atoms, settings.regime.pressures_GPa)
+            if closing is not None:
+                raise problem_at(given.path, *closing)
         model = given.exploring_model([seed.atoms for seed in seeds])
         pairs = [(seed, pressure) for seed in seeds for pressure in settings.regime.pressures_GPa]
         relaxations = relax_crystals_and_layers(

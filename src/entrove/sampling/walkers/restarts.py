@@ -7,6 +7,7 @@ after a restart: a restored cell that has moved for a femtosecond is neither new
 stable.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -75,6 +76,15 @@ def summarise_restarts(
             )
         )
     return summaries
+
+
+def describe_reasons(restarts: Sequence[Restart]) -> str:
+    """Return how often each guard stopped a walker, the most frequent first.
+
+    For example "14 x two atoms are too close, 2 x the volume left its range".
+    """
+    counts = Counter(restart.reason for restart in restarts)
+    return ", ".join(f"{count} x {reason}" for reason, count in counts.most_common())
 
 
 def restore_systems(
