@@ -14,10 +14,9 @@ from entrove.formats.codes.vasprun import read_vasprun
 from entrove.formats.deepmd import is_deepmd, read_deepmd
 from entrove.formats.extxyz import read_extxyz
 from entrove.formats.frame import Frame, LabelKeys
-from entrove.formats.xyz_blocks import open_text
+from entrove.formats.xyz_blocks import is_compressed, open_text
 
 DATABASE_ADDRESSES = ("postgresql://", "mysql://", "mariadb://")
-_COMPRESSED = {".gz", ".bz2", ".xz"}
 _HEAD_CHARACTERS = 20_000
 
 
@@ -85,7 +84,7 @@ def files_of_folder(folder: Path) -> list[Path]:
 
 
 def _name(path: Path) -> str:
-    return path.stem.lower() if path.suffix.lower() in _COMPRESSED else path.name.lower()
+    return path.stem.lower() if is_compressed(path) else path.name.lower()
 
 
 def _frames_of(path: Path, keys: LabelKeys) -> Iterator[Frame]:
