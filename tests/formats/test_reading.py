@@ -13,6 +13,7 @@ from needed import needs_gpaw
 
 from entrove.errors import StructureError
 from entrove.formats import LabelKeys, read_frames, write_frames
+from entrove.structures import read_structures
 
 OUTPUTS = Path(__file__).parent / "outputs"
 
@@ -58,6 +59,14 @@ def test_a_file_that_no_reader_understands_is_named(tmp_path, name):
     (tmp_path / name).write_text("no structures here\n")
     (frame,) = read_frames(tmp_path / name)
     assert frame.problem
+
+
+@pytest.mark.parametrize("name", ["run@0.traj", "run@300K.traj", "0@1.json", "@.cif"])
+def test_a_name_with_an_at_sign_is_a_name(tmp_path, name):
+    structures = [bulk("Si")] if name.endswith("cif") else [bulk("Si"), bulk("Ge")]
+    write(tmp_path / name, structures)
+    assert [len(frame.atoms) for frame in read_frames(tmp_path / name)] == [2] * len(structures)
+    assert len(read_structures(tmp_path / name)) == len(structures)
 
 
 def test_a_missing_file_and_an_empty_folder_are_refused(tmp_path):

@@ -60,7 +60,8 @@ def read_by_ase(
 
     index = 0
     try:
-        for atoms in iread(path, index=":", format=ase_format):
+        # "@" is part of a name here, not the beginning of ASE's index of frames.
+        for atoms in iread(path, ":", format=ase_format, do_not_split_by_at_sign=True):
             yield frame_of(atoms, str(path), index, keys)
             index += 1
     except Exception as error:  # ASE's readers raise exceptions of any kind on a damaged file
