@@ -18,6 +18,11 @@ from entrove.formats import read_frames
 
 OUTPUTS = Path(__file__).parent / "outputs"
 OUTCAR = Path(ase.test.__file__).parent / "testdata" / "vasp" / "OUTCAR_example_1"
+AIMS = Path(ase.test.__file__).parent / "testdata" / "aims"
+AIMS_FAILED = (
+    "* WARNING! SELF-CONSISTENCY CYCLE DID NOT CONVERGE",
+    "** scf_solver: SCF cycle not converged.",
+)
 
 
 def varray(name: str, rows: np.ndarray) -> str:
@@ -298,3 +303,53 @@ def test_without_gpaw_its_recent_text_is_named_and_not_called_unknown(monkeypatc
     assert frame.atoms is None
     assert frame.problem is not None
     assert "comes with GPAW, which is not installed" in frame.problem
+
+
+def aims_output(name: str) -> str:
+    """A real output of ASE's tests, whose first lines were left out there."""
+    return "          Invoking FHI-aims ...\n" + AIMS.joinpath(f"{name}.out").read_text()
+
+
+@pytest.mark.parametrize(
+    ("output", "structures"), [("singlepoint", 1), ("relax", 8), ("md", 5), ("socket", 6)]
+)
+@pytest.mark.parametrize("phrase", AIMS_FAILED)
+def test_each_structure_of_aims_has_its_own_verdict(tmp_path, output, structures, phrase):
+    """The real outputs start their mixer again in the first structure, which is no verdict."""
+    text = aims_output(output)
+    first, *rest = text.split("Self-consistency cycle converged.")
+    assert len(rest) == structures
+    path = tmp_path / "aims.out"
+    for failing in (None, *range(structures)):
+        said = [
+            phrase if step == failing else "Self-consistency cycle converged."
+            for step in range(structures)
+        ]
+        path.write_text(
+            first + "".join(word + part for word, part in zip(said, rest, strict=True))
+        )
+        frames = list(read_frames(path))
+        assert [frame.converged for frame in frames] == [
+            step != failing for step in range(structures)
+        ]
+        assert all(frame.labels[:2] == ("energy", "forces") for frame in frames)
+
+
+def test_an_aims_numerical_stress_is_of_one_structure(tmp_path):
+    text = aims_output("numerical_stress")
+    begin = "Begin self-consistency loop: Re-initialization."
+    path = tmp_path / "aims.out"
+    path.write_text(text.replace(begin, f"Self-consistency cycle converged.\n{begin}"))
+    assert [frame.converged for frame in read_frames(path)] == [True]
+    path.write_text(text)
+    (frame,) = read_frames(path)
+    assert frame.converged is None
+
+
+def test_an_aims_output_that_ends_early_is_named(tmp_path):
+    path = tmp_path / "aims.out"
+    text = aims_output("md")
+    path.write_text(text[: len(text) // 2])
+    frames = list(read_frames(path))
+    assert frames
+    assert all("ASE" in frame.problem for frame in frames)

@@ -10,7 +10,7 @@ Read in this order; each file imports only from those above it::
     extxyz.py            one frame of extended XYZ
     xyz_writer.py        the same back to text, every number exactly
     ase_files.py         what ASE's readers read
-    codes/               outputs of VASP, Quantum ESPRESSO, GPAW and CP2K
+    codes/               outputs of VASP, Quantum ESPRESSO, FHI-aims, GPAW and CP2K
     deepmd.py            systems of DeePMD-kit, read
     deepmd_writer.py     and written
     reading.py           read_frames(): any file, one frame after the other

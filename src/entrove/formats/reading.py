@@ -6,6 +6,7 @@ from pathlib import Path
 
 from entrove.errors import StructureError
 from entrove.formats.ase_files import read_by_ase, read_database
+from entrove.formats.codes.aims import is_aims, read_aims
 from entrove.formats.codes.cp2k import is_cp2k, read_cp2k
 from entrove.formats.codes.espresso import is_espresso, read_espresso
 from entrove.formats.codes.gpaw import is_gpaw, read_gpaw_text
@@ -26,9 +27,9 @@ def read_frames(path: str | Path, keys: LabelKeys | None = None) -> Iterator[Fra
     Args:
         path: A file, whose format is told by its name and content: extended XYZ (with the keys of
             MACE, GAP and NEP), an ASE database or trajectory, OUTCAR, vasprun.xml, the output of
-            pw.x, CP2K or GPAW, .gpw, whatever else ASE reads. A folder is a system of DeePMD-kit,
-            or is searched for systems, vasprun.xml and OUTCAR (the latter only where there is no
-            vasprun.xml, which has more digits).
+            pw.x, FHI-aims, CP2K or GPAW, .gpw, whatever else ASE reads. A folder is a system of
+            DeePMD-kit, or is searched for systems, vasprun.xml and OUTCAR (the latter only where
+            there is no vasprun.xml, which has more digits).
         keys: Names of labels to take instead of the usual ones.
 
     Yields a `Frame` for each structure, in order. A broken one carries its `problem`, and reading
@@ -108,6 +109,8 @@ def _frames_of(path: Path, keys: LabelKeys) -> Iterator[Frame]:
         return read_cp2k(path, keys)
     if is_gpaw(head):
         return read_gpaw_text(path, keys)
+    if is_aims(head):
+        return read_aims(path, keys)
     return read_by_ase(path, keys)
 
 
