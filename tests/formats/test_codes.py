@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
-from ase.io import read
+from ase.io import read, write
 from ase.units import Hartree, bar
 from needed import needs_gpaw
 
-from entrove.formats import read_frames
+from entrove.formats import read_frames, write_frames
+from entrove.formats.reading import CONVERGENCE_UNKNOWN
 
 OUTPUTS = Path(__file__).parent / "outputs"
 OUTCAR = Path(ase.test.__file__).parent / "testdata" / "vasp" / "OUTCAR_example_1"
@@ -159,6 +160,28 @@ def test_each_run_in_one_outcar_is_judged_by_its_own_steps_and_settings(tmp_path
     path.write_text("".join(runs))
     frames = list(read_frames(path))
     assert [frame.converged for frame in frames] == [place != failing for place in (0, 1)]
+
+
+def test_an_output_without_a_verdict_says_that_it_has_none(tmp_path):
+    path = tmp_path / "OUTCAR"
+    text = OUTCAR.read_text()
+    path.write_text(text)
+    (frame,) = read_frames(path)
+    assert CONVERGENCE_UNKNOWN not in frame.notes
+    path.write_text(re.sub(r"aborting loop.*", "", text))
+    (silent,) = read_frames(path)
+    assert silent.converged is None
+    assert silent.notes == (*frame.notes, CONVERGENCE_UNKNOWN)
+    # Formats of labels, in which silence is usual.
+    write(tmp_path / "a.traj", silent.atoms)
+    write(tmp_path / "a.json", silent.atoms)
+    write_frames(tmp_path / "a.xyz", [silent])
+    write_frames(tmp_path / "a.db", [silent])
+    write_frames(tmp_path / "system", [silent])
+    for name in ("a.traj", "a.json", "a.xyz", "a.db", "system"):
+        (again,) = read_frames(tmp_path / name)
+        assert again.labels[:2] == ("energy", "forces")
+        assert CONVERGENCE_UNKNOWN not in again.notes
 
 
 def test_an_outcar_of_a_killed_job_names_the_step_in_which_it_ends(tmp_path):

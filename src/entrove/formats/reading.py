@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from entrove.errors import StructureError
@@ -18,6 +19,8 @@ from entrove.formats.frame import Frame, LabelKeys
 from entrove.formats.xyz_blocks import is_compressed, open_text
 
 DATABASE_ADDRESSES = ("postgresql://", "mysql://", "mariadb://")
+CONVERGENCE_UNKNOWN = "the output does not say whether the electronic steps converged"
+"""Note of a frame with labels of a program whose verdict on convergence is not found."""
 _HEAD_CHARACTERS = 20_000
 
 
@@ -96,12 +99,19 @@ def _frames_of(path: Path, keys: LabelKeys) -> Iterator[Frame]:
         return read_extxyz(path, keys)
     if name.endswith(".db"):
         return read_database(path, keys)
+    if name.endswith((".traj", ".json")):  # of ASE, which keep no verdict on convergence
+        return read_by_ase(path, keys)
+    if name.endswith(".gpw"):  # GPAW writes its state after convergence; ASE keeps all results
+        return read_by_ase(path, keys, "gpw")
+    return map(_say_what_is_open, _outputs_of(path, name, keys))
+
+
+def _outputs_of(path: Path, name: str, keys: LabelKeys) -> Iterator[Frame]:
+    """The frames of the output of a program, which should tell whether they converged."""
     if name.startswith("outcar") or name.endswith(".outcar"):
         return read_outcar(path, keys)
     if "vasprun" in name and name.endswith(".xml"):
         return read_vasprun(path)
-    if name.endswith(".gpw"):  # GPAW writes its state after convergence; ASE keeps all results
-        return read_by_ase(path, keys, "gpw")
     head = _head(path)
     if is_espresso(head):
         return read_espresso(path, keys)
@@ -112,6 +122,12 @@ def _frames_of(path: Path, keys: LabelKeys) -> Iterator[Frame]:
     if is_aims(head):
         return read_aims(path, keys)
     return read_by_ase(path, keys)
+
+
+def _say_what_is_open(frame: Frame) -> Frame:
+    if frame.converged is not None or "energy" not in frame.labels:
+        return frame
+    return replace(frame, notes=(*frame.notes, CONVERGENCE_UNKNOWN))
 
 
 def _head(path: Path) -> str:
