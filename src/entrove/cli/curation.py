@@ -13,6 +13,7 @@ from entrove.curation.sources import SHOWN_REASONS, RefusedFrame
 from entrove.errors import ConfigError, StructureError
 from entrove.files import refuse_overwriting, require_writable
 from entrove.formats import LabelKeys
+from entrove.formats.addresses import database_address
 
 
 def convert_file(
@@ -140,7 +141,7 @@ def check_inputs(files: Sequence[Path]) -> None:
     Raises `StructureError`. The address of a database is no file.
     """
     for file in files:
-        if not file.exists() and ":" not in str(file):
+        if database_address(file) is None and not file.exists():
             raise StructureError(f"{file}: no such file; check the path")
 
 

@@ -18,6 +18,7 @@ from entrove.curation.sources import Paths, RefusedFrame, UsableFrames, several
 from entrove.entropy.dataset import EntropyDataset
 from entrove.files import replace_text
 from entrove.formats import LabelKeys
+from entrove.formats.addresses import without_password
 from entrove.selection.config import SelectionConfig
 from entrove.selection.duplicates import NearDuplicates
 from entrove.selection.pool import FeaturePool, collect_pool
@@ -283,4 +284,5 @@ def _names(a: Sequence[str | Path], b: Sequence[str | Path]) -> tuple[str, str]:
     short = tuple(", ".join(Path(path).name for path in side) for side in (a, b))
     if short[0] != short[1]:
         return short[0], short[1]
-    return ", ".join(str(path) for path in a), ", ".join(str(path) for path in b)
+    long_a, long_b = (", ".join(str(path) for path in side) for side in (a, b))
+    return without_password(long_a), without_password(long_b)

@@ -10,6 +10,7 @@ from ase import Atoms
 
 from entrove.errors import StructureError
 from entrove.formats import Frame, LabelKeys, read_frames
+from entrove.formats.addresses import without_password
 
 Paths = str | Path | Sequence[str | Path]
 """One file or folder, or several."""
@@ -84,7 +85,7 @@ class UsableFrames:
 
     def nothing_left(self) -> StructureError:
         """The error for files without a single usable frame."""
-        files = ", ".join(str(path) for path in self.paths)
+        files = without_password(", ".join(str(path) for path in self.paths))
         if not self.refused:
             return StructureError(f"{files}: no frames; give a file with at least one structure")
         first = "\n".join(str(frame) for frame in self.refused[:SHOWN_REASONS])

@@ -2,6 +2,7 @@
 
 Read in this order; each file imports only from those above it::
 
+    addresses.py         addresses of database servers, given in the place of a file
     frame.py             Frame and LabelKeys: what a reader yields, and names to take instead
     label_keys.py        which key of a file is an energy, forces, a stress or a virial
     labels_of_frame.py   energy, forces and stress of a frame in eV, eV/A and eV/A^3

@@ -8,6 +8,7 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
+from entrove.formats.addresses import without_password
 from entrove.formats.frame import OTHER_RESULTS, OTHER_RESULTS_OF_ATOMS, Frame, LabelKeys
 from entrove.formats.label_keys import convergence_in
 from entrove.formats.labels_of_frame import BrokenFrameError, finite, take_labels
@@ -18,15 +19,17 @@ _KEPT = (*OTHER_RESULTS[1:], *OTHER_RESULTS_OF_ATOMS)  # the free energy is take
 
 
 def read_database(path: str | Path, keys: LabelKeys) -> Iterator[Frame]:
-    """Yield the rows of an ASE database in the order of their ids."""
+    """Yield the rows of an ASE database, a file or an address, in the order of their ids."""
+    source = without_password(str(path))
     index = 0
     try:
         for row in _rows(path):
-            yield _frame_of_row(row, str(path), index, keys)
+            yield _frame_of_row(row, source, index, keys)
             index += 1
     except Exception as error:  # the drivers of databases have exceptions of their own
-        problem = f"the database cannot be read on ({error}); the rest is not read"
-        yield Frame(str(path), index, problem=problem)
+        why = without_password(str(error))
+        problem = f"the database cannot be read on ({why}); the rest is not read"
+        yield Frame(source, index, problem=problem)
 
 
 def _rows(path: str | Path) -> Iterator[Any]:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from entrove.errors import StructureError
+from entrove.formats.addresses import database_address
 from entrove.formats.ase_files import read_by_ase, read_database
 from entrove.formats.codes.aims import is_aims, read_aims
 from entrove.formats.codes.cp2k import is_cp2k, read_cp2k
@@ -18,7 +19,6 @@ from entrove.formats.extxyz import read_extxyz
 from entrove.formats.frame import Frame, LabelKeys
 from entrove.formats.xyz_blocks import is_compressed, open_text
 
-DATABASE_ADDRESSES = ("postgresql://", "mysql://", "mariadb://")
 CONVERGENCE_UNKNOWN = "the output does not say whether the electronic steps converged"
 """Note of a frame with labels of a program whose verdict on convergence is not found."""
 _HEAD_CHARACTERS = 20_000
@@ -32,7 +32,8 @@ def read_frames(path: str | Path, keys: LabelKeys | None = None) -> Iterator[Fra
             MACE, GAP and NEP), an ASE database or trajectory, OUTCAR, vasprun.xml, the output of
             pw.x, FHI-aims, CP2K or GPAW, .gpw, whatever else ASE reads. A folder is a system of
             DeePMD-kit, or is searched for systems, vasprun.xml and OUTCAR (the latter only where
-            there is no vasprun.xml, which has more digits).
+            there is no vasprun.xml, which has more digits). Or the address of a database server,
+            postgresql://user:password@host:port/name; mysql and mariadb likewise.
         keys: Names of labels to take instead of the usual ones.
 
     Yields a `Frame` for each structure, in order. A broken one carries its `problem`, and reading
@@ -47,8 +48,8 @@ def read_frames(path: str | Path, keys: LabelKeys | None = None) -> Iterator[Fra
     (-1.5, ('energy is REF_energy',), 1)
     """
     keys = keys or LabelKeys()
-    if str(path).startswith(DATABASE_ADDRESSES):
-        yield from read_database(str(path), keys)
+    if (address := database_address(path)) is not None:
+        yield from read_database(address, keys)
         return
     path = Path(path)
     if not path.exists():
