@@ -170,7 +170,8 @@ class _Cutter:
 
 
 def _is_comment(line: str) -> bool:
-    return "Lattice=" in line or "Properties=" in line
+    text = line.lower()
+    return "lattice=" in text or "properties=" in text
 
 
 def _start(line: str) -> str:
