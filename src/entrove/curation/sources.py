@@ -107,7 +107,11 @@ def reason_against(frame: Frame, *, unconverged: bool = False) -> str:
     if frame.converged is False and not unconverged:
         told = next((note for note in frame.notes if note.startswith("not converged")), "")
         return told or f"{NOT_CONVERGED}, says the frame"
-    if frame.atoms.pbc.any() and not frame.atoms.cell.complete().volume > 0:
+    cell, pbc = frame.atoms.cell, frame.atoms.pbc
+    # `complete` puts a vector of length 1 in the place of one without length.
+    if not cell.lengths()[pbc].all():
+        return "periodic, but a cell vector of a periodic direction has no length"
+    if pbc.any() and not cell.complete().volume > 0:
         return "periodic, but the cell has no volume"
     return ""
 
