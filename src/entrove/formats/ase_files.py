@@ -10,7 +10,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from entrove.formats.addresses import without_password
 from entrove.formats.frame import OTHER_RESULTS, OTHER_RESULTS_OF_ATOMS, Frame, LabelKeys
-from entrove.formats.label_keys import convergence_in
+from entrove.formats.label_keys import convergence_in, meaning_of
 from entrove.formats.labels_of_frame import BrokenFrameError, finite, take_labels
 
 DATABASE_ARRAYS = "arrays"
@@ -46,10 +46,24 @@ def _frame_of_row(row: Any, source: str, index: int, keys: LabelKeys) -> Frame:
         data = dict(row.data or {})
         for name, values in data.pop(DATABASE_ARRAYS, {}).items():
             atoms.set_array(name, np.asarray(values))
+        for name in [name for name in data if _is_forces(name, data[name], len(atoms), keys)]:
+            atoms.set_array(name, np.asarray(data.pop(name)))
         atoms.info.update(data)
     except Exception as error:  # a damaged row raises errors of any kind
         return Frame(source, index, problem=f"ASE cannot read the row: {error}")
     return frame_of(atoms, source, index, keys)
+
+
+def _is_forces(name: str, value: Any, n_atoms: int, keys: LabelKeys) -> bool:
+    """Whether a value in the data of a row is forces by its name, three numbers per atom."""
+    known = meaning_of(name)
+    if name != keys.forces and (known is None or known.quantity != "forces"):
+        return False
+    try:
+        array = np.asarray(value)
+    except ValueError:  # lists of different lengths
+        return False
+    return array.shape == (n_atoms, 3) and array.dtype.kind in "fiu"
 
 
 def read_by_ase(
