@@ -75,7 +75,7 @@ def test_command_converts_vasp_to_every_format_and_back(tmp_path, format_name):
     ):
         result = CliRunner().invoke(app, ["convert", str(source), str(target), *options])
         assert result.exit_code == 0, result.output
-        assert "wrote 1 structures" in result.output
+        assert "wrote 1 structure to" in result.output
     (given,), (found,) = read_frames(VASP / "vasprun.xml"), read_frames(back)
     assert (found.atoms.positions == given.atoms.positions).all()
     for name in ("energy", "forces"):

@@ -11,6 +11,7 @@ import numpy as np
 from ase import Atoms
 from jaxtyping import Float
 
+from entrove.counts import format_count
 from entrove.curation.drawing import lines_of_text, scatter, table
 from entrove.curation.novelty import WhitenedSets
 from entrove.curation.picking import feature_map
@@ -102,7 +103,7 @@ class Comparison:
                 f"{100 * one.covered:.1f} % of its frames"
             )
             if one.refused:
-                lines.append(f"  {len(one.refused)} frames could not be used")
+                lines.append(f"  {format_count(len(one.refused), 'frame')} could not be used")
         lines.append(f"in common: {len(self.common)} structures of {self.b.name}")
         offsets = self.offsets_eV_per_atom
         if len(offsets):

@@ -311,7 +311,7 @@ def test_labels_of_other_names_are_taken_where_they_are_named(tmp_path: Path):
         label = cache.get(atoms, LEVEL)
         assert label is not None
         stored = label.attach(atoms)
-    assert "stress from virial in eV (in 1 frames)" in report.conventions
+    assert "stress from virial in eV (in 1 frame)" in report.conventions
     np.testing.assert_allclose(stored.get_stress(), atoms.get_stress(), atol=1e-7)
     np.testing.assert_allclose(stored.get_forces(), atoms.get_forces(), atol=1e-7)
 

@@ -18,6 +18,7 @@ from entrove.campaign.configuration.seeds import (
 from entrove.cli.commands.options import say
 from entrove.cli.curation import check_folders
 from entrove.cli.stages.settings import Given
+from entrove.counts import format_count
 from entrove.curation.sources import SHOWN_REASONS, UsableFrames
 from entrove.errors import ConfigError
 from entrove.formats import read_frames
@@ -88,7 +89,7 @@ def read_pool(
     frames = UsableFrames(tuple(files), for_features=True, unconverged=unconverged)
     structures = [frame.atoms for frame in frames if frame.atoms is not None]
     if frames.refused:
-        say(f"{what}: {len(frames.refused)} frames are left out", to=messages)
+        say(f"{what}: left out {format_count(len(frames.refused), 'frame')}", to=messages)
         for frame in frames.refused[:SHOWN_REASONS]:
             say(f"  {frame}", to=messages)
     if not structures:

@@ -12,6 +12,7 @@ from ase import Atoms
 from ase.stress import voigt_6_to_full_3x3_stress
 
 from entrove import provenance
+from entrove.counts import format_count
 from entrove.errors import LabelError
 from entrove.formats import Frame, LabelKeys, read_frames
 from entrove.formats.addresses import database_address, without_password
@@ -142,7 +143,9 @@ def import_labels(
             f"{shown}: none of {len(refused)} structures has a usable label (first: {first}); the "
             "file needs energy (eV) and forces (eV/A)"
         )
-    described = [f"{note} (in {count} frames)" for note, count in notes.items() if count]
+    described = [
+        f"{note} (in {format_count(count, 'frame')})" for note, count in notes.items() if count
+    ]
     return ImportReport(
         counts["stored"],
         counts["known"],
