@@ -152,7 +152,9 @@ def _iterate_file(path: Path, step: int = 1) -> Iterator[Atoms]:
     from ase.io import iread
 
     _require_file(path, "check the path")
-    structures, count = iread(path, index=":" if step == 1 else f"::{step}"), 0
+    # "@" is part of a name here, not the beginning of ASE's index of frames.
+    index = ":" if step == 1 else f"::{step}"
+    structures, count = iread(path, index, do_not_split_by_at_sign=True), 0
     while True:
         try:
             atoms = next(structures)

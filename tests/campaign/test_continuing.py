@@ -4,7 +4,7 @@ import json
 import re
 import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,6 @@ from entrove.campaign.journal.outcomes import Checked, Labelled, Selected, Stage
 from entrove.campaign.journal.progress import Silence
 from entrove.campaign.loop import explore_only
 from entrove.campaign.results.read import read_results
-from entrove.campaign.stage_table import CANDIDATES
 from entrove.errors import CampaignError
 from entrove.labelling.store.cache import LabelCache
 from entrove.labelling.store.listing import release_quarantined
@@ -567,9 +566,12 @@ def test_walkers_without_snapshots_leave_a_campaign_the_anchors(fresh: Bench, ki
     assert fresh.verdict().startswith("no candidate is left that is new to the dataset")
 
 
-def test_candidates_that_are_missing_are_lost(fresh: Bench):
-    files = fresh.files
-    assert CANDIDATES.is_lost(files, 1)
-    files.round(1).folder.mkdir(parents=True)
-    files.round(1).candidates.write_text("")
-    assert not CANDIDATES.is_lost(files, 1)
+@pytest.mark.parametrize("lose", [Path.unlink, lambda path: path.write_text("")])
+def test_candidates_that_were_found_and_lost_are_missed(
+    fresh: Bench, lose: Callable[[Path], object]
+):
+    """Only an exploration without snapshots leaves an empty file."""
+    explore_only(fresh.campaign(), Silence())
+    lose(fresh.files.round(1).candidates)
+    with pytest.raises(CampaignError, match=r"candidates.xyz: missing or empty"):
+        fresh.run()

@@ -3,7 +3,11 @@
 import os
 from pathlib import Path
 
+import ase.db
+import numpy as np
 import pytest
+from ase.build import bulk
+from ase.calculators.singlepoint import SinglePointCalculator
 from command_line import Command
 
 SOURCE = "1\nLattice='4 0 0 0 4 0 0 0 4' energy=-1\nSi 0 0 0\n".replace("'", '"')
@@ -123,3 +127,57 @@ def test_a_bundle_takes_the_place_of_no_other_folder(tmp_path: Path, entrove: Co
     code, _, errors = entrove("train", tmp_path / "pool.xyz", "--out", tmp_path / "thesis")
     assert code != 0
     assert "holds files that are not a model bundle" in errors
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The addresses that were asked for; a file of rows is what every server has."""
+    asked: list[str] = []
+    rows = ase.db.connect(tmp_path / "rows.db")
+    rng = np.random.default_rng(0)
+    for _ in range(8):
+        atoms = bulk("Si")
+        atoms.rattle(0.1, rng=rng)
+        atoms.calc = SinglePointCalculator(atoms, energy=-5.0, forces=np.zeros((2, 3)))
+        rows.write(atoms)
+
+    def connect(name: str) -> object:
+        asked.append(name)
+        return rows
+
+    monkeypatch.setattr(ase.db, "connect", connect)
+    return asked
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "convert {} out.xyz",
+        "convert {} out.xyz --json",
+        "audit {} --json",
+        "curate {} --count 2 --method information --out out.xyz",
+        "compare {} {}",
+        "convert {} out.xyz --energy-key missing",
+    ],
+)
+def test_the_address_of_a_server_is_read_and_its_password_not_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, entrove: Command, server, command: str
+):
+    monkeypatch.chdir(tmp_path)
+    address = "postgresql://user:secret@host:5432/labels"
+    _, output, errors = entrove(*command.format(address, address).split())
+    assert set(server) == {address}
+    written = "".join(path.read_text() for path in tmp_path.glob("out*"))
+    assert "secret" not in output + errors + written
+    assert written or "user:***@host" in output + errors
+
+
+def test_a_server_that_does_not_answer_is_named_without_its_password(
+    tmp_path: Path, entrove: Command
+):
+    """Neither is there a server at this address, nor has every machine the driver of ASE."""
+    address = "postgresql://user:secret@localhost:1/labels"
+    code, output, errors = entrove("convert", address, tmp_path / "out.xyz")
+    assert code == 1
+    assert "postgresql://user:***@localhost:1/labels: frame 0: the database cannot be" in errors
+    assert "secret" not in output + errors

@@ -3,10 +3,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import ase.db
 import pytest
 from ase.build import bulk
 from ase.calculators.emt import EMT
-from ase.io import write
+from ase.io import read, write
 from label_campaign import copper
 from rich.console import Console
 
@@ -149,3 +150,22 @@ def test_an_import_into_a_shared_cache_is_withdrawn_before_the_campaign_has_a_fo
     withdraw(config, 1, console)
     assert "withdrew import 1: 3 labels removed" in said(console)
     assert count_labels(tmp_path / "shared.sqlite") == 0
+
+
+def test_an_import_from_a_server_keeps_its_address_without_the_password(
+    tmp_path: Path, config: Path, monkeypatch: pytest.MonkeyPatch, capsys
+):
+    rows = ase.db.connect(tmp_path / "rows.db")
+    for atoms in read(tmp_path / "ours.xyz", ":"):
+        rows.write(atoms)
+    asked: set[str] = set()
+    monkeypatch.setattr(ase.db, "connect", lambda name: (asked.add(name), rows)[1])
+    address = "mysql://user:secret@host/labels"
+    import_files(config, [Path(address)], None, same_level=True, console=Console())
+    assert asked == {address}
+    shown = capsys.readouterr().out
+    assert "mysql://user:***@host/labels: 3 labels imported" in shown
+    cache = tmp_path / "campaign" / "labels.sqlite"
+    with LabelCache(cache) as labels:
+        assert [record.source for record in labels.imports()] == ["mysql://user:***@host/labels"]
+    assert b"secret" not in cache.read_bytes()

@@ -20,6 +20,7 @@ from entrove.cli.stages.train import read_snapshots
 from entrove.fingerprints.config import FingerprintConfig
 from entrove.fingerprints.gom import GaussianOverlap
 from entrove.fingerprints.lengths import resolve_length
+from entrove.formats import read_frames
 from entrove.labelling.cost import CostModel
 from entrove.labelling.engines.gpaw import Gpaw
 from entrove.sampling.candidates import read_candidates
@@ -341,6 +342,20 @@ def test_label_writes_what_the_engine_says_and_keeps_provenance(entrove: Command
     assert [row["energy_eV"] for row in again["labels"]] == [
         row["energy_eV"] for row in found["labels"]
     ]
+
+
+def test_label_computes_again_what_did_not_converge(entrove: Command, in_process):
+    structures = copper(2, labelled=True)
+    structures[0].info["converged"] = False
+    structures[1].info["SCF_converged"] = False
+    write("unconverged.xyz", structures)
+    assert [frame.converged for frame in read_frames("unconverged.xyz")] == [False, False]
+    arguments = ("label", "unconverged.xyz", "--engine", "cheap_campaign:Labels")
+    code, output, errors = entrove(*arguments, "--out", "labelled.xyz")
+    assert code == 0, output + errors
+    frames = list(read_frames("labelled.xyz"))
+    assert len(frames) == len(structures)
+    assert all(frame.atoms and frame.converged is None for frame in frames)
 
 
 def test_labels_of_the_cache_say_what_others_cost(entrove: Command, in_process):

@@ -39,6 +39,24 @@ def test_unconverged_and_broken_frames_are_refused_and_named(tmp_path):
         assert reason in str(frame)
 
 
+@pytest.mark.parametrize(
+    ("pbc", "kept"),
+    [("T T T", False), ("F F T", False), ("T F T", False), ("T T F", True), ("F F F", True)],
+)
+def test_a_periodic_direction_needs_a_vector(tmp_path, pbc, kept):
+    """Here the third vector has no length, as that of a slab may."""
+    source = tmp_path / "in.xyz"
+    source.write_text(
+        f'1\nenergy=-1 Lattice="4 0 0 0 4 0 0 0 0" pbc="{pbc}"\nSi 0 0 0\n'
+        '1\nenergy=-1 pbc="F F F"\nSi 0 0 0\n'
+    )
+    done = convert(source, tmp_path / "out.xyz")
+    assert done.written == 1 + kept
+    assert [frame.reason for frame in done.refused] == (
+        [] if kept else ["periodic, but a cell vector of a periodic direction has no length"]
+    )
+
+
 def test_a_file_without_usable_frames_leaves_no_target(tmp_path):
     (tmp_path / "in.xyz").write_text(frame_text("energy=-2 converged=F"))
     with pytest.raises(StructureError, match="none of 1 frames can be used"):
@@ -57,7 +75,7 @@ def test_command_converts_vasp_to_every_format_and_back(tmp_path, format_name):
     ):
         result = CliRunner().invoke(app, ["convert", str(source), str(target), *options])
         assert result.exit_code == 0, result.output
-        assert "wrote 1 structures" in result.output
+        assert "wrote 1 structure to" in result.output
     (given,), (found,) = read_frames(VASP / "vasprun.xml"), read_frames(back)
     assert (found.atoms.positions == given.atoms.positions).all()
     for name in ("energy", "forces"):

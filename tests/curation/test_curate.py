@@ -1,6 +1,7 @@
 """Picks are those of the greedy selection, and their text is that of their file."""
 
 import csv
+import gzip
 import html
 import json
 from functools import partial
@@ -53,6 +54,15 @@ def pool_file(folder: Path, count: int = 12, name: str = "pool.xyz", **kwargs) -
 
 def blocks(path: Path) -> list[str]:
     return ["".join(block.lines) for block in iterate_xyz_blocks(path)]
+
+
+def test_picks_under_a_compressed_name_are_compressed(tmp_path):
+    pool = pool_file(tmp_path)
+    picked = curate(pool, 3)
+    picked.write(tmp_path / "picked.xyz")
+    picked.write(tmp_path / "packed.xyz.gz")
+    packed = gzip.decompress((tmp_path / "packed.xyz.gz").read_bytes())
+    assert packed == (tmp_path / "picked.xyz").read_bytes()
 
 
 @pytest.mark.parametrize("path", ["./pool.xyz", "inside/../pool.xyz", "inside//..//pool.xyz"])

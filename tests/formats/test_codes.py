@@ -10,14 +10,20 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
-from ase.io import read
+from ase.io import read, write
 from ase.units import Hartree, bar
 from needed import needs_gpaw
 
-from entrove.formats import read_frames
+from entrove.formats import read_frames, write_frames
+from entrove.formats.reading import CONVERGENCE_UNKNOWN
 
 OUTPUTS = Path(__file__).parent / "outputs"
 OUTCAR = Path(ase.test.__file__).parent / "testdata" / "vasp" / "OUTCAR_example_1"
+AIMS = Path(ase.test.__file__).parent / "testdata" / "aims"
+AIMS_FAILED = (
+    "* WARNING! SELF-CONSISTENCY CYCLE DID NOT CONVERGE",
+    "** scf_solver: SCF cycle not converged.",
+)
 
 
 def varray(name: str, rows: np.ndarray) -> str:
@@ -154,6 +160,28 @@ def test_each_run_in_one_outcar_is_judged_by_its_own_steps_and_settings(tmp_path
     path.write_text("".join(runs))
     frames = list(read_frames(path))
     assert [frame.converged for frame in frames] == [place != failing for place in (0, 1)]
+
+
+def test_an_output_without_a_verdict_says_that_it_has_none(tmp_path):
+    path = tmp_path / "OUTCAR"
+    text = OUTCAR.read_text()
+    path.write_text(text)
+    (frame,) = read_frames(path)
+    assert CONVERGENCE_UNKNOWN not in frame.notes
+    path.write_text(re.sub(r"aborting loop.*", "", text))
+    (silent,) = read_frames(path)
+    assert silent.converged is None
+    assert silent.notes == (*frame.notes, CONVERGENCE_UNKNOWN)
+    # Formats of labels, in which silence is usual.
+    write(tmp_path / "a.traj", silent.atoms)
+    write(tmp_path / "a.json", silent.atoms)
+    write_frames(tmp_path / "a.xyz", [silent])
+    write_frames(tmp_path / "a.db", [silent])
+    write_frames(tmp_path / "system", [silent])
+    for name in ("a.traj", "a.json", "a.xyz", "a.db", "system"):
+        (again,) = read_frames(tmp_path / name)
+        assert again.labels[:2] == ("energy", "forces")
+        assert CONVERGENCE_UNKNOWN not in again.notes
 
 
 def test_an_outcar_of_a_killed_job_names_the_step_in_which_it_ends(tmp_path):
@@ -298,3 +326,53 @@ def test_without_gpaw_its_recent_text_is_named_and_not_called_unknown(monkeypatc
     assert frame.atoms is None
     assert frame.problem is not None
     assert "comes with GPAW, which is not installed" in frame.problem
+
+
+def aims_output(name: str) -> str:
+    """A real output of ASE's tests, whose first lines were left out there."""
+    return "          Invoking FHI-aims ...\n" + AIMS.joinpath(f"{name}.out").read_text()
+
+
+@pytest.mark.parametrize(
+    ("output", "structures"), [("singlepoint", 1), ("relax", 8), ("md", 5), ("socket", 6)]
+)
+@pytest.mark.parametrize("phrase", AIMS_FAILED)
+def test_each_structure_of_aims_has_its_own_verdict(tmp_path, output, structures, phrase):
+    """The real outputs start their mixer again in the first structure, which is no verdict."""
+    text = aims_output(output)
+    first, *rest = text.split("Self-consistency cycle converged.")
+    assert len(rest) == structures
+    path = tmp_path / "aims.out"
+    for failing in (None, *range(structures)):
+        said = [
+            phrase if step == failing else "Self-consistency cycle converged."
+            for step in range(structures)
+        ]
+        path.write_text(
+            first + "".join(word + part for word, part in zip(said, rest, strict=True))
+        )
+        frames = list(read_frames(path))
+        assert [frame.converged for frame in frames] == [
+            step != failing for step in range(structures)
+        ]
+        assert all(frame.labels[:2] == ("energy", "forces") for frame in frames)
+
+
+def test_an_aims_numerical_stress_is_of_one_structure(tmp_path):
+    text = aims_output("numerical_stress")
+    begin = "Begin self-consistency loop: Re-initialization."
+    path = tmp_path / "aims.out"
+    path.write_text(text.replace(begin, f"Self-consistency cycle converged.\n{begin}"))
+    assert [frame.converged for frame in read_frames(path)] == [True]
+    path.write_text(text)
+    (frame,) = read_frames(path)
+    assert frame.converged is None
+
+
+def test_an_aims_output_that_ends_early_is_named(tmp_path):
+    path = tmp_path / "aims.out"
+    text = aims_output("md")
+    path.write_text(text[: len(text) // 2])
+    frames = list(read_frames(path))
+    assert frames
+    assert all("ASE" in frame.problem for frame in frames)

@@ -102,6 +102,41 @@ def test_what_ase_writes_is_read_as_ase_reads_it(tmp_path):
         assert_same(frame.atoms, expected)
 
 
+@pytest.mark.parametrize("change", [str.lower, str.upper, str.title])
+def test_keys_of_the_format_are_known_in_any_case(tmp_path, change):
+    """GPUMD and its tools write `lattice` and `properties`."""
+    usual = frame_text()
+    other = re.sub(r"(Lattice|Properties|pbc)=", lambda key: change(key[0]), usual)
+    assert other != usual
+    (expected,), (frame,) = (
+        read_frames(written(tmp_path, text, name))
+        for text, name in ((usual, "usual.xyz"), (other, "other.xyz"))
+    )
+    assert_same(frame.atoms, expected.atoms)
+    assert frame.labels == ("energy", "forces")
+
+
+def test_a_word_or_a_second_key_in_another_case_is_a_key_like_others(tmp_path):
+    more = 'lattice="1 0 0 0 1 0 0 0 1" PBC="F F F" properties=a:b'
+    (frame,) = read_frames(written(tmp_path, frame_text(more=more)))
+    assert (frame.atoms.cell.lengths() == [4, 4, 5]).all()
+    assert frame.atoms.pbc.all()
+    assert set(frame.atoms.info) == {"lattice", "PBC", "properties"}
+    (molecule_frame,) = read_frames(
+        written(tmp_path, frame_text(head="lattice=fcc properties=hard Pbc=no", rows=["Si 0 0 0"]))
+    )
+    assert not molecule_frame.problem
+    assert set(molecule_frame.atoms.info) == {"lattice", "properties", "Pbc"}
+
+
+@pytest.mark.parametrize("broken", ["3\nSi 0 0 0\n", "Si 0 0 0 0\nSi 1 1 1 0\n"])
+def test_a_frame_of_keys_in_another_case_follows_a_broken_one(tmp_path, broken):
+    lower = frame_text().replace("Lattice", "lattice").replace("Properties", "properties")
+    *_, last = read_frames(written(tmp_path, broken + lower + lower))
+    assert not last.problem
+    assert last.labels == ("energy", "forces")
+
+
 @pytest.mark.parametrize("suffix", [".gz", ".bz2", ".xz"])
 def test_compressed_files_are_read(tmp_path, suffix):
     opener = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}[suffix]

@@ -13,6 +13,7 @@ from needed import needs_gpaw
 
 from entrove.errors import StructureError
 from entrove.formats import LabelKeys, read_frames, write_frames
+from entrove.structures import read_structures
 
 OUTPUTS = Path(__file__).parent / "outputs"
 
@@ -53,11 +54,56 @@ def test_labels_under_other_names_in_a_database_are_taken(tmp_path):
     assert frame.atoms.get_potential_energy() == -2.5
 
 
+@pytest.mark.parametrize("store", [np.array, np.ndarray.tolist])
+@pytest.mark.parametrize(
+    ("name", "keys"),
+    [
+        ("REF_forces", LabelKeys()),
+        ("forces", LabelKeys()),
+        ("REF_forces", LabelKeys(forces="REF_forces")),
+        ("my_vectors", LabelKeys(forces="my_vectors")),
+    ],
+)
+def test_forces_in_the_data_of_a_row_are_taken(tmp_path, store, name, keys):
+    forces = np.arange(6.0).reshape(2, 3)
+    with connect(tmp_path / "a.db") as database:
+        database.write(bulk("Si"), data={name: store(forces), "note": "x"})
+    (frame,) = read_frames(tmp_path / "a.db", keys)
+    assert np.array_equal(frame.atoms.get_forces(), forces)
+    assert set(frame.atoms.info) == {"note"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("MACE_forces", np.ones((2, 3))),  # may be predictions
+        ("REF_forces", np.ones((3, 3))),
+        ("REF_forces", [[1.0, 2.0], [3.0]]),
+        ("REF_forces", "in another file"),
+    ],
+)
+def test_what_is_no_forces_in_the_data_of_a_row_stays_there(tmp_path, name, value):
+    with connect(tmp_path / "a.db") as database:
+        database.write(bulk("Si"), data={name: value})
+    (frame,) = read_frames(tmp_path / "a.db")
+    assert not frame.problem
+    assert frame.labels == ()
+    assert set(frame.atoms.info) == {name}
+
+
 @pytest.mark.parametrize("name", ["a.db", "a.dat", "a.traj", "OUTCAR", "vasprun.xml"])
 def test_a_file_that_no_reader_understands_is_named(tmp_path, name):
     (tmp_path / name).write_text("no structures here\n")
     (frame,) = read_frames(tmp_path / name)
     assert frame.problem
+
+
+@pytest.mark.parametrize("name", ["run@0.traj", "run@300K.traj", "0@1.json", "@.cif"])
+def test_a_name_with_an_at_sign_is_a_name(tmp_path, name):
+    structures = [bulk("Si")] if name.endswith("cif") else [bulk("Si"), bulk("Ge")]
+    write(tmp_path / name, structures)
+    assert [len(frame.atoms) for frame in read_frames(tmp_path / name)] == [2] * len(structures)
+    assert len(read_structures(tmp_path / name)) == len(structures)
 
 
 def test_a_missing_file_and_an_empty_folder_are_refused(tmp_path):

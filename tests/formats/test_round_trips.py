@@ -1,5 +1,8 @@
 """What is written is read back: every number exactly, in every format and in both directions."""
 
+import bz2
+import gzip
+import lzma
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +44,27 @@ def periodic_frames(count: int = 6) -> list[Atoms]:
         )
         structures.append(atoms)
     return structures
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".bz2", ".xz"])
+@pytest.mark.parametrize("format_name", [None, *XYZ])
+def test_a_compressed_name_gives_a_compressed_file_of_the_same_text(tmp_path, suffix, format_name):
+    structures = periodic_frames()
+    plain, packed = tmp_path / "out.xyz", tmp_path / f"out.xyz{suffix}"
+    assert write_frames(plain, structures, format_name).count == 6
+    assert write_frames(packed, structures, format_name).count == 6
+    opener = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}[suffix]
+    with opener(packed, "rb") as handle:
+        assert handle.read() == plain.read_bytes()
+    assert [frame.labels for frame in read_frames(packed)] == [("energy", "forces", "stress")] * 6
+
+
+@pytest.mark.parametrize("format_name", ["ase-db", "deepmd-npy", "deepmd-raw"])
+def test_other_formats_are_not_compressed(tmp_path, format_name):
+    path = tmp_path / f"{name_of(format_name)}.gz"
+    with pytest.raises(StructureError, match=r"only extended XYZ is written compressed; .* \.gz"):
+        write_frames(path, periodic_frames(), format_name)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("format_name", FORMATS)

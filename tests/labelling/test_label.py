@@ -10,6 +10,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from stored_labels import LEVEL, label_of, salt
 
 from entrove.errors import LabelError
+from entrove.formats import read_frames
 from entrove.labelling import Label, Outcome
 from entrove.structures import content_hash, read_structures, write_structures
 
@@ -66,6 +67,31 @@ def test_a_label_is_read_back_from_the_structure_that_carries_it(tmp_path: Path)
         -1.25,
         "26.7.0",
     )
+
+
+@pytest.mark.parametrize(
+    ("info", "arrays"),
+    [
+        ({"dft_energy": -5.0, "REF_energy": -5.0}, ["dft_forces", "REF_force"]),
+        ({"free_energy": -5.0, "virial": np.eye(3), "stress_GPa": np.ones(6)}, ["f"]),
+        ({"energy": -5.0, "stress": np.eye(3), "SCF_converged": False}, ["forces"]),
+    ],
+)
+def test_earlier_labels_of_a_structure_do_not_contradict_its_label(tmp_path: Path, info, arrays):
+    label, atoms = labelled_salt()
+    bare = label.attach(atoms)
+    atoms.info |= info
+    for name in arrays:
+        atoms.set_array(name, np.ones((len(atoms), 3)))
+    given = (set(atoms.info), set(atoms.arrays))
+    labelled = label.attach(atoms)
+    assert (labelled.info, set(labelled.arrays)) == (bare.info, set(bare.arrays))
+    assert given == (set(atoms.info), set(atoms.arrays))  # the structure stays as it was
+    write_structures(tmp_path / "labels.xyz", [labelled])
+    (frame,) = read_frames(tmp_path / "labels.xyz")
+    assert frame.problem == ""
+    assert frame.converged is None
+    assert same(Label.from_atoms(labelled), label)
 
 
 def test_a_molecule_has_no_stress():

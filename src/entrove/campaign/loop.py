@@ -279,7 +279,7 @@ def _run_stage(run: CampaignRun, entry: StageEntry, round_index: int) -> None:
         missing = [
             str(needed.path(run.files, round_index))
             for needed in entry.needs
-            if needed.is_lost(run.files, round_index)
+            if needed.is_lost(run, round_index)
         ]
         if missing:
             raise CampaignError(explain_lost(", ".join(missing)))

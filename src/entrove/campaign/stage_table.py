@@ -42,12 +42,10 @@ class FileName:
     """A file that stages share: of the campaign, of its preparation, or of the current round.
 
     `name` is a property of `Workspace` for a file of the campaign, otherwise one of `RoundFiles`.
-    `may_be_empty` says whether the stage that writes it may find nothing.
     """
 
     where: Literal["campaign", "preparation", "round"]
     name: str
-    may_be_empty: bool = False
 
     def path(self, files: Workspace, round_index: int) -> Path:
         """The path of the file for a stage of this round."""
@@ -59,10 +57,13 @@ class FileName:
             case "round":
                 return getattr(files.round(round_index), self.name)
 
-    def is_lost(self, files: Workspace, round_index: int) -> bool:
-        """Whether the file is missing, or empty although it cannot be."""
-        path = self.path(files, round_index)
-        return not (path.is_file() if self.may_be_empty else holds_something(path))
+    def is_lost(self, run: CampaignRun, round_index: int) -> bool:
+        """Whether the file is missing, or empty although its stage found something."""
+        path = self.path(run.files, round_index)
+        if holds_something(path):
+            return False
+        explored = run.ledger.find(round_index, Explored) if self == CANDIDATES else None
+        return not path.is_file() or explored is None or explored.snapshots != 0
 
 
 RELAXED = FileName("preparation", "relaxed")
@@ -70,7 +71,7 @@ ANCHORS = FileName("preparation", "anchors")
 HOLD_OUT = FileName("preparation", "hold_out")
 VALIDATION = FileName("campaign", "validation")
 DATASET = FileName("campaign", "dataset")
-CANDIDATES = FileName("round", "candidates", may_be_empty=True)
+CANDIDATES = FileName("round", "candidates")
 SELECTED = FileName("round", "selected")
 
 

@@ -8,11 +8,13 @@ from rich.console import Console
 
 from entrove.cli.commands.options import print_json, say
 from entrove.cli.quiet import load_torch_sim_quietly
+from entrove.counts import format_count
 from entrove.curation.methods import AUTO, FEATURES, METHODS, MethodOrAuto
 from entrove.curation.sources import SHOWN_REASONS, RefusedFrame
 from entrove.errors import ConfigError, StructureError
 from entrove.files import refuse_overwriting, require_writable
 from entrove.formats import LabelKeys
+from entrove.formats.addresses import database_address
 
 
 def convert_file(
@@ -140,7 +142,7 @@ def check_inputs(files: Sequence[Path]) -> None:
     Raises `StructureError`. The address of a database is no file.
     """
     for file in files:
-        if not file.exists() and ":" not in str(file):
+        if database_address(file) is None and not file.exists():
             raise StructureError(f"{file}: no such file; check the path")
 
 
@@ -165,14 +167,17 @@ def check_folders(targets: Mapping[str, Path | None], *, inputs: Sequence[Path] 
 def show_notes(console: Console, notes: Sequence[tuple[str, int]], frames: int) -> None:
     """Print what was done with conventions, and in how many frames."""
     for note, count in notes[:SHOWN_REASONS]:
-        say(f"  {note}" + ("" if count == frames else f" ({count} frames)"), to=console)
+        say(
+            f"  {note}" + ("" if count == frames else f" ({format_count(count, 'frame')})"),
+            to=console,
+        )
 
 
 def show_refused(console: Console, refused: Sequence[RefusedFrame]) -> None:
     """Print the frames that were left out, the first of them one by one."""
     if not refused:
         return
-    say(f"left out {len(refused)} frames:", to=console)
+    say(f"left out {format_count(len(refused), 'frame')}:", to=console)
     for frame in refused[:SHOWN_REASONS]:
         say(f"  {frame}", to=console)
     if len(refused) > SHOWN_REASONS:

@@ -14,6 +14,7 @@ from entrove.campaign.journal.lock import hold_campaign
 from entrove.campaign.stages.imported import enter_imported, to_train_on
 from entrove.campaign.workspace import Workspace
 from entrove.cli.commands.options import print_json, say
+from entrove.counts import format_count
 from entrove.errors import ConfigError
 from entrove.formats import LabelKeys, read_frames
 from entrove.labelling.labels import Label
@@ -168,7 +169,7 @@ def _of_several_states(labelled: Sequence[Atoms]) -> int:
 
 
 def _print_report(path: Path, report: ImportReport, console: Console) -> None:
-    counts = f"{report.stored} labels imported, {report.known} known before"
+    counts = f"{format_count(report.stored, 'label')} imported, {report.known} known before"
     if report.replaced:
         counts += f", {report.replaced} replaced"
     lines = [f"{path}: {counts}, {len(report.refused)} refused"]

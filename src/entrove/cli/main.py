@@ -20,6 +20,7 @@ from entrove import __version__
 from entrove.cli.commands import campaigns, data, installation, potentials, stages
 from entrove.cli.commands.options import only_json_on_stdout
 from entrove.errors import ConfigError, EntroveError
+from entrove.formats.addresses import without_password
 
 STOPPED = "stopped; what is finished is kept, and the same command continues from here"
 
@@ -167,7 +168,7 @@ def _never_fail_on_characters() -> None:
 
 
 def _print_error(message: str) -> None:
-    print(f"entrove: {message}", file=sys.stderr)
+    print(f"entrove: {without_password(message)}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import numpy as np
 from ase import Atoms
 from jaxtyping import Float
 
+from entrove.counts import format_count
 from entrove.curation.drawing import lines_of_text, scatter, table
 from entrove.curation.novelty import WhitenedSets
 from entrove.curation.picking import feature_map
@@ -18,6 +19,7 @@ from entrove.curation.sources import Paths, RefusedFrame, UsableFrames, several
 from entrove.entropy.dataset import EntropyDataset
 from entrove.files import replace_text
 from entrove.formats import LabelKeys
+from entrove.formats.addresses import without_password
 from entrove.selection.config import SelectionConfig
 from entrove.selection.duplicates import NearDuplicates
 from entrove.selection.pool import FeaturePool, collect_pool
@@ -101,7 +103,7 @@ class Comparison:
                 f"{100 * one.covered:.1f} % of its frames"
             )
             if one.refused:
-                lines.append(f"  {len(one.refused)} frames could not be used")
+                lines.append(f"  {format_count(len(one.refused), 'frame')} could not be used")
         lines.append(f"in common: {len(self.common)} structures of {self.b.name}")
         offsets = self.offsets_eV_per_atom
         if len(offsets):
@@ -283,4 +285,5 @@ def _names(a: Sequence[str | Path], b: Sequence[str | Path]) -> tuple[str, str]:
     short = tuple(", ".join(Path(path).name for path in side) for side in (a, b))
     if short[0] != short[1]:
         return short[0], short[1]
-    return ", ".join(str(path) for path in a), ", ".join(str(path) for path in b)
+    long_a, long_b = (", ".join(str(path) for path in side) for side in (a, b))
+    return without_password(long_a), without_password(long_b)

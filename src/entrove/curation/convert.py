@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ase import Atoms
 
+from entrove.counts import format_count
 from entrove.curation.drawing import lines_of_text
 from entrove.curation.sources import SHOWN_REASONS, Paths, RefusedFrame, UsableFrames, several
 from entrove.errors import StructureError
@@ -30,15 +31,15 @@ class Conversion:
 
     def summary(self) -> list[str]:
         """Say what was written, how conventions were converted, and what is missing."""
-        lines = [f"wrote {self.written} structures to {self.target}"]
+        lines = [f"wrote {format_count(self.written, 'structure')} to {self.target}"]
         lines += [
-            f"  {note}" + ("" if count == self.written else f" ({count} frames)")
+            f"  {note}" + ("" if count == self.written else f" ({format_count(count, 'frame')})")
             for note, count in self.notes
         ]
         if self.lost:
             lines.append(f"the format has no place for: {', '.join(self.lost)}")
         if self.refused:
-            lines.append(f"left out {len(self.refused)} frames:")
+            lines.append(f"left out {format_count(len(self.refused), 'frame')}:")
             lines += [f"  {frame}" for frame in self.refused[:SHOWN_REASONS]]
             if len(self.refused) > SHOWN_REASONS:
                 lines.append(f"  and {len(self.refused) - SHOWN_REASONS} more")

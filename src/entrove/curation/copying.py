@@ -9,7 +9,7 @@ from entrove.errors import StructureError
 from entrove.files import replacing
 from entrove.formats import LabelKeys, read_frames
 from entrove.formats.reading import is_xyz
-from entrove.formats.xyz_blocks import iterate_xyz_blocks
+from entrove.formats.xyz_blocks import iterate_xyz_blocks, open_text
 from entrove.formats.xyz_writer import xyz_text
 
 Place = tuple[str, int]
@@ -65,7 +65,4 @@ def copy_frames(
 
 def _opened(stack: ExitStack, path: Path) -> TextIOWrapper:
     unfinished = stack.enter_context(replacing(path))
-    # Bytes that are no UTF-8 and foreign line ends are copied as they are.
-    return stack.enter_context(
-        unfinished.open("w", encoding="utf-8", errors="surrogateescape", newline="")
-    )
+    return stack.enter_context(open_text(unfinished, "wt"))

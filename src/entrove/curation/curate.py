@@ -21,6 +21,7 @@ from entrove.curation.ways import best_way
 from entrove.errors import ConfigError, SelectionError
 from entrove.files import refuse_overwriting, replace_text, replacing
 from entrove.formats import Frame, LabelKeys
+from entrove.formats.addresses import without_password
 from entrove.selection.result import Filter, Selection
 
 SHOWN_PICKS = 10
@@ -208,7 +209,7 @@ class Curation:
             "features": self.features,
             "because": self.reason,
             "unit": self.unit,
-            "pool": [str(path) for path in self.paths],
+            "pool": [without_password(str(path)) for path in self.paths],
             "given": self.given,
             "picked": [[pick.source, pick.index] for pick in self.picks],
             "gains": [pick.gain for pick in self.picks],

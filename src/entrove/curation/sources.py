@@ -10,6 +10,7 @@ from ase import Atoms
 
 from entrove.errors import StructureError
 from entrove.formats import Frame, LabelKeys, read_frames
+from entrove.formats.addresses import without_password
 
 Paths = str | Path | Sequence[str | Path]
 """One file or folder, or several."""
@@ -40,15 +41,17 @@ class RefusedFrame:
 class UsableFrames:
     """Streams the frames that can be used, and keeps what was said about all of them.
 
-    A frame is refused when it cannot be read, when its electronic steps did not converge, or when
-    it is periodic without a volume; with `for_features` also when it is too dense or when two
-    atoms are at one place. `notes` counts what was done with conventions, by text, and
-    `labels` are those that occur, and `crystals` is whether a frame is periodic in all directions.
+    A frame is refused when it cannot be read, when its electronic steps did not converge (unless
+    `unconverged` takes such frames, too, whose labels are no use then), or when it is periodic
+    without a volume; with `for_features` also when it is too dense or when two atoms are at one
+    place. `notes` counts what was done with conventions, by text, and `labels` are those that
+    occur, and `crystals` is whether a frame is periodic in all directions.
     """
 
     paths: tuple[str | Path, ...]
     keys: LabelKeys = field(default_factory=LabelKeys)
     for_features: bool = False
+    unconverged: bool = False
     refused: list[RefusedFrame] = field(default_factory=list)
     notes: Counter[str] = field(default_factory=Counter)
     used: int = 0
@@ -64,7 +67,7 @@ class UsableFrames:
         self.crystals = False
         for path in self.paths:
             for frame in read_frames(path, self.keys):
-                reason = reason_against(frame)
+                reason = reason_against(frame, unconverged=self.unconverged)
                 if not reason and self.for_features and frame.atoms is not None:
                     reason = reason_against_features(frame.atoms)
                 self.labels.update(frame.labels)
@@ -82,7 +85,7 @@ class UsableFrames:
 
     def nothing_left(self) -> StructureError:
         """The error for files without a single usable frame."""
-        files = ", ".join(str(path) for path in self.paths)
+        files = without_password(", ".join(str(path) for path in self.paths))
         if not self.refused:
             return StructureError(f"{files}: no frames; give a file with at least one structure")
         first = "\n".join(str(frame) for frame in self.refused[:SHOWN_REASONS])
@@ -94,14 +97,21 @@ def several(paths: Paths) -> tuple[str | Path, ...]:
     return (paths,) if isinstance(paths, str | Path) else tuple(paths)
 
 
-def reason_against(frame: Frame) -> str:
-    """Return why a frame cannot be used, or ""."""
+def reason_against(frame: Frame, *, unconverged: bool = False) -> str:
+    """Return why a frame cannot be used, or "".
+
+    With `unconverged` it may be one whose electronic steps did not converge.
+    """
     if frame.problem or frame.atoms is None:
         return frame.problem
-    if frame.converged is False:
+    if frame.converged is False and not unconverged:
         told = next((note for note in frame.notes if note.startswith("not converged")), "")
         return told or f"{NOT_CONVERGED}, says the frame"
-    if frame.atoms.pbc.any() and not frame.atoms.cell.complete().volume > 0:
+    cell, pbc = frame.atoms.cell, frame.atoms.pbc
+    # `complete` puts a vector of length 1 in the place of one without length.
+    if not cell.lengths()[pbc].all():
+        return "periodic, but a cell vector of a periodic direction has no length"
+    if pbc.any() and not cell.complete().volume > 0:
         return "periodic, but the cell has no volume"
     return ""
 

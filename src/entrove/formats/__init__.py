@@ -2,6 +2,7 @@
 
 Read in this order; each file imports only from those above it::
 
+    addresses.py         addresses of database servers, given in the place of a file
     frame.py             Frame and LabelKeys: what a reader yields, and names to take instead
     label_keys.py        which key of a file is an energy, forces, a stress or a virial
     labels_of_frame.py   energy, forces and stress of a frame in eV, eV/A and eV/A^3
@@ -10,7 +11,7 @@ Read in this order; each file imports only from those above it::
     extxyz.py            one frame of extended XYZ
     xyz_writer.py        the same back to text, every number exactly
     ase_files.py         what ASE's readers read
-    codes/               outputs of VASP, Quantum ESPRESSO, GPAW and CP2K
+    codes/               outputs of VASP, Quantum ESPRESSO, FHI-aims, GPAW and CP2K
     deepmd.py            systems of DeePMD-kit, read
     deepmd_writer.py     and written
     reading.py           read_frames(): any file, one frame after the other

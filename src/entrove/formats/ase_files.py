@@ -8,8 +8,9 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
+from entrove.formats.addresses import without_password
 from entrove.formats.frame import OTHER_RESULTS, OTHER_RESULTS_OF_ATOMS, Frame, LabelKeys
-from entrove.formats.label_keys import convergence_in
+from entrove.formats.label_keys import convergence_in, meaning_of
 from entrove.formats.labels_of_frame import BrokenFrameError, finite, take_labels
 
 DATABASE_ARRAYS = "arrays"
@@ -18,15 +19,17 @@ _KEPT = (*OTHER_RESULTS[1:], *OTHER_RESULTS_OF_ATOMS)  # the free energy is take
 
 
 def read_database(path: str | Path, keys: LabelKeys) -> Iterator[Frame]:
-    """Yield the rows of an ASE database in the order of their ids."""
+    """Yield the rows of an ASE database, a file or an address, in the order of their ids."""
+    source = without_password(str(path))
     index = 0
     try:
         for row in _rows(path):
-            yield _frame_of_row(row, str(path), index, keys)
+            yield _frame_of_row(row, source, index, keys)
             index += 1
     except Exception as error:  # the drivers of databases have exceptions of their own
-        problem = f"the database cannot be read on ({error}); the rest is not read"
-        yield Frame(str(path), index, problem=problem)
+        why = without_password(str(error))
+        problem = f"the database cannot be read on ({why}); the rest is not read"
+        yield Frame(source, index, problem=problem)
 
 
 def _rows(path: str | Path) -> Iterator[Any]:
@@ -43,10 +46,24 @@ def _frame_of_row(row: Any, source: str, index: int, keys: LabelKeys) -> Frame:
         data = dict(row.data or {})
         for name, values in data.pop(DATABASE_ARRAYS, {}).items():
             atoms.set_array(name, np.asarray(values))
+        for name in [name for name in data if _is_forces(name, data[name], len(atoms), keys)]:
+            atoms.set_array(name, np.asarray(data.pop(name)))
         atoms.info.update(data)
     except Exception as error:  # a damaged row raises errors of any kind
         return Frame(source, index, problem=f"ASE cannot read the row: {error}")
     return frame_of(atoms, source, index, keys)
+
+
+def _is_forces(name: str, value: Any, n_atoms: int, keys: LabelKeys) -> bool:
+    """Whether a value in the data of a row is forces by its name, three numbers per atom."""
+    known = meaning_of(name)
+    if name != keys.forces and (known is None or known.quantity != "forces"):
+        return False
+    try:
+        array = np.asarray(value)
+    except ValueError:  # lists of different lengths
+        return False
+    return array.shape == (n_atoms, 3) and array.dtype.kind in "fiu"
 
 
 def read_by_ase(
@@ -60,7 +77,8 @@ def read_by_ase(
 
     index = 0
     try:
-        for atoms in iread(path, index=":", format=ase_format):
+        # "@" is part of a name here, not the beginning of ASE's index of frames.
+        for atoms in iread(path, ":", format=ase_format, do_not_split_by_at_sign=True):
             yield frame_of(atoms, str(path), index, keys)
             index += 1
     except Exception as error:  # ASE's readers raise exceptions of any kind on a damaged file

@@ -5,7 +5,7 @@ lists them. Without damage the result equals that of `ase.io.read`, apart from l
 not recognise.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,12 @@ from entrove.formats.xyz_comment import LOGICAL, parse_comment
 DEUTERIUM_MASS = 2.014
 _DEUTERIUM = -1
 
+_FORMAT_KEYS: dict[str, Callable[[Any], bool]] = {
+    "Lattice": lambda value: isinstance(value, np.ndarray),
+    "Properties": lambda value: isinstance(value, str) and ":" in value,
+    "pbc": lambda value: not isinstance(value, str),
+}
+"""Keys of the format, and what a value is like that is meant by such a key in another case."""
 _ARRAY_NAMES = {"pos": "positions", "species": "symbols", "Z": "numbers", "charge": "charges"}
 
 
@@ -50,7 +56,7 @@ def parse_block(block: XyzBlock, source: str, keys: LabelKeys) -> Frame:
 
 
 def _parse(block: XyzBlock, source: str, keys: LabelKeys) -> Frame:
-    info = parse_comment(block.comment)
+    info = _with_usual_case(parse_comment(block.comment))
     cell = _cell(info)
     pbc = _pbc(info, default=cell is not None)
     rows = [line.split() for line in block.lines[2 : 2 + block.n_atoms]]
@@ -74,6 +80,19 @@ def _parse(block: XyzBlock, source: str, keys: LabelKeys) -> Frame:
     _set_constraint(atoms, arrays)
     found = take_labels(info, arrays, atoms.cell, len(atoms), keys)
     return Frame(source, block.index, *_finish(atoms, info, arrays, found, notes))
+
+
+def _with_usual_case(info: dict[str, Any]) -> dict[str, Any]:
+    """Rename keys of the format in another case, such as `lattice` and `properties` of GPUMD.
+
+    A key that has its usual case counts; another one beside it is a key like all others, and so is
+    one of a word (`lattice=fcc`).
+    """
+    for usual, is_meant in _FORMAT_KEYS.items():
+        given = next((key for key in info if key.lower() == usual.lower()), "")
+        if given and usual not in info and is_meant(info[given]):
+            info[usual] = info.pop(given)
+    return info
 
 
 def _cell(info: dict[str, Any]) -> np.ndarray | None:

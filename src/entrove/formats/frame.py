@@ -7,6 +7,7 @@ from pathlib import Path
 from ase import Atoms
 
 from entrove.errors import StructureError
+from entrove.formats.addresses import without_password
 
 OTHER_RESULTS_OF_ATOMS = ("stresses", "charges", "magmoms", "energies")
 """Results of single atoms that are kept beside the labels."""
@@ -56,8 +57,9 @@ class LabelKeys:
             and (crystals or label != "stress")
         ]
         if missing:
+            shown = without_password(", ".join(map(str, files)))
             raise StructureError(
-                f"{', '.join(map(str, files))}: no frame has {' or '.join(missing)}; look at the "
+                f"{shown}: no frame has {' or '.join(missing)}; look at the "
                 "second line of a frame for the names of its keys"
             )
 
@@ -66,12 +68,13 @@ class LabelKeys:
 class Frame:
     """One structure of a file, or why it cannot be used.
 
-    `source` is the file as it was given (the file inside, where a folder was given) and `index`
-    the position in it, from 0. `atoms` carries energy (eV), `free_energy` where the file has one,
-    forces (eV/A) and stress (eV/A^3, ASE's sign and Voigt order) in a `SinglePointCalculator`, as
-    far as the file has them; it is None exactly where `problem` is not empty. `converged` is
-    whether the electronic steps converged, None where the file does not say. `notes` say what was
-    done with the conventions of the file, such as "stress from virial in eV".
+    `source` is the file as it was given (the file inside, where a folder was given; an address
+    without its password) and `index` the position in it, from 0. `atoms` carries energy (eV),
+    `free_energy` where the file has one, forces (eV/A) and stress (eV/A^3, ASE's sign and Voigt
+    order) in a `SinglePointCalculator`, as far as the file has them; it is None exactly where
+    `problem` is not empty. `converged` is whether the electronic steps converged, None where the
+    file does not say. `notes` say what was done with the conventions of the file, such as "stress
+    from virial in eV".
     """
 
     source: str

@@ -79,6 +79,11 @@ def resembling(quantity: str, keys: Iterable[str]) -> list[str]:
     ]
 
 
+def says_convergence(key: str) -> bool:
+    """Whether a key says that the electronic steps converged, or that they did not."""
+    return key.lower() in _CONVERGENCE_KEYS
+
+
 def convergence_in(info: dict[str, Any]) -> bool | None:
     """Return whether a frame says of itself that its electronic steps converged.
 
@@ -87,7 +92,7 @@ def convergence_in(info: dict[str, Any]) -> bool | None:
     """
     said: list[bool] = []
     for key, value in info.items():
-        if key.lower() in _CONVERGENCE_KEYS:
+        if says_convergence(key):
             word = str(value).strip().lower()
             if word in _FALSE_WORDS | _TRUE_WORDS:
                 said.append(word in _TRUE_WORDS)

@@ -2,10 +2,13 @@
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from entrove.errors import StructureError
+from entrove.formats.addresses import database_address
 from entrove.formats.ase_files import read_by_ase, read_database
+from entrove.formats.codes.aims import is_aims, read_aims
 from entrove.formats.codes.cp2k import is_cp2k, read_cp2k
 from entrove.formats.codes.espresso import is_espresso, read_espresso
 from entrove.formats.codes.gpaw import is_gpaw, read_gpaw_text
@@ -14,10 +17,10 @@ from entrove.formats.codes.vasprun import read_vasprun
 from entrove.formats.deepmd import is_deepmd, read_deepmd
 from entrove.formats.extxyz import read_extxyz
 from entrove.formats.frame import Frame, LabelKeys
-from entrove.formats.xyz_blocks import open_text
+from entrove.formats.xyz_blocks import is_compressed, open_text
 
-DATABASE_ADDRESSES = ("postgresql://", "mysql://", "mariadb://")
-_COMPRESSED = {".gz", ".bz2", ".xz"}
+CONVERGENCE_UNKNOWN = "the output does not say whether the electronic steps converged"
+"""Note of a frame with labels of a program whose verdict on convergence is not found."""
 _HEAD_CHARACTERS = 20_000
 
 
@@ -27,9 +30,10 @@ def read_frames(path: str | Path, keys: LabelKeys | None = None) -> Iterator[Fra
     Args:
         path: A file, whose format is told by its name and content: extended XYZ (with the keys of
             MACE, GAP and NEP), an ASE database or trajectory, OUTCAR, vasprun.xml, the output of
-            pw.x, CP2K or GPAW, .gpw, whatever else ASE reads. A folder is a system of DeePMD-kit,
-            or is searched for systems, vasprun.xml and OUTCAR (the latter only where there is no
-            vasprun.xml, which has more digits).
+            pw.x, FHI-aims, CP2K or GPAW, .gpw, whatever else ASE reads. A folder is a system of
+            DeePMD-kit, or is searched for systems, vasprun.xml and OUTCAR (the latter only where
+            there is no vasprun.xml, which has more digits). Or the address of a database server,
+            postgresql://user:password@host:port/name; mysql and mariadb likewise.
         keys: Names of labels to take instead of the usual ones.
 
     Yields a `Frame` for each structure, in order. A broken one carries its `problem`, and reading
@@ -44,8 +48,8 @@ def read_frames(path: str | Path, keys: LabelKeys | None = None) -> Iterator[Fra
     (-1.5, ('energy is REF_energy',), 1)
     """
     keys = keys or LabelKeys()
-    if str(path).startswith(DATABASE_ADDRESSES):
-        yield from read_database(str(path), keys)
+    if (address := database_address(path)) is not None:
+        yield from read_database(address, keys)
         return
     path = Path(path)
     if not path.exists():
@@ -85,7 +89,7 @@ def files_of_folder(folder: Path) -> list[Path]:
 
 
 def _name(path: Path) -> str:
-    return path.stem.lower() if path.suffix.lower() in _COMPRESSED else path.name.lower()
+    return path.stem.lower() if is_compressed(path) else path.name.lower()
 
 
 def _frames_of(path: Path, keys: LabelKeys) -> Iterator[Frame]:
@@ -96,12 +100,19 @@ def _frames_of(path: Path, keys: LabelKeys) -> Iterator[Frame]:
         return read_extxyz(path, keys)
     if name.endswith(".db"):
         return read_database(path, keys)
+    if name.endswith((".traj", ".json")):  # of ASE, which keep no verdict on convergence
+        return read_by_ase(path, keys)
+    if name.endswith(".gpw"):  # GPAW writes its state after convergence; ASE keeps all results
+        return read_by_ase(path, keys, "gpw")
+    return map(_say_what_is_open, _outputs_of(path, name, keys))
+
+
+def _outputs_of(path: Path, name: str, keys: LabelKeys) -> Iterator[Frame]:
+    """The frames of the output of a program, which should tell whether they converged."""
     if name.startswith("outcar") or name.endswith(".outcar"):
         return read_outcar(path, keys)
     if "vasprun" in name and name.endswith(".xml"):
         return read_vasprun(path)
-    if name.endswith(".gpw"):  # GPAW writes its state after convergence; ASE keeps all results
-        return read_by_ase(path, keys, "gpw")
     head = _head(path)
     if is_espresso(head):
         return read_espresso(path, keys)
@@ -109,7 +120,15 @@ def _frames_of(path: Path, keys: LabelKeys) -> Iterator[Frame]:
         return read_cp2k(path, keys)
     if is_gpaw(head):
         return read_gpaw_text(path, keys)
+    if is_aims(head):
+        return read_aims(path, keys)
     return read_by_ase(path, keys)
+
+
+def _say_what_is_open(frame: Frame) -> Frame:
+    if frame.converged is not None or "energy" not in frame.labels:
+        return frame
+    return replace(frame, notes=(*frame.notes, CONVERGENCE_UNKNOWN))
 
 
 def _head(path: Path) -> str:

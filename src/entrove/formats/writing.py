@@ -13,6 +13,7 @@ from entrove.files import replacing
 from entrove.formats.ase_files import DATABASE_ARRAYS
 from entrove.formats.deepmd_writer import DeepmdWriter
 from entrove.formats.frame import Frame, LabelKeys
+from entrove.formats.xyz_blocks import is_compressed, open_text
 from entrove.formats.xyz_writer import STANDARD_NAMES, xyz_text
 
 XYZ_NAMES = {
@@ -47,11 +48,13 @@ def format_of(path: str | Path) -> str:
 
     Raises `StructureError` for a name that asks for none.
 
-    >>> format_of("train.xyz"), format_of("train.db")
-    ('extxyz', 'ase-db')
+    >>> format_of("train.xyz"), format_of("train.xyz.gz"), format_of("train.db")
+    ('extxyz', 'extxyz', 'ase-db')
     """
-    suffix = Path(path).suffix.lower()
-    if suffix in (".xyz", ".extxyz"):
+    path = Path(path)
+    suffix = path.suffix.lower()
+    inner = Path(path.stem).suffix.lower() if is_compressed(path) else suffix
+    if inner in (".xyz", ".extxyz"):
         return "extxyz"
     if suffix == ".db":
         return "ase-db"
@@ -69,19 +72,26 @@ def write_frames(
     """Write structures with their labels, replacing `path` in one step.
 
     Args:
-        path: A file, or the new folder of DeePMD systems.
+        path: A file, or the new folder of DeePMD systems. Extended XYZ whose name ends in .gz,
+            .bz2 or .xz is compressed.
         frames: Structures whose calculators carry energy (eV), forces (eV/A) and stress (eV/A^3,
             ASE's sign); `Frame`s must have no problem. They are streamed.
         format_name: One of `FORMATS`; by the name of the file where it is not given.
 
     Returns how many were written. Every number can be read back exactly, but virials, which are
     a product with the volume, within rounding.
-    Raises `StructureError` for a structure that the format cannot hold.
+    Raises `StructureError` for a structure that the format cannot hold, and for a compressed name
+    of another format than extended XYZ.
     """
     format_name = format_name or format_of(path)
     structures = (_atoms_of(frame) for frame in frames)
     if format_name in XYZ_NAMES:
         return _write_xyz(Path(path), structures, XYZ_NAMES[format_name])
+    if is_compressed(path):
+        raise StructureError(
+            f"{path}: only extended XYZ is written compressed; give a name without "
+            f"{Path(path).suffix}"
+        )
     if format_name == "ase-db":
         return _write_database(Path(path), structures)
     if format_name in ("deepmd-npy", "deepmd-raw"):
@@ -100,7 +110,7 @@ def _atoms_of(frame: Frame | Atoms) -> Atoms:
 def _write_xyz(path: Path, structures: Iterable[Atoms], names: LabelKeys) -> Written:
     count = 0
     lost: set[str] = set()
-    with replacing(path) as unfinished, unfinished.open("w", encoding="utf-8") as handle:
+    with replacing(path) as unfinished, open_text(unfinished, "wt") as handle:
         for count, atoms in enumerate(structures, start=1):  # noqa: B007
             handle.write(xyz_text(atoms, names))
             if names.virial and not names.stress and _stress_without_volume(atoms):

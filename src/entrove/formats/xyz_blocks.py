@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from io import TextIOWrapper
 from pathlib import Path
-from typing import cast
+from typing import Literal, cast
 
 _OPENERS = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 
@@ -38,10 +38,18 @@ class XyzBlock:
         return self.lines[1].strip() if len(self.lines) > 1 else ""
 
 
-def open_text(path: str | Path) -> TextIOWrapper:
-    """Open a text file, compressed or not; bytes that are no UTF-8 survive reading and writing."""
+def is_compressed(path: str | Path) -> bool:
+    """Whether a file is compressed by its name: .gz, .bz2 or .xz."""
+    return Path(path).suffix.lower() in _OPENERS
+
+
+def open_text(path: str | Path, mode: Literal["rt", "wt"] = "rt") -> TextIOWrapper:
+    """Open a text file to read or write, compressed where its name says so.
+
+    Bytes that are no UTF-8, and line ends, survive reading and writing.
+    """
     opener = _OPENERS.get(Path(path).suffix.lower(), open)
-    handle = opener(path, "rt", encoding="utf-8", errors="surrogateescape", newline="\n")
+    handle = opener(path, mode, encoding="utf-8", errors="surrogateescape", newline="\n")
     return cast("TextIOWrapper", handle)
 
 
@@ -162,7 +170,8 @@ class _Cutter:
 
 
 def _is_comment(line: str) -> bool:
-    return "Lattice=" in line or "Properties=" in line
+    text = line.lower()
+    return "lattice=" in text or "properties=" in text
 
 
 def _start(line: str) -> str:

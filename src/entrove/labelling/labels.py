@@ -10,6 +10,7 @@ from jaxtyping import Float
 
 from entrove import provenance
 from entrove.errors import LabelError
+from entrove.formats.label_keys import meaning_of, says_convergence
 from entrove.structures import attach_results, content_hash
 
 
@@ -77,7 +78,9 @@ class Label:
     def attach(self, atoms: Atoms) -> Atoms:
         """Return a copy of `atoms` that carries this label, and where it came from in `info`.
 
-        Raises `LabelError` when the label did not converge.
+        Labels that `atoms` have under other names, and what they say of the convergence of such a
+        label, are left out: readers would take them for this label, or find that it contradicts
+        them. Raises `LabelError` when the label did not converge.
         """
         if not self.converged or self.energy_eV is None or self.forces_eV_per_A is None:
             raise LabelError(
@@ -93,6 +96,10 @@ class Label:
             labelled = attach_results(
                 atoms, self.energy_eV, self.forces_eV_per_A, self.stress_eV_per_A3
             )
+        for source in (labelled.info, labelled.arrays):
+            for key in [*source]:
+                if meaning_of(str(key)) or says_convergence(str(key)):
+                    del source[key]
         labelled.info[provenance.STRUCTURE_HASH] = self.structure_hash
         labelled.info[provenance.LEVEL_OF_THEORY] = self.level_of_theory
         labelled.info[provenance.ENGINE] = f"{self.engine} {self.engine_version}".strip()

@@ -97,15 +97,6 @@ def format_share(part: float, whole: float) -> str:
     return "<1 %" if 0 < percent < 0.5 else f"{percent:.0f} %"
 
 
-def format_count(count: int, singular: str) -> str:
-    """Format a count with its noun.
-
-    >>> format_count(1, "label"), format_count(1200, "label")
-    ('1 label', '1,200 labels')
-    """
-    return f"{count:,} {singular}{'' if count == 1 else 's'}"
-
-
 def plain_words(identifier: str) -> str:
     """Write an identifier with blanks instead of underscores.
 

@@ -10,11 +10,11 @@ from rich.table import Table
 from rich.text import Text
 
 from entrove.campaign.results.results import CampaignResults, ModelErrors
+from entrove.counts import format_count
 from entrove.labelling.store.moments import short_key
 from entrove.report.formatting import (
     decimals_for,
     format_column,
-    format_count,
     format_duration,
     format_interval,
     is_number,

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from entrove._optional import require
+from entrove.counts import format_count
 from entrove.errors import EntroveError
 from entrove.files import replace_text
 from entrove.report.figures import style
 from entrove.report.figures.style import Figure
 from entrove.report.formatting import (
-    format_count,
     format_duration,
     format_interval,
     format_number,

@@ -1,7 +1,9 @@
 import io
+import re
 from pathlib import Path
 
 import ase.db
+import ase.test
 import numpy as np
 import pytest
 from ase import Atoms
@@ -25,6 +27,7 @@ from entrove.provenance import LEVEL_OF_THEORY
 from entrove.structures import content_hash
 from entrove.units import EV_PER_A3_IN_GPA
 
+OUTCAR = Path(ase.test.__file__).parent / "testdata" / "vasp" / "OUTCAR_example_1"
 LEVEL = LevelOfTheory.of(AseCalculator(calculator="ase.calculators.emt:EMT"))
 
 
@@ -328,7 +331,7 @@ def test_labels_of_other_names_are_taken_where_they_are_named(tmp_path: Path):
         label = cache.get(atoms, LEVEL)
         assert label is not None
         stored = label.attach(atoms)
-    assert "stress from virial in eV (in 1 frames)" in report.conventions
+    assert "stress from virial in eV (in 1 frame)" in report.conventions
     np.testing.assert_allclose(stored.get_stress(), atoms.get_stress(), atol=1e-7)
     np.testing.assert_allclose(stored.get_forces(), atoms.get_forces(), atol=1e-7)
 
@@ -344,6 +347,18 @@ def test_the_energy_that_is_named_is_the_label_whatever_free_energy_a_model_left
         label = cache.get(atoms, LEVEL)
     assert label is not None
     assert label.energy_eV == -100.0
+
+
+def test_an_import_says_how_many_outputs_do_not_say_whether_they_converged(tmp_path: Path):
+    text = OUTCAR.read_text()
+    silent = re.sub(r"aborting loop.*", "", text)
+    for number, content in enumerate((text, silent, silent)):
+        (tmp_path / f"OUTCAR{number}").write_text(content)
+    with LabelCache(tmp_path / "cache.db") as cache:
+        said = import_labels(tmp_path, LEVEL, cache).conventions
+    unknown = [line for line in said if "whether the electronic steps converged" in line]
+    assert len(unknown) == 1
+    assert "(in 2 frames)" in unknown[0]
 
 
 def test_an_imported_label_takes_the_place_of_a_failure(tmp_path: Path):

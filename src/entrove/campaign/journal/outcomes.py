@@ -149,6 +149,9 @@ class Explored(StageOutcome):
         description="How many independent snapshots those of the walkers are worth, by the "
         "correlation of their displacements; empty: not recorded, or too few snapshots.",
     )
+    snapshots: int | None = Field(
+        default=None, description="Snapshots of all walkers; empty: not recorded."
+    )
 
 
 class Ordered(StageOutcome):

@@ -195,4 +195,9 @@ def _outcome(
                 f", fewer than the {labels} labels of a round: raise sampling.chunk_steps and "
                 "sampling.snapshot_every, or sampling.replicas"
             )
-    return Explored(summary=summary, walkers=rows, independent_snapshots=independent)
+    return Explored(
+        summary=summary,
+        walkers=rows,
+        independent_snapshots=independent,
+        snapshots=len(exploration.candidates),
+    )

@@ -11,6 +11,8 @@ from typing import Annotated, TextIO
 import typer
 from rich.console import Console
 
+from entrove.formats.addresses import without_password
+
 _DOCUMENT: ContextVar[TextIO | None] = ContextVar("stream of the JSON document", default=None)
 
 
@@ -75,8 +77,10 @@ def console() -> Console:
 
 
 def say(text: str, style: str | None = None, *, to: Console | None = None) -> None:
-    """Print a line as it is: no markup, no colours of numbers, no line breaks."""
-    (to or console()).print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+    """Print a line as it is: no markup, no colours of numbers, no line breaks, no passwords."""
+    (to or console()).print(
+        without_password(text), style=style, markup=False, highlight=False, soft_wrap=True
+    )
 
 
 @contextmanager
@@ -103,7 +107,7 @@ def print_json(content: object, *, compact: bool = False) -> None:
         indent=None if compact else 2,
         separators=(",", ":") if compact else None,
     )
-    print(text, file=_DOCUMENT.get())
+    print(without_password(text), file=_DOCUMENT.get())
 
 
 def check_text(config: Path) -> None:

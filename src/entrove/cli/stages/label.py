@@ -32,7 +32,7 @@ def label_files(
     stopped = f"stopped; finished labels are in {work}, and the same command continues from there"
     labels: dict[int, Label] = {}
     with Watch("label", "energy, forces and stress by the engine", "labels", stopped) as watch:
-        structures = read_pool(files, watch.messages, "structures")
+        structures = read_pool(files, watch.messages, "structures", unconverged=True)
 
         def on_label(index: int, found: Label) -> None:
             labels[index] = found

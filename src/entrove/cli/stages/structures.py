@@ -19,6 +19,7 @@ from entrove.campaign.configuration.seeds import (
 from entrove.cli.commands.options import say
 from entrove.cli.curation import check_folders
 from entrove.cli.stages.settings import Given
+from entrove.counts import format_count
 from entrove.curation.sources import SHOWN_REASONS, UsableFrames
 from entrove.errors import ConfigError
 from entrove.formats import read_frames
@@ -79,15 +80,18 @@ def read_crystals(files: Sequence[Path], given: Given, messages: Console) -> lis
     return seeds
 
 
-def read_pool(files: Sequence[Path], messages: Console, what: str) -> list[Atoms]:
+def read_pool(
+    files: Sequence[Path], messages: Console, what: str, *, unconverged: bool = False
+) -> list[Atoms]:
     """Read structures, labelled or not, with the keys that say where they come from.
 
-    Frames that cannot be used are left out and named. Raises `StructureError` when none is left.
+    Frames that cannot be used are left out and named; with `unconverged`, those whose labels did
+    not converge can be used. Raises `StructureError` when none is left.
     """
-    frames = UsableFrames(tuple(files), for_features=True)
+    frames = UsableFrames(tuple(files), for_features=True, unconverged=unconverged)
     structures = [frame.atoms for frame in frames if frame.atoms is not None]
     if frames.refused:
-        say(f"{what}: {len(frames.refused)} frames are left out", to=messages)
+        say(f"{what}: left out {format_count(len(frames.refused), 'frame')}", to=messages)
         for frame in frames.refused[:SHOWN_REASONS]:
             say(f"  {frame}", to=messages)
     if not structures:

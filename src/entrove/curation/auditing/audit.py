@@ -68,6 +68,7 @@ from entrove.curation.auditing.residual_findings import (
 from entrove.curation.auditing.spool import Spool
 from entrove.errors import StructureError
 from entrove.formats import LabelKeys
+from entrove.formats.addresses import without_password
 from entrove.models.loaded import LoadedModel
 
 
@@ -100,6 +101,7 @@ def audit(
     others = _paths(against)
     if not paths:
         raise StructureError("no files were given; give at least one file with labels")
+    shown, others_shown = (tuple(map(without_password, side)) for side in (paths, others))
     report = progress or _say_nothing
     with Spool() as spool:
         problems = FindingsByKind()
@@ -113,7 +115,7 @@ def audit(
         if not len(spool):
             if not counts[0]:
                 raise StructureError(
-                    f"{', '.join(paths)}: no structures; give files with labelled structures"
+                    f"{', '.join(shown)}: no structures; give files with labelled structures"
                 )
             raise StructureError(
                 f"none of {counts[0]} frames can be used: "
@@ -123,7 +125,7 @@ def audit(
         (keys or LabelKeys()).refuse_missing(_labels_in(spool), paths, crystals=crystals)
         predict = None if model is None else _predictor(model)
         return _Audit(spool, problems, predict, seed, report).finish(
-            paths, others, frames=counts[0], left_out=counts[1], started=started
+            shown, others_shown, frames=counts[0], left_out=counts[1], started=started
         )
 
 

@@ -11,8 +11,10 @@ from ase import Atoms
 from ase.stress import voigt_6_to_full_3x3_stress
 
 from entrove import provenance
+from entrove.counts import format_count
 from entrove.errors import LabelError
 from entrove.formats import Frame, LabelKeys, read_frames
+from entrove.formats.addresses import database_address, without_password
 from entrove.labelling.attempt import AttemptResult
 from entrove.labelling.labels import Label, Outcome
 from entrove.labelling.level_of_theory import LevelOfTheory
@@ -89,9 +91,7 @@ def import_labels(
     """
     limits = limits or SanityLimits()
     conventions = judge_conventions(path, keys)
-    import_id = cache.add_import(
-        level, str(Path(path).absolute()), "\n".join(conventions.described)
-    )
+    import_id = cache.add_import(level, _full_name(path), "\n".join(conventions.described))
     counts, notes, refused = Counter[str](), Counter[str](), []
     for frame in read_frames(path, keys):
         notes.update(frame.notes)
@@ -126,22 +126,25 @@ def import_labels(
         notes[_NO_STRESS] += label.lacks_stress_of(atoms)
         if on_label is not None and turned is None:
             on_label(atoms, label)
+    shown = without_password(str(path))
     if not counts["stored"] + counts["replaced"]:
         cache.withdraw_import(import_id)
         import_id = None
     if counts["contradict"] and counts.total() == counts["contradict"]:
         index, problem = refused[-1]
         raise LabelError(
-            f"{path}: nothing was imported, all usable labels of {len(refused)} structures "
+            f"{shown}: nothing was imported, all usable labels of {len(refused)} structures "
             f"contradict labels that are known (structure {index}: {problem})"
         )
     if not counts.total():
         first = f"frame {refused[0][0]}: {refused[0][1]}" if refused else "it is empty"
         raise LabelError(
-            f"{path}: none of {len(refused)} structures has a usable label (first: {first}); the "
+            f"{shown}: none of {len(refused)} structures has a usable label (first: {first}); the "
             "file needs energy (eV) and forces (eV/A)"
         )
-    described = [f"{note} (in {count} frames)" for note, count in notes.items() if count]
+    described = [
+        f"{note} (in {format_count(count, 'frame')})" for note, count in notes.items() if count
+    ]
     return ImportReport(
         counts["stored"],
         counts["known"],
@@ -195,12 +198,11 @@ def _read_label(
 def _to_label(
     atoms: Atoms, level: LevelOfTheory, result: AttemptResult, frame: Frame, import_id: int
 ) -> Label:
-    source = Path(frame.source)
     return Label(
         structure_hash=content_hash(atoms),
         level_of_theory=level.hash,
         outcome=result.outcome,
-        folder=f"{source.absolute()}#{frame.index}",
+        folder=f"{_full_name(frame.source)}#{frame.index}",
         energy_eV=result.energy_eV,
         forces_eV_per_A=np.array(result.forces_eV_per_A, dtype=float),
         stress_eV_per_A3=None
@@ -208,7 +210,13 @@ def _to_label(
         else np.array(result.stress_eV_per_A3, dtype=float),
         attempts=0,
         engine=level.engine,
-        engine_version=f"imported from {source.name}",
+        engine_version=f"imported from {Path(frame.source).name}",
         started_utc=datetime.now(UTC).isoformat(timespec="seconds"),
         import_id=import_id,
     )
+
+
+def _full_name(source: str | Path) -> str:
+    """The full path of a file, or the address of a database without its password."""
+    address = database_address(source)
+    return str(Path(source).absolute()) if address is None else without_password(address)

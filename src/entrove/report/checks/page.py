@@ -3,9 +3,10 @@
 import json
 from pathlib import Path
 
+from entrove.counts import format_count
 from entrove.errors import ModelError
 from entrove.report.checks.sections import check_sections, figures_of, verdict_table
-from entrove.report.formatting import format_count, format_duration
+from entrove.report.formatting import format_duration
 from entrove.report.templates import render_page, write_page
 from entrove.validation.suite.result import Outcome, SuiteResult
 
