@@ -126,7 +126,8 @@ def read_labelled(files: Sequence[Path], messages: Console) -> list[Atoms]:
                 frame.atoms.calc = SinglePointCalculator(frame.atoms, **label)
                 usable.append(frame.atoms)
     if refused:
-        say(f"left out {format_count(len(refused), 'frame')}; the first: {refused[0]}", to=messages)
+        left_out = format_count(len(refused), "frame")
+        say(f"left out {left_out}; the first: {refused[0]}", to=messages)
     if files and not usable:
         raise ConfigError(
             f"{', '.join(map(str, files))}: no frame can be used; the first: "
