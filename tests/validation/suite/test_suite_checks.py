@@ -205,6 +205,35 @@ def test_a_crystal_that_shears_at_no_cost_fails_the_criterion_of_born():
     assert "stiffness against the softest strain" in unstable.sentence
 
 
+@pytest.mark.parametrize("structure", ["fcc", "hcp"])
+def test_elastic_constants_are_those_in_the_axes_of_the_crystal(structure):
+    """Neither the orientation that a file has nor the choice of its cell changes them."""
+    crystal = bulk("Cu", structure, a={"fcc": 3.6, "hcp": 2.55}[structure])
+    as_in_a_cif = Atoms(
+        crystal.symbols,
+        scaled_positions=crystal.get_scaled_positions(),
+        cell=crystal.cell.cellpar(),
+        pbc=True,
+    )
+    turned = crystal.copy()
+    turned.rotate(40.0, (1.0, 2.0, 0.5), rotate_cell=True)
+    larger = bulk("Cu", a=3.6, cubic=True) if structure == "fcc" else turned.repeat((1, 2, 1))
+    results = check(
+        "elastic",
+        model_of(EMT()),
+        phases={"as built": crystal, "cif": as_in_a_cif, "turned": turned, "larger": larger},
+    )
+    matrices = [
+        np.array([row[1:] for row in result.tables[0].rows], dtype=float) for result in results
+    ]
+    softest = [value(result, "stiffness against the softest strain") for result in results]
+    # Relaxations end at stresses of up to 0.05 GPa, a few thousandths of the volume's stiffness.
+    for matrix, least in zip(matrices[1:], softest[1:], strict=True):
+        np.testing.assert_allclose(matrix, matrices[0], atol=1.0)
+        assert least == pytest.approx(softest[0], abs=1.0)
+    assert matrices[0][0, 0] > matrices[0][0, 1] > 0.0
+
+
 def test_known_elastic_constants_are_compared():
     settings = {"reference_GPa": {"fcc": {"C11": 300.0, "C44": 90.0}}}
     (result,) = check(
@@ -212,6 +241,19 @@ def test_known_elastic_constants_are_compared():
     )
     assert "C11" in result.sentence
     assert "C44" not in result.sentence
+
+
+def test_known_elastic_constants_are_compared_at_a_pressure_that_is_said():
+    settings = {"reference_GPa": {"fcc": {"C11": 173.0}}}
+    (result,) = check(
+        "elastic",
+        model_of(EMT()),
+        phases={"fcc": bulk("Cu", a=3.6)},
+        settings=settings,
+        pressures_GPa=(20.0,),
+    )
+    assert result.outcome is Outcome.FAILED
+    assert result.sentence.startswith("C11 at 20 GPa ")
 
 
 @needs_phonopy

@@ -84,12 +84,15 @@ class ElasticSettings(CheckSettings):
     )
     least_eigenvalue_GPa: float = Field(
         default=0.0,
-        description="Least stiffness against any strain in GPa; Born's criterion is 0.",
+        description="Least stiffness against any strain in GPa, which does not depend on the "
+        "axes; Born's criterion is 0. Of a cubic crystal it is the least of C11 - C12, 2 C44 and "
+        "C11 + 2 C12.",
     )
     reference_GPa: dict[str, dict[ElasticName, float]] = Field(
         default={},
         description="Known constants of a phase in GPa, to compare with: {diamond: {C11: 160, "
-        "C12: 60, C44: 77}}.",
+        "C12: 60, C44: 77}}, in the axes of the conventional cell (a along x) and at the pressure "
+        "at which the phase is judged, which the result says.",
     )
     reference_error: Positive = Field(
         default=0.2,

@@ -225,6 +225,23 @@ def conventional_cell(atoms: Atoms) -> Atoms:
     return copy_structure(atoms) if found is None else found
 
 
+def in_standard_orientation(atoms: Atoms) -> Atoms:
+    """Rotate a crystal to the Cartesian axes of its conventional cell, as spglib chooses them.
+
+    Of that cell a is along x, and b in the plane of x and y: those of a cubic crystal are along x,
+    y and z. The cell itself is neither reduced nor distorted.
+
+    Returns a copy, which is not rotated where no space group is found.
+    """
+    rotated = copy_structure(atoms)
+    found = call_spglib(spglib.get_symmetry_dataset, atoms, symprec=SYMMETRY_TOLERANCE_A)
+    if found is not None:
+        # The matrix of spglib also makes the cell ideal; the nearest rotation does not.
+        left, _, right = np.linalg.svd(found.std_rotation_matrix)
+        rotated.set_cell(atoms.cell.array @ (left @ right).T, scale_atoms=True)
+    return rotated
+
+
 def reduce_by_symmetry(
     atoms: Atoms, tolerance_A: float, *, primitive: bool = True
 ) -> Atoms | None:
