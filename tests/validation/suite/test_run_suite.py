@@ -38,6 +38,21 @@ class Counting(EMT):
         super().calculate(*arguments, **keywords)
 
 
+class OfCrystals(EMT):
+    """EMT that refuses what has no volume, or with `refused` atoms all of that many."""
+
+    refused = 0
+
+    def calculate(self, atoms=None, *arguments, **keywords):
+        if atoms.cell.volume == 0.0 or len(atoms) == self.refused:
+            raise StructureError("{structure} is none for this model")
+        super().calculate(atoms, *arguments, **keywords)
+
+
+class OfNoPairs(OfCrystals):
+    refused = 2
+
+
 class Softer(EMT):
     """EMT with all that it computes a tenth too small: its errors are no rounding noise."""
 
@@ -123,6 +138,25 @@ def test_crystals_are_found_in_rattled_supercells_without_names():
 def test_nothing_to_judge_is_refused():
     with pytest.raises(StructureError, match="neither crystals nor labelled structures"):
         run_suite(from_calculator(EMT(), name="emt"))
+
+
+def test_a_model_that_is_made_for_crystals_is_judged_by_all_checks():
+    """Two atoms alone are in a box, which has a volume."""
+    suite = run_suite(from_calculator(OfCrystals(), name="emt"), phases=PHASES, config=QUICK)
+    (dimers,) = [check for check in suite.checks if check.check == "dimers"]
+    assert dimers.outcome is Outcome.PASSED
+
+
+def test_a_check_that_the_model_cannot_do_is_not_applicable_and_ends_no_other():
+    config = SuiteConfig.model_validate(
+        {check.name: {"enabled": check.name in ("dimers", "elastic")} for check in CHECKS}
+    )
+    suite = run_suite(from_calculator(OfNoPairs(), name="emt"), phases=PHASES, config=config)
+    assert [(check.check, check.outcome) for check in suite.checks] == [
+        ("elastic", Outcome.PASSED),
+        ("dimers", Outcome.NOT_APPLICABLE),
+    ]
+    assert suite.checks[1].sentence.endswith("is none for this model")
 
 
 def test_a_slab_is_named_and_not_judged():

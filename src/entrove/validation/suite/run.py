@@ -26,7 +26,7 @@ from entrove.validation.suite.checks.phase_order import check_phase_order, press
 from entrove.validation.suite.checks.phonons import check_phonons
 from entrove.validation.suite.config import CheckSettings, SuiteConfig
 from entrove.validation.suite.crystals import crystals_of
-from entrove.validation.suite.result import CheckResult, SuiteResult
+from entrove.validation.suite.result import CheckResult, SuiteResult, not_applicable
 from entrove.validation.suite.sources import Source, open_source
 from entrove.validation.suite.store import key_of, read_stored, write_stored
 from entrove.validation.suite.subject import Subject
@@ -254,7 +254,7 @@ def judge(
         if stored is None:
             tell(check.name, check.description, None)
             began = time.monotonic()
-            found = tuple(check.make(subject, settings))
+            found = _make(check, subject, settings)
             seconds[check.name] = time.monotonic() - began
             write_stored(place, check.name, key, found, seconds[check.name])
         else:
@@ -269,3 +269,11 @@ def judge(
         settings=config.model_dump(mode="json"),
         entrove_version=__version__,
     )
+
+
+def _make(check: Check, subject: Subject, settings: CheckSettings) -> tuple[CheckResult, ...]:
+    """Make a check; a model that cannot be judged by it may well be judged by the others."""
+    try:
+        return tuple(check.make(subject, settings))
+    except (ModelError, StructureError) as error:
+        return (not_applicable(check.name, "", str(error)),)
