@@ -9,7 +9,7 @@ from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
 
-from entrove.errors import ModelError, StructureError
+from entrove.errors import ConfigError, ModelError, StructureError
 from entrove.models.ase import from_calculator
 from entrove.structures import attach_results
 from entrove.validation.suite import Outcome, SuiteConfig, run_suite
@@ -157,6 +157,26 @@ def test_a_check_that_the_model_cannot_do_is_not_applicable_and_ends_no_other():
         ("dimers", Outcome.NOT_APPLICABLE),
     ]
     assert suite.checks[1].sentence.endswith("is none for this model")
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("phase_order", {"expected": ["fcc", "bbc"]}),
+        ("elastic", {"reference_GPa": {"bbc": {"C11": 1.0}}}),
+    ],
+)
+def test_a_threshold_for_a_misspelt_phase_is_refused(name, settings):
+    """No model could miss it. A check that is turned off judges nothing anyway."""
+    phases = PHASES | {"bcc": bulk("Cu", "bcc", a=2.87)}
+    switches = {check.name: {"enabled": False} for check in CHECKS}
+    config = SuiteConfig.model_validate(switches | {name: settings})
+    model = from_calculator(EMT(), name="emt")
+    message = "no phase is called 'bbc'; did you mean 'bcc'.* The phases are bcc, fcc"
+    with pytest.raises(ConfigError, match=message):
+        run_suite(model, phases=phases, config=config)
+    off = SuiteConfig.model_validate(switches | {name: {**settings, "enabled": False}})
+    assert run_suite(model, phases=phases, config=off).checks == ()
 
 
 def test_a_slab_is_named_and_not_judged():

@@ -1,5 +1,7 @@
 """Settings of the validation suite: which checks run, how, and where they fail."""
 
+import difflib
+from collections.abc import Iterable, Iterator
 from typing import Annotated
 
 from pydantic import Field
@@ -261,3 +263,27 @@ class SuiteConfig(Settings):
     dynamics: DynamicsSettings = Field(
         default=DynamicsSettings(), description="Stability of MD, and its energy drift."
     )
+
+    def unknown_phases(self, phases: Iterable[str]) -> Iterator[tuple[tuple[str, ...], str]]:
+        """Find settings of enabled checks for phases that do not exist: they would judge nothing.
+
+        Args:
+            phases: Names of the phases that there are.
+
+        Yields the key path of each inside this section, and what is wrong.
+        """
+        names = sorted(phases)
+        named: list[tuple[tuple[str, ...], str]] = []
+        if self.phase_order.enabled:
+            path = ("phase_order", "expected")
+            named += [(path, name) for name in self.phase_order.expected]
+        if self.elastic.enabled:
+            path = ("elastic", "reference_GPa")
+            named += [((*path, name), name) for name in self.elastic.reference_GPa]
+        for key_path, name in named:
+            if name in names:
+                continue
+            near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+            remedy = f"; did you mean '{near[0]}'?" if near else "."
+            there = f"The phases are {', '.join(names)}" if names else "There is no phase"
+            yield key_path, f"no phase is called '{name}'{remedy} {there}"

@@ -10,7 +10,7 @@ from typing import Any
 from ase import Atoms
 
 from entrove._version import __version__
-from entrove.errors import EntroveError, ModelError, StructureError
+from entrove.errors import ConfigError, EntroveError, ModelError, StructureError
 from entrove.models.loaded import LoadedModel
 from entrove.models.prediction import try_on
 from entrove.models.verify import verified
@@ -122,8 +122,9 @@ def run_suite(
     not count as failed. When it is interrupted from the keyboard, what is finished is in
     `folder`, and `KeyboardInterrupt` is raised on.
 
-    Raises `ModelError` when a model cannot be loaded or does not know an element, and
-    `StructureError` when there is no crystal and no label.
+    Raises `ModelError` when a model cannot be loaded or does not know an element,
+    `StructureError` when there is no crystal and no label, and `ConfigError` where `config` names
+    a phase that does not exist.
     """
     config = config or SuiteConfig()
     source = Source(model) if isinstance(model, LoadedModel) else open_source(model, device=device)
@@ -201,12 +202,17 @@ def make_subject(
     committee_learnt: Sequence[frozenset[str]] = (),
     negligible: ValidationConfig | None = None,
 ) -> Subject:
-    """Put together what is judged, see `run_suite`."""
+    """Put together what is judged, see `run_suite`.
+
+    Raises `ConfigError` where settings name a phase that does not exist.
+    """
     seeds = dict(phases) if phases else crystals_of(labelled)
     if not seeds and not labelled:
         raise StructureError(
             "neither crystals nor labelled structures were given; the suite needs one of them"
         )
+    for key_path, problem in config.unknown_phases(seeds):
+        raise ConfigError(f"{'.'.join(key_path)}: {problem}")
     for known in filter(None, (model, base)):
         known.check_species([*seeds.values(), *labelled, *trained_on])
     regime = tuple(sorted(set(config.pressures_GPa or pressures_GPa or (0.0,))))
