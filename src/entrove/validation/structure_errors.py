@@ -30,7 +30,8 @@ class StructureErrors:
         force_components: Their number.
         force_components_by_symmetry: Number of components left out, which vanish by symmetry.
         stress_sum_meV_per_A3, stress_squares: As for forces, of the stress components.
-        stress_components: Their number: 6, or 0 where the label has no stress.
+        stress_components: Their number: 6, or 0 where the label has no stress, or the model
+            computes none.
     """
 
     phase: str
@@ -95,7 +96,7 @@ def _measure(label: Atoms, prediction: Atoms, energy: float, centred: float) -> 
     )
     forces = np.abs(forces[counted])
     stress = np.zeros(0)
-    if has_stress(label):
+    if has_stress(label) and has_stress(prediction):
         stress = np.abs(MILLI * (prediction.get_stress() - label.get_stress()))
     return StructureErrors(
         phase=str(label.info.get(provenance.PHASE, "unknown")),

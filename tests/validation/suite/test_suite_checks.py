@@ -493,6 +493,36 @@ def test_labels_without_stress_say_so_and_satisfy_no_limit_of_it():
     )
 
 
+class WithoutStress(EMT):
+    """EMT that computes no stress."""
+
+    implemented_properties = ["energy", "forces"]  # noqa: RUF012
+
+    def calculate(self, *arguments: Any, **keywords: Any) -> None:
+        super().calculate(*arguments, **keywords)
+        self.results.pop("stress", None)
+
+
+def test_a_model_without_stress_is_judged_on_energies_and_forces():
+    """Whatever the labels have; it says that it computes none, and satisfies no limit of it."""
+    cells = volumes_of(bulk("Cu", a=3.6, cubic=True), (0.97, 1.0, 1.03))
+    for seed, cell in enumerate(cells):
+        cell.rattle(0.05, seed=seed)
+    subject = Subject(model_of(WithoutStress()), {}, labelled=labelled(cells, EMT()))
+    (found,) = check_errors(subject, ErrorSettings())
+    assert found.outcome is Outcome.PASSED
+    assert value(found, "forces, MAE over all") == pytest.approx(0.0, abs=1e-6)
+    assert "stress: the model computes none" in found.sentence
+    (limited,) = check_errors(subject, ErrorSettings(stress_mae_meV_per_A3=1.0))
+    assert limited.outcome is Outcome.FAILED
+    assert limited.sentence.startswith(
+        "stress: the model computes none, so that the limit cannot be judged, on 3"
+    )
+    # Against an untuned model that has a stress, energies and forces are compared.
+    (compared,) = check_errors(replace(subject, base=model_of(Nearly())), ErrorSettings())
+    assert compared.outcome is Outcome.PASSED
+
+
 def test_all_limits_that_are_broken_are_named():
     cells = volumes_of(bulk("Cu", a=3.6, cubic=True), (0.97, 1.03))
     for seed, cell in enumerate(cells):
