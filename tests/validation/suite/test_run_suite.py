@@ -1,5 +1,6 @@
 """The suite as a whole: verdicts, crystals found in data, results that are kept."""
 
+import importlib.util
 import json
 from pathlib import Path
 
@@ -9,11 +10,12 @@ from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
 
-from entrove.errors import ConfigError, ModelError, StructureError
+from entrove.errors import ConfigError, EntroveError, ModelError, StructureError
 from entrove.models.ase import from_calculator
 from entrove.structures import attach_results
 from entrove.validation.suite import Outcome, SuiteConfig, run_suite
 from entrove.validation.suite import run as suite_run
+from entrove.validation.suite.checks import phonons as phonons_check
 from entrove.validation.suite.crystals import crystals_of, labelled_volumes, space_group_number
 from entrove.validation.suite.run import CHECKS
 from entrove.validation.suite.sources import Source
@@ -24,6 +26,9 @@ QUICK = SuiteConfig.model_validate(
         "phonons": {"enabled": False},
         "dynamics": {"steps": 10, "least_atoms": 4},
     }
+)
+needs_phonopy = pytest.mark.skipif(
+    importlib.util.find_spec("phonopy") is None, reason="phonopy is not installed"
 )
 PHASES = {"fcc": bulk("Cu", a=3.6)}
 
@@ -98,6 +103,25 @@ def test_what_is_finished_is_not_computed_again(tmp_path: Path):
         update={"elastic": QUICK.elastic.model_copy(update={"least_eigenvalue_GPa": 1e6})}
     )
     assert not run_suite(model, phases=PHASES, config=other, folder=tmp_path).passed
+
+
+@needs_phonopy
+def test_a_check_that_wanted_a_package_is_made_once_it_is_installed(tmp_path, monkeypatch):
+    switches = {check.name: {"enabled": False} for check in CHECKS}
+    phonons = {"supercell_A": 4.0, "mesh": 2, "points_per_line": 3}
+    config = SuiteConfig.model_validate(switches | {"phonons": phonons})
+    model = from_calculator(EMT(), name="emt")
+
+    def missing(*_: object, **__: object) -> None:
+        raise EntroveError("the package 'phonopy' is not installed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(phonons_check, "require", missing)
+        without = run_suite(model, phases=PHASES, config=config, folder=tmp_path)
+    assert without.checks[0].outcome is Outcome.NOT_APPLICABLE
+    installed = run_suite(model, phases=PHASES, config=config, folder=tmp_path)
+    assert installed.checks == run_suite(model, phases=PHASES, config=config).checks
+    assert installed.checks[0].outcome is Outcome.PASSED
 
 
 def test_json_and_notebook_have_every_verdict():

@@ -30,7 +30,7 @@ def check_phonons(subject: Subject, settings: PhononSettings) -> list[CheckResul
     try:
         require("phonopy", extra="phonons")
     except EntroveError as error:
-        return [not_applicable(NAME, "", str(error))]
+        return [not_applicable(NAME, "", str(error), missing_package="phonopy")]
     return [
         not_applicable(NAME, phase.name, phase.problem)
         if phase.problem
