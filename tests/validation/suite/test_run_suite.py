@@ -19,7 +19,7 @@ from entrove.validation.suite.checks import phonons as phonons_check
 from entrove.validation.suite.crystals import crystals_of, labelled_volumes, space_group_number
 from entrove.validation.suite.run import CHECKS
 from entrove.validation.suite.sources import Source
-from entrove.validation.suite.subject import composition_of
+from entrove.validation.suite.subject import Subject, composition_of
 
 QUICK = SuiteConfig.model_validate(
     {
@@ -103,6 +103,48 @@ def test_what_is_finished_is_not_computed_again(tmp_path: Path):
         update={"elastic": QUICK.elastic.model_copy(update={"least_eigenvalue_GPa": 1e6})}
     )
     assert not run_suite(model, phases=PHASES, config=other, folder=tmp_path).passed
+
+
+class Stiffer(EMT):
+    """EMT around the volume of face-centred copper with a = 3.6 A, twice as stiff."""
+
+    middle_eV = EMT().get_potential_energy(bulk("Cu", a=3.6))
+
+    def calculate(self, atoms=None, *arguments, **keywords):
+        super().calculate(atoms, *arguments, **keywords)
+        middle = len(atoms) * self.middle_eV
+        for name in ("energy", "free_energy"):
+            self.results[name] = middle + 2.0 * (self.results[name] - middle)
+        for name in ("forces", "stress"):
+            self.results[name] = 2.0 * self.results[name]
+
+
+class Sideways(EMT):
+    """EMT whose forces alone are others."""
+
+    def calculate(self, atoms=None, *arguments, **keywords):
+        super().calculate(atoms, *arguments, **keywords)
+        self.results["forces"] = 1.1 * self.results["forces"]
+
+
+class Pressed(EMT):
+    """EMT whose stress alone is another."""
+
+    def calculate(self, atoms=None, *arguments, **keywords):
+        super().calculate(atoms, *arguments, **keywords)
+        self.results["stress"] = self.results["stress"] + 0.01
+
+
+@pytest.mark.parametrize("other", [Stiffer(), Sideways(), Pressed()])
+def test_a_model_is_known_by_energy_forces_and_stress(other):
+    """Also on a crystal of one atom, which has no force and at its volume the same energy."""
+    subjects = [
+        Subject(from_calculator(calculator, name="one name"), PHASES)
+        for calculator in (EMT(), EMT(), other)
+    ]
+    first, again, third = (subject.fingerprint() for subject in subjects)
+    assert first == again
+    assert first != third
 
 
 @needs_phonopy
