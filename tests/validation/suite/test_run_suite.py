@@ -245,6 +245,25 @@ def test_a_threshold_for_a_misspelt_phase_is_refused(name, settings):
     assert run_suite(model, phases=phases, config=off).checks == ()
 
 
+@needs_phonopy
+def test_without_a_crystal_every_check_of_crystals_says_so():
+    dimer = Atoms("Cu2", positions=[[0.0, 0.0, 0.0], [2.3, 0.0, 0.0]])
+    label = attach_results(dimer, 0.0, np.zeros((2, 3)), np.zeros(6))
+    suite = run_suite(from_calculator(EMT(), name="emt"), labelled=[label])
+    reasons = {
+        check.check: check.sentence
+        for check in suite.checks
+        if check.outcome is Outcome.NOT_APPLICABLE
+    }
+    of_crystals = ("equation_of_state", "elastic", "phonons", "dynamics")
+    assert {name: reasons[name] for name in of_crystals} == dict.fromkeys(
+        of_crystals, "there is no crystal to judge"
+    )
+    # A single model has no calibration; all other checks have a result.
+    enabled = {check.name for check in CHECKS} - {"calibration"}
+    assert {check.check for check in suite.checks} == enabled
+
+
 def test_a_slab_is_named_and_not_judged():
     from ase.build import fcc111
 

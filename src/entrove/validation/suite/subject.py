@@ -25,6 +25,7 @@ TIGHT = RelaxationSettings(
 )
 SYMMETRY_TOLERANCE_A = 0.01
 FEW_ATOMS = 8
+NO_CRYSTAL = "there is no crystal to judge"
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from entrove.validation.suite.result import (
     not_applicable,
     number,
 )
-from entrove.validation.suite.subject import Phase, Subject, in_standard_orientation
+from entrove.validation.suite.subject import NO_CRYSTAL, Phase, Subject, in_standard_orientation
 
 NAME = "elastic"
 
@@ -27,7 +27,7 @@ def check_elastic(subject: Subject, settings: ElasticSettings) -> list[CheckResu
         if phase.problem
         else _check(subject, phase, settings)
         for phase in subject.phases
-    ]
+    ] or [not_applicable(NAME, "", NO_CRYSTAL)]
 
 
 def _check(subject: Subject, phase: Phase, settings: ElasticSettings) -> CheckResult:

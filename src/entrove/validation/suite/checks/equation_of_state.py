@@ -25,7 +25,7 @@ from entrove.validation.suite.result import (
     not_applicable,
     number,
 )
-from entrove.validation.suite.subject import Phase, Subject
+from entrove.validation.suite.subject import NO_CRYSTAL, Phase, Subject
 
 NAME = "equation_of_state"
 
@@ -44,7 +44,7 @@ def check_equation_of_state(
             results.append(_check(subject, phase, settings))
         except ModelError as error:
             results.append(judged(NAME, phase.name, "", [], problems=[str(error)]))
-    return results
+    return results or [not_applicable(NAME, "", NO_CRYSTAL)]
 
 
 def _check(subject: Subject, phase: Phase, settings: EquationOfStateSettings) -> CheckResult:
