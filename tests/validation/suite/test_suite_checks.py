@@ -23,7 +23,7 @@ from entrove.validation.suite import CheckResult, Outcome, SuiteConfig, run_suit
 from entrove.validation.suite.checks.equation_of_state import check_equation_of_state
 from entrove.validation.suite.checks.errors import check_errors
 from entrove.validation.suite.checks.forgetting import own_crystals
-from entrove.validation.suite.checks.phase_order import check_phase_order
+from entrove.validation.suite.checks.phase_order import check_phase_order, relaxed_into
 from entrove.validation.suite.config import (
     EquationOfStateSettings,
     ErrorSettings,
@@ -319,6 +319,34 @@ def test_phases_are_compared_only_where_all_of_them_are_known(monkeypatch):
     nothing = judge_without(*pressures)
     assert nothing.outcome is Outcome.NOT_APPLICABLE
     assert "fcc at 0, 2, 4 GPa" in nothing.sentence
+
+
+@pytest.mark.parametrize("names", [("fcc", "bct"), ("bct", "fcc")])
+def test_a_phase_that_relaxes_into_another_is_that_phase(names):
+    """Body-centred tetragonal copper with c/a = 1.15 becomes face-centred, where c/a is sqrt 2."""
+    tetragonal = bulk("Cu", "bcc", a=2.87)
+    tetragonal.set_cell(tetragonal.cell.array * [1.0, 1.0, 1.15], scale_atoms=True)
+    seeds = {"fcc": bulk("Cu", a=3.6), "bct": tetragonal}
+    (result,) = check(
+        "phase_order",
+        model_of(EMT()),
+        phases={name: seeds[name] for name in names},
+        pressures_GPa=(0.0, 10.0),
+        settings={"expected": ["fcc"]},
+    )
+    assert result.outcome is Outcome.PASSED
+    assert result.sentence == "fcc is the lowest at every pressure; bct relaxes into fcc"
+    assert not [quantity for quantity in result.quantities if "transition" in quantity.name]
+
+
+def test_phases_of_nearly_one_enthalpy_that_differ_are_two():
+    """Face-centred and hexagonal close-packed copper are two, a phase and its copy one."""
+    subject = Subject(
+        model_of(EMT()), {"fcc": bulk("Cu", a=3.6), "hcp": bulk("Cu", "hcp", a=2.55)}
+    )
+    fcc, hcp = subject.phases
+    assert relaxed_into([fcc, hcp], 0.0) == {}
+    assert relaxed_into([fcc, replace(fcc, name="again"), hcp], 0.0) == {"again": "fcc"}
 
 
 def test_labels_decide_which_phase_is_lower():
