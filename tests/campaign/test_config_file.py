@@ -324,6 +324,16 @@ MISSING_HERE = {
         "c.yaml:12: selection.quotas.ordered: ",
         "switched off by sampling.ordered; set perturbed or random there",
     ),
+    "phase order of a phase that does not exist": (
+        GOOD + "suite:\n  phase_order: {expected: [diamond, betatin]}\n",
+        "c.yaml:12: suite.phase_order.expected: ",
+        "no phase is called 'betatin'. The phases are diamond",
+    ),
+    "known constants of a misspelt phase": (
+        GOOD + "suite:\n  elastic:\n    reference_GPa: {diamnd: {C11: 166}}\n",
+        "c.yaml:13: suite.elastic.reference_GPa.diamnd: ",
+        "no phase is called 'diamnd'; did you mean 'diamond'? The phases are diamond",
+    ),
     "model without an element": (
         GOOD.replace("diamond.xyz", "polonium.xyz").replace(
             "gpaw\n    cutoff_eV: 300", "mlip\n    model: 7net-0"

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from entrove.campaign.journal.outcomes import Checked, Finished
 from entrove.campaign.plan import make_plan
 from entrove.campaign.results.read import read_results
 from entrove.campaign.stages.label_volumes import volume_cells
+from entrove.errors import EntroveError
 from entrove.labelling.level_of_theory import LevelOfTheory
 from entrove.labelling.store.cache import LabelCache
 from entrove.labelling.store.imports import import_labels
@@ -31,7 +33,9 @@ from entrove.report.summary import label_costs
 from entrove.sampling.candidates import read_candidates
 from entrove.training.bundle import read_bundle
 from entrove.validation.equation_of_state import equation_of_state
+from entrove.validation.suite import result as result_module
 from entrove.validation.suite import run as suite_run
+from entrove.validation.suite.checks import phonons as phonons_check
 from entrove.validation.suite.result import SuiteResult
 from entrove.validation.suite.subject import Subject
 
@@ -119,6 +123,29 @@ def test_checks_are_made_again_for_other_settings_only(checked: Bench):
     assert results.finished
     assert results.suite is not None
     assert results.suite.passed
+
+
+@pytest.mark.skipif(find_spec("phonopy") is None, reason="phonopy is not installed")
+def test_checks_that_wanted_a_package_are_made_once_it_is_installed(
+    monkeypatch: pytest.MonkeyPatch, checked: Bench
+):
+    suite = SUITE | {"phonons": {"supercell_A": 4.0, "mesh": 2, "points_per_line": 3}}
+
+    def outcome() -> str:
+        checked.run(stopping={"rounds": 1}, suite=suite)
+        results = read_results(checked.files.folder)
+        assert results.suite is not None
+        (found,) = [check for check in results.suite.checks if check.check == "phonons"]
+        return found.outcome
+
+    def missing(*_: object, **__: object) -> None:
+        raise EntroveError("the package 'phonopy' is not installed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(phonons_check, "require", missing)
+        patch.setattr(result_module, "find_spec", lambda _: None)
+        assert outcome() == outcome() == "not applicable"
+    assert outcome() in ("passed", "failed")
 
 
 def test_volumes_are_labelled_for_the_equation_of_state_when_asked(checked: Bench):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.build import bulk, fcc111
 from ase.calculators.emt import EMT
 from ase.io import read, write
@@ -16,7 +17,7 @@ from rich.console import Console
 from cheap_campaign import Labels, make_bench
 from entrove import provenance
 from entrove.cli.commands.options import Stopped
-from entrove.cli.stages.train import read_snapshots
+from entrove.cli.stages.train import examples_of, read_snapshots
 from entrove.fingerprints.config import FingerprintConfig
 from entrove.fingerprints.gom import GaussianOverlap
 from entrove.fingerprints.lengths import resolve_length
@@ -497,6 +498,29 @@ def test_snapshots_without_replay_are_refused(entrove: Command):
     )
     assert code == 2
     assert "--set training.replay=0.1" in " ".join(errors.split())
+
+
+def test_the_crystals_of_a_bundle_are_those_of_its_labels_in_any_order():
+    """Not a molecule, and no snapshot of MD, that happens to be first."""
+    dimer = Atoms("Cu2", positions=[[0.0, 0.0, 0.0], [2.3, 0.0, 0.0]])
+    molecule = attach_results(dimer, 0.0, np.zeros((2, 3)), np.zeros(6))
+    snapshot = bulk("Cu", a=3.6, cubic=True).repeat((2, 1, 1))
+    snapshot.rattle(0.3, seed=1)
+    crystals = [snapshot, bulk("Cu", a=3.6, cubic=True), bulk("Cu", "hcp", a=2.55)]
+    periodic = [
+        attach_results(
+            atoms, EMT().get_potential_energy(atoms), np.zeros((len(atoms), 3)), np.zeros(6)
+        )
+        for atoms in crystals
+    ]
+    periodic[2].info["entrove_phase"] = "close packed"
+    for labels in ([molecule, *periodic], [*periodic, molecule], [periodic[0], *periodic[1:]]):
+        found = {atoms.info["entrove_phase"]: len(atoms) for atoms in examples_of(labels)}
+        assert found == {"Cu_Fm-3m": 1, "close packed": 2}
+    # Files for LAMMPS need a periodic structure.
+    (alone,) = examples_of([molecule, periodic[0]])
+    assert alone is periodic[0]
+    assert examples_of([molecule]) == [molecule]
 
 
 # The whole way, with real processes.

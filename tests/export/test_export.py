@@ -21,11 +21,13 @@ from entrove.errors import CampaignError, ConfigError, ModelError
 from entrove.export import Agreement, export
 from entrove.export.agreement import Prediction, compare_predictions
 from entrove.export.lammps.folder import EXPORTERS
+from entrove.export.lammps.interface import PairStyle
+from entrove.export.lammps.readme import write_readme
 from entrove.export.lammps.sevennet import SevenNetForLammps
 from entrove.export.source import find_source
 from entrove.models.nequip.loading import nequip_settings
 from entrove.structures import attach_results, read_structures, write_structures
-from entrove.training.bundle import read_bundle
+from entrove.training.bundle import Regime, read_bundle
 from entrove.training.trainers import TRAINERS
 from export_bundles import periodic_structures, put_bundle
 from small_sevennet import write_small_sevennet
@@ -47,6 +49,28 @@ def test_the_file_for_lammps_gives_what_the_bundle_gives(for_lammps):
     assert check.agreement.energy_eV_per_atom < 2e-6
     assert check.agreement.forces_eV_per_A < 2e-5
     assert check.agreement.stress_eV_per_A3 < 2e-6
+
+
+def test_the_readme_says_what_the_bundle_records(bundle):
+    source = find_source(bundle)
+    style = PairStyle("e3gnn", "potential.pt", "on", "one rank")
+
+    def first_lines(**changes: object) -> str:
+        changed = source.bundle.model_copy(update=changes)
+        known = dataclasses.replace(source, bundle=changed)
+        text = write_readme(known, style, ["Si"], [], how_to_build="", files=())
+        return text.split("- `in.lammps`")[0]
+
+    recorded = first_lines(metrics={"force_mae_meV_per_A": 12.5})
+    assert "small, tuned; level of theory: Lennard-Jones." in recorded
+    assert "Trained and validated for Si, Na, Cl; phases: salt; pressures: 0 GPa" in recorded
+    nothing = Regime(phases=(), pressures_GPa=(), temperatures_K=())
+    bare = first_lines(regime=nothing, random_weights=True)
+    assert "small, trained from random weights;" in bare
+    assert (
+        "Trained for Si, Na, Cl; phases: not recorded; pressures: not recorded; temperatures: "
+        "not recorded." in bare
+    )
 
 
 def test_the_input_names_species_in_the_order_of_the_atom_types(for_lammps):

@@ -251,3 +251,48 @@ def test_a_card_has_the_recipes_that_were_compared(small_checkpoint, tmp_path):
     assert "| naive | 0.001 | 0.0031, 0.0042 | 0.00365 | 0.00055 |" in text
     assert "| frozen | 0.003 | 0.0024, diverged | diverged | - |" in text
     assert "| untuned | - | 0.0093, 0.0121 | 0.0107 | 0.0014 |" in text
+
+
+@pytest.mark.parametrize("errors", [(), ERRORS])
+def test_a_card_says_of_a_single_training_what_is_known(small_checkpoint, tmp_path, errors):
+    """Labels without provenance name no phase, and one training has no rounds to choose among."""
+    folder = tmp_path / "model"
+    write_bundle(
+        folder,
+        [trained(small_checkpoint, base="7net-0", accepted=None)],
+        species=["Si"],
+        level_of_theory_hash="",
+        level_of_theory="unknown: the labels do not say",
+        metrics={},
+        regime=Regime(phases=(), pressures_GPa=(), temperatures_K=()),
+        errors=errors,
+        chosen_on_validation=False,
+    )
+    text = card(folder)
+    for name in ("phases", "pressures", "temperatures", "its hash"):
+        assert f"| {name} | not recorded |" in text
+    assert ("trained and validated" in text) is bool(errors)
+    assert ("On validation labels, which took no part in training.\n" in text) is bool(errors)
+    assert "rounds" not in text
+
+
+def test_a_card_of_random_weights_names_no_foundation_model(small_checkpoint, tmp_path):
+    folder = tmp_path / "model"
+    architecture = {"base": "allegro-small.yaml", "random_weights": True, "accepted": None}
+    write_bundle(
+        folder,
+        [trained(small_checkpoint, **architecture)],
+        species=["Si"],
+        level_of_theory_hash="",
+        level_of_theory="PBE",
+        metrics={},
+        regime=Regime(phases=(), pressures_GPa=(), temperatures_K=()),
+        name="silicon",
+    )
+    record, text = read_bundle(folder), card(folder)
+    assert record.random_weights
+    assert text.startswith("# silicon: allegro-small.yaml, trained from random weights\n")
+    assert "trained from random weights on 8 labels" in text
+    assert "There is no foundation model" in text
+    for wrong in ("tuned", "Licence of the foundation", "The foundation model"):
+        assert wrong not in text

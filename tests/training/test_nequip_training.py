@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import lightning
 import numpy as np
@@ -38,6 +39,7 @@ from entrove.training.nequip.from_scratch import (
 )
 from entrove.training.nequip.settings import WATCHED, Start, settings, shifted_model
 from entrove.training.nequip.trainer import require_same_predictions
+from entrove.training.request import make_request
 from entrove.training.tuning import fine_tune
 from entrove.training.worker_process import DivergenceError
 
@@ -386,6 +388,7 @@ def test_a_loss_that_is_not_finite_is_a_divergence(small_allegro, labelled_silic
 def test_a_model_from_random_weights_learns_the_labels(labelled_silicon, tmp_path):
     config = CONFIG.model_copy(update={"epochs": 40, "learning_rate": 5e-3})
     model = fine_tune(labelled_silicon, "allegro-small", tmp_path, config, device="cpu")
+    assert model.random_weights
     learnt = load(str(model.checkpoint), device="cpu").calculator()
     errors, spread = [], []
     for atoms in labelled_silicon:
@@ -395,6 +398,16 @@ def test_a_model_from_random_weights_learns_the_labels(labelled_silicon, tmp_pat
     assert learnt.get_potential_energy(labelled_silicon[0]) == pytest.approx(
         labelled_silicon[0].get_potential_energy(), abs=8 * 0.5
     )
+
+
+@pytest.mark.parametrize("known", ["architecture", "model"])
+def test_a_job_says_whether_it_starts_from_random_weights(known, labelled_silicon, small_allegro):
+    base = {"architecture": "allegro-small", "model": small_allegro}[known]
+    options: dict[str, Any] = {
+        "seed": 1, "head_noise": 0.0, "snapshots": [], "modal": None, "device": "cpu", "threads": 1
+    }  # fmt: skip
+    job = make_request(labelled_silicon, base, CONFIG, **options).job()
+    assert job.random_weights is (known == "architecture")
 
 
 def test_what_the_labels_say_completes_an_architecture(labelled_silicon):

@@ -54,6 +54,20 @@ def test_cubic_symmetry_and_energy_derivatives(copper):
     assert constants.bulk_modulus_GPa == pytest.approx((c11 + 2 * c12) / 3, rel=1e-3)
 
 
+def test_the_softest_strain_is_as_soft_in_all_orientations(copper):
+    """It is the least of C11 - C12, 2 C44 and C11 + 2 C12 of a cubic crystal, in any axes."""
+    straight = elastic_constants(copper, EMT())
+    c11, c12, c44 = (straight.matrix_GPa[place] for place in ((0, 0), (0, 1), (3, 3)))
+    softest = min(c11 - c12, 2 * c44, c11 + 2 * c12)
+    assert straight.lowest_eigenvalue_GPa == pytest.approx(softest, rel=1e-3)
+    turned = copper.copy()
+    turned.rotate(40.0, (1.0, 2.0, 0.5), rotate_cell=True)
+    # The finite strains of another orientation differ in second order of their amplitude.
+    other = elastic_constants(turned, EMT(), strain=0.002)
+    assert other.lowest_eigenvalue_GPa == pytest.approx(softest, rel=0.01)
+    assert abs(other.matrix_GPa[0, 0] - c11) > 10.0
+
+
 def test_pair_potential_obeys_cauchy():
     """Central forces on a Bravais lattice without stress: C12 = C44 (Born and Huang, 1954)."""
     lj = LennardJones(sigma=2.5, epsilon=0.2, rc=8.0, smooth=True)

@@ -5,7 +5,11 @@ from ase.calculators.emt import EMT
 from ase.units import GPa
 
 from entrove.errors import ModelError
-from entrove.validation.equation_of_state import equation_of_state, fit_birch_murnaghan
+from entrove.validation.equation_of_state import (
+    DEFAULT_SCALES,
+    equation_of_state,
+    fit_birch_murnaghan,
+)
 
 
 def birch_murnaghan(
@@ -49,3 +53,11 @@ def test_range_without_a_minimum_is_refused():
         equation_of_state(bulk("Cu", a=3.2), EMT(), scales=(0.98, 0.99, 1.0, 1.01, 1.02))
     with pytest.raises(ModelError, match="need at least 5"):
         equation_of_state(bulk("Cu"), EMT(), scales=(0.99, 1.0, 1.01))
+
+
+def test_points_that_no_curve_fits_are_refused():
+    """Energies with a jump, on which the least-squares fit does not converge."""
+    volumes = 20.0 * np.array(DEFAULT_SCALES) ** 3
+    energies = np.array([0.07175, 0.03321, 0.11198, 0.10333, 0.11270, 0.14231, 0.19455])
+    with pytest.raises(ModelError, match="no Birch-Murnaghan curve fits these points"):
+        fit_birch_murnaghan(volumes, energies)

@@ -23,7 +23,7 @@ from entrove.training.config import TrainingConfig
 
 JOB_VERSION = 1
 PROGRESS_FILE = "progress.jsonl"
-MAY_CHANGE = ("base", "base_known_as", "device", "threads")
+MAY_CHANGE = ("base", "base_known_as", "random_weights", "device", "threads")
 """A run that is resumed on another machine is still this run; `base_hash` tells the model."""
 
 
@@ -46,6 +46,9 @@ class Job(Settings):
     base_hash: str = Field(description="SHA-256 of the checkpoint's bytes.")
     base_known_as: str = Field(
         default="", description="Public name of the model, or name of its file."
+    )
+    random_weights: bool = Field(
+        default=False, description="Whether base is an architecture, without trained weights."
     )
     modal: str | None = Field(default=None, description="Fidelity of a multi-fidelity model.")
     device: str = Field(

@@ -127,6 +127,7 @@ def read_trained(folder: Path) -> TrainedModel:
         framework=job.config.framework,
         base=job.base_known_as or Path(job.base).name,
         base_hash=job.base_hash,
+        random_weights=job.random_weights,
         seed=job.seed,
         training_labels=len(read_structures(folder / LABELS_FILE)),
         training_set_hash=job.labels_hash,

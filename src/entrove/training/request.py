@@ -59,6 +59,7 @@ class Request:
             base=self.start.name,
             base_hash=hash_of_file(self.start.file),
             base_known_as=self.start.known_as,
+            random_weights=not self.start.trained,
             modal=self.modal,
             device=self.device,
             threads=self.threads,

@@ -33,7 +33,8 @@ class TrainedModel:
     name of the file, of the model that was tuned, and `base_hash` the SHA-256 of its file.
     `reference_shifts_eV` has been added to the model's energy per species. `accepted` is None
     until the model has been compared with its foundation model on validation labels. `choice` says
-    how strategy and learning rate were chosen; None where they were given.
+    how strategy and learning rate were chosen; None where they were given. With `random_weights`
+    there is no foundation model, and `base` is the architecture.
     """
 
     folder: Path
@@ -52,6 +53,7 @@ class TrainedModel:
     seconds: float
     accepted: bool | None = None
     choice: Choice | None = None
+    random_weights: bool = False
 
     def labels_learnt(self) -> frozenset[str]:
         """Content hashes of the labels it has learnt from; empty where they are not kept."""

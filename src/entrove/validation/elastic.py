@@ -17,7 +17,7 @@ class ElasticConstants:
 
     Attributes:
         matrix_GPa: C_ij in GPa, shape (6, 6), symmetrised, for engineering shear strains (e_4 = 2
-            eps_yz).
+            eps_yz), in the Cartesian axes of the crystal that was given.
         asymmetry_GPa: Largest |C_ij - C_ji| before symmetrising, a measure of residual stress and
             noise.
 
@@ -41,8 +41,16 @@ class ElasticConstants:
 
     @property
     def lowest_eigenvalue_GPa(self) -> float:
-        """Stiffness against the softest strain, in GPa."""
-        return float(np.linalg.eigvalsh(self.matrix_GPa).min())
+        """Stiffness against the softest strain, in GPa, which no rotation of the crystal changes.
+
+        The least of 2 u / (eps : eps), where u is the energy density of a strain eps, a tensor:
+        the lowest eigenvalue in Mandel's notation, whose shear strains are sqrt(2) eps_yz in
+        place of 2 eps_yz. Of a cubic crystal these are C11 - C12, 2 C44 and C11 + 2 C12.
+
+        Ref: Mehrabadi and Cowin, Q. J. Mech. Appl. Math. 43, 15 (1990).
+        """
+        scale = np.repeat([1.0, np.sqrt(2.0)], 3)
+        return float(np.linalg.eigvalsh(self.matrix_GPa * np.outer(scale, scale)).min())
 
     @property
     def is_stable(self) -> bool:

@@ -67,8 +67,8 @@ def equation_of_state(
         force_tolerance_eV_per_A: At each volume the atoms are relaxed until no force exceeds this,
             in eV/A; the shape of the cell stays. None keeps their fractional positions.
 
-    Raises `ModelError` when there are too few points, or when the lowest energy is at the first or
-    last of them.
+    Raises `ModelError` when there are too few points, the lowest energy is at the first or last of
+    them, or no curve fits them.
     """
     if len(scales) < 5:
         raise ModelError(f"{len(scales)} volumes, but four parameters need at least 5; add scales")
@@ -89,7 +89,7 @@ def fit_birch_murnaghan(
         volumes_A3_per_atom: Volumes in A^3/atom, increasing, shape (points,).
         energies_eV_per_atom: Energies in eV/atom, shape (points,).
 
-    Raises `ModelError` when the lowest energy is at the first or last point.
+    Raises `ModelError` when the lowest energy is at the first or last point, or no curve fits.
     """
     lowest = int(np.argmin(energies_eV_per_atom))
     if lowest in (0, len(energies_eV_per_atom) - 1):
@@ -99,7 +99,10 @@ def fit_birch_murnaghan(
             "relax the cell first, or give a wider range"
         )
     fit = AseFit(volumes_A3_per_atom, energies_eV_per_atom, eos="birchmurnaghan")
-    volume, energy, modulus = fit.fit()
+    try:
+        volume, energy, modulus = fit.fit()
+    except RuntimeError as error:  # SciPy's least squares did not converge
+        raise ModelError("no Birch-Murnaghan curve fits these points") from error
     return EquationOfState(
         volumes_A3_per_atom=volumes_A3_per_atom,
         energies_eV_per_atom=energies_eV_per_atom,

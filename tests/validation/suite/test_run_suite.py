@@ -1,5 +1,6 @@
 """The suite as a whole: verdicts, crystals found in data, results that are kept."""
 
+import importlib.util
 import json
 from pathlib import Path
 
@@ -9,21 +10,25 @@ from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
 
-from entrove.errors import ModelError, StructureError
+from entrove.errors import ConfigError, EntroveError, ModelError, StructureError
 from entrove.models.ase import from_calculator
 from entrove.structures import attach_results
 from entrove.validation.suite import Outcome, SuiteConfig, run_suite
 from entrove.validation.suite import run as suite_run
+from entrove.validation.suite.checks import phonons as phonons_check
 from entrove.validation.suite.crystals import crystals_of, labelled_volumes, space_group_number
 from entrove.validation.suite.run import CHECKS
 from entrove.validation.suite.sources import Source
-from entrove.validation.suite.subject import composition_of
+from entrove.validation.suite.subject import Subject, composition_of
 
 QUICK = SuiteConfig.model_validate(
     {
         "phonons": {"enabled": False},
         "dynamics": {"steps": 10, "least_atoms": 4},
     }
+)
+needs_phonopy = pytest.mark.skipif(
+    importlib.util.find_spec("phonopy") is None, reason="phonopy is not installed"
 )
 PHASES = {"fcc": bulk("Cu", a=3.6)}
 
@@ -36,6 +41,21 @@ class Counting(EMT):
     def calculate(self, *arguments, **keywords):
         type(self).evaluations += 1
         super().calculate(*arguments, **keywords)
+
+
+class OfCrystals(EMT):
+    """EMT that refuses what has no volume, or with `refused` atoms all of that many."""
+
+    refused = 0
+
+    def calculate(self, atoms=None, *arguments, **keywords):
+        if atoms.cell.volume == 0.0 or len(atoms) == self.refused:
+            raise StructureError("{structure} is none for this model")
+        super().calculate(atoms, *arguments, **keywords)
+
+
+class OfNoPairs(OfCrystals):
+    refused = 2
 
 
 class Softer(EMT):
@@ -85,6 +105,67 @@ def test_what_is_finished_is_not_computed_again(tmp_path: Path):
     assert not run_suite(model, phases=PHASES, config=other, folder=tmp_path).passed
 
 
+class Stiffer(EMT):
+    """EMT around the volume of face-centred copper with a = 3.6 A, twice as stiff."""
+
+    middle_eV = EMT().get_potential_energy(bulk("Cu", a=3.6))
+
+    def calculate(self, atoms=None, *arguments, **keywords):
+        super().calculate(atoms, *arguments, **keywords)
+        middle = len(atoms) * self.middle_eV
+        for name in ("energy", "free_energy"):
+            self.results[name] = middle + 2.0 * (self.results[name] - middle)
+        for name in ("forces", "stress"):
+            self.results[name] = 2.0 * self.results[name]
+
+
+class Sideways(EMT):
+    """EMT whose forces alone are others."""
+
+    def calculate(self, atoms=None, *arguments, **keywords):
+        super().calculate(atoms, *arguments, **keywords)
+        self.results["forces"] = 1.1 * self.results["forces"]
+
+
+class Pressed(EMT):
+    """EMT whose stress alone is another."""
+
+    def calculate(self, atoms=None, *arguments, **keywords):
+        super().calculate(atoms, *arguments, **keywords)
+        self.results["stress"] = self.results["stress"] + 0.01
+
+
+@pytest.mark.parametrize("other", [Stiffer(), Sideways(), Pressed()])
+def test_a_model_is_known_by_energy_forces_and_stress(other):
+    """Also on a crystal of one atom, which has no force and at its volume the same energy."""
+    subjects = [
+        Subject(from_calculator(calculator, name="one name"), PHASES)
+        for calculator in (EMT(), EMT(), other)
+    ]
+    first, again, third = (subject.fingerprint() for subject in subjects)
+    assert first == again
+    assert first != third
+
+
+@needs_phonopy
+def test_a_check_that_wanted_a_package_is_made_once_it_is_installed(tmp_path, monkeypatch):
+    switches = {check.name: {"enabled": False} for check in CHECKS}
+    phonons = {"supercell_A": 4.0, "mesh": 2, "points_per_line": 3}
+    config = SuiteConfig.model_validate(switches | {"phonons": phonons})
+    model = from_calculator(EMT(), name="emt")
+
+    def missing(*_: object, **__: object) -> None:
+        raise EntroveError("the package 'phonopy' is not installed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(phonons_check, "require", missing)
+        without = run_suite(model, phases=PHASES, config=config, folder=tmp_path)
+    assert without.checks[0].outcome is Outcome.NOT_APPLICABLE
+    installed = run_suite(model, phases=PHASES, config=config, folder=tmp_path)
+    assert installed.checks == run_suite(model, phases=PHASES, config=config).checks
+    assert installed.checks[0].outcome is Outcome.PASSED
+
+
 def test_json_and_notebook_have_every_verdict():
     suite = run_suite(from_calculator(EMT(), name="emt"), phases=PHASES, config=QUICK)
     content = json.loads(suite.to_json())
@@ -123,6 +204,64 @@ def test_crystals_are_found_in_rattled_supercells_without_names():
 def test_nothing_to_judge_is_refused():
     with pytest.raises(StructureError, match="neither crystals nor labelled structures"):
         run_suite(from_calculator(EMT(), name="emt"))
+
+
+def test_a_model_that_is_made_for_crystals_is_judged_by_all_checks():
+    """Two atoms alone are in a box, which has a volume."""
+    suite = run_suite(from_calculator(OfCrystals(), name="emt"), phases=PHASES, config=QUICK)
+    (dimers,) = [check for check in suite.checks if check.check == "dimers"]
+    assert dimers.outcome is Outcome.PASSED
+
+
+def test_a_check_that_the_model_cannot_do_is_not_applicable_and_ends_no_other():
+    config = SuiteConfig.model_validate(
+        {check.name: {"enabled": check.name in ("dimers", "elastic")} for check in CHECKS}
+    )
+    suite = run_suite(from_calculator(OfNoPairs(), name="emt"), phases=PHASES, config=config)
+    assert [(check.check, check.outcome) for check in suite.checks] == [
+        ("elastic", Outcome.PASSED),
+        ("dimers", Outcome.NOT_APPLICABLE),
+    ]
+    assert suite.checks[1].sentence.endswith("is none for this model")
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("phase_order", {"expected": ["fcc", "bbc"]}),
+        ("elastic", {"reference_GPa": {"bbc": {"C11": 1.0}}}),
+    ],
+)
+def test_a_threshold_for_a_misspelt_phase_is_refused(name, settings):
+    """No model could miss it. A check that is turned off judges nothing anyway."""
+    phases = PHASES | {"bcc": bulk("Cu", "bcc", a=2.87)}
+    switches = {check.name: {"enabled": False} for check in CHECKS}
+    config = SuiteConfig.model_validate(switches | {name: settings})
+    model = from_calculator(EMT(), name="emt")
+    message = "no phase is called 'bbc'; did you mean 'bcc'.* The phases are bcc, fcc"
+    with pytest.raises(ConfigError, match=message):
+        run_suite(model, phases=phases, config=config)
+    off = SuiteConfig.model_validate(switches | {name: {**settings, "enabled": False}})
+    assert run_suite(model, phases=phases, config=off).checks == ()
+
+
+@needs_phonopy
+def test_without_a_crystal_every_check_of_crystals_says_so():
+    dimer = Atoms("Cu2", positions=[[0.0, 0.0, 0.0], [2.3, 0.0, 0.0]])
+    label = attach_results(dimer, 0.0, np.zeros((2, 3)), np.zeros(6))
+    suite = run_suite(from_calculator(EMT(), name="emt"), labelled=[label])
+    reasons = {
+        check.check: check.sentence
+        for check in suite.checks
+        if check.outcome is Outcome.NOT_APPLICABLE
+    }
+    of_crystals = ("equation_of_state", "elastic", "phonons", "dynamics")
+    assert {name: reasons[name] for name in of_crystals} == dict.fromkeys(
+        of_crystals, "there is no crystal to judge"
+    )
+    # A single model has no calibration; all other checks have a result.
+    enabled = {check.name for check in CHECKS} - {"calibration"}
+    assert {check.check for check in suite.checks} == enabled
 
 
 def test_a_slab_is_named_and_not_judged():

@@ -82,6 +82,21 @@ def test_a_file_of_the_same_name_is_no_untuned_model(
     assert foundation_of(read_bundle(folder).model_copy(update=many)) == "7net-mf-0@PBE"
 
 
+def test_a_single_training_has_validation_labels_that_chose_nothing(tmp_path: Path, caplog):
+    """And one from random weights no untuned model to compare with, which is no surprise."""
+    folder, base = tmp_path / "model", tmp_path / "base.pth"
+    write_small_sevennet(base)
+    put_small_bundle(folder, base, "sevennet", ["Si", "Na", "Cl"])
+    record = json.loads((folder / "bundle.json").read_text())
+    assert open_source(str(folder), device="cpu").labelled_as == VALIDATION_LABELS
+    caplog.clear()
+    changes = {"chosen_on_validation": False, "random_weights": True}
+    (folder / "bundle.json").write_text(json.dumps(record | changes))
+    source = open_source(str(folder), device="cpu")
+    assert source.labelled_as == "validation labels, which took no part in training"
+    assert (source.base, caplog.text) == (None, "")
+
+
 def test_a_folder_that_is_no_bundle_is_refused(tmp_path: Path):
     with pytest.raises(ModelError, match="not a model bundle"):
         open_source(str(tmp_path), device="cpu")

@@ -23,7 +23,7 @@ from entrove.validation.suite import CheckResult, Outcome, SuiteConfig, run_suit
 from entrove.validation.suite.checks.equation_of_state import check_equation_of_state
 from entrove.validation.suite.checks.errors import check_errors
 from entrove.validation.suite.checks.forgetting import own_crystals
-from entrove.validation.suite.checks.phase_order import check_phase_order
+from entrove.validation.suite.checks.phase_order import check_phase_order, relaxed_into
 from entrove.validation.suite.config import (
     EquationOfStateSettings,
     ErrorSettings,
@@ -205,6 +205,35 @@ def test_a_crystal_that_shears_at_no_cost_fails_the_criterion_of_born():
     assert "stiffness against the softest strain" in unstable.sentence
 
 
+@pytest.mark.parametrize("structure", ["fcc", "hcp"])
+def test_elastic_constants_are_those_in_the_axes_of_the_crystal(structure):
+    """Neither the orientation that a file has nor the choice of its cell changes them."""
+    crystal = bulk("Cu", structure, a={"fcc": 3.6, "hcp": 2.55}[structure])
+    as_in_a_cif = Atoms(
+        crystal.symbols,
+        scaled_positions=crystal.get_scaled_positions(),
+        cell=crystal.cell.cellpar(),
+        pbc=True,
+    )
+    turned = crystal.copy()
+    turned.rotate(40.0, (1.0, 2.0, 0.5), rotate_cell=True)
+    larger = bulk("Cu", a=3.6, cubic=True) if structure == "fcc" else turned.repeat((1, 2, 1))
+    results = check(
+        "elastic",
+        model_of(EMT()),
+        phases={"as built": crystal, "cif": as_in_a_cif, "turned": turned, "larger": larger},
+    )
+    matrices = [
+        np.array([row[1:] for row in result.tables[0].rows], dtype=float) for result in results
+    ]
+    softest = [value(result, "stiffness against the softest strain") for result in results]
+    # Relaxations end at stresses of up to 0.05 GPa, a few thousandths of the volume's stiffness.
+    for matrix, least in zip(matrices[1:], softest[1:], strict=True):
+        np.testing.assert_allclose(matrix, matrices[0], atol=1.0)
+        assert least == pytest.approx(softest[0], abs=1.0)
+    assert matrices[0][0, 0] > matrices[0][0, 1] > 0.0
+
+
 def test_known_elastic_constants_are_compared():
     settings = {"reference_GPa": {"fcc": {"C11": 300.0, "C44": 90.0}}}
     (result,) = check(
@@ -212,6 +241,19 @@ def test_known_elastic_constants_are_compared():
     )
     assert "C11" in result.sentence
     assert "C44" not in result.sentence
+
+
+def test_known_elastic_constants_are_compared_at_a_pressure_that_is_said():
+    settings = {"reference_GPa": {"fcc": {"C11": 173.0}}}
+    (result,) = check(
+        "elastic",
+        model_of(EMT()),
+        phases={"fcc": bulk("Cu", a=3.6)},
+        settings=settings,
+        pressures_GPa=(20.0,),
+    )
+    assert result.outcome is Outcome.FAILED
+    assert result.sentence.startswith("C11 at 20 GPa ")
 
 
 @needs_phonopy
@@ -277,6 +319,34 @@ def test_phases_are_compared_only_where_all_of_them_are_known(monkeypatch):
     nothing = judge_without(*pressures)
     assert nothing.outcome is Outcome.NOT_APPLICABLE
     assert "fcc at 0, 2, 4 GPa" in nothing.sentence
+
+
+@pytest.mark.parametrize("names", [("fcc", "bct"), ("bct", "fcc")])
+def test_a_phase_that_relaxes_into_another_is_that_phase(names):
+    """Body-centred tetragonal copper with c/a = 1.15 becomes face-centred, where c/a is sqrt 2."""
+    tetragonal = bulk("Cu", "bcc", a=2.87)
+    tetragonal.set_cell(tetragonal.cell.array * [1.0, 1.0, 1.15], scale_atoms=True)
+    seeds = {"fcc": bulk("Cu", a=3.6), "bct": tetragonal}
+    (result,) = check(
+        "phase_order",
+        model_of(EMT()),
+        phases={name: seeds[name] for name in names},
+        pressures_GPa=(0.0, 10.0),
+        settings={"expected": ["fcc"]},
+    )
+    assert result.outcome is Outcome.PASSED
+    assert result.sentence == "fcc is the lowest at every pressure; bct relaxes into fcc"
+    assert not [quantity for quantity in result.quantities if "transition" in quantity.name]
+
+
+def test_phases_of_nearly_one_enthalpy_that_differ_are_two():
+    """Face-centred and hexagonal close-packed copper are two, a phase and its copy one."""
+    subject = Subject(
+        model_of(EMT()), {"fcc": bulk("Cu", a=3.6), "hcp": bulk("Cu", "hcp", a=2.55)}
+    )
+    fcc, hcp = subject.phases
+    assert relaxed_into([fcc, hcp], 0.0) == {}
+    assert relaxed_into([fcc, replace(fcc, name="again"), hcp], 0.0) == {"again": "fcc"}
 
 
 def test_labels_decide_which_phase_is_lower():
@@ -449,6 +519,36 @@ def test_labels_without_stress_say_so_and_satisfy_no_limit_of_it():
     assert limited.sentence.startswith(
         "stress: no label has any, so that the limit cannot be judged, on 2"
     )
+
+
+class WithoutStress(EMT):
+    """EMT that computes no stress."""
+
+    implemented_properties = ["energy", "forces"]  # noqa: RUF012
+
+    def calculate(self, *arguments: Any, **keywords: Any) -> None:
+        super().calculate(*arguments, **keywords)
+        self.results.pop("stress", None)
+
+
+def test_a_model_without_stress_is_judged_on_energies_and_forces():
+    """Whatever the labels have; it says that it computes none, and satisfies no limit of it."""
+    cells = volumes_of(bulk("Cu", a=3.6, cubic=True), (0.97, 1.0, 1.03))
+    for seed, cell in enumerate(cells):
+        cell.rattle(0.05, seed=seed)
+    subject = Subject(model_of(WithoutStress()), {}, labelled=labelled(cells, EMT()))
+    (found,) = check_errors(subject, ErrorSettings())
+    assert found.outcome is Outcome.PASSED
+    assert value(found, "forces, MAE over all") == pytest.approx(0.0, abs=1e-6)
+    assert "stress: the model computes none" in found.sentence
+    (limited,) = check_errors(subject, ErrorSettings(stress_mae_meV_per_A3=1.0))
+    assert limited.outcome is Outcome.FAILED
+    assert limited.sentence.startswith(
+        "stress: the model computes none, so that the limit cannot be judged, on 3"
+    )
+    # Against an untuned model that has a stress, energies and forces are compared.
+    (compared,) = check_errors(replace(subject, base=model_of(Nearly())), ErrorSettings())
+    assert compared.outcome is Outcome.PASSED
 
 
 def test_all_limits_that_are_broken_are_named():

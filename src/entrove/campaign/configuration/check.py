@@ -112,6 +112,7 @@ def read_campaign(
     config = config.model_copy(update={"labelling": labelling})
     _check_quotas(config_path, config)
     seeds = read_seeds(config_path, config)
+    _check_suite(config_path, config, seeds)
     _check_vacuum(config_path, config, seeds)
     check_magnetism(config_path, config, seeds)
     species = species_of([seed.atoms for seed in seeds])
@@ -140,6 +141,13 @@ def _check_quotas(config_path: Path, config: CampaignConfig) -> None:
             ("selection", "quotas", name),
             f"{remedy} Pools of this campaign: {', '.join(config.pools)}",
         )
+
+
+def _check_suite(config_path: Path, config: CampaignConfig, seeds: Sequence[Seed]) -> None:
+    """Refuse thresholds for phases that do not exist: no model could miss them."""
+    if config.suite.enabled:
+        for key_path, problem in config.suite.unknown_phases(seed.phase for seed in seeds):
+            raise problem_at(config_path, ("suite", *key_path), problem)
 
 
 def _check_vacuum(config_path: Path, config: CampaignConfig, seeds: Sequence[Seed]) -> None:

@@ -22,13 +22,17 @@ def wants_checks(run: CampaignRun) -> bool:
 
 
 def checks_are_stale(run: CampaignRun, round_index: int) -> bool:
-    """Whether the checks in the ledger are of another model, or of other settings."""
+    """Whether the checks in the ledger are of another model or other settings, or lack some.
+
+    Those are made that wanted a package which has been installed since.
+    """
     found = run.ledger.find(round_index, Checked)
     if found is None:
         return False
-    best = _best(run)
-    return found.model_round != best or found.suite.settings != run.config.suite.model_dump(
-        mode="json"
+    return (
+        found.model_round != _best(run)
+        or found.suite.settings != run.config.suite.model_dump(mode="json")
+        or any(result.can_be_made_now for result in found.suite.checks)
     )
 
 

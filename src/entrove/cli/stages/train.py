@@ -30,6 +30,7 @@ from entrove.validation.comparison import Comparison, compare
 from entrove.validation.errors_by_kind import ErrorTable
 from entrove.validation.measure import validate
 from entrove.validation.splits import check_disjoint, without_hold_out
+from entrove.validation.suite.crystals import crystals_of
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,7 @@ def train_files(
         regime=_regime(labels),
         modal=split_modal(name)[1],
         name=out.name,
+        chosen_on_validation=False,
         training_structures=count_parts(labels),
         training_settings=settings_of(members, settings.training).model_dump(
             mode="json", exclude={"executor"}
@@ -128,10 +130,26 @@ def train_files(
         if judged is None
         else paired_errors(judged.untuned, judged.tuned, settings.validation),
         validation=validation,
-        examples=labels[:1],
+        examples=examples_of(labels),
     )
     _report(members, judged, out, as_json=as_json)
     return 1 if accepted is False else 0
+
+
+def examples_of(labels: Sequence[Atoms]) -> list[Atoms]:
+    """Return the crystals of the labels, on which the model can be judged and tried.
+
+    Args:
+        labels: Labelled structures, at least one.
+
+    Returns each with the name of its phase, as `entrove validate --data` finds and calls them; of
+    labels without a crystal the first one that is periodic, or else the first.
+    """
+    crystals = crystals_of(labels)
+    for name, atoms in crystals.items():
+        atoms.info[provenance.PHASE] = name
+    periodic = [atoms for atoms in labels if atoms.pbc.all()]
+    return list(crystals.values()) or [*periodic, *labels][:1]
 
 
 def read_snapshots(

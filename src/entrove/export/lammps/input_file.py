@@ -35,7 +35,7 @@ def write_input(
         commands = "\n".join(f"# {command}" for command in parallel.commands(species))
         several = f"\n# Instead, for several ranks ({parallel.ranks}):\n{commands}"
     return f"""\
-# {source.name}: {source.bundle.foundation_model}, tuned.
+# {source.name}: {source.bundle.foundation_model}, {source.bundle.how_trained}.
 # Energy, forces and pressure of one structure, then molecular dynamics at constant volume.
 # Run:  lmp -in {FILE}       on {style.ranks}
 

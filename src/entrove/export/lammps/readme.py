@@ -27,18 +27,17 @@ def write_readme(
         how_to_build: How LAMMPS is built with the pair style.
         files: Files of the folder beside the usual ones, described.
     """
-    regime = source.bundle.regime
+    bundle = source.bundle
     types = ", ".join(f"{number} = {symbol}" for number, symbol in enumerate(species, start=1))
     listed = "\n".join(f"- {line}" for line in files)
     done = "\n".join(f"- {check.describe()}" for check in checks)
-    pressures = ", ".join(f"{value:g}" for value in regime.pressures_GPa)
-    temperatures = ", ".join(f"{value:g}" for value in regime.temperatures_K)
+    regime = "; ".join(f"{name}: {text}" for name, text in bundle.regime.describe().items())
+    trained = "Trained and validated" if bundle.is_validated else "Trained"
     return f"""\
 # {source.name} for LAMMPS
 
-{source.bundle.foundation_model}, tuned to {source.bundle.level_of_theory}.
-Trained and validated for {", ".join(source.bundle.species)} in {", ".join(regime.phases)}
-at {pressures} GPa and {temperatures} K.
+{bundle.foundation_model}, {bundle.how_trained}; level of theory: {bundle.level_of_theory}.
+{trained} for {", ".join(bundle.species)}; {regime}.
 
 - `{FILE}`: a complete input, commented; `lmp -in {FILE}` runs it.
 - `{DATA}`: the structure that it runs; atom types: {types}.

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from entrove.models.registry import framework_named
-from entrove.training.bundle.record import ALL, Bundle, PartErrors
+from entrove.training.bundle.record import ALL, NOT_RECORDED, Bundle, PartErrors
 from entrove.training.config import LoraConfig
 
 SHOWN = (
@@ -66,7 +66,8 @@ def write_card(bundle: Bundle) -> str:
 
 
 def _title(bundle: Bundle) -> str:
-    return f"{bundle.name or '-'.join(bundle.species)}: {bundle.foundation_model}, tuned"
+    name = bundle.name or "-".join(bundle.species)
+    return f"{name}: {bundle.foundation_model}, {bundle.how_trained}"
 
 
 def _what_it_is(bundle: Bundle) -> str:
@@ -75,15 +76,18 @@ def _what_it_is(bundle: Bundle) -> str:
     fidelity = f", fidelity {bundle.modal}" if bundle.modal else ""
     return (
         f"A machine-learned interatomic potential for {', '.join(bundle.species)}: "
-        f"{bundle.foundation_model}{fidelity} ({bundle.framework}), tuned on "
+        f"{bundle.foundation_model}{fidelity} ({bundle.framework}), {bundle.how_trained} on "
         f"{bundle.training_labels} labels.{committee} It gives energy (eV), forces (eV/Å) and "
         "stress (eV/Å³). Energies are those of the level of theory below; nothing has to be added."
         f"\n\nWritten {bundle.created_utc} by Entrove {bundle.entrove_version}. "
-        f"{_accepted(bundle.accepted)}"
+        f"{_accepted(bundle)}"
     )
 
 
-def _accepted(accepted: bool | None) -> str:
+def _accepted(bundle: Bundle) -> str:
+    if bundle.random_weights:
+        return "There is no foundation model to compare it with."
+    accepted = bundle.accepted
     if accepted is None:
         return "It was not compared with the foundation model."
     verdict = "was accepted" if accepted else "was NOT accepted"
@@ -91,24 +95,16 @@ def _accepted(accepted: bool | None) -> str:
 
 
 def _regime(bundle: Bundle) -> str:
-    regime = bundle.regime
-    pressures = ", ".join(f"{value:g}" for value in regime.pressures_GPa)
-    temperatures = ", ".join(f"{value:g}" for value in regime.temperatures_K)
     return _table(
-        ("", "trained and validated"),
-        [
-            ("elements", ", ".join(bundle.species)),
-            ("phases", ", ".join(regime.phases)),
-            ("pressures", f"{pressures} GPa"),
-            ("temperatures", f"{temperatures} K"),
-        ],
+        ("", "trained and validated" if bundle.is_validated else "trained"),
+        [("elements", ", ".join(bundle.species)), *bundle.regime.describe().items()],
     )
 
 
 def _data(bundle: Bundle) -> str:
     rows = [
         ("level of theory", bundle.level_of_theory),
-        ("its hash", f"`{bundle.level_of_theory_hash}`"),
+        ("its hash", _hash(bundle.level_of_theory_hash)),
         ("training labels", str(bundle.training_labels)),
         ("hash of the training set", f"`{bundle.training_set_hash}`"),
     ]
@@ -130,6 +126,10 @@ def _data(bundle: Bundle) -> str:
             [(part, str(count)) for part, count in bundle.training_structures.items()],
         )
     return text
+
+
+def _hash(text: str) -> str:
+    return f"`{text}`" if text else NOT_RECORDED
 
 
 def _training(bundle: Bundle) -> str:
@@ -177,9 +177,10 @@ def _errors(bundle: Bundle) -> str:
             _error_table(bundle.test),
         ]
     if bundle.validation:
+        role = ", but chose this model among those of all rounds"
         sections += [
-            "On validation labels, which took no part in training, but chose this model among "
-            "those of all rounds.",
+            "On validation labels, which took no part in training"
+            f"{role if bundle.chosen_on_validation else ''}.",
             _error_table(bundle.validation),
         ]
     if sections:
@@ -287,7 +288,10 @@ def _how_to_load(bundle: Bundle) -> str:
 def _versions(bundle: Bundle) -> str:
     rows = [(name, found) for name, found in bundle.packages.items()]
     text = _table(("package", "version"), rows) if rows else "No versions were recorded."
-    licence = f"Licence of the foundation model: {bundle.foundation_licence}."
+    if bundle.random_weights:
+        licence = f"There is no foundation model; the architecture is {bundle.foundation_model}."
+    else:
+        licence = f"Licence of the foundation model: {bundle.foundation_licence}."
     if bundle.foundation_sha256:
         licence += f" SHA-256 of its file: {bundle.foundation_sha256}."
     return f"{text}\n\n{licence}"
@@ -295,10 +299,10 @@ def _versions(bundle: Bundle) -> str:
 
 def _citation(bundle: Bundle) -> str:
     framework = framework_named(bundle.framework)
+    foundation = f"The foundation model {bundle.foundation_model}, and its framework"
     entries = [
         f"The method: {METHOD}",
-        f"The foundation model {bundle.foundation_model}, and its framework: "
-        f"{framework.reference}",
+        f"{'The framework' if bundle.random_weights else foundation}: {framework.reference}",
         "The code that computed the labels",
     ]
     return "\n".join(f"- {entry}" for entry in entries)

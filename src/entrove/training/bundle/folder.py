@@ -66,6 +66,7 @@ def write_bundle(
     regime: Regime,
     modal: str | None = None,
     name: str = "",
+    chosen_on_validation: bool = True,
     training_structures: Mapping[str, int] = MappingProxyType({}),
     training_settings: Mapping[str, Any] = MappingProxyType({}),
     errors: Sequence[PartErrors] = (),
@@ -87,6 +88,8 @@ def write_bundle(
         regime: Where the potential was trained and validated.
         modal: Fidelity of a multi-fidelity model.
         name: Name of the campaign.
+        chosen_on_validation: Whether the validation labels chose the model among those of several
+            rounds.
         training_structures: Number of training labels of each phase and kind.
         training_settings: Settings of the training.
         errors: Errors on validation labels by phase and kind, of the foundation model and of the
@@ -118,6 +121,7 @@ def write_bundle(
         framework=first.framework,
         foundation_model=first.base,
         foundation_sha256=first.base_hash,
+        random_weights=first.random_weights,
         modal=modal,
         weights=tuple(weights),
         species=tuple(species),
@@ -128,6 +132,7 @@ def write_bundle(
         training_labels=first.training_labels,
         accepted=first.accepted,
         metrics=dict(metrics),
+        chosen_on_validation=chosen_on_validation,
         regime=regime,
         name=name,
         training_structures=dict(training_structures),
@@ -139,7 +144,9 @@ def write_bundle(
         validation_set_hash=training_set_hash(validation) if validation else "",
         checks=tuple(checks),
         packages=packages_of(first.framework),
-        foundation_licence=licence_of(first.base),
+        foundation_licence="none: there is no foundation model"
+        if first.random_weights
+        else licence_of(first.base),
     )
     replace_text(partial / FILE_NAME, bundle.model_dump_json(indent=2) + "\n")
     replace_text(partial / CARD, write_card(bundle))

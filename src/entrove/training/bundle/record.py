@@ -15,13 +15,31 @@ READABLE_VERSIONS = (1, 2)
 ALL = "all"
 """Phase and kind of the row over all structures, as in `entrove.validation`."""
 
+NOT_RECORDED = "not recorded"
+
 
 class Regime(Settings):
-    """Where the potential was trained and validated; outside, it is an extrapolation."""
+    """Where the potential was trained and validated; outside, it is an extrapolation.
+
+    Empty is what the labels do not say.
+    """
 
     phases: tuple[str, ...] = Field(description="Names of the phases of the seeds.")
     pressures_GPa: tuple[float, ...] = Field(description="Pressures in GPa.")
     temperatures_K: tuple[float, ...] = Field(description="Temperatures in K.")
+
+    def describe(self) -> dict[str, str]:
+        """Phases, pressures and temperatures in words, by what they are."""
+
+        def listed(values: tuple[float, ...], unit: str) -> str:
+            return f"{', '.join(f'{value:g}' for value in values)} {unit}" if values else ""
+
+        known = {
+            "phases": ", ".join(self.phases),
+            "pressures": listed(self.pressures_GPa, "GPa"),
+            "temperatures": listed(self.temperatures_K, "K"),
+        }
+        return {name: text or NOT_RECORDED for name, text in known.items()}
 
 
 class Weights(Settings):
@@ -74,9 +92,16 @@ class Bundle(Settings):
     entrove_version: str = Field(description="Version of Entrove that wrote it.")
     created_utc: str = Field(description="When it was written.")
     framework: TrainableFramework = Field(description="Code that the weights belong to.")
-    foundation_model: str = Field(description="Model that was tuned: its name, or its file's.")
+    foundation_model: str = Field(
+        description="Model that was tuned: its name, or its file's; with random_weights the "
+        "architecture."
+    )
     foundation_sha256: str = Field(
         default="", description="SHA-256 of its file; empty in earlier bundles."
+    )
+    random_weights: bool = Field(
+        default=False,
+        description="Whether it was trained from random weights, without a foundation model.",
     )
     modal: str | None = Field(default=None, description="Fidelity of a multi-fidelity model.")
     weights: tuple[Weights, ...] = Field(
@@ -101,6 +126,11 @@ class Bundle(Settings):
     metrics: dict[str, float] = Field(
         description="Errors on the validation labels, which chose the model, and, as test_..., on "
         "the test labels, which took no part in any decision; names carry the unit."
+    )
+    chosen_on_validation: bool = Field(
+        default=True,
+        description="Whether the validation labels chose it among models of several rounds, as "
+        "in a campaign; false for a single training.",
     )
     regime: Regime = Field(description="Supported regime.")
     name: str = Field(default="", description="Name of the campaign that made it.")
@@ -136,3 +166,13 @@ class Bundle(Settings):
     foundation_licence: str = Field(
         default="unknown", description="Licence of the foundation model, and how it is known."
     )
+
+    @property
+    def how_trained(self) -> str:
+        """What was done with `foundation_model`."""
+        return "trained from random weights" if self.random_weights else "tuned"
+
+    @property
+    def is_validated(self) -> bool:
+        """Whether errors on labels that took no part in training are recorded."""
+        return bool(self.validation or self.test or self.metrics)

@@ -1,5 +1,7 @@
 """Settings of the validation suite: which checks run, how, and where they fail."""
 
+import difflib
+from collections.abc import Iterable, Iterator
 from typing import Annotated
 
 from pydantic import Field
@@ -84,12 +86,15 @@ class ElasticSettings(CheckSettings):
     )
     least_eigenvalue_GPa: float = Field(
         default=0.0,
-        description="Least stiffness against any strain in GPa; Born's criterion is 0.",
+        description="Least stiffness against any strain in GPa, which does not depend on the "
+        "axes; Born's criterion is 0. Of a cubic crystal it is the least of C11 - C12, 2 C44 and "
+        "C11 + 2 C12.",
     )
     reference_GPa: dict[str, dict[ElasticName, float]] = Field(
         default={},
         description="Known constants of a phase in GPa, to compare with: {diamond: {C11: 160, "
-        "C12: 60, C44: 77}}.",
+        "C12: 60, C44: 77}}, in the axes of the conventional cell (a along x) and at the pressure "
+        "at which the phase is judged, which the result says.",
     )
     reference_error: Positive = Field(
         default=0.2,
@@ -258,3 +263,27 @@ class SuiteConfig(Settings):
     dynamics: DynamicsSettings = Field(
         default=DynamicsSettings(), description="Stability of MD, and its energy drift."
     )
+
+    def unknown_phases(self, phases: Iterable[str]) -> Iterator[tuple[tuple[str, ...], str]]:
+        """Find settings of enabled checks for phases that do not exist: they would judge nothing.
+
+        Args:
+            phases: Names of the phases that there are.
+
+        Yields the key path of each inside this section, and what is wrong.
+        """
+        names = sorted(phases)
+        named: list[tuple[tuple[str, ...], str]] = []
+        if self.phase_order.enabled:
+            path = ("phase_order", "expected")
+            named += [(path, name) for name in self.phase_order.expected]
+        if self.elastic.enabled:
+            path = ("elastic", "reference_GPa")
+            named += [((*path, name), name) for name in self.elastic.reference_GPa]
+        for key_path, name in named:
+            if name in names:
+                continue
+            near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+            remedy = f"; did you mean '{near[0]}'?" if near else "."
+            there = f"The phases are {', '.join(names)}" if names else "There is no phase"
+            yield key_path, f"no phase is called '{name}'{remedy} {there}"

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from importlib.util import find_spec
 from typing import Any, Literal
 
 Cell = str | float | None
@@ -105,6 +106,7 @@ class CheckResult:
         sentence: What was found, and for a failure why, in one sentence.
         quantities: The numbers, each with its limit.
         panels, tables: Data of the plots and tables.
+        missing_package: What has to be installed for the check to be made; empty otherwise.
     """
 
     check: str
@@ -114,6 +116,12 @@ class CheckResult:
     quantities: tuple[Quantity, ...] = ()
     panels: tuple[Panel, ...] = ()
     tables: tuple[DataTable, ...] = ()
+    missing_package: str = ""
+
+    @property
+    def can_be_made_now(self) -> bool:
+        """Whether only a package was missing, which has been installed since."""
+        return self.missing_package != "" and find_spec(self.missing_package) is not None
 
     @property
     def title(self) -> str:
@@ -221,9 +229,13 @@ def judged(
     )
 
 
-def not_applicable(check: str, phase: str, reason: str) -> CheckResult:
+def not_applicable(
+    check: str, phase: str, reason: str, *, missing_package: str = ""
+) -> CheckResult:
     """Make the result of a check that cannot be made, with the reason."""
-    return CheckResult(check, phase, Outcome.NOT_APPLICABLE, reason)
+    return CheckResult(
+        check, phase, Outcome.NOT_APPLICABLE, reason, missing_package=missing_package
+    )
 
 
 def number(value: float) -> float | None:

@@ -10,7 +10,7 @@ from typing import Any
 from ase import Atoms
 
 from entrove._version import __version__
-from entrove.errors import EntroveError, ModelError, StructureError
+from entrove.errors import ConfigError, EntroveError, ModelError, StructureError
 from entrove.models.loaded import LoadedModel
 from entrove.models.prediction import try_on
 from entrove.models.verify import verified
@@ -26,7 +26,7 @@ from entrove.validation.suite.checks.phase_order import check_phase_order, press
 from entrove.validation.suite.checks.phonons import check_phonons
 from entrove.validation.suite.config import CheckSettings, SuiteConfig
 from entrove.validation.suite.crystals import crystals_of
-from entrove.validation.suite.result import CheckResult, SuiteResult
+from entrove.validation.suite.result import CheckResult, SuiteResult, not_applicable
 from entrove.validation.suite.sources import Source, open_source
 from entrove.validation.suite.store import key_of, read_stored, write_stored
 from entrove.validation.suite.subject import Subject
@@ -122,8 +122,9 @@ def run_suite(
     not count as failed. When it is interrupted from the keyboard, what is finished is in
     `folder`, and `KeyboardInterrupt` is raised on.
 
-    Raises `ModelError` when a model cannot be loaded or does not know an element, and
-    `StructureError` when there is no crystal and no label.
+    Raises `ModelError` when a model cannot be loaded or does not know an element,
+    `StructureError` when there is no crystal and no label, and `ConfigError` where `config` names
+    a phase that does not exist.
     """
     config = config or SuiteConfig()
     source = Source(model) if isinstance(model, LoadedModel) else open_source(model, device=device)
@@ -201,12 +202,17 @@ def make_subject(
     committee_learnt: Sequence[frozenset[str]] = (),
     negligible: ValidationConfig | None = None,
 ) -> Subject:
-    """Put together what is judged, see `run_suite`."""
+    """Put together what is judged, see `run_suite`.
+
+    Raises `ConfigError` where settings name a phase that does not exist.
+    """
     seeds = dict(phases) if phases else crystals_of(labelled)
     if not seeds and not labelled:
         raise StructureError(
             "neither crystals nor labelled structures were given; the suite needs one of them"
         )
+    for key_path, problem in config.unknown_phases(seeds):
+        raise ConfigError(f"{'.'.join(key_path)}: {problem}")
     for known in filter(None, (model, base)):
         known.check_species([*seeds.values(), *labelled, *trained_on])
     regime = tuple(sorted(set(config.pressures_GPa or pressures_GPa or (0.0,))))
@@ -254,7 +260,7 @@ def judge(
         if stored is None:
             tell(check.name, check.description, None)
             began = time.monotonic()
-            found = tuple(check.make(subject, settings))
+            found = _make(check, subject, settings)
             seconds[check.name] = time.monotonic() - began
             write_stored(place, check.name, key, found, seconds[check.name])
         else:
@@ -269,3 +275,11 @@ def judge(
         settings=config.model_dump(mode="json"),
         entrove_version=__version__,
     )
+
+
+def _make(check: Check, subject: Subject, settings: CheckSettings) -> tuple[CheckResult, ...]:
+    """Make a check; a model that cannot be judged by it may well be judged by the others."""
+    try:
+        return tuple(check.make(subject, settings))
+    except (ModelError, StructureError) as error:
+        return (not_applicable(check.name, "", str(error)),)

@@ -27,6 +27,7 @@ from entrove.validation.suite.subject import phase_of
 logger = logging.getLogger(__name__)
 
 VALIDATION_LABELS = "validation labels, which chose the model"
+HELD_OUT_LABELS = "validation labels, which took no part in training"
 TEST_LABELS = "test labels, which took no part in any decision"
 
 
@@ -44,7 +45,7 @@ class Source:
         is_tuned: Whether its zero of energy is that of labels, as that of a bundle is.
         phases: Crystals of the campaign by phase.
         labelled: Its test labels, which took no part in any decision; without any its validation
-            labels, which chose the model.
+            labels.
         labelled_as: Which of these they are, in a phrase that follows their number.
         pressures_GPa, temperatures_K: Its regime, empty without one.
     """
@@ -82,6 +83,7 @@ def open_source(name_or_path: str, *, device: str) -> Source:
     bundle = read_bundle(folder)
     examples = read_structures(folder / EXAMPLES, may_be_empty=True)
     tests = read_structures(folder / TEST, may_be_empty=True)
+    validation_as = VALIDATION_LABELS if bundle.chosen_on_validation else HELD_OUT_LABELS
     members = [
         load(checkpoint_of(folder, member=member), device=device)
         for member in range(len(bundle.weights))
@@ -99,7 +101,7 @@ def open_source(name_or_path: str, *, device: str) -> Source:
             for index, atoms in reversed(list(enumerate(examples)))
         },
         labelled=tests or read_structures(folder / VALIDATION, may_be_empty=True),
-        labelled_as=TEST_LABELS if tests else VALIDATION_LABELS,
+        labelled_as=TEST_LABELS if tests else validation_as,
         pressures_GPa=bundle.regime.pressures_GPa,
         temperatures_K=bundle.regime.temperatures_K,
     )
@@ -108,8 +110,11 @@ def open_source(name_or_path: str, *, device: str) -> Source:
 def foundation_of(bundle: Bundle) -> str | None:
     """Return the model that a bundle was tuned from, as `load` takes it; None if it is not here.
 
-    A file beside the program may have the same name and be another model.
+    There is none of random weights. A file beside the program may have the same name and be
+    another model.
     """
+    if bundle.random_weights:
+        return None
     name = bundle.foundation_model
     if name not in NAMES:
         problem = "a file, which a bundle does not hold"

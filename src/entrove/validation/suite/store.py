@@ -46,14 +46,20 @@ def key_of(settings: Settings, fingerprint: str, more: str) -> str:
 
 
 def read_stored(folder: Path | None, check: str, key: str) -> Stored | None:
-    """Read the results of a check; None when there are none for this key."""
+    """Read the results of a check; None when there are none for this key.
+
+    Those that only wanted a package are not read once it is installed.
+    """
     if folder is None:
         return None
     try:
         content = json.loads((folder / f"{check}.json").read_text(encoding="utf-8"))
         if content["key"] != key:
             return None
-        return Stored(_RESULTS.validate_python(content["results"]), float(content["seconds"]))
+        results = _RESULTS.validate_python(content["results"])
+        if any(result.can_be_made_now for result in results):
+            return None
+        return Stored(results, float(content["seconds"]))
     except (OSError, ValueError, KeyError, TypeError, ValidationError):
         return None  # missing or damaged: the check is made again
 

@@ -24,6 +24,8 @@ TIGHT = RelaxationSettings(
     force_tolerance_eV_per_A=0.005, stress_tolerance_GPa=0.05, largest_steps=500
 )
 SYMMETRY_TOLERANCE_A = 0.01
+FEW_ATOMS = 8
+NO_CRYSTAL = "there is no crystal to judge"
 
 
 @dataclass(frozen=True)
@@ -185,18 +187,18 @@ class Subject:
         return min(self.pressures_GPa, key=lambda pressure: (above_lowest(pressure), pressure))
 
     def fingerprint(self) -> str:
-        """Hash the crystals, the labels, and what the models say about some rattled ones.
+        """Hash the crystals, the labels, and what the models say about some that are distorted.
 
         Stored results of checks are known by it.
         """
         generator = np.random.default_rng(0)
-        samples = [copy_structure(atoms) for atoms in [*self.seeds.values(), *self.labels[:3]]]
-        for atoms in samples:
-            atoms.positions += 0.05 * generator.normal(size=atoms.positions.shape)
+        samples = [
+            _distorted(atoms, generator) for atoms in [*self.seeds.values(), *self.labels[:3]]
+        ]
         digest = hashlib.sha256()
         for model in filter(None, (self.model, self.base, self.committee)):
             for atoms in predict(model, samples):
-                digest.update(f"{atoms.get_potential_energy() / len(atoms):.4f};".encode())
+                digest.update(_describe_prediction(atoms).encode())
             digest.update(b"next model")
         for name, atoms in self.seeds.items():
             digest.update(f"{name} {content_hash(atoms)};".encode())
@@ -225,6 +227,23 @@ def conventional_cell(atoms: Atoms) -> Atoms:
     return copy_structure(atoms) if found is None else found
 
 
+def in_standard_orientation(atoms: Atoms) -> Atoms:
+    """Rotate a crystal to the Cartesian axes of its conventional cell, as spglib chooses them.
+
+    Of that cell a is along x, and b in the plane of x and y: those of a cubic crystal are along x,
+    y and z. The cell itself is neither reduced nor distorted.
+
+    Returns a copy, which is not rotated where no space group is found.
+    """
+    rotated = copy_structure(atoms)
+    found = call_spglib(spglib.get_symmetry_dataset, atoms, symprec=SYMMETRY_TOLERANCE_A)
+    if found is not None:
+        # The matrix of spglib also makes the cell ideal; the nearest rotation does not.
+        left, _, right = np.linalg.svd(found.std_rotation_matrix)
+        rotated.set_cell(atoms.cell.array @ (left @ right).T, scale_atoms=True)
+    return rotated
+
+
 def reduce_by_symmetry(
     atoms: Atoms, tolerance_A: float, *, primitive: bool = True
 ) -> Atoms | None:
@@ -243,6 +262,39 @@ def reduce_by_symmetry(
         return None
     lattice, fractions, numbers = found
     return Atoms(numbers=numbers, scaled_positions=fractions, cell=lattice, pbc=True)
+
+
+def _distorted(atoms: Atoms, generator: np.random.Generator) -> Atoms:
+    """Strain a structure and move its atoms: nothing is left that vanishes by symmetry.
+
+    Small crystals are repeated first, since two models may well agree on a cell of one atom.
+    """
+    copies = np.where(atoms.pbc & (len(atoms) < FEW_ATOMS), 2, 1)
+    distorted = copy_structure(atoms).repeat(copies.tolist())
+    strain = 0.02 * generator.normal(size=(3, 3))
+    distorted.set_cell(
+        distorted.cell.array @ (np.eye(3) + (strain + strain.T) / 2.0), scale_atoms=True
+    )
+    distorted.positions += 0.05 * generator.normal(size=distorted.positions.shape)
+    return distorted
+
+
+def _describe_prediction(atoms: Atoms) -> str:
+    """Energy per atom of a prediction, and forces and stress along one direction each.
+
+    A direction has a part of every component. All are rounded far above what another number of
+    threads, or another order of the sums on a GPU, changes.
+    """
+    generator = np.random.default_rng(len(atoms))
+    text = f"{atoms.get_potential_energy() / len(atoms):.4f}"
+    results = {} if atoms.calc is None else atoms.calc.results
+    for name, decimals in (("forces", 3), ("stress", 5)):
+        if name in results:
+            values = np.asarray(results[name])
+            direction = generator.normal(size=values.shape)
+            along = float((values * direction).sum() / np.linalg.norm(direction))
+            text += f" {along:.{decimals}f}"
+    return f"{text};"
 
 
 def _describe_label(atoms: Atoms) -> str:

@@ -29,6 +29,9 @@ from entrove.validation.suite.subject import Subject
 NAME = "dimers"
 MOST_DRAWN_EV = 60.0
 
+VACUUM_A = 10.0
+"""Between an atom and the faces of its box, so that no cutoff reaches a periodic image."""
+
 
 def check_dimers(subject: Subject, settings: DimerSettings) -> list[CheckResult]:
     """Compute the curve of each pair of species, all in one batch."""
@@ -44,7 +47,7 @@ def check_dimers(subject: Subject, settings: DimerSettings) -> list[CheckResult]
         for first, second in pairs
     }
     dimers = [
-        Atoms([first, second], positions=[[0.0, 0.0, 0.0], [float(distance), 0.0, 0.0]])
+        _dimer(first, second, float(distance))
         for (first, second), column in distances.items()
         for distance in column
     ]
@@ -63,6 +66,13 @@ def check_dimers(subject: Subject, settings: DimerSettings) -> list[CheckResult]
             )
         )  # fmt: skip
     return results
+
+
+def _dimer(first: str, second: str, distance_A: float) -> Atoms:
+    """Two atoms in a box, not periodic: models that are made for crystals need a volume."""
+    dimer = Atoms([first, second], positions=[[0.0, 0.0, 0.0], [distance_A, 0.0, 0.0]])
+    dimer.center(vacuum=VACUUM_A)
+    return dimer
 
 
 def _radii_A(first: str, second: str) -> float:

@@ -17,7 +17,7 @@ from entrove.validation.suite.result import (
     not_applicable,
     number,
 )
-from entrove.validation.suite.subject import Subject, conventional_cell
+from entrove.validation.suite.subject import NO_CRYSTAL, Subject, conventional_cell
 
 NAME = "dynamics"
 MOST_POINTS_DRAWN = 300
@@ -32,7 +32,7 @@ def check_dynamics(subject: Subject, settings: DynamicsSettings) -> list[CheckRe
         if phase.problem
     ]
     if not judgeable:
-        return results or [not_applicable(NAME, "", "there is no crystal to start from")]
+        return results or [not_applicable(NAME, "", NO_CRYSTAL)]
     temperature = settings.temperature_K or max(subject.temperatures_K)
     cells = [big_cell(phase.atoms, settings.least_atoms) for phase in judgeable]
     runs = {

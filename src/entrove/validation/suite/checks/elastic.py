@@ -12,24 +12,30 @@ from entrove.validation.suite.result import (
     not_applicable,
     number,
 )
-from entrove.validation.suite.subject import Phase, Subject
+from entrove.validation.suite.subject import NO_CRYSTAL, Phase, Subject, in_standard_orientation
 
 NAME = "elastic"
 
 
 def check_elastic(subject: Subject, settings: ElasticSettings) -> list[CheckResult]:
-    """Compute the elastic constants of each phase at the pressure at which it is judged."""
+    """Compute the elastic constants of each phase at the pressure at which it is judged.
+
+    They are those in the axes of the conventional cell, see `in_standard_orientation`.
+    """
     return [
         not_applicable(NAME, phase.name, phase.problem)
         if phase.problem
         else _check(subject, phase, settings)
         for phase in subject.phases
-    ]
+    ] or [not_applicable(NAME, "", NO_CRYSTAL)]
 
 
 def _check(subject: Subject, phase: Phase, settings: ElasticSettings) -> CheckResult:
     constants = elastic_constants(
-        phase.atoms, subject.model, strain=settings.strain, force_tolerance_eV_per_A=0.005
+        in_standard_orientation(phase.atoms),
+        subject.model,
+        strain=settings.strain,
+        force_tolerance_eV_per_A=0.005,
     )
     quantities = [
         Quantity(
@@ -41,10 +47,10 @@ def _check(subject: Subject, phase: Phase, settings: ElasticSettings) -> CheckRe
         Quantity("bulk modulus (Voigt)", number(constants.bulk_modulus_GPa), "GPa"),
         Quantity("shear modulus (Voigt)", number(constants.shear_modulus_GPa), "GPa"),
         Quantity("asymmetry before averaging", number(constants.asymmetry_GPa), "GPa"),
-        *_against_reference(constants, phase.name, settings),
+        *_against_reference(constants, phase, settings),
     ]
     matrix = DataTable(
-        f"{phase.name} at {phase.pressure_GPa:g} GPa, in GPa",
+        f"{phase.name} at {phase.pressure_GPa:g} GPa, in GPa, axes of the conventional cell",
         ("", *(f"C·{column}" for column in range(1, 7))),
         tuple((f"C{row + 1}·", *_rounded(constants.matrix_GPa[row])) for row in range(6)),
     )
@@ -61,9 +67,9 @@ def _rounded(row_GPa: np.ndarray) -> list[float]:
 
 
 def _against_reference(
-    constants: ElasticConstants, phase: str, settings: ElasticSettings
+    constants: ElasticConstants, phase: Phase, settings: ElasticSettings
 ) -> list[Quantity]:
-    known = settings.reference_GPa.get(phase, {})
+    known = settings.reference_GPa.get(phase.name, {})
     if not known:
         return []
     allowed = settings.reference_error * max(abs(value) for value in known.values())
@@ -72,7 +78,7 @@ def _against_reference(
         row, column = (int(digit) - 1 for digit in name[-2:])
         quantities.append(
             Quantity(
-                name,
+                f"{name} at {phase.pressure_GPa:g} GPa",
                 number(float(np.asarray(constants.matrix_GPa)[row, column])),
                 "GPa",
                 number(right - allowed),

@@ -25,7 +25,7 @@ from entrove.validation.suite.result import (
     not_applicable,
     number,
 )
-from entrove.validation.suite.subject import Phase, Subject
+from entrove.validation.suite.subject import NO_CRYSTAL, Phase, Subject
 
 NAME = "equation_of_state"
 
@@ -44,7 +44,7 @@ def check_equation_of_state(
             results.append(_check(subject, phase, settings))
         except ModelError as error:
             results.append(judged(NAME, phase.name, "", [], problems=[str(error)]))
-    return results
+    return results or [not_applicable(NAME, "", NO_CRYSTAL)]
 
 
 def _check(subject: Subject, phase: Phase, settings: EquationOfStateSettings) -> CheckResult:
@@ -132,9 +132,11 @@ def _compare(
     if len(labels) >= FEWEST_FOR_A_FIT:
         of_labels, of_model = (_fit(volumes, energies) for energies in (reference, predicted))
         if of_labels is not None and of_model is None:
+            at_an_end = int(predicted.argmin()) in (0, len(predicted) - 1)
+            missing = "minimum" if at_an_end else "Birch-Murnaghan curve"
             problems.append(
-                "the model has no minimum between the labelled volumes, where the labels have one "
-                f"({of_labels.volume_A3_per_atom:.3f} A^3/atom)"
+                f"the model has no {missing} between the labelled volumes, where the labels have "
+                f"one ({of_labels.volume_A3_per_atom:.3f} A^3/atom)"
             )
         if of_labels is not None and of_model is not None:
             for name, unit, limit, column in (
@@ -156,7 +158,7 @@ def _compare(
 
 
 def _fit(volumes: np.ndarray, energies: np.ndarray) -> EquationOfState | None:
-    """The fit to labelled volumes; None where the lowest energy is that of the first or last."""
+    """The fit to labelled volumes; None where no curve with a minimum between them fits."""
     try:
         return fit_birch_murnaghan(volumes, energies)
     except ModelError:

@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
+from entrove.structures import has_stress
 from entrove.validation.comparison import Change, compare
 from entrove.validation.errors_by_kind import ALL, ErrorRow, ErrorTable
 from entrove.validation.measure import validate
@@ -27,6 +28,7 @@ NAME = "errors"
 
 ENERGY = ("energy", "meV/atom", "energy_mae_meV_per_atom")
 CENTRED_ENERGY = ("energy, centred", "meV/atom", "energy_centred_mae_meV_per_atom")
+NO_LABEL = "no label has any"
 OTHERS = (
     ("forces", "meV/A", "force_mae_meV_per_A"),
     ("stress", "meV/A^3", "stress_mae_meV_per_A3"),
@@ -61,9 +63,12 @@ def check_errors(subject: Subject, settings: ErrorSettings) -> list[CheckResult]
                 reference=_reference(untuned, column),
             )
         )
-        problems += [] if limit is None else _too_large(table, name, unit, column, limit)
+        missing = _why_missing(subject, name)
+        problems += [] if limit is None else _too_large(table, name, unit, column, limit, missing)
     quoted = (ENERGY, CENTRED_ENERGY, *OTHERS) if subject.has_zero_of_labels else columns
-    found = ", ".join(_quote(table.total, *quantity) for quantity in quoted)
+    found = ", ".join(
+        _quote(table.total, *quantity, _why_missing(subject, quantity[0])) for quantity in quoted
+    )
     where = f"on {table.total.structures} {subject.labelled_as}"
     if untuned is not None:
         # Without a fit of its reference energies, those of the untuned model are compared centred.
@@ -80,9 +85,19 @@ def check_errors(subject: Subject, settings: ErrorSettings) -> list[CheckResult]
     return [replace(verdict, sentence=f"{verdict.sentence}, {where}")]
 
 
-def _quote(total: ErrorRow, name: str, unit: str, column: str) -> str:
+def _why_missing(subject: Subject, name: str) -> str:
+    """Why there is no error of a quantity, where there is none."""
+    computes_none = name == "stress" and not subject.has_stress
+    if computes_none and any(map(has_stress, subject.labelled)):
+        return "the model computes none"
+    return NO_LABEL
+
+
+def _quote(total: ErrorRow, name: str, unit: str, column: str, missing: str) -> str:
     error: float = getattr(total, column)
-    return f"no {name} in the labels" if math.isnan(error) else f"{name} {error:.3g} {unit}"
+    if not math.isnan(error):
+        return f"{name} {error:.3g} {unit}"
+    return f"no {name} in the labels" if missing == NO_LABEL else f"{name}: {missing}"
 
 
 def _describe_worse(worse: Sequence[Change]) -> str:
@@ -99,13 +114,15 @@ def _reference(untuned: ErrorTable | None, column: str) -> float | None:
     return number(getattr(untuned.total, column))
 
 
-def _too_large(table: ErrorTable, name: str, unit: str, column: str, limit: float) -> list[str]:
+def _too_large(
+    table: ErrorTable, name: str, unit: str, column: str, limit: float, missing: str
+) -> list[str]:
     """Name the parts whose error exceeds the limit, or the total where no part does.
 
     A part that is the total, the only phase or the only kind, is not named beside it.
     """
     if math.isnan(getattr(table.total, column)):
-        return [f"{name}: no label has any, so that the limit cannot be judged"]
+        return [f"{name}: {missing}, so that the limit cannot be judged"]
     exceeding = [row for row in table.rows if getattr(row, column) > limit]
     parts = [row for row in exceeding if row.structures < table.total.structures]
     return [

@@ -1,6 +1,7 @@
 """Which phase is the lowest at which pressure, and is it the right one?"""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import combinations, pairwise
 
 import numpy as np
@@ -9,7 +10,7 @@ from ase import Atoms
 from entrove.models.prediction import predict
 from entrove.structures import energy_of
 from entrove.validation.suite.config import PhaseOrderSettings
-from entrove.validation.suite.crystals import labelled_volumes
+from entrove.validation.suite.crystals import labelled_volumes, space_group_number
 from entrove.validation.suite.result import (
     CheckResult,
     DataTable,
@@ -20,9 +21,15 @@ from entrove.validation.suite.result import (
     not_applicable,
     number,
 )
-from entrove.validation.suite.subject import Phase, Subject
+from entrove.validation.suite.subject import Phase, Subject, reduce_by_symmetry
 
 NAME = "phase_order"
+
+SAME_ENTHALPY_EV_PER_ATOM = 1e-4
+SAME_VOLUME = 0.01
+SAME_POSITION_A = 0.1
+"""Below these differences two relaxed phases of one symmetry are one: relaxations end at finite
+forces and stresses."""
 
 
 def pressures_of(settings: PhaseOrderSettings, regime_GPa: Sequence[float]) -> tuple[float, ...]:
@@ -68,7 +75,12 @@ def _check(
     pressures = tuple(p for p, is_known in zip(pressures, known, strict=True) if is_known)
     enthalpies = enthalpies[:, known]
     above = enthalpies - enthalpies.min(axis=0)
-    lowest = [names[int(row)] for row in enthalpies.argmin(axis=0)]
+    merged = [relaxed_into(phases, pressure) for pressure in pressures]
+    lowest = [
+        into.get(names[int(row)], names[int(row)])
+        for row, into in zip(enthalpies.argmin(axis=0), merged, strict=True)
+    ]
+    same = _describe_merged(pressures, merged)
     order = [name for name, before in zip(lowest, [None, *lowest], strict=False) if name != before]
     quantities = _transitions(pressures, enthalpies, names, lowest)
     compared, problems, of_labels = _against_labels(subject, phases, settings)
@@ -76,7 +88,7 @@ def _check(
     if expected and order != expected:
         problems.append(
             f"with increasing pressure the lowest phases are {', '.join(order)}, "
-            f"but {', '.join(expected)} are expected"
+            f"but {', '.join(expected)} are expected{same}"
         )
     panel = Panel(
         composition,
@@ -98,6 +110,7 @@ def _check(
         found = f"with increasing pressure the lowest phases are {', '.join(order)}"
     else:
         found = f"{order[0]} is the lowest at every pressure"
+    found += same
     if unknown:
         found += f"; not compared where relaxations did not converge: {'; '.join(unknown)}"
     return judged(
@@ -109,6 +122,75 @@ def _check(
         panels=[panel] if len(pressures) > 1 else [],
         tables=[table],
     )
+
+
+def relaxed_into(phases: Sequence[Phase], pressure_GPa: float) -> dict[str, str]:
+    """Find phases that have relaxed into another one of them at a pressure.
+
+    Args:
+        phases: Phases of one composition, with a relaxation at the pressure.
+        pressure_GPa: The pressure in GPa.
+
+    Two are one where enthalpy, volume, space group and size of the primitive cell agree. The one
+    keeps its name that had this symmetry before its relaxation, or else the first.
+
+    Returns the name of each such phase with that of the phase that it has become.
+    """
+    found = {phase.name: _Relaxed.of(phase, pressure_GPa) for phase in phases}
+    kept: list[str] = []
+    into: dict[str, str] = {}
+    for name in sorted(found, key=lambda name: found[name].has_changed):
+        same = next((other for other in kept if found[name].is_same(found[other])), None)
+        if same is None:
+            kept.append(name)
+        else:
+            into[name] = same
+    return into
+
+
+@dataclass(frozen=True)
+class _Relaxed:
+    """What tells relaxed phases apart, in eV/atom and A^3/atom, and whether symmetry changed."""
+
+    enthalpy: float
+    volume: float
+    space_group: int
+    atoms: int
+    has_changed: bool
+
+    @classmethod
+    def of(cls, phase: Phase, pressure_GPa: float) -> "_Relaxed":
+        atoms = phase.relaxed[pressure_GPa].atoms
+        primitive = reduce_by_symmetry(atoms, SAME_POSITION_A)
+        group = space_group_number(atoms, SAME_POSITION_A)
+        return cls(
+            float(phase.enthalpy_eV_per_atom(pressure_GPa)),
+            float(atoms.get_volume()) / len(atoms),
+            group,
+            len(atoms if primitive is None else primitive),
+            group != space_group_number(phase.seed, SAME_POSITION_A),
+        )
+
+    def is_same(self, other: "_Relaxed") -> bool:
+        return (
+            abs(self.enthalpy - other.enthalpy) < SAME_ENTHALPY_EV_PER_ATOM
+            and abs(self.volume / other.volume - 1.0) < SAME_VOLUME
+            and (self.space_group, self.atoms) == (other.space_group, other.atoms)
+        )
+
+
+def _describe_merged(pressures: Sequence[float], merged: Sequence[dict[str, str]]) -> str:
+    """A phrase that says which phases have become others, and where not everywhere."""
+    places: dict[tuple[str, str], list[float]] = {}
+    for pressure, into in zip(pressures, merged, strict=True):
+        for pair in into.items():
+            places.setdefault(pair, []).append(pressure)
+    text = ""
+    for (name, other), where in places.items():
+        text += f"; {name} relaxes into {other}"
+        if len(where) < len(pressures):
+            text += f" at {', '.join(f'{pressure:g}' for pressure in where)} GPa"
+    return text
 
 
 def _transitions(

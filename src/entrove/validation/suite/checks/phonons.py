@@ -19,7 +19,7 @@ from entrove.validation.suite.result import (
     not_applicable,
     number,
 )
-from entrove.validation.suite.subject import Phase, Subject
+from entrove.validation.suite.subject import NO_CRYSTAL, Phase, Subject
 
 NAME = "phonons"
 MOST_MODES_LISTED = 20
@@ -30,13 +30,13 @@ def check_phonons(subject: Subject, settings: PhononSettings) -> list[CheckResul
     try:
         require("phonopy", extra="phonons")
     except EntroveError as error:
-        return [not_applicable(NAME, "", str(error))]
+        return [not_applicable(NAME, "", str(error), missing_package="phonopy")]
     return [
         not_applicable(NAME, phase.name, phase.problem)
         if phase.problem
         else _check(subject, phase, settings)
         for phase in subject.phases
-    ]
+    ] or [not_applicable(NAME, "", NO_CRYSTAL)]
 
 
 def supercell_of(atoms: Atoms, least_A: float) -> tuple[int, int, int]:
