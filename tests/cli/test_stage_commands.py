@@ -528,7 +528,8 @@ def test_the_crystals_of_a_bundle_are_those_of_its_labels_in_any_order():
 
 @pytest.mark.slow
 def test_the_stages_together_make_a_potential(entrove: Command):
-    explored(entrove, "--set", "sampling.chunks=3")
+    plain = "sampling={biases: [{entropy: none}], replicas: 2, chunks: 3}"
+    explored(entrove, "--set", plain)
     steps = (
         ("select", "candidates.xyz", "--count", "6", "--out", "picked.xyz"),
         ("label", "picked.xyz", "--engine", EMT_NAME, "--out", "labelled.xyz"),
@@ -547,6 +548,7 @@ def test_the_stages_together_make_a_potential(entrove: Command):
     code, _, errors = entrove(*train)
     assert (code, "a trajectory that is also in the training set" in errors) == (1, True)
     walkers = [atoms.info[provenance.WALKER] for atoms in labelled]
+    assert {*walkers} == {0, 1}
     unseen = [atoms for atoms, walker in zip(labelled, walkers, strict=True) if walker == 1]
     known = [atoms for atoms, walker in zip(labelled, walkers, strict=True) if walker != 1]
     write("train.xyz", known)

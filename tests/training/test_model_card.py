@@ -266,7 +266,6 @@ def test_a_card_says_of_a_single_training_what_is_known(small_checkpoint, tmp_pa
         metrics={},
         regime=Regime(phases=(), pressures_GPa=(), temperatures_K=()),
         errors=errors,
-        chosen_on_validation=False,
     )
     text = card(folder)
     for name in ("phases", "pressures", "temperatures", "its hash"):

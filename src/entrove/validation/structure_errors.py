@@ -18,24 +18,20 @@ MILLI = 1000.0
 class StructureErrors:
     """Errors of one structure, predicted minus labelled.
 
-        Attributes:
-            phase, kind: Where it comes from; MD is a kind of its own at each temperature.
-            trajectory: Structures with equal names are not independent; see
-                `entrove.provenance.trajectory_of`. A structure that is not from MD has its own.
-            atoms: Number of atoms.
-            energy_meV_per_atom: Signed error of the energy per atom.
-            energy_centred_meV_per_atom: The same after `centre_by_composition`.
-            force_sum_meV_per_A, force_squares: Sum of the absolute values and of the squares of the
-                errors of all force components that are counted.
-            force_components: Their number.
-            force_components_by_symmetry: Number of components left out, which vanish by symmetry.
-            stress_sum_meV_per_A3, stress_squares: As for forces, of the stress components.
-    <<<<<<< HEAD
-            stress_components: Their number: 6, or 0 where the label or the prediction has no stress.
-    =======
-            stress_components: Their number: 6, or 0 where the label has no stress, or the model
-                computes none.
-    >>>>>>> fixval
+    Attributes:
+        phase, kind: Where it comes from; MD is a kind of its own at each temperature.
+        trajectory: Structures with equal names are not independent; see
+            `entrove.provenance.trajectory_of`. A structure that is not from MD has its own.
+        atoms: Number of atoms.
+        energy_meV_per_atom: Signed error of the energy per atom.
+        energy_centred_meV_per_atom: The same after `centre_by_composition`.
+        force_sum_meV_per_A, force_squares: Sum of the absolute values and of the squares of the
+            errors of all force components that are counted.
+        force_components: Their number.
+        force_components_by_symmetry: Number of components left out, which vanish by symmetry.
+        stress_sum_meV_per_A3, stress_squares: As for forces, of the stress components.
+        stress_components: Their number: 6, or 0 where the label has no stress, or the model
+            computes none.
     """
 
     phase: str

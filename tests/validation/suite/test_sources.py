@@ -88,6 +88,8 @@ def test_a_single_training_has_validation_labels_that_chose_nothing(tmp_path: Pa
     write_small_sevennet(base)
     put_small_bundle(folder, base, "sevennet", ["Si", "Na", "Cl"])
     record = json.loads((folder / "bundle.json").read_text())
+    assert record.pop("chosen_on_validation") is False
+    (folder / "bundle.json").write_text(json.dumps(record))  # an earlier one, of a campaign
     assert open_source(str(folder), device="cpu").labelled_as == VALIDATION_LABELS
     caplog.clear()
     changes = {"chosen_on_validation": False, "random_weights": True}

@@ -70,6 +70,7 @@ def _write_best(
             pressures_GPa=run.config.regime.pressures_GPa,
             temperatures_K=run.config.regime.temperatures_K,
         ),
+        chosen_on_validation=True,
         modal=split_modal(run.campaign.model_name)[1],
         name=run.config.name,
         training_structures=count_parts(labels),

@@ -121,7 +121,6 @@ def train_files(
         regime=_regime(labels),
         modal=split_modal(name)[1],
         name=out.name,
-        chosen_on_validation=False,
         training_structures=count_parts(labels),
         training_settings=settings_of(members, settings.training).model_dump(
             mode="json", exclude={"executor"}

@@ -66,7 +66,7 @@ def write_bundle(
     regime: Regime,
     modal: str | None = None,
     name: str = "",
-    chosen_on_validation: bool = True,
+    chosen_on_validation: bool = False,
     training_structures: Mapping[str, int] = MappingProxyType({}),
     training_settings: Mapping[str, Any] = MappingProxyType({}),
     errors: Sequence[PartErrors] = (),
