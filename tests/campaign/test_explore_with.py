@@ -37,7 +37,11 @@ sampling:
   biases: [{entropy: information, mode: per_atom, fractions: [0.5]}]
   anchors: {volume_strains: [0.95, 1.05], shears: [], md_steps: 4, md_snapshots: 2}
   hold_out:
-    {volume_strains: [0.92, 0.97, 1.03], shears: [], md_steps: 0, interval: null, test: false}
+    volume_strains: [0.9, 0.92, 0.94, 0.96, 0.98, 1.02, 1.04, 1.06]    # enough for an interval
+    shears: []
+    md_steps: 0
+    interval: null
+    test: false
   ordered: {perturbed: 0, random: 0}
 selection: {count: 2, quotas: {anchors: 0.5}, admissions_per_label: 3, duplicate_tolerance: 0}
 labelling:
