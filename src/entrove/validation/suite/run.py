@@ -278,8 +278,8 @@ def judge(
 
 
 def _make(check: Check, subject: Subject, settings: CheckSettings) -> tuple[CheckResult, ...]:
-    """Make a check; a model that cannot be judged by it may well be judged by the others."""
+    """Make a check; a model that refuses its structures may well be judged by the others."""
     try:
         return tuple(check.make(subject, settings))
-    except (ModelError, StructureError) as error:
+    except StructureError as error:
         return (not_applicable(check.name, "", str(error)),)
