@@ -31,11 +31,12 @@ from entrove.training.config import TrainingConfig
 from entrove.training.reference_energies import fit_reference_shifts
 from entrove.training.tuning import fine_tune
 
-CURVES = Path(__file__).parents[1] / "curves"
-sys.path[:0] = [str(CURVES), str(CURVES.parent)]
+sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "curves"))
 from other_draws import read_picks
 from results_file import read_result, write_result
 
+CURVES = Path(__file__).parents[1] / "curves"
 LABELS = {
     "silicon": CURVES / "silicon" / "data" / "pbe-labels-dense-draws.xyz.gz",
     "sodium_chloride": CURVES / "sodium_chloride" / "data" / "pbe-labels-draws.xyz.gz",
