@@ -49,6 +49,7 @@ from entrove.campaign.stages.label import released_requests
 from entrove.campaign.stages.label_volumes import label_volumes
 from entrove.campaign.stages.lost_labels import restore_lost_labels
 from entrove.campaign.stages.models import CampaignModels
+from entrove.campaign.stages.moments import require_same_moments
 from entrove.campaign.stages.validate import complete_validations
 from entrove.campaign.workspace import Workspace, explain_lost
 from entrove.errors import CampaignError, ModelError
@@ -97,6 +98,7 @@ def _settle(campaign: CheckedCampaign, ledger: Ledger) -> CheckedCampaign:
     unfinished = _unfinished(workspace, ledger)
     # Nothing is forgotten for a configuration that is refused.
     require_allowed(workspace.config, campaign.config, unfinished)
+    require_same_moments(campaign)
     _judge_again_if_asked(campaign, ledger)
     settle_config(workspace.config, campaign.config, unfinished)
     return campaign
