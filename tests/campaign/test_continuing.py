@@ -5,9 +5,11 @@ import re
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
+from ase import Atoms
 
 from cheap_campaign import SETTINGS, Bench, Labels, make_bench
 from entrove.campaign.journal.ledger import Ledger
@@ -15,6 +17,7 @@ from entrove.campaign.journal.outcomes import Checked, Labelled, Selected, Stage
 from entrove.campaign.journal.progress import Silence
 from entrove.campaign.loop import explore_only
 from entrove.campaign.results.read import read_results
+from entrove.campaign.stages import label
 from entrove.errors import CampaignError
 from entrove.labelling.store.cache import LabelCache
 from entrove.labelling.store.listing import release_quarantined
@@ -564,6 +567,41 @@ def test_walkers_without_snapshots_leave_a_campaign_the_anchors(fresh: Bench, ki
     assert 0 < len(fresh.dataset()) <= len(anchors)
     assert set(fresh.dataset()) <= {content_hash(atoms) for atoms in anchors}
     assert fresh.verdict().startswith("no candidate is left that is new to the dataset")
+
+
+@pytest.mark.parametrize("killed", [True, False])
+def test_a_withdrawn_label_is_known_when_its_round_is_labelled_again(
+    fresh: Bench, monkeypatch: pytest.MonkeyPatch, killed: bool
+):
+    """After a kill between the dataset and the ledger, or where other labels reopen the round."""
+    misbehave_at(fresh, {VALIDATION: "off"})
+    limits = {"outliers": {"min_labels": VALIDATION + 2 * COUNT}}
+    fresh.run(stopping={"rounds": 1}, labelling=limits)
+    wrong = fresh.computed[VALIDATION]
+    assert wrong in fresh.dataset()
+    write = label.write_structures
+
+    def write_and_die(path: Path, structures: list[Atoms]) -> None:
+        write(path, structures)
+        if killed and path == fresh.files.dataset:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(label, "write_structures", write_and_die)
+        with pytest.raises(KeyboardInterrupt) if killed else nullcontext():
+            fresh.run(stopping={"rounds": 2}, labelling=limits)
+    assert wrong not in fresh.dataset()
+    Ledger(fresh.files.ledger).forget([(2, Stage.LABEL), (2, Stage.TRAIN), (2, Stage.VALIDATE)])
+    fresh.run(stopping={"rounds": 2}, labelling=limits)
+    labelled = Ledger(fresh.files.ledger).find(2, Labelled)
+    assert labelled is not None
+    assert set(labelled.withdrawn) == {wrong}
+    assert f"of earlier rounds withdrawn: {wrong[:10]} (the energy is" in labelled.summary
+    training = [
+        row for row in read_results(fresh.files.folder).labels if row.purpose == "training"
+    ]
+    good = {row.structure_hash for row in training if row.outcome == "converged"}
+    assert good == set(fresh.dataset())
 
 
 @pytest.mark.parametrize("lose", [Path.unlink, lambda path: path.write_text("")])

@@ -9,7 +9,7 @@ from ase import Atoms
 from entrove import provenance
 from entrove.campaign.configuration.check import CheckedCampaign
 from entrove.campaign.journal.outcomes import Labelled, LabelRow, Selected
-from entrove.campaign.journal.records import quarantined
+from entrove.campaign.journal.records import lost_labels, quarantined
 from entrove.campaign.stages.check_stress import check_forces
 from entrove.campaign.stages.context import CampaignRun
 from entrove.campaign.stages.first_labels import FirstLabels, label_first
@@ -125,11 +125,12 @@ def label_picked(run: CampaignRun, round_index: int) -> Labelled:
         Request(candidate, gain)
         for candidate, gain in zip(candidates, selected.gains_nats, strict=True)
     ]
-    labellings = run.ledger.each(Labelled)
-    requests += released_requests(
-        run.campaign,
-        {index: found for index, found in labellings.items() if 0 < index < round_index},
-    )
+    labellings = {
+        index: found
+        for index, found in run.ledger.each(Labelled).items()
+        if 0 < index < round_index
+    }
+    requests += released_requests(run.campaign, labellings)
     earlier = run.files.training_labels(before=round_index)
     known = {key_of(atoms) for atoms in earlier}
     asked = with_seed_moments(run.campaign, [request.candidate for request in requests])
@@ -143,9 +144,28 @@ def label_picked(run: CampaignRun, round_index: int) -> Labelled:
     )
     require_labels(labelled, "picked", run)
     kept = [atoms for atoms in earlier if key_of(atoms) not in labelled.withdrawn]
+    withdrawn_before = _withdrawn_before(run, labellings)
     drop_imported(run.files, labelled.withdrawn)
     write_structures(run.files.dataset, kept + labelled.structures)
-    return labelled.outcome()
+    return replace(labelled, withdrawn=withdrawn_before | labelled.withdrawn).outcome()
+
+
+def _withdrawn_before(run: CampaignRun, labellings: Mapping[int, Labelled]) -> dict[str, str]:
+    """Labels that this round withdrew before it was interrupted, or repeated.
+
+    The dataset has lost them by then, and the ledger does not say why; the cache does.
+    """
+    lost = {row.key for row in lost_labels(run.files, labellings)}
+    if not lost:
+        return {}
+    level = LevelOfTheory.of(run.config.labelling.engine)
+    with LabelCache(run.campaign.label_cache) as cache:
+        states = cache.states(level)
+    return {
+        state.key: state.cause
+        for state in states
+        if state.key in lost and state.outcome is Outcome.REJECTED
+    }
 
 
 def label_requests(
