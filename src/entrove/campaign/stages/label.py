@@ -66,7 +66,12 @@ class LabelledSet:
         """Return what the ledger keeps of these labels."""
         converged, asked = len(self.structures), len(self.rows)
         summary = f"{converged} labels"
-        if converged < asked:
+        if asked and not converged:
+            summary = (
+                f"none of the {asked} structures could be labelled, all of them are in quarantine "
+                f"({_first_causes(self.rows)})"
+            )
+        elif converged < asked:
             summary += f", {asked - converged} of {asked} quarantined"
         cached = sum(row.from_cache for row in self.rows)
         if cached:
@@ -116,7 +121,8 @@ def label_hold_out(run: CampaignRun, round_index: int) -> Labelled:
 def label_picked(run: CampaignRun, round_index: int) -> Labelled:
     """Label the structures that the round has picked, and those released from quarantine since.
 
-    Raises `CampaignError` when no label is good.
+    Raises `CampaignError` when there is no good training label, of earlier rounds and imports
+    either.
     """
     selected = run.ledger.find(round_index, Selected)
     assert selected is not None  # labelling follows the selection
@@ -142,8 +148,9 @@ def label_picked(run: CampaignRun, round_index: int) -> Labelled:
     labelled = label_requests(
         run, requests, round_index, EarlierLabels(earlier, run.files.held_out_labels())
     )
-    require_labels(labelled, "picked", run)
     kept = [atoms for atoms in earlier if key_of(atoms) not in labelled.withdrawn]
+    if not kept:
+        require_labels(labelled, "picked", run)
     withdrawn_before = _withdrawn_before(run, labellings)
     drop_imported(run.files, labelled.withdrawn)
     write_structures(run.files.dataset, kept + labelled.structures)
@@ -267,10 +274,9 @@ def released_requests(
 def require_labels(labelled: LabelledSet, what: str, run: CampaignRun) -> None:
     """Raise `CampaignError` when nothing could be labelled, with the first causes."""
     if not labelled.structures:
-        causes = "; ".join(sorted({row.cause for row in labelled.rows})[:3])
         raise CampaignError(
-            f"none of the {len(labelled.rows)} {what} structures could be labelled ({causes}); "
-            + _retry(run)
+            f"none of the {len(labelled.rows)} {what} structures could be labelled "
+            f"({_first_causes(labelled.rows)}); " + _retry(run)
         )
 
 
@@ -286,6 +292,10 @@ def _retry(run: CampaignRun) -> str:
 def _structures_asked(files: Workspace, round_index: int) -> Path:
     """Return the file of the structures that a round sends to the engine."""
     return files.round(round_index).selected if round_index else files.round(0).hold_out
+
+
+def _first_causes(rows: Sequence[LabelRow]) -> str:
+    return "; ".join(sorted({row.cause for row in rows})[:3])
 
 
 def _list_causes(causes: dict[str, str]) -> str:
