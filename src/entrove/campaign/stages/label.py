@@ -15,7 +15,7 @@ from entrove.campaign.stages.context import CampaignRun
 from entrove.campaign.stages.first_labels import FirstLabels, label_first
 from entrove.campaign.stages.imported import drop_imported
 from entrove.campaign.stages.moments import with_seed_moments
-from entrove.campaign.workspace import Workspace
+from entrove.campaign.workspace import Workspace, is_imported
 from entrove.errors import CampaignError
 from entrove.labelling.engines.base import Engine
 from entrove.labelling.kpoint_check import KpointComparison
@@ -25,6 +25,7 @@ from entrove.labelling.level_of_theory import LevelOfTheory, require_one_level
 from entrove.labelling.outliers import OutlierLimits, find_energy_outliers
 from entrove.labelling.store.cache import LabelCache
 from entrove.labelling.store.moments import (
+    LabelledStates,
     copy_moments,
     key_of,
     magnetic_state,
@@ -121,6 +122,7 @@ def label_hold_out(run: CampaignRun, round_index: int) -> Labelled:
 def label_picked(run: CampaignRun, round_index: int) -> Labelled:
     """Label the structures that the round has picked, and those released from quarantine since.
 
+    Picks that were imported meanwhile are picks, with their labels from the cache.
     Raises `CampaignError` when there is no good training label, of earlier rounds and imports
     either.
     """
@@ -138,17 +140,23 @@ def label_picked(run: CampaignRun, round_index: int) -> Labelled:
     }
     requests += released_requests(run.campaign, labellings)
     earlier = run.files.training_labels(before=round_index)
-    known = {key_of(atoms) for atoms in earlier}
+    computed = {key_of(atoms) for atoms in earlier if not is_imported(atoms)}
     asked = with_seed_moments(run.campaign, [request.candidate for request in requests])
     requests = [
         request
         for request, atoms in zip(requests, asked, strict=True)
-        if key_of(atoms) not in known
+        if key_of(atoms) not in computed
     ]
     labelled = label_requests(
         run, requests, round_index, EarlierLabels(earlier, run.files.held_out_labels())
     )
-    kept = [atoms for atoms in earlier if key_of(atoms) not in labelled.withdrawn]
+    picked = LabelledStates(labelled.structures)
+    kept = [
+        atoms
+        for atoms in earlier
+        if key_of(atoms) not in labelled.withdrawn
+        and not (is_imported(atoms) and picked.have(atoms))
+    ]
     if not kept:
         require_labels(labelled, "picked", run)
     withdrawn_before = _withdrawn_before(run, labellings)
