@@ -265,6 +265,35 @@ def test_a_file_of_all_labels_and_a_new_one_is_imported_into_a_finished_campaign
     assert bench.trained_on == [COUNT, COUNT + 1, 2 * COUNT + 1]
 
 
+@pytest.mark.parametrize("rounds", [1, 2])
+def test_picks_whose_imported_labels_are_withdrawn_are_computed(bench: Bench, rounds: int):
+    """Also those of a round that is not the last."""
+    stopping = {"rounds": rounds}
+    picked = picks_of_an_interrupted_round(bench, stopping)
+    theirs = []
+    for atoms in picked[:2]:  # with another energy than the engine computes
+        atoms.calc = EMT()
+        energy = atoms.get_potential_energy() + 0.02
+        theirs.append(attach_results(atoms, energy, atoms.get_forces(), atoms.get_stress()))
+    number = import_to_train(bench, theirs, train=False)
+    bench.run(stopping=stopping)
+    assert number is not None
+    with LabelCache(bench.files.label_cache) as cache:
+        assert withdraw_import(bench.files, cache, number).trained_on == 2
+    before, trained = len(bench.computed), len(bench.trained_on)
+    for _ in range(2):  # and not once more
+        bench.run(stopping=stopping)
+        assert sorted(bench.computed[before:]) == sorted(map(content_hash, picked[:2]))
+        assert bench.trained_on[trained:] == [rounds * COUNT]
+    dataset = read_structures(bench.files.dataset)
+    assert len({content_hash(atoms) for atoms in dataset}) == rounds * COUNT
+    learnt = bench.files.round(rounds).folder / "training-2" / "member-0" / "labels.xyz"
+    for atoms in (*dataset, *read_structures(learnt)):
+        assert "imported" not in atoms.info[provenance.ENGINE]
+    rows = [row for row in read_results(bench.files.folder).labels if row.purpose == "training"]
+    assert [(row.outcome, row.from_cache) for row in rows] == [("converged", False)] * len(dataset)
+
+
 def test_a_finished_campaign_trains_again_when_labels_come_or_go(bench: Bench):
     bench.run(stopping=ONE_ROUND)
     number = import_to_train(bench, copper_from_elsewhere(4))

@@ -316,7 +316,8 @@ def _reopen_validation(run: CampaignRun) -> None:
 def _reopen_last_round(run: CampaignRun) -> int | None:
     """Reopen the last round when training labels came or went and no later round follows.
 
-    They come when they are released or imported, and go when an import is withdrawn.
+    They come when they are released or imported, and go when an import is withdrawn; picks whose
+    labels go with it are computed.
     """
     labellings = {index: found for index, found in run.ledger.each(Labelled).items() if index > 0}
     if not labellings or not (_released(run, labellings) or imports_changed(run.files)):

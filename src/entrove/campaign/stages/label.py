@@ -120,9 +120,10 @@ def label_hold_out(run: CampaignRun, round_index: int) -> Labelled:
 
 
 def label_picked(run: CampaignRun, round_index: int) -> Labelled:
-    """Label the structures that the round has picked, and those released from quarantine since.
+    """Label the structures that the round has picked, and picks of earlier rounds without a label.
 
-    Picks that were imported meanwhile are picks, with their labels from the cache.
+    The latter were released from quarantine since, or their label came with an import that was
+    withdrawn. Picks that were imported meanwhile are picks, with their labels from the cache.
     Raises `CampaignError` when there is no good training label, of earlier rounds and imports
     either.
     """
@@ -252,12 +253,14 @@ def label_requests(
 def released_requests(
     campaign: CheckedCampaign, labellings: Mapping[int, Labelled]
 ) -> list[Request]:
-    """Return the structures that the user has released from quarantine.
+    """Return the structures of some rounds that are to be labelled again, by what the user did.
 
-    The ledger has them in quarantine, the cache has not. `labellings` are those of some rounds.
+    They were released from quarantine: the ledger has them there, the cache has not. Or their
+    imported label was withdrawn: the ledger has a training label that dataset and cache have not.
     Structures that a run labelled again before it was interrupted are among them.
     """
-    failed = quarantined(labellings)
+    lost = {row.key for row in lost_labels(campaign.workspace, labellings) if row.round}
+    failed = quarantined(labellings) | lost
     if not failed:
         return []
     candidates = [
@@ -288,6 +291,10 @@ def require_labels(labelled: LabelledSet, what: str, run: CampaignRun) -> None:
         )
 
 
+def _first_causes(rows: Sequence[LabelRow]) -> str:
+    return "; ".join(sorted({row.cause for row in rows})[:3])
+
+
 def _retry(run: CampaignRun) -> str:
     """Say what helps where no label is good."""
     return (
@@ -300,10 +307,6 @@ def _retry(run: CampaignRun) -> str:
 def _structures_asked(files: Workspace, round_index: int) -> Path:
     """Return the file of the structures that a round sends to the engine."""
     return files.round(round_index).selected if round_index else files.round(0).hold_out
-
-
-def _first_causes(rows: Sequence[LabelRow]) -> str:
-    return "; ".join(sorted({row.cause for row in rows})[:3])
 
 
 def _list_causes(causes: dict[str, str]) -> str:
