@@ -5,9 +5,11 @@ import re
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
+from ase import Atoms
 
 from cheap_campaign import SETTINGS, Bench, Labels, make_bench
 from entrove.campaign.journal.ledger import Ledger
@@ -15,6 +17,7 @@ from entrove.campaign.journal.outcomes import Checked, Labelled, Selected, Stage
 from entrove.campaign.journal.progress import Silence
 from entrove.campaign.loop import explore_only
 from entrove.campaign.results.read import read_results
+from entrove.campaign.stages import label
 from entrove.errors import CampaignError
 from entrove.labelling.store.cache import LabelCache
 from entrove.labelling.store.listing import release_quarantined
@@ -497,6 +500,53 @@ def test_outliers_are_rejected_by_the_configured_limits(fresh: Bench, min_labels
     assert row.outcome == ("converged" if kept == COUNT else "rejected")
 
 
+# A round whose labels all fail stops nothing.
+
+
+def test_a_round_whose_labels_all_fail_is_followed_by_the_next_one(fresh: Bench):
+    start = VALIDATION + COUNT
+    misbehave_at(fresh, dict.fromkeys(range(start, start + COUNT), "fail"))
+    fresh.run(stopping={"rounds": 3, "least_improvement": 0.01})
+    labelled = Ledger(fresh.files.ledger).find(2, Labelled)
+    assert labelled is not None
+    assert labelled.summary.startswith(
+        "none of the 3 structures could be labelled, all of them are in quarantine ("
+    )
+    assert "fails on purpose" in labelled.summary
+    assert (3, "validate") in fresh.stages()
+    assert fresh.trained_on == [COUNT, COUNT, 2 * COUNT]
+    assert fresh.files.bundle.is_dir()
+
+
+def test_two_rounds_without_a_label_end_a_campaign_until_they_are_released(fresh: Bench):
+    broken = True
+
+    def on_attempt(structure_hash: str) -> None:
+        if broken and len(fresh.computed) >= VALIDATION + COUNT:
+            Labels.failing.add(structure_hash)
+
+    fresh.on_attempt = on_attempt
+    for _ in range(2):  # nothing is computed a second time
+        fresh.run(stopping={"rounds": 9})
+        assert "no structure that rounds 2 and 3 picked could be labelled" in fresh.verdict()
+        assert "; the model is that of round" in fresh.verdict()
+        assert len(fresh.computed) == VALIDATION + 3 * COUNT
+    assert fresh.files.bundle.is_dir()
+    broken = False
+    assert release(fresh) == 2 * COUNT
+    fresh.run(stopping={"rounds": 4})
+    assert "all 4 rounds are done" in fresh.verdict()
+    assert fresh.trained_on[-2] == 3 * COUNT < fresh.trained_on[-1]
+
+
+def test_a_first_round_whose_labels_all_fail_stops_the_campaign(fresh: Bench):
+    """There is nothing to train on."""
+    misbehave_at(fresh, dict.fromkeys(range(VALIDATION, VALIDATION + COUNT), "fail"))
+    with pytest.raises(CampaignError, match=r"none of the 3 picked structures could be labelled"):
+        fresh.run(stopping={"rounds": 2})
+    assert not fresh.trained_on
+
+
 def test_labels_that_were_too_few_for_the_outlier_test_are_tested_later(fresh: Bench):
     misbehave_at(fresh, {0: "off", VALIDATION: "off"})
     limits = {"outliers": {"min_labels": VALIDATION + 2 * COUNT}}
@@ -516,6 +566,41 @@ def test_labels_that_were_too_few_for_the_outlier_test_are_tested_later(fresh: B
     outcomes = {row.structure_hash: row.outcome for row in read_results(fresh.files.folder).labels}
     assert outcomes[wrong] == "rejected"
     assert content_hash(read_structures(fresh.files.validation)[0]) in outcomes
+
+
+@pytest.mark.parametrize("killed", [True, False])
+def test_a_withdrawn_label_is_known_when_its_round_is_labelled_again(
+    fresh: Bench, monkeypatch: pytest.MonkeyPatch, killed: bool
+):
+    """After a kill between the dataset and the ledger, or where other labels reopen the round."""
+    misbehave_at(fresh, {VALIDATION: "off"})
+    limits = {"outliers": {"min_labels": VALIDATION + 2 * COUNT}}
+    fresh.run(stopping={"rounds": 1}, labelling=limits)
+    wrong = fresh.computed[VALIDATION]
+    assert wrong in fresh.dataset()
+    write = label.write_structures
+
+    def write_and_die(path: Path, structures: list[Atoms]) -> None:
+        write(path, structures)
+        if killed and path == fresh.files.dataset:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(label, "write_structures", write_and_die)
+        with pytest.raises(KeyboardInterrupt) if killed else nullcontext():
+            fresh.run(stopping={"rounds": 2}, labelling=limits)
+    assert wrong not in fresh.dataset()
+    Ledger(fresh.files.ledger).forget([(2, Stage.LABEL), (2, Stage.TRAIN), (2, Stage.VALIDATE)])
+    fresh.run(stopping={"rounds": 2}, labelling=limits)
+    labelled = Ledger(fresh.files.ledger).find(2, Labelled)
+    assert labelled is not None
+    assert set(labelled.withdrawn) == {wrong}
+    assert f"of earlier rounds withdrawn: {wrong[:10]} (the energy is" in labelled.summary
+    training = [
+        row for row in read_results(fresh.files.folder).labels if row.purpose == "training"
+    ]
+    good = {row.structure_hash for row in training if row.outcome == "converged"}
+    assert good == set(fresh.dataset())
 
 
 def test_labels_are_shown_when_all_of_them_have_failed(fresh: Bench):

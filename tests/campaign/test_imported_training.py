@@ -24,7 +24,13 @@ from entrove.labelling.store.imports import import_labels
 from entrove.labelling.store.listing import release_quarantined
 from entrove.report.learning import learning_curves
 from entrove.report.status import summary_text
-from entrove.structures import attach_results, content_hash, has_stress, read_structures
+from entrove.structures import (
+    attach_results,
+    content_hash,
+    copy_structure,
+    has_stress,
+    read_structures,
+)
 
 COUNT = 3
 ONE_ROUND = {"rounds": 1}
@@ -45,9 +51,17 @@ def copper_from_elsewhere(count: int) -> list[Atoms]:
 
 
 def import_to_train(
-    bench: Bench, structures: list[Atoms], name: str = "ours.xyz", *, replacing: bool = False
+    bench: Bench,
+    structures: list[Atoms],
+    name: str = "ours.xyz",
+    *,
+    replacing: bool = False,
+    train: bool = True,
 ) -> int | None:
-    """What `entrove import --train` does; structures with results keep them."""
+    """What `entrove import --train` does; structures with results keep them.
+
+    Without `train` it is plain `entrove import`.
+    """
     for atoms in structures:
         if atoms.calc is None:
             atoms.calc = EMT()
@@ -64,8 +78,24 @@ def import_to_train(
             replacing=replacing,
             on_label=lambda atoms, label: labelled.append(to_train_on(atoms, label)),
         )
-    enter_imported(bench.files, labelled)
+    if train:
+        enter_imported(bench.files, labelled)
     return report.import_id
+
+
+def picks_of_an_interrupted_round(bench: Bench, stopping: dict[str, int]) -> list[Atoms]:
+    """What the first round has picked, without results; it was stopped before any label."""
+    files = bench.files.round(1)
+
+    def stop(_: str) -> None:
+        if files.selected.exists():
+            raise KeyboardInterrupt
+
+    bench.on_attempt = stop
+    with pytest.raises(KeyboardInterrupt):
+        bench.run(stopping=stopping)
+    bench.on_attempt = lambda _: None
+    return [copy_structure(atoms) for atoms in read_structures(files.selected)]
 
 
 def test_imported_labels_are_trained_on_beside_those_that_were_asked_for(bench: Bench):
@@ -189,6 +219,79 @@ def test_what_is_imported_is_new_to_nobody(bench: Bench, tmp_path, monkeypatch):
     other.run(stopping=ONE_ROUND)
     again = read_structures(other.files.round(1).selected)
     assert content_hash(picked[0]) not in {content_hash(atoms) for atoms in again}
+
+
+@pytest.mark.parametrize("train", [True, False])
+def test_picks_that_were_imported_meanwhile_are_labelled_picks(bench: Bench, train: bool):
+    picked = picks_of_an_interrupted_round(bench, ONE_ROUND)
+    before = len(bench.computed)
+    import_to_train(bench, picked, train=train)
+    for _ in range(2):  # and not once more
+        bench.run(stopping=ONE_ROUND)
+        assert bench.trained_on == [COUNT]
+    assert len(bench.computed) == before
+    assert sorted(bench.dataset()) == sorted(map(content_hash, picked))
+    rows = [row for row in read_results(bench.files.folder).labels if row.purpose == "training"]
+    assert [(row.outcome, row.from_cache) for row in rows] == [("converged", True)] * COUNT
+
+
+def test_a_pick_whose_engine_fails_keeps_its_imported_label(bench: Bench):
+    """It has no stress, so that the engine is asked for it."""
+    picked = picks_of_an_interrupted_round(bench, ONE_ROUND)
+    ours = picked[0].copy()
+    ours.calc = EMT()
+    energy, forces = ours.get_potential_energy(), ours.get_forces()
+    ours.calc = SinglePointCalculator(ours, energy=energy, forces=forces)
+    import_to_train(bench, [ours])
+    Labels.failing = {content_hash(ours)}
+    for _ in range(2):  # and not once more
+        bench.run(stopping=ONE_ROUND)
+        assert bench.trained_on == [COUNT]
+    [kept] = [atoms for atoms in read_structures(bench.files.dataset) if not has_stress(atoms)]
+    assert content_hash(kept) == content_hash(ours)
+
+
+def test_a_file_of_all_labels_and_a_new_one_is_imported_into_a_finished_campaign(bench: Bench):
+    bench.run(stopping=ONE_ROUND)
+    before = len(bench.computed)
+    known = read_structures(bench.files.dataset)
+    import_to_train(bench, [copy_structure(atoms) for atoms in known] + copper_from_elsewhere(1))
+    for _ in range(2):  # and not once more
+        bench.run(stopping=ONE_ROUND)
+        assert bench.trained_on == [COUNT, COUNT + 1]
+    assert len(bench.computed) == before
+    assert len(set(bench.dataset())) == len(bench.dataset()) == COUNT + 1
+    bench.run(stopping={"rounds": 2})
+    assert bench.trained_on == [COUNT, COUNT + 1, 2 * COUNT + 1]
+
+
+@pytest.mark.parametrize("rounds", [1, 2])
+def test_picks_whose_imported_labels_are_withdrawn_are_computed(bench: Bench, rounds: int):
+    """Also those of a round that is not the last."""
+    stopping = {"rounds": rounds}
+    picked = picks_of_an_interrupted_round(bench, stopping)
+    theirs = []
+    for atoms in picked[:2]:  # with another energy than the engine computes
+        atoms.calc = EMT()
+        energy = atoms.get_potential_energy() + 0.02
+        theirs.append(attach_results(atoms, energy, atoms.get_forces(), atoms.get_stress()))
+    number = import_to_train(bench, theirs, train=False)
+    bench.run(stopping=stopping)
+    assert number is not None
+    with LabelCache(bench.files.label_cache) as cache:
+        assert withdraw_import(bench.files, cache, number).trained_on == 2
+    before, trained = len(bench.computed), len(bench.trained_on)
+    for _ in range(2):  # and not once more
+        bench.run(stopping=stopping)
+        assert sorted(bench.computed[before:]) == sorted(map(content_hash, picked[:2]))
+        assert bench.trained_on[trained:] == [rounds * COUNT]
+    dataset = read_structures(bench.files.dataset)
+    assert len({content_hash(atoms) for atoms in dataset}) == rounds * COUNT
+    learnt = bench.files.round(rounds).folder / "training-2" / "member-0" / "labels.xyz"
+    for atoms in (*dataset, *read_structures(learnt)):
+        assert "imported" not in atoms.info[provenance.ENGINE]
+    rows = [row for row in read_results(bench.files.folder).labels if row.purpose == "training"]
+    assert [(row.outcome, row.from_cache) for row in rows] == [("converged", False)] * len(dataset)
 
 
 def test_a_finished_campaign_trains_again_when_labels_come_or_go(bench: Bench):

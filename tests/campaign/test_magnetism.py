@@ -9,10 +9,12 @@ from ase import Atoms
 from ase.build import bulk
 from ase.io import write
 
-from cheap_campaign import Labels, make_bench
+from cheap_campaign import SETTINGS, Labels, make_bench
 from entrove.campaign.configuration.check import CheckedCampaign, Seed, read_campaign
 from entrove.campaign.configuration.template import write_starting_point
-from entrove.errors import ConfigError
+from entrove.campaign.journal.progress import Silence
+from entrove.campaign.loop import explore_only
+from entrove.errors import CampaignError, ConfigError
 from entrove.labelling.attempt import Attempt
 from entrove.labelling.engines.base import with_moments, without_moments
 from entrove.structures import canonical_order, content_hash, read_structures
@@ -124,6 +126,36 @@ def test_every_label_of_a_phase_starts_from_the_moments_of_its_seed(tmp_path, mo
             given.get_scaled_positions(), atoms[order].get_scaled_positions(), atol=1e-5
         )
         np.testing.assert_array_equal(given.get_initial_magnetic_moments(), moments[order])
+
+
+@pytest.mark.parametrize("moments", [[1.0, -1.0, 1.0, -1.0], None])
+def test_non_magnetic_cannot_change_where_labels_start_from_moments_of_a_seed(
+    tmp_path, monkeypatch, moments
+):
+    """Without moments it changes no label, and before the first label nothing is mixed."""
+    seed = bulk("Cu", cubic=True)
+    seed.set_initial_magnetic_moments(moments)
+    bench = make_bench(tmp_path, monkeypatch)
+    monkeypatch.setattr(
+        "cheap_campaign.CheckedCampaign",
+        lambda *given: CheckedCampaign(*given[:3], (Seed("fcc", seed),), *given[4:]),
+    )
+    regime = SETTINGS["regime"] | {"non_magnetic": True}
+    explore_only(bench.campaign(regime=regime), Silence())
+    bench.run(stopping={"rounds": 1})
+    before = len(bench.computed)
+    again = {"stopping": {"rounds": 2}, "regime": regime}
+    if moments is None:
+        bench.run(**again)
+        assert len(bench.computed) > before
+        return
+    with pytest.raises(
+        CampaignError,
+        match=r"regime.non_magnetic: False before, True now.* seed fcc .*put the old value back",
+    ):
+        bench.run(**again)
+    assert len(bench.computed) == before
+    bench.run(stopping={"rounds": 2})
 
 
 def test_an_attempt_keeps_moments_through_its_file(tmp_path):

@@ -1,5 +1,6 @@
 """The validation suite at the end of a campaign: recorded, shown, and made again when it must."""
 
+import io
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -14,8 +15,9 @@ from ase.build import bulk, fcc111
 from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
+from rich.console import Console
 
-from cheap_campaign import Bench, make_bench
+from cheap_campaign import Bench, Labels, make_bench
 from entrove import provenance
 from entrove.campaign.configuration.check import check_campaign
 from entrove.campaign.journal.ledger import Ledger
@@ -23,6 +25,7 @@ from entrove.campaign.journal.outcomes import Checked, Finished
 from entrove.campaign.plan import make_plan
 from entrove.campaign.results.read import read_results
 from entrove.campaign.stages.label_volumes import volume_cells
+from entrove.cli.labels import list_labels
 from entrove.errors import EntroveError
 from entrove.labelling.level_of_theory import LevelOfTheory
 from entrove.labelling.store.cache import LabelCache
@@ -31,6 +34,7 @@ from entrove.report.page import render_report, report_numbers
 from entrove.report.status import summary_text
 from entrove.report.summary import label_costs
 from entrove.sampling.candidates import read_candidates
+from entrove.structures import content_hash
 from entrove.training.bundle import read_bundle
 from entrove.validation.equation_of_state import equation_of_state
 from entrove.validation.suite import result as result_module
@@ -188,6 +192,51 @@ def test_volumes_are_labelled_for_the_equation_of_state_when_asked(checked: Benc
     assert when_labelled() == before
     planned = make_plan(checked.campaign(stopping={"rounds": 1}, suite=suite))
     assert "equation of state" not in [row.what for row in planned.rows]
+
+
+def test_a_volume_in_quarantine_is_released_and_the_check_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Also where a shared cache has it in quarantine for another campaign."""
+    others = {name: {"enabled": False} for name in CHECKS_WITHOUT_LABELS}
+    settings: dict[str, Any] = {
+        "stopping": {"rounds": 1},
+        "suite": {"enabled": True, **others, "equation_of_state": {"labels": 6}},
+        "labelling": {"cache": str(tmp_path / "shared.sqlite")},
+    }
+
+    def volumes(bench: Bench) -> list[str]:
+        bench.run(**settings)
+        [found] = Ledger(bench.files.ledger).each(Checked).values()
+        [curve] = [c for c in found.suite.checks if c.check == "equation_of_state"]
+        good = sum(row.outcome == "converged" for row in found.volumes)
+        assert f"from labels at {good} volumes" in curve.sentence
+        return [row.outcome for row in found.volumes]
+
+    def retry(bench: Bench) -> str:
+        output = io.StringIO()
+        list_labels(bench.files.folder, retry=True, console=Console(file=output, width=100))
+        return output.getvalue()
+
+    first = make_bench(tmp_path / "first", monkeypatch)
+    first.run(stopping={"rounds": 1}, labelling=settings["labelling"])
+    cells = [cell.atoms for cell in volume_cells(first.campaign(**settings))]
+    Labels.failing = {content_hash(cells[0])}
+    assert volumes(first) == ["crashed"] + ["converged"] * 5
+    second = make_bench(tmp_path / "second", monkeypatch)
+    Labels.failing = {content_hash(cells[0])}
+    assert volumes(second) == ["crashed"] + ["converged"] * 5
+    Labels.failing = set()
+    assert volumes(second) == ["crashed"] + ["converged"] * 5  # it is not tried again by itself
+    assert "released 1 labels" in retry(second)
+    assert volumes(second) == ["converged"] * 6
+    assert len(set(second.computed)) == len(second.computed)
+    # The other campaign, whose volume was released by this one, learns of it.
+    assert volumes(first) == ["converged"] * 6
+    before = len(first.computed)
+    assert "released 0 labels" in retry(first)
+    assert volumes(first) == ["converged"] * 6
+    assert len(first.computed) == before
 
 
 def test_labels_that_came_after_the_kept_model_are_none_that_it_was_trained_on(

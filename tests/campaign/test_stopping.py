@@ -3,7 +3,11 @@ from pydantic import ValidationError
 
 from entrove.campaign.configuration.config import CampaignConfig, StoppingConfig
 from entrove.campaign.journal.outcomes import Selected
-from entrove.campaign.stopping import stop_after_validation, stop_before_labels
+from entrove.campaign.stopping import (
+    stop_after_validation,
+    stop_before_labels,
+    stop_without_labels,
+)
 
 
 def selected(picked: int, gain_nats: float, **rejected: int) -> Selected:
@@ -110,3 +114,14 @@ def test_a_predicted_improvement_needs_a_target(other):
     CampaignConfig.model_validate(settings)
     with pytest.raises(ValidationError, match="needs a selection for a target"):
         CampaignConfig.model_validate(settings | other)
+
+
+@pytest.mark.parametrize(
+    ("good_labels", "stops"),
+    [([0], False), ([3, 0], False), ([0, 3, 0], False), ([3, 0, 0], True), ([0, 0, 1], False)],
+)
+def test_two_rounds_in_a_row_without_a_label_end_it(good_labels, stops):
+    reason = stop_without_labels(good_labels)
+    assert (reason is not None) == stops
+    if stops:
+        assert "no structure that rounds 2 and 3 picked could be labelled" in str(reason)

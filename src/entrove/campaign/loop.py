@@ -49,6 +49,7 @@ from entrove.campaign.stages.label import released_requests
 from entrove.campaign.stages.label_volumes import label_volumes
 from entrove.campaign.stages.lost_labels import restore_lost_labels
 from entrove.campaign.stages.models import CampaignModels
+from entrove.campaign.stages.moments import require_same_moments
 from entrove.campaign.stages.validate import complete_validations
 from entrove.campaign.workspace import Workspace, explain_lost
 from entrove.errors import CampaignError, ModelError
@@ -97,6 +98,7 @@ def _settle(campaign: CheckedCampaign, ledger: Ledger) -> CheckedCampaign:
     unfinished = _unfinished(workspace, ledger)
     # Nothing is forgotten for a configuration that is refused.
     require_allowed(workspace.config, campaign.config, unfinished)
+    require_same_moments(campaign)
     _judge_again_if_asked(campaign, ledger)
     settle_config(workspace.config, campaign.config, unfinished)
     return campaign
@@ -314,7 +316,8 @@ def _reopen_validation(run: CampaignRun) -> None:
 def _reopen_last_round(run: CampaignRun) -> int | None:
     """Reopen the last round when training labels came or went and no later round follows.
 
-    They come when they are released or imported, and go when an import is withdrawn.
+    They come when they are released or imported, and go when an import is withdrawn; picks whose
+    labels go with it are computed.
     """
     labellings = {index: found for index, found in run.ledger.each(Labelled).items() if index > 0}
     if not labellings or not (_released(run, labellings) or imports_changed(run.files)):

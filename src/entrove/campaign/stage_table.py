@@ -32,8 +32,14 @@ from entrove.campaign.stages.select import select
 from entrove.campaign.stages.train import train
 from entrove.campaign.stages.validate import validate
 from entrove.campaign.stages.verify import verify, verify_tuned
-from entrove.campaign.stopping import budget_spent, stop_after_validation, stop_before_labels
+from entrove.campaign.stopping import (
+    budget_spent,
+    stop_after_validation,
+    stop_before_labels,
+    stop_without_labels,
+)
 from entrove.campaign.workspace import Workspace, holds_something
+from entrove.labelling.labels import Outcome
 from entrove.validation.comparison import paired_interval
 
 
@@ -150,20 +156,31 @@ def _verdict_after_validation(run: CampaignRun, round_index: int) -> str | None:
     """Why no further round begins; a round that is labelled already is run to its end."""
     if _is_labelled(run, round_index + 1):
         return None
+    good_labels = [
+        sum(row.outcome == Outcome.CONVERGED for row in labelled.labels)
+        for index, labelled in sorted(run.ledger.each(Labelled).items())
+        if 0 < index <= round_index
+    ]
+    if reason := stop_without_labels(good_labels):
+        return reason
+    stopping = run.config.stopping
+    if not good_labels[-1]:
+        # What a model does not learn from no labels says nothing about the next ones.
+        stopping = stopping.model_copy(update={"least_improvement": None})
     validations = run.ledger.each(Validated)
     *earlier, last = (
         validations[index].table for index in sorted(validations) if index <= round_index
     )
     best = min(earlier, key=lambda table: table.total.force_mae_meV_per_A)
     reason = stop_after_validation(
-        run.config.stopping,
+        stopping,
         round_index,
         [table.total.force_mae_meV_per_A for table in (*earlier, last)],
         interval=last.total.force_interval_meV_per_A,
         ratio_to_best=paired_interval(best, last, ["force"]),
     )
     labels = len(run.files.computed_labels(before=round_index + 1))
-    return reason or budget_spent(run.config.stopping, labels)
+    return reason or budget_spent(stopping, labels)
 
 
 def _is_labelled(run: CampaignRun, round_index: int) -> bool:

@@ -64,6 +64,24 @@ def stop_before_labels(
     return None
 
 
+def stop_without_labels(good_labels: Sequence[int]) -> str | None:
+    """Return the reason to stop when two rounds in a row got no label, otherwise None.
+
+    One such round stops nothing: the next one picks other structures. Two are rarely chance, and
+    more would explore and train for nothing.
+
+    Args:
+        good_labels: Number of good labels of each round so far.
+    """
+    if len(good_labels) < 2 or any(good_labels[-2:]):
+        return None
+    last = len(good_labels)
+    return (
+        f"no structure that rounds {last - 1} and {last} picked could be labelled, and all are in "
+        "quarantine: correct what fails and release them with 'entrove labels FOLDER --retry'"
+    )
+
+
 def stop_after_validation(
     stopping: StoppingConfig,
     rounds_done: int,

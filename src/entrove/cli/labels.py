@@ -128,7 +128,8 @@ def withdraw(path: Path, import_id: int, console: Console, *, as_json: bool = Fa
         return
     say(
         f"withdrew import {import_id}: {gone.labels} labels removed from {imports.cache.path}, "
-        f"{gone.trained_on} of them were trained on; the next 'entrove run' trains without them",
+        f"{gone.trained_on} of them were trained on; the next 'entrove run' trains without them, "
+        "and computes those of structures that the campaign has picked",
         to=console,
     )
     if gone.validated_on:

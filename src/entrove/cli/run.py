@@ -19,6 +19,7 @@ from entrove.campaign.configuration.places import (
 )
 from entrove.campaign.configuration.settled import Change, find_changes, require_allowed
 from entrove.campaign.journal.ledger import Ledger
+from entrove.campaign.stages.moments import require_same_moments
 from entrove.campaign.workspace import Workspace
 from entrove.cli.commands.options import print_json, say
 from entrove.cli.progress import open_progress
@@ -86,6 +87,7 @@ def _show_check(
 ) -> None:
     """Say that a campaign can run, or continue with what was changed since its start."""
     require_allowed(campaign.workspace.config, campaign.config)
+    require_same_moments(campaign)
     _check_slurm(campaign.config)
     if as_json:
         seeds = [seed.describe() for seed in campaign.seeds]

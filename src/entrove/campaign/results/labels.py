@@ -6,7 +6,7 @@ from pathlib import Path
 
 from entrove.campaign.configuration.settled import read_settled
 from entrove.campaign.journal.ledger import Ledger
-from entrove.campaign.journal.outcomes import Labelled, LabelRow
+from entrove.campaign.journal.outcomes import Checked, Labelled, LabelRow
 from entrove.campaign.workspace import Workspace
 from entrove.errors import CampaignError
 from entrove.labelling.attempt import AttemptFolder, AttemptResult
@@ -129,6 +129,8 @@ def open_labels(folder: Path) -> CampaignLabels:
         for _, path in _asked(workspace)
         for atoms in read_structures(path, may_be_empty=True)
     }
+    checks = Ledger(workspace.ledger, read_only=True).each(Checked)
+    hashes |= {row.structure_hash for found in checks.values() for row in found.volumes}
     return CampaignLabels(
         workspace.folder,
         LabelCache(config.labelling.cache or workspace.label_cache),

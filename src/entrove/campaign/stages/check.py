@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from entrove.campaign.journal.outcomes import Checked, Validated
 from entrove.campaign.journal.records import best_round
 from entrove.campaign.stages.context import CampaignRun
+from entrove.campaign.stages.label_volumes import volumes_changed
 from entrove.structures import read_structures
 from entrove.validation.suite.result import CheckResult
 from entrove.validation.suite.run import CHECKS, judge, make_subject
@@ -24,7 +25,8 @@ def wants_checks(run: CampaignRun) -> bool:
 def checks_are_stale(run: CampaignRun, round_index: int) -> bool:
     """Whether the checks in the ledger are of another model or other settings, or lack some.
 
-    Those are made that wanted a package which has been installed since.
+    Those are made that wanted a package which has been installed since, and all where a volume for
+    the equation of state was released from quarantine.
     """
     found = run.ledger.find(round_index, Checked)
     if found is None:
@@ -33,6 +35,7 @@ def checks_are_stale(run: CampaignRun, round_index: int) -> bool:
         found.model_round != _best(run)
         or found.suite.settings != run.config.suite.model_dump(mode="json")
         or any(result.can_be_made_now for result in found.suite.checks)
+        or volumes_changed(run.campaign, found.volumes)
     )
 
 

@@ -9,13 +9,13 @@ from ase import Atoms
 from entrove import provenance
 from entrove.campaign.configuration.check import CheckedCampaign
 from entrove.campaign.journal.outcomes import Labelled, LabelRow, Selected
-from entrove.campaign.journal.records import quarantined
+from entrove.campaign.journal.records import lost_labels, quarantined
 from entrove.campaign.stages.check_stress import check_forces
 from entrove.campaign.stages.context import CampaignRun
 from entrove.campaign.stages.first_labels import FirstLabels, label_first
 from entrove.campaign.stages.imported import drop_imported
 from entrove.campaign.stages.moments import with_seed_moments
-from entrove.campaign.workspace import Workspace
+from entrove.campaign.workspace import Workspace, is_imported
 from entrove.errors import CampaignError
 from entrove.labelling.engines.base import Engine
 from entrove.labelling.kpoint_check import KpointComparison
@@ -25,6 +25,7 @@ from entrove.labelling.level_of_theory import LevelOfTheory, require_one_level
 from entrove.labelling.outliers import OutlierLimits, find_energy_outliers
 from entrove.labelling.store.cache import LabelCache
 from entrove.labelling.store.moments import (
+    LabelledStates,
     copy_moments,
     key_of,
     magnetic_state,
@@ -66,7 +67,12 @@ class LabelledSet:
         """Return what the ledger keeps of these labels."""
         converged, asked = len(self.structures), len(self.rows)
         summary = f"{converged} labels"
-        if converged < asked:
+        if asked and not converged:
+            summary = (
+                f"none of the {asked} structures could be labelled, all of them are in quarantine "
+                f"({_first_causes(self.rows)})"
+            )
+        elif converged < asked:
             summary += f", {asked - converged} of {asked} quarantined"
         cached = sum(row.from_cache for row in self.rows)
         if cached:
@@ -114,9 +120,12 @@ def label_hold_out(run: CampaignRun, round_index: int) -> Labelled:
 
 
 def label_picked(run: CampaignRun, round_index: int) -> Labelled:
-    """Label the structures that the round has picked, and those released from quarantine since.
+    """Label the structures that the round has picked, and picks of earlier rounds without a label.
 
-    Raises `CampaignError` when no label is good.
+    The latter were released from quarantine since, or their label came with an import that was
+    withdrawn. Picks that were imported meanwhile are picks, with their labels from the cache.
+    Raises `CampaignError` when there is no good training label, of earlier rounds and imports
+    either.
     """
     selected = run.ledger.find(round_index, Selected)
     assert selected is not None  # labelling follows the selection
@@ -125,27 +134,54 @@ def label_picked(run: CampaignRun, round_index: int) -> Labelled:
         Request(candidate, gain)
         for candidate, gain in zip(candidates, selected.gains_nats, strict=True)
     ]
-    labellings = run.ledger.each(Labelled)
-    requests += released_requests(
-        run.campaign,
-        {index: found for index, found in labellings.items() if 0 < index < round_index},
-    )
+    labellings = {
+        index: found
+        for index, found in run.ledger.each(Labelled).items()
+        if 0 < index < round_index
+    }
+    requests += released_requests(run.campaign, labellings)
     earlier = run.files.training_labels(before=round_index)
-    known = {key_of(atoms) for atoms in earlier}
+    computed = {key_of(atoms) for atoms in earlier if not is_imported(atoms)}
     asked = with_seed_moments(run.campaign, [request.candidate for request in requests])
     requests = [
         request
         for request, atoms in zip(requests, asked, strict=True)
-        if key_of(atoms) not in known
+        if key_of(atoms) not in computed
     ]
     labelled = label_requests(
         run, requests, round_index, EarlierLabels(earlier, run.files.held_out_labels())
     )
-    require_labels(labelled, "picked", run)
-    kept = [atoms for atoms in earlier if key_of(atoms) not in labelled.withdrawn]
+    picked = LabelledStates(labelled.structures)
+    kept = [
+        atoms
+        for atoms in earlier
+        if key_of(atoms) not in labelled.withdrawn
+        and not (is_imported(atoms) and picked.have(atoms))
+    ]
+    if not kept:
+        require_labels(labelled, "picked", run)
+    withdrawn_before = _withdrawn_before(run, labellings)
     drop_imported(run.files, labelled.withdrawn)
     write_structures(run.files.dataset, kept + labelled.structures)
-    return labelled.outcome()
+    return replace(labelled, withdrawn=withdrawn_before | labelled.withdrawn).outcome()
+
+
+def _withdrawn_before(run: CampaignRun, labellings: Mapping[int, Labelled]) -> dict[str, str]:
+    """Labels that this round withdrew before it was interrupted, or repeated.
+
+    The dataset has lost them by then, and the ledger does not say why; the cache does.
+    """
+    lost = {row.key for row in lost_labels(run.files, labellings)}
+    if not lost:
+        return {}
+    level = LevelOfTheory.of(run.config.labelling.engine)
+    with LabelCache(run.campaign.label_cache) as cache:
+        states = cache.states(level)
+    return {
+        state.key: state.cause
+        for state in states
+        if state.key in lost and state.outcome is Outcome.REJECTED
+    }
 
 
 def label_requests(
@@ -217,12 +253,14 @@ def label_requests(
 def released_requests(
     campaign: CheckedCampaign, labellings: Mapping[int, Labelled]
 ) -> list[Request]:
-    """Return the structures that the user has released from quarantine.
+    """Return the structures of some rounds that are to be labelled again, by what the user did.
 
-    The ledger has them in quarantine, the cache has not. `labellings` are those of some rounds.
+    They were released from quarantine: the ledger has them there, the cache has not. Or their
+    imported label was withdrawn: the ledger has a training label that dataset and cache have not.
     Structures that a run labelled again before it was interrupted are among them.
     """
-    failed = quarantined(labellings)
+    lost = {row.key for row in lost_labels(campaign.workspace, labellings) if row.round}
+    failed = quarantined(labellings) | lost
     if not failed:
         return []
     candidates = [
@@ -247,11 +285,14 @@ def released_requests(
 def require_labels(labelled: LabelledSet, what: str, run: CampaignRun) -> None:
     """Raise `CampaignError` when nothing could be labelled, with the first causes."""
     if not labelled.structures:
-        causes = "; ".join(sorted({row.cause for row in labelled.rows})[:3])
         raise CampaignError(
-            f"none of the {len(labelled.rows)} {what} structures could be labelled ({causes}); "
-            + _retry(run)
+            f"none of the {len(labelled.rows)} {what} structures could be labelled "
+            f"({_first_causes(labelled.rows)}); " + _retry(run)
         )
+
+
+def _first_causes(rows: Sequence[LabelRow]) -> str:
+    return "; ".join(sorted({row.cause for row in rows})[:3])
 
 
 def _retry(run: CampaignRun) -> str:

@@ -13,6 +13,7 @@ from entrove.campaign.stages.context import CampaignRun
 from entrove.campaign.stages.label import Request, label_row
 from entrove.campaign.stages.moments import with_seed_moments
 from entrove.labelling.labeller import Labeller
+from entrove.labelling.labels import Outcome
 from entrove.labelling.level_of_theory import LevelOfTheory
 from entrove.labelling.store.cache import LabelCache
 from entrove.labelling.store.moments import key_of
@@ -103,6 +104,23 @@ def _label(
                     label.cause,
                 )
     return [found[index] for index in sorted(found)], tuple(rows[index] for index in sorted(rows))
+
+
+def volumes_changed(campaign: CheckedCampaign, rows: Sequence[LabelRow]) -> bool:
+    """Whether a label that failed has been released from quarantine since, or is good now.
+
+    Args:
+        campaign: The campaign.
+        rows: What the ledger has of the labels of these cells.
+    """
+    failed = {row.key for row in rows if row.outcome != Outcome.CONVERGED}
+    if not failed:
+        return False
+    level = LevelOfTheory.of(campaign.config.labelling.engine)
+    atoms = with_seed_moments(campaign, volume_cells(campaign))
+    with LabelCache(campaign.label_cache) as cache:
+        labels = [cache.get(one, level) for one in atoms if key_of(one) in failed]
+    return any(label is None or label.converged for label in labels)
 
 
 def unlabelled_volumes(campaign: CheckedCampaign) -> list[Atoms]:

@@ -39,21 +39,19 @@ def unfinished_structures(work_folder: str | Path, cache: LabelCache) -> list[st
 
 
 def release_quarantined(
-    work_folder: str | Path, cache: LabelCache, structure_hashes: Iterable[str] | None = None
+    work_folder: str | Path, cache: LabelCache, structure_hashes: Iterable[str] = ()
 ) -> list[LabelState]:
     """Let quarantined labels be tried again from the start; return what was released.
 
-    All of this folder, or those of the structures that are named, wherever they were computed.
+    All of this folder, and those of the structures that are named, wherever they were computed.
     Their attempts stay in the folder under another name. No campaign may label in this folder
     meanwhile, which the caller has to ensure.
     """
     level = read_level(work_folder)
-    named = None if structure_hashes is None else set(structure_hashes)
     failed = [
         state
-        for state in list_states(work_folder, cache, named or ())
+        for state in list_states(work_folder, cache, structure_hashes)
         if state.outcome is not Outcome.CONVERGED
-        and (named is None or state.structure_hash in named)
     ]
     for state in failed:
         # The folder first: were the process killed in between, the label would still be listed.
