@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from entrove.campaign.configuration.check import read_campaign
+from entrove.campaign.configuration.config import CampaignConfig
 from entrove.campaign.stages.context import CampaignRun
 from entrove.campaign.stages.select import RowSources, choose, read_pool, row_sources
 from entrove.curves.config import StudyConfig
@@ -51,8 +52,7 @@ class Chooser:
             lambda: [c for c in read_pool(run, FIRST_ROUND) if c.pool in arm.pools]
         )
         key = digest(
-            # One more since the cells that the paper's entropy starts from may be picked.
-            PICKS_VERSION + (config.entropy.kind == "paper"),
+            self._version(config),
             explored.key,
             arm.pools,
             config.selection,
@@ -82,6 +82,19 @@ class Chooser:
         )
         return replace(explored.run, campaign=replace(explored.run.campaign, config=config))
 
+    def _version(self, config: CampaignConfig) -> int:
+        """`PICKS_VERSION`, and one more for each change that has concerned some picks only.
+
+        The cells that the paper's entropy starts from may be picked since the first of these, and
+        random picks of all counts are independent since the second.
+        """
+        is_random = config.selecting.method == "random"
+        return (
+            PICKS_VERSION
+            + (config.entropy.kind == "paper")
+            + (is_random and len(self.study.counts) > 1)
+        )
+
     def _row_sources(self, run: CampaignRun) -> RowSources:
         """What rows of labels are made of; arms with equal model and features share the values."""
         sources = row_sources(run, FIRST_ROUND)
@@ -106,7 +119,9 @@ class Chooser:
                     f"of {count}; lower counts, or explore longer (sampling.chunks)"
                 )
             given = [pick.atoms for pick in picks]
-            chosen = choose(run, FIRST_ROUND, pool, wanted, given, sources=sources)
+            chosen = choose(
+                run, FIRST_ROUND, pool, wanted, given, sources=sources, picked=len(picks)
+            )
             if len(chosen) < wanted:
                 raise SelectionError(
                     f"arm {arm_name}: its filters leave {len(chosen)} of {wanted} picks for "
