@@ -155,3 +155,50 @@ def test_only_random_picks_beyond_the_first_count_are_made_anew(
         version, "key", study.arms["a"].pools, config.selection, config.entropy, counts, 0
     )
     assert [file.name for file in (tmp_path / "picks").iterdir()] == [f"a-0-{key[:10]}.xyz"]
+
+
+@pytest.mark.parametrize(
+    ("selection", "kind", "files"),
+    [
+        ({"method": "representative"}, "labels", 2),
+        ({"method": "representative", "features": "fingerprint"}, "labels", 1),
+        ({"method": "gain"}, "information", 1),
+        ({"method": "gain"}, "labels", 2),
+        # Their noise grows with energies of the model.
+        ({"method": "gain", "features": "fingerprint"}, "labels", 2),
+        ({"method": "random"}, "labels", 1),
+    ],
+)
+@pytest.mark.parametrize("explorer", ["other.pth", "7net-l3i5"])
+def test_picks_are_made_anew_for_other_weights_of_the_model_that_learns(
+    selection, kind, files, explorer, tmp_path, monkeypatch
+):
+    """Where another model explores, whose key they are not in."""
+    model = {"name": "model.pth", "explore_with": explorer}
+    run = prepared(tmp_path, monkeypatch, copper(6), model=model)
+    study = with_arm((2,), selection=selection, entropy={"kind": kind})
+    chooser = Chooser(study, tmp_path / "campaign.yaml", tmp_path / "picks")
+    for weights in ("before", "before", "after"):
+        (tmp_path / "model.pth").write_text(weights)
+        chooser.choose("a", 0, Explored(run, "key"))
+    assert len(list((tmp_path / "picks").iterdir())) == files
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        {"name": "7net-0", "explore_with": "7net-l3i5"},
+        {"name": "model.pth"},
+        {"name": "model.pth", "explore_with": ["model.pth", "7net-0"]},
+    ],
+)
+def test_keys_of_picks_stay_where_the_exploration_tells_the_models(model, tmp_path, monkeypatch):
+    """By the name of a packaged model, and by the weights of those that explore."""
+    (tmp_path / "model.pth").write_text("weights")
+    run = prepared(tmp_path, monkeypatch, copper(6), model=model)
+    study = with_arm((2,), entropy={"kind": "labels"})
+    chooser = Chooser(study, tmp_path / "campaign.yaml", tmp_path / "picks")
+    chooser.choose("a", 0, Explored(run, "key"))
+    config = chooser._arm_of("a", 0, Explored(run, "key")).config
+    key = digest(3, "key", study.arms["a"].pools, config.selection, config.entropy, (2,), 0)
+    assert [file.name for file in (tmp_path / "picks").iterdir()] == [f"a-0-{key[:10]}.xyz"]

@@ -11,7 +11,7 @@ from entrove.campaign.configuration.config import CampaignConfig
 from entrove.campaign.stages.context import CampaignRun
 from entrove.campaign.stages.select import RowSources, choose, read_pool, row_sources
 from entrove.curves.config import StudyConfig
-from entrove.curves.exploring import Explored
+from entrove.curves.exploring import Explored, hashes_of_models, models_that_explore
 from entrove.curves.hashing import digest
 from entrove.entropy.labels.remembered import RememberedDerivatives, remembered_energies
 from entrove.errors import SelectionError
@@ -21,6 +21,9 @@ from entrove.sampling.candidates import Candidate, read_candidates, write_candid
 FIRST_ROUND = 1
 PICKS_VERSION = 3
 """Raised when equal settings pick differently, so that picks of an older version are made anew."""
+
+WITHOUT_FEATURES = ("random", "committee_spread")
+"""Methods that look at no features."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ class Chooser:
             self.study.counts,
             draw,
             *_parts_of_cost(run, offered),
+            *self._parts_of_model(config),
         )
         file = self.folder / f"{arm_name}-{draw}-{key[:10]}.xyz"
         if not file.is_file():
@@ -94,6 +98,21 @@ class Chooser:
             + (config.entropy.kind == "paper")
             + (is_random and len(self.study.counts) > 1)
         )
+
+    def _parts_of_model(self, config: CampaignConfig) -> list[str]:
+        """The weights of the model that learns, where picks depend on them.
+
+        The key of an exploration has those of the models that explore. A name needs none.
+        """
+        selection = config.selecting
+        depends = config.entropy.kind == "labels" and (
+            # Rows of gains have noise that grows with the energies of the model.
+            selection.by_gain
+            or (selection.features != "fingerprint" and selection.method not in WITHOUT_FEATURES)
+        )
+        if not depends or config.model.name in models_that_explore(config):
+            return []
+        return hashes_of_models(self.campaign_path, [config.model.name])
 
     def _row_sources(self, run: CampaignRun) -> RowSources:
         """What rows of labels are made of; arms with equal model and features share the values."""
