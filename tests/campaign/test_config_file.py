@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from ase.build import bulk, molecule
 
+from entrove.campaign.configuration.changes import with_changes
 from entrove.campaign.configuration.check import check_campaign
 from entrove.campaign.configuration.check_models import resolve_model
 from entrove.campaign.configuration.config import RESERVED_PHASES, CampaignConfig
@@ -481,3 +482,25 @@ def test_the_examples_are_valid(path, tmp_path):
         campaign = check_campaign(path, tmp_path / "campaign")
         assert [seed.phase for seed in campaign.seeds] == [seed.phase for seed in config.seeds]
         assert not campaign.workspace.folder.exists()
+
+
+def test_changes_that_do_not_fit_the_rest_of_a_file_are_named():
+    """The problem is of no single key, but the changes have caused it."""
+    config = CampaignConfig.model_validate(
+        {
+            "name": "silicon",
+            "seeds": [{"phase": "diamond", "file": "diamond.xyz"}],
+            "stopping": {"least_predicted_improvement": 0.1},
+        }
+    )
+    changes = {"selection": {"method": "random", "features": "fingerprint"}, "random_seed": 2}
+    with pytest.raises(
+        ConfigError,
+        match=r"^c\.yaml: with selection\.method, selection\.features, random_seed changed: .*"
+        "least_predicted_improvement",
+    ):
+        with_changes(Path("c.yaml"), config, changes)
+    with pytest.raises(
+        ConfigError, match=r"^c\.yaml: with selection\.count changed: Input should"
+    ):
+        with_changes(Path("c.yaml"), config, {"selection": {"count": 0}, "random_seed": 2})

@@ -8,19 +8,28 @@ from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 
+import numpy as np
 import pytest
 from ase import Atoms
 
-from cheap_campaign import SETTINGS, Bench, Labels, make_bench
+from cheap_campaign import SETTINGS, Bench, Labels, Scaled, make_bench
 from entrove.campaign.journal.ledger import Ledger
-from entrove.campaign.journal.outcomes import Checked, Labelled, Selected, Stage
+from entrove.campaign.journal.outcomes import (
+    Checked,
+    Labelled,
+    Selected,
+    Stage,
+    Verified,
+)
 from entrove.campaign.journal.progress import Silence
 from entrove.campaign.loop import explore_only
 from entrove.campaign.results.read import read_results
 from entrove.campaign.stages import label
+from entrove.campaign.stages.relax import read_starts
 from entrove.errors import CampaignError
 from entrove.labelling.store.cache import LabelCache
 from entrove.labelling.store.listing import release_quarantined
+from entrove.models.ase import from_calculator
 from entrove.report.status import summary_text
 from entrove.report.summary import label_costs
 from entrove.structures import content_hash, read_structures
@@ -660,3 +669,108 @@ def test_candidates_that_were_found_and_lost_are_missed(
     lose(fresh.files.round(1).candidates)
     with pytest.raises(CampaignError, match=r"candidates.xyz: missing or empty"):
         fresh.run()
+
+
+# Models that are judged again may change which of them explores in an interrupted round.
+
+THREE_ROUNDS = {
+    "sampling": SETTINGS["sampling"] | {"chunks": 2},
+    "stopping": {"rounds": 3},
+}
+STRICT, LENIENT = {}, {"negligible_energy_meV_per_atom": 1000.0}
+"""With the former a model whose zero of energy is 0.01 eV/atom off is refused."""
+
+
+class Offset(Scaled):
+    """A tuned model with good forces and stresses whose zero of energy is off."""
+
+    def calculate(self, *arguments, **keywords) -> None:
+        super().calculate(*arguments, **keywords)
+        for name in ("energy", "free_energy"):
+            self.results[name] += 0.01 * len(self.atoms)
+
+
+def load_with_offset_in(round_name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the tuned models, that of this round has its zero of energy off."""
+
+    def load(path: str, **_):
+        kind = Offset if round_name in path else Scaled
+        return from_calculator(kind(float(Path(path).read_text())), name=path)
+
+    monkeypatch.setattr("entrove.campaign.stages.models.load", load)
+
+
+def stop_in_round(number: int, stage: str, steps: int) -> Watch:
+    """Interrupt a stage of a round after so many steps; 0: when it starts."""
+    ledger_rounds = []
+
+    class Stop(Watch):
+        def stage_started(self, round_index, stage_name, *others) -> None:
+            super().stage_started(round_index, stage_name, *others)
+            ledger_rounds.append(round_index)
+            if (round_index, stage_name, steps) == (number, stage, 0):
+                raise KeyboardInterrupt
+
+    def on_progress(at) -> None:
+        if ledger_rounds[-1] == number and at[0] == stage and steps and at[1] >= steps:
+            raise KeyboardInterrupt
+
+    return Stop(on_progress)
+
+
+def tuned_in(bench: Bench, round_index: int) -> int | None:
+    found = Ledger(bench.files.ledger).find(round_index, Verified)
+    return None if found is None else found.tuned_in
+
+
+def judged_again(
+    folder: Path, offset_in: str, scales: dict[int, float], monkeypatch: pytest.MonkeyPatch
+) -> Bench:
+    bench = make_bench(folder, monkeypatch)
+    load_with_offset_in(offset_in, monkeypatch)
+    bench.scales = scales
+    return bench
+
+
+@pytest.mark.parametrize("steps", [0, 12])
+@pytest.mark.parametrize(("before", "after"), [(STRICT, LENIENT), (LENIENT, STRICT)])
+def test_a_round_explores_anew_where_another_model_is_the_best(
+    before, after, steps, tmp_path, monkeypatch
+):
+    """As in a campaign whose models were judged so from the start."""
+    scales = {1: 0.95, 2: 0.99, 3: 0.99}
+    expected = judged_again(tmp_path / "expected", "round-02", scales, monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        expected.run(stop_in_round(3, "select", 0), validation=after, **THREE_ROUNDS)
+    changed = judged_again(tmp_path / "changed", "round-02", scales, monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        changed.run(stop_in_round(3, "explore", steps), validation=before, **THREE_ROUNDS)
+    assert tuned_in(changed, 3) != tuned_in(expected, 3)
+    assert changed.files.round(3).walkers.exists() == bool(steps)
+    assert "begins anew" not in changed.files.log.read_text()
+    again = stop_in_round(3, "select", 0)
+    with pytest.raises(KeyboardInterrupt):
+        changed.run(again, validation=after, **THREE_ROUNDS)
+    assert not again.events
+    assert tuned_in(changed, 3) == tuned_in(expected, 3)
+    for name in ("relaxed", "candidates"):
+        files = [getattr(bench.files.round(3), name) for bench in (changed, expected)]
+        assert len({file.exists() and file.read_bytes() for file in files}) == 1, name
+    says = "round 3 begins anew" in changed.files.log.read_text()
+    assert says == bool(steps or after == STRICT)
+
+
+def test_a_round_explores_anew_with_the_untuned_model_where_no_other_is_left(
+    tmp_path, monkeypatch
+):
+    scales = {1: 0.95, 2: 0.5, 3: 0.99}
+    bench = judged_again(tmp_path / "none", "round-01", scales, monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        bench.run(stop_in_round(3, "explore", 12), validation=LENIENT, **THREE_ROUNDS)
+    assert (tuned_in(bench, 2), tuned_in(bench, 3)) == (1, None)
+    with pytest.raises(KeyboardInterrupt):
+        bench.run(stop_in_round(3, "select", 0), validation=STRICT, **THREE_ROUNDS)
+    assert tuned_in(bench, 3) == 0
+    [first], [third] = read_starts(bench.files, 0), read_starts(bench.files, 3)
+    assert bench.files.round(3).relaxed.exists()
+    np.testing.assert_allclose(third.atoms.cell, first.atoms.cell, atol=1e-6)

@@ -157,6 +157,28 @@ def test_a_stage_that_was_interrupted_keeps_its_values(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "changed",
+    [{"count": 7}, {"least_gain": 0.1}, {"duplicate_tolerance": 0.5}, {"storage": "float32"}],
+)
+def test_an_interrupted_exploration_keeps_what_its_admissions_depend_on(tmp_path, changed):
+    """The selection of its round takes the new value once it has ended."""
+
+    def selecting(**selection) -> CampaignConfig:
+        return config(entropy={"kind": "information"}, selection=selection)
+
+    path, name = tmp_path / "config.yaml", next(iter(changed))
+    settle_config(path, selecting())
+    unfinished = {"explore": tmp_path / "walkers.pt"}
+    with pytest.raises(
+        CampaignError, match=rf"'explore' was interrupted .*selection.{name}: .* remove .*walkers"
+    ):
+        settle_config(path, selecting(**changed), unfinished)
+    settle_config(path, selecting(phase_share=0.0), unfinished)
+    settle_config(path, selecting(**changed))
+    assert read_settled(path) == selecting(**changed)
+
+
+@pytest.mark.parametrize(
     "changes",
     [
         {"stopping": {"least_predicted_improvement": 0.1}},

@@ -6,13 +6,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ase import Atoms
+from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from cheap_campaign import FOUNDATION_SCALE, SETTINGS, Bench, Scaled, make_bench
 from entrove.campaign.journal.ledger import Ledger
 from entrove.campaign.journal.outcomes import Finished, HeldOut, Trained, Validated
+from entrove.campaign.journal.progress import Silence
 from entrove.campaign.results.read import read_results
+from entrove.campaign.stages.context import CampaignRun
 from entrove.campaign.stages.imported import enter_imported, to_train_on
+from entrove.campaign.stages.models import CampaignModels
+from entrove.campaign.stages.train import train
 from entrove.campaign.workspace import Workspace
 from entrove.labelling.labels import Label
 from entrove.models.ase import from_calculator
@@ -199,3 +205,26 @@ def test_labels_that_nearly_equal_held_out_ones_are_not_trained_on(finished: Ben
     finished.run(sampling=SAMPLING, stopping={"rounds": 2})
     trained = Ledger(finished.files.ledger).each(Trained)
     assert "1 left out that nearly equal held-out structures" in trained[2].summary
+
+
+def test_a_label_that_is_not_left_out_is_trained_on_however_many_are(tmp_path: Path, monkeypatch):
+    """Without the near ones labels spread more, and would be nearer in units of that spread."""
+
+    def moved(atoms: Atoms, by_A: float, seed: int) -> Atoms:
+        copy = atoms.copy()
+        copy.info["entrove_round"] = 1
+        copy.positions += by_A * np.random.default_rng(seed).normal(size=(len(copy), 3))
+        return attach_results(copy, 0.1, np.zeros((len(copy), 3)), np.zeros(6))
+
+    bench = make_bench(tmp_path / "near", monkeypatch)
+    campaign, ledger = bench.campaign(), Ledger(tmp_path / "ledger.sqlite")
+    run = CampaignRun(campaign, ledger, CampaignModels(campaign, ledger), Silence())
+    held_out = [moved(bulk("Cu", a=a_A, cubic=True), 0.05, 1) for a_A in (3.5, 3.72)]
+    near = [moved(held_out[0], 0.0005, seed) for seed in range(40)]
+    others = [moved(bulk("Cu", cubic=True), 0.1, seed) for seed in range(10, 16)]
+    bench.files.folder.mkdir()
+    write_structures(bench.files.validation, held_out)
+    labels = [*near, moved(held_out[0], 0.0115, 100), *others]
+    write_structures(bench.files.dataset, labels)
+    assert "40 left out that nearly equal held-out" in train(run, 1).summary
+    assert bench.trained_on == [1 + len(others)]

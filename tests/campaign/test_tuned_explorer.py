@@ -73,6 +73,8 @@ def campaign(folder: Path, checkpoint: Path, **changes) -> CampaignRun:
 
 def test_phases_are_relaxed_again_at_their_pressure(tmp_path, checkpoint):
     run = campaign(tmp_path, checkpoint)
+    assert [run.models.explores_with_another(index) for index in (1, 2)] == [False, True]
+    run.ledger.enter(2, Verified(summary="", batched=True, tuned_in=1), 1.0)
     assert [run.models.explores_with_another(index) for index in (1, 2, 3)] == [False, True, False]
     outcome = relax_again(run, 2)
     (start,) = read_starts(run.files, 2)

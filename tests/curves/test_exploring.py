@@ -4,10 +4,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from ase.build import bulk
+from ase.io import write
 
+from cheap_campaign import SETTINGS, make_bench
 from entrove.campaign.configuration.config import CampaignConfig
-from entrove.curves.exploring import NOT_EXPLORED_WITH, exploration_key
+from entrove.campaign.journal.progress import Silence
+from entrove.curves.config import StudyConfig
+from entrove.curves.exploring import NOT_EXPLORED_WITH, Explorer, exploration_key
 from entrove.curves.hashing import digest
 from entrove.selection.config import SelectionConfig
 
@@ -58,3 +63,81 @@ def test_a_model_of_a_file_counts_by_its_content_where_it_explores(tmp_path: Pat
         assert (key(changed, tmp_path) != before) == counts
         file.write_text("before")
     assert key(changed, tmp_path) == before
+
+
+STUDY = StudyConfig.model_validate(
+    {
+        "name": "copper",
+        "campaign": "campaign.yaml",
+        "explorations": {"campaign": {}},
+        "arms": {"a": {"exploration": "campaign"}},
+        "control": "a",
+        "students": {"s": {"base": "7net-0"}},
+    }
+)
+
+
+class StopAfter(Silence):
+    """Interrupts an exploration after so many steps of its walkers."""
+
+    def __init__(self, steps: int | None = None):
+        self.steps = steps
+        self.resumed_at: list[int] = []
+        self.stage = ""
+
+    def stage_started(self, round_index: int, stage: str, *_: Any) -> None:
+        self.stage = stage
+
+    def advanced(self, done: int, total: int | None = None, note: str = "") -> None:
+        if self.stage == "explore" and self.steps is not None and done >= self.steps:
+            raise KeyboardInterrupt
+
+    def resumed(self, done: int) -> None:
+        self.resumed_at.append(done)
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"name": "other"},
+        {"sampling": {"hold_out": {"md_steps": 8, "md_snapshots": 1}}},
+        {"training": {"framework": "nequip"}},
+        {"selection": {"count": 6, "admissions_per_label": 1.0}},
+        {"selection": {"phase_share": 0.0}, "labelling": {"max_attempts": 3}},
+    ],
+    ids=str,
+)
+def test_an_exploration_goes_on_after_changes_that_it_does_not_depend_on(
+    changes: dict[str, Any], interrupted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    checked = make_bench(tmp_path, monkeypatch).campaign()
+    write(tmp_path / "fcc.xyz", SEEDS[0])
+
+    def explore(changes: dict[str, Any], listener: StopAfter):
+        settings = {**SETTINGS, "sampling": SETTINGS["sampling"] | {"chunks": 2}}
+        for name, values in changes.items():
+            is_section = isinstance(values, dict)
+            settings[name] = settings.get(name, {}) | values if is_section else values
+        (tmp_path / "campaign.yaml").write_text(yaml.safe_dump(settings))
+        return Explorer(STUDY, checked, tmp_path / "explored", listener).explore("campaign", 0)
+
+    if interrupted:
+        with pytest.raises(KeyboardInterrupt):
+            explore({}, StopAfter(12))
+    else:
+        explore({}, StopAfter())
+    folders = list((tmp_path / "explored").iterdir())
+    listener = StopAfter()
+    found = explore(changes, listener)
+    assert list((tmp_path / "explored").iterdir()) == folders
+    assert listener.resumed_at == ([8] if interrupted else [])
+    # What is picked, labelled and trained follows the new values.
+    dumped = found.run.config.model_dump(mode="json")
+    for name, values in changes.items():
+        if not isinstance(values, dict):
+            assert dumped[name] == values
+        else:
+            for key, value in values.items():
+                given = dumped[name][key]
+                assert (given if not isinstance(value, dict) else given | value) == given

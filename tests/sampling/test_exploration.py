@@ -9,6 +9,7 @@ from torch_sim.models.lennard_jones import LennardJonesModel
 
 from entrove.errors import ConfigError, StructureError
 from entrove.models.ase import from_torch_sim
+from entrove.sampling import exploration
 from entrove.sampling.config import BiasSettings, RelaxationSettings, SamplingConfig
 from entrove.sampling.correlation import independent_snapshots
 from entrove.sampling.exploration import explore, steps_in_all
@@ -121,6 +122,23 @@ def test_walkers_without_a_snapshot_are_an_error_that_names_the_guards():
         StructureError, match=r"none of 3 walkers .* x the force on an atom is too large\)"
     ):
         explored(config=config, **ONE_POINT)
+
+
+def test_an_element_that_the_unbiased_run_lacks_is_calibrated_on_its_relaxed_cells(
+    monkeypatch, caplog
+):
+    """As where the guards stop all its walkers: explored nevertheless, with a warning."""
+    plain_md = exploration.run_plain_md
+
+    def without_neon(*arguments, **keywords):
+        found = plain_md(*arguments, **keywords)
+        return [candidate for candidate in found if "Ne" not in candidate.atoms.symbols]
+
+    monkeypatch.setattr(exploration, "run_plain_md", without_neon)
+    seeds = [bulk(symbol, "fcc", a=5.3, cubic=True) for symbol in ("Ar", "Ne")]
+    found = explore(seeds, from_torch_sim(ARGON, name="argon"), config=CONFIG, **ONE_POINT)
+    assert {candidate.atoms.symbols[0] for candidate in found} == {"Ar", "Ne"}
+    assert "no snapshot of the unbiased MD has Ne" in caplog.text
 
 
 LONG = CONFIG.model_copy(

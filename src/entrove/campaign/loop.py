@@ -43,6 +43,7 @@ from entrove.campaign.stage_job import run_elsewhere
 from entrove.campaign.stage_table import PREPARATION, ROUND, StageEntry
 from entrove.campaign.stages.check import check, checks_are_stale, wants_checks
 from entrove.campaign.stages.context import CampaignRun
+from entrove.campaign.stages.explore import forget_other_explorer
 from entrove.campaign.stages.finish import finish
 from entrove.campaign.stages.imported import imports_changed
 from entrove.campaign.stages.label import released_requests
@@ -261,6 +262,7 @@ def _run_rounds(run: CampaignRun, first: int) -> tuple[int, str]:
 
 def _run_round(run: CampaignRun, round_index: int) -> str | None:
     """Run one round; return the reason why the campaign ends with it, or None."""
+    forget_other_explorer(run, round_index)
     for entry in ROUND:
         if entry.skipped(run, round_index):
             continue

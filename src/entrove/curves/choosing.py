@@ -7,10 +7,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from entrove.campaign.configuration.check import read_campaign
+from entrove.campaign.configuration.config import CampaignConfig
 from entrove.campaign.stages.context import CampaignRun
 from entrove.campaign.stages.select import RowSources, choose, read_pool, row_sources
 from entrove.curves.config import StudyConfig
-from entrove.curves.exploring import Explored
+from entrove.curves.exploring import Explored, hashes_of_models, models_that_explore
 from entrove.curves.hashing import digest
 from entrove.entropy.labels.remembered import RememberedDerivatives, remembered_energies
 from entrove.errors import SelectionError
@@ -20,6 +21,9 @@ from entrove.sampling.candidates import Candidate, read_candidates, write_candid
 FIRST_ROUND = 1
 PICKS_VERSION = 3
 """Raised when equal settings pick differently, so that picks of an older version are made anew."""
+
+WITHOUT_FEATURES = ("random", "committee_spread")
+"""Methods that look at no features."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +55,7 @@ class Chooser:
             lambda: [c for c in read_pool(run, FIRST_ROUND) if c.pool in arm.pools]
         )
         key = digest(
-            # One more since the cells that the paper's entropy starts from may be picked.
-            PICKS_VERSION + (config.entropy.kind == "paper"),
+            self._version(config),
             explored.key,
             arm.pools,
             config.selection,
@@ -60,6 +63,7 @@ class Chooser:
             self.study.counts,
             draw,
             *_parts_of_cost(run, offered),
+            *self._parts_of_model(config),
         )
         file = self.folder / f"{arm_name}-{draw}-{key[:10]}.xyz"
         if not file.is_file():
@@ -81,6 +85,34 @@ class Chooser:
             update={"selection": ours.selection, "entropy": ours.entropy}
         )
         return replace(explored.run, campaign=replace(explored.run.campaign, config=config))
+
+    def _version(self, config: CampaignConfig) -> int:
+        """`PICKS_VERSION`, and one more for each change that has concerned some picks only.
+
+        The cells that the paper's entropy starts from may be picked since the first of these, and
+        random picks of all counts are independent since the second.
+        """
+        is_random = config.selecting.method == "random"
+        return (
+            PICKS_VERSION
+            + (config.entropy.kind == "paper")
+            + (is_random and len(self.study.counts) > 1)
+        )
+
+    def _parts_of_model(self, config: CampaignConfig) -> list[str]:
+        """The weights of the model that learns, where picks depend on them.
+
+        The key of an exploration has those of the models that explore. A name needs none.
+        """
+        selection = config.selecting
+        depends = config.entropy.kind == "labels" and (
+            # Rows of gains have noise that grows with the energies of the model.
+            selection.by_gain
+            or (selection.features != "fingerprint" and selection.method not in WITHOUT_FEATURES)
+        )
+        if not depends or config.model.name in models_that_explore(config):
+            return []
+        return hashes_of_models(self.campaign_path, [config.model.name])
 
     def _row_sources(self, run: CampaignRun) -> RowSources:
         """What rows of labels are made of; arms with equal model and features share the values."""
@@ -106,7 +138,9 @@ class Chooser:
                     f"of {count}; lower counts, or explore longer (sampling.chunks)"
                 )
             given = [pick.atoms for pick in picks]
-            chosen = choose(run, FIRST_ROUND, pool, wanted, given, sources=sources)
+            chosen = choose(
+                run, FIRST_ROUND, pool, wanted, given, sources=sources, picked=len(picks)
+            )
             if len(chosen) < wanted:
                 raise SelectionError(
                     f"arm {arm_name}: its filters leave {len(chosen)} of {wanted} picks for "

@@ -11,6 +11,7 @@ from entrove.campaign.configuration.changes import merge
 from entrove.campaign.configuration.check import CheckedCampaign, check_campaign, read_campaign
 from entrove.campaign.configuration.check_models import resolve_model
 from entrove.campaign.configuration.config import CampaignConfig
+from entrove.campaign.configuration.settled import FILTERS_OF_ADMISSIONS, read_settled
 from entrove.campaign.journal.progress import ProgressListener
 from entrove.campaign.loop import explore_only
 from entrove.campaign.stages.context import CampaignRun
@@ -39,10 +40,6 @@ NOT_EXPLORED_WITH: dict[str, Any] = {
 numbers that follow from labels: of admissions, and of independent snapshots."""
 
 
-FILTERS_OF_ADMISSIONS = ("least_gain", "duplicate_tolerance", "storage")
-"""Keys of the selection that decide which snapshots join the dataset of the walkers."""
-
-
 def exploration_key(
     config_path: Path, config: CampaignConfig, seeds: Sequence[Atoms], *, walkers: bool
 ) -> str:
@@ -68,16 +65,43 @@ def exploration_key(
         config.sampling.independent_per_label * selection.count,
         list(seeds),
         *([filters] if filters else []),
-        *_hashes_of_models(config_path, config),
+        *hashes_of_models(config_path, models_that_explore(config)),
     )
 
 
-def _hashes_of_models(config_path: Path, config: CampaignConfig) -> list[str]:
-    """Hashes of the files of the models that explore; none of those with a name."""
+def models_that_explore(config: CampaignConfig) -> Sequence[str]:
+    """Names or files of the models that explore."""
     given = config.model.explore_with or config.model.name
-    names = [given] if isinstance(given, str) else given
+    return [given] if isinstance(given, str) else given
+
+
+def hashes_of_models(config_path: Path, names: Sequence[str]) -> list[str]:
+    """Hashes of the models that are files; none of those with a name.
+
+    Args:
+        config_path: The configuration from which files are resolved.
+        names: Names or files, with a fidelity or without.
+    """
     files = [Path(split_modal(resolve_model(config_path, name))[0]) for name in names]
     return [hash_of_file(file) for file in files if file.is_file()]
+
+
+def _as_begun(path: Path, config: CampaignConfig) -> CampaignConfig:
+    """The configuration that an exploration goes on with.
+
+    Args:
+        path: The resolved configuration in its folder; it need not exist.
+        config: That of the study.
+
+    The folder is that of the key, so that whatever has changed since it was begun changes no
+    exploration. A campaign of its own would refuse some of these changes.
+    """
+    if not path.exists():
+        # One exploration serves studies with different engines.
+        return config.model_copy(update={"labelling": LabellingConfig(), "folder": "."})
+    begun = read_settled(path)
+    sampling = begun.sampling.model_copy(update={"executor": config.sampling.executor})
+    return begun.model_copy(update={"sampling": sampling})
 
 
 @dataclass(frozen=True)
@@ -124,11 +148,9 @@ class Explorer:
         structures = [seed.atoms for seed in campaign.seeds]
         key = exploration_key(campaign.config_path, config, structures, walkers=walkers)
         folder = self.folder / f"{name}-{draw}-{key[:10]}"
+        workspace = replace(campaign.workspace, folder=folder.resolve())
         unlabelled = replace(
-            campaign,
-            # One exploration serves studies with different engines.
-            config=config.model_copy(update={"labelling": LabellingConfig(), "folder": "."}),
-            workspace=replace(campaign.workspace, folder=folder.resolve()),
+            campaign, config=_as_begun(workspace.config, config), workspace=workspace
         )
         # The tests of a study come from other draws: it needs no validation set.
         run = explore_only(unlabelled, self.listener, walkers=walkers, hold_out=False)

@@ -8,6 +8,7 @@ Read in this order:
     walkers/        many biased trajectories in one batch: dynamics, guards, restarts, checkpoints
     pools/          the pools of candidates that a campaign selects from
     exploration.py  `explore`: from seeds to candidates in one call
+    reference.py    what calibrates the features, for every element
     correlation.py  how many of the walkers' snapshots are independent
     relax.py        positions and cell at a pressure, many structures at once
     vacuum.py       how slabs, layers, wires and molecules are recognised

@@ -1,5 +1,6 @@
 """Explore with biased walkers that share one dataset, from relaxed seeds to candidates."""
 
+import logging
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -20,12 +21,15 @@ from entrove.sampling.config import SamplingConfig
 from entrove.sampling.correlation import independent_snapshots
 from entrove.sampling.pools.entropy_md import Exploration, advance, begin
 from entrove.sampling.pools.random_md import run_plain_md
+from entrove.sampling.reference import elements_lacking, with_all_elements
 from entrove.sampling.relax_layers import relax_crystals_and_layers
 from entrove.sampling.vacuum import find_closing
 from entrove.sampling.walkers.grid import Start, plan_walkers
 from entrove.sampling.walkers.restarts import describe_reasons
 from entrove.sampling.walkers.trajectories import TrajectoryRecorder
 from entrove.structures import as_written
+
+logger = logging.getLogger(__name__)
 
 Admit = Callable[[Sequence[Candidate]], Sequence[int]]
 """Chooses which snapshots of a chunk join the dataset, by index."""
@@ -95,7 +99,15 @@ def explore(
         steps=config.anchors.md_steps,
         snapshots=config.anchors.md_snapshots,
     )
-    thermal = [candidate.atoms for candidate in reference] or [start.atoms for start in starts]
+    thermal = [candidate.atoms for candidate in reference]
+    cells = [start.atoms for start in starts]
+    if thermal and (lacking := elements_lacking(thermal, cells)):
+        logger.warning(
+            "no snapshot of the unbiased MD has %s: its features are calibrated on relaxed cells, "
+            "which show no thermal scale; lower the temperatures, or take another model",
+            " or ".join(lacking),
+        )
+    thermal = with_all_elements(thermal, cells)
     if features is None:
         length = resolve_length(fingerprint or FingerprintConfig(), thermal)
         features = GaussianOverlap(length, model.model.device)

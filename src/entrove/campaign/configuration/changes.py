@@ -1,6 +1,6 @@
 """A configuration in which some keys differ from those of a file."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,12 +27,23 @@ def with_changes(
     try:
         return CampaignConfig.model_validate(merged)
     except ValidationError as error:
+        changed = ", ".join(format_key_path(key) for key in _keys_of(changes))
         problems = [
-            f"{config_path}: with {format_key_path(tuple(problem['loc']))} changed: "
+            # What concerns several keys has no place of its own.
+            f"{config_path}: with {format_key_path(tuple(problem['loc'])) or changed} changed: "
             f"{problem['msg'].removeprefix('Value error, ')}"
             for problem in error.errors()
         ]
         raise ConfigError("\n".join(dict.fromkeys(problems))) from error
+
+
+def _keys_of(values: Mapping[str, Any], at: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Yield the paths of all keys that are no sections."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _keys_of(cast("Mapping[str, Any]", value), (*at, key))
+        else:
+            yield (*at, key)
 
 
 def merge(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -60,6 +60,14 @@ WITH_A_NEW_STAGE: dict[str, tuple[KeyPath, ...]] = {
 }
 """Keys that the next stage of this name takes: what is finished stays as it is."""
 
+FILTERS_OF_ADMISSIONS = ("least_gain", "duplicate_tolerance", "storage")
+"""Keys of the selection that decide which snapshots join the dataset of the walkers."""
+
+OF_ADMISSIONS: tuple[KeyPath, ...] = tuple(
+    ("selection", name) for name in ("count", *FILTERS_OF_ADMISSIONS)
+)
+"""Keys of the selection that an exploration, too, goes on with until it is finished."""
+
 FIXED: dict[KeyPath, str] = {
     ("labelling", "engine"): "labels of two levels of theory cannot be one dataset",
     ("seeds",): "the phases were relaxed at the start",
@@ -99,6 +107,10 @@ class Change:
             if _is_below(self.key, keys):
                 return stage
         return None
+
+    def concerns(self, stage: str) -> bool:
+        """Whether a stage that was interrupted would go on otherwise."""
+        return self.stage == stage or (stage == "explore" and _is_below(self.key, OF_ADMISSIONS))
 
     @property
     def allowed(self) -> bool:
@@ -191,14 +203,14 @@ def require_allowed(
             "suite, temperatures, sampling but for anchors and hold_out, executors, how long "
             "labels are computed"
         )
-    for change in changes:
-        begun = (unfinished or {}).get(change.stage or "")
-        if begun is not None:
-            raise CampaignError(
-                f"{path.parent}: the stage '{change.stage}' was interrupted and goes on with the "
-                f"values that it began with ({change}); put the old value back until it is "
-                f"finished, or remove {begun} to begin this stage again"
-            )
+    for stage, begun in (unfinished or {}).items():
+        for change in changes:
+            if change.concerns(stage):
+                raise CampaignError(
+                    f"{path.parent}: the stage '{stage}' was interrupted and goes on with the "
+                    f"values that it began with ({change}); put the old value back until it is "
+                    f"finished, or remove {begun} to begin this stage again"
+                )
     return changes
 
 

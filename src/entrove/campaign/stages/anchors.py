@@ -14,6 +14,7 @@ from entrove.sampling.candidates import Candidate, read_candidates, write_candid
 from entrove.sampling.config import HoldOutSettings
 from entrove.sampling.pools.anchors import generate_anchors
 from entrove.sampling.pools.hold_out import generate_hold_out
+from entrove.sampling.reference import elements_lacking, with_all_elements
 from entrove.validation.intervals import expected_half_width, structures_for
 
 ANCHOR_STREAM, HOLD_OUT_STREAM = 1_000_001, 1_000_002
@@ -32,7 +33,15 @@ def make_anchors(run: CampaignRun, round_index: int) -> Anchored:
         on_step=run.listener.advanced,
     )
     write_candidates(run.files.round(round_index).anchors, anchors)
-    return Anchored(summary=_count_kinds(anchors))
+    thermal, cells = _thermal_and_cells(anchors)
+    summary = _count_kinds(anchors)
+    if thermal and (lacking := elements_lacking(thermal, cells)):
+        summary += (
+            f"; warning: no snapshot of the unbiased MD has {' or '.join(lacking)}: its features "
+            "are calibrated on relaxed and strained cells: lower regime.temperatures_K, or see "
+            "sampling.guards"
+        )
+    return Anchored(summary=summary)
 
 
 def make_hold_out(run: CampaignRun, round_index: int) -> HeldOut:
@@ -91,11 +100,16 @@ def _independent(candidates: Sequence[Candidate]) -> int:
 def reference_run(anchors: Sequence[Candidate]) -> list[Atoms]:
     """Return the unbiased structures that calibrate the features.
 
-    These are the MD snapshots: relaxed and strained cells show no thermal scale. Without MD they
-    are all anchors.
+    These are the MD snapshots: relaxed and strained cells show no thermal scale. Other anchors are
+    among them where no snapshot has one of their elements, as where the guards have stopped all MD
+    of a phase; without MD they are all anchors.
     """
+    return with_all_elements(*_thermal_and_cells(anchors))
+
+
+def _thermal_and_cells(anchors: Sequence[Candidate]) -> tuple[list[Atoms], list[Atoms]]:
     thermal = [anchor.atoms for anchor in anchors if anchor.kind == "md"]
-    return thermal or [anchor.atoms for anchor in anchors]
+    return thermal, [anchor.atoms for anchor in anchors if anchor.kind != "md"]
 
 
 def _count_kinds(candidates: Sequence[Candidate]) -> str:

@@ -1,6 +1,8 @@
 """Explore with walkers that are biased away from the shared dataset."""
 
+import logging
 import math
+import shutil
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,7 +11,7 @@ from ase import Atoms
 
 from entrove import provenance
 from entrove.campaign.configuration.check import CheckedCampaign
-from entrove.campaign.journal.outcomes import Explored, WalkerRow
+from entrove.campaign.journal.outcomes import Explored, Stage, Verified, WalkerRow
 from entrove.campaign.stages.anchors import reference_run
 from entrove.campaign.stages.context import CampaignRun
 from entrove.campaign.stages.relax import read_starts
@@ -34,6 +36,8 @@ from entrove.sampling.walkers.trajectories import TrajectoryRecorder
 from entrove.selection.config import SelectionConfig
 from entrove.selection.from_structures import select as pick
 from entrove.structures import content_hash, read_structures, write_structures
+
+logger = logging.getLogger(__name__)
 
 
 def explore(run: CampaignRun, round_index: int) -> Explored:
@@ -75,6 +79,29 @@ def explore(run: CampaignRun, round_index: int) -> Explored:
     )
     write_candidates(files.candidates, exploration.candidates)
     return _outcome(exploration, round_index, sampling, config.selecting.count)
+
+
+def forget_other_explorer(run: CampaignRun, round_index: int) -> None:
+    """Let an interrupted exploration begin anew where another model explores by now.
+
+    That is so where models were judged again since. Its cells were relaxed and its walkers driven
+    with the earlier one.
+    """
+    files = run.files.round(round_index)
+    explored = run.ledger.find(round_index, Explored) is not None
+    if explored or not run.models.began_with_another(round_index):
+        return
+    begun = [file for file in (files.walkers, files.relaxed) if file.exists()]
+    if begun or run.ledger.find(round_index, Verified) is not None:
+        logger.warning(
+            "round %d begins anew: models were judged again since it began, and another one is "
+            "the best of those before it",
+            round_index,
+        )
+    for file in begun:
+        file.unlink()
+    shutil.rmtree(files.trajectories, ignore_errors=True)
+    run.ledger.forget([(round_index, Stage.VERIFY), (round_index, Stage.RELAX)])
 
 
 def shared_dataset(

@@ -122,7 +122,25 @@ class CampaignModels:
         """Whether this round explores with another model than the round before it."""
         if self._explorer is not None:
             return False
-        return self.best_round(before=round_index) != self.best_round(before=round_index - 1)
+        return self.best_round(before=round_index) != self._relaxed_with(round_index - 1)
+
+    def began_with_another(self, round_index: int) -> bool:
+        """Whether this round began with another model than the one that explores in it now.
+
+        Models that are judged again may change which of them is the best.
+        """
+        if self._explorer is not None:
+            return False
+        return self.best_round(before=round_index) != self._relaxed_with(round_index)
+
+    def _relaxed_with(self, round_index: int) -> int:
+        """The round whose model was verified last until this round; 0 for the foundation model.
+
+        The phases are relaxed with it, and it explores.
+        """
+        verifications = self._ledger.each(Verified)
+        last = max((index for index in verifications if index <= round_index), default=0)
+        return (verifications[last].tuned_in or 0) if last else 0
 
 
 def _trusted(model: LoadedModel, *, batched: bool) -> LoadedModel:

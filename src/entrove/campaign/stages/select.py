@@ -122,6 +122,7 @@ def choose(
     given: Sequence[Atoms],
     *,
     sources: RowSources | None = None,
+    picked: int = 0,
 ) -> Selection:
     """Choose candidates to label, as the configuration says, in the order of the method.
 
@@ -132,10 +133,12 @@ def choose(
         count: How many to choose.
         given: What is labelled already.
         sources: What rows of labels are made of, `row_sources` by default.
+        picked: How many this round has chosen before, where it chooses in several steps: random
+            picks of each step are independent.
     """
     config = run.config
     if not config.selecting.by_gain:
-        return _ranked(run, round_index, pool, count, given, sources)
+        return _ranked(run, round_index, pool, count, given, sources, picked)
     if config.entropy.kind == "labels":
         return _by_labels(run, round_index, pool, count, given, sources)
     dataset = shared_dataset(run.campaign, given=given).selecting
@@ -263,6 +266,7 @@ def _ranked(
     count: int,
     given: Sequence[Atoms],
     sources: RowSources | None,
+    picked: int,
 ) -> Selection:
     """Pick by a method that knows no gain: representative, or a control arm."""
     config, method = run.config, run.config.selecting.method
@@ -284,7 +288,7 @@ def _ranked(
             if method == "committee_spread"
             else None
         ),
-        seed=[config.random_seed, round_index, SELECTION_STREAM],
+        seed=[config.random_seed, round_index, SELECTION_STREAM, *([picked] if picked else [])],
     )
 
 

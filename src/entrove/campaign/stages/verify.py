@@ -22,9 +22,13 @@ def verify(run: CampaignRun, round_index: int) -> Verified:  # noqa: ARG001
 
 
 def verify_tuned(run: CampaignRun, round_index: int) -> Verified:
-    """Check the tuned model that explores in this round."""
+    """Check the tuned model that explores in this round; the untuned one was checked before."""
     seeds = [seed.atoms for seed in run.campaign.seeds]
     tuned_in = run.models.best_round(before=round_index)
+    if not tuned_in:
+        untuned = run.ledger.find(0, Verified)
+        assert untuned is not None  # the preparation
+        return untuned.model_copy(update={"tuned_in": 0})
     report = run.models.verify_tuned(tuned_in, seeds, run.config.model.verify_batching)
     return Verified(summary=_describe(report), batched=report.passed, tuned_in=tuned_in)
 
