@@ -61,6 +61,17 @@ def test_missing_files_and_folders_are_named_first(
     assert [path.name for path in tmp_path.iterdir()] == ["pool.xyz"]
 
 
+@pytest.mark.parametrize("name", ["p.json", "p.csv", "p.JSON", "p.db", "p.traj", "picked"])
+def test_picks_have_the_name_of_extended_xyz(tmp_path: Path, entrove: Command, name: str):
+    """Beside them are a table and gains, which would take their place: p.csv, p.json."""
+    (tmp_path / "pool.xyz").write_text(2 * SOURCE)
+    arguments = ("curate", tmp_path / "pool.xyz", "--count", "1", "--out", tmp_path / name)
+    code, output, errors = entrove(*arguments)
+    assert (code, output) == (2, "")
+    assert f"--out {tmp_path / name}: structures are written as extended XYZ" in errors
+    assert [path.name for path in tmp_path.iterdir()] == ["pool.xyz"]
+
+
 def test_a_file_beside_the_picks_overwrites_no_pool(tmp_path: Path, entrove: Command):
     pool = tmp_path / "m.rest.xyz"
     pool.write_text(SOURCE)

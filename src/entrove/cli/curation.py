@@ -15,6 +15,7 @@ from entrove.errors import ConfigError, StructureError
 from entrove.files import refuse_overwriting, require_writable
 from entrove.formats import LabelKeys
 from entrove.formats.addresses import database_address
+from entrove.formats.writing import require_xyz_name
 
 
 def convert_file(
@@ -64,6 +65,7 @@ def curate_pool(
     if (budget_s is None) != (label_seconds is None):
         raise ConfigError("--budget and --label-seconds belong together; give both, or none")
     check_inputs([*pool, *given])
+    require_xyz_name(f"--out {out}", out, may_be_compressed=True)
     check_folders({"--out": out})
     load_torch_sim_quietly()
     from entrove.curation.curate import curate, seconds_per_label, written_beside
