@@ -40,6 +40,11 @@ def test_a_folder_that_may_not_be_written_is_named_first(tmp_path: Path, entrove
         ("relax {0}/pool.xyz --out {0}/pool.xyz", "pool.xyz would be overwritten"),
         ("label {0}/pool.xyz --out {0}/pool.xyz", "pool.xyz would be overwritten"),
         ("explore {0}/pool.xyz --out {0}/pool.xyz", "pool.xyz would be overwritten"),
+        ("audit {0}/pool.xyz --html {0}", "--html {0}: it is a folder"),
+        ("compare {0}/pool.xyz {0}/pool.xyz --html {0}", "--html {0}: it is a folder"),
+        ("validate 7net-0 --data {0}/pool.xyz --html {0}", "--html {0}: it is a folder"),
+        ("convert {0}/pool.xyz {0} --format mace", "OUT {0}: it is a folder"),
+        ("convert {0}/pool.xyz {0}", "{0} exists; give a new folder"),
         ("train {0}/pool.xyz --out {0}/pool.xyz", "pool.xyz is a file"),
         ("train {0}/pool.xyz --out {0}/m --folder {0}/m/work", "{0}/m/work is in this folder"),
     ],
@@ -70,6 +75,31 @@ def test_picks_have_the_name_of_extended_xyz(tmp_path: Path, entrove: Command, n
     assert (code, output) == (2, "")
     assert f"--out {tmp_path / name}: structures are written as extended XYZ" in errors
     assert [path.name for path in tmp_path.iterdir()] == ["pool.xyz"]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "curate pool.xyz --count 1 --out out.xyz",
+        "select pool.xyz --count 1 --out out.xyz",
+        "label pool.xyz --out out.xyz",
+        "relax pool.xyz --out out.xyz",
+        "explore pool.xyz --out out.xyz",
+        "convert pool.xyz out.xyz",
+        "convert pool.xyz out.xyz.gz",
+    ],
+)
+def test_a_folder_in_the_place_of_a_file_to_write_is_named_first(
+    tmp_path: Path, entrove: Command, monkeypatch: pytest.MonkeyPatch, command: str
+):
+    monkeypatch.chdir(tmp_path)
+    Path("pool.xyz").write_text(SOURCE)
+    out = Path(command.rpartition(" ")[2])
+    out.mkdir()
+    code, output, errors = entrove(*command.split())
+    assert (code, output) == (2, "")
+    assert f"{out}: it is a folder; give the name of a file" in errors
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["pool.xyz", out.name])
 
 
 def test_a_file_beside_the_picks_overwrites_no_pool(tmp_path: Path, entrove: Command):

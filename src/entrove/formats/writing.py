@@ -23,7 +23,9 @@ XYZ_NAMES = {
     "nep": LabelKeys(energy="energy", forces="force", virial="virial"),
 }
 """Names of the labels in the dialects of extended XYZ; virials are in eV."""
-FORMATS = (*XYZ_NAMES, "ase-db", "deepmd-npy", "deepmd-raw")
+FOLDER_FORMATS = ("deepmd-npy", "deepmd-raw")
+"""Formats that are a folder of files."""
+FORMATS = (*XYZ_NAMES, "ase-db", *FOLDER_FORMATS)
 """What `write_frames` writes."""
 
 XYZ_ENDINGS = (".xyz", ".extxyz")
@@ -116,7 +118,7 @@ def write_frames(
         )
     if format_name == "ase-db":
         return _write_database(Path(path), structures)
-    if format_name in ("deepmd-npy", "deepmd-raw"):
+    if format_name in FOLDER_FORMATS:
         return _write_deepmd(Path(path), structures, raw=format_name == "deepmd-raw")
     raise StructureError(f"format '{format_name}' is unknown; choose from {', '.join(FORMATS)}")
 
