@@ -14,7 +14,7 @@ from ase.io import read, write
 from command_line import Command
 from rich.console import Console
 
-from cheap_campaign import Labels, make_bench
+from cheap_campaign import Bench, Labels, make_bench
 from entrove import provenance
 from entrove.cli.commands.options import Stopped
 from entrove.cli.stages.train import examples_of, read_snapshots
@@ -316,9 +316,9 @@ def test_the_engine_says_what_labels_cost(entrove: Command, method, kind):
 
 
 @pytest.fixture
-def in_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def in_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     """Attempts run in this process: starting Parsl takes longer than all of them."""
-    make_bench(tmp_path / "bench", monkeypatch)
+    return make_bench(tmp_path / "bench", monkeypatch)
 
 
 def test_label_writes_what_the_engine_says_and_keeps_provenance(entrove: Command, in_process):
@@ -388,6 +388,47 @@ def test_a_failed_label_has_exit_status_one_and_the_others_are_written(
     assert "2 converged, 1 crashed" in output
     assert "fails on purpose" in output
     assert len(read("labelled.xyz", ":")) == 2
+
+
+def test_failures_of_an_earlier_call_are_computed_again(entrove: Command, in_process: Bench):
+    """The user has corrected what they came from; labels that are good come from the cache."""
+    write("picked.xyz", copper(3))
+    pool = read_structures("picked.xyz")
+    hashes = [content_hash(atoms) for atoms in pool]
+    Labels.failing = {hashes[1]}
+    arguments = ("label", "picked.xyz", "--engine", "cheap_campaign:Labels", "--out", "l.xyz")
+    arguments += ("--set", "labelling.max_attempts=1")
+    code, output, _ = entrove(*arguments)
+    assert code == 1
+    assert "the same command computes them again" in output
+    calls = [in_process.computed.count(name) for name in hashes]
+    # Still failing, it fails again, and costs no other label.
+    assert entrove(*arguments)[0] == 1
+    assert [in_process.computed.count(name) for name in hashes] == [1, 1 + calls[1], 1]
+    Labels.failing = set()
+    code, output, errors = entrove(*arguments, "--json")
+    assert code == 0, output + errors
+    assert [in_process.computed.count(name) for name in hashes] == [1, 2 + calls[1], 1]
+    assert len(read("l.xyz", ":")) == 3
+    # What was tried before stays to be looked at.
+    assert list(Path("l-labels").glob("*/*/released-*-attempt-1"))
+
+
+def test_a_failure_that_a_campaign_has_quarantined_stays_there(
+    entrove: Command, in_process: Bench
+):
+    """They share a cache, in which the campaign decides what is tried again."""
+    write("picked.xyz", copper(1))
+    (atoms,) = read_structures("picked.xyz")
+    name = content_hash(atoms)
+    Labels.failing = {name}
+    arguments = ("label", "picked.xyz", "--engine", "cheap_campaign:Labels", "--out", "l.xyz")
+    arguments += ("--set", "labelling.max_attempts=1", "--set", "labelling.cache=shared.sqlite")
+    assert entrove(*arguments, "--folder", "of-another")[0] == 1
+    Labels.failing = set()
+    before = in_process.computed.count(name)
+    assert entrove(*arguments, "--folder", "here")[0] == 1
+    assert in_process.computed.count(name) == before
 
 
 def test_ctrl_c_while_labelling_says_what_is_kept(

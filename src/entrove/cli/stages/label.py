@@ -24,7 +24,7 @@ def label_files(
     """Label structures, write those that converged, and return the exit status.
 
     That is 1 when a label failed. What is finished is kept in the folder: the same command
-    continues.
+    continues, and computes labels again that failed before.
     """
     check_output(out, files)
     work = folder or out.with_name(f"{out.stem}-labels")
@@ -40,7 +40,9 @@ def label_files(
             note = f"{failed} failed" if failed else ""
             watch.advanced(len(labels), len(structures), note)
 
-        found = label(structures, config, folder=work, on_label=on_label)
+        found = label(
+            structures, config, folder=work, retry_failed=True, on_label=on_label
+        )
     good = [
         each.attach(atoms) for each, atoms in zip(found, structures, strict=True) if each.converged
     ]
@@ -95,5 +97,7 @@ def _show(
         say(f"  {atoms.get_chemical_formula()} {each.outcome}: {each.cause}; see {each.folder}")
     if len(failed) > SHOWN_FAILURES:
         say(f"  and {len(failed) - SHOWN_FAILURES} more")
+    if failed:
+        say("correct what they failed of; the same command computes them again")
     if len(failed) < len(found):
         say(f"wrote {len(found) - len(failed)} labelled structures to {out}; files are in {work}")

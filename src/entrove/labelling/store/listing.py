@@ -4,11 +4,14 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
+from ase import Atoms
+
 from entrove.labelling.attempt import AttemptFolder
 from entrove.labelling.labels import Outcome
 from entrove.labelling.level_of_theory import read_level
 from entrove.labelling.store.cache import LabelCache, LabelState
 from entrove.labelling.store.moments import UNKNOWN
+from entrove.structures import content_hash
 
 
 def list_states(
@@ -60,6 +63,23 @@ def release_quarantined(
         AttemptFolder.of(Path(work_folder).absolute(), state.key).release()
         cache.forget_failure(state.structure_hash, level, moments=state.moments)
     return failed
+
+
+def release_failures_of(
+    structures: Iterable[Atoms], work_folder: str | Path, cache: LabelCache
+) -> list[LabelState]:
+    """Release those of these structures whose labels failed in this folder, and in no other.
+
+    What another campaign with the same cache has in quarantine stays there, see
+    `release_quarantined`.
+    """
+    wanted = {content_hash(atoms) for atoms in structures}
+    failed_here = {
+        state.structure_hash
+        for state in list_states(work_folder, cache)
+        if state.outcome is not Outcome.CONVERGED
+    }
+    return release_quarantined(work_folder, cache, wanted & failed_here)
 
 
 def _without_replaced(states: list[LabelState]) -> list[LabelState]:
