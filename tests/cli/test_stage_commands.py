@@ -10,6 +10,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, fcc111
 from ase.calculators.emt import EMT
+from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read, write
 from command_line import Command
 from rich.console import Console
@@ -22,6 +23,7 @@ from entrove.fingerprints.config import FingerprintConfig
 from entrove.fingerprints.gom import GaussianOverlap
 from entrove.fingerprints.lengths import resolve_length
 from entrove.formats import read_frames
+from entrove.labelling.attempt import Attempt
 from entrove.labelling.cost import CostModel
 from entrove.labelling.engines.gpaw import Gpaw
 from entrove.sampling.candidates import read_candidates
@@ -429,6 +431,60 @@ def test_a_failure_that_a_campaign_has_quarantined_stays_there(
     before = in_process.computed.count(name)
     assert entrove(*arguments, "--folder", "here")[0] == 1
     assert in_process.computed.count(name) == before
+
+
+def computed_antiferromagnet(magmoms: list[float]) -> Atoms:
+    """Iron as the output of a code has it: with the moments that it ended with, and no others."""
+    iron = bulk("Fe", "bcc", a=2.86, cubic=True)
+    iron.set_initial_magnetic_moments(None)
+    results = {"energy": -16.0, "forces": np.zeros((2, 3)), "magmoms": np.array(magmoms)}
+    iron.calc = SinglePointCalculator(iron, **results)
+    return iron
+
+
+def test_computed_moments_are_those_that_a_new_label_starts_from(
+    entrove: Command, in_process: Bench
+):
+    started: list[list[float] | None] = []
+    submit = in_process.submit
+
+    def record(attempt: Attempt):
+        started.append(attempt.moments)
+        return submit(attempt)
+
+    in_process.submit = record  # type: ignore[method-assign]
+    write("old.traj", [computed_antiferromagnet([2.24, -2.21])])
+    entrove("label", "old.traj", "--engine", "cheap_campaign:Labels", "--out", "new.xyz")
+    assert {tuple(sorted(moments or ())) for moments in started} == {(-2.21, 2.24)}
+
+
+@pytest.mark.parametrize("initial", [False, True])
+@pytest.mark.parametrize(
+    ("engine", "says"),
+    [
+        (
+            "{name: espresso, command: 'true', pseudopotential_folder: ., cutoff_eV: 400, "
+            "pseudopotentials: {Fe: Fe.upf}, starting_magnetization: {Fe: 0.5}}",
+            "antiferromagnet, but espresso starts from one per element",
+        ),
+        ("{name: gpaw}", "these labels would have no spin polarisation; give the engine spin_pol"),
+    ],
+)
+def test_label_refuses_moments_that_the_engine_would_drop(
+    entrove: Command, engine: str, says: str, initial: bool
+):
+    """As a campaign does: the label would be stored as one of the antiferromagnet."""
+    iron = computed_antiferromagnet([2.24, -2.21])
+    if initial:
+        iron.set_initial_magnetic_moments([2.2, -2.2])
+        iron.calc = None
+    write("old.traj", [iron])
+    Path("Fe.upf").write_text("pseudopotential")
+    arguments = ("label", "old.traj", "--out", "new.xyz", "--set", f"labelling.engine={engine}")
+    code, _, errors = entrove(*arguments)
+    assert code != 0
+    assert says in errors
+    assert not Path("new-labels").exists()
 
 
 def test_ctrl_c_while_labelling_says_what_is_kept(
