@@ -81,7 +81,7 @@ def test_results_survive_a_file(tmp_path):
 
 
 class Held:
-    """A constraint that sets forces and stress to zero, as those of ASE with symmetry change both."""
+    """A constraint that sets forces and stress to zero, as one of symmetry changes both."""
 
     def adjust_forces(self, atoms, forces):
         forces[:] = 0

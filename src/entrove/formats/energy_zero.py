@@ -153,6 +153,6 @@ def _say_smearing(
         return said, ""
     have = "has" if without == 1 else "have"
     return said, (
-        f"{format_count(without, 'frame')} {have} no free energy: their energies are taken as they "
-        "are, which is another kind of energy unless they are free energies by that name"
+        f"{format_count(without, 'frame')} {have} no free energy: their energies are taken as "
+        "they are, which is another kind of energy unless they are free energies by that name"
     )

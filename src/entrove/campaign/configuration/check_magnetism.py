@@ -50,10 +50,8 @@ def check_magnetism(config_path: Path, config: CampaignConfig, seeds: Sequence[S
         raise problem_at(config_path, key_path, _not_per_atom(engine.kind, named))
 
 
-def check_moments(
-    config_path: Path, config: CampaignConfig, structures: Sequence[Atoms]
-) -> None:
-    """Refuse to label structures with moments that the engine would drop, as of a campaign's seeds.
+def check_moments(config_path: Path, config: CampaignConfig, structures: Sequence[Atoms]) -> None:
+    """Refuse to label structures with moments that the engine would drop, as with seeds.
 
     Raises `ConfigError`.
     """

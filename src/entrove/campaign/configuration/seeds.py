@@ -67,8 +67,8 @@ def read_seed(
         index: Which structure of the file, counted from 0; negative ones count from the end.
         least_ratio: Shortest distance over the sum of the two covalent radii that is allowed.
 
-    Returns species, positions, cell, periodicity and initial magnetic moments of the crystal, which
-    are computed ones where the file has no others, and notes on what else the file says.
+    Returns species, positions, cell, periodicity and initial magnetic moments of the crystal, and
+    notes on what else the file says. The moments are computed ones where it has no others.
 
     Raises `StructureError` when there is no such structure, and when it cannot be a seed.
     """

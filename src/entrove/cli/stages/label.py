@@ -47,9 +47,7 @@ def label_files(
             note = f"{failed} failed" if failed else ""
             watch.advanced(len(labels), len(structures), note)
 
-        found = label(
-            structures, config, folder=work, retry_failed=True, on_label=on_label
-        )
+        found = label(structures, config, folder=work, retry_failed=True, on_label=on_label)
     good = [
         each.attach(atoms) for each, atoms in zip(found, structures, strict=True) if each.converged
     ]

@@ -140,7 +140,7 @@ class AseCalculator(Engine):
 
 
 def _says_unconverged(calculator: Any) -> bool:
-    said = getattr(calculator, "converged", None)
+    said: Any = getattr(calculator, "converged", None)
     if callable(said):
         said = said()
-    return said is not None and not np.all(said)
+    return said is not None and not bool(np.all(said))
