@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
+from ase.constraints import FixAtoms
 from ase.data import covalent_radii
 
 from entrove.errors import StructureError
@@ -11,9 +12,11 @@ from entrove.structures import (
     attach_results,
     closest_atoms,
     content_hash,
+    forces_of,
     iterate_structures,
     read_sample,
     read_structures,
+    stress_of,
     write_structures,
 )
 
@@ -75,6 +78,27 @@ def test_results_survive_a_file(tmp_path):
     assert again.get_potential_energy() == pytest.approx(-1.25, abs=1e-8)
     np.testing.assert_allclose(again.get_forces(), forces, atol=1e-7)  # 8 decimals in the file
     np.testing.assert_allclose(again.get_stress(voigt=False), stress + stress.T, atol=1e-7)
+
+
+class Held:
+    """A constraint that sets forces and stress to zero, as one of symmetry changes both."""
+
+    def adjust_forces(self, atoms, forces):
+        forces[:] = 0
+
+    def adjust_stress(self, atoms, stress):
+        stress[:] = 0
+
+
+@pytest.mark.parametrize("constraint", [FixAtoms([0, 1]), Held()])
+def test_constraints_hide_nothing_of_a_label(constraint):
+    """They say which atoms a relaxation may move, and not what was computed."""
+    rng = np.random.default_rng(7)
+    forces, stress = rng.normal(size=(4, 3)), rng.normal(size=6)
+    labelled = attach_results(skewed_cell(rng), -1.25, forces, stress)
+    labelled.constraints = [constraint]
+    np.testing.assert_array_equal(forces_of(labelled), forces)
+    np.testing.assert_array_equal(stress_of(labelled), stress)
 
 
 TEXTS = (

@@ -213,13 +213,19 @@ def energy_of(atoms: Atoms) -> float:
 
 
 def forces_of(atoms: Atoms) -> Float[np.ndarray, "atoms 3"]:
-    """Return the forces that a structure carries, in eV/A."""
-    return np.asarray(atoms.get_forces(), dtype=float)
+    """Return the forces that a structure carries, in eV/A.
+
+    Constraints hide none: they say what a relaxation may move, and not what was computed.
+    """
+    return np.asarray(atoms.get_forces(apply_constraint=False), dtype=float)
 
 
 def stress_of(atoms: Atoms) -> Float[np.ndarray, "6"]:
-    """Return the stress that a structure carries, in eV/A^3 and ASE's Voigt order."""
-    return np.asarray(atoms.get_stress(), dtype=float)
+    """Return the stress that a structure carries, in eV/A^3 and ASE's Voigt order.
+
+    As with `forces_of`, constraints change nothing.
+    """
+    return np.asarray(atoms.get_stress(apply_constraint=False), dtype=float)
 
 
 def has_stress(atoms: Atoms) -> bool:

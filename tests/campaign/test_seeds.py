@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, fcc111, molecule
+from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 from ase.neighborlist import neighbor_list
 from ase.spacegroup import crystal
@@ -22,6 +23,7 @@ from entrove.campaign.configuration.seeds import (
 )
 from entrove.campaign.configuration.template import write_starting_point
 from entrove.errors import ConfigError, StructureError
+from entrove.labelling.store.moments import magnetic_state
 from entrove.structures import content_hash
 
 HEAD = """\
@@ -264,6 +266,28 @@ def test_moments_come_with_the_seed_and_charges_are_named(tmp_path):
     line = Seed("afm", read_back, notes).describe()
     assert "magnetic moments -2.2 to +2.2 mu_B, together +0" in line
     assert line.endswith("; charges of the file are not used")
+
+
+def test_computed_moments_come_with_the_seed_where_it_has_no_others(tmp_path):
+    atoms = bulk("FeO", "rocksalt", a=4.3, cubic=True)
+    atoms.set_initial_magnetic_moments(None)
+    ended = np.where(atoms.symbols == "Fe", 3.6, 0.02) * [1, 1, 1, 1, -1, -1, -1, -1]
+    atoms.calc = SinglePointCalculator(atoms, energy=-1.0, magmoms=ended)
+    write(tmp_path / "afm.traj", atoms)
+    read_back, notes = read_seed(tmp_path / "afm.traj")
+    assert magnetic_state(read_back) == magnetic_state(atoms)
+    np.testing.assert_array_equal(
+        read_back.get_initial_magnetic_moments(), np.where(np.abs(ended) > 1, ended, 0)
+    )
+    assert "its computed moments are those that its labels start from" in notes
+    atoms.set_initial_magnetic_moments(np.where(atoms.symbols == "Fe", 4.0, 0.0))
+    write(tmp_path / "fm.traj", atoms)
+    read_back, notes = read_seed(tmp_path / "fm.traj")
+    assert (read_back.get_initial_magnetic_moments().sum(), notes) == (16.0, ())
+    atoms.set_initial_magnetic_moments(None)
+    atoms.calc = SinglePointCalculator(atoms, energy=-1.0, magmoms=np.full(8, 1e-3))
+    write(tmp_path / "none.traj", atoms)
+    assert not read_seed(tmp_path / "none.traj")[0].has("initial_magmoms")
 
 
 def test_which_of_several_structures_is_taken_is_said(tmp_path):

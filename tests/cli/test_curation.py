@@ -40,6 +40,11 @@ def test_a_folder_that_may_not_be_written_is_named_first(tmp_path: Path, entrove
         ("relax {0}/pool.xyz --out {0}/pool.xyz", "pool.xyz would be overwritten"),
         ("label {0}/pool.xyz --out {0}/pool.xyz", "pool.xyz would be overwritten"),
         ("explore {0}/pool.xyz --out {0}/pool.xyz", "pool.xyz would be overwritten"),
+        ("audit {0}/pool.xyz --html {0}", "--html {0}: it is a folder"),
+        ("compare {0}/pool.xyz {0}/pool.xyz --html {0}", "--html {0}: it is a folder"),
+        ("validate 7net-0 --data {0}/pool.xyz --html {0}", "--html {0}: it is a folder"),
+        ("convert {0}/pool.xyz {0} --format mace", "OUT {0}: it is a folder"),
+        ("convert {0}/pool.xyz {0}", "{0} exists; give a new folder"),
         ("train {0}/pool.xyz --out {0}/pool.xyz", "pool.xyz is a file"),
         ("train {0}/pool.xyz --out {0}/m --folder {0}/m/work", "{0}/m/work is in this folder"),
     ],
@@ -59,6 +64,42 @@ def test_missing_files_and_folders_are_named_first(
     assert errors.startswith("entrove: ")
     assert message.format(tmp_path) in errors
     assert [path.name for path in tmp_path.iterdir()] == ["pool.xyz"]
+
+
+@pytest.mark.parametrize("name", ["p.json", "p.csv", "p.JSON", "p.db", "p.traj", "picked"])
+def test_picks_have_the_name_of_extended_xyz(tmp_path: Path, entrove: Command, name: str):
+    """Beside them are a table and gains, which would take their place: p.csv, p.json."""
+    (tmp_path / "pool.xyz").write_text(2 * SOURCE)
+    arguments = ("curate", tmp_path / "pool.xyz", "--count", "1", "--out", tmp_path / name)
+    code, output, errors = entrove(*arguments)
+    assert (code, output) == (2, "")
+    assert f"--out {tmp_path / name}: structures are written as extended XYZ" in errors
+    assert [path.name for path in tmp_path.iterdir()] == ["pool.xyz"]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "curate pool.xyz --count 1 --out out.xyz",
+        "select pool.xyz --count 1 --out out.xyz",
+        "label pool.xyz --out out.xyz",
+        "relax pool.xyz --out out.xyz",
+        "explore pool.xyz --out out.xyz",
+        "convert pool.xyz out.xyz",
+        "convert pool.xyz out.xyz.gz",
+    ],
+)
+def test_a_folder_in_the_place_of_a_file_to_write_is_named_first(
+    tmp_path: Path, entrove: Command, monkeypatch: pytest.MonkeyPatch, command: str
+):
+    monkeypatch.chdir(tmp_path)
+    Path("pool.xyz").write_text(SOURCE)
+    out = Path(command.rpartition(" ")[2])
+    out.mkdir()
+    code, output, errors = entrove(*command.split())
+    assert (code, output) == (2, "")
+    assert f"{out}: it is a folder; give the name of a file" in errors
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["pool.xyz", out.name])
 
 
 def test_a_file_beside_the_picks_overwrites_no_pool(tmp_path: Path, entrove: Command):

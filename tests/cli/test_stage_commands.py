@@ -10,11 +10,12 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, fcc111
 from ase.calculators.emt import EMT
+from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read, write
 from command_line import Command
 from rich.console import Console
 
-from cheap_campaign import Labels, make_bench
+from cheap_campaign import Bench, Labels, make_bench
 from entrove import provenance
 from entrove.cli.commands.options import Stopped
 from entrove.cli.stages.train import examples_of, read_snapshots
@@ -22,6 +23,7 @@ from entrove.fingerprints.config import FingerprintConfig
 from entrove.fingerprints.gom import GaussianOverlap
 from entrove.fingerprints.lengths import resolve_length
 from entrove.formats import read_frames
+from entrove.labelling.attempt import Attempt
 from entrove.labelling.cost import CostModel
 from entrove.labelling.engines.gpaw import Gpaw
 from entrove.sampling.candidates import read_candidates
@@ -316,9 +318,9 @@ def test_the_engine_says_what_labels_cost(entrove: Command, method, kind):
 
 
 @pytest.fixture
-def in_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def in_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     """Attempts run in this process: starting Parsl takes longer than all of them."""
-    make_bench(tmp_path / "bench", monkeypatch)
+    return make_bench(tmp_path / "bench", monkeypatch)
 
 
 def test_label_writes_what_the_engine_says_and_keeps_provenance(entrove: Command, in_process):
@@ -388,6 +390,101 @@ def test_a_failed_label_has_exit_status_one_and_the_others_are_written(
     assert "2 converged, 1 crashed" in output
     assert "fails on purpose" in output
     assert len(read("labelled.xyz", ":")) == 2
+
+
+def test_failures_of_an_earlier_call_are_computed_again(entrove: Command, in_process: Bench):
+    """The user has corrected what they came from; labels that are good come from the cache."""
+    write("picked.xyz", copper(3))
+    pool = read_structures("picked.xyz")
+    hashes = [content_hash(atoms) for atoms in pool]
+    Labels.failing = {hashes[1]}
+    arguments = ("label", "picked.xyz", "--engine", "cheap_campaign:Labels", "--out", "l.xyz")
+    arguments += ("--set", "labelling.max_attempts=1")
+    code, output, _ = entrove(*arguments)
+    assert code == 1
+    assert "the same command computes them again" in output
+    calls = [in_process.computed.count(name) for name in hashes]
+    # Still failing, it fails again, and costs no other label.
+    assert entrove(*arguments)[0] == 1
+    assert [in_process.computed.count(name) for name in hashes] == [1, 1 + calls[1], 1]
+    Labels.failing = set()
+    code, output, errors = entrove(*arguments, "--json")
+    assert code == 0, output + errors
+    assert [in_process.computed.count(name) for name in hashes] == [1, 2 + calls[1], 1]
+    assert len(read("l.xyz", ":")) == 3
+    # What was tried before stays to be looked at.
+    assert list(Path("l-labels").glob("*/*/released-*-attempt-1"))
+
+
+def test_a_failure_that_a_campaign_has_quarantined_stays_there(
+    entrove: Command, in_process: Bench
+):
+    """They share a cache, in which the campaign decides what is tried again."""
+    write("picked.xyz", copper(1))
+    (atoms,) = read_structures("picked.xyz")
+    name = content_hash(atoms)
+    Labels.failing = {name}
+    arguments = ("label", "picked.xyz", "--engine", "cheap_campaign:Labels", "--out", "l.xyz")
+    arguments += ("--set", "labelling.max_attempts=1", "--set", "labelling.cache=shared.sqlite")
+    assert entrove(*arguments, "--folder", "of-another")[0] == 1
+    Labels.failing = set()
+    before = in_process.computed.count(name)
+    assert entrove(*arguments, "--folder", "here")[0] == 1
+    assert in_process.computed.count(name) == before
+
+
+def computed_antiferromagnet(magmoms: list[float]) -> Atoms:
+    """Iron as the output of a code has it: with the moments that it ended with, and no others."""
+    iron = bulk("Fe", "bcc", a=2.86, cubic=True)
+    iron.set_initial_magnetic_moments(None)
+    results = {"energy": -16.0, "forces": np.zeros((2, 3)), "magmoms": np.array(magmoms)}
+    iron.calc = SinglePointCalculator(iron, **results)
+    return iron
+
+
+def test_computed_moments_are_those_that_a_new_label_starts_from(
+    entrove: Command, in_process: Bench
+):
+    started: list[list[float] | None] = []
+    submit = in_process.submit
+
+    def record(attempt: Attempt):
+        started.append(attempt.moments)
+        return submit(attempt)
+
+    in_process.submit = record  # type: ignore[method-assign]
+    write("old.traj", [computed_antiferromagnet([2.24, -2.21])])
+    entrove("label", "old.traj", "--engine", "cheap_campaign:Labels", "--out", "new.xyz")
+    assert {tuple(sorted(moments or ())) for moments in started} == {(-2.21, 2.24)}
+
+
+@pytest.mark.parametrize("initial", [False, True])
+@pytest.mark.parametrize(
+    ("engine", "says"),
+    [
+        (
+            "{name: espresso, command: 'true', pseudopotential_folder: ., cutoff_eV: 400, "
+            "pseudopotentials: {Fe: Fe.upf}, starting_magnetization: {Fe: 0.5}}",
+            "antiferromagnet, but espresso starts from one per element",
+        ),
+        ("{name: gpaw}", "these labels would have no spin polarisation; give the engine spin_pol"),
+    ],
+)
+def test_label_refuses_moments_that_the_engine_would_drop(
+    entrove: Command, engine: str, says: str, initial: bool
+):
+    """As a campaign does: the label would be stored as one of the antiferromagnet."""
+    iron = computed_antiferromagnet([2.24, -2.21])
+    if initial:
+        iron.set_initial_magnetic_moments([2.2, -2.2])
+        iron.calc = None
+    write("old.traj", [iron])
+    Path("Fe.upf").write_text("pseudopotential")
+    arguments = ("label", "old.traj", "--out", "new.xyz", "--set", f"labelling.engine={engine}")
+    code, _, errors = entrove(*arguments)
+    assert code != 0
+    assert says in errors
+    assert not Path("new-labels").exists()
 
 
 def test_ctrl_c_while_labelling_says_what_is_kept(

@@ -65,6 +65,14 @@ def test_picks_under_a_compressed_name_are_compressed(tmp_path):
     assert packed == (tmp_path / "picked.xyz").read_bytes()
 
 
+@pytest.mark.parametrize("name", ["p.json", "p.csv", "p.csv.gz", "p.db", "p"])
+def test_picks_that_something_else_would_take_the_place_of_are_not_written(tmp_path, name):
+    picked = curate(pool_file(tmp_path), 3)
+    with pytest.raises(ConfigError, match=f"{name}: structures are written as extended XYZ"):
+        picked.write(tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir()] == ["pool.xyz"]
+
+
 @pytest.mark.parametrize("path", ["./pool.xyz", "inside/../pool.xyz", "inside//..//pool.xyz"])
 def test_frames_are_written_however_their_file_is_named(tmp_path, monkeypatch, path):
     pool_file(tmp_path)

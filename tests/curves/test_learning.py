@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
+from ase.calculators.lj import LennardJones
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase.constraints import FixAtoms
 
 from entrove.curves import learning
 from entrove.curves.config import StudentConfig
@@ -25,6 +27,18 @@ def test_a_calculator_of_ones_own_needs_a_stress_of_crystals_only(atoms):
     np.testing.assert_array_equal(found.get_forces(), atoms.get_forces())
     expected = atoms.get_stress() if atoms.pbc.all() else np.zeros(6)
     np.testing.assert_array_equal(found.get_stress(), expected)
+
+
+def test_fixed_atoms_hide_no_force_that_a_student_predicts():
+    atoms = bulk("Cu", cubic=True)
+    atoms.rattle(0.05, seed=1)
+    label, prediction = _evaluate(EMT(), atoms), _evaluate(LennardJones(), atoms)
+    expected = learning.test_errors([label], [prediction])[0]
+    atoms.set_constraint(FixAtoms([0, 1, 2, 3]))
+    label, prediction = _evaluate(EMT(), atoms), _evaluate(LennardJones(), atoms)
+    found = learning.test_errors([label], [prediction])[0]
+    assert found.force == expected.force
+    assert found.force > 0
 
 
 class WithoutStress(EMT):

@@ -48,8 +48,13 @@ def test_what_is_open_is_said():
 
 @pytest.mark.parametrize("smearing_eV", [0.0, -0.02])
 def test_free_energies_beside_energies_are_told(smearing_eV):
-    said = judge(total(), slice(0, 2), np.array([smearing_eV, np.nan])).smearing
+    judged = judge(total(), slice(0, 2), np.array([smearing_eV, np.nan]))
+    said = judged.smearing
     assert ("equal" in said) == (smearing_eV == 0.0)
     assert ("zero smearing" in said) == (smearing_eV != 0.0)
     assert smearing_eV == 0.0 or "2.5 meV/atom" in said
     assert judge(total()).smearing == ""
+    every = np.full(2, smearing_eV)
+    assert not judge(total(), slice(0, 2), every).doubt
+    # Two kinds of energies in one set, unless they are equal.
+    assert ("1 frame has no free energy" in judged.doubt) == (smearing_eV != 0.0)

@@ -7,6 +7,7 @@ import pytest
 from ase import Atoms
 from ase.build import molecule
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase.constraints import FixAtoms
 from stored_labels import LEVEL, label_of, salt
 
 from entrove.errors import LabelError
@@ -67,6 +68,14 @@ def test_a_label_is_read_back_from_the_structure_that_carries_it(tmp_path: Path)
         -1.25,
         "26.7.0",
     )
+
+
+def test_a_label_of_a_structure_with_fixed_atoms_is_read_back_whole():
+    label, atoms = labelled_salt()
+    atoms.set_constraint(FixAtoms([0]))
+    assert label.forces_eV_per_A is not None
+    assert label.forces_eV_per_A[0].any()
+    assert same(Label.from_atoms(label.attach(atoms)), label)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from ase.build import bulk
 from ase.calculators.calculator import Calculator
 from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
+from ase.constraints import FixAtoms
 
 from entrove import provenance
 from entrove.errors import ModelError
@@ -189,6 +190,15 @@ def test_labels_that_members_left_out_predict_the_error_on_unseen_ones(left_out_
         assert ours.factor == pytest.approx(own * theirs.factor, rel=0.05)
         assert ours.factor == pytest.approx(theirs.factor, rel=0.15)
         assert ours.rank_correlation > 0.4
+
+
+def test_fixed_atoms_change_no_calibration():
+    labels, learnt, predicted = random_committee(1, 60)
+    expected = calibrate_left_out(labels, learnt, predicted)
+    for atoms in [*labels, *(atoms for member in predicted for atoms in member)]:
+        atoms.set_constraint(FixAtoms([0]))
+    found = calibrate_left_out(labels, learnt, predicted)
+    assert [one.factor for one in found] == [one.factor for one in expected]
 
 
 def test_the_predicted_force_error_is_that_on_unseen_structures():

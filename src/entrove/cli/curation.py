@@ -15,6 +15,7 @@ from entrove.errors import ConfigError, StructureError
 from entrove.files import refuse_overwriting, require_writable
 from entrove.formats import LabelKeys
 from entrove.formats.addresses import database_address
+from entrove.formats.writing import FOLDER_FORMATS, format_of, require_xyz_name
 
 
 def convert_file(
@@ -28,7 +29,8 @@ def convert_file(
 ) -> None:
     """Convert a file and say what was done with its conventions."""
     check_inputs([source])
-    check_folders({"OUT": target}, inputs=[source])
+    is_folder = (format_name or format_of(target)) in FOLDER_FORMATS
+    check_folders({"OUT": target}, inputs=[source], may_be_folders=is_folder)
     from entrove.curation.convert import convert
 
     done = convert(source, target, keys=keys, format_name=format_name)
@@ -64,6 +66,7 @@ def curate_pool(
     if (budget_s is None) != (label_seconds is None):
         raise ConfigError("--budget and --label-seconds belong together; give both, or none")
     check_inputs([*pool, *given])
+    require_xyz_name(f"--out {out}", out, may_be_compressed=True)
     check_folders({"--out": out})
     load_torch_sim_quietly()
     from entrove.curation.curate import curate, seconds_per_label, written_beside
@@ -146,15 +149,23 @@ def check_inputs(files: Sequence[Path]) -> None:
             raise StructureError(f"{file}: no such file; check the path")
 
 
-def check_folders(targets: Mapping[str, Path | None], *, inputs: Sequence[Path] = ()) -> None:
+def check_folders(
+    targets: Mapping[str, Path | None],
+    *,
+    inputs: Sequence[Path] = (),
+    may_be_folders: bool = False,
+) -> None:
     """Refuse files that are to be written into a folder that does not exist or is read-only.
 
-    So is what would overwrite one of the `inputs`. Raises `ConfigError`; `targets` are by option.
+    So is what would overwrite one of the `inputs`, and what is a folder unless targets
+    `may_be_folders`. Raises `ConfigError`; `targets` are by option.
     """
     refuse_overwriting(targets.values(), inputs)
     for option, target in targets.items():
         if target is None:
             continue
+        if target.is_dir() and not may_be_folders:
+            raise ConfigError(f"{option} {target}: it is a folder; give the name of a file")
         folder = target.absolute().parent
         if not folder.is_dir():
             raise ConfigError(

@@ -22,6 +22,7 @@ from entrove.errors import ConfigError, SelectionError
 from entrove.files import refuse_overwriting, replace_text, replacing
 from entrove.formats import Frame, LabelKeys
 from entrove.formats.addresses import without_password
+from entrove.formats.writing import require_xyz_name
 from entrove.selection.result import Filter, Selection
 
 SHOWN_PICKS = 10
@@ -172,10 +173,11 @@ class Curation:
             rest: Whether the file of the frames left out is wanted. Where none is written, that
                 of earlier picks is removed: its frames may be among the present picks.
 
-        Returns the files. Raises `ConfigError` when one of them was read, or when a .rest.xyz
-        would stay that no earlier picks came with.
+        Returns the files. Raises `ConfigError` when one of them was read, when a .rest.xyz would
+        stay that no earlier picks came with, or when `out` has the name of another format.
         """
         out = Path(out)
+        require_xyz_name(str(out), out, may_be_compressed=True)
         refuse_overwriting(written_beside(out), [*self.paths, *self.given_paths])
         files = {suffix: out.with_suffix(suffix) for suffix in (".csv", ".json")}
         rest_path = out.with_suffix(".rest.xyz")

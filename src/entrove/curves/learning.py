@@ -20,7 +20,7 @@ from entrove.errors import ConfigError, ModelError
 from entrove.files import hash_of_file, replace_text
 from entrove.models.prediction import predict
 from entrove.models.registry import load, split_modal
-from entrove.structures import attach_results, energy_of
+from entrove.structures import attach_results, energy_of, forces_of, stress_of
 from entrove.training.job import Epoch
 from entrove.training.reference_energies import fit_reference_shifts
 from entrove.training.trainers import trainer_for
@@ -238,10 +238,10 @@ def _with_fidelity(model: str | Path, fidelity: str | None) -> str:
 def _evaluate(calculator: object, atoms: Atoms) -> Atoms:
     copy = atoms.copy()
     copy.calc = calculator  # type: ignore[assignment]
-    energy, forces = energy_of(copy), copy.get_forces()
+    energy, forces = energy_of(copy), forces_of(copy)
     try:
         # Of other structures no stress is compared, and many calculators have none.
-        stress = copy.get_stress() if copy.pbc.all() else np.zeros(6)
+        stress = stress_of(copy) if copy.pbc.all() else np.zeros(6)
     except PropertyNotImplementedError:
         copy.calc = SinglePointCalculator(copy, energy=energy, forces=forces)
         return copy
@@ -250,7 +250,7 @@ def _evaluate(calculator: object, atoms: Atoms) -> Atoms:
 
 def _shifted(predicted: Atoms, shifts_eV: Mapping[str, float]) -> Atoms:
     energy = energy_of(predicted) + sum(shifts_eV.get(s, 0.0) for s in predicted.symbols)
-    return attach_results(predicted, energy, predicted.get_forces(), predicted.get_stress())
+    return attach_results(predicted, energy, forces_of(predicted), stress_of(predicted))
 
 
 def _write_errors(file: Path, errors: Sequence[GroupErrors]) -> None:

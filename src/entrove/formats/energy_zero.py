@@ -14,6 +14,8 @@ from ase import Atoms
 from ase.data import chemical_symbols
 from jaxtyping import Float, Int
 
+from entrove.counts import format_count
+
 DEEPEST_BINDING_EV = -20.0
 """No atom binds by more: energies per atom below this are total energies."""
 
@@ -24,11 +26,16 @@ _NO_SMEARING_EV = 1e-6
 
 @dataclass(frozen=True)
 class EnergyZero:
-    """What the zero of energy is: "total", "cohesive", "formation" or "undecided", and why."""
+    """What the zero of energy is: "total", "cohesive", "formation" or "undecided", and why.
+
+    `smearing` says what free energies say of the energies, `doubt` how many frames have none where
+    those of others differ from their energies.
+    """
 
     kind: str
     evidence: str
     smearing: str = ""
+    doubt: str = ""
 
 
 def judge_energy_zero(
@@ -55,7 +62,7 @@ def judge_energy_zero(
     sizes = counts.sum(axis=1)
     bulk = sizes > 1
     if not bulk.any():
-        return EnergyZero("undecided", "no frame with an energy has more than one atom", smearing)
+        return EnergyZero("undecided", "no frame with an energy has more than one atom", *smearing)
     per_atom = energies[bulk] / sizes[bulk]
     typical = float(np.median(per_atom))
     free = _free_atoms(energies[~bulk], counts[~bulk])
@@ -63,21 +70,21 @@ def judge_energy_zero(
         return _by_free_atoms(energies[bulk], counts[bulk], numbers, free, smearing)
     said = f"the median is {typical:.4g} eV/atom"
     if typical < DEEPEST_BINDING_EV:
-        return EnergyZero("total", f"{said}, and no atom binds by more than 20 eV", smearing)
+        return EnergyZero("total", f"{said}, and no atom binds by more than 20 eV", *smearing)
     elements = _lowest_of_elements(energies[bulk], counts[bulk])
     if len(elements) > 1 and max(abs(energy) for energy in elements.values()) < _NEAR_ZERO_EV:
         lowest = _by_symbol(elements, numbers)
         return EnergyZero(
-            "formation", f"{said}, and the lowest frames of single elements: {lowest}", smearing
+            "formation", f"{said}, and the lowest frames of single elements: {lowest}", *smearing
         )
     if len(elements) == 1 and abs(min(elements.values())) < _NEAR_ZERO_EV and len(per_atom) > 1:
-        return EnergyZero("formation", f"{said}, and the lowest frame is at zero", smearing)
+        return EnergyZero("formation", f"{said}, and the lowest frame is at zero", *smearing)
     if typical < -1.0:
         said += (
             "; cohesive energies, or totals that count from pseudo-atoms as those of VASP do: a "
             "single atom in a large cell would tell"
         )
-    return EnergyZero("undecided", said, smearing)
+    return EnergyZero("undecided", said, *smearing)
 
 
 def count_elements(structures: Sequence[Atoms]) -> tuple[np.ndarray, list[int]]:
@@ -92,14 +99,14 @@ def _by_free_atoms(
     counts: np.ndarray,
     numbers: Sequence[int],
     free: dict[int, float],
-    smearing: str,
+    smearing: tuple[str, str],
 ) -> EnergyZero:
     said = f"single atoms have {_by_symbol(free, numbers)}"
     references = np.array([free.get(column, 0.0) for column in range(counts.shape[1])])
     binding = float(np.median((energies - counts @ references) / counts.sum(axis=1)))
     if max(abs(energy) for energy in free.values()) < _FREE_ATOM_EV:
-        return EnergyZero("cohesive", f"{said}, frames {binding:.4g} eV/atom", smearing)
-    return EnergyZero("total", f"{said}; frames bind by {binding:.4g} eV/atom", smearing)
+        return EnergyZero("cohesive", f"{said}, frames {binding:.4g} eV/atom", *smearing)
+    return EnergyZero("total", f"{said}; frames bind by {binding:.4g} eV/atom", *smearing)
 
 
 def _free_atoms(energies: np.ndarray, counts: np.ndarray) -> dict[int, float]:
@@ -123,18 +130,29 @@ def _by_symbol(energies: dict[int, float], numbers: Sequence[int]) -> str:
     )
 
 
-def _say_smearing(smearing_eV: np.ndarray | None, known: np.ndarray, counts: np.ndarray) -> str:
+def _say_smearing(
+    smearing_eV: np.ndarray | None, known: np.ndarray, counts: np.ndarray
+) -> tuple[str, str]:
+    """What free energies say of the energies, and a doubt where not all frames have one."""
     if smearing_eV is None:
-        return ""
+        return "", ""
     per_atom = np.abs(np.asarray(smearing_eV)[known] / np.maximum(counts.sum(axis=1), 1))
+    without = int((~np.isfinite(per_atom)).sum())
     per_atom = per_atom[np.isfinite(per_atom)]
     if not len(per_atom):
-        return ""
+        return "", ""
     largest = float(per_atom.max())
     if largest < _NO_SMEARING_EV:
-        return f"free energies of {len(per_atom)} frames are equal to their energies"
-    return (
+        return f"free energies of {len(per_atom)} frames are equal to their energies", ""
+    said = (
         f"free energies of {len(per_atom)} frames differ from their energies by up to "
         f"{1000 * largest:.3g} meV/atom: the energies are those of zero smearing, and forces are "
         "derivatives of the free energies"
+    )
+    if not without:
+        return said, ""
+    have = "has" if without == 1 else "have"
+    return said, (
+        f"{format_count(without, 'frame')} {have} no free energy: their energies are taken as "
+        "they are, which is another kind of energy unless they are free energies by that name"
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 from ase import Atoms
 
-from entrove.errors import StructureError
+from entrove.errors import ConfigError, StructureError
 from entrove.files import replacing
 from entrove.formats.ase_files import DATABASE_ARRAYS
 from entrove.formats.deepmd_writer import DeepmdWriter
@@ -23,8 +23,12 @@ XYZ_NAMES = {
     "nep": LabelKeys(energy="energy", forces="force", virial="virial"),
 }
 """Names of the labels in the dialects of extended XYZ; virials are in eV."""
-FORMATS = (*XYZ_NAMES, "ase-db", "deepmd-npy", "deepmd-raw")
+FOLDER_FORMATS = ("deepmd-npy", "deepmd-raw")
+"""Formats that are a folder of files."""
+FORMATS = (*XYZ_NAMES, "ase-db", *FOLDER_FORMATS)
 """What `write_frames` writes."""
+
+XYZ_ENDINGS = (".xyz", ".extxyz")
 
 _ROW_ARRAYS = {"numbers", "positions", "tags", "momenta", "masses"}
 _ROW_ARRAYS |= {"initial_magmoms", "initial_charges"}
@@ -53,8 +57,7 @@ def format_of(path: str | Path) -> str:
     """
     path = Path(path)
     suffix = path.suffix.lower()
-    inner = Path(path.stem).suffix.lower() if is_compressed(path) else suffix
-    if inner in (".xyz", ".extxyz"):
+    if _ending_inside(path) in XYZ_ENDINGS:
         return "extxyz"
     if suffix == ".db":
         return "ase-db"
@@ -64,6 +67,27 @@ def format_of(path: str | Path) -> str:
         f"{path}: the name does not tell a format; name the file .xyz or .db, give a folder for "
         f"DeePMD, or choose a format: {', '.join(FORMATS)}"
     )
+
+
+def require_xyz_name(what: str, path: Path, *, may_be_compressed: bool) -> None:
+    """Raise `ConfigError` unless the name of a file is one of extended XYZ.
+
+    Args:
+        what: What the user gave, with which the message begins.
+        path: The file that is to be written.
+        may_be_compressed: Whether .gz, .bz2 or .xz may follow.
+    """
+    ending = _ending_inside(path) if may_be_compressed else path.suffix.lower()
+    if ending not in XYZ_ENDINGS:
+        raise ConfigError(
+            f"{what}: structures are written as extended XYZ; give a name that ends in "
+            f"{' or '.join(XYZ_ENDINGS)} ('entrove convert' makes other formats of it)"
+        )
+
+
+def _ending_inside(path: Path) -> str:
+    """The ending of a name, without that of a compression."""
+    return Path(path.stem if is_compressed(path) else path).suffix.lower()
 
 
 def write_frames(
@@ -94,7 +118,7 @@ def write_frames(
         )
     if format_name == "ase-db":
         return _write_database(Path(path), structures)
-    if format_name in ("deepmd-npy", "deepmd-raw"):
+    if format_name in FOLDER_FORMATS:
         return _write_deepmd(Path(path), structures, raw=format_name == "deepmd-raw")
     raise StructureError(f"format '{format_name}' is unknown; choose from {', '.join(FORMATS)}")
 

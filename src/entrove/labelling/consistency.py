@@ -21,6 +21,7 @@ from pydantic import Field, PositiveFloat
 from entrove.errors import LabelError
 from entrove.formats.conventions import FramePairs, energy_slope, find_frame_pairs
 from entrove.settings import Settings
+from entrove.structures import stress_of
 from entrove.units import EV_PER_A3_IN_GPA
 
 _STIFFENING = 4.0
@@ -174,7 +175,7 @@ def compare_stress_with_energies(
     first, second = sorted((first, second), key=lambda atoms: atoms.get_volume())
     volumes = np.array([first.get_volume(), second.get_volume()])
     energies = np.array([atoms.get_potential_energy() for atoms in (first, second)], dtype=float)
-    pressures = np.array([-atoms.get_stress()[:3].mean() for atoms in (first, second)])
+    pressures = np.array([-stress_of(atoms)[:3].mean() for atoms in (first, second)])
     by_energies = -float(np.diff(energies)[0] / np.diff(volumes)[0]) * EV_PER_A3_IN_GPA
     means = [
         _mean_pressure(volumes, pressures, _STIFFENING + sign * _STIFFENING_SPREAD)

@@ -11,6 +11,7 @@ from entrove.labelling.engines.base import Engine
 from entrove.labelling.labeller import Labeller
 from entrove.labelling.labels import Label
 from entrove.labelling.store.cache import LabelCache
+from entrove.labelling.store.listing import release_failures_of
 from entrove.structures import species_of
 
 CACHE_FILE = "labels.sqlite"
@@ -24,6 +25,7 @@ def label(
     folder: str | Path,
     cache: str | Path | None = None,
     species: Iterable[str] | None = None,
+    retry_failed: bool = False,
     on_label: Callable[[int, Label], None] | None = None,
 ) -> list[Label]:
     """Label structures without a campaign.
@@ -42,6 +44,8 @@ def label(
         species: Chemical symbols of everything that will ever have this level of theory; by
             default those of `structures`. GPAW's and VASP's data files of these elements are part
             of it.
+        retry_failed: Whether labels that failed in an earlier call with the same `folder` are
+            computed again; otherwise these failures are returned.
         on_label: Called with the index of a structure and its label, as labels come.
 
     Returns one label per structure, in their order: energies in eV, forces in eV/A, stress in
@@ -67,6 +71,8 @@ def label(
     config = config.model_copy(update={"engine": config.engine.bound_to(symbols)})
     cache_path = cache or config.cache or Path(folder) / CACHE_FILE
     with LabelCache(cache_path) as labels, Labeller(config, labels, folder) as labeller:
+        if retry_failed:
+            release_failures_of(structures, folder, labels)
         found: dict[int, Label] = {}
         for index, new in labeller.label(structures):
             found[index] = new

@@ -6,12 +6,13 @@ from enum import StrEnum
 import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase.stress import voigt_6_to_full_3x3_stress
 from jaxtyping import Float
 
 from entrove import provenance
 from entrove.errors import LabelError
 from entrove.formats.label_keys import meaning_of, says_convergence
-from entrove.structures import attach_results, content_hash
+from entrove.structures import attach_results, content_hash, forces_of, stress_of
 
 
 class Outcome(StrEnum):
@@ -134,8 +135,8 @@ class Label:
             level_of_theory=str(atoms.info[provenance.LEVEL_OF_THEORY]),
             outcome=Outcome.CONVERGED,
             energy_eV=float(atoms.get_potential_energy()),
-            forces_eV_per_A=np.asarray(atoms.get_forces(), dtype=float),
-            stress_eV_per_A3=np.asarray(atoms.get_stress(voigt=False), dtype=float)
+            forces_eV_per_A=forces_of(atoms),
+            stress_eV_per_A3=voigt_6_to_full_3x3_stress(stress_of(atoms))
             if "stress" in results
             else None,
             engine_seconds=float(atoms.info.get(provenance.ENGINE_SECONDS, 0.0)),

@@ -8,7 +8,7 @@ from ase import Atoms
 
 from entrove import provenance
 from entrove.errors import StructureError
-from entrove.structures import content_hash, has_stress
+from entrove.structures import content_hash, forces_of, has_stress, stress_of
 from entrove.validation.site_symmetry import counted_components
 
 MILLI = 1000.0
@@ -91,13 +91,10 @@ def _require_pairs(reference: Sequence[Atoms], predicted: Sequence[Atoms]) -> No
 
 def _measure(label: Atoms, prediction: Atoms, energy: float, centred: float) -> StructureErrors:
     counted = counted_components(label)
-    forces = MILLI * (
-        prediction.get_forces(apply_constraint=False) - label.get_forces(apply_constraint=False)
-    )
-    forces = np.abs(forces[counted])
+    forces = np.abs(MILLI * (forces_of(prediction) - forces_of(label)))[counted]
     stress = np.zeros(0)
     if has_stress(label) and has_stress(prediction):
-        stress = np.abs(MILLI * (prediction.get_stress() - label.get_stress()))
+        stress = np.abs(MILLI * (stress_of(prediction) - stress_of(label)))
     return StructureErrors(
         phase=str(label.info.get(provenance.PHASE, "unknown")),
         kind=kind_of(label),

@@ -1,3 +1,4 @@
+import contextlib
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,31 @@ def test_results_of_a_failed_calculation_are_not_handed_out_later(
 def test_a_flag_of_the_calculator_is_believed(tmp_path: Path):
     engine = AseCalculator(calculator="misbehaving:never_converged")
     with pytest.raises(NotConvergedError, match="the calculator says converged = False"):
+        engine.compute(copper(0), tmp_path, 0)
+
+
+@pytest.mark.parametrize(
+    ("flag", "converged"),
+    [
+        (True, True),
+        (False, False),
+        (np.bool_(True), True),
+        (np.bool_(False), False),
+        (1, True),
+        (0, False),
+        (np.array([True, True]), True),  # of each spin, or k-point
+        (np.array([True, False]), False),
+        (lambda: np.bool_(True), True),
+        (lambda: np.bool_(False), False),
+        (None, True),  # as ASE's Vasp says where its output tells nothing
+    ],
+)
+def test_a_flag_of_any_type_is_believed(tmp_path: Path, flag: object, converged: bool):
+    engine = AseCalculator(calculator="ase.calculators.emt:EMT")
+    engine.warm_up()
+    engine._made.converged = flag
+    end = contextlib.nullcontext() if converged else pytest.raises(NotConvergedError, match="says")
+    with end:
         engine.compute(copper(0), tmp_path, 0)
 
 

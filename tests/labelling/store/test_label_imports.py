@@ -14,6 +14,7 @@ from ase.io import write
 from rich.console import Console
 
 from entrove.cli.stages.structures import read_labelled
+from entrove.curation import audit
 from entrove.errors import LabelError
 from entrove.formats import LabelKeys
 from entrove.labelling.engines.ase import AseCalculator
@@ -408,3 +409,23 @@ def test_what_energies_are_measured_from_is_said(tmp_path: Path):
     assert "the free energies are taken" in said
     for atoms in read_labelled([tmp_path / "labels.xyz"], Console(file=io.StringIO())):
         assert atoms.get_potential_energy() == -4000.04
+
+
+@pytest.mark.parametrize("free_eV", [-4000.04, -4000.0])
+def test_a_file_with_two_kinds_of_energies_is_doubted(tmp_path: Path, free_eV: float):
+    """Frames of two codes or versions: some have the free energy beside the energy, some not."""
+    structures = labelled_copper(5)
+    for index, atoms in enumerate(structures):
+        atoms.calc.results |= {"energy": -4000.0, "free_energy": free_eV}
+        if index < 2:
+            del atoms.calc.results["free_energy"]
+    write(tmp_path / "labels.xyz", structures, format="extxyz")
+    said = " ".join(judge_conventions(tmp_path / "labels.xyz").remarks)
+    doubt = "2 frames have no free energy: their energies are taken as they are"
+    assert (doubt in said) == (free_eV != -4000.0)
+    heard = io.StringIO()
+    read_labelled([tmp_path / "labels.xyz"], Console(file=heard, width=10_000))
+    assert (doubt in heard.getvalue()) == (free_eV != -4000.0)
+    findings = audit([str(tmp_path / "labels.xyz")]).findings
+    evidence = " ".join(finding.evidence for finding in findings)
+    assert ("2 frames have no free energy" in evidence) == (free_eV != -4000.0)

@@ -19,6 +19,7 @@ from entrove.campaign.configuration.config import CampaignConfig
 from entrove.campaign.configuration.config_file import problem_at
 from entrove.campaign.configuration.seeds_cif import CrystalOfFile, read_cif
 from entrove.errors import StructureError
+from entrove.labelling.store.moments import moments_to_start_from
 from entrove.sampling.config import GuardSettings
 from entrove.sampling.vacuum import describe_vacuum
 from entrove.structures import closest_atoms, copy_structure, read_structures
@@ -67,7 +68,7 @@ def read_seed(
         least_ratio: Shortest distance over the sum of the two covalent radii that is allowed.
 
     Returns species, positions, cell, periodicity and initial magnetic moments of the crystal, and
-    notes on what else the file says.
+    notes on what else the file says. The moments are computed ones where it has no others.
 
     Raises `StructureError` when there is no such structure, and when it cannot be a seed.
     """
@@ -78,8 +79,9 @@ def read_seed(
     crystal = crystals[index]
     _check_crystal(path, crystal.atoms, least_ratio)
     atoms = copy_structure(crystal.atoms)
-    if crystal.atoms.has(MOMENTS) and np.any(crystal.atoms.get_initial_magnetic_moments()):
-        atoms.set_initial_magnetic_moments(crystal.atoms.get_initial_magnetic_moments())
+    moments = moments_to_start_from(crystal.atoms)
+    if moments is not None:
+        atoms.set_initial_magnetic_moments(moments)
     notes = crystal.notes + _notes(crystal.atoms)
     if len(crystals) > 1:
         notes += (f"structure {index} of the {len(crystals)} in {path.name}, see seeds: index",)
@@ -218,6 +220,9 @@ def _notes(atoms: Atoms) -> tuple[str, ...]:
     notes: list[str] = []
     if atoms.has("initial_charges") and np.any(atoms.get_initial_charges()):
         notes.append("charges of the file are not used")
+    has_initial = np.any(atoms.get_initial_magnetic_moments())
+    if not has_initial and moments_to_start_from(atoms) is not None:
+        notes.append("its computed moments are those that its labels start from")
     return tuple(notes)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ase import Atoms
 
+from entrove.campaign.configuration.check_magnetism import check_moments
 from entrove.cli.commands.options import print_json, say
 from entrove.cli.stages.settings import Given
 from entrove.cli.stages.structures import check_output, read_pool
@@ -13,6 +14,7 @@ from entrove.cli.stages.watch import Watch
 from entrove.labelling.label_structures import label
 from entrove.labelling.labels import Label
 from entrove.labelling.level_of_theory import LevelOfTheory
+from entrove.labelling.store.moments import moments_to_start_from
 from entrove.structures import species_of, write_structures
 
 SHOWN_FAILURES = 10
@@ -24,7 +26,7 @@ def label_files(
     """Label structures, write those that converged, and return the exit status.
 
     That is 1 when a label failed. What is finished is kept in the folder: the same command
-    continues.
+    continues, and computes labels again that failed before.
     """
     check_output(out, files)
     work = folder or out.with_name(f"{out.stem}-labels")
@@ -33,6 +35,11 @@ def label_files(
     labels: dict[int, Label] = {}
     with Watch("label", "energy, forces and stress by the engine", "labels", stopped) as watch:
         structures = read_pool(files, watch.messages, "structures", unconverged=True)
+        for atoms in structures:
+            moments = moments_to_start_from(atoms)
+            if moments is not None and not given.settings.regime.non_magnetic:
+                atoms.set_initial_magnetic_moments(moments)
+        check_moments(given.path, given.settings, structures)
 
         def on_label(index: int, found: Label) -> None:
             labels[index] = found
@@ -40,7 +47,7 @@ def label_files(
             note = f"{failed} failed" if failed else ""
             watch.advanced(len(labels), len(structures), note)
 
-        found = label(structures, config, folder=work, on_label=on_label)
+        found = label(structures, config, folder=work, retry_failed=True, on_label=on_label)
     good = [
         each.attach(atoms) for each, atoms in zip(found, structures, strict=True) if each.converged
     ]
@@ -95,5 +102,7 @@ def _show(
         say(f"  {atoms.get_chemical_formula()} {each.outcome}: {each.cause}; see {each.folder}")
     if len(failed) > SHOWN_FAILURES:
         say(f"  and {len(failed) - SHOWN_FAILURES} more")
+    if failed:
+        say("correct what they failed of; the same command computes them again")
     if len(failed) < len(found):
         say(f"wrote {len(found) - len(failed)} labelled structures to {out}; files are in {work}")

@@ -23,10 +23,9 @@ from entrove.counts import format_count
 from entrove.curation.sources import SHOWN_REASONS, UsableFrames
 from entrove.errors import ConfigError
 from entrove.formats import read_frames
+from entrove.formats.writing import require_xyz_name
 from entrove.labelling.store.file_conventions import judge_conventions
 from entrove.structures import has_stress
-
-ENDINGS = (".xyz", ".extxyz")
 
 
 def check_output(path: Path, inputs: Sequence[Path]) -> None:
@@ -34,11 +33,7 @@ def check_output(path: Path, inputs: Sequence[Path]) -> None:
 
     Nothing that is read is overwritten.
     """
-    if path.suffix.lower() not in ENDINGS:
-        raise ConfigError(
-            f"--out {path}: structures are written as extended XYZ; give a name that ends in "
-            f"{' or '.join(ENDINGS)} ('entrove convert' makes other formats of it)"
-        )
+    require_xyz_name(f"--out {path}", path, may_be_compressed=False)
     check_folders({"--out": path}, inputs=inputs)
 
 

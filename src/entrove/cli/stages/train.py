@@ -87,7 +87,7 @@ def train_files(
         given: Settings.
         as_json: Print numbers as JSON.
     """
-    check_folders({"--out": out})
+    check_folders({"--out": out}, may_be_folders=True)
     check_bundle_folder(out)
     work = folder or out.with_name(f"{out.name}-training")
     _refuse_within(out, [work, *files.labels, *files.held_out, *files.snapshots])

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms
+from ase.stress import voigt_6_to_full_3x3_stress
 
 from entrove.curation.auditing import repeated
 from entrove.curation.auditing.conventions.energies import (
@@ -392,7 +393,7 @@ def _say_nothing(stage: str, done: int, total: int | None) -> None:
 
 def _predictor(model: str | LoadedModel) -> tuple[str, PredictWithModel]:
     from entrove.models import load, predict
-    from entrove.structures import energy_of, forces_of
+    from entrove.structures import energy_of, forces_of, stress_of
 
     loaded = load(model) if isinstance(model, str) else model
 
@@ -401,7 +402,7 @@ def _predictor(model: str | LoadedModel) -> tuple[str, PredictWithModel]:
         virials = np.zeros((len(structures), 3, 3))
         for place, atoms in enumerate(predicted):
             if "stress" in getattr(atoms.calc, "results", {}) and atoms.pbc.all():
-                virials[place] = atoms.get_stress(voigt=False) * atoms.get_volume()
+                virials[place] = voigt_6_to_full_3x3_stress(stress_of(atoms)) * atoms.get_volume()
         return Predicted(
             np.array([energy_of(atoms) for atoms in predicted]),
             [forces_of(atoms) for atoms in predicted],

@@ -60,7 +60,7 @@ def _energy_zero(spool: Spool, energies: np.ndarray, seed: int) -> Finding | Non
         "energy_reference",
         Severity.NOTE,
         ENERGY_ZEROS[zero.kind],
-        "; ".join(said for said in (zero.evidence, zero.smearing) if said),
+        "; ".join(said for said in (zero.evidence, zero.smearing, zero.doubt) if said),
         "compare with other sets after one shift per element only",
         count=len(frames),
     )

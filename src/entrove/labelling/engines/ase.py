@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import SCFError
 from pydantic import Field, JsonValue, PrivateAttr
@@ -22,7 +23,9 @@ class AseCalculator(Engine):
     """A calculator of the user's own.
 
     It says that it did not converge by raising `ase.calculators.calculator.SCFError`, or by an
-    attribute `converged` that is False after the calculation.
+    attribute `converged` that is false after the calculation: False, 0, a `bool` of NumPy, an
+    array in which one is false, or a method without arguments that returns one of these. None
+    says nothing, as with ASE's `Vasp` where its output does not tell.
 
     Arguments: `calculator`, the import path 'module:function' of what makes it; `arguments` of
     that function by name, which define the level of theory; `denser_arguments`, which replace
@@ -106,7 +109,7 @@ class AseCalculator(Engine):
             computation = evaluate_calculator(calculator, atoms)
         except SCFError as error:
             raise NotConvergedError(str(error) or "the calculator raised SCFError") from error
-        if getattr(calculator, "converged", True) is False:
+        if _says_unconverged(calculator):
             raise NotConvergedError("the calculator says converged = False")
         self._made = calculator
         return computation
@@ -134,3 +137,10 @@ class AseCalculator(Engine):
                 "'module:function'"
             ) from error
         return found
+
+
+def _says_unconverged(calculator: Any) -> bool:
+    said: Any = getattr(calculator, "converged", None)
+    if callable(said):
+        said = said()
+    return said is not None and not bool(np.all(said))

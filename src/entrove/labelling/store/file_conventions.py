@@ -150,7 +150,7 @@ def _describe_energies(frames: list[Atoms]) -> tuple[tuple[str, ...], tuple[str,
     if zero.kind in ("cohesive", "formation"):
         said += "; DFT labels that are computed here have total energies, which these do not fit"
     smearing = (f"{zero.smearing}; the free energies are taken",) if zero.smearing else ()
-    return (said,), smearing
+    return (said,), (*smearing, *([zero.doubt] if zero.doubt else ()))
 
 
 def _describe_agreement(evidence: ConventionEvidence) -> str:

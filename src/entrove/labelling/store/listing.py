@@ -4,11 +4,14 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
+from ase import Atoms
+
 from entrove.labelling.attempt import AttemptFolder
 from entrove.labelling.labels import Outcome
 from entrove.labelling.level_of_theory import read_level
 from entrove.labelling.store.cache import LabelCache, LabelState
 from entrove.labelling.store.moments import UNKNOWN
+from entrove.structures import content_hash
 
 
 def list_states(
@@ -47,12 +50,27 @@ def release_quarantined(
     Their attempts stay in the folder under another name. No campaign may label in this folder
     meanwhile, which the caller has to ensure.
     """
+    return _release(list_states(work_folder, cache, structure_hashes), work_folder, cache)
+
+
+def release_failures_of(
+    structures: Iterable[Atoms], work_folder: str | Path, cache: LabelCache
+) -> list[LabelState]:
+    """Release those of these structures whose labels failed in this folder, and in no other.
+
+    What another campaign with the same cache has in quarantine stays there, see
+    `release_quarantined`.
+    """
+    wanted = {content_hash(atoms) for atoms in structures}
+    states = list_states(work_folder, cache)
+    return _release([s for s in states if s.structure_hash in wanted], work_folder, cache)
+
+
+def _release(
+    states: Iterable[LabelState], work_folder: str | Path, cache: LabelCache
+) -> list[LabelState]:
     level = read_level(work_folder)
-    failed = [
-        state
-        for state in list_states(work_folder, cache, structure_hashes)
-        if state.outcome is not Outcome.CONVERGED
-    ]
+    failed = [state for state in states if state.outcome is not Outcome.CONVERGED]
     for state in failed:
         # The folder first: were the process killed in between, the label would still be listed.
         AttemptFolder.of(Path(work_folder).absolute(), state.key).release()

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 import numpy as np
 from ase import Atoms
+from jaxtyping import Float
 
 from entrove.structures import canonical_order, content_hash
 
@@ -19,6 +20,11 @@ UNKNOWN = "?"
 
 NONE = ""
 """No atom has a moment beyond what the settings of the engine give its element."""
+
+
+def whole_moments(initial: np.ndarray) -> np.ndarray:
+    """Round initial moments to whole Bohr magnetons; any that was asked for counts."""
+    return np.sign(initial) * np.maximum(np.round(np.abs(initial)), np.abs(initial) > 0)
 
 
 def magnetic_state(atoms: Atoms) -> str:
@@ -31,8 +37,7 @@ def magnetic_state(atoms: Atoms) -> str:
     """
     moments = np.asarray(atoms.get_initial_magnetic_moments(), dtype=float)
     if moments.any():
-        # Any moment that was asked for counts, however small.
-        whole = np.sign(moments) * np.maximum(np.round(np.abs(moments)), np.abs(moments) > 0)
+        whole = whole_moments(moments)
     else:
         results = getattr(atoms.calc, "results", {})
         whole = np.round(np.asarray(results.get("magmoms", moments), dtype=float))
@@ -41,6 +46,20 @@ def magnetic_state(atoms: Atoms) -> str:
     whole = whole[canonical_order(atoms)].astype(int)
     first = whole.ravel()[np.flatnonzero(whole)[0]]
     return json.dumps((whole * np.sign(first)).tolist(), separators=(",", ":"))
+
+
+def moments_to_start_from(atoms: Atoms) -> Float[np.ndarray, " atoms"] | None:
+    """Return the moments in Bohr magnetons that a new label of a structure starts from, if any.
+
+    They are the initial ones, or computed ones where it has no others: an output of a code says
+    the state that it ended in, and this state is kept. What rounds to no moment is none.
+    """
+    initial = np.asarray(atoms.get_initial_magnetic_moments(), dtype=float)
+    if initial.any():
+        return initial
+    computed = np.asarray(getattr(atoms.calc, "results", {}).get("magmoms", initial), dtype=float)
+    moments = np.where(np.round(computed) == 0, 0.0, computed)
+    return moments if moments.shape == (len(atoms),) and moments.any() else None
 
 
 def says_moments(atoms: Atoms) -> bool:
