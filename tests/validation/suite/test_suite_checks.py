@@ -13,6 +13,7 @@ from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
 from ase.calculators.morse import MorsePotential
 from ase.calculators.singlepoint import SinglePointCalculator
+from pydantic import ValidationError
 
 from entrove.models.ase import from_calculator
 from entrove.models.committee import committee_of
@@ -165,6 +166,27 @@ def test_labelled_volumes_are_compared_whatever_the_zero_of_energy():
 
 class Wider(EMT):
     """EMT of crystals whose lattice constants are `factor` times as long."""
+def test_the_order_of_scales_does_not_matter():
+    """Nor do scales that are given twice, which are one volume."""
+    verdicts = [
+        check(
+            "equation_of_state",
+            model_of(EMT()),
+            phases={"fcc": bulk("Cu", a=3.6)},
+            settings={"scales": scales},
+        )
+        for scales in (
+            [0.96, 0.98, 1.0, 1.02, 1.04],
+            [1.0, 0.96, 1.04, 0.98, 1.02],
+            [1.04, 1.02, 1.0, 1.0, 0.98, 0.96],
+        )
+    ]
+    assert verdicts[0][0].outcome is Outcome.PASSED
+    assert verdicts[1:] == verdicts[:1] * 2
+    with pytest.raises(ValidationError, match="3 different volumes, but four parameters need"):
+        EquationOfStateSettings(scales=(0.98, 0.98, 1.0, 1.0, 1.02, 1.02))
+
+
 
     factor = 1.04
 
