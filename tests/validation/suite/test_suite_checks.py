@@ -26,6 +26,7 @@ from entrove.validation.suite.checks.errors import check_errors
 from entrove.validation.suite.checks.forgetting import own_crystals
 from entrove.validation.suite.checks.phase_order import check_phase_order, relaxed_into
 from entrove.validation.suite.config import (
+    DimerSettings,
     EquationOfStateSettings,
     ErrorSettings,
     PhaseOrderSettings,
@@ -423,6 +424,47 @@ def test_data_say_from_where_the_energy_must_rise():
 
 
 def test_a_model_forgets_nothing_against_itself_and_half_when_all_is_scaled():
+@pytest.mark.parametrize("shortest_A", [0.85, 1.059])
+def test_a_hole_below_the_shortest_pair_of_the_data_is_found(shortest_A):
+    """The data have the pair at less than, and just below, half the sum of the radii."""
+    dimer = Atoms("Ar2", positions=[[0, 0, 0], [shortest_A, 0, 0]])
+    below = attach_results(dimer, 0.0, np.zeros((2, 3)), np.zeros(6))
+    arguments: dict[str, Any] = {"phases": {"fcc": bulk("Ar", "fcc", a=3.7)}, "labelled": [below]}
+    morse = MorsePotential(epsilon=1.0, r0=0.75, rho0=6.0)
+    (bad,) = check("dimers", model_of(morse), **arguments)
+    assert bad.outcome is Outcome.FAILED
+    assert "where atoms fall into each other" in bad.sentence
+    sound = MorsePotential(epsilon=1.0, r0=1.2, rho0=6.0)
+    (good,) = check("dimers", model_of(sound), **arguments)
+    assert good.outcome is Outcome.PASSED
+    assert f"rises from {shortest_A:.2f} A" in good.sentence
+    # Judged over the same fraction of the onset as without data.
+    begin = f"energy at {shortest_A * 0.5 / 0.7:.2f} A above that at {shortest_A:.2f} A"
+    assert begin in [quantity.name for quantity in good.quantities]
+
+
+def test_a_curve_with_nothing_below_the_onset_is_not_judged():
+    sound = model_of(LennardJones(sigma=1.9, epsilon=0.2, rc=8.0))
+    settings = {"points": 10, "longest_over_radii": 2.5}
+    (coarse,) = check("dimers", sound, phases={"fcc": bulk("Ar", "fcc", a=3.7)}, settings=settings)
+    assert coarse.outcome is Outcome.NOT_APPLICABLE
+    assert "1 point of the curve below 1.48 A" in coarse.sentence
+    assert "suite.dimers.points" in coarse.sentence
+
+
+@pytest.mark.parametrize(
+    "distances",
+    [
+        {"onset_over_radii": 0.4},
+        {"onset_over_radii": 0.5},
+        {"shortest_over_radii": 0.9, "onset_over_radii": 1.0, "longest_over_radii": 0.8},
+    ],
+)
+def test_distances_of_a_dimer_in_the_wrong_order_are_refused(distances):
+    with pytest.raises(ValidationError, match="shortest_over_radii must be below"):
+        DimerSettings(**distances)
+
+
     arguments = {"phases": {"fcc": bulk("Cu", a=3.6)}}
     (same,) = check("forgetting", model_of(EMT()), against=model_of(EMT()), **arguments)
     assert value(same, "change of forces") == 0.0

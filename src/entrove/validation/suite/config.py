@@ -163,7 +163,9 @@ class DimerSettings(CheckSettings):
         default=0.5,
         gt=0,
         lt=1.0,
-        description="Shortest distance of the curve over the sum of covalent radii.",
+        description="Shortest distance of the curve over the sum of covalent radii, below the "
+        "onset; where labelled data have the pair below the onset, the curve begins below that "
+        "distance by the same factor.",
     )
     onset_over_radii: float = Field(
         default=0.7,
@@ -184,6 +186,16 @@ class DimerSettings(CheckSettings):
     tolerance_eV: NotNegative = Field(
         default=0.01, description="A fall of the energy that is smaller does not count, in eV."
     )
+
+    @model_validator(mode="after")
+    def _has_something_to_judge(self) -> "DimerSettings":
+        for name in ("onset_over_radii", "longest_over_radii"):
+            if self.shortest_over_radii >= getattr(self, name):
+                raise ValueError(
+                    f"shortest_over_radii must be below {name}: {self.shortest_over_radii:g} and "
+                    f"{getattr(self, name):g}"
+                )
+        return self
 
 
 class ForgettingSettings(CheckSettings):
