@@ -32,6 +32,7 @@ from entrove.validation.suite.config import (
     PhaseOrderSettings,
 )
 from entrove.validation.suite.subject import Subject
+from spring_crystal import LATTICE_CONSTANT_A, Springs
 
 needs_phonopy = pytest.mark.skipif(
     importlib.util.find_spec("phonopy") is None, reason="phonopy is not installed"
@@ -165,8 +166,6 @@ def test_labelled_volumes_are_compared_whatever_the_zero_of_energy():
     assert "bulk modulus on labelled cells" in stiff.sentence
 
 
-class Wider(EMT):
-    """EMT of crystals whose lattice constants are `factor` times as long."""
 def test_the_order_of_scales_does_not_matter():
     """Nor do scales that are given twice, which are one volume."""
     verdicts = [
@@ -188,6 +187,8 @@ def test_the_order_of_scales_does_not_matter():
         EquationOfStateSettings(scales=(0.98, 0.98, 1.0, 1.0, 1.02, 1.02))
 
 
+class Wider(EMT):
+    """EMT of crystals whose lattice constants are `factor` times as long."""
 
     factor = 1.04
 
@@ -423,7 +424,6 @@ def test_data_say_from_where_the_energy_must_rise():
     assert result.outcome is Outcome.PASSED
 
 
-def test_a_model_forgets_nothing_against_itself_and_half_when_all_is_scaled():
 @pytest.mark.parametrize("shortest_A", [0.85, 1.059])
 def test_a_hole_below_the_shortest_pair_of_the_data_is_found(shortest_A):
     """The data have the pair at less than, and just below, half the sum of the radii."""
@@ -465,6 +465,7 @@ def test_distances_of_a_dimer_in_the_wrong_order_are_refused(distances):
         DimerSettings(**distances)
 
 
+def test_a_model_forgets_nothing_against_itself_and_half_when_all_is_scaled():
     arguments = {"phases": {"fcc": bulk("Cu", a=3.6)}}
     (same,) = check("forgetting", model_of(EMT()), against=model_of(EMT()), **arguments)
     assert value(same, "change of forces") == 0.0
@@ -546,6 +547,31 @@ def test_forces_that_are_no_gradient_drift():
     assert good.outcome is Outcome.PASSED
     assert bad.outcome is Outcome.FAILED
     assert "energy drift" in bad.sentence
+
+
+def test_a_drift_fails_where_it_is_known_and_that_of_a_stiff_crystal_is_none():
+    """With the default settings, at which the total energy rises while it equilibrates."""
+    arguments: dict[str, Any] = {
+        "phases": {"diamond": bulk("C", "diamond", a=LATTICE_CONSTANT_A)},
+        "temperatures_K": (4000.0,),
+    }
+
+    def dynamics(**springs: float) -> CheckResult:
+        (found,) = check("dynamics", model_of(Springs(43.0, **springs)), **arguments)
+        return found
+
+    assert dynamics().outcome is Outcome.PASSED
+    pumped = dynamics(pumping_per_ps=0.005)
+    assert pumped.outcome is Outcome.FAILED
+    # 3 k T g = 5 meV/atom/ps, and up to a third more while the crystal is still warmer.
+    assert 4.5 < value(pumped, "energy drift (NVE)") < 7.0
+    assert "energy drift (NVE), at least" in pumped.sentence
+    # 3 meV/atom of noise: the slope over 0.2 ps is known to some 4 meV/atom/ps.
+    noisy = dynamics(noise_eV_per_atom=0.003)
+    assert noisy.outcome is Outcome.NOT_APPLICABLE
+    assert "is not known well enough" in noisy.sentence
+    assert "suite.dynamics.steps" in noisy.sentence
+    assert value(noisy, "standard error of the energy drift (NVE)") > 1.0
 
 
 def test_errors_are_zero_for_the_labelling_potential_and_named_by_kind_otherwise():
