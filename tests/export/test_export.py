@@ -133,11 +133,55 @@ def test_differences_are_the_largest_ones_and_nan_passes_nothing():
     zero = Prediction(1.0, np.zeros((2, 3)), np.zeros(6))
     moved = Prediction(1.5, np.array([[0.0, 0.0, -0.2], [0.1, 0.0, 0.0]]), np.full(6, 0.03))
     found = compare_predictions([zero, zero], [zero, moved])
-    assert found == Agreement(2, 4, 0.25, 0.2, 0.03)
+    # Two roundings to single precision explain 2 x 2^-24 of 0.5 eV/atom.
+    assert found == Agreement(2, 4, 0.25, 0.25 - 2.0**-24, 0.2, 0.03)
     assert len(found.problems()) == 3
     assert compare_predictions([moved], [moved]).problems() == []
     broken = dataclasses.replace(moved, forces_eV_per_A=np.full((2, 3), math.nan))
     assert compare_predictions([zero, zero], [broken, zero]).problems()[1].startswith("forces")
+
+
+def test_rounding_to_single_precision_is_no_difference():
+    """Two roundings of an atomic energy explain 2 x 2^-24 of it; a sum in float32 N - 1 more."""
+
+    def prediction(energy_eV_per_atom: float) -> Prediction:
+        return Prediction(8 * energy_eV_per_atom, np.zeros((8, 3)), np.zeros(6))
+
+    exact, atom = prediction(-3370.0), 3370.0 * 2.0**-24
+    for roundings, in_single in ((2, False), (9, True)):
+        explained, too_much = (
+            compare_predictions(
+                [exact], [prediction(-3370.0 + factor * atom)], summed_in_single=in_single
+            ).problems()
+            for factor in (0.99 * roundings, 1.1 * roundings)
+        )
+        assert explained == []
+        assert too_much[0].startswith("energies differ")
+
+
+@pytest.mark.parametrize("target", ["ase", "torch-sim", "lammps"])
+def test_a_potential_with_energies_of_all_electrons_is_exported(target, tmp_path, monkeypatch):
+    checkpoint = write_small_sevennet(tmp_path / "iron.pth", ["Fe"], shift=-3370.0)
+    cells = [bulk("Fe", cubic=True).repeat(count) for count in (1, 3)]
+    for seed, atoms in enumerate(cells):
+        atoms.rattle(0.05, seed=seed)
+    iron = put_bundle(tmp_path / "model", checkpoint, "sevennet", ["Fe"], cells)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    exported = export(iron, target, tmp_path / "out", device="cpu")
+    assert [check.agreement.structures for check in exported.checks if check.agreement] == [2]
+    if target == "lammps":
+        # 1e-3 eV/atom are four units in the last place of an atomic energy in float32.
+        other = write_small_sevennet(tmp_path / "other.pth", ["Fe"], shift=-3369.999)
+        write = SevenNetForLammps.write
+        monkeypatch.setattr(
+            SevenNetForLammps,
+            "write",
+            lambda self, name, checkpoint, folder, device: write(
+                self, name, other, folder, device
+            ),
+        )
+        with pytest.raises(ModelError, match="energies differ"):
+            export(iron, target, tmp_path / "again", device="cpu")
 
 
 def test_targets_and_folders_that_do_not_fit_are_refused(bundle, tmp_path):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from ase.build import bulk
+from ase.constraints import FixAtoms
 from small_allegro import ALLEGRO, write_checkpoint
 from torch_sim.models.interface import ModelInterface
 from trial_structures import rattled
@@ -19,6 +20,8 @@ from entrove.models.nequip.loading import nequip_settings
 from entrove.models.registry import load
 from entrove.models.torch_settings import ignoring_known_warnings
 from entrove.models.verify import Tolerances, verified, verify_batching
+from entrove.training.sevennet.trainee import load_trainee
+from entrove.training.sevennet.weight_average import copy_weights
 
 
 @pytest.fixture
@@ -31,6 +34,24 @@ def calculated_once(sevennet):
     """The model with one calculator for all tests: building it takes longer than using it."""
     calculator = sevennet.calculator()
     return dataclasses.replace(sevennet, make_calculator=lambda: calculator)
+
+
+@pytest.fixture(scope="module")
+def all_electron(tmp_path_factory):
+    """SevenNet-0 whose iron has a total energy of all electrons, with its own calculator."""
+    trainee = load_trainee("7net-0", torch.device("cpu"))
+    trainee.shift_reference_energies({"Fe": -3362.0})
+    checkpoint = tmp_path_factory.mktemp("iron") / "iron.pth"
+    trainee.save(checkpoint, copy_weights(trainee.module), 1)
+    model = load(str(checkpoint), device="cpu")
+    calculator = model.calculator()
+    return dataclasses.replace(model, make_calculator=lambda: calculator)
+
+
+@pytest.fixture
+def iron():
+    """Cells of 2 and 54 atoms: the sum of 54 energies in float32 is wrong by meV."""
+    return [rattled(bulk("Fe", cubic=True).repeat(count), count) for count in (1, 3)]
 
 
 @pytest.fixture(autouse=True)
@@ -96,6 +117,29 @@ def energy_of_another_system(results, state):
     return results | {"energy": results["energy"].roll(1)}
 
 
+def energy_without_a_bond(model):
+    """A fault: in each system the pair of nearest neighbours is seen from one side only."""
+
+    def fault(results, state):
+        def without_a_bond(found: Neighbours) -> Neighbours:
+            lengths, systems = found.vectors.norm(dim=1), state.system_idx[found.centre]
+            keep = torch.ones(len(lengths), dtype=torch.bool)
+            for system in range(state.n_systems):
+                keep[torch.where(systems == system, lengths, torch.inf).argmin()] = False
+            return Neighbours(
+                found.centre[keep], found.neighbour[keep], found.shifts[keep], found.vectors[keep]
+            )
+
+        return results | {"energy": Broken(model, None, without_a_bond)(state)["energy"]}
+
+    return fault
+
+
+def energy_with_one_atom_of_another_reference(model):
+    """A fault: one atom of each system has a reference energy that is off by 0.05 eV."""
+    return lambda results, state: results | {"energy": results["energy"] + 0.05}
+
+
 def energy_that_is_not_a_number(results, state):
     return results | {"energy": results["energy"] * float("nan")}
 
@@ -111,6 +155,13 @@ def test_a_sound_model_passes_on_samples_and_probes(calculated_once, structures)
         for comparison in report.comparisons
     )
     assert "batches agree with its ASE calculator on 4 structures" in report.summary()
+
+
+def test_constraints_of_a_structure_hide_no_forces_of_one_side(calculated_once):
+    fixed = rattled(bulk("Si", "diamond", a=5.2), 1)
+    fixed.set_constraint(FixAtoms([0]))
+    report = verify_batching(calculated_once, [fixed])
+    assert report.passed, report.summary()
 
 
 @pytest.mark.parametrize(
@@ -130,6 +181,35 @@ def test_a_broken_wrapper_stops_the_run(calculated_once, structures, fault, mess
     broken = dataclasses.replace(calculated_once, model=Broken(calculated_once.model, **fault))
     with pytest.raises(ModelError, match=message):
         verified(broken, structures)
+
+
+def test_energies_of_all_electrons_agree(all_electron, iron):
+    """At -3370 eV/atom, where the last digit of an atomic energy in float32 is 2.4e-4 eV."""
+    report = verify_batching(all_electron, iron)
+    assert report.passed, report.summary()
+    energies = [all_electron.calculator().get_potential_energy(atoms) / 54 for atoms in iron[1:]]
+    assert energies == pytest.approx([-3370.0], abs=2.0)
+
+
+@pytest.mark.parametrize(
+    "fault", [energy_without_a_bond, energy_with_one_atom_of_another_reference]
+)
+def test_wrong_energies_are_found_at_energies_of_all_electrons(all_electron, iron, fault):
+    """In each cell, that of 54 atoms too."""
+    broken = Broken(all_electron.model, spoil_results=fault(all_electron.model))
+    report = verify_batching(dataclasses.replace(all_electron, model=broken), iron)
+    for comparison in report.comparisons:
+        (problem,) = comparison.problems(Tolerances())
+        assert problem.startswith("energy differ")
+
+
+def test_infinite_energies_agree_with_nothing(calculated_once, structures):
+    def infinite(results, state):
+        return results | {"energy": results["energy"] * float("inf")}
+
+    broken = Broken(calculated_once.model, spoil_results=infinite)
+    report = verify_batching(dataclasses.replace(calculated_once, model=broken), structures)
+    assert all(comparison.problems(Tolerances()) for comparison in report.comparisons)
 
 
 def test_or_falls_back_to_the_calculator_and_says_so(calculated_once, structures, caplog):

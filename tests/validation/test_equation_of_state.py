@@ -31,6 +31,31 @@ def test_parameters_of_an_exact_curve_come_back():
     assert fit.bulk_modulus_derivative == pytest.approx(4.2, rel=1e-4)
 
 
+def test_the_order_of_the_points_does_not_matter():
+    volumes = np.linspace(17.0, 24.0, 9)
+    energies = birch_murnaghan(volumes, -5.4, 20.4, 90.0 * GPa, 4.2)
+    sorted_fit = fit_birch_murnaghan(volumes, energies)
+    order = np.random.default_rng(0).permutation(9)
+    fit = fit_birch_murnaghan(volumes[order], energies[order])
+    assert fit.bulk_modulus_GPa == sorted_fit.bulk_modulus_GPa
+    np.testing.assert_array_equal(fit.volumes_A3_per_atom, volumes)
+    np.testing.assert_array_equal(fit.energies_eV_per_atom, energies)
+    # From the other end, the lowest energy is still at the smallest of these volumes.
+    rising = volumes >= 20.5
+    with pytest.raises(ModelError, match="lowest energy is at the smallest volume"):
+        fit_birch_murnaghan(volumes[rising][::-1], energies[rising][::-1])
+
+
+def test_equal_volumes_are_one_point():
+    """Four parameters need more than four volumes, however often each is given."""
+    volumes = np.array([19.0, 20.0, 20.0 + 1e-9, 20.4, 20.4, 22.0])
+    energies = birch_murnaghan(volumes, -5.4, 20.4, 90.0 * GPa, 4.2)
+    with pytest.raises(ModelError, match="4 different volumes, but four parameters need at least"):
+        fit_birch_murnaghan(volumes, energies)
+    with pytest.raises(ModelError, match="3 different volumes, but four parameters need at least"):
+        equation_of_state(bulk("Cu", a=3.6), EMT(), scales=(0.98, 1.0, 1.0, 1.0, 1.02))
+
+
 def test_bulk_modulus_of_copper_equals_the_slope_of_the_pressure():
     copper = bulk("Cu", a=3.6)
     fit = equation_of_state(copper, EMT(), scales=np.linspace(0.98, 1.02, 9).tolist())

@@ -5,7 +5,10 @@ from ase.build import bulk
 from torch_sim.models.interface import ModelInterface
 from torch_sim.models.lennard_jones import LennardJonesModel
 
-from entrove.validation.stability import nve_stability, nvt_stability
+from entrove.models.ase import SerialModel
+from entrove.units import BOLTZMANN_EV_PER_K
+from entrove.validation.stability import fit_drift, nve_stability, nvt_stability
+from spring_crystal import Springs, spring_crystal
 
 
 @pytest.fixture
@@ -69,6 +72,50 @@ def test_noise_falls_with_the_square_of_the_timestep(crystals):
         for steps, dt in ((25, 64.0), (50, 32.0))
     )
     assert coarse.noise_meV_per_atom / fine.noise_meV_per_atom == pytest.approx(4.0, rel=0.25)
+
+
+@pytest.mark.parametrize("stiffness", [43.0, 30.0], ids=["48 THz", "40 THz"])
+def test_a_stiff_crystal_that_equilibrates_does_not_drift(stiffness):
+    """Its total energy rises by (2 pi f dt)^2 / 8, or 1 %, of the energy of its modes at first.
+
+    In a straight line over 0.2 ps that is up to 2.9 meV/atom/ps, without an error of the forces.
+    """
+    model = SerialModel(Springs(stiffness))
+    for seed in range(1, 7):
+        (report,) = nve_stability(
+            [spring_crystal()], model, temperature_K=4000.0, steps=200, seed=seed
+        )
+        # What the shadow energy leaves is of order (2 pi f dt)^4 / 24, or 4e-4, of 500 meV/atom.
+        assert abs(report.drift_meV_per_atom_per_ps) < 0.3
+        assert report.drift_error_meV_per_atom_per_ps < 0.2
+        assert np.isnan(report.shadow_energies_meV_per_atom[[0, -1]]).all()
+        shadow, total = report.shadow_energies_meV_per_atom[1:-1], report.energies_meV_per_atom
+        assert np.std(shadow) < 0.1 * np.std(total)
+
+
+@pytest.mark.parametrize("pumping_per_ps", [0.02, -0.02])
+def test_work_that_is_no_change_of_energy_is_the_drift(pumping_per_ps):
+    """At 1000 K, 3 k T g = 5 meV/atom/ps for a force along the movement with a rate g."""
+    model = SerialModel(Springs(43.0, pumping_per_ps=pumping_per_ps))
+    (report,) = nve_stability([spring_crystal()], model, temperature_K=1000.0, steps=200)
+    kinetic_meV = 1.5 * 31 / 32 * 1000.0 * BOLTZMANN_EV_PER_K * report.mean_temperature_K
+    known = 2.0 * pumping_per_ps * kinetic_meV
+    assert abs(known) == pytest.approx(5.0, rel=0.3)
+    # The kinetic energy is not the same all along, as it begins at twice its mean.
+    assert report.drift_meV_per_atom_per_ps == pytest.approx(known, rel=0.1)
+    assert report.drift_error_meV_per_atom_per_ps < 0.5
+
+
+def test_the_error_of_a_drift_is_its_scatter():
+    """Of 400 trajectories with correlated noise around one line."""
+    random, times = np.random.default_rng(0), np.arange(199) * 1e-3
+    # A moving mean over 3 points: less than the 20 points of a block.
+    noise = random.normal(size=(400, 201))
+    noise = np.lib.stride_tricks.sliding_window_view(noise, 3, axis=1).mean(axis=2)
+    slopes, errors = np.array([fit_drift(times, 7.0 * times + row) for row in noise]).T
+    assert slopes.mean() == pytest.approx(7.0, abs=4.0 * slopes.std() / 20.0)
+    assert np.sqrt((errors**2).mean()) == pytest.approx(slopes.std(), rel=0.15)
+    assert np.isnan(fit_drift(times[:5], times[:5])).all()
 
 
 def test_equal_seeds_give_equal_trajectories(crystals):

@@ -20,7 +20,8 @@ from entrove.export.source import Source
 from entrove.models.loaded import LoadedModel
 from entrove.models.prediction import predict
 from entrove.models.registry import framework_named, load
-from entrove.structures import copy_structure, write_structures
+from entrove.models.verify import rounding_of_energy
+from entrove.structures import copy_structure, energy_of, forces_of, stress_of, write_structures
 
 STRUCTURE = "structure.xyz"
 
@@ -150,7 +151,8 @@ def _text(source: Source, to: str, example: Atoms, calculator: Calculator) -> st
         extra=framework_named(source.bundle.framework).extra,
         structure=STRUCTURE,
         energy=round(energy_eV, 6),
-        energy_tolerance=1e-4 * len(example),
+        energy_tolerance=len(example)
+        * (1e-4 + rounding_of_energy(energy_eV, energy_eV, len(example))),
         force=round(largest_force, 6),
         force_tolerance=1e-2,
         temperature=min(source.bundle.regime.temperatures_K, default=300.0),
@@ -183,7 +185,7 @@ def _numbers(atoms: Atoms, calculator: Calculator) -> tuple[float, float]:
 
 
 def _prediction(atoms: Atoms) -> Prediction:
-    return Prediction(atoms.get_potential_energy(), atoms.get_forces(), atoms.get_stress())
+    return Prediction(energy_of(atoms), forces_of(atoms), stress_of(atoms))
 
 
 def _run(script: Path) -> None:

@@ -28,7 +28,7 @@ from entrove.models.ase import SerialModel
 from entrove.models.loaded import LoadedModel
 from entrove.models.prediction import along_periodic_directions, predict
 from entrove.settings import Settings
-from entrove.structures import copy_structure
+from entrove.structures import copy_structure, forces_of
 from entrove.symmetry import call_spglib
 
 _log = logging.getLogger(__name__)
@@ -43,11 +43,23 @@ CUTOFF_DOUBT_A = 1e-4
 """Pairs this close to the cutoff may be counted or not: their distance is known to float32."""
 
 
+FLOAT32_ROUNDING = 2.0**-24
+"""Largest relative change of a number that is rounded to float32."""
+
+ROUNDINGS_OF_AN_ATOM = 2
+"""How often the reference energy of a species has entered a sum in float32: once on each side.
+
+A network in float32 adds that energy, which may be thousands of eV, to what it has computed, which
+is of the order of 10 eV as its other roundings are. Sums over atoms are float64 on both sides.
+"""
+
+
 class Tolerances(Settings):
     """Largest differences between batched and single evaluation that pass.
 
     The defaults suit networks in float32 (relative 1e-7 on 10 eV per atom and on forces of up to
-    100 eV/A in compressed cells). A wrong neighbour or sign shows at 1e-2 or above.
+    100 eV/A in compressed cells). A wrong neighbour or sign shows at 1e-2 or above. What
+    `rounding_of_energy` explains is allowed beside.
     """
 
     energy_eV_per_atom: float = Field(default=1e-5, gt=0, description="Energy in eV/atom.")
@@ -55,6 +67,25 @@ class Tolerances(Settings):
     stress_eV_per_A3: float = Field(
         default=1e-4, gt=0, description="Any stress component in eV/A^3."
     )
+
+
+def rounding_of_energy(
+    energy_eV: float, other_eV: float, atoms: int, roundings: int = ROUNDINGS_OF_AN_ATOM
+) -> float:
+    """Return the largest difference of two energies, in eV/atom, that roundings explain.
+
+    Each rounding of an atomic energy E_i to float32 changes it by at most 2^-24 |E_i|, so that
+    energies per atom differ by at most c 2^-24 |E|/N after c roundings of each, where all E_i have
+    one sign: 2e-4 c eV at -3370 eV/atom.
+
+    Args:
+        energy_eV, other_eV: The two energies; the one of smaller magnitude counts.
+        atoms: The number of atoms N.
+        roundings: The number c of roundings of an atomic energy, on both sides together.
+
+    Ref: Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed. (SIAM 2002), eq. (2.4).
+    """
+    return roundings * FLOAT32_ROUNDING * min(abs(energy_eV), abs(other_eV)) / atoms
 
 
 @runtime_checkable
@@ -85,8 +116,9 @@ class NeighbourCount:
 class Comparison:
     """One structure: largest differences, batched minus single, and its numbers of neighbours.
 
-    There is one number for each model that tells it; the members of a committee have cutoffs of
-    their own.
+    `rounding_eV_per_atom` is the difference of energies that roundings to float32 explain. There
+    is one number of neighbours for each model that tells it; the members of a committee have
+    cutoffs of their own.
     """
 
     formula: str
@@ -95,6 +127,7 @@ class Comparison:
     forces_difference_eV_per_A: float
     stress_difference_eV_per_A3: float | None
     neighbours: tuple[NeighbourCount, ...]
+    rounding_eV_per_atom: float = 0.0
 
     def problems(self, tolerances: Tolerances) -> list[str]:
         """Say what exceeds the tolerances; an empty list when all is well."""
@@ -102,7 +135,7 @@ class Comparison:
             (
                 "energy",
                 self.energy_difference_eV_per_atom,
-                tolerances.energy_eV_per_atom,
+                tolerances.energy_eV_per_atom + self.rounding_eV_per_atom,
                 "eV/atom",
             ),
             ("forces", self.forces_difference_eV_per_A, tolerances.forces_eV_per_A, "eV/A"),
@@ -283,8 +316,8 @@ def _compare(
 ) -> Comparison:
     single = copy_structure(atoms)
     single.calc = calculator
-    energy = batched.get_potential_energy() - single.get_potential_energy()
-    forces = np.abs(batched.get_forces() - single.get_forces()).max()
+    energies = (batched.get_potential_energy(), single.get_potential_energy())
+    forces = np.abs(forces_of(batched) - forces_of(single)).max()
     stress = None
     if atoms.pbc.any() and "stress" in getattr(batched.calc, "results", {}):
         # `predict` keeps the stress along periodic directions only.
@@ -293,8 +326,9 @@ def _compare(
     return Comparison(
         formula=atoms.get_chemical_formula(),
         atoms=len(atoms),
-        energy_difference_eV_per_atom=float(energy) / len(atoms),
+        energy_difference_eV_per_atom=float(energies[0] - energies[1]) / len(atoms),
         forces_difference_eV_per_A=float(forces),
         stress_difference_eV_per_A3=stress,
         neighbours=tuple(neighbours),
+        rounding_eV_per_atom=rounding_of_energy(*energies, len(atoms)),
     )

@@ -13,6 +13,12 @@ from entrove.validation.strained_cell import Source, in_cells
 
 DEFAULT_SCALES = (0.94, 0.96, 0.98, 1.0, 1.02, 1.04, 1.06)
 
+FEWEST_VOLUMES = 5
+"""Different volumes that four parameters need, so that one point tells how well they fit."""
+
+SAME_VOLUME = 1e-6
+"""Relative difference below which two volumes are one."""
+
 
 @dataclass(frozen=True)
 class EquationOfState:
@@ -63,15 +69,14 @@ def equation_of_state(
         atoms: A crystal near its equilibrium volume.
         source: Any ASE calculator, or a model from `entrove.models.load`, which evaluates all
             volumes in one batch.
-        scales: Factors of the lattice vectors, at least 5.
+        scales: Factors of the lattice vectors, at least 5 different ones in any order.
         force_tolerance_eV_per_A: At each volume the atoms are relaxed until no force exceeds this,
             in eV/A; the shape of the cell stays. None keeps their fractional positions.
 
     Raises `ModelError` when there are too few points, the lowest energy is at the first or last of
     them, or no curve fits them.
     """
-    if len(scales) < 5:
-        raise ModelError(f"{len(scales)} volumes, but four parameters need at least 5; add scales")
+    _require_different(np.array(scales), "add scales")
     cells = in_cells(
         atoms, [scale * atoms.cell.array for scale in scales], source, force_tolerance_eV_per_A
     )
@@ -86,11 +91,19 @@ def fit_birch_murnaghan(
     """Fit the four parameters of the third-order Birch-Murnaghan equation of state.
 
     Args:
-        volumes_A3_per_atom: Volumes in A^3/atom, increasing, shape (points,).
-        energies_eV_per_atom: Energies in eV/atom, shape (points,).
+        volumes_A3_per_atom: Volumes in A^3/atom in any order, at least 5 different ones, shape
+            (points,).
+        energies_eV_per_atom: Energies in eV/atom in the same order, shape (points,).
 
-    Raises `ModelError` when the lowest energy is at the first or last point, or no curve fits.
+    Returns the curve, with the points in the order of increasing volume.
+
+    Raises `ModelError` when there are too few different volumes, the lowest energy is at the
+    smallest or largest of them, or no curve fits.
     """
+    _require_different(volumes_A3_per_atom, "add volumes")
+    order = np.argsort(volumes_A3_per_atom, kind="stable")
+    volumes_A3_per_atom = volumes_A3_per_atom[order]
+    energies_eV_per_atom = energies_eV_per_atom[order]
     lowest = int(np.argmin(energies_eV_per_atom))
     if lowest in (0, len(energies_eV_per_atom) - 1):
         raise ModelError(
@@ -111,3 +124,13 @@ def fit_birch_murnaghan(
         bulk_modulus_GPa=ev_per_a3_to_gpa(float(modulus)),
         bulk_modulus_derivative=float(fit.eos_parameters[2]),
     )
+
+
+def _require_different(volumes: np.ndarray, remedy: str) -> None:
+    increasing = np.sort(volumes)
+    different = 1 + int((np.diff(increasing) > SAME_VOLUME * increasing[1:]).sum())
+    if different < FEWEST_VOLUMES:
+        raise ModelError(
+            f"{different} different volumes, but four parameters need at least {FEWEST_VOLUMES}; "
+            f"{remedy}"
+        )

@@ -29,6 +29,8 @@ HOTTEST_OVER_START = 3.0
 """A trajectory heats up when its kinetic energy exceeds this multiple of the initial one."""
 FRICTION_PER_FS = 0.01
 """Friction of the Langevin thermostat in 1/fs: its time constant is 100 fs."""
+BLOCKS = 10
+"""Blocks of a trajectory whose means tell how well a drift is known."""
 
 
 @dataclass(frozen=True)
@@ -38,9 +40,10 @@ class Stability:
     Attributes:
         stable, reason: Whether it stayed physical; if not, why.
         steps: Number of MD steps.
-        drift_meV_per_atom_per_ps, noise_meV_per_atom: Slope of a straight line fitted to the total
-            energy, and standard deviation around it; a measure of the potential only without a
-            thermostat.
+        drift_meV_per_atom_per_ps: Slope of a straight line fitted to the shadow energy; a measure
+            of the potential only without a thermostat. NaN with fewer than 7 steps.
+        drift_error_meV_per_atom_per_ps: Standard error of the drift, from block averages.
+        noise_meV_per_atom: Standard deviation of the total energy around a straight line.
         mean_temperature_K: Mean kinetic temperature in K, of the motion relative to the centre of
             mass, with 3 (N - 1) degrees of freedom.
         shortest_distance_A: Shortest distance between two atoms at the steps that were checked, in
@@ -48,18 +51,32 @@ class Stability:
         times_ps, energies_meV_per_atom, temperatures_K: The trajectory: time in ps, total energy
             relative to the start in meV/atom, and kinetic temperature in K, each of shape
             (steps + 1,).
+        shadow_energies_meV_per_atom: The shadow energy relative to the total energy at the start,
+            in meV/atom, shape (steps + 1,); NaN at the first and last step.
+
+    The total energy H is not what velocity Verlet conserves with a step h: it wavers by O(h^2),
+    and rises while a crystal that began at its minimum equilibrates. The shadow energy is
+    conserved to O(h^4) by forces F that are the gradient of the energy, so that its slope is that
+    of the potential:
+
+        H + h^2 (v . V'' v / 12 - F . F/m / 24),
+
+    where V'' v is minus the slope of the forces, by their central difference. Ref: Engle, Skeel &
+    Drees, J. Comput. Phys. 206, 432 (2005); Hairer, Lubich & Wanner, Acta Numerica 12, 399 (2003).
     """
 
     stable: bool
     reason: str
     steps: int
     drift_meV_per_atom_per_ps: float
+    drift_error_meV_per_atom_per_ps: float
     noise_meV_per_atom: float
     mean_temperature_K: float
     shortest_distance_A: float
     times_ps: np.ndarray = field(repr=False, compare=False)
     energies_meV_per_atom: np.ndarray = field(repr=False, compare=False)
     temperatures_K: np.ndarray = field(repr=False, compare=False)
+    shadow_energies_meV_per_atom: np.ndarray = field(repr=False, compare=False)
 
 
 def nve_stability(
@@ -153,6 +170,7 @@ def _run(
     batch.rng = seed
     state = begin(batch)
     totals, kinetics, temperatures, distances = [], [], [], []
+    shadow = _ShadowCorrections(timestep_fs)
     for step in range(steps + 1):
         if step:
             state = advance(state)
@@ -160,13 +178,16 @@ def _run(
         kinetics.append(kinetic)
         temperatures.append(_temperatures_K(state, kinetic))
         totals.append(state.energy.detach().double().cpu().numpy() + kinetic)
+        shadow.add(state)
         if step % check_every == 0 or step == steps:
             distances.append(_shortest_over_radii(state, structures))
     times_ps = np.arange(steps + 1) * timestep_fs * 1e-3
+    shadows = np.array(totals) + shadow.corrections_eV()
     return [
         _assess(
             times_ps,
             np.array([total[index] for total in totals]),
+            shadows[:, index],
             np.array([kinetic[index] for kinetic in kinetics]),
             np.array([temperature[index] for temperature in temperatures]),
             np.array([distance[index] for distance in distances]),
@@ -176,11 +197,50 @@ def _run(
     ]
 
 
+class _ShadowCorrections:
+    """Collects, step by step, what is added to total energies for the shadow energies."""
+
+    def __init__(self, timestep_fs: float) -> None:
+        self.timestep = timestep_fs * 1e-3 * MetalUnits.time
+        self.squares: list[np.ndarray] = []  # F . F/m of each step
+        self.ahead: list[np.ndarray] = []  # v . F, the forces being those of the next step
+        self.behind: list[np.ndarray] = []  # v . F, the forces being those of the step before
+        self.last: tuple[torch.Tensor, torch.Tensor] | None = None
+
+    def add(self, state: MDState) -> None:
+        """Take velocities and forces of the next step."""
+        masses = state.masses.double()[:, None]
+        velocities = state.momenta.detach().double() / masses
+        forces = state.forces.detach().double().clone()  # the next step may write into it
+        self.squares.append(_sum_over_atoms(state, forces**2 / masses))
+        if self.last is not None:
+            velocities_before, forces_before = self.last
+            self.ahead.append(_sum_over_atoms(state, velocities_before * forces))
+            self.behind.append(_sum_over_atoms(state, velocities * forces_before))
+        self.last = velocities, forces
+
+    def corrections_eV(self) -> np.ndarray:
+        """Return h^2 (v . V'' v / 12 - F . F/m / 24) in eV, shape (steps + 1, systems).
+
+        NaN at the first and the last step, which have forces on one side only.
+        """
+        squares = np.array(self.squares)
+        curvatures = np.full_like(squares, np.nan)
+        if len(self.ahead) > 1:
+            slopes = np.array(self.ahead[1:]) - np.array(self.behind[:-1])
+            curvatures[1:-1] = -slopes / (2.0 * self.timestep)
+        return self.timestep**2 * (curvatures / 12.0 - squares / 24.0)
+
+
+def _sum_over_atoms(state: torch_sim.SimState, vectors: torch.Tensor) -> np.ndarray:
+    """Sum all components of (atoms, 3) in each system."""
+    sums = torch.zeros(state.n_systems, dtype=torch.float64, device=vectors.device)
+    return sums.index_add(0, state.system_idx, vectors.sum(dim=1)).cpu().numpy()
+
+
 def _kinetic_energies(state: torch_sim.SimState) -> np.ndarray:
-    momenta = state.momenta.detach().double()
-    per_atom = (momenta**2).sum(dim=1) / (2.0 * state.masses.double())
-    energies = torch.zeros(state.n_systems, dtype=torch.float64, device=per_atom.device)
-    return energies.index_add(0, state.system_idx, per_atom).cpu().numpy()
+    momenta, masses = state.momenta.detach().double(), state.masses.double()
+    return _sum_over_atoms(state, momenta**2 / (2.0 * masses[:, None]))
 
 
 def _temperatures_K(state: torch_sim.SimState, kinetic: np.ndarray) -> np.ndarray:
@@ -232,6 +292,7 @@ def _shortest_over_radii(
 def _assess(
     times_ps: np.ndarray,
     total: np.ndarray,
+    shadow: np.ndarray,
     kinetic: np.ndarray,
     temperatures: np.ndarray,
     distances: np.ndarray,
@@ -250,20 +311,44 @@ def _assess(
         reason = f"two atoms came as close as {shortest:.2f} A"
     elif kinetic.max() > HOTTEST_OVER_START * kinetic[0]:
         reason = f"kinetic energy rose to {kinetic.max() / kinetic[0]:.1f} times its initial value"
-    drift = noise = float("nan")
+    drift = error = noise = float("nan")
     if np.isfinite(total).all() and steps > 1:
+        drift, error = fit_drift(times_ps[1:-1], 1000.0 * shadow[1:-1] / atoms)
         slope, offset = np.polyfit(times_ps, total, 1)
-        drift = 1000.0 * float(slope) / atoms
         noise = 1000.0 * float(np.std(total - slope * times_ps - offset)) / atoms
     return Stability(
         stable=not reason,
         reason=reason or "stable",
         steps=steps,
         drift_meV_per_atom_per_ps=drift,
+        drift_error_meV_per_atom_per_ps=error,
         noise_meV_per_atom=noise,
         mean_temperature_K=float(np.nanmean(temperatures)),
         shortest_distance_A=shortest,
         times_ps=times_ps,
         energies_meV_per_atom=1000.0 * (total - total[0]) / atoms,
         temperatures_K=temperatures,
+        shadow_energies_meV_per_atom=1000.0 * (shadow - total[0]) / atoms,
     )
+
+
+def fit_drift(times_ps: np.ndarray, energies: np.ndarray) -> tuple[float, float]:
+    """Fit a straight line to energies, and say how well its slope is known.
+
+    Args:
+        times_ps: Times in ps at even distances, shape (points,).
+        energies: Energies in any unit, shape (points,).
+
+    Returns the slope and its standard error, in that unit per ps. The line goes through the means
+    of `BLOCKS` blocks, or of pairs where there are fewer points; the error is that of their
+    scatter around it, since neighbouring points of a trajectory are not independent. NaN with
+    fewer than three blocks.
+    """
+    blocks = min(BLOCKS, len(times_ps) // 2)
+    if blocks < 3:
+        return float("nan"), float("nan")
+    times = np.array([part.mean() for part in np.array_split(times_ps, blocks)])
+    means = np.array([part.mean() for part in np.array_split(energies, blocks)])
+    slope, offset = np.polyfit(times, means, 1)
+    scatter = ((means - slope * times - offset) ** 2).sum() / (blocks - 2)
+    return float(slope), float(np.sqrt(scatter / ((times - times.mean()) ** 2).sum()))

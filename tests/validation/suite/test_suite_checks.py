@@ -13,6 +13,7 @@ from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
 from ase.calculators.morse import MorsePotential
 from ase.calculators.singlepoint import SinglePointCalculator
+from pydantic import ValidationError
 
 from entrove.models.ase import from_calculator
 from entrove.models.committee import committee_of
@@ -25,11 +26,13 @@ from entrove.validation.suite.checks.errors import check_errors
 from entrove.validation.suite.checks.forgetting import own_crystals
 from entrove.validation.suite.checks.phase_order import check_phase_order, relaxed_into
 from entrove.validation.suite.config import (
+    DimerSettings,
     EquationOfStateSettings,
     ErrorSettings,
     PhaseOrderSettings,
 )
 from entrove.validation.suite.subject import Subject
+from spring_crystal import LATTICE_CONSTANT_A, Springs
 
 needs_phonopy = pytest.mark.skipif(
     importlib.util.find_spec("phonopy") is None, reason="phonopy is not installed"
@@ -161,6 +164,27 @@ def test_labelled_volumes_are_compared_whatever_the_zero_of_energy():
     )
     assert ratio == pytest.approx(1.5, rel=1e-4)
     assert "bulk modulus on labelled cells" in stiff.sentence
+
+
+def test_the_order_of_scales_does_not_matter():
+    """Nor do scales that are given twice, which are one volume."""
+    verdicts = [
+        check(
+            "equation_of_state",
+            model_of(EMT()),
+            phases={"fcc": bulk("Cu", a=3.6)},
+            settings={"scales": scales},
+        )
+        for scales in (
+            [0.96, 0.98, 1.0, 1.02, 1.04],
+            [1.0, 0.96, 1.04, 0.98, 1.02],
+            [1.04, 1.02, 1.0, 1.0, 0.98, 0.96],
+        )
+    ]
+    assert verdicts[0][0].outcome is Outcome.PASSED
+    assert verdicts[1:] == verdicts[:1] * 2
+    with pytest.raises(ValidationError, match="3 different volumes, but four parameters need"):
+        EquationOfStateSettings(scales=(0.98, 0.98, 1.0, 1.0, 1.02, 1.02))
 
 
 class Wider(EMT):
@@ -400,6 +424,47 @@ def test_data_say_from_where_the_energy_must_rise():
     assert result.outcome is Outcome.PASSED
 
 
+@pytest.mark.parametrize("shortest_A", [0.85, 1.059])
+def test_a_hole_below_the_shortest_pair_of_the_data_is_found(shortest_A):
+    """The data have the pair at less than, and just below, half the sum of the radii."""
+    dimer = Atoms("Ar2", positions=[[0, 0, 0], [shortest_A, 0, 0]])
+    below = attach_results(dimer, 0.0, np.zeros((2, 3)), np.zeros(6))
+    arguments: dict[str, Any] = {"phases": {"fcc": bulk("Ar", "fcc", a=3.7)}, "labelled": [below]}
+    morse = MorsePotential(epsilon=1.0, r0=0.75, rho0=6.0)
+    (bad,) = check("dimers", model_of(morse), **arguments)
+    assert bad.outcome is Outcome.FAILED
+    assert "where atoms fall into each other" in bad.sentence
+    sound = MorsePotential(epsilon=1.0, r0=1.2, rho0=6.0)
+    (good,) = check("dimers", model_of(sound), **arguments)
+    assert good.outcome is Outcome.PASSED
+    assert f"rises from {shortest_A:.2f} A" in good.sentence
+    # Judged over the same fraction of the onset as without data.
+    begin = f"energy at {shortest_A * 0.5 / 0.7:.2f} A above that at {shortest_A:.2f} A"
+    assert begin in [quantity.name for quantity in good.quantities]
+
+
+def test_a_curve_with_nothing_below_the_onset_is_not_judged():
+    sound = model_of(LennardJones(sigma=1.9, epsilon=0.2, rc=8.0))
+    settings = {"points": 10, "longest_over_radii": 2.5}
+    (coarse,) = check("dimers", sound, phases={"fcc": bulk("Ar", "fcc", a=3.7)}, settings=settings)
+    assert coarse.outcome is Outcome.NOT_APPLICABLE
+    assert "1 point of the curve below 1.48 A" in coarse.sentence
+    assert "suite.dimers.points" in coarse.sentence
+
+
+@pytest.mark.parametrize(
+    "distances",
+    [
+        {"onset_over_radii": 0.4},
+        {"onset_over_radii": 0.5},
+        {"shortest_over_radii": 0.9, "onset_over_radii": 1.0, "longest_over_radii": 0.8},
+    ],
+)
+def test_distances_of_a_dimer_in_the_wrong_order_are_refused(distances):
+    with pytest.raises(ValidationError, match="shortest_over_radii must be below"):
+        DimerSettings(**distances)
+
+
 def test_a_model_forgets_nothing_against_itself_and_half_when_all_is_scaled():
     arguments = {"phases": {"fcc": bulk("Cu", a=3.6)}}
     (same,) = check("forgetting", model_of(EMT()), against=model_of(EMT()), **arguments)
@@ -482,6 +547,31 @@ def test_forces_that_are_no_gradient_drift():
     assert good.outcome is Outcome.PASSED
     assert bad.outcome is Outcome.FAILED
     assert "energy drift" in bad.sentence
+
+
+def test_a_drift_fails_where_it_is_known_and_that_of_a_stiff_crystal_is_none():
+    """With the default settings, at which the total energy rises while it equilibrates."""
+    arguments: dict[str, Any] = {
+        "phases": {"diamond": bulk("C", "diamond", a=LATTICE_CONSTANT_A)},
+        "temperatures_K": (4000.0,),
+    }
+
+    def dynamics(**springs: float) -> CheckResult:
+        (found,) = check("dynamics", model_of(Springs(43.0, **springs)), **arguments)
+        return found
+
+    assert dynamics().outcome is Outcome.PASSED
+    pumped = dynamics(pumping_per_ps=0.005)
+    assert pumped.outcome is Outcome.FAILED
+    # 3 k T g = 5 meV/atom/ps, and up to a third more while the crystal is still warmer.
+    assert 4.5 < value(pumped, "energy drift (NVE)") < 7.0
+    assert "energy drift (NVE), at least" in pumped.sentence
+    # 3 meV/atom of noise: the slope over 0.2 ps is known to some 4 meV/atom/ps.
+    noisy = dynamics(noise_eV_per_atom=0.003)
+    assert noisy.outcome is Outcome.NOT_APPLICABLE
+    assert "is not known well enough" in noisy.sentence
+    assert "suite.dynamics.steps" in noisy.sentence
+    assert value(noisy, "standard error of the energy drift (NVE)") > 1.0
 
 
 def test_errors_are_zero_for_the_labelling_potential_and_named_by_kind_otherwise():

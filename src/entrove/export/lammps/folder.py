@@ -166,7 +166,9 @@ def _checks_in_lammps(
         )
     with TemporaryDirectory(prefix="entrove-lammps-") as work:
         run_input(lammps, folder, FILE, Path(work))
-    agreement = compare_predictions(_expected(source, structures, device), found)
+    agreement = compare_predictions(
+        _expected(source, structures, device), found, summed_in_single=style.sums_in_single
+    )
     return [Check(what, agreement), Check(f"{FILE} as it is", note="it ended without an error")]
 
 

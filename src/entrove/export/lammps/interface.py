@@ -19,12 +19,14 @@ class PairStyle:
         file: The file of the potential, relative to the folder of the input.
         newton: What the pair style needs of the command `newton`: "on" or "off".
         ranks: On how many MPI ranks it runs, in words.
+        sums_in_single: Whether it sums the energies of atoms in float32.
     """
 
     name: str
     file: str
     newton: str
     ranks: str
+    sums_in_single: bool = False
 
     def commands(self, species: Sequence[str]) -> list[str]:
         """The commands; `species` are the elements of the atom types 1, 2, ..."""

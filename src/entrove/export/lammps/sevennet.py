@@ -73,7 +73,11 @@ class SevenNetForLammps:
                     "try its own command: sevenn get_model"
                 ) from error
         return PairStyle(
-            "e3gnn", FILE, "on", "one MPI rank (one GPU, or the cores of one machine)"
+            "e3gnn",
+            FILE,
+            "on",
+            "one MPI rank (one GPU, or the cores of one machine)",
+            sums_in_single=True,
         )
 
     def evaluate(
@@ -140,6 +144,7 @@ def _evaluate(
     np.add.at(forces, target, -slopes)
     strain_derivative = vectors.T @ slopes  # minus the virial
     stress = (strain_derivative + strain_derivative.T) / (2 * atoms.get_volume())
-    return Prediction(
-        float(energy.detach()), forces, stress[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
-    )
+    # The pair style reads the total energy, whose sum in float32 hides differences of meV/atom
+    # where atomic energies are thousands of eV.
+    energy_eV = float(output["atomic_energy"].detach().sum(dtype=torch.float64))
+    return Prediction(energy_eV, forces, stress[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]])

@@ -67,11 +67,17 @@ def _build_calculator(
         module = require("sevenn.calculator", extra="sevennet")
 
         class GuardedCalculator(module.SevenNetCalculator):
-            """SevenNet's calculator, safe beside packages that change torch's default dtype."""
+            """SevenNet's calculator, safe beside packages that change torch's default dtype.
+
+            Atomic energies are summed in float64: a sum in float32 is wrong by meV/atom where they
+            are thousands of eV, as those of all-electron codes.
+            """
 
             def calculate(self, *args: Any, **kwargs: Any) -> None:
                 with default_dtype(torch.float32):
                     super().calculate(*args, **kwargs)
+                energy = float(self.results["energies"].sum(dtype=float))
+                self.results |= {"energy": energy, "free_energy": energy}
 
         return GuardedCalculator(str(checkpoint), device=device, modal=modal)
 

@@ -11,7 +11,7 @@ from entrove.models.nequip.files import FOUNDATION_MODELS, find_trainable_model
 from entrove.models.nequip.loading import load_nequip
 from entrove.models.nequip.model import NequIPModel
 from entrove.models.prediction import predict
-from entrove.structures import copy_structure
+from entrove.structures import copy_structure, forces_of
 from entrove.training.nequip.from_scratch import find_architecture, read_architecture
 from entrove.training.nequip.last_interaction import names_of_last_interaction
 from entrove.training.trainers import StartingModel
@@ -86,7 +86,7 @@ def require_same_predictions(
     for ours, theirs in zip(predict(evaluated, samples), predict(trained, samples), strict=True):
         change = abs(ours.get_potential_energy() - theirs.get_potential_energy()) / len(ours)
         energy = max(energy, change)
-        force = max(force, float(np.abs(ours.get_forces() - theirs.get_forces()).max()))
+        force = max(force, float(np.abs(forces_of(ours) - forces_of(theirs)).max()))
     if energy > SAME_ENERGY_EV_PER_ATOM or force > SAME_FORCE_EV_PER_A:
         raise ModelError(
             f"{evaluated.name}, which is evaluated, and {trained.name}, which is trained, are "

@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Iterable, Iterator
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from entrove.settings import Settings
 
@@ -52,7 +52,8 @@ class EquationOfStateSettings(CheckSettings):
     scales: tuple[Positive, ...] = Field(
         default=(0.94, 0.96, 0.98, 1.0, 1.02, 1.04, 1.06),
         min_length=5,
-        description="Lattice vectors over those of the cell relaxed without pressure.",
+        description="Lattice vectors over those of the cell relaxed without pressure: five or "
+        "more different numbers, in any order.",
     )
     residual_meV_per_atom: Positive = Field(
         default=3.0,
@@ -76,6 +77,17 @@ class EquationOfStateSettings(CheckSettings):
         "where the labels allow a fit.",
     )
     bulk_modulus_error: Positive = Field(default=0.2, description="The same of the bulk moduli.")
+
+    @field_validator("scales")
+    @classmethod
+    def _in_order(cls, scales: tuple[float, ...]) -> tuple[float, ...]:
+        different = tuple(sorted(set(scales)))
+        if len(different) < 5:
+            raise ValueError(
+                f"{len(different)} different volumes, but four parameters need at least 5; add "
+                "scales"
+            )
+        return different
 
 
 class ElasticSettings(CheckSettings):
@@ -151,7 +163,9 @@ class DimerSettings(CheckSettings):
         default=0.5,
         gt=0,
         lt=1.0,
-        description="Shortest distance of the curve over the sum of covalent radii.",
+        description="Shortest distance of the curve over the sum of covalent radii, below the "
+        "onset; where labelled data have the pair below the onset, the curve begins below that "
+        "distance by the same factor.",
     )
     onset_over_radii: float = Field(
         default=0.7,
@@ -172,6 +186,16 @@ class DimerSettings(CheckSettings):
     tolerance_eV: NotNegative = Field(
         default=0.01, description="A fall of the energy that is smaller does not count, in eV."
     )
+
+    @model_validator(mode="after")
+    def _has_something_to_judge(self) -> "DimerSettings":
+        for name in ("onset_over_radii", "longest_over_radii"):
+            if self.shortest_over_radii >= getattr(self, name):
+                raise ValueError(
+                    f"shortest_over_radii must be below {name}: {self.shortest_over_radii:g} and "
+                    f"{getattr(self, name):g}"
+                )
+        return self
 
 
 class ForgettingSettings(CheckSettings):

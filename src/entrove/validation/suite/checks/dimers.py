@@ -29,6 +29,9 @@ from entrove.validation.suite.subject import Subject
 NAME = "dimers"
 MOST_DRAWN_EV = 60.0
 
+FEWEST_INSIDE = 2
+"""Points below the onset that a curve needs: a hole is a fall between two of them."""
+
 VACUUM_A = 10.0
 """Between an atom and the faces of its box, so that no cutoff reaches a periodic image."""
 
@@ -38,13 +41,16 @@ def check_dimers(subject: Subject, settings: DimerSettings) -> list[CheckResult]
     pairs = list(combinations_with_replacement(subject.species, 2))
     if not pairs:
         return [not_applicable(NAME, "", "there is no crystal and no label to take species from")]
+    onsets = {pair: _onset_A(subject, *pair, settings) for pair in pairs}
+    # Below an onset that the data have moved inwards, as much is judged as below any other.
+    begin_over_onset = settings.shortest_over_radii / settings.onset_over_radii
     distances = {
-        (first, second): np.linspace(
-            settings.shortest_over_radii * _radii_A(first, second),
-            settings.longest_over_radii * _radii_A(first, second),
+        pair: np.linspace(
+            begin_over_onset * onsets[pair][0],
+            settings.longest_over_radii * _radii_A(*pair),
             settings.points,
         )
-        for first, second in pairs
+        for pair in pairs
     }
     dimers = [
         _dimer(first, second, float(distance))
@@ -55,16 +61,11 @@ def check_dimers(subject: Subject, settings: DimerSettings) -> list[CheckResult]
     energies = np.array([energy_of(atoms) for atoms in predicted]).reshape(len(pairs), -1)
     forces = np.array([np.abs(forces_of(atoms)).max() for atoms in predicted])
     results = []
-    for (first, second), energy, force in zip(
-        pairs, energies, forces.reshape(len(pairs), -1), strict=True
-    ):
-        onset, source = _onset_A(subject, first, second, settings)
+    for pair, energy, force in zip(pairs, energies, forces.reshape(len(pairs), -1), strict=True):
+        onset, source = onsets[pair]
         results.append(
-            _judge(
-                f"{first}-{second}", distances[first, second], energy, force, onset, source,
-                settings,
-            )
-        )  # fmt: skip
+            _judge("-".join(pair), distances[pair], energy, force, onset, source, settings)
+        )
     return results
 
 
@@ -117,6 +118,14 @@ def _judge(
     relative = energies_eV - energies_eV[-1]
     finite = np.isfinite(relative) & np.isfinite(forces_eV_per_A)
     inside = distances_A <= onset_A
+    if inside.sum() < FEWEST_INSIDE:
+        points = "1 point" if inside.sum() == 1 else f"{inside.sum()} points"
+        return not_applicable(
+            NAME,
+            pair,
+            f"{points} of the curve below {onset_A:.2f} A ({source}), too few to see a hole; "
+            "increase suite.dimers.points",
+        )
     problems = [] if finite.all() else [
         f"energy or force is not finite at {distances_A[~finite][0]:.2f} A"
     ]  # fmt: skip
