@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from ase.build import bulk
-from ase.constraints import FixAtoms
 from small_allegro import ALLEGRO, write_checkpoint
 from torch_sim.models.interface import ModelInterface
 from trial_structures import rattled
@@ -155,13 +154,6 @@ def test_a_sound_model_passes_on_samples_and_probes(calculated_once, structures)
         for comparison in report.comparisons
     )
     assert "batches agree with its ASE calculator on 4 structures" in report.summary()
-
-
-def test_constraints_of_a_structure_hide_no_forces_of_one_side(calculated_once):
-    fixed = rattled(bulk("Si", "diamond", a=5.2), 1)
-    fixed.set_constraint(FixAtoms([0]))
-    report = verify_batching(calculated_once, [fixed])
-    assert report.passed, report.summary()
 
 
 @pytest.mark.parametrize(
