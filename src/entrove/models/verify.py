@@ -316,7 +316,7 @@ def _compare(
 ) -> Comparison:
     single = copy_structure(atoms)
     single.calc = calculator
-    energies = (batched.get_potential_energy(), single.get_potential_energy())
+    energies = (float(batched.get_potential_energy()), float(single.get_potential_energy()))
     forces = np.abs(batched.get_forces() - single.get_forces()).max()
     stress = None
     if atoms.pbc.any() and "stress" in getattr(batched.calc, "results", {}):
@@ -326,7 +326,7 @@ def _compare(
     return Comparison(
         formula=atoms.get_chemical_formula(),
         atoms=len(atoms),
-        energy_difference_eV_per_atom=float(energies[0] - energies[1]) / len(atoms),
+        energy_difference_eV_per_atom=(energies[0] - energies[1]) / len(atoms),
         forces_difference_eV_per_A=float(forces),
         stress_difference_eV_per_A3=stress,
         neighbours=tuple(neighbours),
