@@ -28,7 +28,7 @@ from entrove.models.ase import SerialModel
 from entrove.models.loaded import LoadedModel
 from entrove.models.prediction import along_periodic_directions, predict
 from entrove.settings import Settings
-from entrove.structures import copy_structure, forces_of
+from entrove.structures import copy_structure, energy_of, forces_of
 from entrove.symmetry import call_spglib
 
 _log = logging.getLogger(__name__)
@@ -316,7 +316,7 @@ def _compare(
 ) -> Comparison:
     single = copy_structure(atoms)
     single.calc = calculator
-    energies = (batched.get_potential_energy(), single.get_potential_energy())
+    energies = (energy_of(batched), energy_of(single))
     forces = np.abs(forces_of(batched) - forces_of(single)).max()
     stress = None
     if atoms.pbc.any() and "stress" in getattr(batched.calc, "results", {}):
@@ -326,7 +326,7 @@ def _compare(
     return Comparison(
         formula=atoms.get_chemical_formula(),
         atoms=len(atoms),
-        energy_difference_eV_per_atom=float(energies[0] - energies[1]) / len(atoms),
+        energy_difference_eV_per_atom=(energies[0] - energies[1]) / len(atoms),
         forces_difference_eV_per_A=float(forces),
         stress_difference_eV_per_A3=stress,
         neighbours=tuple(neighbours),
