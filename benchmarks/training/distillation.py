@@ -20,15 +20,14 @@ from typing import Any
 
 from ase import Atoms
 
-from entrove.curves.learning import test_errors
 from entrove.models.prediction import predict
 from entrove.models.registry import load
-from entrove.structures import content_hash, read_structures
+from entrove.structures import read_structures
 from entrove.training.config import TrainingConfig
 from entrove.training.tuning import TrainedModel, fine_tune
 
 sys.path.insert(0, str(Path(__file__).parent))
-from foundation_models import CURVES, LABELS, tests_of
+from foundation_models import CURVES, LABELS, errors_on, tests_of
 from other_draws import read_picks
 from results_file import read_result, write_result
 
@@ -86,21 +85,16 @@ def main() -> None:
             "labels": count,
             "labels_of_teacher": learnt_of_teacher,
         }
-        tested = {content_hash(atoms): atoms for of in tests.values() for atoms in of}
+        tested = [atoms for of in tests.values() for atoms in of]
         started = time.perf_counter()
-        found = predict(load(str(model.checkpoint), device="cpu"), list(tested.values()))
+        found = predict(load(str(model.checkpoint), device="cpu"), tested)
         seconds = (time.perf_counter() - started) / len(tested)
-        predicted = dict(zip(tested, found, strict=True))
         rows[:] = [other for other in rows if any(other[key] != row[key] for key in row)]
         row |= {
             "epochs": model.epochs_run,
             "training_seconds": round(model.seconds, 1),
             "seconds_per_test": round(seconds, 3),
-            "errors": [
-                {"test": test} | vars(errors)
-                for test, of in tests.items()
-                for errors in test_errors(of, [predicted[content_hash(a)] for a in of])
-            ],
+            "errors": errors_on(tests, found),
         }
         rows.append(row)
         write_result(

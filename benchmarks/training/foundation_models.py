@@ -74,6 +74,16 @@ def untuned_predictions(name: str, learnt: list[Atoms], tested: list[Atoms]) -> 
     ]
 
 
+def errors_on(tests: dict[str, list[Atoms]], predicted: list[Atoms]) -> list[dict[str, Any]]:
+    """Errors of predictions, in any order, on each test and each part of it."""
+    by_structure = {content_hash(atoms): atoms for atoms in predicted}
+    return [
+        {"test": test} | vars(errors)
+        for test, of in tests.items()
+        for errors in test_errors(of, [by_structure[content_hash(a)] for a in of])
+    ]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("work_folder", type=Path)
@@ -124,12 +134,7 @@ def main() -> None:
                 started = time.perf_counter()
                 predicted = predict(load(path, device="cpu"), tested)
             row["seconds_per_test"] = round((time.perf_counter() - started) / len(tested), 3)
-            by_structure = {content_hash(atoms): atoms for atoms in predicted}
-            row["errors"] = [
-                {"test": test} | vars(errors)
-                for test, of in tests.items()
-                for errors in test_errors(of, [by_structure[content_hash(a)] for a in of])
-            ]
+            row["errors"] = errors_on(tests, predicted)
             rows.append(row)
             write_result(
                 __file__,
