@@ -15,6 +15,8 @@ from ase.io import write
 from cheap_campaign import SETTINGS, Bench, Labels, make_bench
 from entrove import provenance
 from entrove.campaign.configuration.config import CampaignConfig
+from entrove.campaign.journal.ledger import Ledger
+from entrove.campaign.journal.outcomes import Trained, Validated
 from entrove.campaign.results.read import read_results
 from entrove.campaign.stages.imported import enter_imported, to_train_on, withdraw_import
 from entrove.campaign.workspace import is_imported
@@ -309,11 +311,31 @@ def test_a_finished_campaign_trains_again_when_labels_come_or_go(bench: Bench):
     assert len(bench.dataset()) == COUNT
     # The training on the labels of before is there still, and is not repeated.
     assert bench.trained_on == [COUNT, COUNT + 4]
+    assert Ledger(bench.files.ledger).each(Trained)[1].labels == COUNT
     results = read_results(bench.files.folder)
     assert (results.imported, results.imported_not_trained_on) == (0, 0)
     assert bench.computed == computed
     with LabelCache(bench.files.label_cache) as cache:
         assert cache.imports() == []
+
+
+def test_no_model_is_kept_that_has_learnt_withdrawn_labels(bench: Bench):
+    """Nor is it accepted again when the settings of the validation change."""
+    bench.scales = {1: 0.999, 2: 0.9}  # the model of the first round is the best
+    number = import_to_train(bench, copper_from_elsewhere(4))
+    bench.run(stopping={"rounds": 2})
+    assert read_results(bench.files.folder).best_round == 1
+    assert number is not None
+    with LabelCache(bench.files.label_cache) as cache:
+        withdraw_import(bench.files, cache, number)
+    bench.run(stopping={"rounds": 2})
+    for validation in ({}, {"negligible_force_meV_per_A": 3.0}):
+        bench.run(stopping={"rounds": 2}, validation=validation)
+        results = read_results(bench.files.folder)
+        assert results.best_round == 2
+        summary = Ledger(bench.files.ledger).each(Validated)[1].summary
+        assert "4 of the labels that it has learnt were withdrawn" in summary
+        assert bench.trained_on == [COUNT + 4, 2 * COUNT + 4, 2 * COUNT]
 
 
 @pytest.mark.parametrize(("what", "factor"), [("forces", 1.15), ("stress", 1.5)])

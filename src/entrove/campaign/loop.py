@@ -51,7 +51,11 @@ from entrove.campaign.stages.label_volumes import label_volumes
 from entrove.campaign.stages.lost_labels import restore_lost_labels
 from entrove.campaign.stages.models import CampaignModels
 from entrove.campaign.stages.moments import require_same_moments
-from entrove.campaign.stages.validate import complete_validations
+from entrove.campaign.stages.validate import (
+    complete_validations,
+    refuse_models_of_withdrawn,
+    withdrawn_labels_learnt,
+)
 from entrove.campaign.workspace import Workspace, explain_lost
 from entrove.errors import CampaignError, ModelError
 from entrove.execution.running import Executors
@@ -319,12 +323,17 @@ def _reopen_last_round(run: CampaignRun) -> int | None:
     """Reopen the last round when training labels came or went and no later round follows.
 
     They come when they are released or imported, and go when an import is withdrawn; picks whose
-    labels go with it are computed.
+    labels go with it are computed, and models of earlier rounds that have learnt them are accepted
+    no more.
     """
     labellings = {index: found for index, found in run.ledger.each(Labelled).items() if index > 0}
-    if not labellings or not (_released(run, labellings) or imports_changed(run.files)):
+    if not labellings:
         return None
     last = max(labellings)
+    changed = imports_changed(run.files) or withdrawn_labels_learnt(run, last)
+    if not (changed or _released(run, labellings)):
+        return None
+    refuse_models_of_withdrawn(run)
     stages: Sequence[Stage] = (Stage.LABEL, Stage.TRAIN, Stage.VALIDATE, Stage.CHECK)
     run.ledger.forget([(last, stage) for stage in stages])
     return last

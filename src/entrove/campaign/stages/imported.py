@@ -107,6 +107,23 @@ def imports_changed(files: Workspace) -> bool:
     return wanted != {_fingerprint(atoms) for atoms in dataset if is_imported(atoms)}
 
 
+def withdrawn_since(files: Workspace, learnt: Sequence[Atoms]) -> int:
+    """Count the imported labels among those that a model has learnt that are in use no more.
+
+    Args:
+        files: The campaign.
+        learnt: Labels that the model was trained on.
+
+    They were withdrawn with their import, or corrected by another one.
+    """
+    in_use = {_fingerprint(atoms) for atoms in files.training_labels()}
+    return sum(
+        _fingerprint(atoms) not in in_use
+        for atoms in learnt
+        if provenance.IMPORT in atoms.info or is_imported(atoms)
+    )
+
+
 def drop_imported(files: Workspace, withdrawn: dict[str, str]) -> None:
     """Remove labels that a round has withdrawn, by `LabelRow.key`, from the imported ones."""
     structures = read_structures(files.imported, may_be_empty=True)
