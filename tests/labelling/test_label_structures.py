@@ -1,5 +1,6 @@
 """`entrove.labelling.label`: structures in, labels out, without a campaign."""
 
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -7,13 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ase import Atoms
+from ase.build import bulk
 from ase.calculators.emt import EMT
+from ase.calculators.singlepoint import SinglePointCalculator
 from misbehaving import copper
 from stored_labels import salt
 
 from entrove.errors import LabelError
 from entrove.labelling import LabelCache, LevelOfTheory, Outcome, label
-from entrove.labelling.engines import AseCalculator
+from entrove.labelling.engines import AseCalculator, Gpaw
 
 COUNTING = AseCalculator(calculator="misbehaving:Misbehaving")
 
@@ -54,6 +58,47 @@ def test_a_second_call_computes_only_what_is_new(tmp_path: Path):
     # Nothing is left to compute, so no worker is started.
     label([copper(2)], engine, folder=tmp_path / "third", cache=cache)
     assert not (tmp_path / "third" / "runinfo").exists()
+
+
+def iron(moments: list[float], *, computed: bool) -> Atoms:
+    atoms = bulk("Fe", "bcc", a=2.86, cubic=True)
+    atoms.set_initial_magnetic_moments(None if computed else moments)
+    if computed:
+        results = {"energy": -16.0, "forces": np.zeros((2, 3)), "magmoms": np.array(moments)}
+        atoms.calc = SinglePointCalculator(atoms, **results)
+    return atoms
+
+
+@pytest.mark.parametrize("computed", [False, True])
+def test_a_label_starts_from_the_moments_of_its_structure(tmp_path: Path, computed: bool):
+    """Initial ones, or those that it comes with from a code; two states are two labels."""
+    spins = AseCalculator(calculator="misbehaving:Spins")
+    states = [[2.2, 2.3], [2.2, -2.3]]
+    found = label(
+        [iron(moments, computed=computed) for moments in states], spins, folder=tmp_path / "labels"
+    )
+    assert [round(each.energy_eV or 0.0, 6) for each in found] == [4.5, -0.1]
+
+
+@pytest.mark.parametrize("computed", [False, True])
+@pytest.mark.parametrize(
+    ("moments", "engine", "says"),
+    [
+        ([2.2, 2.2], Gpaw(), "Fe can be magnetic, and these labels would have no spin"),
+        (
+            [2.2, -2.2],
+            Gpaw(),
+            "give the engine spin_polarised: true, magnetic_moments: {Fe: 2.2}; or remove the",
+        ),
+    ],
+)
+def test_moments_that_the_engine_would_drop_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moments, engine, says, computed: bool
+):
+    monkeypatch.setattr("entrove.labelling.label_structures.check_engine", lambda *_: None)
+    with pytest.raises(LabelError, match=re.escape(says)):
+        label([iron(moments, computed=computed)], engine, folder=tmp_path / "labels")
+    assert not (tmp_path / "labels").exists()
 
 
 def test_a_configuration_may_be_given_and_a_failure_is_a_label(tmp_path: Path, misbehaving_config):

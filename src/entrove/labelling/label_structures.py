@@ -10,8 +10,10 @@ from entrove.labelling.config import LabellingConfig
 from entrove.labelling.engines.base import Engine
 from entrove.labelling.labeller import Labeller
 from entrove.labelling.labels import Label
+from entrove.labelling.spin import require_moments
 from entrove.labelling.store.cache import LabelCache
 from entrove.labelling.store.listing import release_failures_of
+from entrove.labelling.store.moments import with_moments_to_start_from
 from entrove.structures import species_of
 
 CACHE_FILE = "labels.sqlite"
@@ -34,7 +36,9 @@ def label(
     same arguments: labels come from the cache, finished attempts from `folder`.
 
     Args:
-        structures: What to label. Equal structures are computed once.
+        structures: What to label. Equal structures are computed once. They start from their
+            initial magnetic moments or, without these, from the ones that their calculator has
+            computed.
         engine: The engine, run by two workers on this machine; or a configuration with everything
             that a campaign has under its key `labelling`.
         folder: Work folder, which keeps the engine's files. All labels in it have one level of
@@ -51,8 +55,9 @@ def label(
     Returns one label per structure, in their order: energies in eV, forces in eV/A, stress in
     eV/A^3. Not all need be converged: `Label.attach` works only for those whose `outcome` says so.
 
-    Raises `LabelError` when the engine or the executor cannot be used here, when `folder` belongs
-    to another level of theory, or when the machine fails while labelling (disk full, say).
+    Raises `LabelError` when the engine or the executor cannot be used here, when the engine would
+    drop the moments of a structure, when `folder` belongs to another level of theory, or when the
+    machine fails while labelling (disk full, say).
 
     >>> import tempfile
     >>> from ase.build import bulk
@@ -68,6 +73,8 @@ def label(
     config = config.resolved_against(Path.cwd())
     check_executor(config)
     check_engine(config, symbols)
+    structures = [with_moments_to_start_from(atoms) for atoms in structures]
+    require_moments(config.engine, structures)
     config = config.model_copy(update={"engine": config.engine.bound_to(symbols)})
     cache_path = cache or config.cache or Path(folder) / CACHE_FILE
     with LabelCache(cache_path) as labels, Labeller(config, labels, folder) as labeller:

@@ -11,10 +11,11 @@ from entrove.cli.commands.options import print_json, say
 from entrove.cli.stages.settings import Given
 from entrove.cli.stages.structures import check_output, read_pool
 from entrove.cli.stages.watch import Watch
+from entrove.labelling.engines.base import without_moments
 from entrove.labelling.label_structures import label
 from entrove.labelling.labels import Label
 from entrove.labelling.level_of_theory import LevelOfTheory
-from entrove.labelling.store.moments import moments_to_start_from
+from entrove.labelling.store.moments import with_moments_to_start_from
 from entrove.structures import species_of, write_structures
 
 SHOWN_FAILURES = 10
@@ -35,10 +36,9 @@ def label_files(
     labels: dict[int, Label] = {}
     with Watch("label", "energy, forces and stress by the engine", "labels", stopped) as watch:
         structures = read_pool(files, watch.messages, "structures", unconverged=True)
-        for atoms in structures:
-            moments = moments_to_start_from(atoms)
-            if moments is not None and not given.settings.regime.non_magnetic:
-                atoms.set_initial_magnetic_moments(moments)
+        is_non_magnetic = given.settings.regime.non_magnetic
+        prepare = without_moments if is_non_magnetic else with_moments_to_start_from
+        structures = [prepare(atoms) for atoms in structures]
         check_moments(given.path, given.settings, structures)
 
         def on_label(index: int, found: Label) -> None:

@@ -62,6 +62,19 @@ def moments_to_start_from(atoms: Atoms) -> Float[np.ndarray, " atoms"] | None:
     return moments if moments.shape == (len(atoms),) and moments.any() else None
 
 
+def with_moments_to_start_from(atoms: Atoms) -> Atoms:
+    """Return a structure whose initial moments are those that a new label starts from.
+
+    It is the structure itself where nothing changes, otherwise a copy without results.
+    """
+    moments = moments_to_start_from(atoms)
+    if moments is None or atoms.get_initial_magnetic_moments().any():
+        return atoms
+    started = atoms.copy()
+    started.set_initial_magnetic_moments(moments)
+    return started
+
+
 def says_moments(atoms: Atoms) -> bool:
     """Whether a structure says which magnetic moments it has, be they zero."""
     return atoms.has("initial_magmoms") or "magmoms" in getattr(atoms.calc, "results", {})
