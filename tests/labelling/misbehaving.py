@@ -12,8 +12,7 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 from ase.build import bulk
-from ase.calculators.calculator import SCFError
-from ase.calculators.calculator import Calculator
+from ase.calculators.calculator import Calculator, SCFError
 from ase.calculators.emt import EMT
 
 __version__ = "1"
