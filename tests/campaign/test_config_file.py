@@ -201,6 +201,11 @@ WRONG = {
         "temperatures_K: [-5]",
         r"^[^\n]*: got -5; input should be greater than 0$",
     ),
+    "a number or a word, in one line": (
+        "regime:",
+        "training: {epochs: -1}\nregime:",
+        r"^[^\n]*: got -1; input should be [^\n]* equal to 1, or input should be 'auto'$",
+    ),
     "empty list": (
         "temperatures_K: [300]",
         "temperatures_K: []",

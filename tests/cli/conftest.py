@@ -20,7 +20,7 @@ def entrove(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
     def command(*arguments: str | Path) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["entrove", *map(str, arguments)])
         with pytest.raises(SystemExit) as exit_:
-            main.run()
+            main.run_here()
         output = capsys.readouterr()
         assert isinstance(exit_.value.code, int)
         if "--json" in arguments and not (output.out == "" and exit_.value.code):

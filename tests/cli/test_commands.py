@@ -23,7 +23,7 @@ from entrove.campaign.configuration.check import check_campaign
 from entrove.campaign.configuration.settled import settle_config
 from entrove.campaign.journal.lock import hold_campaign
 from entrove.campaign.plan import make_plan
-from entrove.cli import run
+from entrove.cli import plan, run
 from entrove.errors import CampaignError
 from entrove.structures import read_structures
 
@@ -144,6 +144,26 @@ def test_the_check_refuses_what_the_run_refuses(tmp_path: Path, monkeypatch: pyt
     said = console.file.getvalue()
     assert "taken by the next stage 'select': selection.count: 3 before, 2 now" in said
     assert said.count("can run here") == 1
+
+
+def test_what_is_refused_is_not_said_to_be_taken_and_the_plan_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    bench = make_bench(tmp_path / "bench", monkeypatch)
+    started = bench.campaign()
+    started.workspace.folder.mkdir()
+    settle_config(started.workspace.config, started.config)
+    refused = bench.campaign(regime={"pressures_GPa": [0, 5]}, stopping={"labels": 9})
+    for module in (run, plan):
+        monkeypatch.setattr(module, "check_campaign", lambda *_, **__: refused)
+    text = io.StringIO()
+    console = Console(file=text, width=400)
+    with pytest.raises(CampaignError, match="put the old values back"):
+        run.run_campaign(tmp_path / "c.yaml", None, check_only=False, console=console)
+    assert "taken at once" not in text.getvalue()
+    plan.show_plan(tmp_path / "c.yaml", console)
+    assert "'entrove run' will refuse to continue" in text.getvalue()
+    assert "regime.pressures_GPa: [0.0] before, [0.0, 5.0] now" in text.getvalue()
 
 
 def test_status_as_json_is_the_part_of_the_report_that_needs_no_figures(
@@ -409,9 +429,11 @@ def test_the_method_of_the_selection_and_what_decides_it_are_said(
 def test_a_second_run_is_refused(campaign: Path, entrove: Command):
     folder = campaign.parent / "campaign"
     folder.mkdir()
+    # At once: before the configuration is checked, and models are loaded.
+    campaign.write_text(COPPER.replace("fcc.xyz", "nowhere.xyz"))
     with hold_campaign(folder):
-        code, _, errors = entrove("run", campaign)
-    assert code == 1
+        code, output, errors = entrove("run", campaign)
+    assert (code, output) == (1, "")
     assert "this campaign is running already" in errors
 
 

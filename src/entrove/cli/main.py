@@ -19,6 +19,7 @@ from typer.core import TyperCommand, TyperGroup
 from entrove import __version__
 from entrove.cli.commands import campaigns, data, installation, potentials, stages
 from entrove.cli.commands.options import only_json_on_stdout
+from entrove.cli.interruption import ignore, listen
 from entrove.errors import ConfigError, EntroveError
 from entrove.formats.addresses import without_password
 
@@ -136,6 +137,15 @@ def main(
 
 
 def run() -> None:
+    """Run the command line as a process of its own, which handles Ctrl-C."""
+    listen()
+    try:
+        run_here()
+    finally:
+        ignore()
+
+
+def run_here() -> None:
     """Run the command line; every expected error ends with one message and an exit code."""
     _never_fail_on_characters()
     logging.captureWarnings(True)

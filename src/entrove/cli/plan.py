@@ -14,6 +14,7 @@ from entrove.campaign.configuration.places import (
     describe_places,
     places_of,
 )
+from entrove.campaign.configuration.settled import find_changes
 from entrove.campaign.plan import Plan, make_plan
 from entrove.cli.commands.options import print_json, say
 from entrove.execution.settings import LocalExecution
@@ -57,6 +58,13 @@ def show_plan(config_path: Path, console: Console, *, as_json: bool = False) -> 
         )
     for seed in campaign.seeds:
         say(seed.describe(), to=console)
+    changes = find_changes(campaign.workspace.config, campaign.config)
+    if refused := [str(change) for change in changes if not change.allowed]:
+        say(
+            f"'entrove run' will refuse to continue {campaign.workspace.folder} with this "
+            f"configuration: {'; '.join(refused)}",
+            to=console,
+        )
 
 
 def _print_rows(plan: Plan, console: Console) -> None:

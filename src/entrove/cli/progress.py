@@ -10,6 +10,7 @@ from rich.table import Column
 from rich.text import Text
 
 from entrove.cli.commands.options import say
+from entrove.cli.interruption import raise_if_asked
 from entrove.report.formatting import format_duration, shorten
 
 PLAIN_INTERVAL_S = 15.0
@@ -140,6 +141,7 @@ class PlainProgress:
         unit: str,
     ) -> None:
         """Print which stage begins."""
+        raise_if_asked()
         self._stage = _Stage(stage_title(round_index, stage), total, unit, self._clock)
         self._last = self._clock()
         amount = f" ({total} {unit})" if total else ""
@@ -147,6 +149,7 @@ class PlainProgress:
 
     def advanced(self, done: int, total: int | None = None, note: str = "") -> None:
         """Print a line when the last one is older than `PLAIN_INTERVAL_S`, or at a new check."""
+        raise_if_asked()
         if self._stage is None:
             return
         is_new = self._stage.is_uneven and note != self._stage.note
@@ -239,6 +242,7 @@ class LiveProgress:
         unit: str,
     ) -> None:
         """Show the new stage on the live line."""
+        raise_if_asked()
         self._stage = _Stage(
             stage_title(round_index, stage), total, unit, self._clock, description
         )
@@ -246,6 +250,7 @@ class LiveProgress:
 
     def advanced(self, done: int, total: int | None = None, note: str = "") -> None:
         """Move the bar."""
+        raise_if_asked()
         if self._stage is None:
             return
         self._stage.advance(done, total, note)

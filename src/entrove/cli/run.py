@@ -6,10 +6,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from rich.console import Console
+from rich.text import Text
 
 from entrove.campaign.configuration.check import CheckedCampaign, check_campaign
 from entrove.campaign.configuration.config import CampaignConfig
 from entrove.campaign.configuration.config_file import format_key_path
+from entrove.campaign.configuration.locate import folder_of
 from entrove.campaign.configuration.places import (
     HERE,
     describe_overload,
@@ -19,10 +21,11 @@ from entrove.campaign.configuration.places import (
 )
 from entrove.campaign.configuration.settled import Change, find_changes, require_allowed
 from entrove.campaign.journal.ledger import Ledger
+from entrove.campaign.journal.lock import hold_campaign, is_held
 from entrove.campaign.stages.moments import require_same_moments
 from entrove.campaign.workspace import Workspace
 from entrove.cli.commands.options import print_json, say
-from entrove.cli.progress import open_progress
+from entrove.cli.progress import open_progress, spinner_of
 from entrove.doctor.findings import State
 from entrove.errors import ConfigError
 from entrove.execution.settings import SlurmExecution
@@ -47,7 +50,11 @@ def run_campaign(
 
     With `as_json` the document is that of `entrove status`, and the console is for progress.
     """
-    campaign = check_campaign(config_path, folder)
+    if not check_only:
+        _require_not_running(folder or folder_of(config_path))
+    loading = Text(f"checking {config_path}, loading models")
+    with console.status(loading, spinner=spinner_of(console)):
+        campaign = check_campaign(config_path, folder)
     require_writable(str(campaign.workspace.folder), campaign.workspace.folder)
     for seed in campaign.seeds:
         say(seed.describe(), to=console)
@@ -68,6 +75,7 @@ def run_campaign(
 
     workspace = campaign.workspace
     say(f"campaign '{campaign.config.name}' in {workspace.folder}", to=console)
+    require_allowed(workspace.config, campaign.config)
     changes = _show_changes(campaign, console)
     done_before = _finished_stages(workspace)
     with open_progress(console) as progress:
@@ -80,6 +88,13 @@ def run_campaign(
     console.print(render_status(results))
     _say_what_no_stage_took(changes, _finished_stages(workspace) - done_before, console)
     _show_files(config_path, workspace, report, console)
+
+
+def _require_not_running(folder: Path | None) -> None:
+    """Raise `CampaignError` at once for a campaign that runs: to load its models takes seconds."""
+    if folder is not None and is_held(folder):
+        with hold_campaign(folder):
+            pass
 
 
 def _show_check(

@@ -76,8 +76,7 @@ def read_config_file[Model: BaseModel](
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        problems = [_describe(path, node, model, problem) for problem in _problems(error)]
-        raise ConfigError("\n".join(dict.fromkeys(problems))) from error
+        raise ConfigError(_describe_all(path, node, model, error)) from error
 
 
 def _problems(error: ValidationError) -> list[Any]:
@@ -124,8 +123,7 @@ def validate_values[Model: BaseModel](
         return model.model_validate(values)
     except ValidationError as error:
         node = yaml.compose(yaml.safe_dump(dict(values)), Loader=yaml.SafeLoader)
-        problems = [_describe(source, node, model, problem) for problem in _problems(error)]
-        raise ConfigError("\n".join(dict.fromkeys(problems))) from error
+        raise ConfigError(_describe_all(source, node, model, error)) from error
 
 
 def locate(path: Path, key_path: KeyPath) -> str:
@@ -183,9 +181,25 @@ def _read_text(path: Path, how_to_write: str = "") -> str:
         ) from error
 
 
+def _describe_all(
+    source: Path | str, node: yaml.Node | None, model: type[BaseModel], error: ValidationError
+) -> str:
+    """Every problem, one per line; a value that fits none of several types is one."""
+    lines: dict[str, str] = {}
+    for problem in _problems(error):
+        where, message = _describe(source, node, model, problem)
+        if where not in lines:
+            lines[where] = message
+        elif message not in lines[where]:
+            is_choice = problem["type"] == "literal_error"
+            lines[where] += f", or {message}" if is_choice else f"\n{where}{message}"
+    return "\n".join(f"{where}{message}" for where, message in lines.items())
+
+
 def _describe(
     source: Path | str, node: yaml.Node | None, model: type[BaseModel], problem: Any
-) -> str:
+) -> tuple[str, str]:
+    """Return where a problem is with what is there, and what belongs there."""
     key_path = _without_union_tags(problem["loc"], node, problem["type"])
     where = _place(source, node, key_path)
     given = problem["input"]
@@ -203,13 +217,13 @@ def _describe(
             remedy = f"it belongs in {' or '.join(homes[:3])}, not here."
         else:
             remedy = "remove it."
-        return f"{where}: unknown key; {remedy} Allowed here: {', '.join(allowed)}"
+        return f"{where}: ", f"unknown key; {remedy} Allowed here: {', '.join(allowed)}"
     if problem["type"] == "missing":
-        return f"{where}: this key is missing; add it"
+        return f"{where}: ", "this key is missing; add it"
     message = _explain(problem, _text_at(node, key_path), model)
     if isinstance(given, dict | list):
-        return f"{where}: {message}"
-    return f"{where}: got {_as_written(given)}; {message}"
+        return f"{where}: ", message
+    return f"{where}: got {_as_written(given)}; ", message
 
 
 def _as_written(given: Any) -> str:

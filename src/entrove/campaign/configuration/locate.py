@@ -31,7 +31,7 @@ def find_config(path: Path) -> Path:
         candidate
         for pattern in ("*.yaml", "*.yml")
         for candidate in sorted(folder.parent.glob(pattern))
-        if _folder_of(candidate) == folder
+        if folder_of(candidate) == folder
     ]
     if len(found) == 1:
         return found[0]
@@ -53,7 +53,7 @@ def find_campaign_folder(path: Path) -> Path:
     if Workspace(path).holds_campaign():
         return path
     config = path / FILE_NAME if path.is_dir() else path
-    folder = _folder_of(config) if config.is_file() else None
+    folder = folder_of(config) if config.is_file() else None
     if folder is not None and Workspace(folder).holds_campaign():
         return folder
     where = f"{path}: holds no campaign (no {Workspace(path).ledger.name})"
@@ -64,8 +64,8 @@ def find_campaign_folder(path: Path) -> Path:
     raise CampaignError(f"{where}; give the folder that 'entrove run' wrote, or its configuration")
 
 
-def _folder_of(config: Path) -> Path | None:
-    """Return the folder that a configuration names, valid or not; None for other files."""
+def folder_of(config: Path) -> Path | None:
+    """Return the campaign folder that a configuration names, valid or not; else None."""
     try:
         values = yaml.safe_load(config.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError):

@@ -96,7 +96,7 @@ class Change:
     now: Any
 
     def __str__(self) -> str:
-        return f"{format_key_path(self.key)}: {self.before!r} before, {self.now!r} now"
+        return f"{format_key_path(self.key)}: {_say(self.before)} before, {_say(self.now)} now"
 
     @property
     def stage(self) -> str | None:
@@ -118,6 +118,10 @@ class Change:
         if _is_below(self.key, FREE_TO_CHANGE):
             return True
         return self.stage is not None and not _is_below(self.key, tuple(FIXED))
+
+
+def _say(value: Any) -> str:
+    return "not set" if value is None else repr(value)
 
 
 def find_changes(path: Path, config: CampaignConfig) -> list[Change]:
