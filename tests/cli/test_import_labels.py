@@ -125,7 +125,7 @@ def test_an_import_is_listed_trained_on_and_withdrawn(
     for path in (config, folder, tmp_path):
         list_imports(path, console)
     assert said(console).count(f"import 1: 3 labels of {tmp_path / 'ours.xyz'}") == 3
-    with pytest.raises(LabelError, match="there is no import 7; there are 1"):
+    with pytest.raises(LabelError, match="there is no import 7; the numbers that there are: 1"):
         withdraw(folder, 7, console)
     with (
         hold_campaign(folder),

@@ -86,3 +86,20 @@ def test_square_brackets_are_not_markup() -> None:
     )
     assert "[red]silicon[/red]: finished" in text
     assert "[link=x]y[/]" in text
+
+
+def test_a_narrow_terminal_has_lines_in_place_of_a_wide_table_and_says_what_it_lacks() -> None:
+    narrow, wide = summary_text(RESULTS, 40), summary_text(RESULTS, 120)
+    phase = RESULTS.labels[0].phase
+    [line] = [one for one in narrow.splitlines() if one.startswith(f"{phase}: ")]
+    assert " training" in line
+    hidden = "intervals: in a wider terminal, or with --json"
+    assert [hidden in " ".join(text.split()) for text in (narrow, wide)] == [True, False]
+
+
+def test_a_round_whose_picks_have_no_label_yet_has_added_nothing() -> None:
+    waiting = max(label.round for label in RESULTS.labels) + 1
+    picked = dataclasses.replace(
+        RESULTS, next_gain_nats={**RESULTS.next_gain_nats, waiting: 34.25}
+    )
+    assert "34.2" not in summary_text(picked, 120)

@@ -1,6 +1,7 @@
 """`entrove import`: labels that were computed elsewhere become labels of a campaign."""
 
 import contextlib
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,6 +69,7 @@ def import_files(
     if not same_level:
         settings = "\n".join(f"  {key}: {value}" for key, value in level.settings_dict().items())
         raise ConfigError(
+            "the files do not say how they were computed, and "
             f"labels of two levels of theory cannot be one dataset. {config_path} labels with "
             f"engine {level.engine} and\n{settings}\nGive --same-level if the files were computed "
             "with exactly these settings; otherwise let the campaign label the structures itself"
@@ -99,7 +101,7 @@ def import_files(
             )
             reports.append((path, report))
             if not as_json:
-                _print_report(path, report, console)
+                _print_report(path, report, workspace.folder, console)
         entered = None
         if train:
             counts = enter_imported(workspace, labelled)
@@ -168,7 +170,7 @@ def _of_several_states(labelled: Sequence[Atoms]) -> int:
     return sum(len(found) > 1 for found in states.values())
 
 
-def _print_report(path: Path, report: ImportReport, console: Console) -> None:
+def _print_report(path: Path, report: ImportReport, folder: Path, console: Console) -> None:
     counts = f"{format_count(report.stored, 'label')} imported, {report.known} known before"
     if report.replaced:
         counts += f", {report.replaced} replaced"
@@ -177,8 +179,8 @@ def _print_report(path: Path, report: ImportReport, console: Console) -> None:
     lines += [f"  structure {index}: {problem}" for index, problem in report.refused]
     if report.import_id is not None:
         lines.append(
-            f"  import {report.import_id}; 'entrove labels FOLDER --withdraw {report.import_id}' "
-            "removes it"
+            f"  import {report.import_id}; 'entrove labels {shlex.quote(str(folder))} --withdraw "
+            f"{report.import_id}' removes it"
         )
     for line in lines:
         say(line, to=console)

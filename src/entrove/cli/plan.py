@@ -50,7 +50,7 @@ def show_plan(config_path: Path, console: Console, *, as_json: bool = False) -> 
         )
     if trials := campaign.config.training.describe_trials():
         say(f"In each round, {trials}.", to=console)
-    if plan.half_width is not None:
+    if plan.half_width is not None and any(row.labels for row in plan.rows):
         console.print(
             f"Energy errors will be known to about {100 * plan.half_width:.0f} % (95 % interval, "
             "sampling.hold_out.interval).",
@@ -100,13 +100,18 @@ def _basis(plan: Plan, *, queued: bool) -> str:
     left_out = "Exploration, training and the wait for jobs to start are not included."
     if not queued:
         left_out = "Exploration and training are not included."
+    if not any(row.labels for row in plan.rows):
+        return f"No label is left to compute. {left_out}"
     if not plan.is_timed:
         return (
             "No label of this level of theory is known yet, and this engine can take any time: "
             f"from the first labels on, 'entrove plan' estimates it. {left_out}"
         )
     spread = (
-        f"about two thirds of the labels take {plan.shortest_s:.0f} to {plan.longest_s:.0f} s each"
+        f"about two thirds of the labels take {plan.shortest_s:.2g} to {plan.longest_s:.2g} s each"
+        if plan.longest_s < 1
+        else f"about two thirds of the labels take {plan.shortest_s:.0f} to {plan.longest_s:.0f} "
+        "s each"
     )
     source = (
         f"Estimated from {plan.observations} labels of this level of theory"

@@ -23,6 +23,7 @@ from entrove.report.formatting import (
 from entrove.report.summary import (
     COLUMNS,
     ErrorChange,
+    PhaseLabels,
     error_changes,
     error_of,
     errors_to_compare,
@@ -185,8 +186,9 @@ def _test_errors(results: CampaignResults, narrow: bool) -> RenderableType | Non
     return Group(table, Text(described), *named_worse(results.test_comparison))
 
 
-def _error_table(rows: Sequence[ModelErrors], narrow: bool) -> Table:
+def _error_table(rows: Sequence[ModelErrors], narrow: bool) -> RenderableType:
     """Total errors of each model, with confidence intervals below them."""
+    has_hidden = False
     models = models_in_order(rows)
     heads = [(f"{quantity.title.lower()}\n{quantity.unit_ascii}", True) for quantity in COLUMNS]
     table = _table([("model", False), *heads], narrow)
@@ -202,6 +204,9 @@ def _error_table(rows: Sequence[ModelErrors], narrow: bool) -> Table:
         ]
         if any(intervals) and not narrow:
             table.add_row(Text(""), *(Text(interval, style="dim") for interval in intervals))
+        has_hidden |= any(intervals) and narrow
+    if has_hidden:
+        return Group(table, Text("intervals: in a wider terminal, or with --json", style="dim"))
     return table
 
 
@@ -242,7 +247,8 @@ def _checks(results: CampaignResults) -> Group | None:
 
 
 def _gains(results: CampaignResults, narrow: bool) -> Table | None:
-    rounds = gains_by_round(results)
+    # Of a round without labels it is known what its picks would add.
+    rounds = [gain for gain in gains_by_round(results) if gain.labels]
     if not rounds:
         return None
     heads = ("round", "labels", "nats", "nats per label")
@@ -254,10 +260,12 @@ def _gains(results: CampaignResults, narrow: bool) -> Table | None:
     return table
 
 
-def _phases(results: CampaignResults, narrow: bool) -> Table | None:
+def _phases(results: CampaignResults, narrow: bool) -> RenderableType | None:
     phases = labels_by_phase(results.labels)
     if not phases:
         return None
+    if narrow:
+        return Group(*map(_phase_line, phases))
     tested = any(row.test for row in phases)
     heads = ("training", "validation", *(("test",) if tested else ()), "quarantined")
     table = _table([("phase", False), *((head, True) for head in heads)], narrow)
@@ -270,6 +278,17 @@ def _phases(results: CampaignResults, narrow: bool) -> Table | None:
         )
         table.add_row(Text(row.phase), *(Text(str(count)) for count in counts))
     return table
+
+
+def _phase_line(row: PhaseLabels) -> Text:
+    counts = {
+        "training": row.training,
+        "validation": row.validation,
+        "test": row.test,
+        "quarantined": row.quarantined,
+    }
+    said = [f"{count} {what}" for what, count in counts.items() if count]
+    return Text(f"{row.phase}: {', '.join(said) or 'none'}")
 
 
 def _quarantine(results: CampaignResults) -> Group | None:

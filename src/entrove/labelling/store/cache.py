@@ -295,7 +295,7 @@ class LabelCache(CacheFile):
         known = [record.id for record in self.imports()]
         if import_id not in known:
             raise LabelError(
-                f"{self.path}: there is no import {import_id}; there are "
+                f"{self.path}: there is no import {import_id}; the numbers that there are: "
                 f"{', '.join(map(str, known)) or 'none'}"
             )
         with self._transaction() as connection:

@@ -148,7 +148,7 @@ def _describe_energies(frames: list[Atoms]) -> tuple[tuple[str, ...], tuple[str,
     )
     said = f"energies are {_ZEROS[zero.kind]}: {zero.evidence}"
     if zero.kind in ("cohesive", "formation"):
-        said += "; DFT labels that are computed here have total energies, which these do not fit"
+        said += "; they do not fit labels of an engine that gives total energies, as DFT codes do"
     smearing = (f"{zero.smearing}; the free energies are taken",) if zero.smearing else ()
     return (said,), (*smearing, *([zero.doubt] if zero.doubt else ()))
 
