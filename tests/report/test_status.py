@@ -89,7 +89,14 @@ def test_square_brackets_are_not_markup() -> None:
 
 
 def test_a_narrow_terminal_has_lines_in_place_of_a_wide_table_and_says_what_it_lacks() -> None:
-    narrow, wide = summary_text(RESULTS, 40), summary_text(RESULTS, 120)
+    errors = [
+        dataclasses.replace(
+            row, errors=dataclasses.replace(row.errors, energy_interval_meV_per_atom=(1.0, 9.0))
+        )
+        for row in RESULTS.errors
+    ]
+    known = dataclasses.replace(RESULTS, errors=tuple(errors))
+    narrow, wide = summary_text(known, 40), summary_text(known, 120)
     phase = RESULTS.labels[0].phase
     [line] = [one for one in narrow.splitlines() if one.startswith(f"{phase}: ")]
     assert " training" in line
