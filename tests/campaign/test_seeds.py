@@ -10,6 +10,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 from ase.neighborlist import neighbor_list
 from ase.spacegroup import crystal
+from ase.units import Bohr
 
 from entrove.campaign.configuration.check import read_campaign
 from entrove.campaign.configuration.config import CampaignConfig
@@ -129,7 +130,8 @@ def test_labels_in_capitals_are_read_as_the_formula_sum_tells(tmp_path, labels, 
     atoms, notes = read(tmp_path, text)
     assert set(atoms.symbols) == set((formula or "Na Cl").split())
     assert len(atoms) == 8
-    assert bool(notes) == (labels[0].isupper() and formula != "C O")
+    told = any("capitals" in note for note in notes)
+    assert told == (labels[0].isupper() and formula != "C O")
 
 
 def test_labels_that_can_be_two_elements_are_refused_without_a_formula_sum(tmp_path):
@@ -447,3 +449,29 @@ def test_a_crystal_that_is_given_twice_is_said(start):
     told = {seed.phase: seed.describe() for seed in seeds}
     assert [phase for phase, text in told.items() if "the crystal of" in text] == ["again"]
     assert "warning: this is the crystal of fcc again" in told["again"]
+
+
+@pytest.mark.parametrize(
+    ("cell", "scale", "doubted"),
+    [
+        (bulk("Cu", cubic=True), 1.0, False),
+        (bulk("Cu"), 1.0, False),
+        (bulk("Cs", "bcc", a=6.05, cubic=True), 1.15, False),
+        (bulk("NaCl", "rocksalt", a=5.64), 1.1, False),
+        (bulk("Ar", "fcc", a=5.26, cubic=True), 1.0, False),
+        (molecule("H2O", vacuum=6.0, pbc=True), 1.0, False),
+        (fcc111("Cu", (2, 2, 3), vacuum=6.0, periodic=True), 1.0, False),
+        (bulk("Cu", cubic=True), 1 / Bohr, True),
+        (bulk("Cu"), 1 / Bohr, True),
+        (bulk("Si", cubic=True), 1 / Bohr, True),
+        (bulk("NaCl", "rocksalt", a=5.64), 1 / Bohr, True),
+    ],
+)
+def test_a_crystal_in_bohr_is_doubted_aloud(tmp_path, cell: Atoms, scale: float, doubted: bool):
+    """Nothing else would say so: the file has lengths without a unit."""
+    atoms = cell.copy()
+    atoms.info.clear()
+    atoms.set_cell(atoms.cell * scale, scale_atoms=True)
+    atoms.write(tmp_path / "seed.xyz")
+    _, notes = read_seed(tmp_path / "seed.xyz")
+    assert ["in Angstrom?" in note for note in notes] == [True] * doubted

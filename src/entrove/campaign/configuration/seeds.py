@@ -27,6 +27,16 @@ from entrove.symmetry import space_group
 
 LONGEST_REASONABLE_CELL_A = 1000.0
 
+LARGEST_USUAL_RATIO = 1.6
+"""Nearest atoms of a crystal farther apart than this many sums of covalent radii are doubted.
+
+Those of metals, salts and covalent crystals are 0.9 to 1.3 apart, and 1.7 to 2.4 where bohr are
+taken for Angstrom.
+"""
+
+UNBOUND = frozenset({"He", "Ne", "Ar", "Kr", "Xe", "Rn"})
+"""Elements whose crystals have no bonds: argon's atoms are 1.8 sums of covalent radii apart."""
+
 SYMMETRY_TOLERANCE_A = 0.01
 """Distance within which atoms are equivalent when the space group of a seed is found."""
 
@@ -223,7 +233,18 @@ def _notes(atoms: Atoms) -> tuple[str, ...]:
     has_initial = np.any(atoms.get_initial_magnetic_moments())
     if not has_initial and moments_to_start_from(atoms) is not None:
         notes.append("its computed moments are those that its labels start from")
+    closest = closest_atoms(atoms)
+    if closest is not None and closest.ratio > LARGEST_USUAL_RATIO and not _is_apart(atoms):
+        notes.append(
+            f"its nearest atoms are {closest.ratio:.1f} times the sum of their covalent radii "
+            "apart, which is no bond; is the file in Angstrom?"
+        )
     return tuple(notes)
+
+
+def _is_apart(atoms: Atoms) -> bool:
+    """Whether atoms may be far from each other: in vacuum, and where nothing binds them."""
+    return bool(describe_vacuum(atoms)) or bool(UNBOUND & set(atoms.symbols))
 
 
 def repeats_of_one_atom(atoms: Atoms) -> tuple[int, int, int]:
