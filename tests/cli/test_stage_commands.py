@@ -574,6 +574,31 @@ def test_training_refuses_labels_of_two_levels(entrove: Command):
     assert "several levels of theory (a, b)" in errors
 
 
+@pytest.mark.parametrize(
+    "arguments", [("--set", "training.strategy=lora"), ("--config", "a.yaml")]
+)
+def test_training_refuses_what_the_framework_of_its_model_lacks(entrove: Command, arguments):
+    write("labels.xyz", copper(4, labelled=True))
+    Path("a.yaml").write_text("model: {name: 7net-0}\ntraining: {strategy: lora}\n")
+    code, _, errors = entrove(
+        "train", "labels.xyz", "--model", "cu.nequip.zip", *arguments, "--out", "model"
+    )
+    assert code == 2
+    message = "training: strategy=lora is not for framework nequip, which has naive and frozen"
+    assert message in " ".join(errors.split())
+
+
+@pytest.mark.parametrize("out", [".", "..", "../here"])
+def test_training_does_not_replace_the_present_folder(entrove: Command, monkeypatch, out):
+    write("labels.xyz", copper(4, labelled=True))
+    Path("here").mkdir()
+    monkeypatch.chdir("here")
+    code, _, errors = entrove("train", "../labels.xyz", "--out", out)
+    assert code == 2
+    assert "is the present folder or one that holds it" in " ".join(errors.split())
+    assert not list(Path().iterdir())
+
+
 def test_snapshots_for_replay_are_neither_labelled_nor_held_out(capsys):
     labels, others = copper(3, labelled=True), copper(6)[3:]
     held_out = [others[0]]

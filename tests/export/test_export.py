@@ -250,6 +250,68 @@ def test_the_present_folder_and_its_parents_are_not_replaced(bundle, tmp_path, m
     assert not list((tmp_path / "here").iterdir())
 
 
+@pytest.mark.parametrize("target", ["lammps", "ase", "torch-sim"])
+@pytest.mark.parametrize("inside", [None, "out", "weights/out"])
+def test_nothing_is_written_into_the_bundle(bundle, tmp_path, monkeypatch, target, inside):
+    """Its copy would hold itself, and a bundle has its own files only."""
+    own = shutil.copytree(bundle, tmp_path / "model")
+    before = sorted(path.relative_to(own) for path in own.rglob("*"))
+    monkeypatch.chdir(own)
+    with pytest.raises(ConfigError, match=r"lies in the bundle .*name a folder outside of it"):
+        export(".", target, inside, device="cpu")
+    assert sorted(path.relative_to(own) for path in own.rglob("*")) == before
+
+
+def test_labels_are_not_written_into_the_bundle_of_their_campaign(tmp_path):
+    with tarfile.open(RELEASED) as archive:
+        archive.extractall(tmp_path, filter="data")
+    campaign = tmp_path / "campaign"
+    with pytest.raises(ConfigError, match=r"lies in the bundle .*name a folder outside of it"):
+        export(campaign, "extxyz", campaign / "model" / "labels")
+    assert not (campaign / "model" / "labels").exists()
+
+
+def atoms_in(data_file: Path) -> int:
+    """The number of atoms of a data file of LAMMPS."""
+    (line,) = [line for line in data_file.read_text().splitlines() if line.endswith(" atoms")]
+    return int(line.split()[0])
+
+
+def bundle_of_one_atom(tmp_path: Path) -> Path:
+    """Its example is a primitive cell, in which nothing can move."""
+    checkpoint = write_small_sevennet(tmp_path / "small.pth")
+    sodium = bulk("Na", "bcc", a=4.2)
+    assert len(sodium) == 1
+    return put_bundle(tmp_path / "model", checkpoint, "sevennet", ["Na", "Si", "Cl"], [sodium])
+
+
+def test_molecular_dynamics_has_more_than_one_atom(tmp_path):
+    exported = export(bundle_of_one_atom(tmp_path), "lammps", tmp_path / "out", device="cpu")
+    assert atoms_in(exported.folder / "structure.data") == 8
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("to", ["ase", "torch-sim"])
+def test_scripts_run_where_the_example_is_a_cell_of_one_atom(tmp_path, to):
+    exported = export(bundle_of_one_atom(tmp_path), to, tmp_path / "out", device="cpu")
+    assert exported.checks[0].run
+    assert len(read_structures(exported.folder / "structure.xyz")[0]) == 8
+
+
+def test_structures_that_are_given_are_run_instead_of_those_of_the_bundle(bundle, tmp_path):
+    given = bulk("Si", cubic=True).repeat((2, 1, 1))
+    exported = export(bundle, "lammps", tmp_path / "out", device="cpu", structures=[given])
+    assert atoms_in(exported.folder / "structure.data") == len(given)
+
+
+@pytest.mark.slow
+def test_scripts_run_the_structures_that_are_given(bundle, tmp_path):
+    given = bulk("Si", cubic=True)
+    exported = export(bundle, "ase", tmp_path / "out", device="cpu", structures=[given])
+    (run,) = read_structures(exported.folder / "structure.xyz")
+    assert run.get_chemical_formula() == "Si8"
+
+
 def test_a_bundle_away_from_its_campaign_has_no_labels_to_export(bundle, tmp_path):
     with pytest.raises(CampaignError, match="give the folder that 'entrove run' wrote"):
         export(bundle, "extxyz", tmp_path / "out")

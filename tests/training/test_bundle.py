@@ -113,6 +113,13 @@ def test_a_package_keeps_the_ending_by_which_it_is_known(tmp_path):
         entrove.load_model(tmp_path / "model", device="cpu")
 
 
+def test_a_bundle_in_the_present_folder_is_written(small_checkpoint, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    written = write(Path(), trained(small_checkpoint))
+    assert read_bundle(tmp_path / "here") == written
+
+
 def test_damaged_weights_are_refused(bundle):
     file = bundle / "weights" / "member-0.pth"
     content = bytearray(file.read_bytes())

@@ -1,3 +1,5 @@
+import shutil
+
 import numpy as np
 import pytest
 from ase import Atoms
@@ -111,3 +113,18 @@ def test_members_learn_from_their_part_and_are_read_again(
         names = {content_hash(labelled_silicon[index]) for index in wanted}
         assert member.labels_learnt() == names
     assert read_committee(tmp_path) == members
+
+
+def test_an_unfinished_member_of_a_larger_committee_is_none_of_the_committee(
+    small_checkpoint, labelled_silicon, tmp_path
+):
+    config = CONFIG.model_copy(update={"epochs": 1})
+    members = train_committee(
+        labelled_silicon, small_checkpoint, tmp_path, config, seed=4, device="cpu"
+    )
+    (tmp_path / "member-1").mkdir()
+    shutil.copy(tmp_path / "member-0" / "job.json", tmp_path / "member-1")
+    assert read_committee(tmp_path) == members
+    (tmp_path / "member-0" / "result.json").unlink()
+    with pytest.raises(ModelError, match="holds no finished training"):
+        read_committee(tmp_path)

@@ -7,9 +7,12 @@ from ase.build import bulk
 
 from entrove import provenance
 from entrove.errors import ModelError
+from entrove.models.prediction import predict
 from entrove.models.registry import load
+from entrove.structures import attach_results, energy_of, forces_of, stress_of
 from entrove.training.config import LossConfig, TrainingConfig
 from entrove.training.loss import Targets, huber_sum
+from entrove.training.reference_energies import fit_reference_shifts
 from entrove.training.replay import dimers_of
 from entrove.training.sevennet.fitting import (
     Problem,
@@ -22,7 +25,12 @@ from entrove.training.sevennet.fitting import (
     run_epoch,
     save_state,
 )
-from entrove.training.sevennet.trainee import load_trainee
+from entrove.training.sevennet.trainee import (
+    SHIFT_WEIGHT,
+    atom_counts,
+    load_trainee,
+    stack_targets,
+)
 from entrove.training.sevennet.weight_average import weights_swapped_in
 from entrove.training.split import split_for_stopping
 from small_sevennet import write_small_sevennet
@@ -95,6 +103,44 @@ def test_samples_carry_house_units(small_checkpoint, labelled_silicon):
         )
         shifted = calculator.get_potential_energy(atoms) - 5.0 * len(atoms)
         assert float(predicted.energy_eV[index]) == pytest.approx(shifted, abs=1e-5)
+
+
+@pytest.mark.parametrize("zero_eV", [-7900.0, -535000.0])
+def test_the_loss_does_not_depend_on_the_zero_of_energy(
+    small_checkpoint, labelled_silicon, tmp_path, zero_eV
+):
+    """All-electron energies are learnt as others are, also by a model that has their zero."""
+    crystals = [
+        atoms.repeat((1, 1, copies % 3 + 1)) for copies, atoms in enumerate(labelled_silicon)
+    ]
+    config = LossConfig(force_weight=0.0, stress_weight=0.0)
+
+    def loss(base, constant_eV, error_eV_per_atom) -> float:
+        trainee = load_trainee(str(base), torch.device("cpu"))
+        trainee.module.eval()
+        untuned = predict(load(str(small_checkpoint), device="cpu"), crystals)
+        labels = [
+            attach_results(
+                atoms,
+                energy_of(atoms) + (constant_eV + (-1) ** index * error_eV_per_atom) * len(atoms),
+                forces_of(atoms),
+                stress_of(atoms),
+            )
+            for index, atoms in enumerate(untuned)
+        ]
+        samples = [trainee.sample(atoms) for atoms in labels]
+        energies = trainee.predict(samples).energy_eV.detach().tolist()
+        trainee.shift_reference_energies(fit_reference_shifts(labels, energies))
+        trainee.save(tmp_path / "shifted.pth", {}, epoch=1)
+        counts = atom_counts(samples, trainee.device)
+        predicted, targets = trainee.predict(samples), stack_targets(samples, trainee.device)
+        return float(huber_sum(predicted, targets, counts, config).detach())
+
+    for error in (0.0, 0.001):
+        ordinary = loss(small_checkpoint, 0.0, error)
+        # Squares of a thousandth of a meV/atom: energies of some eV per atom are rounded to that.
+        assert loss(small_checkpoint, zero_eV, error) == pytest.approx(ordinary, abs=1e-12)
+        assert loss(tmp_path / "shifted.pth", zero_eV, error) == pytest.approx(ordinary, abs=1e-12)
 
 
 def test_loss_falls(small_checkpoint, labelled_silicon):
@@ -170,6 +216,25 @@ def test_restored_state_continues_bitwise(small_checkpoint, labelled_silicon, tm
         run_epoch(second, resumed)
     assert resumed.history == uninterrupted.history
     assert all(torch.equal(resumed.best[name], uninterrupted.best[name]) for name in resumed.best)
+
+
+def test_a_state_of_an_earlier_version_continues_unless_it_has_another_zero_of_energy(
+    small_checkpoint, labelled_silicon, tmp_path
+):
+    problem = problem_on(small_checkpoint, labelled_silicon)
+    state, path = init_fit(problem), tmp_path / "state.pt"
+    run_epoch(problem, state)
+    save_state(path, state, problem.trainee)
+    content = torch.load(path) | {"version": 1}
+    torch.save(content, path)
+    restored = init_fit(problem)
+    restore_state(path, restored, problem.trainee)
+    assert restored.history == state.history
+    # Trained reference energies were in the weights of version 1, and stand apart from them now.
+    content["weights"][SHIFT_WEIGHT] = torch.zeros(3)
+    torch.save(content, path)
+    with pytest.raises(ModelError, match="training state of another version"):
+        restore_state(path, restored, problem.trainee)
 
 
 def test_gradient_is_clipped(small_checkpoint, labelled_silicon):

@@ -183,6 +183,40 @@ def test_a_card_says_worse_where_the_comparison_does():
     assert (row.judged, row.worse, row.larger) == ((), (), ())
 
 
+def test_a_card_of_a_single_phase_says_each_error_once():
+    """Rows of the phase, and of each kind in any phase, are those of the same structures."""
+    rng = np.random.default_rng(0)
+    labels = []
+    for seed in range(24):
+        atoms = bulk("Si", cubic=True)
+        atoms.rattle(0.1, seed=seed)
+        atoms.info |= {"entrove_phase": "diamond", "entrove_kind": ("shear", "strain")[seed % 2]}
+        labels.append(attach_results(atoms, -40.0, rng.normal(size=(8, 3)), np.zeros(6)))
+
+    def predicted(error: float, shear: float) -> ErrorTable:
+        scales = [shear if atoms.info["entrove_kind"] == "shear" else 1.0 for atoms in labels]
+        return errors_by_kind(
+            labels,
+            [
+                attach_results(
+                    atoms,
+                    -40.0 + error * rng.normal(),
+                    atoms.get_forces() + scale * error * rng.normal(size=(8, 3)),
+                    np.full(6, error),
+                )
+                for atoms, scale in zip(labels, scales, strict=True)
+            ],
+            {},
+        )
+
+    rows = paired_errors(predicted(0.05, 1.0), predicted(0.03, 5.0), ValidationConfig())
+    parts = [(row.phase, row.kind) for row in rows]
+    assert parts == [("all", "all"), ("diamond", "shear"), ("diamond", "strain")]
+    forces = "force_mae_meV_per_A"
+    assert [forces in row.worse for row in rows] == [True, True, False]
+    assert all(forces in row.judged for row in rows)
+
+
 def test_every_table_of_the_card_is_well_formed(folder):
     """Equal numbers of cells in all lines of a table, also when a text holds a bar."""
     hostile = read_bundle(folder).model_copy(update={"level_of_theory": "a | b\nc"})

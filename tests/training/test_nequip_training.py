@@ -7,7 +7,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+import hydra
 import lightning
+import nequip.scripts.train
 import numpy as np
 import pytest
 import torch
@@ -192,6 +194,31 @@ def test_a_training_that_had_stopped_early_is_not_trained_further(
     result = worker.run_job(tmp_path)
     assert trained == ([] if finished else [tmp_path])
     assert (result.epochs_run, result.best_epoch) == ((5, 2) if finished else (4, 4))
+
+
+@pytest.mark.parametrize(
+    "name", ["run", "Müller", "硅", "run (1)", "300=K", "Si,C", "Si[1]", "a'b", "a#b", "~1", "a&"]
+)
+def test_an_interrupted_training_continues_in_a_folder_of_any_name(
+    small_allegro, labelled_silicon, tmp_path, monkeypatch, name
+):
+    """What NequIP's training is given as its checkpoint is the path itself."""
+    folder = tmp_path / name
+    job = Job(base=str(small_allegro), base_hash="0", seed=0, labels_hash="1", config=CONFIG)
+    prepare_folder(folder, job)
+    given: list[Any] = []
+    main = hydra.main(version_base=None, config_path=None, config_name="config")(given.append)
+    monkeypatch.setattr(nequip.scripts.train, "main", main)
+    monkeypatch.setattr(sys, "argv", [])
+    for interrupted in (False, True):
+        if interrupted:
+            (folder / "last.ckpt").touch()
+        worker.write_inputs(folder, job, labelled_silicon)
+        worker._train(folder)
+    first, second = given
+    assert "ckpt_path" not in first
+    assert second["ckpt_path"] == str(folder / "last.ckpt")
+    assert second["data"] == first["data"]
 
 
 @pytest.mark.slow

@@ -233,3 +233,46 @@ def test_forces_that_all_vanish_by_symmetry_do_not_decide():
     assert found.accepted
     assert math.isnan(found.force_ratio)
     assert "forces" not in found.reason
+
+
+def test_a_quantity_of_which_both_models_have_no_error_changes_no_verdict():
+    """Centred energies read zero where no two labels share a composition, whatever the model."""
+    rng = np.random.default_rng(3)
+    given = [
+        attach_results(
+            Atoms(f"Si{12 - count}C{count}", rng.normal(size=(12, 3)), cell=[9.0] * 3, pbc=True),
+            0.0,
+            rng.normal(size=(12, 3)),
+            rng.normal(scale=0.01, size=6),
+        )
+        for count in range(1, 11)
+    ]
+
+    def predicted(scale: float) -> ErrorTable:
+        return errors_by_kind(
+            given,
+            [
+                attach_results(
+                    atoms,
+                    12 * scale * rng.normal(),
+                    atoms.get_forces() + scale * rng.normal(size=(12, 3)),
+                    atoms.get_stress() + 0.02 * scale * rng.normal(size=6),
+                )
+                for atoms in given
+            ],
+        )
+
+    def without_energies(found: ErrorTable) -> ErrorTable:
+        rows = [
+            dataclasses.replace(row, energy_centred_mae_meV_per_atom=NAN) for row in found.rows
+        ]
+        return dataclasses.replace(found, rows=tuple(rows))
+
+    untuned = predicted(0.05)
+    for scale, accepted in ((0.02, True), (0.05, False), (0.1, False)):
+        tuned = predicted(scale)
+        with_zeros = compare(untuned, tuned)
+        without = compare(without_energies(untuned), without_energies(tuned))
+        assert with_zeros.accepted is accepted
+        assert (with_zeros.accepted, with_zeros.verdict) == (without.accepted, without.verdict)
+        assert with_zeros.reason == without.reason

@@ -64,8 +64,8 @@ def export(
             present folder. One that an earlier export wrote is replaced.
         device: Where the checks run, and for which compiled files are made: "auto", "cpu" or
             "cuda".
-        structures: Structures, or a file of them, on which the export is checked; by default the
-            validation labels.
+        structures: Structures, or a file of them, on which the export is checked, the first of
+            them also in MD; by default the validation labels, and an example of the bundle for MD.
         lammps: Name or path of LAMMPS' executable; by default `lmp`, if there is one.
         plugin: A plugin with the pair style that LAMMPS loads first.
         parallel: Also write the file for several MPI ranks (SevenNet).
@@ -75,8 +75,8 @@ def export(
 
     Raises `ModelError` when there is no sound bundle, the export fails, or what was written is not
     the potential of the bundle; `CampaignError` when there are no labels; `ConfigError` for other
-    targets, a folder that holds something else, and one that cannot be written. Then nothing
-    is written.
+    targets, a folder that holds something else or lies in the bundle, and one that cannot be
+    written. Then nothing is written.
     """
     if to not in TARGETS:
         raise ConfigError(f"to={to!r}, but a bundle is exported to {', '.join(TARGETS)}")
@@ -84,7 +84,7 @@ def export(
         campaign = _campaign_of(Path(path))
         name = read_settled(campaign.config).name
         folder = Path(out) if out is not None else Path(f"{name}-{to}")
-        with _new_folder(folder) as place:
+        with _new_folder(folder, campaign.bundle) as place:
             checks = write_dataset(campaign, place, name)
             _write_record(place, to, checks, None)
         return Exported(folder, to, tuple(checks))
@@ -93,11 +93,13 @@ def export(
     samples = source.validation() if given is None else list(given)
     _check_species(source, [*samples, *source.examples()])
     folder = Path(out) if out is not None else Path(f"{source.name}-{to}")
-    with _new_folder(folder) as place:
+    examples = list(given or source.examples())
+    with _new_folder(folder, source.folder) as place:
         if to == "lammps":
             checks = write_for_lammps(
                 source,
                 place,
+                examples,
                 samples,
                 device=device,
                 lammps=lammps,
@@ -106,7 +108,7 @@ def export(
             )
         else:
             shutil.copytree(source.folder, place / "model")
-            checks = write_script(source, place, samples, to=to, device=device)
+            checks = write_script(source, place, examples, samples, to=to, device=device)
         _write_record(place, to, checks, source)
     return Exported(folder, to, tuple(checks))
 
@@ -136,13 +138,21 @@ def _campaign_of(path: Path) -> Workspace:
 
 
 @contextmanager
-def _new_folder(folder: Path) -> Iterator[Path]:
-    """Yield an empty folder that takes the place of `folder` when the block ends well."""
+def _new_folder(folder: Path, bundle: Path) -> Iterator[Path]:
+    """Yield an empty folder that takes the place of `folder` when the block ends well.
+
+    Raises `ConfigError` for a folder in that of the bundle, and for others that it cannot replace.
+    """
     here = Path.cwd()
     if folder.resolve() in (here, *here.parents):
         raise ConfigError(
             f"{folder}: is the present folder or one that holds it, which an export cannot "
             "replace; name a folder in it with --out"
+        )
+    if folder.resolve().is_relative_to(bundle.resolve()):
+        raise ConfigError(
+            f"{folder}: lies in the bundle {bundle.resolve()}, which has its own files only; "
+            "name a folder outside of it with --out"
         )
     if folder.exists() and not (folder / RECORD).is_file() and any(_entries(folder)):
         raise ConfigError(

@@ -16,7 +16,7 @@ from entrove.export.agreement import (
     compare_predictions,
     predict_one_by_one,
 )
-from entrove.export.source import Source
+from entrove.export.source import Source, example_for_md
 from entrove.models.loaded import LoadedModel
 from entrove.models.prediction import predict
 from entrove.models.registry import framework_named, load
@@ -107,13 +107,20 @@ TEXTS = {"ase": ASE, "torch-sim": TORCH_SIM}
 
 
 def write_script(
-    source: Source, folder: Path, structures: Sequence[Atoms], *, to: str, device: str
+    source: Source,
+    folder: Path,
+    examples: Sequence[Atoms],
+    structures: Sequence[Atoms],
+    *,
+    to: str,
+    device: str,
 ) -> list[Check]:
     """Write a structure and a script for "ase" or "torch-sim", run it, and compare the two ways.
 
     Args:
         source: The bundle; a copy of it is at `folder / "model"` already.
         folder: The folder of the export.
+        examples: Structures for the script, which runs the first one that can move.
         structures: Structures on which batches are compared with single evaluation.
         to: A key of `TEXTS`.
         device: "auto", "cpu" or "cuda": where the numbers are computed.
@@ -122,18 +129,16 @@ def write_script(
 
     Raises `ModelError` when the script fails, or the numbers differ.
     """
-    examples = source.examples() or list(structures)
-    if not examples:
+    example = example_for_md([*examples, *structures])
+    if example is None:
         raise ModelError(
-            f"{source.folder}: neither the bundle nor its campaign has a structure to run; give "
-            "some with --structures"
+            f"{source.folder}: neither the bundle nor its campaign has a structure to run, of "
+            "several atoms or periodic; give some with --structures"
         )
+    # At rest in a crystal all forces vanish, and nothing would be compared.
+    example.rattle(0.05, seed=1)
     loaded = load(source.model_name, device=device)
     calculator = loaded.calculator()
-    example = copy_structure(examples[0])
-    if len(example) > 1:
-        # At rest in a crystal all forces vanish, and nothing would be compared.
-        example.rattle(0.05, seed=1)
     write_structures(folder / STRUCTURE, [example])
     script = folder / f"run_{to.replace('-', '_')}.py"
     script.write_text(_text(source, to, example, calculator), encoding="utf-8")

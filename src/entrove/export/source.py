@@ -1,14 +1,16 @@
 """What is exported: the folder of a bundle, and the campaign that it comes from, if any."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from ase import Atoms
 
 from entrove.campaign.configuration.locate import FILE_NAME, find_campaign_folder
+from entrove.campaign.configuration.seeds import repeats_of_one_atom
 from entrove.campaign.workspace import Workspace
 from entrove.errors import ModelError
-from entrove.structures import read_structures
+from entrove.structures import copy_structure, read_structures
 from entrove.training.bundle import EXAMPLES, VALIDATION, Bundle, checkpoint_of, read_bundle
 
 
@@ -54,6 +56,20 @@ class Source:
         if not examples and self.campaign is not None:
             examples = read_structures(self.campaign.round(0).relaxed, may_be_empty=True)
         return examples or self.validation()
+
+
+def example_for_md(examples: Iterable[Atoms]) -> Atoms | None:
+    """Copy the first structure whose atoms can move against each other; None without any.
+
+    A cell of one atom is repeated, because MD without motion of the whole has no degree of freedom
+    in it.
+    """
+    for atoms in examples:
+        if len(atoms) > 1:
+            return copy_structure(atoms)
+        if atoms.pbc.all():
+            return copy_structure(atoms).repeat(repeats_of_one_atom(atoms))
+    return None
 
 
 def find_source(path: str | Path) -> Source:

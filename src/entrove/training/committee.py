@@ -189,16 +189,18 @@ def labels_learnt_in(folder: Path) -> str | None:
 def read_committee(folder: Path) -> tuple[TrainedModel, ...]:
     """Read what `train_committee` made in `folder`, the first member first.
 
-    Raises `ModelError` when there is no finished training.
+    Other members that were not finished are none: they are of a larger committee that was asked
+    for before.
+
+    Raises `ModelError` when the first training is not finished.
     """
-    members = sorted(
+    first = Path(folder) / _name(0)
+    found = sorted(
         Path(folder).glob("member-*"), key=lambda path: int(path.name.rpartition("-")[2])
     )
+    others = [path for path in found if path != first and (path / "result.json").is_file()]
     choice = read_choice(Path(folder) / CROSS_VALIDATION)
-    return tuple(
-        replace(read_trained(member), choice=choice)
-        for member in members or [Path(folder) / _name(0)]
-    )
+    return tuple(replace(read_trained(member), choice=choice) for member in [first, *others])
 
 
 def settings_of(members: Sequence[TrainedModel], config: TrainingConfig) -> TrainingConfig:

@@ -55,6 +55,8 @@ def huber_sum(
 def targets_of(atoms: Atoms, dtype: torch.dtype = torch.float32) -> Targets:
     """Labels of a structure; constraints hide no forces, and without periodicity is no stress.
 
+    The energy is float64 in any case, because it may be that of an all-electron code.
+
     Raises `ModelError` when energy or forces are missing.
     """
     try:
@@ -68,7 +70,7 @@ def targets_of(atoms: Atoms, dtype: torch.dtype = torch.float32) -> Targets:
     if has_stress(atoms):
         stress = atoms.get_stress(apply_constraint=False)
     return Targets(
-        energy_eV=torch.tensor([energy], dtype=dtype),
+        energy_eV=torch.tensor([energy], dtype=torch.float64),
         forces_eV_per_A=torch.tensor(forces, dtype=dtype),
         stress_eV_per_A3=torch.tensor(stress, dtype=dtype).reshape(1, 6),
     )

@@ -11,7 +11,7 @@ from entrove import provenance
 from entrove.training.bundle import PartErrors
 from entrove.validation.comparison import COLUMNS, Change, compare
 from entrove.validation.config import ValidationConfig
-from entrove.validation.errors_by_kind import ErrorRow, ErrorTable
+from entrove.validation.errors_by_kind import ALL, ErrorRow, ErrorTable
 
 METRICS = (
     "energy_centred_mae_meV_per_atom",
@@ -50,13 +50,16 @@ def paired_errors(
 ) -> list[PartErrors]:
     """Put the errors of the untuned and the tuned model side by side, part by part.
 
-    What got worse is what `compare` says with the same settings.
+    What got worse is what `compare` says with the same settings. The rows of a single phase for
+    any kind, and of any phase for each kind, are left out where they equal others.
     """
+    one_phase = len({row.phase for row in tuned.rows} - {ALL}) == 1
     before = {(row.phase, row.kind): row for row in untuned.rows}
     judged = [change for change in compare(untuned, tuned, config).changes if change.interval]
 
     def named(row: ErrorRow, holds: Callable[[Change], bool]) -> tuple[str, ...]:
-        part = (row.phase, row.kind)
+        # The only phase is judged as all of them.
+        part = (ALL if one_phase else row.phase, row.kind)
         return tuple(
             COLUMNS[change.quantity]
             for change in judged
@@ -75,6 +78,7 @@ def paired_errors(
             larger=named(row, lambda change: change.larger and not change.worse),
         )
         for row in tuned.rows
+        if not (one_phase and (row.phase == ALL) != (row.kind == ALL))
     ]
 
 

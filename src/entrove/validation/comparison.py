@@ -146,7 +146,8 @@ def compare(
     its interval. A model with errors that are not finite is refused, and so is any that has errors
     where fewer than three structures are independent, because there is no interval then. A
     quantity does not count when the labels have none of it: stress of molecules, forces that all
-    vanish by symmetry.
+    vanish by symmetry; nor where both models have no error of it, as centred energies where no two
+    labels share a composition.
 
     Tables without structures, as ledgers of release 0.1 have them, have no intervals: the force
     error must not be higher then, and the product of the ratios not above 1.
@@ -157,15 +158,16 @@ def compare(
         change.quantity: change for change in changes if change.phase == change.kind == ALL
     }
     energy = totals.get("energy", totals.get("energy_centred"))
+    counted = [name for name, change in totals.items() if change.untuned or change.tuned]
     if untuned.structures and tuned.structures:
-        mean = _mean_interval(untuned, tuned, tuple(totals))
+        mean = _mean_interval(untuned, tuned, counted or tuple(totals))
         accepted, verdict = _judge(changes, mean, config, beyond_noise=beyond_noise)
     else:
         accepted, verdict = _judge_without_intervals(totals)
     named = ", ".join(
         f"{_NAMES[quantity]} {describe_ratio(totals[quantity])}"
         for quantity in ("force", "energy", "energy_centred", "stress")
-        if quantity in totals
+        if quantity in (counted or totals)
     )
     reason = f"{verdict} (tuned over untuned error: {named})"
     comparison = Comparison(

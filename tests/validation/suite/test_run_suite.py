@@ -9,6 +9,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
+from ase.calculators.singlepoint import SinglePointCalculator
 
 from entrove.errors import ConfigError, EntroveError, ModelError, StructureError
 from entrove.models.ase import from_calculator
@@ -206,6 +207,16 @@ def test_nothing_to_judge_is_refused():
         run_suite(from_calculator(EMT(), name="emt"))
 
 
+def test_a_label_without_forces_is_named():
+    atoms = bulk("Cu", cubic=True)
+    energy_only = atoms.copy()
+    energy_only.calc = SinglePointCalculator(energy_only, energy=-1.0)
+    with pytest.raises(
+        StructureError, match="structure 1 of the labels has no energy or no forces"
+    ):
+        run_suite(from_calculator(EMT(), name="emt"), labelled=[labelled(atoms), energy_only])
+
+
 def test_a_model_that_is_made_for_crystals_is_judged_by_all_checks():
     """Two atoms alone are in a box, which has a volume."""
     suite = run_suite(from_calculator(OfCrystals(), name="emt"), phases=PHASES, config=QUICK)
@@ -223,6 +234,59 @@ def test_a_check_that_the_model_cannot_do_is_not_applicable_and_ends_no_other():
         ("dimers", Outcome.NOT_APPLICABLE),
     ]
     assert suite.checks[1].sentence.endswith("is none for this model")
+
+
+class OfOneCell(EMT):
+    """EMT that refuses copper but for one primitive cell, and other elements but for one atom."""
+
+    def calculate(self, atoms=None, *arguments, **keywords):
+        same_cell = np.allclose(atoms.cell.array, PHASES["fcc"].cell.array, atol=1e-9)
+        if len(atoms) > 1 or ("Cu" in atoms.symbols and not same_cell):
+            raise ValueError("no such structure")
+        super().calculate(atoms, *arguments, **keywords)
+
+
+@needs_phonopy
+@pytest.mark.parametrize("name", [check.name for check in CHECKS if check.name != "calibration"])
+def test_a_check_whose_structures_an_ase_calculator_refuses_is_not_applicable(name, tmp_path):
+    """Whatever it raises, as long as it can evaluate a structure of those that are judged."""
+    config = SuiteConfig.model_validate(
+        {check.name: {"enabled": check.name == name} for check in CHECKS}
+    )
+    rattled = [labelled(moved(bulk("Cu", cubic=True), 0.1, seed)) for seed in range(3)]
+    model = from_calculator(OfOneCell(), name="emt")
+    for folder in (None, tmp_path):
+        suite = run_suite(
+            model, phases=PHASES, labelled=rattled, against=model, config=config, folder=folder
+        )
+        assert {check.outcome for check in suite.checks} == {Outcome.NOT_APPLICABLE}
+    none = from_calculator(EMT(), name="emt")
+    with pytest.raises(ModelError, match="emt cannot evaluate Si"):
+        run_suite(none, phases={"si": bulk("Si")}, config=QUICK, folder=tmp_path)
+
+
+class OfPeriodic(EMT):
+    def calculate(self, atoms=None, *arguments, **keywords):
+        if not atoms.pbc.all():
+            raise ValueError("no molecules")
+        super().calculate(atoms, *arguments, **keywords)
+
+
+def test_verdicts_are_the_same_with_and_without_a_folder(tmp_path):
+    """Also where the model refuses some of the first labels."""
+    molecule = Atoms("Cu2", positions=[[0.0, 0.0, 0.0], [2.3, 0.0, 0.0]])
+    crystals = [moved(bulk("Cu", cubic=True), 0.1, seed) for seed in range(2)]
+    results = (0.0, np.zeros((2, 3)), np.zeros(6))
+    labels = [attach_results(molecule, *results), *map(labelled, crystals)]
+    model = from_calculator(OfPeriodic(), name="emt")
+    checks = [
+        run_suite(model, phases=PHASES, labelled=labels, config=QUICK, folder=folder).checks
+        for folder in (None, tmp_path, tmp_path)
+    ]
+    assert checks[0] == checks[1] == checks[2]
+    outcomes = {check.check: check.outcome for check in checks[0]}
+    assert outcomes["errors"] is outcomes["dimers"] is Outcome.NOT_APPLICABLE
+    assert outcomes["elastic"] is Outcome.PASSED
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ase import Atoms
+from pydantic import ValidationError
 from rich.console import Console
 
 from entrove import provenance
 from entrove.campaign.configuration.check_models import check_tuned_model
 from entrove.campaign.configuration.config import CampaignConfig
+from entrove.campaign.configuration.config_file import problem_at
 from entrove.campaign.stages.validate import describe_errors
 from entrove.cli.commands.options import print_json, say
 from entrove.cli.curation import check_folders
@@ -40,6 +42,16 @@ class Judgement:
     untuned: ErrorTable
     tuned: ErrorTable
     comparison: Comparison
+
+
+def _refuse_present_folder(out: Path) -> None:
+    """Raise `ConfigError` for a folder in which the command runs: a bundle replaces its folder."""
+    here = Path.cwd()
+    if out.resolve() in (here, *here.parents):
+        raise ConfigError(
+            f"--out {out}: is the present folder or one that holds it, which a bundle cannot "
+            "replace; name a folder in it"
+        )
 
 
 def _refuse_within(out: Path, paths: Sequence[Path]) -> None:
@@ -87,6 +99,7 @@ def train_files(
         given: Settings.
         as_json: Print numbers as JSON.
     """
+    _refuse_present_folder(out)
     check_folders({"--out": out}, may_be_folders=True)
     check_bundle_folder(out)
     work = folder or out.with_name(f"{out.name}-training")
@@ -225,13 +238,23 @@ def _judge(
 
 
 def _with_framework(given: Given) -> CampaignConfig:
-    """Take the framework of the model, where the configuration does not name one."""
+    """Take the framework of the model, where the configuration does not name one.
+
+    Raises `ConfigError` for settings that this framework does not know.
+    """
     settings = given.settings
     framework = framework_of(split_modal(settings.model.name)[0])
     named = "framework" in settings.training.model_fields_set
     if framework is None or named or not framework.trainable:
         return settings
-    training = settings.training.model_copy(update={"framework": framework.name})
+    values = settings.training.model_dump(exclude_unset=True) | {"framework": framework.name}
+    try:
+        training = TrainingConfig.model_validate(values)
+    except ValidationError as error:
+        problems = "; ".join(
+            problem["msg"].removeprefix("Value error, ") for problem in error.errors()
+        )
+        raise problem_at(given.path, ("training",), problems) from error
     return settings.model_copy(update={"training": training})
 
 

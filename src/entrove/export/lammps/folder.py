@@ -28,7 +28,7 @@ from entrove.export.lammps.run import (
     why_not_run,
 )
 from entrove.export.lammps.sevennet import SevenNetForLammps, write_parallel
-from entrove.export.source import Source
+from entrove.export.source import Source, example_for_md
 from entrove.models.registry import load
 from entrove.models.torch_settings import resolve_device
 
@@ -46,6 +46,7 @@ PLUGIN_FILES = ("e3gnnplugin.cpp", "build_plugin.sh")
 def write_for_lammps(
     source: Source,
     folder: Path,
+    examples: Sequence[Atoms],
     structures: Sequence[Atoms],
     *,
     device: str,
@@ -58,6 +59,7 @@ def write_for_lammps(
     Args:
         source: The bundle.
         folder: An empty folder.
+        examples: Structures for the input; the first that LAMMPS can hold is taken.
         structures: Structures on which the potential is checked.
         device: "auto", "cpu" or "cuda": where it is checked, and for which a framework whose files
             belong to one kind of processor compiles.
@@ -73,7 +75,7 @@ def write_for_lammps(
     species = list(source.bundle.species)
     where = resolve_device(device).type
     checkable = [atoms for atoms in structures if fits_lammps(atoms)]
-    example = next(filter(fits_lammps, source.examples()), None) or next(iter(checkable), None)
+    example = example_for_md([*filter(fits_lammps, examples), *checkable])
     if example is None:
         raise ModelError(
             f"{source.folder}: neither the bundle nor its campaign has a periodic structure for "

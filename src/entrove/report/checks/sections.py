@@ -13,7 +13,8 @@ EXPLANATIONS = {
     "errors": "Predictions against labels, with confidence intervals. Centred energies leave out "
     "the mean error of each composition, and with it another zero of energy.",
     "calibration": "Spread of the members of a committee against the error of their mean. One "
-    "factor per quantity, fitted to these labels, turns a spread into an error; the points show "
+    "factor per quantity turns a spread into an error. It is fitted to training labels that "
+    "members left out, where the verdict says so, and else to these labels; the points show "
     "whether large spreads mean large errors.",
     "equation_of_state": "Energy above the minimum against volume, with a Birch-Murnaghan fit; "
     "labels of the same crystal at other volumes are compared where there "

@@ -103,7 +103,7 @@ def write_bundle(
     Raises `ModelError` when there is no member, the members were tuned from different models or
     labels, or `folder` holds something that is not a bundle.
     """
-    folder = Path(folder)
+    folder = Path(os.path.abspath(folder))  # "." has no name
     _check_members(members)
     check_bundle_folder(folder)
     partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")

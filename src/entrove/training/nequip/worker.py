@@ -52,6 +52,8 @@ from entrove.training.reference_energies import fit_reference_shifts
 from entrove.training.split import split_for_stopping
 from entrove.training.trained_model import LABELS_FILE
 
+LAST_CHECKPOINT = "last.ckpt"
+
 
 def run_job(folder: Path) -> Result:
     """Train to the end of the job in `folder`, from where an earlier attempt ended."""
@@ -87,7 +89,10 @@ def stopped_early(epochs: Sequence[Epoch], config: TrainingConfig) -> bool:
 
 
 def write_inputs(folder: Path, job: Job, structures: Sequence[Atoms]) -> dict[str, float]:
-    """Write NequIP's data and configuration; return what is added to the energy per species."""
+    """Write NequIP's data and configuration; return what is added to the energy per species.
+
+    An interrupted training continues from the last checkpoint in `folder`.
+    """
     trained, watched = (
         [as_target(structures[index]) for index in part]
         for part in split_for_stopping(structures, job.config, job.seed)
@@ -115,6 +120,9 @@ def write_inputs(folder: Path, job: Job, structures: Sequence[Atoms]) -> dict[st
         with_stress=any(has_stress(atoms) for atoms in [*structures, *replayed]),
         replayed_with=len(trained) if replayed else 0,
     )
+    if (folder / LAST_CHECKPOINT).exists():
+        # In the file and not on the command line, where Hydra has a grammar for paths, too.
+        configuration["ckpt_path"] = str(folder / LAST_CHECKPOINT)
     (folder / "nequip.yaml").write_text(yaml.safe_dump(configuration, sort_keys=False))
     return shifts
 
@@ -170,12 +178,10 @@ def _replayed(
 
 
 def _train(folder: Path) -> None:
-    """Run NequIP's training, from its last checkpoint if there is one."""
+    """Run NequIP's training, from the checkpoint that its configuration names, if any."""
     train = require("nequip.scripts.train", extra="nequip")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra would print an error and end the process
     sys.argv = ["nequip-train", f"--config-path={folder}", "--config-name=nequip.yaml"]
-    if (folder / "last.ckpt").exists():
-        sys.argv.append(f"++ckpt_path={folder / 'last.ckpt'}")
     train.main()
 
 

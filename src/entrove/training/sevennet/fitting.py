@@ -24,7 +24,13 @@ from entrove.training.config import TrainingConfig
 from entrove.training.job import Epoch
 from entrove.training.loss import Targets, huber_sum
 from entrove.training.replay import ReplayTurns
-from entrove.training.sevennet.trainee import Sample, SevenNetTrainee, atom_counts, stack_targets
+from entrove.training.sevennet.trainee import (
+    SHIFT_WEIGHT,
+    Sample,
+    SevenNetTrainee,
+    atom_counts,
+    stack_targets,
+)
 from entrove.training.sevennet.weight_average import (
     copy_weights,
     trainable_weights,
@@ -35,7 +41,8 @@ from entrove.training.worker_process import DivergenceError
 
 logger = logging.getLogger(__name__)
 
-STATE_VERSION = 1
+STATE_VERSION = 2
+"""States of version 1 have reference energies among the weights, where these are trained."""
 
 
 @dataclass(frozen=True)
@@ -190,7 +197,8 @@ def save_state(path: Path, state: FitState, trainee: SevenNetTrainee) -> None:
 def restore_state(path: Path, state: FitState, trainee: SevenNetTrainee) -> None:
     """Restore a saved state; `state` comes from `init_fit` with the same model and settings."""
     content = torch.load(path, map_location=trainee.device, weights_only=True)
-    if content.get("version") != STATE_VERSION:
+    has_references = any(name.endswith(SHIFT_WEIGHT) for name in content.get("weights", ()))
+    if content.get("version") not in ({STATE_VERSION} if has_references else {1, STATE_VERSION}):
         raise ModelError(
             f"{path}: training state of another version of Entrove; delete it to train anew"
         )

@@ -2,17 +2,20 @@
 
 SevenNet's stress is the negative of ASE's, in the order xx, yy, zz, xy, yz, zx; here it is turned
 into ASE's, in ASE's Voigt order.
+
+Reference energies of species, thousands of eV in all-electron labels, stand apart from the module
+and are added to its energies in float64: in float32 they would leave no digits to what is learnt.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from ase import Atoms
-from ase.data import atomic_numbers
-from jaxtyping import Int
+from ase.data import atomic_numbers, chemical_symbols
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from entrove._optional import require
@@ -32,7 +35,7 @@ SHIFT_WEIGHT = f"{RESCALE}.shift"
 
 @dataclass(frozen=True)
 class Sample:
-    """One labelled structure: its graph, which SevenNet understands, and its labels in float32."""
+    """One labelled structure: its graph, which SevenNet understands, and its labels."""
 
     graph: Any
     targets: Targets
@@ -40,12 +43,18 @@ class Sample:
 
 @dataclass
 class SevenNetTrainee:
-    """A SevenNet module with the configuration that its checkpoint needs."""
+    """A SevenNet module with the configuration that its checkpoint needs.
+
+    `reference_energies_eV` is what is added to the module's energies, by atomic number.
+    """
 
     module: torch.nn.Module
     config: dict[str, Any]
     modal: str | None
     device: torch.device
+    reference_energies_eV: Float[Tensor, " numbers"] = field(
+        default_factory=lambda: torch.zeros(len(chemical_symbols), dtype=torch.float64)
+    )
 
     def sample(self, atoms: Atoms) -> Sample:
         """Turn a labelled structure into a graph and targets.
@@ -90,30 +99,50 @@ class SevenNetTrainee:
         return graph
 
     def predict(self, samples: Sequence[Sample]) -> Targets:
-        """Energies, forces and stresses; in training mode, differentiable in the weights."""
+        """Energies, forces and stresses; in training mode, differentiable in the weights.
+
+        Energies are float64: a sum of the module's in float32 and of reference energies.
+        """
         from torch_geometric.loader.dataloader import Collater
 
         batch = Collater([], None, None)([sample.graph for sample in samples]).to(self.device)
+        references = [
+            self.reference_energies_eV[sample.graph["atomic_numbers"]].sum() for sample in samples
+        ]
         output = self.module(batch)
         return Targets(
-            energy_eV=output["inferred_total_energy"].reshape(-1),
+            energy_eV=output["inferred_total_energy"].reshape(-1).double()
+            + torch.stack(references).to(self.device),
             forces_eV_per_A=output["inferred_force"],
             stress_eV_per_A3=-output["inferred_stress"].reshape(-1, 6)[:, SEVENNET_TO_VOIGT],
         )
+
+    def take_out_reference_energies(self) -> None:
+        """Move the energies per species from the module to `reference_energies_eV`."""
+        with torch.no_grad():
+            shift = self._shift_in(self.module.get_parameter(SHIFT_WEIGHT))
+            numbers, entries = self._entries_of(shift)
+            self.reference_energies_eV[numbers] += shift[entries].double().cpu()
+            shift.zero_()
 
     def shift_reference_energies(self, shifts_eV: Mapping[str, float]) -> None:
         """Add to the model's energy per species, to predict at another level of theory."""
         type_map: dict[int, int] = self.config["_type_map"]
         if self.module.get_parameter(SHIFT_WEIGHT).shape == (1,) and len(type_map) > 1:
             self._give_each_species_a_shift()
-        shift = self.module.get_parameter(SHIFT_WEIGHT)
-        with torch.no_grad():
-            for symbol, value in shifts_eV.items():
-                kind = type_map[atomic_numbers[symbol]]
-                if shift.dim() == 2:  # one row per fidelity of a multi-fidelity model
-                    shift[self.config["_modal_map"][self.modal], kind] += value
-                else:
-                    shift[kind] += value
+        for symbol, value in shifts_eV.items():
+            self.reference_energies_eV[atomic_numbers[symbol]] += value
+
+    def _shift_in(self, weight: Tensor) -> Tensor:
+        """Energies per species of the fidelity in their weight, as a view."""
+        if weight.dim() == 2:  # one row per fidelity of a multi-fidelity model
+            return weight[self.config["_modal_map"][self.modal]]
+        return weight
+
+    def _entries_of(self, shift: Tensor) -> tuple[list[int], list[int]]:
+        """Atomic numbers, and where the energy of each is in `shift`, which may be one for all."""
+        type_map: dict[int, int] = self.config["_type_map"]
+        return list(type_map), [kind if len(shift) > 1 else 0 for kind in type_map.values()]
 
     def _give_each_species_a_shift(self) -> None:
         """Replace the one energy of all species, SevenNet's default, by an equal one for each."""
@@ -169,6 +198,10 @@ class SevenNetTrainee:
             else self.module.state_dict() | dict(weights)
         )
         state = {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
+        shift = self._shift_in(state[SHIFT_WEIGHT])
+        numbers, entries = self._entries_of(shift)
+        total = shift[entries].double() + self.reference_energies_eV[numbers]
+        shift[entries] = total.to(shift.dtype)
         config = dict(self.config)
         config.update(
             version=sevenn.__version__, shift=_by_atomic_number(state[SHIFT_WEIGHT], config)
@@ -208,9 +241,11 @@ def load_trainee(base: str, device: torch.device, modal: str | None = None) -> S
         )
     module.set_is_batch_data(True)
     module.to(device)
-    return SevenNetTrainee(
+    trainee = SevenNetTrainee(
         module=module, config=config, modal=modal if modals else None, device=device
     )
+    trainee.take_out_reference_energies()
+    return trainee
 
 
 def check_species(trainee: SevenNetTrainee, base: str, structures: Sequence[Atoms]) -> None:

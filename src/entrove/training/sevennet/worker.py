@@ -111,7 +111,7 @@ def _energies(trainee: SevenNetTrainee, samples: Sequence[Sample], batch_size: i
     return [
         float(energy)
         for batch in evaluate(trainee, samples, batch_size)
-        for energy in batch.energy_eV.double()
+        for energy in batch.energy_eV
     ]
 
 

@@ -6,6 +6,7 @@ Read in this order:
     result.py    `SuiteResult`, `CheckResult`: verdict, numbers, and the data of the plots
     subject.py   `Subject`: the model, the crystals it is judged on, labels, the model it came from
     crystals.py  the crystals of a labelled data set, reduced by symmetry
+    distortion.py  whether a structure is a crystal with its atoms displaced
     sources.py   a model by name, file, import path or bundle, and what a bundle brings
     checks/      one file for each check
     store.py     results in a folder, from which an interrupted suite continues

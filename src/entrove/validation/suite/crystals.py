@@ -7,8 +7,9 @@ import numpy as np
 import spglib
 from ase import Atoms
 
-from entrove.structures import energy_of, forces_of
+from entrove.structures import energy_of, forces_of, has_stress, stress_of
 from entrove.symmetry import call_spglib
+from entrove.validation.suite.distortion import is_distortion
 from entrove.validation.suite.subject import (
     Phase,
     Subject,
@@ -23,6 +24,10 @@ TOLERANCES_A = (0.01, 0.05, 0.1, 0.2)
 MOST_CRYSTALS = 6
 MOST_ATOMS = 60
 SMALL_FORCE_EV_PER_A = 0.1
+RELAXED_FORCE_EV_PER_A = 0.02
+RELAXED_STRESS_EV_PER_A3 = 0.003
+"""Of shear and uniaxial parts: what strains of a few thousandths cause in a metal."""
+
 FEWEST_FOR_A_FIT = 5
 """Volumes that an equation of state needs."""
 
@@ -33,12 +38,14 @@ def crystals_of(labelled: Sequence[Atoms]) -> dict[str, Atoms]:
     Args:
         labelled: Structures with energies and forces. Those of a campaign name their phase, and of
             each phase the most symmetric one is taken, of equals that of the lowest energy. Others
-            are told apart by reduced formula and space group.
+            are told apart by reduced formula and space group, and a disturbed one counts only
+            where it is no distortion of a more symmetric one.
 
     Returns primitive cells by name: that of the phase, or formula and space group. Structures
     without any symmetry but the identity, or inversion alone, are no crystals.
     """
     best: dict[str, tuple[tuple[float, float], Atoms]] = {}
+    disturbed: dict[str, Atoms] = {}
     for atoms in labelled:
         if not atoms.pbc.all() or len(atoms) > MOST_ATOMS or atoms.cell.rank < 3:
             continue
@@ -51,8 +58,34 @@ def crystals_of(labelled: Sequence[Atoms]) -> dict[str, Atoms]:
         rank = (-operations / len(atoms), energy_of(atoms) / len(atoms))
         if name not in best or rank < best[name][0]:
             best[name] = (rank, crystal)
-    by_energy = sorted(best, key=lambda name: best[name][0][1])
+            disturbed.pop(name, None)
+            if not (phase_of(atoms) or _is_at_rest(atoms)):
+                disturbed[name] = atoms
+    kept: list[str] = []
+    for name in sorted(best, key=lambda name: best[name][0]):
+        crystals = [best[other][1] for other in kept]
+        if name not in disturbed or not _is_distortion_of_any(disturbed[name], crystals):
+            kept.append(name)
+    by_energy = sorted(kept, key=lambda name: best[name][0][1])
     return {name: best[name][1] for name in by_energy[:MOST_CRYSTALS]}
+
+
+def _is_at_rest(atoms: Atoms) -> bool:
+    """Whether a structure is relaxed, as a phase is: it has a shape of its own."""
+    if np.abs(forces_of(atoms)).max() > RELAXED_FORCE_EV_PER_A:
+        return False
+    if not has_stress(atoms):
+        return True
+    stress = stress_of(atoms)
+    deviation = np.concatenate([stress[:3] - stress[:3].mean(), stress[3:]])
+    return bool(np.abs(deviation).max() < RELAXED_STRESS_EV_PER_A3)
+
+
+def _is_distortion_of_any(atoms: Atoms, crystals: Sequence[Atoms]) -> bool:
+    return any(
+        composition_of(atoms) == composition_of(crystal) and is_distortion(atoms, crystal)
+        for crystal in crystals
+    )
 
 
 def labelled_volumes(labelled: Sequence[Atoms], name: str, crystal: Atoms) -> list[Atoms]:
@@ -105,7 +138,9 @@ def _same_shape(atoms: Atoms, crystal: Atoms) -> bool:
 
 
 def _reduce(atoms: Atoms) -> tuple[Atoms, str, int] | None:
-    for tolerance in TOLERANCES_A:
+    # Atoms that are displaced at random have some low symmetry within a small distance.
+    tolerances = TOLERANCES_A if phase_of(atoms) or _is_at_rest(atoms) else TOLERANCES_A[::-1]
+    for tolerance in tolerances:
         dataset = _dataset(atoms, tolerance)
         if dataset is not None and dataset.number > 2:
             crystal = reduce_by_symmetry(atoms, tolerance)

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from ase import Atoms
+from ase.calculators.calculator import PropertyNotImplementedError
 
 from entrove._version import __version__
 from entrove.errors import ConfigError, EntroveError, ModelError, StructureError
 from entrove.models.loaded import LoadedModel
-from entrove.models.prediction import try_on
+from entrove.models.prediction import predict, try_on
 from entrove.models.verify import verified
+from entrove.structures import energy_of, forces_of
 from entrove.validation.config import ValidationConfig
 from entrove.validation.suite.checks.calibration import check_calibration
 from entrove.validation.suite.checks.dimers import check_dimers
@@ -122,8 +124,10 @@ def run_suite(
     not count as failed. When it is interrupted from the keyboard, what is finished is in
     `folder`, and `KeyboardInterrupt` is raised on.
 
-    Raises `ModelError` when a model cannot be loaded or does not know an element,
-    `StructureError` when there is no crystal and no label, and `ConfigError` where `config` names
+    Raises `ModelError` when a model cannot be loaded, does not know an element or can evaluate
+    none of the structures,
+    `StructureError` when there is no crystal and no label, or a label lacks energy or forces, and
+    `ConfigError` where `config` names
     a phase that does not exist.
     """
     config = config or SuiteConfig()
@@ -206,6 +210,7 @@ def make_subject(
 
     Raises `ConfigError` where settings name a phase that does not exist.
     """
+    _require_results(labelled)
     seeds = dict(phases) if phases else crystals_of(labelled)
     if not seeds and not labelled:
         raise StructureError(
@@ -233,6 +238,17 @@ def make_subject(
         more_pressures_GPa=pressures_of(config.phase_order, regime),
         negligible=negligible or ValidationConfig(),
     )
+
+
+def _require_results(labelled: Sequence[Atoms]) -> None:
+    """Raise `StructureError` for a label without energy or forces."""
+    for index, atoms in enumerate(labelled):
+        try:
+            for read in (energy_of, forces_of):
+                read(atoms)
+        except (RuntimeError, PropertyNotImplementedError) as error:
+            message = "{structure} of the labels has no energy or no forces; leave it out"
+            raise StructureError(message, index) from error
 
 
 def judge(
@@ -281,5 +297,24 @@ def _make(check: Check, subject: Subject, settings: CheckSettings) -> tuple[Chec
     """Make a check; a model that refuses its structures may well be judged by the others."""
     try:
         return tuple(check.make(subject, settings))
-    except StructureError as error:
+    except (StructureError, ModelError) as error:
+        if isinstance(error, ModelError) and not _can_be_judged(subject):
+            raise
         return (not_applicable(check.name, "", str(error)),)
+
+
+def _can_be_judged(subject: Subject) -> bool:
+    """Whether each model can evaluate at least one of the structures that it is judged on."""
+    structures = [*subject.seeds.values(), *subject.labelled]
+    return all(
+        any(_evaluates(model, atoms) for atoms in structures)
+        for model in filter(None, (subject.model, subject.base))
+    )
+
+
+def _evaluates(model: LoadedModel, atoms: Atoms) -> bool:
+    try:
+        predict(model, [atoms])
+    except (StructureError, ModelError):
+        return False
+    return True

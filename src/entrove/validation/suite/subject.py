@@ -11,6 +11,7 @@ import spglib
 from ase import Atoms
 
 from entrove import provenance
+from entrove.errors import ModelError, StructureError
 from entrove.models.loaded import LoadedModel
 from entrove.models.prediction import predict
 from entrove.sampling.config import RelaxationSettings
@@ -197,8 +198,7 @@ class Subject:
         ]
         digest = hashlib.sha256()
         for model in filter(None, (self.model, self.base, self.committee)):
-            for atoms in predict(model, samples):
-                digest.update(_describe_prediction(atoms).encode())
+            digest.update("".join(_describe_predictions(model, samples)).encode())
             digest.update(b"next model")
         for name, atoms in self.seeds.items():
             digest.update(f"{name} {content_hash(atoms)};".encode())
@@ -277,6 +277,16 @@ def _distorted(atoms: Atoms, generator: np.random.Generator) -> Atoms:
     )
     distorted.positions += 0.05 * generator.normal(size=distorted.positions.shape)
     return distorted
+
+
+def _describe_predictions(model: LoadedModel, structures: Sequence[Atoms]) -> list[str]:
+    """Describe what a model says about structures; it may refuse some, such as molecules."""
+    try:
+        return [_describe_prediction(atoms) for atoms in predict(model, structures)]
+    except (StructureError, ModelError):
+        if len(structures) == 1:
+            return [f"refused by {model.name};"]
+        return [text for atoms in structures for text in _describe_predictions(model, [atoms])]
 
 
 def _describe_prediction(atoms: Atoms) -> str:
