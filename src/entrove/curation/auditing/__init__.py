@@ -12,6 +12,7 @@ Read in this order::
     levels.py             groups of labels of another level of theory
     residual_findings.py  single labels that predictions contradict
     geometries.py         geometries far from all others
+    equal_geometries.py   frames of equal and nearly equal geometry
     repeated.py           duplicates, contradicting labels, leakage
     coverage.py           compositions, phases, densities, distances, temperatures
     report.py             `AuditReport`: what is returned

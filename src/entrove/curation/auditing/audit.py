@@ -9,7 +9,6 @@ import numpy as np
 from ase import Atoms
 from ase.stress import voigt_6_to_full_3x3_stress
 
-from entrove.curation.auditing import repeated
 from entrove.curation.auditing.conventions.energies import (
     energy_findings,
     judge_energies,
@@ -26,6 +25,7 @@ from entrove.curation.auditing.conventions.stresses import (
     stress_findings,
 )
 from entrove.curation.auditing.coverage import describe_coverage
+from entrove.curation.auditing.equal_geometries import displacement_scale, find_repeats
 from entrove.curation.auditing.findings import (
     Finding,
     FindingsByKind,
@@ -59,6 +59,7 @@ from entrove.curation.auditing.predictions.sample import Sample, draw_sample, sa
 from entrove.curation.auditing.predictions.whitening import Whitening
 from entrove.curation.auditing.reading import Progress, read_into
 from entrove.curation.auditing.references import reference_findings
+from entrove.curation.auditing.repeated import repeat_findings
 from entrove.curation.auditing.report import AuditReport, WorstFrame
 from entrove.curation.auditing.residual_findings import (
     MOST_WORST,
@@ -367,9 +368,9 @@ class _Audit:
         for frame, value in zip(far.tolist(), distances.tolist(), strict=True):
             if value > worst.get(frame, (0.0, ""))[0]:
                 worst[frame] = (value, "geometry")
-        scale = repeated.displacement_scale(whiten, sample, self.seed)
-        repeats = repeated.find_repeats(spool, predicted, np.flatnonzero(usable), scale)
-        self.findings += repeated.repeat_findings(spool, predicted, repeats, energies)
+        scale = displacement_scale(whiten, sample, self.seed)
+        repeats = find_repeats(spool, predicted, np.flatnonzero(usable), scale)
+        self.findings += repeat_findings(spool, predicted, repeats, energies)
         return worst
 
     def _worst(self, worst: dict[int, tuple[float, str]]) -> tuple[WorstFrame, ...]:
