@@ -37,6 +37,7 @@ from entrove.curation.auditing.frame_checks import (
 )
 from entrove.curation.auditing.geometries import far_findings, far_geometries
 from entrove.curation.auditing.levels import (
+    LEAST_FRAMES_OF_LEVEL,
     TwoLevels,
     find_two_levels,
     level_findings,
@@ -54,6 +55,7 @@ from entrove.curation.auditing.predictions.quick_potential import (
     QuickPotential,
     Rows,
     solve_rows,
+    with_energies_of,
 )
 from entrove.curation.auditing.predictions.sample import Sample, draw_sample, sample_rows
 from entrove.curation.auditing.predictions.whitening import Whitening
@@ -205,6 +207,11 @@ class _Audit:
                 own_rows = sample_rows(basis, replace(corrected, model=None), self.seed)
             self.two_levels = find_two_levels(basis, sample, own_rows)
             rows = own_rows if sample.model is None else sample_rows(basis, corrected, self.seed)
+            if self.two_levels is not None:
+                # Two zeros of energy in one fit would spoil what it says of forces and stress.
+                corrected = self.two_levels.with_one_zero(corrected)
+                left = corrected.energies_eV - corrected.model_energies_eV
+                rows = with_energies_of(rows, left / corrected.sizes)
             potential = solve_rows(basis, rows)
             decided = {
                 name: verdict
@@ -260,8 +267,18 @@ class _Audit:
     def _judge(
         self, basis: Basis, rows: Rows, sample: Sample, members: np.ndarray
     ) -> tuple[EnergyConvention | None, dict[str, float]]:
-        """Decide by the set itself, and by the model, if there is one, what that leaves open."""
-        energy, scores = judge_energies(basis, rows, replace(sample, model=None), members)
+        """Decide by the set itself, and by the model, if there is one, what that leaves open.
+
+        Energies of two levels of theory contradict forces as those of a wrong unit do: what they
+        are is decided by fits with two zeros then.
+        """
+        own = replace(sample, model=None)
+        energy, scores = judge_energies(basis, rows, own, members)
+        if energy is not TOTAL and scores:
+            inside = rows.among(members)
+            levels = find_two_levels(basis, own, inside, least_frames=2 * LEAST_FRAMES_OF_LEVEL)
+            if levels is not None:
+                energy, scores = judge_energies(basis, inside, own, members, levels.upper)
         if energy is None and sample.model is not None:
             return judge_energies_with_model(sample, members)
         return energy, scores

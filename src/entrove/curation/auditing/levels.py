@@ -20,8 +20,9 @@ from entrove.curation.auditing.residual_findings import files_of, named
 from entrove.curation.auditing.spool import Spool
 
 LEAST_LEVEL_GAP_EV_PER_ATOM = 0.003
+LEAST_FRAMES_OF_LEVEL = 5
 _LEAST_FRAMES = 20
-_LEAST_FRAMES_OF_TWO_ZEROS = 30
+LEAST_FRAMES_OF_TWO_ZEROS = 30
 _MOST_ROUNDS = 6
 _MOST_FILES_TRIED = 6
 _LEAST_GAP_IN_WIDTHS = 4.5
@@ -88,7 +89,7 @@ def split_levels(residuals: Float[np.ndarray, " frames"]) -> tuple[float, float,
 
 
 def _least_group(count: int) -> int:
-    return max(5, int(np.ceil(0.04 * count)))
+    return max(LEAST_FRAMES_OF_LEVEL, int(np.ceil(0.04 * count)))
 
 
 def _best_split(residuals: Float[np.ndarray, " frames"]) -> tuple[float, float, float]:
@@ -127,8 +128,15 @@ class TwoLevels:
     one_level: float
     two_levels: float
 
+    def with_one_zero(self, sample: Sample) -> Sample:
+        """The sample without the constant that sets the upper group apart."""
+        shifts = np.where(self.upper, self.gap, 0.0) * sample.sizes
+        return replace(sample, energies_eV=sample.energies_eV - shifts)
 
-def find_two_levels(basis: Basis, sample: Sample, rows: Rows) -> TwoLevels | None:
+
+def find_two_levels(
+    basis: Basis, sample: Sample, rows: Rows, *, least_frames: int = LEAST_FRAMES_OF_TWO_ZEROS
+) -> TwoLevels | None:
     """Find out whether a fit with two zeros of energy explains labels that one with one does not.
 
     Frames are split by what a fit leaves of their energies, the split is given to the next fit as
@@ -136,13 +144,14 @@ def find_two_levels(basis: Basis, sample: Sample, rows: Rows) -> TwoLevels | Non
     trust energies as much as forces, from those that forces dominate, and from files. Frames of a
     fit are predicted without themselves. Two levels are found when the groups lie apart by
     several times their widths and the typical error with two zeros is well below that with one.
+    With fewer energies than `least_frames` none are looked for.
     """
     single = _energies_left(basis, rows, len(sample.frames))
     soft = energies_left_by_forces(basis, rows, len(sample.frames))
     if single is None or soft is None:
         return None
     known = np.isfinite(single)
-    if known.sum() < _LEAST_FRAMES_OF_TWO_ZEROS:
+    if known.sum() < least_frames:
         return None
     one_level = _spread(single[known])
     found = [

@@ -57,6 +57,13 @@ class Rows:
     owner: Int[np.ndarray, " rows"]
     is_energy: np.ndarray
 
+    def among(self, structures: np.ndarray) -> "Rows":
+        """The rows of some structures."""
+        inside = np.isin(self.owner, structures)
+        return Rows(
+            self.features[inside], self.values[inside], self.owner[inside], self.is_energy[inside]
+        )
+
 
 @dataclass(frozen=True)
 class QuickPotential:
