@@ -56,6 +56,7 @@ from entrove.curation.auditing.predictions.quick_potential import (
     Rows,
     solve_rows,
     with_energies_of,
+    with_two_zeros,
 )
 from entrove.curation.auditing.predictions.sample import Sample, draw_sample, sample_rows
 from entrove.curation.auditing.predictions.whitening import Whitening
@@ -68,6 +69,11 @@ from entrove.curation.auditing.residual_findings import (
     frame_ref,
     outlier_findings,
     unchecked_findings,
+)
+from entrove.curation.auditing.small_sets import (
+    gross_findings,
+    gross_groups_of_sample,
+    too_few_findings,
 )
 from entrove.curation.auditing.spool import Spool
 from entrove.errors import StructureError
@@ -207,9 +213,11 @@ class _Audit:
                 own_rows = sample_rows(basis, replace(corrected, model=None), self.seed)
             self.two_levels = find_two_levels(basis, sample, own_rows)
             rows = own_rows if sample.model is None else sample_rows(basis, corrected, self.seed)
-            if self.two_levels is not None:
+            upper = self._upper(corrected)
+            levels = None if upper is None else solve_rows(basis, with_two_zeros(rows, upper))
+            if upper is not None and levels is not None:
                 # Two zeros of energy in one fit would spoil what it says of forces and stress.
-                corrected = self.two_levels.with_one_zero(corrected)
+                corrected = corrected.with_one_zero(upper, float(levels.weights[-1]))
                 left = corrected.energies_eV - corrected.model_energies_eV
                 rows = with_energies_of(rows, left / corrected.sizes)
             potential = solve_rows(basis, rows)
@@ -277,11 +285,19 @@ class _Audit:
         if energy is not TOTAL and scores:
             inside = rows.among(members)
             levels = find_two_levels(basis, own, inside, least_frames=2 * LEAST_FRAMES_OF_LEVEL)
-            if levels is not None:
-                energy, scores = judge_energies(basis, inside, own, members, levels.upper)
+            upper = gross_groups_of_sample(own) if levels is None else levels.upper
+            if upper[members].any():
+                energy, scores = judge_energies(basis, inside, own, members, upper)
         if energy is None and sample.model is not None:
             return judge_energies_with_model(sample, members)
         return energy, scores
+
+    def _upper(self, sample: Sample) -> np.ndarray | None:
+        """Frames of the sample that have a zero of energy of their own, if there are any."""
+        if self.two_levels is not None:
+            return self.two_levels.upper
+        upper = gross_groups_of_sample(sample)
+        return upper if upper.any() else None
 
     def _conventions(
         self,
@@ -364,6 +380,8 @@ class _Audit:
             levels += level_findings(spool, frames, residuals, self.predictor)
         if not levels:
             levels = list(sample_level_findings(spool, sample, self.two_levels, THE_SET_ITSELF))
+        gross = [] if levels else list(gross_findings(spool, predicted, frames, energies))
+        levels += [finding for finding in gross if finding.kind == "mixed_levels"]
         self.findings += levels
         outliers, worst = outlier_findings(
             spool,
@@ -375,7 +393,10 @@ class _Audit:
         )
         if levels:  # half of a set is no set of outliers
             outliers = [finding for finding in outliers if finding.kind != "energy_outlier"]
+        if not levels and not any(finding.kind == "energy_outlier" for finding in outliers):
+            outliers = [*gross, *outliers]
         self.findings += outliers
+        self.findings += too_few_findings(spool, frames)
         if self.predict is None:
             self.findings += unchecked_findings(spool, predicted, frames)
         signatures = np.asarray(predicted.signatures[frames], dtype=float)

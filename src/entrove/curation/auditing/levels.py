@@ -27,11 +27,6 @@ _MOST_ROUNDS = 6
 _MOST_FILES_TRIED = 6
 _LEAST_GAP_IN_WIDTHS = 4.5
 _LEAST_IMPROVEMENT = 1.7
-_TITLE = "labels of more than one level of theory"
-_REMEDY = (
-    "keep one level of theory, or compute the smaller group again; a difference that is a "
-    "reference energy per element only may be subtracted"
-)
 _MAD_TO_SIGMA = 1.4826
 
 
@@ -57,14 +52,24 @@ def level_findings(
     threshold, gap, width = split
     upper = residuals > threshold
     smaller = known[upper] if upper.sum() <= (~upper).sum() else known[~upper]
-    yield Finding(
-        "mixed_levels",
-        Severity.BLOCKER,
-        _TITLE,
+    yield level_finding(
+        spool,
+        smaller,
         f"energies less those of {predictor} form groups of {upper.sum()} and {(~upper).sum()} "
         f"frames, {1000 * gap:.1f} meV/atom apart, {1000 * width:.1f} wide; "
         f"{_by_source(spool, known, upper)}",
-        _REMEDY,
+    )
+
+
+def level_finding(spool: Spool, smaller: np.ndarray, evidence: str) -> Finding:
+    """The finding of two levels, of which the smaller group is named."""
+    return Finding(
+        "mixed_levels",
+        Severity.BLOCKER,
+        "labels of more than one level of theory",
+        evidence,
+        "keep one level of theory, or compute the smaller group again; a difference that is a "
+        "reference energy per element only may be subtracted",
         named(spool, smaller),
         len(smaller),
         files_of(spool, smaller),
@@ -127,11 +132,6 @@ class TwoLevels:
     gap: float
     one_level: float
     two_levels: float
-
-    def with_one_zero(self, sample: Sample) -> Sample:
-        """The sample without the constant that sets the upper group apart."""
-        shifts = np.where(self.upper, self.gap, 0.0) * sample.sizes
-        return replace(sample, energies_eV=sample.energies_eV - shifts)
 
 
 def find_two_levels(
@@ -203,18 +203,13 @@ def sample_level_findings(
         return
     upper = levels.upper
     smaller = sample.frames[upper if upper.sum() <= (~upper).sum() else ~upper]
-    yield Finding(
-        "mixed_levels",
-        Severity.BLOCKER,
-        _TITLE,
+    yield level_finding(
+        spool,
+        smaller,
         f"{predictor} leaves {1000 * levels.one_level:.0f} meV/atom of the energies with one zero "
         f"of energy, and {1000 * levels.two_levels:.0f} with two that are "
         f"{1000 * levels.gap:.0f} meV/atom apart, of {upper.sum()} and {(~upper).sum()} frames "
         f"that were looked at; {_by_source(spool, sample.frames, upper)}",
-        _REMEDY,
-        named(spool, smaller),
-        len(smaller),
-        files_of(spool, smaller),
     )
 
 

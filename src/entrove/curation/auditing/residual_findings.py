@@ -24,6 +24,7 @@ MOST_LEVERAGE = 1.0
 STRESS_DEVIATIONS = 9.0
 LEAST_ENERGY_OUTLIER_EV_PER_ATOM = 0.005
 LEAST_FRAMES = 10
+LEAST_FRAMES_OF_STRESS = 20
 MOST_WORST = 20
 _MAD_TO_SIGMA = 1.4826
 _BINS = 12
@@ -109,7 +110,7 @@ def stress_deviations(predicted: FramePredictions, frames: np.ndarray) -> Deviat
     residuals = np.asarray(predicted.stress_residuals[frames])
     known = np.isfinite(residuals).all(axis=1)
     frames, residuals = frames[known], residuals[known]
-    if len(frames) < 2 * LEAST_FRAMES:
+    if len(frames) < LEAST_FRAMES_OF_STRESS:
         return Deviations.none()
     errors = np.abs(residuals - np.median(residuals, axis=0)).max(axis=1)
     leverages = np.asarray(predicted.energy_leverages[frames])

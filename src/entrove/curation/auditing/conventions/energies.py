@@ -1,7 +1,6 @@
 """Which units energies and forces have: what explains both together, and what models say."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -20,12 +19,12 @@ from entrove.curation.auditing.conventions.slopes import (
 from entrove.curation.auditing.findings import Finding, Severity
 from entrove.curation.auditing.predictions.basis import Basis
 from entrove.curation.auditing.predictions.quick_potential import (
-    ENERGY_SCALE_EV_PER_ATOM,
     FOLDS,
     QuickPotential,
     Rows,
     solve_rows,
     with_energies_of,
+    with_two_zeros,
 )
 from entrove.curation.auditing.predictions.sample import Sample
 from entrove.formats.conventions import energy_exponent
@@ -69,7 +68,7 @@ def judge_energies(
     sizes, scores = sample.sizes, {}
     groups = 2 * sizes + levels
     misses: dict[str, np.ndarray] = {}
-    fitted = own if upper is None else _with_two_zeros(own, upper)
+    fitted = own if upper is None else with_two_zeros(own, upper)
     for convention in ENERGY_CONVENTIONS:
         # Forces stay as they are: only their ratio to the energies can be seen.
         energies = sample.energies_eV * convention.factors(sizes) / convention.forces
@@ -81,12 +80,6 @@ def judge_energies(
     if decided is None and _do_not_grow(sample, members):
         decided = PER_ATOM
     return decided, scores
-
-
-def _with_two_zeros(rows: Rows, upper: np.ndarray) -> Rows:
-    """The rows with one more feature: a constant per atom for the energies of some frames."""
-    constant = (rows.is_energy & upper[rows.owner]) / ENERGY_SCALE_EV_PER_ATOM
-    return replace(rows, features=np.column_stack([rows.features, constant]))
 
 
 def _do_not_grow(sample: Sample, members: np.ndarray) -> bool:

@@ -267,6 +267,15 @@ def with_energies_of(rows: Rows, scaled: Float[np.ndarray, " structures"]) -> Ro
     return replace(rows, values=values)
 
 
+def with_two_zeros(rows: Rows, upper: np.ndarray) -> Rows:
+    """The rows with one more feature, the last: a constant per atom for energies of some frames.
+
+    Its weight is the difference of the two zeros of energy, in eV/atom.
+    """
+    constant = (rows.is_energy & upper[rows.owner]) / ENERGY_SCALE_EV_PER_ATOM
+    return replace(rows, features=np.column_stack([rows.features, constant]))
+
+
 def _slope(basis: Basis, around: Surroundings, u: Tensor) -> np.ndarray:
     """Derivative of the features of each system along displacements, by central differences."""
     relative = (u[around.neighbour] - u[around.centre]) * around.is_neighbour[..., None]
