@@ -432,3 +432,39 @@ def test_what_would_take_too_long_is_not_chosen(tmp_path, network, monkeypatch):
     slow = way(0.0, method="representative")
     assert (slow.method, slow.features_name) == ("representative", "fingerprint")
     assert "predicted to take" in slow.reason
+
+
+@pytest.mark.parametrize("method", [*METHODS, "representative"])
+def test_copies_of_what_is_given_are_not_picked(method, tmp_path):
+    """Rotated, translated and permuted: the only frame that is none is picked."""
+    rng = np.random.default_rng(4)
+    frames = rattled(6)
+    copies = []
+    for atoms in frames[:5]:
+        rotation, _ = np.linalg.qr(rng.normal(size=(3, 3)))
+        copy = atoms.copy()
+        copy.set_cell(atoms.cell.array @ rotation.T)
+        copy.positions = atoms.positions @ rotation.T + rng.normal(size=3)
+        copies.append(copy[rng.permutation(len(copy))])
+        labels = {"energy": -40.0, "forces": np.zeros((8, 3))}
+        copies[-1].calc = SinglePointCalculator(copies[-1], **labels)
+    write_frames(tmp_path / "pool.xyz", frames)
+    write_frames(tmp_path / "given.xyz", copies)
+    picked = curate(
+        tmp_path / "pool.xyz",
+        3,
+        given=tmp_path / "given.xyz",
+        method=method,
+        features="fingerprint",
+    )
+    assert [pick.index for pick in picked.picks] == [5]
+    assert {frame.filter for frame in picked.left_out} == {"near_duplicate"}
+    write_frames(tmp_path / "pool.xyz", frames[:5])
+    with pytest.raises(SelectionError, match="nothing can be picked"):
+        curate(
+            tmp_path / "pool.xyz",
+            2,
+            given=tmp_path / "given.xyz",
+            method=method,
+            features="fingerprint",
+        )

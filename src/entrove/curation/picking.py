@@ -1,8 +1,10 @@
 """Pick frames by the selections of `entrove.selection`, and look a little beyond the last pick."""
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import ClassVar
 
+import numpy as np
 from ase import Atoms
 
 from entrove.curation.methods import LOOKAHEAD
@@ -14,12 +16,16 @@ from entrove.features import FeatureMap
 from entrove.fingerprints.gom import GaussianOverlap
 from entrove.selection.by_labels import Energies
 from entrove.selection.config import SelectionConfig
+from entrove.selection.duplicates import NearDuplicates
 from entrove.selection.from_structures import select
 from entrove.selection.gains import growing_dataset
 from entrove.selection.greedy import select_greedily
 from entrove.selection.pool import collect_pool
-from entrove.selection.result import Selection
+from entrove.selection.result import Filter, Rejection, Selection
 from entrove.structures import energy_of
+
+_ARMS = ("lcmd", "farthest_point", "random")
+"""Methods that refuse only equal structures by themselves."""
 
 
 class LookingAhead(SelectionConfig):
@@ -74,6 +80,8 @@ def pick(
     candidates = list(pool)
     _check_count(count, len(candidates))
     settings = settings.model_copy(update={"method": "gain" if method == "target" else method})
+    if method in _ARMS and given:
+        return _beside(candidates, count, given, features, settings, cost_s=cost_s, seed=seed)
     by_labels = method == "target"
     # Methods without gains share out no places: their first picks are the same for any count.
     beyond = 0 if by_labels else settings.lookahead
@@ -91,6 +99,61 @@ def pick(
     )
 
 
+def _beside(
+    candidates: Sequence[Atoms],
+    count: int,
+    given: Sequence[Atoms],
+    features: FeatureMap,
+    settings: SelectionConfig,
+    *,
+    cost_s: Callable[[Atoms], float] | None,
+    seed: int,
+) -> Selection:
+    """Pick by a control arm among the candidates that are no near-duplicates of what is given.
+
+    In a campaign these arms label near-duplicates of labelled structures, to be fair in studies;
+    in a set that exists nobody wants them.
+    """
+    dataset = _dataset_of(features)
+    pool = collect_pool(candidates, dataset, settings)
+    of_given = collect_pool(list(given), dataset, settings)
+    filters = NearDuplicates(pool, settings.duplicate_tolerance, of_given)
+    equal = set(of_given.hashes)  # which the arm itself refuses, and calls equal
+    near = {
+        index: f"nearly equal to a given structure, at {found[1]:.2g} of the spread of the pool"
+        for index, digest in enumerate(pool.hashes)
+        if digest not in equal and (found := filters.find_labelled(index)) is not None
+    }
+    left = [index for index in range(len(candidates)) if index not in near]
+    rejected = [Rejection(index, Filter.NEAR_DUPLICATE, said) for index, said in near.items()]
+    if not left:
+        return Selection(np.zeros(0, dtype=np.int64), np.zeros(0), tuple(rejected))
+    found = select(
+        [candidates[index] for index in left],
+        min(count + settings.lookahead, len(left)),
+        given,
+        features=features,
+        config=settings,
+        cost_s=cost_s,
+        seed=seed,
+    )
+    rejected += [replace(one, index=left[one.index]) for one in found.rejected]
+    return replace(
+        found,
+        indices=np.array(left, dtype=np.int64)[found.indices],
+        rejected=tuple(sorted(rejected, key=lambda rejection: rejection.index)),
+    )
+
+
+def _dataset_of(features: FeatureMap) -> EntropyDataset:
+    return EntropyDataset(
+        "information",
+        "per_atom",
+        features=features,
+        species_blocks=not is_of_structure(features),
+    )
+
+
 def _by_information(
     pool: Iterable[Atoms],
     count: int,
@@ -100,12 +163,7 @@ def _by_information(
     cost_s: Callable[[Atoms], float] | None,
 ) -> Selection:
     """As `entrove.select`, which needs to know the number of candidates before it streams them."""
-    dataset = EntropyDataset(
-        "information",
-        "per_atom",
-        features=features,
-        species_blocks=not is_of_structure(features),
-    )
+    dataset = _dataset_of(features)
     candidates = collect_pool(iter(pool), dataset, settings, cost_s=cost_s)
     _check_count(count, candidates.size)
     labelled = None

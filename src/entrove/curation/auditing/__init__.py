@@ -11,7 +11,9 @@ Read in this order::
     references.py         what energies are measured from
     levels.py             groups of labels of another level of theory
     residual_findings.py  single labels that predictions contradict
+    small_sets.py         gaps that no geometry explains, and what a few frames leave open
     geometries.py         geometries far from all others
+    equal_geometries.py   frames of equal and nearly equal geometry
     repeated.py           duplicates, contradicting labels, leakage
     coverage.py           compositions, phases, densities, distances, temperatures
     report.py             `AuditReport`: what is returned

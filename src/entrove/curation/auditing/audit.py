@@ -9,7 +9,6 @@ import numpy as np
 from ase import Atoms
 from ase.stress import voigt_6_to_full_3x3_stress
 
-from entrove.curation.auditing import repeated
 from entrove.curation.auditing.conventions.energies import (
     energy_findings,
     judge_energies,
@@ -26,6 +25,7 @@ from entrove.curation.auditing.conventions.stresses import (
     stress_findings,
 )
 from entrove.curation.auditing.coverage import describe_coverage
+from entrove.curation.auditing.equal_geometries import displacement_scale, find_repeats
 from entrove.curation.auditing.findings import (
     Finding,
     FindingsByKind,
@@ -37,6 +37,7 @@ from entrove.curation.auditing.frame_checks import (
 )
 from entrove.curation.auditing.geometries import far_findings, far_geometries
 from entrove.curation.auditing.levels import (
+    LEAST_FRAMES_OF_LEVEL,
     TwoLevels,
     find_two_levels,
     level_findings,
@@ -54,17 +55,25 @@ from entrove.curation.auditing.predictions.quick_potential import (
     QuickPotential,
     Rows,
     solve_rows,
+    with_energies_of,
+    with_two_zeros,
 )
 from entrove.curation.auditing.predictions.sample import Sample, draw_sample, sample_rows
 from entrove.curation.auditing.predictions.whitening import Whitening
 from entrove.curation.auditing.reading import Progress, read_into
 from entrove.curation.auditing.references import reference_findings
+from entrove.curation.auditing.repeated import repeat_findings
 from entrove.curation.auditing.report import AuditReport, WorstFrame
 from entrove.curation.auditing.residual_findings import (
     MOST_WORST,
     frame_ref,
     outlier_findings,
     unchecked_findings,
+)
+from entrove.curation.auditing.small_sets import (
+    gross_findings,
+    gross_groups_of_sample,
+    too_few_findings,
 )
 from entrove.curation.auditing.spool import Spool
 from entrove.errors import StructureError
@@ -204,6 +213,13 @@ class _Audit:
                 own_rows = sample_rows(basis, replace(corrected, model=None), self.seed)
             self.two_levels = find_two_levels(basis, sample, own_rows)
             rows = own_rows if sample.model is None else sample_rows(basis, corrected, self.seed)
+            upper = self._upper(corrected)
+            levels = None if upper is None else solve_rows(basis, with_two_zeros(rows, upper))
+            if upper is not None and levels is not None:
+                # Two zeros of energy in one fit would spoil what it says of forces and stress.
+                corrected = corrected.with_one_zero(upper, float(levels.weights[-1]))
+                left = corrected.energies_eV - corrected.model_energies_eV
+                rows = with_energies_of(rows, left / corrected.sizes)
             potential = solve_rows(basis, rows)
             decided = {
                 name: verdict
@@ -259,11 +275,29 @@ class _Audit:
     def _judge(
         self, basis: Basis, rows: Rows, sample: Sample, members: np.ndarray
     ) -> tuple[EnergyConvention | None, dict[str, float]]:
-        """Decide by the set itself, and by the model, if there is one, what that leaves open."""
-        energy, scores = judge_energies(basis, rows, replace(sample, model=None), members)
+        """Decide by the set itself, and by the model, if there is one, what that leaves open.
+
+        Energies of two levels of theory contradict forces as those of a wrong unit do: what they
+        are is decided by fits with two zeros then.
+        """
+        own = replace(sample, model=None)
+        energy, scores = judge_energies(basis, rows, own, members)
+        if energy is not TOTAL and scores:
+            inside = rows.among(members)
+            levels = find_two_levels(basis, own, inside, least_frames=2 * LEAST_FRAMES_OF_LEVEL)
+            upper = gross_groups_of_sample(own) if levels is None else levels.upper
+            if upper[members].any():
+                energy, scores = judge_energies(basis, inside, own, members, upper)
         if energy is None and sample.model is not None:
             return judge_energies_with_model(sample, members)
         return energy, scores
+
+    def _upper(self, sample: Sample) -> np.ndarray | None:
+        """Frames of the sample that have a zero of energy of their own, if there are any."""
+        if self.two_levels is not None:
+            return self.two_levels.upper
+        upper = gross_groups_of_sample(sample)
+        return upper if upper.any() else None
 
     def _conventions(
         self,
@@ -346,6 +380,8 @@ class _Audit:
             levels += level_findings(spool, frames, residuals, self.predictor)
         if not levels:
             levels = list(sample_level_findings(spool, sample, self.two_levels, THE_SET_ITSELF))
+        gross = [] if levels else list(gross_findings(spool, predicted, frames, energies))
+        levels += [finding for finding in gross if finding.kind == "mixed_levels"]
         self.findings += levels
         outliers, worst = outlier_findings(
             spool,
@@ -357,7 +393,10 @@ class _Audit:
         )
         if levels:  # half of a set is no set of outliers
             outliers = [finding for finding in outliers if finding.kind != "energy_outlier"]
+        if not levels and not any(finding.kind == "energy_outlier" for finding in outliers):
+            outliers = [*gross, *outliers]
         self.findings += outliers
+        self.findings += too_few_findings(spool, frames)
         if self.predict is None:
             self.findings += unchecked_findings(spool, predicted, frames)
         signatures = np.asarray(predicted.signatures[frames], dtype=float)
@@ -367,9 +406,9 @@ class _Audit:
         for frame, value in zip(far.tolist(), distances.tolist(), strict=True):
             if value > worst.get(frame, (0.0, ""))[0]:
                 worst[frame] = (value, "geometry")
-        scale = repeated.displacement_scale(whiten, sample, self.seed)
-        repeats = repeated.find_repeats(spool, predicted, np.flatnonzero(usable), scale)
-        self.findings += repeated.repeat_findings(spool, predicted, repeats, energies)
+        scale = displacement_scale(whiten, sample, self.seed)
+        repeats = find_repeats(spool, predicted, np.flatnonzero(usable), scale)
+        self.findings += repeat_findings(spool, predicted, repeats, energies)
         return worst
 
     def _worst(self, worst: dict[int, tuple[float, str]]) -> tuple[WorstFrame, ...]:

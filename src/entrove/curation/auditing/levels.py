@@ -20,17 +20,13 @@ from entrove.curation.auditing.residual_findings import files_of, named
 from entrove.curation.auditing.spool import Spool
 
 LEAST_LEVEL_GAP_EV_PER_ATOM = 0.003
+LEAST_FRAMES_OF_LEVEL = 5
 _LEAST_FRAMES = 20
-_LEAST_FRAMES_OF_TWO_ZEROS = 30
+LEAST_FRAMES_OF_TWO_ZEROS = 30
 _MOST_ROUNDS = 6
 _MOST_FILES_TRIED = 6
 _LEAST_GAP_IN_WIDTHS = 4.5
 _LEAST_IMPROVEMENT = 1.7
-_TITLE = "labels of more than one level of theory"
-_REMEDY = (
-    "keep one level of theory, or compute the smaller group again; a difference that is a "
-    "reference energy per element only may be subtracted"
-)
 _MAD_TO_SIGMA = 1.4826
 
 
@@ -56,14 +52,24 @@ def level_findings(
     threshold, gap, width = split
     upper = residuals > threshold
     smaller = known[upper] if upper.sum() <= (~upper).sum() else known[~upper]
-    yield Finding(
-        "mixed_levels",
-        Severity.BLOCKER,
-        _TITLE,
+    yield level_finding(
+        spool,
+        smaller,
         f"energies less those of {predictor} form groups of {upper.sum()} and {(~upper).sum()} "
         f"frames, {1000 * gap:.1f} meV/atom apart, {1000 * width:.1f} wide; "
         f"{_by_source(spool, known, upper)}",
-        _REMEDY,
+    )
+
+
+def level_finding(spool: Spool, smaller: np.ndarray, evidence: str) -> Finding:
+    """The finding of two levels, of which the smaller group is named."""
+    return Finding(
+        "mixed_levels",
+        Severity.BLOCKER,
+        "labels of more than one level of theory",
+        evidence,
+        "keep one level of theory, or compute the smaller group again; a difference that is a "
+        "reference energy per element only may be subtracted",
         named(spool, smaller),
         len(smaller),
         files_of(spool, smaller),
@@ -88,7 +94,7 @@ def split_levels(residuals: Float[np.ndarray, " frames"]) -> tuple[float, float,
 
 
 def _least_group(count: int) -> int:
-    return max(5, int(np.ceil(0.04 * count)))
+    return max(LEAST_FRAMES_OF_LEVEL, int(np.ceil(0.04 * count)))
 
 
 def _best_split(residuals: Float[np.ndarray, " frames"]) -> tuple[float, float, float]:
@@ -128,7 +134,9 @@ class TwoLevels:
     two_levels: float
 
 
-def find_two_levels(basis: Basis, sample: Sample, rows: Rows) -> TwoLevels | None:
+def find_two_levels(
+    basis: Basis, sample: Sample, rows: Rows, *, least_frames: int = LEAST_FRAMES_OF_TWO_ZEROS
+) -> TwoLevels | None:
     """Find out whether a fit with two zeros of energy explains labels that one with one does not.
 
     Frames are split by what a fit leaves of their energies, the split is given to the next fit as
@@ -136,13 +144,14 @@ def find_two_levels(basis: Basis, sample: Sample, rows: Rows) -> TwoLevels | Non
     trust energies as much as forces, from those that forces dominate, and from files. Frames of a
     fit are predicted without themselves. Two levels are found when the groups lie apart by
     several times their widths and the typical error with two zeros is well below that with one.
+    With fewer energies than `least_frames` none are looked for.
     """
     single = _energies_left(basis, rows, len(sample.frames))
     soft = energies_left_by_forces(basis, rows, len(sample.frames))
     if single is None or soft is None:
         return None
     known = np.isfinite(single)
-    if known.sum() < _LEAST_FRAMES_OF_TWO_ZEROS:
+    if known.sum() < least_frames:
         return None
     one_level = _spread(single[known])
     found = [
@@ -194,18 +203,13 @@ def sample_level_findings(
         return
     upper = levels.upper
     smaller = sample.frames[upper if upper.sum() <= (~upper).sum() else ~upper]
-    yield Finding(
-        "mixed_levels",
-        Severity.BLOCKER,
-        _TITLE,
+    yield level_finding(
+        spool,
+        smaller,
         f"{predictor} leaves {1000 * levels.one_level:.0f} meV/atom of the energies with one zero "
         f"of energy, and {1000 * levels.two_levels:.0f} with two that are "
         f"{1000 * levels.gap:.0f} meV/atom apart, of {upper.sum()} and {(~upper).sum()} frames "
         f"that were looked at; {_by_source(spool, sample.frames, upper)}",
-        _REMEDY,
-        named(spool, smaller),
-        len(smaller),
-        files_of(spool, smaller),
     )
 
 

@@ -1,79 +1,19 @@
 """Frames that repeat others: duplicates, contradicting labels, leakage between files."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
-from scipy.spatial import KDTree
 
+from entrove.curation.auditing.equal_geometries import EQUAL_A, Repeats
 from entrove.curation.auditing.findings import MOST_FRAMES_NAMED, Finding, Severity
 from entrove.curation.auditing.predictions.frames import FramePredictions
-from entrove.curation.auditing.predictions.sample import Sample
-from entrove.curation.auditing.predictions.whitening import Whitening
 from entrove.curation.auditing.residual_findings import files_of, frame_ref, named
 from entrove.curation.auditing.spool import Spool
 
-EQUAL_A = 0.002
-"""Displacements below which two geometries are the same."""
-
-NEAR_A = 0.01
-"""Displacements below which two geometries are nearly the same."""
-
 LABELS_DIFFER_EV_PER_ATOM = 0.003
-_NEIGHBOURS = 6
 
-
-@dataclass(frozen=True)
-class Repeats:
-    """Pairs of frames of nearly equal geometry, and the displacement in A that sets them apart."""
-
-    first: Int[np.ndarray, " pairs"]
-    second: Int[np.ndarray, " pairs"]
-    apart_A: Float[np.ndarray, " pairs"]
-
-
-def displacement_scale(whiten: Whitening, sample: Sample, seed: int) -> float:
-    """How far a signature moves when every atom is displaced at random by about 0.01 A."""
-    generator = np.random.default_rng(seed)
-    structures = sample.structures[:60]
-    moved = [atoms.copy() for atoms in structures]
-    for atoms in moved:
-        atoms.positions += generator.normal(scale=0.01 / np.sqrt(3), size=atoms.positions.shape)
-    apart = np.linalg.norm(whiten.of_structures(moved) - whiten.of_structures(structures), axis=1)
-    return float(np.quantile(apart, 0.25)) if len(apart) else 0.0
-
-
-def find_repeats(
-    spool: Spool, predicted: FramePredictions, frames: np.ndarray, scale: float
-) -> Repeats:
-    """Find frames whose geometries are nearly equal, by their nearest neighbours.
-
-    Signatures do not depend on rotation, translation, order of the atoms or choice of the cell, so
-    supercells are found, too. They are compared within reduced compositions.
-    """
-    first, second, apart = [np.zeros(0, int)], [np.zeros(0, int)], [np.zeros(0)]
-    formulas = np.asarray(spool.records["formula"])[frames]
-    for formula in np.unique(formulas) if scale > 0 else []:
-        members = frames[formulas == formula]
-        if len(members) < 2:
-            continue
-        signatures = np.asarray(predicted.signatures[members], dtype=float)
-        tree = KDTree(signatures)
-        count = min(_NEIGHBOURS, len(members))
-        limit = scale * NEAR_A / 0.01
-        lengths, near = tree.query(signatures, k=count, distance_upper_bound=limit)
-        row, _ = np.nonzero(np.isfinite(lengths))
-        other, length = near[np.isfinite(lengths)], lengths[np.isfinite(lengths)]
-        keep = row < other
-        # Two that are mutually near are found twice, two of which one has many nearer ones once.
-        keep |= (row > other) & ~_found_from(row, other)
-        first.append(members[np.minimum(row, other)[keep]])
-        second.append(members[np.maximum(row, other)[keep]])
-        apart.append(length[keep] * 0.01 / scale)
-    repeats = Repeats(np.concatenate(first), np.concatenate(second), np.concatenate(apart))
-    order = np.lexsort((repeats.second, repeats.first))
-    return Repeats(repeats.first[order], repeats.second[order], repeats.apart_A[order])
+EQUAL_VOLUMES = 1e-4
+"""Relative difference below which cells are not strained against each other."""
 
 
 def repeat_findings(
@@ -91,7 +31,7 @@ def repeat_findings(
         np.nan_to_num(predicted.force_sizes[a]), np.nan_to_num(predicted.force_sizes[b])
     )
     allowed = LABELS_DIFFER_EV_PER_ATOM + 3 * force * np.minimum(repeats.apart_A, EQUAL_A)
-    contradicting = equal & (difference > allowed)
+    contradicting = equal & _of_equal_volumes(records, a, b) & (difference > allowed)
     yield from _finding(
         spool,
         repeats,
@@ -162,6 +102,16 @@ def repeat_findings(
     )
 
 
+def _of_equal_volumes(records: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Whether frames have equal volumes per atom: energies change with strain without forces."""
+    periodic = (records["pbc"][a] & records["pbc"][b]).all(axis=1)
+    first, second = (
+        np.abs(np.linalg.det(records["cell"][frames])) / np.maximum(records["atoms"][frames], 1)
+        for frames in (a, b)
+    )
+    return ~periodic | (np.abs(first - second) < EQUAL_VOLUMES * np.maximum(first, second))
+
+
 def _finding(
     spool: Spool,
     repeats: Repeats,
@@ -204,9 +154,3 @@ def _how(spool: Spool, first: int, second: int) -> str:
     if (a.numbers == b.numbers).all() and np.allclose(a.positions, b.positions, atol=5e-3):
         return "the same positions"
     return "moved or with its atoms in another order"
-
-
-def _found_from(row: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Whether each pair also occurs with its members exchanged."""
-    size = int(max(row.max(initial=0), other.max(initial=0))) + 1
-    return np.isin(other * size + row, row * size + other)

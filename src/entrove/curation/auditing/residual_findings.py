@@ -24,6 +24,7 @@ MOST_LEVERAGE = 1.0
 STRESS_DEVIATIONS = 9.0
 LEAST_ENERGY_OUTLIER_EV_PER_ATOM = 0.005
 LEAST_FRAMES = 10
+LEAST_FRAMES_OF_STRESS = 20
 MOST_WORST = 20
 _MAD_TO_SIGMA = 1.4826
 _BINS = 12
@@ -101,15 +102,21 @@ def force_deviations(predicted: FramePredictions, frames: np.ndarray) -> Deviati
 
 
 def stress_deviations(predicted: FramePredictions, frames: np.ndarray) -> Deviations:
-    """How far stresses are from predicted ones."""
+    """How far stresses are from predicted ones.
+
+    Of a frame whose energy is extrapolated the strain derivative is, too: its error counts
+    relative to the spread of such predictions.
+    """
     residuals = np.asarray(predicted.stress_residuals[frames])
     known = np.isfinite(residuals).all(axis=1)
     frames, residuals = frames[known], residuals[known]
-    if len(frames) < 2 * LEAST_FRAMES:
+    if len(frames) < LEAST_FRAMES_OF_STRESS:
         return Deviations.none()
     errors = np.abs(residuals - np.median(residuals, axis=0)).max(axis=1)
-    scale = _local_scale(errors, _difficulty(predicted, frames))
-    values = errors / np.maximum(scale, 1e-3)
+    leverages = np.asarray(predicted.energy_leverages[frames])
+    standardised = errors / np.where(leverages > MOST_LEVERAGE, np.sqrt(1 + leverages), 1.0)
+    scale = _local_scale(standardised, _difficulty(predicted, frames))
+    values = standardised / np.maximum(scale, 1e-3)
     return Deviations(frames, values, (values > STRESS_DEVIATIONS) & (errors > 0.03))
 
 

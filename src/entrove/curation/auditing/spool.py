@@ -12,6 +12,9 @@ from types import TracebackType
 import numpy as np
 from ase import Atoms
 
+from entrove.errors import StructureError
+from entrove.structures import content_hash
+
 RECORD = np.dtype(
     [
         ("file", "i4"),
@@ -30,13 +33,15 @@ RECORD = np.dtype(
         ("isolated", "?"),
         ("usable", "?"),
         ("against", "?"),
+        ("content", "S32"),
     ]
 )
 """What is kept of each frame; a label that a frame does not have is not a number.
 
-`smearing` is the free energy less the energy. `source` and `formula` number the sources and
-reduced compositions in `Spool.sources` and `Spool.formulas`. `usable` frames have no blocker, and
-take part in fits and comparisons.
+`smearing` is the free energy less the energy, `content` what `content_hash` gives, empty
+for a cell that has none. `source` and `formula` number the sources and reduced compositions in
+`Spool.sources` and `Spool.formulas`. `usable` frames have no blocker, and take part in fits and
+comparisons.
 """
 
 
@@ -100,6 +105,7 @@ class Spool:
         record["temperature"] = temperature_K
         record["has_forces"], record["isolated"] = forces is not None, isolated
         record["usable"], record["against"] = usable, against
+        record["content"] = _content_of(atoms)
         parts = [atoms.numbers.astype("i4").tobytes(), atoms.positions.astype("f8").tobytes()]
         if forces is not None:
             parts.append(np.asarray(forces, dtype="f8").tobytes())
@@ -161,3 +167,11 @@ class Spool:
             self._numbers[key] = len(names)
             names.append(name)
         return self._numbers[key]
+
+
+def _content_of(atoms: Atoms) -> str:
+    """The hash of the content, empty for a cell without a volume along its periodic directions."""
+    try:
+        return content_hash(atoms)
+    except StructureError:
+        return ""

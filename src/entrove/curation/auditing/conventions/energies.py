@@ -24,6 +24,7 @@ from entrove.curation.auditing.predictions.quick_potential import (
     Rows,
     solve_rows,
     with_energies_of,
+    with_two_zeros,
 )
 from entrove.curation.auditing.predictions.sample import Sample
 from entrove.formats.conventions import energy_exponent
@@ -39,31 +40,42 @@ _CLOSE = 1.3
 
 
 def judge_energies(
-    basis: Basis, rows: Rows, sample: Sample, members: np.ndarray
+    basis: Basis,
+    rows: Rows,
+    sample: Sample,
+    members: np.ndarray,
+    upper: np.ndarray | None = None,
 ) -> tuple[EnergyConvention | None, dict[str, float]]:
     """Which convention lets one potential explain energies and forces, and how well each does.
 
     The score is the typical error of predicted energies relative to their spread, times the
     square of the error of forces relative to that of a fit to forces alone. Under a wrong
-    convention the two contradict each other, and the product is several times larger. `rows` are
-    those of the labels as given.
+    convention the two contradict each other, and the product is several times larger.
+
+    Args:
+        basis: Features that the energy is linear in.
+        rows: Rows of the labels as given.
+        sample: Frames with their labels as given.
+        members: Places of the frames to be judged.
+        upper: Frames of the sample that have a zero of energy of their own, as those of another
+            level of theory: the fits have two zeros, and energies are compared within the two.
     """
-    inside = np.isin(rows.owner, members)
-    own = Rows(
-        rows.features[inside], rows.values[inside], rows.owner[inside], rows.is_energy[inside]
-    )
+    own = rows.among(members)
+    levels = np.zeros(len(sample.frames), dtype=bool) if upper is None else upper
     alone = solve_rows(basis, own, with_energies=False)
     if alone is None or own.is_energy.sum() < LEAST_FRAMES or alone.force_error > 0.8:
         return None, {}
     sizes, scores = sample.sizes, {}
+    groups = 2 * sizes + levels
     misses: dict[str, np.ndarray] = {}
+    fitted = own if upper is None else with_two_zeros(own, upper)
     for convention in ENERGY_CONVENTIONS:
         # Forces stay as they are: only their ratio to the energies can be seen.
         energies = sample.energies_eV * convention.factors(sizes) / convention.forces
         name = convention.name
-        scores[name], misses[name] = _score(basis, own, energies / sizes, alone, sizes)
+        scores[name], misses[name] = _score(basis, fitted, energies / sizes, alone, groups)
     per_atom = sample.energies_eV[members] / sizes[members]
-    slopes = compare_slopes(sample, members, own, alone)
+    slopes = compare_slopes(sample, members, own, alone, levels)
     decided = _choose(scores, float(np.nanmedian(np.abs(per_atom))), slopes, misses)
     if decided is None and _do_not_grow(sample, members):
         decided = PER_ATOM
@@ -165,7 +177,7 @@ def _relative(left: np.ndarray, whole: np.ndarray, groups: np.ndarray) -> tuple[
 
 
 def _score(
-    basis: Basis, rows: Rows, per_atom: np.ndarray, alone: QuickPotential, sizes: np.ndarray
+    basis: Basis, rows: Rows, per_atom: np.ndarray, alone: QuickPotential, groups: np.ndarray
 ) -> tuple[float, np.ndarray]:
     """The score of energies per atom, and the share that each of them has in it."""
     rows = with_energies_of(rows, per_atom)
@@ -176,8 +188,8 @@ def _score(
     owner = rows.owner[energies]
     predicted = (rows.features[energies] * potential.fold_weights[owner % FOLDS]).sum(axis=1)
     values = rows.values[energies]
-    # Within one size, or energies per atom would win by what sets sizes apart.
-    miss, each = _relative(values - predicted, values, sizes[owner])
+    # Within one size and level, or energies would be explained by what sets these apart.
+    miss, each = _relative(values - predicted, values, groups[owner])
     factor = (potential.force_error / max(alone.force_error, 0.02)) ** 2
     return miss * factor, each * factor
 

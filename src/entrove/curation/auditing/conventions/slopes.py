@@ -59,7 +59,11 @@ NO_SLOPES = SlopeEvidence(None, "")
 
 
 def compare_slopes(
-    sample: Sample, members: np.ndarray, rows: Rows, alone: QuickPotential
+    sample: Sample,
+    members: np.ndarray,
+    rows: Rows,
+    alone: QuickPotential,
+    levels: np.ndarray | None = None,
 ) -> SlopeEvidence:
     """Compare labelled energy differences with those that forces give, in every convention.
 
@@ -68,12 +72,15 @@ def compare_slopes(
         members: Places of the frames to be judged.
         rows: Rows of these frames, from `sample_rows`.
         alone: A potential fitted to the forces of these rows alone.
+        levels: A number for each frame of the sample; energies are compared within one number.
     """
+    if levels is None:
+        levels = np.zeros(len(sample.frames), dtype=int)
     members = members[np.isfinite(sample.energies_eV[members])]
     said: list[str] = []
     ranges = {convention.name: (0.0, np.inf) for convention in ENERGY_CONVENTIONS}
     for what, find in (("close pairs of frames", _of_pairs), ("forces alone", _of_potential)):
-        found = find(sample, members, rows, alone)
+        found = find(sample, members, rows, alone, levels)
         if not found:
             continue
         low, high = found["total"]
@@ -87,7 +94,11 @@ def compare_slopes(
 
 
 def _of_pairs(
-    sample: Sample, members: np.ndarray, rows: Rows, alone: QuickPotential
+    sample: Sample,
+    members: np.ndarray,
+    rows: Rows,
+    alone: QuickPotential,
+    levels: np.ndarray,
 ) -> dict[str, tuple[float, float]]:
     """Ranges of slopes by frames of equal cells; empty where there are too few."""
     del rows, alone
@@ -108,14 +119,16 @@ def _of_pairs(
         least_displacement_A=_LEAST_DISPLACEMENT_A,
         most_pairs=_MOST_PAIRS,
     )
-    if len(np.unique([pairs.first, pairs.second])) < _LEAST_FRAMES:
+    same = levels[known[pairs.first]] == levels[known[pairs.second]]
+    first, second, works = pairs.first[same], pairs.second[same], pairs.force_works_eV[same]
+    if len(np.unique([first, second])) < _LEAST_FRAMES:
         return {}
     ranges, best = {}, 0.0
     sizes = sample.sizes[known]
     for convention in ENERGY_CONVENTIONS:
         energies = sample.energies_eV[known] * convention.factors(sizes) / convention.forces
-        differences = energies[pairs.second] - energies[pairs.first]
-        slope, correlation = energy_slope(differences, pairs.force_works_eV)
+        differences = energies[second] - energies[first]
+        slope, correlation = energy_slope(differences, works)
         best = max(best, abs(correlation))
         # Differences that do not follow the forces at all exclude a convention, too.
         follows = abs(correlation) >= _LEAST_FOLLOWING
@@ -124,7 +137,11 @@ def _of_pairs(
 
 
 def _of_potential(
-    sample: Sample, members: np.ndarray, rows: Rows, alone: QuickPotential
+    sample: Sample,
+    members: np.ndarray,
+    rows: Rows,
+    alone: QuickPotential,
+    levels: np.ndarray,
 ) -> dict[str, tuple[float, float]]:
     """Ranges of slopes by the energies of a potential of forces, predicted in folds.
 
@@ -137,7 +154,9 @@ def _of_potential(
     predicted = np.full(len(sample.frames), np.nan)
     # A constant per element is what forces do not know; within one composition it cancels.
     predicted[owner] = (rows.features[chosen] * weights).sum(axis=1)
-    groups = np.array([sample.structures[i].get_chemical_formula() for i in members])
+    groups = np.array(
+        [f"{sample.structures[i].get_chemical_formula()} {levels[i]}" for i in members]
+    )
     sizes = sample.sizes[members]
     ranges = {}
     for convention in ENERGY_CONVENTIONS:

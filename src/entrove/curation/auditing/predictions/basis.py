@@ -151,6 +151,27 @@ class Basis:
         summed = summed.index_add(0, block, of_atoms)
         return torch.cat([counts.view(systems, species), summed.view(systems, -1)], dim=1)
 
+    def means_and_spreads(
+        self, around: Surroundings, of_atoms: Float[Tensor, "atoms features"]
+    ) -> tuple[Float[Tensor, "systems block_features"], Float[Tensor, "systems block_features"]]:
+        """Means and standard deviations of invariants over the atoms of each block of a system.
+
+        Both are zero for a block of which a system has no atom. Deviations are taken from the
+        mean before they are squared: a difference of squares would leave equal surroundings a
+        spread of 1e-8 of their invariants.
+        """
+        state = around.batch.state
+        systems, atoms = int(state.n_systems), len(of_atoms)
+        places = 0 if self._shares_block else self._places(state.atomic_numbers)
+        block = state.system_idx * self.blocks + places
+        counts = of_atoms.new_zeros(systems * self.blocks)
+        counts = counts.index_add(0, block, of_atoms.new_ones(atoms)).clamp_min(1)[:, None]
+        empty = of_atoms.new_zeros(systems * self.blocks, self.per_atom)
+        means = empty.index_add(0, block, of_atoms) / counts
+        squares = (of_atoms - means[block]).square()
+        spreads = (empty.index_add(0, block, squares) / counts).sqrt()
+        return means.view(systems, -1), spreads.view(systems, -1)
+
     def _places(self, numbers: Tensor) -> Tensor:
         table = torch.zeros(max(*self.species, 1) + 1, dtype=torch.int64)
         table[list(self.species)] = torch.arange(len(self.species))

@@ -57,6 +57,13 @@ class Rows:
     owner: Int[np.ndarray, " rows"]
     is_energy: np.ndarray
 
+    def among(self, structures: np.ndarray) -> "Rows":
+        """The rows of some structures."""
+        inside = np.isin(self.owner, structures)
+        return Rows(
+            self.features[inside], self.values[inside], self.owner[inside], self.is_energy[inside]
+        )
+
 
 @dataclass(frozen=True)
 class QuickPotential:
@@ -258,6 +265,15 @@ def with_energies_of(rows: Rows, scaled: Float[np.ndarray, " structures"]) -> Ro
     values = rows.values.copy()
     values[rows.is_energy] = scaled[rows.owner[rows.is_energy]] / ENERGY_SCALE_EV_PER_ATOM
     return replace(rows, values=values)
+
+
+def with_two_zeros(rows: Rows, upper: np.ndarray) -> Rows:
+    """The rows with one more feature, the last: a constant per atom for energies of some frames.
+
+    Its weight is the difference of the two zeros of energy, in eV/atom.
+    """
+    constant = (rows.is_energy & upper[rows.owner]) / ENERGY_SCALE_EV_PER_ATOM
+    return replace(rows, features=np.column_stack([rows.features, constant]))
 
 
 def _slope(basis: Basis, around: Surroundings, u: Tensor) -> np.ndarray:

@@ -60,6 +60,11 @@ class Sample:
             ],
         )
 
+    def with_one_zero(self, upper: np.ndarray, gap_eV_per_atom: float) -> "Sample":
+        """The sample without the constant per atom that sets some of its energies apart."""
+        shifts = np.where(upper, gap_eV_per_atom, 0.0) * self.sizes
+        return replace(self, energies_eV=self.energies_eV - shifts)
+
     def forces_left(self) -> list[np.ndarray | None]:
         """Forces, less those of the model."""
         if self.model is None:

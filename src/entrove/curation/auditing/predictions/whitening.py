@@ -15,6 +15,15 @@ from entrove.fingerprints.batching import Batch
 
 SIGNATURE_LENGTH = 16
 
+_LEAST_VARIATION = 1e-4
+"""Of means and spreads, relative to the invariant: displacements by less than about 1e-4 A.
+
+Files round positions to 1e-8 to 1e-5 A; spreads of perfect crystals hold nothing else.
+"""
+
+_LEAST_INVARIANT = 1e-4
+"""Relative to the largest one: invariants that symmetry makes zero have no scale of their own."""
+
 
 @dataclass(frozen=True)
 class Whitening:
@@ -30,8 +39,10 @@ class Whitening:
         raw = _raw_of_structures(basis, structures)
         mean = raw.mean(axis=0)
         scale = raw.std(axis=0)
-        # What does not vary carries rounding errors only.
-        scale = np.where(scale > 1e-9 * np.maximum(np.abs(mean), 1e-6), scale, np.inf)
+        # Spreads of equal surroundings have no size of their own: the invariants have.
+        size = np.abs(mean[: len(mean) // 2])
+        size = np.tile(np.maximum(size, _LEAST_INVARIANT * size.max(initial=0.0)), 2)
+        scale = np.where(scale > np.maximum(_LEAST_VARIATION * size, 1e-15), scale, np.inf)
         _, spread, directions = np.linalg.svd((raw - mean) / scale, full_matrices=False)
         count = min(SIGNATURE_LENGTH, int((spread > 1e-6 * max(spread[0], 1e-300)).sum()))
         count = max(count, 1)
@@ -68,12 +79,4 @@ def _raw_signatures(
     basis: Basis, around: Surroundings, of_atoms: Float[Tensor, "atoms features"]
 ) -> np.ndarray:
     """Means and spreads of the invariants over the atoms of each element, side by side."""
-    sums = basis.sums(around, of_atoms)
-    squares = basis.sums(around, of_atoms.square())
-    species = len(basis.species)
-    counts = sums[:, :species].repeat_interleave(basis.per_atom, dim=1)
-    if basis.blocks == 1:
-        counts = sums[:, :species].sum(1, keepdim=True)
-    means = sums[:, species:] / counts.clamp_min(1)
-    spreads = (squares[:, species:] / counts.clamp_min(1) - means.square()).clamp_min(0).sqrt()
-    return torch.cat([means, spreads], dim=1).numpy()
+    return torch.cat(basis.means_and_spreads(around, of_atoms), dim=1).numpy()
