@@ -1,5 +1,6 @@
 """Read labelled structures from any file, one after the other."""
 
+import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,7 +18,7 @@ from entrove.formats.codes.vasprun import read_vasprun
 from entrove.formats.deepmd import is_deepmd, read_deepmd
 from entrove.formats.extxyz import read_extxyz
 from entrove.formats.frame import Frame, LabelKeys
-from entrove.formats.xyz_blocks import is_compressed, open_text
+from entrove.formats.xyz_blocks import READ_ERRORS, is_compressed, open_text
 
 CONVERGENCE_UNKNOWN = "the output does not say whether the electronic steps converged"
 """Note of a frame with labels of a program whose verdict on convergence is not found."""
@@ -132,8 +133,10 @@ def _say_what_is_open(frame: Frame) -> Frame:
 
 
 def _head(path: Path) -> str:
-    try:
-        with open_text(path) as handle:
-            return handle.read(_HEAD_CHARACTERS)
-    except (OSError, EOFError):
-        return ""
+    """The beginning of a file, as far as it can be read."""
+    head = ""
+    with contextlib.suppress(*READ_ERRORS), open_text(path) as handle:
+        # In pieces: one that cannot be read must not take those before it.
+        while len(head) < _HEAD_CHARACTERS and (piece := handle.read(1000)):
+            head += piece
+    return head
