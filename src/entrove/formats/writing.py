@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ase import Atoms
+from ase.io.jsonio import encode
 
 from entrove.errors import ConfigError, StructureError
 from entrove.files import replacing
@@ -136,7 +137,7 @@ def _write_xyz(path: Path, structures: Iterable[Atoms], names: LabelKeys) -> Wri
     lost: set[str] = set()
     with replacing(path) as unfinished, open_text(unfinished, "wt") as handle:
         for count, atoms in enumerate(structures, start=1):  # noqa: B007
-            handle.write(xyz_text(atoms, names))
+            handle.write(xyz_text(atoms, names, lost))
             if names.virial and not names.stress and _stress_without_volume(atoms):
                 lost.add("stress of what has no cell")
     return Written(count, tuple(sorted(lost)))
@@ -150,11 +151,13 @@ def _write_database(path: Path, structures: Iterable[Atoms]) -> Written:
     from ase.db import connect
 
     count = 0
+    lost: set[str] = set()
     with replacing(path) as unfinished:
         connection: Any = connect(unfinished, append=False)
         with connection as database:
             for count, atoms in enumerate(structures, start=1):  # noqa: B007
-                data: dict[str, Any] = dict(atoms.info)
+                data = {key: value for key, value in atoms.info.items() if _has_json(value)}
+                lost |= {str(key) for key in atoms.info.keys() - data.keys()}
                 further = {
                     # ASE's databases cannot return arrays of text.
                     name: values.tolist() if values.dtype.kind in "UO" else values
@@ -166,7 +169,16 @@ def _write_database(path: Path, structures: Iterable[Atoms]) -> Written:
                 database.write(atoms, data=data)
         if not count:
             raise StructureError(f"{path}: there is nothing to write")
-    return Written(count)
+    return Written(count, tuple(sorted(lost)))
+
+
+def _has_json(value: Any) -> bool:
+    """Whether ASE's databases can hold a value of a key."""
+    try:
+        encode(value)
+    except (AttributeError, TypeError, ValueError, RecursionError):
+        return False
+    return True
 
 
 def _write_deepmd(path: Path, structures: Iterable[Atoms], *, raw: bool) -> Written:
