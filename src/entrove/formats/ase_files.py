@@ -57,8 +57,9 @@ def _frame_of_row(row: Any, source: str, index: int, keys: LabelKeys) -> Frame:
 
 def _restore_moments(results: dict[str, Any], n_atoms: int) -> None:
     """Give moments of three numbers, which a database returns as bytes or flat, their shape."""
-    if isinstance(results.get("magmom"), bytes):
-        results["magmom"] = np.frombuffer(results["magmom"])
+    moment = results.get("magmom")
+    if isinstance(moment, bytes):
+        results["magmom"] = np.frombuffer(moment)
     if np.size(results.get("magmoms")) == 3 * n_atoms:
         results["magmoms"] = np.reshape(results["magmoms"], (n_atoms, 3))
 

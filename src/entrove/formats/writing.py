@@ -1,5 +1,6 @@
 """Write labelled structures to the formats that models are trained from."""
 
+import os
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ FORMATS = (*XYZ_NAMES, "ase-db", *FOLDER_FORMATS)
 """What `write_frames` writes."""
 
 XYZ_ENDINGS = (".xyz", ".extxyz")
+_DATABASE_ENDINGS = (".db", ".json")
 
 _ROW_ARRAYS = {"numbers", "positions", "tags", "momenta", "masses"}
 _ROW_ARRAYS |= {"initial_magmoms", "initial_charges"}
@@ -105,10 +107,13 @@ def write_frames(
 
     Returns how many were written. Every number can be read back exactly, but virials, which are
     a product with the volume, within rounding.
-    Raises `StructureError` for a structure that the format cannot hold, and for a compressed name
-    of another format than extended XYZ.
+    Raises `StructureError` for a structure that the format cannot hold, for a compressed name of
+    another format than extended XYZ, a folder in the place of a file, and a database whose name
+    does not end in .db or .json.
     """
     format_name = format_name or format_of(path)
+    if Path(path).is_dir() and format_name not in FOLDER_FORMATS:
+        raise StructureError(f"{path} is a folder; give the name of a file")
     structures = (_atoms_of(frame) for frame in frames)
     if format_name in XYZ_NAMES:
         return _write_xyz(Path(path), structures, XYZ_NAMES[format_name])
@@ -118,6 +123,10 @@ def write_frames(
             f"{Path(path).suffix}"
         )
     if format_name == "ase-db":
+        if Path(path).suffix.lower() not in _DATABASE_ENDINGS:
+            raise StructureError(
+                f"{path}: a database of ASE is told by its name; give one that ends in .db"
+            )
         return _write_database(Path(path), structures)
     if format_name in FOLDER_FORMATS:
         return _write_deepmd(Path(path), structures, raw=format_name == "deepmd-raw")
@@ -184,7 +193,12 @@ def _has_json(value: Any) -> bool:
 def _write_deepmd(path: Path, structures: Iterable[Atoms], *, raw: bool) -> Written:
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise StructureError(f"{path} exists; give a new folder, or remove this one")
-    unfinished = path.with_name(f".partial-{path.name}")
+    if path.resolve() == Path.cwd():
+        raise StructureError(
+            f"{path} is the present folder, which cannot be replaced; give the name of a new one"
+        )
+    path = path.resolve() if path.is_symlink() else path
+    unfinished = path.with_name(f".partial-{os.getpid()}-{path.name}")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
     count = 0
