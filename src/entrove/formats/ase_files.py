@@ -60,8 +60,9 @@ def _restore_moments(results: dict[str, Any], n_atoms: int) -> None:
     moment = results.get("magmom")
     if isinstance(moment, bytes):
         results["magmom"] = np.frombuffer(moment)
-    if np.size(results.get("magmoms")) == 3 * n_atoms:
-        results["magmoms"] = np.reshape(results["magmoms"], (n_atoms, 3))
+    moments = results.get("magmoms")
+    if moments is not None and np.size(moments) == 3 * n_atoms:
+        results["magmoms"] = np.reshape(moments, (n_atoms, 3))
 
 
 def _is_forces(name: str, value: Any, n_atoms: int, keys: LabelKeys) -> bool:

@@ -59,6 +59,15 @@ def read_vasprun(path: Path) -> Iterator[Frame]:
         yield Frame(str(path), index, problem=f"the file ends {where} ({error})")
 
 
+def holds_a_step(path: Path) -> bool:
+    """Whether a vasprun.xml holds a whole ionic step, which one that was cut early does not."""
+    try:
+        with open_text(path) as handle:
+            return any(element.tag == "calculation" for _, element in ET.iterparse(handle))
+    except (ET.ParseError, UnicodeError, LookupError, *READ_ERRORS):
+        return False
+
+
 def _remember(element: ET.Element, settings: _Settings) -> None:
     name = element.get("name")
     if element.tag == "i" and name in settings.numbers and element.text:
