@@ -101,7 +101,7 @@ def _sources_of_folder(folder: Path) -> list[tuple[Path, str]]:
 
 
 def _outputs_of_vasp(place: Path, names: list[str]) -> tuple[list[str], str]:
-    """The outputs in a folder that are read, and a note on others that nobody would miss else."""
+    """The outputs in a folder that are read, and a note that names others, or an empty text."""
     vaspruns = [name for name in names if name.startswith("vasprun")]
     outcars = [name for name in names if name.startswith("OUTCAR")]
     if not vaspruns or not outcars:
