@@ -20,6 +20,7 @@ def replacing(path: str | Path) -> Generator[Path]:
     The content is on disk before the name changes, so that not even a power cut leaves half a
     file. When the block raises, `path` stays as it was and the unfinished file is removed. The
     name of the unfinished file has the suffix of `path`, from which some writers take the format.
+    Where `path` is a symbolic link, the file that it names is replaced, and the link stays.
 
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp())
@@ -29,6 +30,8 @@ def replacing(path: str | Path) -> Generator[Path]:
     ('done', 1)
     """
     path = Path(path)
+    if path.is_symlink():
+        path = path.resolve()
     unfinished = path.with_name(f".partial-{os.getpid()}-{path.name}")
     try:
         yield unfinished

@@ -4,6 +4,9 @@ import csv
 import gzip
 import html
 import json
+import os
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -82,6 +85,22 @@ def test_frames_are_written_however_their_file_is_named(tmp_path, monkeypatch, p
     assert len(blocks(Path("picked.xyz"))) == 5
     written = [*blocks(Path("picked.xyz")), *blocks(Path("picked.rest.xyz"))]
     assert sorted(written) == sorted(blocks(Path("pool.xyz")))
+
+
+def test_the_table_is_in_utf8_whatever_the_locale(tmp_path):
+    pool = pool_file(tmp_path, name="größe ü.xyz")
+    code = (
+        "import sys; from entrove.curation import curate\n"
+        "curate(sys.argv[1], 3, method='information').write('picked.xyz')"
+    )
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    subprocess.run(
+        [sys.executable, "-c", code, pool.name],
+        cwd=tmp_path,
+        env=os.environ | ascii_only,
+        check=True,
+    )
+    assert "größe ü.xyz,0," in (tmp_path / "picked.csv").read_text(encoding="utf-8")
 
 
 def test_a_file_that_changed_after_its_frames_were_picked_is_no_empty_result(tmp_path):

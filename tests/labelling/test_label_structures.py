@@ -60,6 +60,28 @@ def test_a_second_call_computes_only_what_is_new(tmp_path: Path):
     assert not (tmp_path / "third" / "runinfo").exists()
 
 
+def test_a_structure_that_can_have_no_label_is_rejected_by_itself(tmp_path: Path):
+    structures = [copper(0), copper(1), Atoms(), copper(2), copper(3), copper(4)]
+    structures[1].positions[2, 1] = np.nan
+    structures[3].numbers[0] = 0
+    structures[4].cell[2] = 0.0
+    for retry_failed in (False, True):
+        found = label(
+            structures,
+            counting(tmp_path / "log"),
+            folder=tmp_path / "labels",
+            species=["Cu"],
+            retry_failed=retry_failed,
+        )
+        assert [each.converged for each in found] == [True, False, False, False, False, True]
+        causes = ["not a finite number", "no atoms", "no chemical element", "no volume"]
+        for each, cause in zip(found[1:5], causes, strict=True):
+            assert each.outcome is Outcome.REJECTED
+            assert each.attempts == 0
+            assert cause in each.cause
+    assert len((tmp_path / "log").read_text().split()) == 2
+
+
 def iron(moments: list[float], *, computed: bool) -> Atoms:
     atoms = bulk("Fe", "bcc", a=2.86, cubic=True)
     atoms.set_initial_magnetic_moments(None if computed else moments)

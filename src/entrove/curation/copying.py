@@ -1,5 +1,6 @@
 """Copy frames from their files as they are there, byte for byte where they are extended XYZ."""
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from io import TextIOWrapper
@@ -12,6 +13,8 @@ from entrove.formats.reading import is_xyz
 from entrove.formats.xyz_blocks import iterate_xyz_blocks, open_text
 from entrove.formats.xyz_writer import xyz_text
 
+logger = logging.getLogger(__name__)
+
 Place = tuple[str, int]
 """A frame: its source and its index there."""
 
@@ -19,8 +22,10 @@ Place = tuple[str, int]
 def texts_of(paths: Sequence[str | Path], keys: LabelKeys) -> Iterator[tuple[Place, str]]:
     """Yield every readable frame with its text in extended XYZ.
 
-    Frames of XYZ files have the text that they have there; others are written with every digit.
+    Frames of XYZ files have the text that they have there; others are written with every digit,
+    and a warning names what the format has no place for.
     """
+    lost: set[str] = set()
     for path in paths:
         if Path(path).is_file() and is_xyz(path):
             source = str(Path(path))  # as frames name it: "./pool.xyz" is "pool.xyz"
@@ -30,7 +35,9 @@ def texts_of(paths: Sequence[str | Path], keys: LabelKeys) -> Iterator[tuple[Pla
             continue
         for frame in read_frames(path, keys):
             if frame.atoms is not None:
-                yield (frame.source, frame.index), xyz_text(frame.atoms)
+                yield (frame.source, frame.index), xyz_text(frame.atoms, lost=lost)
+    if lost:
+        logger.warning("extended XYZ has no place for: %s", ", ".join(sorted(lost)))
 
 
 def copy_frames(

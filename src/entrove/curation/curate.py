@@ -189,7 +189,11 @@ class Curation:
         copy_frames(self.paths, self.keys, places, out, kept.__contains__, rest_file)
         if rest_file is None:
             rest_path.unlink(missing_ok=True)
-        with replacing(files[".csv"]) as unfinished, unfinished.open("w", newline="") as handle:
+        with (
+            replacing(files[".csv"]) as unfinished,
+            # Names of files that are no UTF-8 are written as the bytes that they are.
+            unfinished.open("w", newline="", encoding="utf-8", errors="surrogateescape") as handle,
+        ):
             writer = csv.writer(handle)
             writer.writerow(["file", "frame", "picked", "gain", "filter", "reason"])
             writer.writerows(self._rows())

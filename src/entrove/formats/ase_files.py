@@ -42,6 +42,7 @@ def _rows(path: str | Path) -> Iterator[Any]:
 def _frame_of_row(row: Any, source: str, index: int, keys: LabelKeys) -> Frame:
     try:
         atoms = row.toatoms(add_additional_information=False)
+        _restore_moments(getattr(atoms.calc, "results", {}), len(atoms))
         atoms.info.update(row.key_value_pairs)
         data = dict(row.data or {})
         for name, values in data.pop(DATABASE_ARRAYS, {}).items():
@@ -52,6 +53,16 @@ def _frame_of_row(row: Any, source: str, index: int, keys: LabelKeys) -> Frame:
     except Exception as error:  # a damaged row raises errors of any kind
         return Frame(source, index, problem=f"ASE cannot read the row: {error}")
     return frame_of(atoms, source, index, keys)
+
+
+def _restore_moments(results: dict[str, Any], n_atoms: int) -> None:
+    """Give moments of three numbers, which a database returns as bytes or flat, their shape."""
+    moment = results.get("magmom")
+    if isinstance(moment, bytes):
+        results["magmom"] = np.frombuffer(moment)
+    moments = results.get("magmoms")
+    if moments is not None and np.size(moments) == 3 * n_atoms:
+        results["magmoms"] = np.reshape(moments, (n_atoms, 3))
 
 
 def _is_forces(name: str, value: Any, n_atoms: int, keys: LabelKeys) -> bool:

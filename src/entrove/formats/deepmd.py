@@ -30,7 +30,7 @@ def is_deepmd(folder: Path) -> bool:
 
 
 def read_deepmd(folder: Path) -> Iterator[Frame]:
-    """Yield the frames of a system, those of set.000 first."""
+    """Yield the frames of a system, those of set.000 first, in the order of their numbers."""
     try:
         types, of_types = _types(folder)
     except (StructureError, ValueError) as error:
@@ -38,7 +38,7 @@ def read_deepmd(folder: Path) -> Iterator[Frame]:
         return
     pbc = not (folder / "nopbc").exists()
     index = 0
-    sets = sorted(part for part in folder.glob("set.*") if part.is_dir())
+    sets = sorted((part for part in folder.glob("set.*") if part.is_dir()), key=_number_of_set)
     for part in sets or [folder]:
         try:
             data = _data_of(part, len(types), raw=not sets)
@@ -54,9 +54,22 @@ def read_deepmd(folder: Path) -> Iterator[Frame]:
             index += 1
 
 
+def _number_of_set(part: Path) -> tuple[float, str]:
+    number = part.name.removeprefix("set.")
+    return (float(number) if number.isdecimal() else float("inf"), number)
+
+
 def _types(folder: Path) -> tuple[np.ndarray, np.ndarray]:
     """The type of each atom, and the atomic number of each type."""
-    types = np.loadtxt(folder / "type.raw", dtype=int, ndmin=1)
+    file = folder / "type.raw"
+    if not file.read_text(encoding="utf-8").strip():
+        raise StructureError("type.raw is empty; it needs a number for each atom")
+    try:
+        types = np.loadtxt(file, dtype=int, ndmin=1).ravel()
+    except ValueError as error:
+        raise StructureError(f"type.raw: {error}") from error
+    if types.min() < 0:
+        raise StructureError(f"type.raw has the type {types.min()}; types begin with 0")
     names_file = folder / "type_map.raw"
     if not names_file.exists():
         raise StructureError(
@@ -93,6 +106,13 @@ def _data_of(part: Path, n_atoms: int, *, raw: bool) -> dict[str, np.ndarray]:
     return data
 
 
+def _require_volume(box: np.ndarray) -> None:
+    if not abs(float(np.linalg.det(box))) > 0:
+        raise BrokenFrameError(
+            "box has no volume; what is not periodic needs a file nopbc beside type.raw"
+        )
+
+
 def _frame(
     source: str,
     index: int,
@@ -110,6 +130,8 @@ def _frame(
         if np.max(types) >= len(of_types):
             raise BrokenFrameError(f"type {np.max(types)} is not in type_map.raw")
         numbers = of_types[np.asarray(types)[real]]
+        if pbc and box is not None:
+            _require_volume(finite("box", box))
         positions = finite("coord", np.asarray(values["coord"], dtype=float)[real])
         atoms = Atoms(numbers, positions=positions, cell=box if periodic else None, pbc=periodic)
         if "energy" in values:

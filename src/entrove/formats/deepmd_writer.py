@@ -17,7 +17,7 @@ class DeepmdWriter:
     """Collects frames and writes them set by set, so that they need not fit in memory.
 
     `folder` is new or empty; `raw` writes text instead of arrays of NumPy. What a system has no
-    place for (keys, further arrays, free energies) is counted in `lost`.
+    place for (keys, further arrays, free energies, constraints) is named in `lost`.
     """
 
     def __init__(self, folder: Path, *, raw: bool) -> None:
@@ -43,6 +43,7 @@ class DeepmdWriter:
         labels = tuple(name for name in ("energy", "forces", "stress") if name in results)
         self.lost |= {*atoms.info, *results} - {"energy", "forces", "stress"}
         self.lost |= set(atoms.arrays) - {"numbers", "positions"}
+        self.lost |= {f"constraint {type(each).__name__}" for each in atoms.constraints}
         if not periodic and (atoms.cell.array.any() or "stress" in labels):
             self.lost.add("cell of what is not periodic")
         key = (tuple(atoms.numbers.tolist()), periodic, labels)

@@ -5,6 +5,7 @@ lists them. Without damage the result equals that of `ase.io.read`, apart from l
 not recognise.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -20,10 +21,11 @@ from entrove.formats.frame import OTHER_RESULTS, OTHER_RESULTS_OF_ATOMS, Frame, 
 from entrove.formats.label_keys import convergence_in
 from entrove.formats.labels_of_frame import BrokenFrameError, finite, take_labels
 from entrove.formats.xyz_blocks import XyzBlock, iterate_xyz_blocks
-from entrove.formats.xyz_comment import LOGICAL, parse_comment
+from entrove.formats.xyz_comment import LOGICAL, is_of_cp2k, is_plain_text, parse_comment
 
 DEUTERIUM_MASS = 2.014
 _DEUTERIUM = -1
+_FORTRAN_EXPONENT = re.compile(r"([\d.])[Dd]([-+]?\d+)$")
 
 _FORMAT_KEYS: dict[str, Callable[[Any], bool]] = {
     "Lattice": lambda value: isinstance(value, np.ndarray),
@@ -56,7 +58,7 @@ def parse_block(block: XyzBlock, source: str, keys: LabelKeys) -> Frame:
 
 
 def _parse(block: XyzBlock, source: str, keys: LabelKeys) -> Frame:
-    info = _with_usual_case(parse_comment(block.comment))
+    info, notes = _info(block.comment)
     cell = _cell(info)
     pbc = _pbc(info, default=cell is not None)
     rows = [line.split() for line in block.lines[2 : 2 + block.n_atoms]]
@@ -70,7 +72,6 @@ def _parse(block: XyzBlock, source: str, keys: LabelKeys) -> Frame:
     if vectors := block.lines[2 + block.n_atoms :]:
         cell, pbc = _cell_of_vectors(vectors)
     deuterium = numbers == _DEUTERIUM
-    notes: list[str] = []
     if deuterium.any():
         numbers[deuterium] = 1
         notes.append(f"D read as hydrogen of mass {DEUTERIUM_MASS}")
@@ -80,6 +81,26 @@ def _parse(block: XyzBlock, source: str, keys: LabelKeys) -> Frame:
     _set_constraint(atoms, arrays)
     found = take_labels(info, arrays, atoms.cell, len(atoms), keys)
     return Frame(source, block.index, *_finish(atoms, info, arrays, found, notes))
+
+
+def _info(comment: str) -> tuple[dict[str, Any], list[str]]:
+    """The keys of a comment line with their values, and notes.
+
+    A line that is no list of pairs is one text in plain XYZ, and damage in extended XYZ.
+    """
+    try:
+        info = _with_usual_case(parse_comment(comment))
+    except BrokenFrameError:
+        if not is_plain_text(comment):
+            raise
+        return {"comment": comment}, ["the comment, no list of key=value, is kept as text"]
+    if not is_of_cp2k(comment):
+        return info, []
+    info["E_hartree"] = info.pop("E")
+    return info, [
+        "no energy: a trajectory of CP2K has it in hartree, and its cell elsewhere; give the "
+        "output beside it"
+    ]
 
 
 def _with_usual_case(info: dict[str, Any]) -> dict[str, Any]:
@@ -162,16 +183,18 @@ def _floats(name: str, rows: list[list[str]], start: int, stop: int) -> np.ndarr
     try:
         values = [float(word) for row in rows for word in row[start:stop]]
     except ValueError:
-        for atom, row in enumerate(rows):
-            for word in row[start:stop]:
-                try:
-                    float(word)
-                except ValueError:
-                    raise BrokenFrameError(
-                        f"'{word}' in {name} of atom {atom} is no number"
-                    ) from None
-        raise
+        values = [
+            _float(name, word, atom) for atom, row in enumerate(rows) for word in row[start:stop]
+        ]
     return np.array(values).reshape(len(rows), stop - start)
+
+
+def _float(name: str, word: str, atom: int) -> float:
+    """A number that may have an exponent of Fortran, as in 1.0D-01."""
+    try:
+        return float(_FORTRAN_EXPONENT.sub(r"\1E\2", word))
+    except ValueError:
+        raise BrokenFrameError(f"'{word}' in {name} of atom {atom} is no number") from None
 
 
 def _words(name: str, kind: str, rows: list[list[str]], start: int, stop: int) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Read labelled structures from any file, one after the other."""
 
+import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,15 +14,16 @@ from entrove.formats.codes.cp2k import is_cp2k, read_cp2k
 from entrove.formats.codes.espresso import is_espresso, read_espresso
 from entrove.formats.codes.gpaw import is_gpaw, read_gpaw_text
 from entrove.formats.codes.vasp import read_outcar
-from entrove.formats.codes.vasprun import read_vasprun
+from entrove.formats.codes.vasprun import holds_a_step, read_vasprun
 from entrove.formats.deepmd import is_deepmd, read_deepmd
 from entrove.formats.extxyz import read_extxyz
 from entrove.formats.frame import Frame, LabelKeys
-from entrove.formats.xyz_blocks import is_compressed, open_text
+from entrove.formats.xyz_blocks import READ_ERRORS, is_compressed, open_text
 
 CONVERGENCE_UNKNOWN = "the output does not say whether the electronic steps converged"
 """Note of a frame with labels of a program whose verdict on convergence is not found."""
 _HEAD_CHARACTERS = 20_000
+_ENDINGS = ("", ".gz", ".bz2", ".xz")
 
 
 def read_frames(path: str | Path, keys: LabelKeys | None = None) -> Iterator[Frame]:
@@ -31,8 +33,9 @@ def read_frames(path: str | Path, keys: LabelKeys | None = None) -> Iterator[Fra
         path: A file, whose format is told by its name and content: extended XYZ (with the keys of
             MACE, GAP and NEP), an ASE database or trajectory, OUTCAR, vasprun.xml, the output of
             pw.x, FHI-aims, CP2K or GPAW, .gpw, whatever else ASE reads. A folder is a system of
-            DeePMD-kit, or is searched for systems, vasprun.xml and OUTCAR (the latter only where
-            there is no vasprun.xml, which has more digits). Or the address of a database server,
+            DeePMD-kit, or is searched for systems, vasprun.xml and OUTCAR, also through links (the
+            latter only where no vasprun.xml, which has more digits, holds a whole step; a note of
+            the first frame names what is left out). Or the address of a database server,
             postgresql://user:password@host:port/name; mysql and mariadb likewise.
         keys: Names of labels to take instead of the usual ones.
 
@@ -55,8 +58,10 @@ def read_frames(path: str | Path, keys: LabelKeys | None = None) -> Iterator[Fra
     if not path.exists():
         raise StructureError(f"{path}: no such file; check the path")
     if path.is_dir() and not is_deepmd(path):
-        for inner in files_of_folder(path):
-            yield from read_frames(inner, keys)
+        for source, note in _sources_of_folder(path):
+            for index, frame in enumerate(_frames_of(source, keys)):
+                more = (note,) if note and index == 0 else ()
+                yield replace(frame, notes=(*frame.notes, *more))
         return
     yield from _frames_of(path, keys)
 
@@ -66,26 +71,46 @@ def is_xyz(path: str | Path) -> bool:
     return _name(Path(path)).endswith((".xyz", ".extxyz"))
 
 
-def files_of_folder(folder: Path) -> list[Path]:
-    """Return the systems of DeePMD-kit and the outputs of VASP below a folder, sorted.
+def _sources_of_folder(folder: Path) -> list[tuple[Path, str]]:
+    """The systems of DeePMD-kit and the outputs of VASP below a folder, each once, sorted.
 
+    With each comes a note on what is not read beside it, or an empty text.
     Raises `StructureError` when there are none.
     """
-    found: list[Path] = []
-    for place, folders, names in os.walk(folder):
-        folders.sort()
-        if is_deepmd(Path(place)):
-            found.append(Path(place))
+    found: list[tuple[Path, str]] = []
+    seen: set[Path] = set()  # a link may lead to a folder that was searched, or above it
+    for name, folders, names in os.walk(folder, followlinks=True):
+        place = Path(name)
+        if place.resolve() in seen:
             folders.clear()
             continue
-        outputs = [[n for n in sorted(names) if n.startswith(s)] for s in ("vasprun", "OUTCAR")]
-        found += [Path(place) / name for name in next(filter(None, outputs), [])]
+        seen.add(place.resolve())
+        folders.sort()
+        if is_deepmd(place):
+            found.append((place, ""))
+            folders.clear()
+            continue
+        outputs, note = _outputs_of_vasp(place, sorted(names))
+        found += [(place / output, "" if index else note) for index, output in enumerate(outputs)]
     if not found:
         raise StructureError(
             f"{folder}: the folder holds neither vasprun.xml nor OUTCAR nor a DeePMD system "
             "(type.raw); give the files themselves"
         )
     return found
+
+
+def _outputs_of_vasp(place: Path, names: list[str]) -> tuple[list[str], str]:
+    """The outputs in a folder that are read, and a note that names others, or an empty text."""
+    vaspruns = [name for name in names if name.startswith("vasprun")]
+    outcars = [name for name in names if name.startswith("OUTCAR")]
+    if not vaspruns or not outcars:
+        return vaspruns or outcars, ""
+    if not any(holds_a_step(place / name) for name in vaspruns):
+        return outcars, f"not read beside it: {', '.join(vaspruns)}, without a whole step"
+    read = {name.removeprefix("vasprun").replace(".xml", "") for name in vaspruns}
+    others = [name for name in outcars if name.removeprefix("OUTCAR") not in {*read, *_ENDINGS}]
+    return vaspruns, f"not read beside it: {', '.join(others)}; give it by name" if others else ""
 
 
 def _name(path: Path) -> str:
@@ -132,8 +157,10 @@ def _say_what_is_open(frame: Frame) -> Frame:
 
 
 def _head(path: Path) -> str:
-    try:
-        with open_text(path) as handle:
-            return handle.read(_HEAD_CHARACTERS)
-    except (OSError, EOFError):
-        return ""
+    """The beginning of a file, as far as it can be read."""
+    head = ""
+    with contextlib.suppress(*READ_ERRORS), open_text(path) as handle:
+        # In pieces: one that cannot be read must not take those before it.
+        while len(head) < _HEAD_CHARACTERS and (piece := handle.read(1000)):
+            head += piece
+    return head

@@ -1,5 +1,6 @@
 """Write labelled structures to the formats that models are trained from."""
 
+import os
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ase import Atoms
+from ase.io.jsonio import encode
 
 from entrove.errors import ConfigError, StructureError
 from entrove.files import replacing
@@ -29,6 +31,7 @@ FORMATS = (*XYZ_NAMES, "ase-db", *FOLDER_FORMATS)
 """What `write_frames` writes."""
 
 XYZ_ENDINGS = (".xyz", ".extxyz")
+_DATABASE_ENDINGS = (".db", ".json")
 
 _ROW_ARRAYS = {"numbers", "positions", "tags", "momenta", "masses"}
 _ROW_ARRAYS |= {"initial_magmoms", "initial_charges"}
@@ -104,10 +107,13 @@ def write_frames(
 
     Returns how many were written. Every number can be read back exactly, but virials, which are
     a product with the volume, within rounding.
-    Raises `StructureError` for a structure that the format cannot hold, and for a compressed name
-    of another format than extended XYZ.
+    Raises `StructureError` for a structure that the format cannot hold, for a compressed name of
+    another format than extended XYZ, a folder in the place of a file, and a database whose name
+    does not end in .db or .json.
     """
     format_name = format_name or format_of(path)
+    if Path(path).is_dir() and format_name not in FOLDER_FORMATS:
+        raise StructureError(f"{path} is a folder; give the name of a file")
     structures = (_atoms_of(frame) for frame in frames)
     if format_name in XYZ_NAMES:
         return _write_xyz(Path(path), structures, XYZ_NAMES[format_name])
@@ -117,6 +123,10 @@ def write_frames(
             f"{Path(path).suffix}"
         )
     if format_name == "ase-db":
+        if Path(path).suffix.lower() not in _DATABASE_ENDINGS:
+            raise StructureError(
+                f"{path}: a database of ASE is told by its name; give one that ends in .db"
+            )
         return _write_database(Path(path), structures)
     if format_name in FOLDER_FORMATS:
         return _write_deepmd(Path(path), structures, raw=format_name == "deepmd-raw")
@@ -136,7 +146,7 @@ def _write_xyz(path: Path, structures: Iterable[Atoms], names: LabelKeys) -> Wri
     lost: set[str] = set()
     with replacing(path) as unfinished, open_text(unfinished, "wt") as handle:
         for count, atoms in enumerate(structures, start=1):  # noqa: B007
-            handle.write(xyz_text(atoms, names))
+            handle.write(xyz_text(atoms, names, lost))
             if names.virial and not names.stress and _stress_without_volume(atoms):
                 lost.add("stress of what has no cell")
     return Written(count, tuple(sorted(lost)))
@@ -150,11 +160,13 @@ def _write_database(path: Path, structures: Iterable[Atoms]) -> Written:
     from ase.db import connect
 
     count = 0
+    lost: set[str] = set()
     with replacing(path) as unfinished:
         connection: Any = connect(unfinished, append=False)
         with connection as database:
             for count, atoms in enumerate(structures, start=1):  # noqa: B007
-                data: dict[str, Any] = dict(atoms.info)
+                data = {key: value for key, value in atoms.info.items() if _has_json(value)}
+                lost |= {str(key) for key in atoms.info.keys() - data.keys()}
                 further = {
                     # ASE's databases cannot return arrays of text.
                     name: values.tolist() if values.dtype.kind in "UO" else values
@@ -166,13 +178,27 @@ def _write_database(path: Path, structures: Iterable[Atoms]) -> Written:
                 database.write(atoms, data=data)
         if not count:
             raise StructureError(f"{path}: there is nothing to write")
-    return Written(count)
+    return Written(count, tuple(sorted(lost)))
+
+
+def _has_json(value: Any) -> bool:
+    """Whether ASE's databases can hold a value of a key."""
+    try:
+        encode(value)
+    except (AttributeError, TypeError, ValueError, RecursionError):
+        return False
+    return True
 
 
 def _write_deepmd(path: Path, structures: Iterable[Atoms], *, raw: bool) -> Written:
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise StructureError(f"{path} exists; give a new folder, or remove this one")
-    unfinished = path.with_name(f".partial-{path.name}")
+    if path.resolve() == Path.cwd():
+        raise StructureError(
+            f"{path} is the present folder, which cannot be replaced; give the name of a new one"
+        )
+    path = path.resolve() if path.is_symlink() else path
+    unfinished = path.with_name(f".partial-{os.getpid()}-{path.name}")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
     count = 0

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Literal, cast
 
 _OPENERS = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+READ_ERRORS = (EOFError, OSError, zlib.error, lzma.LZMAError)
+"""What reading a file raises where it ends early or is damaged, compressed or not."""
 
 
 @dataclass(slots=True)
@@ -98,7 +100,7 @@ class _Cutter:
             return self._returned.pop()
         try:
             return self._handle.readline()
-        except (EOFError, OSError, zlib.error, lzma.LZMAError) as error:
+        except READ_ERRORS as error:
             self._read_error = str(error) or type(error).__name__
             return ""
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from entrove.formats.label_keys import meaning_of
 from entrove.formats.labels_of_frame import BrokenFrameError
 
 # A key or a value is made of plain characters and of quoted or bracketed pieces.
@@ -17,13 +18,18 @@ _PIECE = re.compile(rf"({_QUOTED})|[^\"'{{\[\\]+")
 _PLAIN = re.compile(r"[^\"'{\[\\]*")
 LOGICAL = {"T": True, "F": False, "true": True, "false": False, "True": True, "False": False}
 LOGICAL |= {"TRUE": True, "FALSE": False}
+_NEED_A_VALUE = ("Lattice", "Properties", "pbc")
+_PAIR_OF_THE_FORMAT = re.compile(r"\b(lattice|properties|pbc)\s*=", flags=re.IGNORECASE)
+_OF_CP2K = re.compile(r"\s*i\s*=\s*\d+,(\s*time\s*=\s*[-+.\dEe]+,)?\s*E\s*=\s*[-+.\dEe]+\s*")
 
 
 def parse_comment(comment: str) -> dict[str, Any]:
     """Read the `key=value` pairs of a comment line.
 
     Values become integers, floats, logicals or arrays of them where all their words are such, and
-    JSON after `_JSON`; a key without value is True.
+    JSON after `_JSON`; a key without value is True. In plain XYZ such a word is part of a text:
+    where it has the name of a label or of a key of the format, it is left out.
+    Raises `BrokenFrameError` where the line is no list of such pairs.
 
     >>> parse_comment('energy=-1.5 pbc="T T F" name="two words" flag n="1 2"')["n"].tolist()
     [1, 2]
@@ -37,13 +43,32 @@ def parse_comment(comment: str) -> dict[str, Any]:
         position = pair.end()
         key, text = _unquoted(pair[1]), pair[2]
         if text is None:
-            info[key] = True
+            if meaning_of(key) is None and key not in _NEED_A_VALUE:
+                info[key] = True
         else:
             text = _unquoted(text)
             info[key] = text if key.lower() == "uid" else parse_value(text)
         while position < len(comment) and comment[position].isspace():
             position += 1
     return info
+
+
+def is_plain_text(comment: str) -> bool:
+    """Whether a comment line has no key of the extended format, so that it may be any text.
+
+    >>> is_plain_text("Bob's water"), is_plain_text('pbc="T T T"')
+    (True, False)
+    """
+    return _PAIR_OF_THE_FORMAT.search(comment) is None
+
+
+def is_of_cp2k(comment: str) -> bool:
+    """Whether a comment line is one of CP2K's trajectories, whose `E` is in hartree.
+
+    >>> is_of_cp2k(" i =   0, time =   0.000, E =   -17.16"), is_of_cp2k("i=0 E=-17.16")
+    (True, False)
+    """
+    return _OF_CP2K.fullmatch(comment) is not None
 
 
 def _unquoted(text: str) -> str:
@@ -78,7 +103,9 @@ def parse_value(text: str) -> Any:
             return value
         return array if array.dtype.kind in "ifb" and array.ndim else value
     words = text.replace(",", " ").split()
-    for convert in (int, float, LOGICAL.__getitem__):
+    # Python takes 1_2 for a number, which no other program does.
+    numbers = () if "_" in text else (int, float)
+    for convert in (*numbers, LOGICAL.__getitem__):
         try:
             values = [convert(word) for word in words]
         except (ValueError, KeyError):

@@ -22,16 +22,24 @@ _COLUMN_NAMES = {"positions": "pos", "numbers": "Z", "charges": "charge"}
 _KINDS = {"f": "R", "i": "I", "u": "I", "b": "L", "U": "S", "O": "S"}
 
 
-def xyz_text(atoms: Atoms, names: LabelKeys = STANDARD_NAMES) -> str:
+def xyz_text(atoms: Atoms, names: LabelKeys = STANDARD_NAMES, lost: set[str] | None = None) -> str:
     """Return one structure as a frame of extended XYZ.
 
     Args:
         atoms: The structure, with labels in its calculator.
         names: Under which names the labels are written; with a name for `virial` and none for
             `stress`, the stress is written as a virial in eV.
+        lost: What the format has no place for is added to it: keys whose values have no text, and
+            constraints that fix neither atoms nor their Cartesian directions.
 
-    Raises `StructureError` for what the format cannot hold.
+    Raises `StructureError` for arrays that the format cannot hold.
     """
+    lost = set() if lost is None else lost
+    lost |= {
+        f"constraint {type(constraint).__name__}"
+        for constraint in atoms.constraints
+        if not isinstance(constraint, FixAtoms | FixCartesian)
+    }
     results = dict(getattr(atoms.calc, "results", {}))
     labels, columns = _labels(atoms, results, names)
     info = _beside(labels, atoms.info)
@@ -46,8 +54,11 @@ def xyz_text(atoms: Atoms, names: LabelKeys = STANDARD_NAMES) -> str:
     table = {"species": species, "positions": positions, **columns, **arrays}
     parts = [f'Lattice="{_numbers(atoms.cell.array.ravel())}"'] if atoms.cell.array.any() else []
     parts.append(f"Properties={_properties(table)}")
-    parts += [f"{_quoted(key)}={_quoted(_text(key, value))}" for key, value in labels.items()]
-    parts += [f"{_quoted(key)}={_quoted(_text(key, value))}" for key, value in info.items()]
+    for key, value in (*labels.items(), *info.items()):
+        try:
+            parts.append(f"{_quoted(key)}={_quoted(_text(key, value))}")
+        except (TypeError, ValueError, RecursionError):  # of a value that JSON does not have
+            lost.add(str(key))
     parts.append('pbc="{}"'.format(" ".join("T" if axis else "F" for axis in atoms.pbc)))
     rows = zip(*(_column(name, values) for name, values in table.items()), strict=True)
     lines = [str(len(atoms)), " ".join(parts), *(" ".join(row) for row in rows)]
@@ -145,7 +156,10 @@ def _numbers(values: np.ndarray) -> str:
 
 
 def _text(key: str, value: Any) -> str:
-    """The text of a value, from which `parse_value` returns it."""
+    """The text of a value, from which `parse_value` returns it.
+
+    Raises `TypeError`, `ValueError` or `RecursionError` for one that JSON does not have.
+    """
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, Spacegroup):  # of ASE's readers of crystals
@@ -160,12 +174,14 @@ def _text(key: str, value: Any) -> str:
         return " ".join("T" if word else "F" for word in value)
     if isinstance(value, str) and "\n" not in value and _reads_as_text(key, value):
         return value
-    try:
-        return "_JSON " + json.dumps(value.tolist() if isinstance(value, np.ndarray) else value)
-    except TypeError as error:
-        raise StructureError(
-            f"extended XYZ cannot hold info['{key}'] of type {type(value).__name__}; remove it"
-        ) from error
+    return "_JSON " + json.dumps(value, default=_plain)
+
+
+def _plain(value: Any) -> Any:
+    """Arrays and numbers of NumPy inside of other values as lists and numbers of Python."""
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} has no text")
 
 
 def _reads_as_text(key: str, value: str) -> bool:

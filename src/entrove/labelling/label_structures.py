@@ -10,6 +10,7 @@ from entrove.labelling.config import LabellingConfig
 from entrove.labelling.engines.base import Engine
 from entrove.labelling.labeller import Labeller
 from entrove.labelling.labels import Label
+from entrove.labelling.sanity import find_uncomputable_structure
 from entrove.labelling.spin import require_moments
 from entrove.labelling.store.cache import LabelCache
 from entrove.labelling.store.listing import release_failures_of
@@ -79,7 +80,8 @@ def label(
     cache_path = cache or config.cache or Path(folder) / CACHE_FILE
     with LabelCache(cache_path) as labels, Labeller(config, labels, folder) as labeller:
         if retry_failed:
-            release_failures_of(structures, folder, labels)
+            whole = [atoms for atoms in structures if not find_uncomputable_structure(atoms)]
+            release_failures_of(whole, folder, labels)
         found: dict[int, Label] = {}
         for index, new in labeller.label(structures):
             found[index] = new

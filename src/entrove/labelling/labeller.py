@@ -21,7 +21,7 @@ from entrove.labelling.execution.executor import AttemptExecutor
 from entrove.labelling.labels import Label, Outcome
 from entrove.labelling.level_of_theory import LevelOfTheory, claim_folder
 from entrove.labelling.retries import NextAttempt, plan_next_attempt
-from entrove.labelling.sanity import find_implausible_value
+from entrove.labelling.sanity import find_implausible_value, find_uncomputable_structure
 from entrove.labelling.store.cache import LabelCache
 from entrove.labelling.store.claims import HEARTBEAT_S
 from entrove.labelling.store.contradictions import describe_differences
@@ -57,6 +57,15 @@ def _as_asked(atoms: Atoms) -> Atoms:
     asked = copy_structure(atoms)
     copy_moments(atoms, asked)
     return asked
+
+
+def _indices_by_key(structures: Sequence[Atoms]) -> dict[str, list[int]]:
+    """Where each structure that an engine can compute is in the list."""
+    found: dict[str, list[int]] = {}
+    for index, atoms in enumerate(structures):
+        if not find_uncomputable_structure(atoms):
+            found.setdefault(key_of(atoms), []).append(index)
+    return found
 
 
 class Labeller:
@@ -130,13 +139,14 @@ class Labeller:
         where that fails. The others follow as they finish. Equal structures are computed once,
         also when another process that shares the cache wants them at the same time: its label is
         waited for, after all others. Quarantined labels are yielded like all others: look at
-        `Label.outcome`. Raises `LabelError` when the machine fails and not a calculation (disk
-        full, engine missing); everything that was finished until then is kept.
+        `Label.outcome`. A structure that no engine can compute (no atoms, numbers that are not
+        finite, elements that do not exist, a periodic cell without volume) has a REJECTED one that
+        is stored nowhere and has no hash. Raises `LabelError` when the machine fails and not a
+        calculation (disk full, engine missing); everything that was finished until then is kept.
         """
         structures = [_as_asked(atoms) for atoms in structures]
-        wanted: dict[str, list[int]] = {}
-        for index, atoms in enumerate(structures):
-            wanted.setdefault(key_of(atoms), []).append(index)
+        yield from self._reject(structures)
+        wanted = _indices_by_key(structures)
         waiting: list[str] = []
         for key, indices in list(wanted.items()):
             if not self.cache.is_labelled(structures[indices[0]], self.level):
@@ -164,6 +174,12 @@ class Labeller:
                 waiting[:0] = reversed(elsewhere)
                 elsewhere.clear()
                 last_poll = time.monotonic()
+
+    def _reject(self, structures: Sequence[Atoms]) -> Iterator[tuple[int, Label]]:
+        """Labels of the structures that no engine can compute."""
+        for index, atoms in enumerate(structures):
+            if cause := find_uncomputable_structure(atoms):
+                yield index, Label("", self.level.hash, Outcome.REJECTED, cause, attempts=0)
 
     def _yield_labels(
         self, key: str, structures: Sequence[Atoms], wanted: dict[str, list[int]]

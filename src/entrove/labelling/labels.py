@@ -30,7 +30,8 @@ class Label:
     """Energy, forces and stress of one structure, or why there are none, and where they came from.
 
     Attributes:
-        structure_hash: Content hash of the structure, see `entrove.structures.content_hash`.
+        structure_hash: Content hash of the structure, see `entrove.structures.content_hash`;
+            empty for a structure that no engine can compute.
         level_of_theory: Hash of the level of theory.
         outcome: CONVERGED, or what happened instead.
         cause: Why it is not CONVERGED.

@@ -53,8 +53,8 @@ def find_implausible_value(end: AttemptResult, atom_count: int, limits: SanityLi
     return _find_large("stress", "eV/A^3", np.abs(stress), limits.max_stress_eV_per_A3)
 
 
-def find_impossible_structure(atoms: Atoms, limits: SanityLimits) -> str:
-    """Why this structure can have no label; an empty string when it can."""
+def find_uncomputable_structure(atoms: Atoms) -> str:
+    """Why there is nothing to compute, whatever the engine; an empty string when there is."""
     if not len(atoms):
         return "it has no atoms"
     if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell.array).all()):
@@ -69,6 +69,13 @@ def find_impossible_structure(atoms: Atoms, limits: SanityLimits) -> str:
         atoms.pbc.any() and abs(atoms.cell.complete().volume) < 1e-6
     ):
         return "its cell has no volume although it is periodic"
+    return ""
+
+
+def find_impossible_structure(atoms: Atoms, limits: SanityLimits) -> str:
+    """Why this structure can have no label; an empty string when it can."""
+    if cause := find_uncomputable_structure(atoms):
+        return cause
     first, second, distances = neighbor_list(
         "ijd", atoms, (limits.min_distance * covalent_radii[atoms.numbers]).tolist()
     )

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from entrove.formats.ase_files import read_by_ase
-from entrove.formats.codes.scanned import ScannedStep, beside, lines_of
+from entrove.formats.codes.scanned import ScannedStep, beside, scanned_steps
 from entrove.formats.frame import Frame, LabelKeys
 
 _CONVERGED = "Self-consistency cycle converged."
@@ -30,7 +30,7 @@ def read_aims(path: Path, keys: LabelKeys) -> Iterator[Frame]:
     """Yield the structures of an output of FHI-aims."""
     yield from beside(
         read_by_ase(path, keys, "aims-output"),
-        _scan(lines_of(path)),
+        scanned_steps(path, _scan),
         path,
         "ASE does not read this structure; the job may have been stopped",
     )

@@ -11,18 +11,21 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.units import Bohr, Hartree
 
-from entrove.formats.codes.scanned import lines_of
+from entrove.formats.codes.scanned import OutputLines
 from entrove.formats.frame import Frame, LabelKeys
+from entrove.formats.labels_of_frame import BrokenFrameError, finite
 from entrove.formats.xyz_blocks import iterate_xyz_blocks
 from entrove.units import gpa_to_ev_per_a3
 
 _BAR_IN_GPA = 1e-4
+_DAMAGE = (ArithmeticError, LookupError, ValueError)  # of numbers and tables that are damaged
 
 
 @dataclass
@@ -53,15 +56,18 @@ def is_cp2k(head: str) -> bool:
 def read_cp2k(path: Path, keys: LabelKeys) -> Iterator[Frame]:  # noqa: ARG001 - no keys in it
     """Yield the steps of an output of CP2K."""
     source = str(path)
+    lines = OutputLines(path)
     try:
-        output = _scan(lines_of(path))
-    except (ValueError, IndexError, StopIteration) as error:
-        yield Frame(source, 0, problem=f"the output cannot be read: {error}")
+        output = _scan(lines)
+        trajectory = _trajectory(path, output)
+    except (*_DAMAGE, StopIteration) as error:
+        problem = lines.problem or f"the output cannot be read: {error}"
+        yield Frame(source, 0, problem=problem)
         return
     if not output.evaluations or not output.symbols:
-        yield Frame(source, 0, problem="the file ends before its first energy")
+        problem = lines.problem or "the file ends before its first energy"
+        yield Frame(source, 0, problem=problem)
         return
-    trajectory = _trajectory(path, output)
     for index, evaluation in enumerate(output.evaluations):
         positions, cell, problem = trajectory.pop(index, (None, None, ""))
         if index == 0 and positions is None:
@@ -70,17 +76,34 @@ def read_cp2k(path: Path, keys: LabelKeys) -> Iterator[Frame]:  # noqa: ARG001 -
             problem = problem or f"no positions of step {index} in {output.project}-pos-1.xyz"
             yield Frame(source, index, problem=problem, converged=evaluation.converged)
             continue
-        atoms = Atoms(output.symbols, positions=positions, cell=cell, pbc=output.pbc)
-        results: dict[str, object] = {"energy": evaluation.energy_Ha * Hartree}
-        if evaluation.forces is not None and len(evaluation.forces) == len(atoms):
-            results["forces"] = evaluation.forces
-        if evaluation.stress is not None and all(output.pbc):
-            results["stress"] = evaluation.stress
-        atoms.calc = SinglePointCalculator(atoms, **results)
+        try:
+            atoms = _labelled(output, evaluation, positions, cell)
+        except (BrokenFrameError, *_DAMAGE) as error:
+            yield Frame(source, index, problem=str(error), converged=evaluation.converged)
+            continue
         notes = ["not converged: CP2K says so"] if evaluation.converged is False else []
         if np.count_nonzero(atoms.cell.array) > 3 and cell is output.cell:
             notes.append("cell vectors with the three decimals that CP2K prints")
         yield Frame(source, index, atoms, converged=evaluation.converged, notes=tuple(notes))
+    if lines.problem:
+        yield Frame(source, len(output.evaluations), problem=lines.problem)
+
+
+def _labelled(output: _Output, evaluation: _Evaluation, positions: Any, cell: Any) -> Atoms:
+    atoms = Atoms(
+        output.symbols,
+        positions=finite("positions", np.array(positions, dtype=float)),
+        cell=finite("cell", np.array(cell, dtype=float)),
+        pbc=output.pbc,
+    )
+    energy_eV = evaluation.energy_Ha * Hartree
+    results: dict[str, Any] = {"energy": float(finite("energy", np.array(energy_eV)))}
+    if evaluation.forces is not None and len(evaluation.forces) == len(atoms):
+        results["forces"] = finite("forces", evaluation.forces)
+    if evaluation.stress is not None and all(output.pbc):
+        results["stress"] = finite("stress", evaluation.stress)
+    atoms.calc = SinglePointCalculator(atoms, **results)
+    return atoms
 
 
 def _scan(lines: Iterator[str]) -> _Output:
@@ -214,7 +237,7 @@ def _cells(file: Path) -> dict[int, np.ndarray]:
     """Cells by step, from PROJECT-1.cell."""
     if not file.exists():
         return {}
-    rows = [line.split() for line in lines_of(file) if not line.startswith("#")]
+    rows = [line.split() for line in OutputLines(file) if not line.startswith("#")]
     return {
         int(row[0]): np.array(row[2:11], dtype=float).reshape(3, 3)
         for row in rows

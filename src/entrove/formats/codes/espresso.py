@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from entrove.formats.ase_files import frame_of
-from entrove.formats.codes.scanned import lines_of
+from entrove.formats.codes.scanned import OutputLines
 from entrove.formats.frame import Frame, LabelKeys
 
 _BANDS = ("End of self-consistent calculation", "End of band structure calculation")
@@ -29,7 +29,8 @@ def read_espresso(path: Path, keys: LabelKeys) -> Iterator[Frame]:
     """Yield the structures of an output of pw.x that were computed."""
     from ase.io import iread
 
-    text, said, finished = _scan(path)
+    output = OutputLines(path)
+    text, said, finished = _scan(output)
     index = 0
     try:
         structures = iread(
@@ -50,6 +51,9 @@ def read_espresso(path: Path, keys: LabelKeys) -> Iterator[Frame]:
     except Exception as error:  # ASE's readers raise exceptions of any kind on a damaged file
         problem = f"ASE cannot read on ({type(error).__name__}: {error}); the rest is not read"
         yield Frame(str(path), index, problem=problem)
+        index += 1
+    if output.problem:
+        yield Frame(str(path), index, problem=output.problem)
 
 
 def energy_eV(path: Path) -> float | None:
@@ -63,14 +67,14 @@ def energy_eV(path: Path) -> float | None:
     return float(last.atoms.get_potential_energy()) if "energy" in last.labels else None
 
 
-def _scan(path: Path) -> tuple[str, list[bool | None], bool]:
+def _scan(output: OutputLines) -> tuple[str, list[bool | None], bool]:
     """The text that ASE reads; whether each structure converged; whether the job ended."""
     lines: list[str] = []
     said: list[bool | None] = []
     unrefined: set[int] = set()  # structures whose exact exchange did not become consistent
     without_exchange: list[int] = []  # lines with an energy of the present structure
     finished = False
-    for line in lines_of(path):
+    for line in output:
         if "Program PWSCF" in line or "ATOMIC_POSITIONS" in line:
             said.append(None)
             without_exchange.clear()

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from entrove.formats.ase_files import read_by_ase
-from entrove.formats.codes.scanned import ScannedStep, beside, lines_of
+from entrove.formats.codes.scanned import OutputLines, ScannedStep, beside, scanned_steps
 from entrove.formats.frame import Frame, LabelKeys
 
 _BANNERS = ("|__ |  _|___|_____|", "|__||  | ||/\\| - ")
@@ -32,7 +32,7 @@ def read_gpaw_text(path: Path, keys: LabelKeys) -> Iterator[Frame]:
         )
         yield Frame(str(path), 0, problem=problem)
         return
-    steps = _scan(lines_of(path))
+    steps = scanned_steps(path, _scan)
     for frame in beside(read_by_ase(path, keys), steps, path, "the file ends inside this step"):
         if frame.atoms is not None and "energy" not in frame.labels:
             reason = steps[frame.index].reason if frame.index < len(steps) else ""
@@ -42,7 +42,7 @@ def read_gpaw_text(path: Path, keys: LabelKeys) -> Iterator[Frame]:
 
 
 def _is_recent(path: Path) -> bool:
-    head = "".join(itertools.islice(lines_of(path), 10))
+    head = "".join(itertools.islice(OutputLines(path), 10))
     return _BANNERS[1] in head
 
 

@@ -1,6 +1,6 @@
 """What a scan of an output found for each of its steps, put beside what ASE's reader has read."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from entrove.formats.frame import Frame
-from entrove.formats.xyz_blocks import open_text
+from entrove.formats.xyz_blocks import READ_ERRORS, open_text
 
 
 @dataclass
@@ -64,10 +64,38 @@ def judge_electronic_steps(
     )
 
 
-def lines_of(path: Path) -> Iterator[str]:
-    """Yield the lines of an output, compressed or not."""
-    with open_text(path) as handle:
-        yield from handle
+class OutputLines(Iterator[str]):
+    """The lines of an output, compressed or not, as far as they can be read.
+
+    `problem` says why they ended early, once they have.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.problem = ""
+        self._lines = self._read(path)
+
+    def __next__(self) -> str:
+        return next(self._lines)
+
+    def _read(self, path: Path) -> Iterator[str]:
+        try:
+            with open_text(path) as handle:
+                yield from handle
+        except READ_ERRORS as error:
+            self.problem = f"reading stopped: {error or type(error).__name__}"
+
+
+def scanned_steps(
+    path: Path, scan: Callable[[Iterator[str]], list[ScannedStep]]
+) -> list[ScannedStep]:
+    """Return what a scan of an output finds, for a reader of ASE that names damage itself.
+
+    Nothing where a number of the scan is damaged: then no step has a verdict on convergence.
+    """
+    try:
+        return scan(OutputLines(path))
+    except (ArithmeticError, ValueError):
+        return []
 
 
 def _with_step(frame: Frame, step: ScannedStep) -> Frame:

@@ -10,7 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from entrove.formats.ase_files import read_by_ase
-from entrove.formats.codes.scanned import ScannedStep, beside, judge_electronic_steps, lines_of
+from entrove.formats.codes.scanned import (
+    ScannedStep,
+    beside,
+    judge_electronic_steps,
+    scanned_steps,
+)
 from entrove.formats.frame import Frame, LabelKeys
 
 DEFAULT_NELM = 60
@@ -21,7 +26,7 @@ def read_outcar(path: Path, keys: LabelKeys) -> Iterator[Frame]:
     """Yield the ionic steps of an OUTCAR."""
     yield from beside(
         read_by_ase(path, keys, "vasp-out"),
-        _scan_outcar(lines_of(path)),
+        scanned_steps(path, _scan_outcar),
         path,
         "the file ends inside this ionic step",
     )

@@ -18,10 +18,10 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.constraints import FixAtoms
 
-from entrove.formats.codes.scanned import judge_electronic_steps
+from entrove.formats.codes.scanned import ScannedStep, judge_electronic_steps
 from entrove.formats.frame import Frame
 from entrove.formats.labels_of_frame import BrokenFrameError, finite
-from entrove.formats.xyz_blocks import open_text
+from entrove.formats.xyz_blocks import READ_ERRORS, open_text
 from entrove.units import gpa_to_ev_per_a3
 
 _KBAR_IN_EV_PER_A3 = gpa_to_ev_per_a3(0.1)
@@ -35,6 +35,7 @@ class _Settings:
     )
     symbols: list[str] = field(default_factory=list)
     fixed: list[int] = field(default_factory=list)
+    problem: str = ""
 
 
 def read_vasprun(path: Path) -> Iterator[Frame]:
@@ -53,21 +54,37 @@ def read_vasprun(path: Path) -> Iterator[Frame]:
                     _remember(element, settings)
                 if event == "end" and element.tag in _FORGOTTEN:
                     element.clear()
-    except (ET.ParseError, EOFError, OSError) as error:
+    except (ET.ParseError, UnicodeError, LookupError, *READ_ERRORS) as error:
         where = "inside this ionic step" if inside else "before its end"
         yield Frame(str(path), index, problem=f"the file ends {where} ({error})")
+
+
+def holds_a_step(path: Path) -> bool:
+    """Whether a vasprun.xml holds a whole ionic step, which one that was cut early does not."""
+    try:
+        with open_text(path) as handle:
+            return any(element.tag == "calculation" for _, element in ET.iterparse(handle))
+    except (ET.ParseError, UnicodeError, LookupError, *READ_ERRORS):
+        return False
 
 
 def _remember(element: ET.Element, settings: _Settings) -> None:
     name = element.get("name")
     if element.tag == "i" and name in settings.numbers and element.text:
-        settings.numbers[name] = float(element.text)
+        _remember_number(name, element.text.strip(), settings)
     elif element.tag == "atominfo":
         rows = element.findall("array[@name='atoms']/set/rc")
-        settings.symbols = [(row[0].text or "").strip() for row in rows]
+        settings.symbols = [(row.findtext("c") or "").strip() for row in rows]
     elif element.tag == "varray" and name == "selective":
         rows = [(row.text or "").split() for row in element]
         settings.fixed = [atom for atom, row in enumerate(rows) if row == ["F", "F", "F"]]
+
+
+def _remember_number(name: str, text: str, settings: _Settings) -> None:
+    try:
+        settings.numbers[name] = float(finite(name, np.array(float(text))))
+    except (BrokenFrameError, ValueError):
+        settings.problem = f"{name} is '{text}', which is no number"
 
 
 def _frame(element: ET.Element, settings: _Settings, source: str, index: int) -> Frame:
@@ -76,17 +93,21 @@ def _frame(element: ET.Element, settings: _Settings, source: str, index: int) ->
     if not electronic:
         problem = "no electronic steps: a step of a machine-learned force field is no label"
         return Frame(source, index, problem=problem)
-    energies_eV = [_number(step, "e_fr_energy") for step in electronic]
-    changes_eV = [new - old for old, new in pairwise(energies_eV)]
-    step = judge_electronic_steps(
-        len(electronic), int(numbers["NELM"]), numbers["EDIFF"], changes_eV
-    )
-    notes = [step.reason] if step.converged is False else []
+    step = ScannedStep()
     try:
+        if settings.problem:
+            raise BrokenFrameError(settings.problem)
+        energies_eV = [_number(step, "e_fr_energy") for step in electronic]
+        changes_eV = [new - old for old, new in pairwise(energies_eV)]
+        step = judge_electronic_steps(
+            len(electronic), int(numbers["NELM"]), numbers["EDIFF"], changes_eV
+        )
         atoms = _structure(element, settings)
         results = _results(element, electronic[-1], atoms, numbers["PSTRESS"])
-    except (BrokenFrameError, ValueError, KeyError) as error:
+    # Tables of other shapes and symbols of no element, where the file is damaged.
+    except (BrokenFrameError, ArithmeticError, LookupError, ValueError) as error:
         return Frame(source, index, problem=str(error), converged=step.converged)
+    notes = [step.reason] if step.converged is False else []
     if "stress" in results and int(numbers["ISIF"]) == 1:
         del results["stress"]
         notes.append("no stress: with ISIF = 1 VASP computes its trace only")
