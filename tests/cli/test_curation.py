@@ -222,3 +222,27 @@ def test_a_server_that_does_not_answer_is_named_without_its_password(
     assert code == 1
     assert "postgresql://user:***@localhost:1/labels: frame 0: the database cannot be" in errors
     assert "secret" not in output + errors
+
+
+@pytest.mark.parametrize(
+    "command", ["convert {0}/pool.xyz {1}", "curate {0}/pool.xyz --count 1 --out {1}"]
+)
+def test_a_file_that_is_replaced_is_named(tmp_path: Path, entrove: Command, command: str):
+    (tmp_path / "pool.xyz").write_text(SOURCE)
+    out = tmp_path / "out.xyz"
+    said = f"{out} is there already and will be replaced"
+    for times in (0, 1):
+        code, _, errors = entrove(*command.format(tmp_path, out).split())
+        assert (code, errors.count(said)) == (0, times)
+
+
+def test_rows_of_a_database_are_not_lost_to_a_conversion(tmp_path: Path, entrove: Command):
+    (tmp_path / "pool.xyz").write_text(SOURCE)
+    with ase.db.connect(tmp_path / "mine.db") as database:
+        for _ in range(3):
+            database.write(bulk("Cu"), note="precious")
+    code, _, errors = entrove("convert", tmp_path / "pool.xyz", tmp_path / "mine.db")
+    assert code == 1
+    assert "mine.db exists, and no rows are added to a database" in errors
+    assert "replaced" not in errors
+    assert ase.db.connect(tmp_path / "mine.db").count(note="precious") == 3

@@ -55,7 +55,7 @@ def test_the_file_that_a_link_names_is_replaced(tmp_path, name):
     target.parent.mkdir()
     if name == "x":
         target.mkdir()
-    else:
+    elif name == "x.xyz":  # a database is not replaced
         target.write_text("old")
     link = tmp_path / name
     link.symlink_to(target)
@@ -94,3 +94,15 @@ def test_a_database_without_structures_leaves_no_file(tmp_path):
     with pytest.raises(StructureError, match="nothing to write"):
         write_frames(tmp_path / "a.db", [])
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["x.db", "x.json", "x"])
+def test_databases_and_folders_that_exist_are_not_replaced(tmp_path, name):
+    """They hold what others have put there: ASE's own programs add rows."""
+    path, format_name = tmp_path / name, "ase-db" if name == "x.json" else None
+    write_frames(path, [labelled_crystal()], format_name)
+    files = [path] if path.is_file() else sorted(path.rglob("*.*"))
+    before = [file.read_bytes() for file in files if file.is_file()]
+    with pytest.raises(StructureError, match=r"exists.* remove this"):
+        write_frames(path, [labelled_crystal(), labelled_crystal()], format_name)
+    assert [file.read_bytes() for file in files if file.is_file()] == before

@@ -6,7 +6,7 @@ from typing import cast
 
 from rich.console import Console
 
-from entrove.cli.commands.options import print_json, say
+from entrove.cli.commands.options import print_json, say, say_replacing
 from entrove.cli.quiet import load_torch_sim_quietly
 from entrove.counts import format_count
 from entrove.curation.methods import AUTO, FEATURES, METHODS, MethodOrAuto
@@ -15,7 +15,7 @@ from entrove.errors import ConfigError, StructureError
 from entrove.files import refuse_overwriting, require_writable
 from entrove.formats import LabelKeys
 from entrove.formats.addresses import database_address
-from entrove.formats.writing import FOLDER_FORMATS, format_of, require_xyz_name
+from entrove.formats.writing import FOLDER_FORMATS, XYZ_NAMES, format_of, require_xyz_name
 
 
 def convert_file(
@@ -29,8 +29,11 @@ def convert_file(
 ) -> None:
     """Convert a file and say what was done with its conventions."""
     check_inputs([source])
-    is_folder = (format_name or format_of(target)) in FOLDER_FORMATS
+    format_name = format_name or format_of(target)
+    is_folder = format_name in FOLDER_FORMATS
     check_folders({"OUT": target}, inputs=[source], may_be_folders=is_folder)
+    if format_name in XYZ_NAMES:
+        say_replacing(target)
     from entrove.curation.convert import convert
 
     done = convert(source, target, keys=keys, format_name=format_name)
@@ -72,6 +75,7 @@ def curate_pool(
     from entrove.curation.curate import curate, seconds_per_label, written_beside
 
     refuse_overwriting(written_beside(out), [*pool, *given])
+    say_replacing(out)
 
     # On stderr: what is printed is for programs, too.
     with Console(stderr=True).status("reading the pool") as status:

@@ -96,7 +96,7 @@ def _ending_inside(path: Path) -> str:
 def write_frames(
     path: str | Path, frames: Iterable[Frame | Atoms], format_name: str | None = None
 ) -> Written:
-    """Write structures with their labels, replacing `path` in one step.
+    """Write structures with their labels in one step, in place of a file of XYZ that is there.
 
     Args:
         path: A file, or the new folder of DeePMD systems. Extended XYZ whose name ends in .gz,
@@ -108,8 +108,8 @@ def write_frames(
     Returns how many were written. Every number can be read back exactly, but virials, which are
     a product with the volume, within rounding.
     Raises `StructureError` for a structure that the format cannot hold, for a compressed name of
-    another format than extended XYZ, a folder in the place of a file, and a database whose name
-    does not end in .db or .json.
+    another format than extended XYZ, a folder in the place of a file, a database whose name does
+    not end in .db or .json, and one that exists: its rows would be lost.
     """
     format_name = format_name or format_of(path)
     if Path(path).is_dir() and format_name not in FOLDER_FORMATS:
@@ -126,6 +126,11 @@ def write_frames(
         if Path(path).suffix.lower() not in _DATABASE_ENDINGS:
             raise StructureError(
                 f"{path}: a database of ASE is told by its name; give one that ends in .db"
+            )
+        if Path(path).exists():
+            raise StructureError(
+                f"{path} exists, and no rows are added to a database; give a new name, or remove "
+                "this file"
             )
         return _write_database(Path(path), structures)
     if format_name in FOLDER_FORMATS:

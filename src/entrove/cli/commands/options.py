@@ -83,6 +83,12 @@ def say(text: str, style: str | None = None, *, to: Console | None = None) -> No
     )
 
 
+def say_replacing(path: Path) -> None:
+    """Say on standard error that a file is there, which will be replaced."""
+    if path.is_file():
+        say(f"{path} is there already and will be replaced", to=Console(stderr=True))
+
+
 @contextmanager
 def only_json_on_stdout() -> Iterator[None]:
     """Keep standard output for `print_json`; all else that is printed goes to standard error."""

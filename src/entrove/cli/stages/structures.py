@@ -16,7 +16,7 @@ from entrove.campaign.configuration.seeds import (
     repeat_cell,
     repeats_of_one_atom,
 )
-from entrove.cli.commands.options import say
+from entrove.cli.commands.options import say, say_replacing
 from entrove.cli.curation import check_folders
 from entrove.cli.stages.settings import Given
 from entrove.counts import format_count
@@ -31,10 +31,11 @@ from entrove.structures import has_stress
 def check_output(path: Path, inputs: Sequence[Path]) -> None:
     """Raise `ConfigError`, before anything takes time, unless structures can be written.
 
-    Nothing that is read is overwritten.
+    Nothing that is read is overwritten. That another file will be replaced is said.
     """
     require_xyz_name(f"--out {path}", path, may_be_compressed=False)
     check_folders({"--out": path}, inputs=inputs)
+    say_replacing(path)
 
 
 def read_crystals(files: Sequence[Path], given: Given, messages: Console) -> list[Seed]:
