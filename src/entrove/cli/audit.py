@@ -79,7 +79,8 @@ def _run(
 def _show(report: AuditReport, console: Console) -> None:
     say(report.verdict, "bold", to=console)
     say(f"labels were compared with {report.predictor}", to=console)
-    for part in report.conventions:
+    has_labels = all(finding.kind != "no_labels" for finding in report.findings)
+    for part in report.conventions if has_labels else ():
         energy = (
             "the unit of energies and forces is not decided"
             if part.energy is None

@@ -18,6 +18,10 @@ _SAME_ABSOLUTE = {"energy": 1e-4, "free_energy": 1e-4, "forces": 1e-4, "stress":
 _STRESS_UNIT_EV_PER_A3 = {"": 1.0, "GPa": gpa_to_ev_per_a3(1.0), "kbar": gpa_to_ev_per_a3(0.1)}
 
 
+RESEMBLES = "which may be something else"
+"""What is said of names that resemble that of a label, and are not taken."""
+
+
 class BrokenFrameError(Exception):
     """One frame cannot be used; its message is the `problem` of the frame."""
 
@@ -62,9 +66,7 @@ def take_labels(
     _set_aside_untaken(found, info, arrays)
     for quantity, source in (("energy", info), ("forces", arrays)):
         if quantity not in found.results and (others := resembling(quantity, source)):
-            found.notes.append(
-                f"no {quantity}; the file has {', '.join(others)}, which may be something else"
-            )
+            found.notes.append(f"no {quantity}; the file has {', '.join(others)}, {RESEMBLES}")
     return found
 
 

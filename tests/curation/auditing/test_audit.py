@@ -8,6 +8,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
+from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 from copper_sets import copper, crystal_and_snapshots, labelled, saved
 
@@ -62,7 +63,26 @@ def test_a_set_without_labels_is_not_called_clean(tmp_path):
     assert alarms(report)["no_labels"].severity is Severity.WARNING
     assert report.exit_status == 3
     assert "Nothing wrong" not in report.verdict
+    assert audited(tmp_path, bare[:1]).verdict.endswith(" in 1 frame.")
     assert "fitted" not in report.predictor
+
+
+@pytest.mark.parametrize(("quantity", "name"), [("energy", "energy_Ha"), ("forces", "forces_Ha")])
+def test_labels_under_a_name_that_is_not_taken_are_warned_of(tmp_path, quantity: str, name: str):
+    frames = []
+    for atoms in FRAMES[:20]:
+        results = dict(atoms.calc.results)
+        value = results.pop(quantity)
+        other = SinglePointCalculator(atoms, **results)
+        atoms = atoms.copy()  # noqa: PLW2901
+        atoms.calc = other
+        (atoms.info if quantity == "energy" else atoms.arrays)[name] = value
+        frames.append(atoms)
+    report = audited(tmp_path, frames)
+    found = alarms(report)["label_name"]
+    assert (found.count, found.severity) == (20, Severity.WARNING)
+    assert name in found.evidence
+    assert report.exit_status == 3
 
 
 def test_a_file_without_frames_says_so(tmp_path):

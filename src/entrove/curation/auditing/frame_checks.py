@@ -9,6 +9,7 @@ from ase import Atoms
 
 from entrove.curation.auditing.findings import Severity
 from entrove.formats import Frame
+from entrove.formats.labels_of_frame import RESEMBLES
 
 MOST_NET_FORCE_EV_PER_A = 0.01
 """Mean force per atom above which forces do not sum to zero."""
@@ -66,6 +67,16 @@ def check_frame(frame: Frame, atoms: Atoms) -> Iterator[Problem]:
             "the electronic steps ended without convergence",
             "remove them, or compute them again with more steps",
         )
+    for note in frame.notes:
+        if RESEMBLES in note:
+            yield Problem(
+                "label_name",
+                Severity.WARNING,
+                "names that may be those of labels, and are not taken",
+                note,
+                "give the name with --energy-key or --forces-key where its unit is eV or eV/A, "
+                "or multiply the values first; otherwise the frames have no such label",
+            )
     energy = results.get("energy")
     isolated = is_isolated(atoms)
     if energy is not None and energy == 0.0 and not isolated:

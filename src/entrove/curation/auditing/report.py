@@ -70,16 +70,17 @@ class AuditReport:
     def verdict(self) -> str:
         """One sentence: how many findings of each severity."""
         counts = [len(self.of_severity(severity)) for severity in Severity]
+        frames = f"{self.frames:,} frame{'' if self.frames == 1 else 's'}"
         if not any(counts[:2]):
             notes = f", {counts[2]} to note" if counts[2] else ""
-            return f"Nothing wrong was found in {self.frames:,} frames{notes}."
+            return f"Nothing wrong was found in {frames}{notes}."
         words = ("blocker", "warning", "note")
         said = [
             f"{count} {word}{'' if count == 1 else 's'}"
             for count, word in zip(counts, words, strict=True)
             if count
         ]
-        return f"{', '.join(said)} in {self.frames:,} frames."
+        return f"{', '.join(said)} in {frames}."
 
     def to_dict(self) -> dict[str, object]:
         """Everything as numbers, texts, lists and dictionaries, for JSON."""
