@@ -25,6 +25,12 @@ ENERGY_SCALE_EV_PER_ATOM = 0.01
 MOST_ATOMS_PER_BATCH = 128
 """Small batches stay in the cache; several run at a time."""
 
+MOST_LEVERAGE = 1.0
+"""Of what the labels of other structures determine, see `QuickPotential.energy_leverages`."""
+
+_STRAIN = 0.01
+"""What `QuickPotential.strain_leverages` strain cells by."""
+
 _STEP_A = 1e-4
 _ROWS_PER_FEATURE = 15
 _HUBER = 2.0
@@ -94,7 +100,36 @@ class QuickPotential:
         have the leverage h / (1 + h), of which more than 1/2 says that the other rows leave the
         prediction open (Huber & Ronchetti, Robust Statistics, 2nd ed. (2009), section 7.2).
         """
-        x = sums / sizes[:, None] / ENERGY_SCALE_EV_PER_ATOM
+        return self._leverages(sums / sizes[:, None] / ENERGY_SCALE_EV_PER_ATOM, folds)
+
+    def strain_leverages(
+        self, structures: Sequence[Atoms], folds: Sequence[int]
+    ) -> Float[np.ndarray, " structures"]:
+        """How far changes of energies by strains of 1 % are extrapolated, as `energy_leverages`.
+
+        Of each structure the largest of the six strains. Frames of one cell determine the strain
+        derivative only as far as their displacements sample every distance that it changes.
+        """
+        found = np.zeros(len(structures))
+        chosen = np.array(folds, dtype=int)
+
+        def of_batch(batch: Batch) -> None:
+            around = self.basis.surroundings(batch)
+            sizes = np.array([len(structures[i]) for i in batch.structures])
+            for a, b in ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1)):
+                strain = torch.zeros(3, 3, dtype=around.displacement.dtype)
+                strain[a, b] += 0.5
+                strain[b, a] += 0.5
+                changes = _STRAIN * _derivative(self.basis, around, around.displacement @ strain)
+                of_strain = self.energy_leverages(changes, sizes, chosen[batch.structures])
+                found[batch.structures] = np.maximum(found[batch.structures], of_strain)
+
+        over_batches(of_batch, structures)
+        return found
+
+    def _leverages(
+        self, x: Float[np.ndarray, "rows width"], folds: np.ndarray
+    ) -> Float[np.ndarray, " rows"]:
         found = np.empty(len(x))
         for fold in np.unique(folds):
             own = folds == fold
@@ -277,8 +312,18 @@ def with_two_zeros(rows: Rows, upper: np.ndarray) -> Rows:
 
 
 def _slope(basis: Basis, around: Surroundings, u: Tensor) -> np.ndarray:
-    """Derivative of the features of each system along displacements, by central differences."""
-    relative = (u[around.neighbour] - u[around.centre]) * around.is_neighbour[..., None]
+    """Derivative of the features of each system along displacements."""
+    return _derivative(basis, around, u[around.neighbour] - u[around.centre])
+
+
+def _derivative(
+    basis: Basis, around: Surroundings, change: Float[Tensor, "atoms slots 3"]
+) -> np.ndarray:
+    """Derivative of the features of each system, by central differences.
+
+    `change` is that of the displacements from atoms to their neighbours.
+    """
+    relative = change * around.is_neighbour[..., None]
     ahead = basis.of_atoms(around, around.displacement + _STEP_A * relative)
     behind = basis.of_atoms(around, around.displacement - _STEP_A * relative)
     return basis.sums(around, (ahead - behind) / (2 * _STEP_A)).numpy() * np.concatenate(
