@@ -9,6 +9,7 @@ them, in five folds. The stress is never fitted: what it predicts for the stress
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -75,13 +76,15 @@ class Rows:
 class QuickPotential:
     """A basis and weights: one vector of all, and one of each fold for structures of the fit.
 
-    `spreads` are inverse normal matrices of the folds and, last, of the fit to all.
+    `normals` are normal matrices of the folds and, last, of the fit to all, of features that are
+    divided by `scales`.
     """
 
     basis: Basis
     weights: Float[np.ndarray, " width"]
     fold_weights: Float[np.ndarray, "folds width"]
-    spreads: Float[np.ndarray, "fits width width"]
+    normals: Float[np.ndarray, "fits width width"]
+    scales: Float[np.ndarray, " width"]
     force_error: float
     """Root mean square error of forces in the folds, relative to the forces themselves."""
 
@@ -89,6 +92,11 @@ class QuickPotential:
     def table(self) -> Float[np.ndarray, "fits width"]:
         """Weights of the folds and, last, of the fit to all: -1 is the fit without a fold."""
         return np.vstack([self.fold_weights, self.weights])
+
+    @cached_property
+    def spreads(self) -> Float[np.ndarray, "fits width width"]:
+        """Inverse normal matrices of features that are not divided, which few uses need."""
+        return np.linalg.inv(self.normals) / np.outer(self.scales, self.scales)
 
     def energy_leverages(
         self, sums: Float[np.ndarray, "systems width"], sizes: np.ndarray, folds: np.ndarray
@@ -181,20 +189,27 @@ def solve_rows(basis: Basis, rows: Rows, *, with_energies: bool = True) -> Quick
     trust = np.ones(len(rows.values))
     weights = np.zeros(basis.width)
     for _ in range(6):
-        weights = np.linalg.solve(_normal(scaled, trust), scaled.T @ (trust * rows.values))
+        normal, moment = _weighted(scaled, trust, rows.values)
+        weights = np.linalg.solve(_with_ridge(normal), moment)
         miss = np.abs(rows.values - scaled @ weights)
         for kind in (rows.is_energy, ~rows.is_energy):
             if kind.any():
                 typical = max(1.4826 * float(np.median(miss[kind])), 1e-9)
                 trust[kind] = np.minimum(1.0, _HUBER * typical / np.maximum(miss[kind], 1e-300))
-    folds, spreads = [], []
+    folds, normals = [], []
     squares = total = 0.0
+    fold_of = rows.owner % FOLDS
+    parts = [
+        _weighted(scaled[own], trust[own], rows.values[own])
+        for own in (fold_of == fold for fold in range(FOLDS))
+    ]
     for fold in range(FOLDS):
-        inside = rows.owner % FOLDS == fold
-        spread = np.linalg.inv(_normal(scaled[~inside], trust[~inside]))
-        of_fold = spread @ (scaled[~inside].T @ (trust[~inside] * rows.values[~inside]))
+        inside = fold_of == fold
+        # A sum of the other folds: a difference to the sum of all would lose digits.
+        others = [part for other, part in enumerate(parts) if other != fold]
+        normals.append(_with_ridge(np.sum([normal for normal, _ in others], axis=0)))
+        of_fold = np.linalg.solve(normals[-1], np.sum([moment for _, moment in others], axis=0))
         folds.append(of_fold / scale)
-        spreads.append(spread / np.outer(scale, scale))
         forces = inside & ~rows.is_energy
         # Medians would hide a fit that fails for a third; outliers must not hide a good one.
         kept = trust[forces] > 0.2
@@ -202,8 +217,8 @@ def solve_rows(basis: Basis, rows: Rows, *, with_energies: bool = True) -> Quick
         squares += float((miss**2).sum())
         total += float((rows.values[forces][kept] ** 2).sum())
     error = float(np.sqrt(squares / total)) if total > 0 else 1.0
-    spreads.append(np.linalg.inv(_normal(scaled, trust)) / np.outer(scale, scale))
-    return QuickPotential(basis, weights / scale, np.array(folds), np.array(spreads), error)
+    normals.append(_with_ridge(np.sum([normal for normal, _ in parts], axis=0)))
+    return QuickPotential(basis, weights / scale, np.array(folds), np.array(normals), scale, error)
 
 
 def energies_left_by_forces(
@@ -331,13 +346,20 @@ def _derivative(
     )
 
 
-def _normal(features: np.ndarray, trust: np.ndarray) -> np.ndarray:
-    """The normal matrix of weighted rows, with a ridge."""
-    normal = features.T @ (features * trust[:, None])
-    normal[np.diag_indices_from(normal)] += _RIDGE * max(
-        float(np.trace(normal)) / len(normal), 1e-12
-    )
-    return normal
+def _weighted(
+    features: Float[np.ndarray, "rows width"],
+    trust: Float[np.ndarray, " rows"],
+    values: Float[np.ndarray, " rows"],
+) -> tuple[Float[np.ndarray, "width width"], Float[np.ndarray, " width"]]:
+    """X^T W X and X^T W y, the two sides of the normal equations."""
+    half = features * np.sqrt(trust)[:, None]
+    # BLAS computes one triangle of a product with its own transpose, in half the time.
+    return half.T @ half, features.T @ (trust * values)
+
+
+def _with_ridge(normal: np.ndarray) -> np.ndarray:
+    ridge = _RIDGE * max(float(np.trace(normal)) / len(normal), 1e-12)
+    return normal + ridge * np.eye(len(normal))
 
 
 @dataclass(frozen=True)
