@@ -73,6 +73,44 @@ def test_small_displacements_in_one_cell_are_no_evidence_against_the_stress(
     assert not {kind for kind in found if "stress" in kind}
 
 
+@pytest.mark.parametrize("count", [20, 60])
+@pytest.mark.parametrize("scale_A", [0.003, 0.01])
+@pytest.mark.parametrize("make", [copper_cell, alloy])
+def test_small_displacements_in_one_cell_are_no_repetitions(make, scale_A, count, tmp_path):
+    frames = displaced(make, scale_A, count, seed=1)
+    assert found_in(tmp_path, frames) == {}
+    # Other such frames are no leak of these.
+    test = saved(tmp_path / "test.xyz", displaced(make, scale_A, 10, seed=2))
+    assert found_in(tmp_path, frames, against=test) == {}
+
+
+def mirrored(atoms):
+    """In the cubic cell: positions change, and no distance does."""
+    copy = atoms.copy()
+    copy.positions = copy.positions[:, [1, 0, 2]]
+    return labelled(copy)
+
+
+def turned(atoms):
+    copy = atoms.copy()
+    copy.rotate(37, (1, 2, 3), rotate_cell=True)
+    return labelled(copy)
+
+
+def rounded(atoms):
+    copy = atoms.copy()
+    copy.positions = copy.positions.round(5)
+    return labelled(copy)
+
+
+@pytest.mark.parametrize("copied", [labelled, mirrored, turned, rounded])
+def test_copies_among_small_displacements_are_found(copied, tmp_path):
+    frames = displaced(copper_cell, 0.005, 20, seed=1)
+    report = audit(saved(tmp_path / "set.xyz", [*frames, copied(frames[4])]))
+    (repeats,) = (each for each in report.findings if each.kind in {"duplicates", "equivalent"})
+    assert [frame.index for frame in repeats.frames] == [20]
+
+
 def test_leverages_of_strains_are_those_of_strained_cells():
     """x . (X^T W X)^-1 x of the change of the energy per atom that a strain of 1 % makes."""
     frames = displaced(alloy, 0.1, 12, seed=3)
