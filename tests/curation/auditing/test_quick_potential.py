@@ -111,3 +111,52 @@ def test_a_frame_of_the_fit_is_predicted_without_itself(potential):
 
 def test_too_few_labels_give_no_potential():
     assert fitted_to(copper(3), np.zeros(3)) is None
+
+
+def plain_fit(rows, width):
+    """Iteratively reweighted least squares, every normal matrix from all of its rows."""
+    scale = np.sqrt((rows.features**2).mean(axis=0))
+    scale[scale < 1e-12 * scale.max()] = np.inf
+    x = rows.features / scale
+
+    def normal(chosen):
+        full = x[chosen].T @ (trust[chosen, None] * x[chosen])
+        return full + 1e-8 * np.trace(full) / width * np.eye(width)
+
+    def solved(chosen):
+        return np.linalg.solve(normal(chosen), x[chosen].T @ (trust[chosen] * rows.values[chosen]))
+
+    trust = np.ones(len(x))
+    everything = np.ones(len(x), dtype=bool)
+    weights = np.zeros(width)
+    for _ in range(6):
+        weights = solved(everything)
+        miss = np.abs(rows.values - x @ weights)
+        for kind in (rows.is_energy, ~rows.is_energy):
+            limit = 2 * 1.4826 * np.median(miss[kind])
+            trust[kind] = np.minimum(1.0, limit / miss[kind])
+    fits = [rows.owner % 5 != fold for fold in range(5)]
+    return (
+        np.array([*(solved(chosen) for chosen in fits), weights]) / scale,
+        np.array([np.linalg.inv(normal(chosen)) for chosen in [*fits, everything]])
+        / np.outer(scale, scale),
+    )
+
+
+def test_sums_of_folds_give_the_numbers_of_the_plain_formula():
+    frames = copper(20)
+    energies = np.array([atoms.get_potential_energy() for atoms in frames])
+    energies[4] += 1.0
+    basis = Basis((29,), 4.5, 2.0)
+    rows = make_rows(basis, frames, energies, [atoms.get_forces() for atoms in frames])
+    fitted = solve_rows(basis, rows)
+    table, spreads = plain_fit(rows, basis.width)
+    # Rounding, times the condition of normal matrices with a ridge of 1e-8.
+    np.testing.assert_allclose(
+        rows.features @ fitted.table.T, rows.features @ table.T, rtol=1e-6, atol=1e-6
+    )
+    for fit, spread in zip(fitted.spreads, spreads, strict=True):
+        leverages = [
+            np.einsum("rw,wv,rv->r", rows.features, s, rows.features) for s in (fit, spread)
+        ]
+        np.testing.assert_allclose(*leverages, rtol=1e-5, atol=1e-9)

@@ -21,6 +21,7 @@ from entrove.curation.auditing.conventions.parts import (
     groups_of_sources,
 )
 from entrove.curation.auditing.conventions.stresses import (
+    determined_stresses,
     judge_stresses,
     stress_findings,
 )
@@ -309,7 +310,10 @@ class _Audit:
         parts: list[FileConventions] = []
         broken: list[str] = []
         groups = groups_of_sources(self.spool, sample)
-        verdicts = judge_stresses(sample, [members for _, members in groups], potential)
+        determined = determined_stresses(sample, potential)
+        verdicts = judge_stresses(
+            sample, [members for _, members in groups], potential, determined
+        )
         for (names, members), (evidence, left, lost) in zip(groups, verdicts, strict=True):
             if len(lost) > max(2, 0.3 * len(members)):
                 broken += lost
@@ -331,7 +335,9 @@ class _Audit:
         self.findings += energy_findings(parts)
         found = list(stress_findings(parts))
         self.findings += found
-        self.stress_is_understood = not found
+        # What a model says of the stress is no extrapolation from the set.
+        known = self.predict is not None or bool(determined.mean() > 0.5)
+        self.stress_is_understood = known and not found
         if broken and not any(finding.kind == "stress_order" for finding in found):
             self.findings.append(
                 Finding(

@@ -1,7 +1,8 @@
 """Frames of equal and nearly equal geometry."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from itertools import combinations
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -19,6 +20,15 @@ EQUAL_A = 0.002
 NEAR_A = 0.01
 """Displacements below which two geometries are nearly the same."""
 
+_LEAST_EQUAL_A = 1e-4
+"""Files round positions by up to this: geometries that are as near are equal in any set."""
+
+_MOST_OF_TYPICAL = 0.2
+"""Of the typical displacement between frames of one cell, as a limit of near ones."""
+
+_SAME_CELL_A = 1e-4
+_LEAST_OF_CELL = 5
+_FRAMES_OF_CELL = 24
 _NEIGHBOURS = 6
 _LEAST_SCALE = 1e-5
 """Signatures are kept in single precision."""
@@ -28,16 +38,31 @@ _PAIRS_AT_A_TIME = 512
 
 @dataclass(frozen=True)
 class Repeats:
-    """Pairs of frames of nearly equal geometry, and the displacement in A that sets them apart."""
+    """Pairs of frames of nearly equal geometry, and the displacement in A that sets them apart.
+
+    `limit_A` is what it is below for equal ones.
+    """
 
     first: Int[np.ndarray, " pairs"]
     second: Int[np.ndarray, " pairs"]
     apart_A: Float[np.ndarray, " pairs"]
+    limit_A: Float[np.ndarray, " pairs"]
+
+    @property
+    def equal(self) -> np.ndarray:
+        """Which pairs are of one geometry, and not only near."""
+        return self.apart_A < self.limit_A
 
     @classmethod
     def none(cls) -> "Repeats":
         """No pair."""
-        return cls(np.zeros(0, int), np.zeros(0, int), np.zeros(0))
+        return cls(np.zeros(0, int), np.zeros(0, int), np.zeros(0), np.zeros(0))
+
+    def where(self, chosen: np.ndarray) -> "Repeats":
+        """Some of the pairs, by their places or by whether they are chosen."""
+        return Repeats(
+            self.first[chosen], self.second[chosen], self.apart_A[chosen], self.limit_A[chosen]
+        )
 
 
 def displacement_scale(whiten: Whitening, sample: Sample, seed: int) -> float:
@@ -81,7 +106,8 @@ def find_repeats(
     for groups in (content, _numbers_of(content, file, against)):
         leader = np.unique(groups, return_index=True)[1][groups]
         copies = np.flatnonzero(leader != np.arange(len(frames)))
-        found.append(Repeats(frames[leader[copies]], frames[copies], np.zeros(len(copies))))
+        exact, limit = np.zeros(len(copies)), np.full(len(copies), EQUAL_A)
+        found.append(Repeats(frames[leader[copies]], frames[copies], exact, limit))
     # One frame stands for all of its content: equal frames would hide others that are near.
     groups = _numbers_of(content, against)
     leaders = np.unique(groups, return_index=True)[1]
@@ -96,6 +122,7 @@ def find_repeats(
                 np.minimum(same, second),
                 np.maximum(same, second),
                 np.full(len(second), near.apart_A[k]),
+                np.full(len(second), near.limit_A[k]),
             )
         )
     return _each_once(found)
@@ -134,7 +161,8 @@ def _near_signatures(
             apart = lengths[np.isfinite(lengths)] * 0.01 / scale
             pair = one != other
             one, other, apart = one[pair], other[pair], apart[pair]
-            found.append(Repeats(np.minimum(one, other), np.maximum(one, other), apart))
+            limit = np.full(len(apart), EQUAL_A)
+            found.append(Repeats(np.minimum(one, other), np.maximum(one, other), apart, limit))
     return _each_once(found)
 
 
@@ -142,7 +170,9 @@ def _confirm(spool: Spool, predicted: FramePredictions, pairs: Repeats) -> Repea
     """Those pairs whose distances between atoms are nearly equal, too.
 
     Signatures are sixteen numbers, in directions in which a sample varies: two geometries that
-    differ in another direction have the same.
+    differ in another direction have the same. Sorted distances of small displacements about one
+    crystal differ little, too: within a cell that other frames have, what is near is small
+    against the typical displacement of these.
     """
     apart = pairs.apart_A.copy()
     for start in range(0, len(apart), _PAIRS_AT_A_TIME):
@@ -164,21 +194,61 @@ def _confirm(spool: Spool, predicted: FramePredictions, pairs: Repeats) -> Repea
                 strict=True,
             )
         ]
-    kept = apart < NEAR_A
-    return Repeats(pairs.first[kept], pairs.second[kept], apart[kept])
+    typical = _typical_displacements(spool, predicted, pairs)
+    near = np.minimum(NEAR_A, np.maximum(_MOST_OF_TYPICAL * typical, _LEAST_EQUAL_A))
+    equal = np.minimum(near, np.maximum(near * EQUAL_A / NEAR_A, _LEAST_EQUAL_A))
+    return replace(pairs, apart_A=apart, limit_A=equal).where(apart < near)
+
+
+def _typical_displacements(
+    spool: Spool, predicted: FramePredictions, pairs: Repeats
+) -> Float[np.ndarray, " pairs"]:
+    """Median displacement in A between frames of the cell of each pair.
+
+    Infinite where the two cells differ, or only a few frames have the cell.
+    """
+    records = spool.records
+    typical = np.full(len(pairs.first), np.inf)
+    one, other = (np.asarray(records["cell"])[frames] for frames in (pairs.first, pairs.second))
+    same = np.abs(one - other).max(axis=(1, 2), initial=0.0) < _SAME_CELL_A
+    same &= records["atoms"][pairs.first] == records["atoms"][pairs.second]
+    usable = np.asarray(records["usable"]) & ~np.asarray(records["isolated"])
+    while same.any():
+        # Pairs of one composition and cell are judged together, by some of its frames.
+        cell = records[pairs.first[np.flatnonzero(same)[0]]]
+        alike = (
+            (np.abs(records["cell"] - cell["cell"]).max(axis=(1, 2)) < _SAME_CELL_A)
+            & (records["atoms"] == cell["atoms"])
+            & (records["formula"] == cell["formula"])
+        )
+        own = same & alike[pairs.first]
+        same &= ~own
+        members = np.flatnonzero(alike & usable)
+        members = members[np.unique(records["content"][members], return_index=True)[1]]
+        if len(members) < _LEAST_OF_CELL:
+            continue
+        spaced = np.linspace(0, len(members) - 1, min(len(members), _FRAMES_OF_CELL)).astype(int)
+        lengths = pair_distances(predicted.basis, spool.structures(members[spaced]))
+        apart = np.array([a.apart_A(b) for a, b in combinations(lengths, 2)])
+        apart = apart[apart > _LEAST_EQUAL_A]
+        if len(apart):
+            typical[own] = np.median(apart)
+    return typical
 
 
 def _each_once(found: Sequence[Repeats]) -> Repeats:
     """All pairs in their order, each with the smallest displacement that was found for it."""
-    first, second, apart = (
-        np.concatenate([getattr(repeats, name) for repeats in found])
-        for name in ("first", "second", "apart_A")
+    together = Repeats(
+        *(
+            np.concatenate([getattr(repeats, field.name) for repeats in found])
+            for field in fields(Repeats)
+        )
     )
-    order = np.lexsort((apart, second, first))
-    first, second, apart = first[order], second[order], apart[order]
+    together = together.where(np.lexsort((together.apart_A, together.second, together.first)))
+    first, second = together.first, together.second
     new = np.ones(len(first), dtype=bool)
     new[1:] = (first[1:] != first[:-1]) | (second[1:] != second[:-1])
-    return Repeats(first[new], second[new], apart[new])
+    return together.where(new)
 
 
 def _numbers_of_contents(contents: np.ndarray) -> np.ndarray:

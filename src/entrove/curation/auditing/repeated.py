@@ -25,7 +25,7 @@ def repeat_findings(
     a, b = repeats.first, repeats.second
     per_atom = energies_eV / np.maximum(np.asarray(records["atoms"]), 1)
     difference = np.abs(per_atom[a] - per_atom[b])
-    equal = repeats.apart_A < EQUAL_A
+    equal = repeats.equal
     # Forces times the displacement are what energies of nearly equal geometries may differ by.
     force = np.maximum(
         np.nan_to_num(predicted.force_sizes[a]), np.nan_to_num(predicted.force_sizes[b])

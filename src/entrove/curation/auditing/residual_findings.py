@@ -12,14 +12,12 @@ from entrove.curation.auditing.findings import (
     Severity,
 )
 from entrove.curation.auditing.predictions.frames import FramePredictions
+from entrove.curation.auditing.predictions.quick_potential import MOST_LEVERAGE
 from entrove.curation.auditing.spool import Spool
 
 OUTLIER_DEVIATIONS = 14.0
 LEAST_DEVIATIONS, MOST_DEVIATIONS = 10.0, 30.0
 """Limits of what counts as an outlier of the energies, whatever the tail of the errors."""
-
-MOST_LEVERAGE = 1.0
-"""Of an energy that the labels of other frames determine."""
 
 STRESS_DEVIATIONS = 9.0
 LEAST_ENERGY_OUTLIER_EV_PER_ATOM = 0.005

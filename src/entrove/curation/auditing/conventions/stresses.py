@@ -9,7 +9,11 @@ from ase import Atoms
 from entrove.curation.auditing.conventions.parts import FileConventions
 from entrove.curation.auditing.findings import Finding, Severity
 from entrove.curation.auditing.predictions.frames import to_voigt
-from entrove.curation.auditing.predictions.quick_potential import FOLDS, QuickPotential
+from entrove.curation.auditing.predictions.quick_potential import (
+    FOLDS,
+    MOST_LEVERAGE,
+    QuickPotential,
+)
 from entrove.curation.auditing.predictions.sample import Sample
 from entrove.formats.conventions import (
     ASE_STRESS,
@@ -31,13 +35,27 @@ _FEWEST = 5
 """Frames, or pairs of them, from which on stresses say in which convention they are."""
 
 
+def determined_stresses(sample: Sample, potential: QuickPotential | None) -> np.ndarray:
+    """Frames whose strain derivative the other frames determine, by energies and forces.
+
+    It is extrapolated where all frames have one cell and their displacements are small, as those
+    of sets for phonons are: its error is then many times the stress.
+    """
+    if potential is None:
+        return np.zeros(len(sample.frames), dtype=bool)
+    folds = [place % FOLDS for place in range(len(sample.frames))]
+    return potential.strain_leverages(sample.structures, folds) <= MOST_LEVERAGE
+
+
 def judge_stress(
     sample: Sample,
     members: np.ndarray,
     potential: QuickPotential | None,
+    determined: np.ndarray,
 ) -> tuple[list[tuple[str, ConventionEvidence]], list[str]]:
     """Compare the stress of some frames with everything that knows what it must be.
 
+    The strain derivative of the potential is evidence for frames that are `determined` only.
     Energies and forces of the sample are in eV and eV/A.
     Returns pairs of (what it was compared with, evidence), and what breaks the symmetry of the
     crystal, in words.
@@ -51,17 +69,18 @@ def judge_stress(
     given = stresses[members]
     found: list[tuple[str, ConventionEvidence]] = []
     structures = [sample.structures[i] for i in members]
-    folds = [int(i) % FOLDS for i in members]
+    derived = members[determined[members]]
     if sample.model is not None:
         expected = to_voigt(sample.model.virials_eV[members]) / volumes[members, None]
         found.append(
             ("the stress of the model", compare_with_stress(given, expected, volumes[members]))
         )
-    elif potential is not None and potential.force_error < 0.6 and len(members) >= _FEWEST:
-        predicted = potential.predict(structures, folds)
-        expected = to_voigt(predicted.virials_eV) / volumes[members, None]
+    elif potential is not None and potential.force_error < 0.6 and len(derived) >= _FEWEST:
+        folds = [int(i) % FOLDS for i in derived]
+        predicted = potential.predict([sample.structures[i] for i in derived], folds)
+        expected = to_voigt(predicted.virials_eV) / volumes[derived, None]
         what = "the strain derivative of a potential fitted to energies and forces"
-        found.append((what, compare_with_stress(given, expected, volumes[members])))
+        found.append((what, compare_with_stress(stresses[derived], expected, volumes[derived])))
     known = [
         i for i in members if np.isfinite(sample.energies_eV[i]) and sample.forces[i] is not None
     ]
@@ -83,15 +102,20 @@ Verdict = tuple[list[tuple[str, ConventionEvidence]], set[StressConvention], lis
 
 
 def judge_stresses(
-    sample: Sample, parts: Sequence[np.ndarray], potential: QuickPotential | None
+    sample: Sample,
+    parts: Sequence[np.ndarray],
+    potential: QuickPotential | None,
+    determined: np.ndarray | None = None,
 ) -> list[Verdict]:
     """Judge each part, and together those that one convention may explain.
 
     A few frames leave several conventions: 64 silicon atoms in 1280 A^3 hardly tell a virial in eV
     from a stress in kbar. One convention for all parts is simpler than several, and is taken
-    where the evidence of none of them excludes it.
+    where the evidence of none of them excludes it. `determined` is that of `determined_stresses`.
     """
-    alone = [judge_stress(sample, members, potential) for members in parts]
+    if determined is None:
+        determined = determined_stresses(sample, potential)
+    alone = [judge_stress(sample, members, potential, determined) for members in parts]
     left = [combine(evidence) for evidence, _ in alone]
     judged = [k for k, conventions in enumerate(left) if conventions]
     common: set[StressConvention] = (
@@ -99,14 +123,17 @@ def judge_stresses(
     )
     if len(judged) > 1:
         everywhere = np.sort(np.concatenate([parts[k] for k in judged]))
-        together = combine(judge_stress(sample, everywhere, potential)[0])
+        together = combine(judge_stress(sample, everywhere, potential, determined)[0])
         if common:
             common = common & together or common
         else:
             common = {
                 convention
                 for convention in together
-                if all(_fits(sample, parts[k], potential, alone[k][0], convention) for k in judged)
+                if all(
+                    _fits(sample, parts[k], potential, determined, alone[k][0], convention)
+                    for k in judged
+                )
             }
     if common:
         for k in judged:
@@ -121,13 +148,15 @@ def _fits(
     sample: Sample,
     members: np.ndarray,
     potential: QuickPotential | None,
+    determined: np.ndarray,
     own: list[tuple[str, ConventionEvidence]],
     convention: StressConvention,
 ) -> bool:
     """Whether a convention explains a part nearly as well as the best one does."""
     stresses = sample.stresses.copy()
     stresses[members] = convention.to_ase(stresses[members], sample.volumes_A3[members])
-    converted, _ = judge_stress(replace(sample, stresses=stresses), members, potential)
+    changed = replace(sample, stresses=stresses)
+    converted, _ = judge_stress(changed, members, potential, determined)
     return all(
         after.as_given < min(_NEARLY * max(before.residual, 0.1), _MOST)
         for (_, before), (_, after) in zip(own, converted, strict=True)

@@ -9,6 +9,7 @@ them, in five folds. The stress is never fitted: what it predicts for the stress
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -24,6 +25,12 @@ FOLDS = 5
 ENERGY_SCALE_EV_PER_ATOM = 0.01
 MOST_ATOMS_PER_BATCH = 128
 """Small batches stay in the cache; several run at a time."""
+
+MOST_LEVERAGE = 1.0
+"""Of what the labels of other structures determine, see `QuickPotential.energy_leverages`."""
+
+_STRAIN = 0.01
+"""What `QuickPotential.strain_leverages` strain cells by."""
 
 _STEP_A = 1e-4
 _ROWS_PER_FEATURE = 15
@@ -69,13 +76,15 @@ class Rows:
 class QuickPotential:
     """A basis and weights: one vector of all, and one of each fold for structures of the fit.
 
-    `spreads` are inverse normal matrices of the folds and, last, of the fit to all.
+    `normals` are normal matrices of the folds and, last, of the fit to all, of features that are
+    divided by `scales`.
     """
 
     basis: Basis
     weights: Float[np.ndarray, " width"]
     fold_weights: Float[np.ndarray, "folds width"]
-    spreads: Float[np.ndarray, "fits width width"]
+    normals: Float[np.ndarray, "fits width width"]
+    scales: Float[np.ndarray, " width"]
     force_error: float
     """Root mean square error of forces in the folds, relative to the forces themselves."""
 
@@ -83,6 +92,11 @@ class QuickPotential:
     def table(self) -> Float[np.ndarray, "fits width"]:
         """Weights of the folds and, last, of the fit to all: -1 is the fit without a fold."""
         return np.vstack([self.fold_weights, self.weights])
+
+    @cached_property
+    def spreads(self) -> Float[np.ndarray, "fits width width"]:
+        """Inverse normal matrices of features that are not divided, which few uses need."""
+        return np.linalg.inv(self.normals) / np.outer(self.scales, self.scales)
 
     def energy_leverages(
         self, sums: Float[np.ndarray, "systems width"], sizes: np.ndarray, folds: np.ndarray
@@ -94,7 +108,36 @@ class QuickPotential:
         have the leverage h / (1 + h), of which more than 1/2 says that the other rows leave the
         prediction open (Huber & Ronchetti, Robust Statistics, 2nd ed. (2009), section 7.2).
         """
-        x = sums / sizes[:, None] / ENERGY_SCALE_EV_PER_ATOM
+        return self._leverages(sums / sizes[:, None] / ENERGY_SCALE_EV_PER_ATOM, folds)
+
+    def strain_leverages(
+        self, structures: Sequence[Atoms], folds: Sequence[int]
+    ) -> Float[np.ndarray, " structures"]:
+        """How far changes of energies by strains of 1 % are extrapolated, as `energy_leverages`.
+
+        Of each structure the largest of the six strains. Frames of one cell determine the strain
+        derivative only as far as their displacements sample every distance that it changes.
+        """
+        found = np.zeros(len(structures))
+        chosen = np.array(folds, dtype=int)
+
+        def of_batch(batch: Batch) -> None:
+            around = self.basis.surroundings(batch)
+            sizes = np.array([len(structures[i]) for i in batch.structures])
+            for a, b in ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1)):
+                strain = torch.zeros(3, 3, dtype=around.displacement.dtype)
+                strain[a, b] += 0.5
+                strain[b, a] += 0.5
+                changes = _STRAIN * _derivative(self.basis, around, around.displacement @ strain)
+                of_strain = self.energy_leverages(changes, sizes, chosen[batch.structures])
+                found[batch.structures] = np.maximum(found[batch.structures], of_strain)
+
+        over_batches(of_batch, structures)
+        return found
+
+    def _leverages(
+        self, x: Float[np.ndarray, "rows width"], folds: np.ndarray
+    ) -> Float[np.ndarray, " rows"]:
         found = np.empty(len(x))
         for fold in np.unique(folds):
             own = folds == fold
@@ -146,20 +189,27 @@ def solve_rows(basis: Basis, rows: Rows, *, with_energies: bool = True) -> Quick
     trust = np.ones(len(rows.values))
     weights = np.zeros(basis.width)
     for _ in range(6):
-        weights = np.linalg.solve(_normal(scaled, trust), scaled.T @ (trust * rows.values))
+        normal, moment = _weighted(scaled, trust, rows.values)
+        weights = np.linalg.solve(_with_ridge(normal), moment)
         miss = np.abs(rows.values - scaled @ weights)
         for kind in (rows.is_energy, ~rows.is_energy):
             if kind.any():
                 typical = max(1.4826 * float(np.median(miss[kind])), 1e-9)
                 trust[kind] = np.minimum(1.0, _HUBER * typical / np.maximum(miss[kind], 1e-300))
-    folds, spreads = [], []
+    folds, normals = [], []
     squares = total = 0.0
+    fold_of = rows.owner % FOLDS
+    parts = [
+        _weighted(scaled[own], trust[own], rows.values[own])
+        for own in (fold_of == fold for fold in range(FOLDS))
+    ]
     for fold in range(FOLDS):
-        inside = rows.owner % FOLDS == fold
-        spread = np.linalg.inv(_normal(scaled[~inside], trust[~inside]))
-        of_fold = spread @ (scaled[~inside].T @ (trust[~inside] * rows.values[~inside]))
+        inside = fold_of == fold
+        # A sum of the other folds: a difference to the sum of all would lose digits.
+        others = [part for other, part in enumerate(parts) if other != fold]
+        normals.append(_with_ridge(np.sum([normal for normal, _ in others], axis=0)))
+        of_fold = np.linalg.solve(normals[-1], np.sum([moment for _, moment in others], axis=0))
         folds.append(of_fold / scale)
-        spreads.append(spread / np.outer(scale, scale))
         forces = inside & ~rows.is_energy
         # Medians would hide a fit that fails for a third; outliers must not hide a good one.
         kept = trust[forces] > 0.2
@@ -167,8 +217,8 @@ def solve_rows(basis: Basis, rows: Rows, *, with_energies: bool = True) -> Quick
         squares += float((miss**2).sum())
         total += float((rows.values[forces][kept] ** 2).sum())
     error = float(np.sqrt(squares / total)) if total > 0 else 1.0
-    spreads.append(np.linalg.inv(_normal(scaled, trust)) / np.outer(scale, scale))
-    return QuickPotential(basis, weights / scale, np.array(folds), np.array(spreads), error)
+    normals.append(_with_ridge(np.sum([normal for normal, _ in parts], axis=0)))
+    return QuickPotential(basis, weights / scale, np.array(folds), np.array(normals), scale, error)
 
 
 def energies_left_by_forces(
@@ -277,8 +327,18 @@ def with_two_zeros(rows: Rows, upper: np.ndarray) -> Rows:
 
 
 def _slope(basis: Basis, around: Surroundings, u: Tensor) -> np.ndarray:
-    """Derivative of the features of each system along displacements, by central differences."""
-    relative = (u[around.neighbour] - u[around.centre]) * around.is_neighbour[..., None]
+    """Derivative of the features of each system along displacements."""
+    return _derivative(basis, around, u[around.neighbour] - u[around.centre])
+
+
+def _derivative(
+    basis: Basis, around: Surroundings, change: Float[Tensor, "atoms slots 3"]
+) -> np.ndarray:
+    """Derivative of the features of each system, by central differences.
+
+    `change` is that of the displacements from atoms to their neighbours.
+    """
+    relative = change * around.is_neighbour[..., None]
     ahead = basis.of_atoms(around, around.displacement + _STEP_A * relative)
     behind = basis.of_atoms(around, around.displacement - _STEP_A * relative)
     return basis.sums(around, (ahead - behind) / (2 * _STEP_A)).numpy() * np.concatenate(
@@ -286,13 +346,20 @@ def _slope(basis: Basis, around: Surroundings, u: Tensor) -> np.ndarray:
     )
 
 
-def _normal(features: np.ndarray, trust: np.ndarray) -> np.ndarray:
-    """The normal matrix of weighted rows, with a ridge."""
-    normal = features.T @ (features * trust[:, None])
-    normal[np.diag_indices_from(normal)] += _RIDGE * max(
-        float(np.trace(normal)) / len(normal), 1e-12
-    )
-    return normal
+def _weighted(
+    features: Float[np.ndarray, "rows width"],
+    trust: Float[np.ndarray, " rows"],
+    values: Float[np.ndarray, " rows"],
+) -> tuple[Float[np.ndarray, "width width"], Float[np.ndarray, " width"]]:
+    """X^T W X and X^T W y, the two sides of the normal equations."""
+    half = features * np.sqrt(trust)[:, None]
+    # BLAS computes one triangle of a product with its own transpose, in half the time.
+    return half.T @ half, features.T @ (trust * values)
+
+
+def _with_ridge(normal: np.ndarray) -> np.ndarray:
+    ridge = _RIDGE * max(float(np.trace(normal)) / len(normal), 1e-12)
+    return normal + ridge * np.eye(len(normal))
 
 
 @dataclass(frozen=True)
