@@ -18,6 +18,8 @@ class Finalised:
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(1)
 
+# What a shell starts in the background ignores Ctrl-C, as these tests may be.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 listen()
 progress = {display}
 progress.stage_started(1, "label", "labels", 3, "labels")
@@ -37,6 +39,7 @@ def press():
     time.sleep(1)
 
 atexit.register(press)
+signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.argv = ["entrove", "--version"]
 from entrove.cli.main import run
 run()
