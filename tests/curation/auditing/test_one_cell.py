@@ -56,7 +56,7 @@ SETS = [
     (copper_cell, 0.005, 60),
     (copper_cell, 0.01, 60),
     (copper_cell, 0.1, 20),
-    (alloy, 0.003, 60),
+    pytest.param(alloy, 0.003, 60, marks=pytest.mark.slow),
     (alloy, 0.01, 20),
     (alloy, 0.03, 20),
     (alloy, 0.1, 60),
@@ -73,7 +73,7 @@ def test_small_displacements_in_one_cell_are_no_evidence_against_the_stress(
     assert not {kind for kind in found if "stress" in kind}
 
 
-@pytest.mark.parametrize("count", [20, 60])
+@pytest.mark.parametrize("count", [20, pytest.param(60, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("scale_A", [0.003, 0.01])
 @pytest.mark.parametrize("make", [copper_cell, alloy])
 def test_small_displacements_in_one_cell_are_no_repetitions(make, scale_A, count, tmp_path):
