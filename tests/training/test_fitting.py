@@ -428,3 +428,18 @@ def test_all_that_is_replayed_has_its_turn(share, each, small_checkpoint, labell
     everything = sorted(id(sample) for sample in problem.replayed)
     assert sorted(turns[:12]) == sorted(turns[12:24]) == everything
     assert turns[:12] != turns[12:24]
+
+
+def test_reference_energies_of_one_fidelity_leave_the_other(labelled_silicon, tmp_path):
+    trainee = load_trainee("7net-mf-0", torch.device("cpu"), "PBE")
+    trainee.shift_reference_energies({"Si": 1.25})
+    trainee.save(tmp_path / "shifted.pth", {}, epoch=1)
+    atoms = labelled_silicon[0]
+
+    def energy(name: str) -> float:
+        (predicted,) = predict(load(name, device="cpu"), [atoms])
+        return energy_of(predicted)
+
+    for modal, shift_eV in (("PBE", 1.25), ("R2SCAN", 0.0)):
+        changed = energy(f"{tmp_path}/shifted.pth@{modal}") - energy(f"7net-mf-0@{modal}")
+        assert changed == pytest.approx(shift_eV * len(atoms), abs=1e-4)
