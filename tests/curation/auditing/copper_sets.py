@@ -1,5 +1,7 @@
 """Sets of copper labelled with EMT: strained, rattled, of several sizes, and all of one level."""
 
+from pathlib import Path
+
 import numpy as np
 from ase import Atoms, units
 from ase.build import bulk
@@ -7,6 +9,24 @@ from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 from ase.md.langevin import Langevin
+
+from entrove.curation import audit
+from entrove.curation.auditing.findings import Finding, Severity
+from entrove.curation.auditing.report import AuditReport
+
+
+def alarms(report: AuditReport) -> dict[str, Finding]:
+    """Blockers and warnings, by their kind."""
+    return {
+        finding.kind: finding
+        for finding in report.findings
+        if finding.severity is not Severity.NOTE
+    }
+
+
+def audited(tmp_path: Path, frames: list[Atoms], **settings) -> AuditReport:
+    """Write a set, and audit it."""
+    return audit(saved(tmp_path / "set.xyz", frames), **settings)
 
 
 def labelled(atoms: Atoms, **changes) -> Atoms:

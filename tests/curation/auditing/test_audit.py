@@ -10,7 +10,7 @@ from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
-from copper_sets import copper, crystal_and_snapshots, labelled, saved
+from copper_sets import alarms, audited, copper, crystal_and_snapshots, labelled, saved
 
 from entrove.curation import audit
 from entrove.curation.auditing.coverage import describe_coverage
@@ -24,18 +24,6 @@ from entrove.models.ase import from_calculator
 FRAMES = copper()
 EMPTY = (np.zeros(0, int), np.zeros(0, int))
 ONE = 17
-
-
-def alarms(report):
-    return {
-        finding.kind: finding
-        for finding in report.findings
-        if finding.severity is not Severity.NOTE
-    }
-
-
-def audited(tmp_path, frames, **settings):
-    return audit(saved(tmp_path / "set.xyz", frames), **settings)
 
 
 def all_as(change):

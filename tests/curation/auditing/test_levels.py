@@ -3,25 +3,12 @@
 import numpy as np
 import pytest
 from ase.build import bulk
-from copper_sets import copper, labelled, saved
+from copper_sets import alarms, audited, copper, labelled
 
-from entrove.curation import audit
 from entrove.curation.auditing.conventions.energy_units import ENERGY_CONVENTIONS
 from entrove.curation.auditing.findings import Severity
 
 UNITS = {convention.kind for convention in ENERGY_CONVENTIONS} | {"energies_against_forces"}
-
-
-def alarms(report):
-    return {
-        finding.kind: finding
-        for finding in report.findings
-        if finding.severity is not Severity.NOTE
-    }
-
-
-def audited(tmp_path, frames, **settings):
-    return audit(saved(tmp_path / "set.xyz", frames), **settings)
 
 
 def rattled(count, rattle, seed=0, cells=1):

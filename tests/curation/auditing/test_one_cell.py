@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 from ase.build import bulk
-from copper_sets import labelled, saved
+from copper_sets import alarms, audited, labelled, saved
 
 from entrove.curation import audit
-from entrove.curation.auditing.findings import Severity
 from entrove.curation.auditing.predictions.basis import Basis
 from entrove.curation.auditing.predictions.quick_potential import make_rows, solve_rows
 
@@ -39,16 +38,9 @@ def displaced(make, scale_A, count, seed):
     return frames
 
 
-def alarms(report):
-    return {
-        finding.kind: finding.evidence
-        for finding in report.findings
-        if finding.severity is not Severity.NOTE
-    }
-
-
 def found_in(tmp_path, frames, **settings):
-    return alarms(audit(saved(tmp_path / "set.xyz", frames), **settings))
+    found = alarms(audited(tmp_path, frames, **settings))
+    return {kind: finding.evidence for kind, finding in found.items()}
 
 
 SETS = [

@@ -4,26 +4,13 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
-from copper_sets import copper, labelled, saved
+from copper_sets import alarms, audited, copper, labelled, saved
 from scipy.spatial.transform import Rotation
 
-from entrove.curation import audit
 from entrove.curation.auditing.findings import Severity
 from entrove.curation.auditing.predictions.basis import Basis
 from entrove.curation.auditing.predictions.whitening import Whitening
 from entrove.fingerprints.batching import to_batches
-
-
-def alarms(report):
-    return {
-        finding.kind: finding
-        for finding in report.findings
-        if finding.severity is not Severity.NOTE
-    }
-
-
-def audited(tmp_path, frames, **settings):
-    return audit(saved(tmp_path / "set.xyz", frames), **settings)
 
 
 def strained(atoms, deformation):

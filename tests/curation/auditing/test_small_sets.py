@@ -5,27 +5,13 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
-from copper_sets import copper, labelled, saved
+from copper_sets import alarms, audited, copper, labelled
 
-from entrove.curation import audit
-from entrove.curation.auditing.findings import Severity
 from entrove.curation.auditing.small_sets import gross_groups
-
-
-def audited(tmp_path, frames, **settings):
-    return audit(saved(tmp_path / "set.xyz", frames), **settings)
 
 
 def shifted(atoms, shift):
     return labelled(atoms, energy=atoms.get_potential_energy() + shift * len(atoms))
-
-
-def alarms(report):
-    return {
-        finding.kind: finding
-        for finding in report.findings
-        if finding.severity is not Severity.NOTE
-    }
 
 
 @pytest.mark.parametrize("shift", [100.0, -100.0, -500.0])
