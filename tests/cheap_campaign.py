@@ -31,7 +31,7 @@ from entrove.labelling.execution.engine_process import run_engine
 from entrove.labelling.execution.executor import AttemptExecutor
 from entrove.models.ase import from_calculator
 from entrove.structures import content_hash, read_structures, write_structures
-from entrove.training.committee import labels_of_members
+from entrove.training.committee import labels_of_members, mark_finished
 from entrove.training.config import TrainingConfig
 from entrove.training.job import Job, Result, prepare_folder, write_json
 from entrove.training.launch import read_trained
@@ -184,10 +184,12 @@ class Bench:
         **_: Any,
     ) -> tuple[TrainedModel, ...]:
         learnt = labels_of_members(structures, config, 1)
-        return tuple(
+        members = tuple(
             self._train_member([structures[index] for index in own], base, folder, config, member)
             for member, own in enumerate(learnt)
         )
+        mark_finished(folder, len(members))
+        return members
 
     def _train_member(
         self,

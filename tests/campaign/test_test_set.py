@@ -18,10 +18,12 @@ from entrove.campaign.results.read import read_results
 from entrove.campaign.stages.context import CampaignRun
 from entrove.campaign.stages.imported import enter_imported, to_train_on
 from entrove.campaign.stages.models import CampaignModels
-from entrove.campaign.stages.train import train
+from entrove.campaign.stages.train import labels_to_learn, train
+from entrove.campaign.stages.validate import untuned_shifts
 from entrove.campaign.workspace import Workspace
 from entrove.labelling.labels import Label
 from entrove.models.ase import from_calculator
+from entrove.models.prediction import predict
 from entrove.provenance import trajectory_of
 from entrove.report.formatting import format_interval, format_number
 from entrove.report.page import render_report
@@ -33,6 +35,7 @@ from entrove.structures import (
     write_structures,
 )
 from entrove.training.bundle import read_bundle
+from entrove.training.reference_energies import fit_reference_shifts
 from entrove.validation.intervals import structures_for
 from entrove.validation.site_symmetry import allowed_components
 from entrove.validation.splits import check_disjoint
@@ -203,8 +206,16 @@ def test_labels_that_nearly_equal_held_out_ones_are_not_trained_on(finished: Ben
     enter_imported(finished.files, [to_train_on(labelled, label)])
     assert len(finished.files.training_labels()) == known + 1
     finished.run(sampling=SAMPLING, stopping={"rounds": 2})
-    trained = Ledger(finished.files.ledger).each(Trained)
-    assert "1 left out that nearly equal held-out structures" in trained[2].summary
+    ledger = Ledger(finished.files.ledger)
+    assert "1 left out that nearly equal held-out structures" in ledger.each(Trained)[2].summary
+    # Nor are the reference energies of the untuned model fitted to it, which has other energies.
+    campaign = finished.campaign(sampling=SAMPLING, stopping={"rounds": 2})
+    run = CampaignRun(campaign, ledger, CampaignModels(campaign, ledger), Silence())
+    learnt, _ = labels_to_learn(run, 2)
+    predicted = predict(run.models.foundation, learnt)
+    expected = fit_reference_shifts(learnt, [energy_of(atoms) for atoms in predicted])
+    assert untuned_shifts(run, 2) == expected
+    assert ledger.each(Validated)[2].untuned.reference_shifts_eV == expected
 
 
 def test_a_label_that_is_not_left_out_is_trained_on_however_many_are(tmp_path: Path, monkeypatch):

@@ -18,6 +18,7 @@ from entrove.training.committee import (
     train_committee,
 )
 from entrove.training.config import TrainingConfig
+from entrove.training.trained_model import TrainedModel
 from entrove.training.tuning import fine_tune
 
 CONFIG = TrainingConfig(epochs=2, batch_size=3, learning_rate=0.01)
@@ -126,5 +127,28 @@ def test_an_unfinished_member_of_a_larger_committee_is_none_of_the_committee(
     shutil.copy(tmp_path / "member-0" / "job.json", tmp_path / "member-1")
     assert read_committee(tmp_path) == members
     (tmp_path / "member-0" / "result.json").unlink()
+    with pytest.raises(ModelError, match="holds no finished training"):
+        read_committee(tmp_path)
+
+
+def test_a_finished_member_of_a_larger_committee_is_none_of_a_smaller_one(
+    small_checkpoint, labelled_silicon, tmp_path
+):
+    """Three were asked for and two of them trained; then two are, in the same folder."""
+
+    def trained(size: int) -> tuple[TrainedModel, ...]:
+        return train_committee(
+            labelled_silicon,
+            small_checkpoint,
+            tmp_path,
+            CONFIG.model_copy(update={"epochs": 1, "committee_size": size, "head_noise": 0.1}),
+            seed=4,
+            device="cpu",
+        )
+
+    larger = trained(3)
+    assert read_committee(tmp_path) == larger
+    assert trained(2) == larger[:2] == read_committee(tmp_path)
+    (tmp_path / "member-1" / "result.json").unlink()
     with pytest.raises(ModelError, match="holds no finished training"):
         read_committee(tmp_path)

@@ -62,6 +62,7 @@ from entrove.execution.running import Executors
 from entrove.execution.settings import ThisMachine
 from entrove.threads import usable_threads
 from entrove.training.bundle import read_bundle
+from entrove.training.committee import is_finished
 
 logger = logging.getLogger(__name__)
 
@@ -167,8 +168,9 @@ def _unfinished(workspace: Workspace, ledger: Ledger) -> dict[str, Path]:
     for files in workspace.existing_rounds():
         if files.walkers.exists() and ledger.find(files.number, Explored) is None:
             found[Stage.EXPLORE.value] = files.walkers
-        if files.training.exists() and ledger.find(files.number, Trained) is None:
-            found[Stage.TRAIN.value] = files.training
+        training = files.last_training
+        if training and not is_finished(training) and ledger.find(files.number, Trained) is None:
+            found[Stage.TRAIN.value] = training
     return found
 
 

@@ -3,6 +3,7 @@
 Nothing here writes.
 """
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,8 +73,20 @@ class RoundFiles:
 
     @property
     def training(self) -> Path:
-        """Folder of the training."""
+        """Folder of the first training."""
         return self.folder / "training"
+
+    def trainings(self) -> Iterator[Path]:
+        """Folders for the trainings of the round, without end: it trains again on other labels."""
+        yield self.training
+        for number in itertools.count(2):
+            yield self.training.with_name(f"{self.training.name}-{number}")
+
+    @property
+    def last_training(self) -> Path | None:
+        """Folder of the last training that was begun."""
+        begun = list(itertools.takewhile(Path.exists, self.trainings()))
+        return begun[-1] if begun else None
 
     @property
     def validation_predictions(self) -> Path:

@@ -1,5 +1,6 @@
 """A committee: labels learnt several times, from different starts, in other orders, or in part."""
 
+import json
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -11,6 +12,7 @@ from ase import Atoms
 
 from entrove.errors import ModelError
 from entrove.execution.running import Executors, Programs
+from entrove.files import replace_text
 from entrove.training.config import TrainingConfig
 from entrove.training.cross_validation.trials import (
     CROSS_VALIDATION,
@@ -26,6 +28,9 @@ from entrove.training.trained_model import TrainedModel
 from entrove.training.tuning import RUN_FOLDER
 
 logger = logging.getLogger(__name__)
+
+_FINISHED_FILE = "committee.json"
+"""How many members a committee has, written when all are trained."""
 
 
 def member_seed(seed: int, member: int) -> int:
@@ -113,6 +118,7 @@ def _train_committee(
         )
         trials = choice.trainings
     chosen = config if choice is None else config.with_recipe(choice.recipe)
+    (folder / _FINISHED_FILE).unlink(missing_ok=True)
     wanted = [
         (
             make_request(
@@ -139,6 +145,7 @@ def _train_committee(
         if not isinstance(trained, TrainedModel):
             raise trained
         members[member], done[member] = replace(trained, choice=choice), config.fixed_epochs
+    mark_finished(folder, len(wanted))
     return tuple(members[member] for member in range(len(wanted)))
 
 
@@ -189,18 +196,33 @@ def labels_learnt_in(folder: Path) -> str | None:
 def read_committee(folder: Path) -> tuple[TrainedModel, ...]:
     """Read what `train_committee` made in `folder`, the first member first.
 
-    Other members that were not finished are none: they are of a larger committee that was asked
-    for before.
+    Further members in the folder are of a larger committee that was asked for before. Where it is
+    not known how many there are (the training has not ended, or was by release 0.1), all that are
+    finished count.
 
-    Raises `ModelError` when the first training is not finished.
+    Raises `ModelError` when the first training, or another of a finished committee, is missing.
     """
-    first = Path(folder) / _name(0)
-    found = sorted(
-        Path(folder).glob("member-*"), key=lambda path: int(path.name.rpartition("-")[2])
-    )
-    others = [path for path in found if path != first and (path / "result.json").is_file()]
-    choice = read_choice(Path(folder) / CROSS_VALIDATION)
+    folder = Path(folder)
+    first = folder / _name(0)
+    finished = folder / _FINISHED_FILE
+    if finished.is_file():
+        members = json.loads(finished.read_text(encoding="utf-8"))["members"]
+        others = [folder / _name(member) for member in range(1, members)]
+    else:
+        found = sorted(folder.glob("member-*"), key=lambda path: int(path.name.rpartition("-")[2]))
+        others = [path for path in found if path != first and (path / "result.json").is_file()]
+    choice = read_choice(folder / CROSS_VALIDATION)
     return tuple(replace(read_trained(member), choice=choice) for member in [first, *others])
+
+
+def mark_finished(folder: Path, members: int) -> None:
+    """Write that the committee in `folder` is trained, and how many members it has."""
+    replace_text(Path(folder) / _FINISHED_FILE, json.dumps({"members": members}) + "\n")
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether the committee in `folder` is trained; False for those of release 0.1."""
+    return (Path(folder) / _FINISHED_FILE).is_file()
 
 
 def settings_of(members: Sequence[TrainedModel], config: TrainingConfig) -> TrainingConfig:

@@ -1,6 +1,5 @@
 """Tune the foundation model to all labels so far."""
 
-import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -8,6 +7,7 @@ from ase import Atoms
 
 from entrove.campaign.journal.outcomes import Trained
 from entrove.campaign.stages.context import CampaignRun
+from entrove.campaign.workspace import RoundFiles
 from entrove.models.registry import split_modal
 from entrove.sampling.candidates import read_candidates
 from entrove.structures import content_hash, read_structures
@@ -33,12 +33,12 @@ def train(run: CampaignRun, round_index: int) -> Trained:
     than those of late ones.
     """
     config, listener = run.config, run.listener
-    labels, left_out = _labels(run, round_index)
+    labels, left_out = labels_to_learn(run, round_index)
     base, modal = split_modal(run.campaign.model_name)
     training = config.training.for_labels(len(labels))
     where = run.programs(training.executor)
     snapshots = _snapshots(run, round_index) if training.replay else ()
-    for folder in _folders(run.files.round(round_index).training, labels):
+    for folder in _folders(run.files.round(round_index), labels):
         done = epochs_done(folder, training)
         try:
             if done:
@@ -67,8 +67,8 @@ def train(run: CampaignRun, round_index: int) -> Trained:
     raise AssertionError("the folders have no end")
 
 
-def _labels(run: CampaignRun, round_index: int) -> tuple[list[Atoms], int]:
-    """Training labels so far, and the number of those left out as too near to held-out ones.
+def labels_to_learn(run: CampaignRun, round_index: int) -> tuple[list[Atoms], int]:
+    """Return the training labels so far, and the number of those left out as too near to held-out.
 
     The selection picks none of these, but labels can be imported, and older versions compared
     hashes only.
@@ -100,15 +100,14 @@ def _snapshots(run: CampaignRun, round_index: int) -> list[Atoms]:
     return [atoms for atoms in snapshots if content_hash(atoms) not in known]
 
 
-def _folders(folder: Path, labels: Sequence[Atoms]) -> Iterator[Path]:
-    """Yield the folders that a training on these labels may be in: `folder`, or with a number.
+def _folders(files: RoundFiles, labels: Sequence[Atoms]) -> Iterator[Path]:
+    """Yield the folders that a training on these labels may be in.
 
     A round trains again when labels are released, imported or corrected; the earlier model stays
     readable until then. The training that is in a folder may have had other settings.
     """
     wanted = training_set_hash(labels)
-    for number in itertools.count(1):
-        own = folder if number == 1 else folder.with_name(f"{folder.name}-{number}")
+    for own in files.trainings():
         learnt = read_structures(own / "member-0" / LABELS_FILE, may_be_empty=True)
         if labels_learnt_in(own) in (None, wanted) and (not learnt or same_labels(learnt, labels)):
             yield own

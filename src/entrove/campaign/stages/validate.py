@@ -6,6 +6,7 @@ from entrove.campaign.journal.outcomes import Trained, Validated
 from entrove.campaign.journal.records import best_round, is_better
 from entrove.campaign.stages.context import CampaignRun
 from entrove.campaign.stages.imported import withdrawn_since
+from entrove.campaign.stages.train import labels_to_learn
 from entrove.models.prediction import predict
 from entrove.structures import energy_of, read_structures, write_structures
 from entrove.training.reference_energies import fit_reference_shifts
@@ -117,12 +118,12 @@ def complete_validations(run: CampaignRun) -> None:
 
 
 def untuned_shifts(run: CampaignRun, round_index: int) -> dict[str, float] | None:
-    """Fit the reference energies of the foundation model to the training labels of a round.
+    """Fit the reference energies of the foundation model to the labels that a round learns.
 
-    Returns eV per atom of each species, or None when there are no training labels: before the
+    Returns eV per atom of each species, or None when there are no such labels: before the
     first round these are imported ones.
     """
-    labels = run.files.training_labels(before=round_index + 1)
+    labels, _ = labels_to_learn(run, round_index)
     if not labels:
         return None
     predictions = predict(run.models.foundation, labels)
