@@ -19,7 +19,6 @@ from entrove.campaign.journal.outcomes import (
     Labelled,
     Selected,
     Stage,
-    Trained,
     Verified,
 )
 from entrove.campaign.journal.progress import Silence
@@ -358,26 +357,6 @@ def test_an_interrupted_training_is_not_continued_with_other_settings(finished: 
     shutil.rmtree(finished.files.round(2).training)
     finished.run(stopping={"rounds": 2}, training={"epochs": 4})
     assert finished.trained_on == [2 * COUNT]
-
-
-def test_a_training_that_has_ended_is_not_interrupted_where_its_labels_change(fresh: Bench):
-    """The round trains again, with the settings of now; its interrupted part were the labels."""
-    misbehave_at(fresh, {VALIDATION: "fail"})
-    fresh.run(stopping={"rounds": 1})
-    with LabelCache(fresh.files.label_cache) as cache:
-        assert release_quarantined(fresh.files.label_work, cache)
-
-    def stop(name: str) -> None:
-        raise KeyboardInterrupt
-
-    fresh.on_attempt = stop
-    with pytest.raises(KeyboardInterrupt):
-        fresh.run(stopping={"rounds": 1})
-    assert Ledger(fresh.files.ledger).find(1, Trained) is None
-    misbehave_at(fresh, {})
-    fresh.run(stopping={"rounds": 1}, training={"epochs": 4})
-    assert fresh.trained_on == [COUNT - 1, COUNT]
-    assert read_bundle(fresh.files.bundle).training_settings["epochs"] == 4
 
 
 # Quarantine, release, and labels that turn out to be outliers.

@@ -31,6 +31,7 @@ from entrove.report.status import summary_text
 from entrove.structures import (
     attach_results,
     content_hash,
+    energy_of,
     read_structures,
     write_structures,
 )
