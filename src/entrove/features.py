@@ -16,6 +16,15 @@ from torch_sim.state import SimState
 
 from entrove.errors import ConfigError
 
+LEAST_SPREAD = 1e-4
+"""Spread below this fraction of the root mean square feature is no thermal motion.
+
+In silicon it is that of random displacements of 3e-4 A (rows of atoms) or 1.4e-3 A (means of eight
+atoms); at 1 K thermal ones are 4e-3 A. As a scale it would make a change of a feature by its own
+size, which a strain brings about, a row of 1 / (scale_floor * 1e-4) = 1e6, whose square outgrows
+lambda = 0.1 by the 13 digits that float64 can keep apart. And float32 features have noise of 1e-6.
+"""
+
 
 @dataclass(frozen=True, eq=False)
 class AtomFeatures:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from ase.build import bulk
 from candidate_pools import dataset_for, random_pool, silicon
 
 import entrove
@@ -36,6 +37,52 @@ def test_distance_is_relative_to_the_spread_of_the_pool(shift, found):
     near = NearDuplicates(pool_of([rows, rows + 1000.0 * shift]), tolerance=0.01)
     near.remember(0)
     assert (near.find(1) is not None) == found
+
+
+def test_independent_snapshots_of_a_large_cell_are_no_near_duplicates():
+    # Sorted, two samples of one distribution are as near as 1/sqrt(rows) of it.
+    rng = np.random.default_rng(3)
+    rows = [torch.as_tensor(rng.normal(size=(20_000, 1))) for _ in range(8)]
+    copies = [of_one[torch.randperm(len(of_one))] + 1e-4 for of_one in rows]
+    near = NearDuplicates(pool_of([*rows, *copies]), tolerance=0.01)
+    for index in range(len(rows)):
+        assert near.find(index) is None
+        near.remember(index)
+    assert [near.find(index + 8) is not None for index in range(8)] == [True] * 8
+
+
+def test_rotated_copies_of_a_perfect_crystal_are_near_duplicates():
+    crystal = bulk("Si", cubic=True)
+    copies = []
+    for angle in (0.0, 17.0, 31.0, 73.0):
+        copy = crystal.copy()
+        copy.rotate(angle, (1, 2, 3), rotate_cell=True)
+        copies.append(copy)
+    for entropy in ("information", "paper"):
+        selection = entrove.select(copies, 4, entropy=entropy)
+        assert len(selection) == 1
+        assert selection.rejections_by_filter()["near_duplicate"] == 3
+
+
+def test_orderings_of_an_alloy_of_elements_of_equal_width_are_no_duplicates():
+    # V and Fe have one covalent radius.
+    alloy = bulk("Fe", "bcc", a=2.9, cubic=True).repeat((2, 2, 1))
+    orderings = []
+    for places in ((0, 1, 2, 3), (0, 2, 4, 6), (0, 3, 5, 6)):
+        ordering = alloy.copy()
+        ordering.symbols[list(places)] = "V"
+        orderings.append(ordering)
+    rotated = orderings[1].copy()
+    rotated.rotate(30.0, (1, 2, 3), rotate_cell=True)
+    pool = [*orderings, rotated]
+    for chosen in (
+        entrove.select(pool, 4, entropy="information"),
+        entrove.select(pool, 4),
+        entrove.select(iter(pool), 4, given=orderings[:1], entropy="information"),
+    ):
+        found = set(chosen.indices.tolist())
+        assert 2 in found
+        assert len(found & {1, 3}) == 1
 
 
 def test_candidates_of_another_composition_are_never_near():

@@ -18,6 +18,7 @@ from entrove.curation.picking import feature_map
 from entrove.curation.sources import Paths, RefusedFrame, UsableFrames, several
 from entrove.entropy.dataset import EntropyDataset
 from entrove.files import replace_text
+from entrove.fingerprints.lengths import look_ahead
 from entrove.formats import LabelKeys
 from entrove.formats.addresses import without_password
 from entrove.selection.config import SelectionConfig
@@ -190,9 +191,12 @@ def compare(
         _Read(UsableFrames(several(side), keys or LabelKeys(), for_features=True))
         for side in (a, b)
     )
-    dataset = EntropyDataset("information", "per_atom", features=feature_map(features, model))
+    seen_a, of_a = look_ahead(read_a.structures())
+    seen_b, of_b = look_ahead(read_b.structures())
+    made = feature_map(features, model, [*seen_a, *seen_b])
+    dataset = EntropyDataset("information", "per_atom", features=made)
     settings = SelectionConfig(storage="float32")
-    pool = collect_pool(chain(read_a.structures(), read_b.structures()), dataset, settings)
+    pool = collect_pool(chain(of_a, of_b), dataset, settings)
     sets = WhitenedSets(pool, len(read_a.places), dataset.config.ridge)
     points = sets.map_of_means()
     names = _names(several(a), several(b))

@@ -13,7 +13,9 @@ from entrove.entropy.dataset import EntropyDataset
 from entrove.entropy.labels.rows import is_of_structure
 from entrove.errors import SelectionError
 from entrove.features import FeatureMap
+from entrove.fingerprints.config import FingerprintConfig
 from entrove.fingerprints.gom import GaussianOverlap
+from entrove.fingerprints.lengths import with_distinct_widths
 from entrove.selection.by_labels import Energies
 from entrove.selection.config import SelectionConfig
 from entrove.selection.duplicates import NearDuplicates
@@ -34,13 +36,14 @@ class LookingAhead(SelectionConfig):
     lookahead: ClassVar[int] = LOOKAHEAD
 
 
-def feature_map(features: str, model: str) -> FeatureMap:
+def feature_map(features: str, model: str, seen: Iterable[Atoms]) -> FeatureMap:
     """Return the features "fingerprint", or the last layer of a model for "model".
 
+    `seen` are structures with the elements that the features will meet.
     Raises `SelectionError` for another name.
     """
     if features == "fingerprint":
-        return GaussianOverlap()
+        return GaussianOverlap(with_distinct_widths(FingerprintConfig(), seen))
     if features == "model":
         from entrove.models import load
 

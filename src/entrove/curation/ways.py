@@ -16,7 +16,9 @@ from entrove.curation.methods import AUTO, FEATURES, METHODS, Method
 from entrove.entropy.config import LabelsConfig
 from entrove.errors import EntroveError, SelectionError
 from entrove.features import FeatureMap
+from entrove.fingerprints.config import FingerprintConfig
 from entrove.fingerprints.gom import GaussianOverlap
+from entrove.fingerprints.lengths import look_ahead, with_distinct_widths
 from entrove.models.loaded import LoadedModel
 
 MOST_SECONDS = 1200.0
@@ -127,7 +129,9 @@ def best_way(
     if method == AUTO:
         return _automatic(iter(pool), features, model)
     if method not in ("target", "representative"):
-        way = _way(_known(method), "fingerprint" if features == AUTO else features, model)
+        seen, pool = look_ahead(pool)
+        wanted = "fingerprint" if features == AUTO else features
+        way = _way(_known(method), wanted, model, seen)
         return _known_elements(pool, way.model), way
     frames = list(pool)
     if method == "representative":
@@ -136,7 +140,7 @@ def best_way(
     for atoms in frames:
         size.add(atoms)
     if features != AUTO:
-        way = _way("target", features, model)
+        way = _way("target", features, model, frames)
         if way.model is not None:
             way.model.check_species(frames)
     else:
@@ -160,7 +164,7 @@ def _automatic(stream: Iterator[Atoms], features: str, model: str) -> tuple[Iter
         f"predicted to take at most {MOST_SECONDS / 60:.0f} minutes"
     )
     wanted = "fingerprint" if features == AUTO else features
-    way = _way("information", wanted, model, reason=reason)
+    way = _way("information", wanted, model, seen, reason=reason)
     return _known_elements(chain(seen, stream), way.model), way
 
 
@@ -180,31 +184,31 @@ def _target(frames: Sequence[Atoms], size: PoolSize, count: int, model: str) -> 
     """Return the best features for a target, with fewer directions where all take long."""
     directions = size.directions_within(MOST_SECONDS, "gradients", count) or LEAST_DIRECTIONS
     try:
-        way = _way("target", "gradients", model, directions=directions)
+        way = _way("target", "gradients", model, frames, directions=directions)
         assert way.model is not None  # gradients are those of a model
         way.model.check_species(frames)
     except EntroveError as error:  # not installed, without gradients, or without an element
-        return _way("target", "fingerprint", model, reason=str(error))
+        return _way("target", "fingerprint", model, frames, reason=str(error))
     return way
 
 
 def _representative(frames: Sequence[Atoms], features: str, model: str) -> Way:
     """Return the best features for representative picks: those of the model's atoms."""
     if features != AUTO:
-        way = _way("representative", features, model)
+        way = _way("representative", features, model, frames)
         if way.model is not None:
             way.model.check_species(frames)
         return way
     seconds = SECONDS_PER_ATOM["model"] * sum(len(atoms) for atoms in frames)
     if seconds > MOST_SECONDS:
         reason = f"features of {model} are predicted to take {seconds / 60:.0f} minutes"
-        return _way("representative", "fingerprint", model, reason=reason)
+        return _way("representative", "fingerprint", model, frames, reason=reason)
     try:
-        way = _way("representative", "model", model)
+        way = _way("representative", "model", model, frames)
         assert way.model is not None  # its features are asked for
         way.model.check_species(frames)
     except EntroveError as error:  # not installed, without features, or without an element
-        return _way("representative", "fingerprint", model, reason=str(error))
+        return _way("representative", "fingerprint", model, frames, reason=str(error))
     return replace(way, seconds=seconds)
 
 
@@ -212,12 +216,15 @@ def _way(
     method: Method,
     features: str,
     model: str,
+    seen: Iterable[Atoms],
     *,
     directions: int = DIRECTIONS,
     reason: str = "",
 ) -> Way:
+    """Load the features; `seen` are frames with the elements of the pool."""
     if features == "fingerprint":
-        return Way(method, GaussianOverlap(), features, directions, None, reason)
+        config = with_distinct_widths(FingerprintConfig(), seen)
+        return Way(method, GaussianOverlap(config), features, directions, None, reason)
     from entrove.models import load
 
     loaded = load(model)

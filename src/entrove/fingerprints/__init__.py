@@ -9,8 +9,8 @@ Read in this order:
     spectrum.py         eigenvalues of many small matrices, and their pull-back
     neighbours.py       all neighbours within a cutoff, for a whole batch
     linked_cells.py     the same for many atoms
-    radii.py            Gaussian widths by element
-    lengths.py          how many eigenvalues a set of structures needs
+    radii.py            Gaussian widths by element, and widths that tell elements apart
+    lengths.py          the length and the widths for a set of structures
     batching.py         ASE Atoms to batches
     nearness.py         structures that are nearly equal
 

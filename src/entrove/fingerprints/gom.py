@@ -8,9 +8,11 @@ chunk again. So memory stays O(atoms) with a small, known constant.
 Ref: Zhu et al., J. Chem. Phys. 144, 034203 (2016).
 """
 
+import logging
 from dataclasses import dataclass, replace
 
 import torch
+from ase.data import chemical_symbols
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch_sim.state import SimState
@@ -20,9 +22,11 @@ from entrove.features import PullBack
 from entrove.fingerprints.config import FingerprintConfig
 from entrove.fingerprints.neighbours import Neighbours, find_neighbours
 from entrove.fingerprints.overlaps import Spheres, contract, orbital_matrix
-from entrove.fingerprints.radii import width_table
+from entrove.fingerprints.radii import shared_widths, width_table
 from entrove.fingerprints.spectrum import average_over_clusters, diagonalise, outer_sum
 from entrove.threads import claim_threads, even_pieces, map_over_threads
+
+logger = logging.getLogger(__name__)
 
 STORED_BYTES = 160 * 2**20
 """Eigenvectors kept between values and pull-back; the rest is computed twice."""
@@ -56,9 +60,9 @@ class GaussianOverlap:
         self.length: int = self.config.length
         self.device = torch.device(device)
         self.dtype: torch.dtype = getattr(torch, self.config.dtype)
-        self._widths = torch.as_tensor(
-            width_table(self.config.radii_A), dtype=self.dtype, device=self.device
-        )
+        table = width_table(self.config.radii_A)
+        self._widths = torch.as_tensor(table, dtype=self.dtype, device=self.device)
+        self._seen = torch.zeros(len(table), dtype=torch.bool, device=self.device)
 
     def describe(self) -> dict[str, object]:
         """Identity of the fingerprint; precision is not part of it."""
@@ -94,6 +98,8 @@ class GaussianOverlap:
             raise ConfigError(
                 f"no Gaussian width is known for atomic numbers {numbers}; give radii_A"
             )
+        if not bool(self._seen[state.atomic_numbers.long()].all()):
+            self._meet(state.atomic_numbers.long())
         neighbours = find_neighbours(state, self.config.cutoff_A)
         batch = _Batch(
             neighbours, widths, same, state.system_idx, state.n_systems, self.config, self.length
@@ -105,6 +111,21 @@ class GaussianOverlap:
             kept = min(self.length, solution.values.shape[1])
             values[task.atoms, :kept] = solution.values[:, :kept]
         return GaussianOverlapFeatures(values, batch, tasks, solved if pull_back else None)
+
+    def _meet(self, numbers: Int[Tensor, " atoms"]) -> None:
+        """Warn of elements that these atoms bring and that no fingerprint tells from others."""
+        before = self._seen.clone()
+        self._seen[numbers] = True
+        for pair in shared_widths(self._seen.nonzero().flatten().tolist(), self._widths.tolist()):
+            if not bool(before[list(pair)].all()):
+                first, second = (chemical_symbols[number] for number in pair)
+                logger.warning(
+                    "%s and %s have Gaussians of the same width, so that fingerprints do not "
+                    "tell a neighbour of one element from one of the other; give them other "
+                    "widths (radii_A, or what entrove.fingerprints.distinct_widths returns)",
+                    first,
+                    second,
+                )
 
 
 class GaussianOverlapFeatures:

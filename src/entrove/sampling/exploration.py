@@ -13,7 +13,7 @@ from entrove.errors import ConfigError, StructureError
 from entrove.features import FeatureMap
 from entrove.fingerprints.config import FingerprintConfig
 from entrove.fingerprints.gom import GaussianOverlap
-from entrove.fingerprints.lengths import resolve_length
+from entrove.fingerprints.lengths import resolve
 from entrove.models.loaded import LoadedModel
 from entrove.provenance import PHASE, provenance_of
 from entrove.sampling.candidates import Candidate
@@ -109,8 +109,8 @@ def explore(
         )
     thermal = with_all_elements(thermal, cells)
     if features is None:
-        length = resolve_length(fingerprint or FingerprintConfig(), thermal)
-        features = GaussianOverlap(length, model.model.device)
+        resolved = resolve(fingerprint or FingerprintConfig(), thermal)
+        features = GaussianOverlap(resolved, model.model.device)
     dataset = DatasetViews(features, entropy, ((b.entropy, b.mode) for b in config.biases))
     dataset.calibrate(thermal)
     dataset.start_from([*(start.atoms for start in starts), *(c.atoms for c in reference)])

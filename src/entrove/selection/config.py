@@ -81,7 +81,9 @@ class SelectionConfig(Settings):
         lt=1,
         description="Two candidates of one composition whose feature rows differ by less than "
         "this fraction of the spread of the pool, root mean square, are near-duplicates: only "
-        "one is labelled. 0 switches the filter off; equal structures never pass.",
+        "one is labelled. Cells of more than 8 atoms, whose snapshots are nearer to each other, "
+        "are compared at sqrt(8 / atoms) times this fraction. 0 switches the filter off; equal "
+        "structures never pass.",
     )
     least_gain: float | None = Field(
         default=None,

@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from entrove.features import LEAST_SPREAD
+from entrove.fingerprints.nearness import tolerance_of
 from entrove.selection.pool import FeaturePool
 from entrove.selection.result import Filter, Rejection
 
@@ -45,7 +47,8 @@ class NearDuplicates:
     that species' rows in the pool (root mean square of the standard deviations of its features).
     Sorting makes it independent of the order of the atoms without solving an assignment; it is
     never above the distance of the best assignment, and images, rotations and permutations of a
-    structure have distance zero.
+    structure have distance zero. The tolerance is lower for large cells, see
+    `entrove.fingerprints.nearness.tolerance_of`.
 
     `labelled` holds the rows of labelled structures where these are available: a dataset keeps
     statistics and hashes only, so that of its members only equal structures are recognised.
@@ -81,24 +84,24 @@ class NearDuplicates:
     def _nearest(
         self, tables: "dict[Composition, _Signatures]", candidate: int
     ) -> tuple[int, float] | None:
-        table = tables.get(self._pool.composition(candidate))
+        composition = self._pool.composition(candidate)
+        table = tables.get(composition)
         if self._tolerance == 0 or table is None:
             return None
         signature = self._signature(self._pool, candidate)
+        sizes = self._pool.sizes
+        atoms = sizes[candidate] if sizes else sum(count for _, count in composition)
+        tolerance = tolerance_of(self._tolerance, atoms)
         # The root mean square of a difference is never below its mean: most are too far by that
         # alone.
         apart = (table.means - signature.mean(dtype=torch.float64)).abs()
-        close = torch.nonzero(apart < 1.001 * self._tolerance).flatten()
+        close = torch.nonzero(apart < 1.001 * tolerance).flatten()
         if len(close) == 0:
             return None
         distances = (table.rows[close] - signature).square().mean(1).sqrt()
         nearest = int(distances.argmin())
         distance = float(distances[nearest])
-        return (
-            (table.candidates[int(close[nearest])], distance)
-            if distance < self._tolerance
-            else None
-        )
+        return (table.candidates[int(close[nearest])], distance) if distance < tolerance else None
 
     def _take(
         self, tables: "dict[Composition, _Signatures]", pool: FeaturePool, index: int
@@ -143,9 +146,14 @@ class _Signatures:
 
 
 def _spread(rows: Float[Tensor, "rows features"]) -> float:
-    """Root mean square of the standard deviations of the features; 1 where nothing varies.
+    """Root mean square of the standard deviations of the features, or the least one that counts.
+
+    Where nothing varies but by rounding, as in a pool of one perfect crystal, all copies are at
+    distance zero. Whitened rows have lost their mean and with it their size, but are in units of
+    the spread of the set that they were whitened on.
 
     From at most about `SPREAD_SAMPLE` rows, evenly taken: it only sets the scale of a tolerance.
     """
     sample = rows[:: max(1, len(rows) // SPREAD_SAMPLE)].to(torch.float64)
-    return float(sample.var(0, correction=0).mean().sqrt()) or 1.0
+    size = float(sample.square().mean().sqrt())
+    return max(float(sample.var(0, correction=0).mean().sqrt()), LEAST_SPREAD * max(size, 1.0))

@@ -17,12 +17,14 @@ from entrove.entropy.rows import split_rows
 from entrove.entropy.typed_torch import integers, row_norms
 from entrove.errors import SelectionError
 from entrove.features import FeatureMap
+from entrove.fingerprints.config import FingerprintConfig
 from entrove.fingerprints.gom import GaussianOverlap
+from entrove.fingerprints.lengths import look_ahead, with_distinct_widths
 from entrove.selection.budget import Budget
 from entrove.selection.duplicates import reject_duplicates
 from entrove.selection.pool import FeaturePool, PoolBuilder
 from entrove.selection.result import Filter, Rejection, Selection
-from entrove.structures import StructureSource
+from entrove.structures import StructureSource, iterate_structures
 
 
 def select_farthest(
@@ -47,7 +49,9 @@ def select_farthest(
 
     Raises `SelectionError` when `count` is not positive or above the number of candidates.
     """
-    features = features if features is not None else GaussianOverlap()
+    if features is None:
+        seen, pool = look_ahead(iterate_structures(pool))
+        features = GaussianOverlap(with_distinct_widths(FingerprintConfig(), seen))
     candidates = _collect(pool, features)
     if not 1 <= count <= candidates.size:
         raise SelectionError(

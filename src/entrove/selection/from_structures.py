@@ -9,7 +9,9 @@ from entrove.entropy.config import LabelsConfig, Mode
 from entrove.entropy.dataset import EntropyDataset
 from entrove.errors import SelectionError
 from entrove.features import FeatureMap
+from entrove.fingerprints.config import FingerprintConfig
 from entrove.fingerprints.gom import GaussianOverlap
+from entrove.fingerprints.lengths import look_ahead, with_distinct_widths
 from entrove.selection.by_labels import Energies, LabelTask, Spreads, select_by_labels
 from entrove.selection.config import SelectionConfig
 from entrove.selection.gains import growing_dataset
@@ -121,16 +123,20 @@ def select(
             "spreads": spreads,
         },
     )
+    if features is None and not isinstance(given, EntropyDataset):
+        seen, pool = look_ahead(iterate_structures(pool))
+        features = GaussianOverlap(with_distinct_widths(FingerprintConfig(), seen))
     if entropy == "labels" or not config.by_gain:
         if isinstance(given, EntropyDataset):
             raise SelectionError(
                 "an EntropyDataset keeps no structures, which entropy='labels' and the other "
                 "methods than 'gain' compare with; give the labelled structures instead"
             )
+        assert features is not None  # only a dataset brings its own
         candidates = list(iterate_structures(pool))
         _check_count(count, len(candidates))
         task = LabelTask(
-            features if features is not None else GaussianOverlap(),
+            features,
             labels or LabelsConfig(),
             () if given is None else list(iterate_structures(given)),
             () if target is None else list(iterate_structures(target)),

@@ -43,8 +43,8 @@ from entrove.entropy.labels.rows import is_of_structure
 from entrove.entropy.moments import Moments, SpeciesMoments
 from entrove.entropy.rows import split_rows
 from entrove.entropy.typed_torch import distinct, eigh, integers
-from entrove.entropy.whitening import LEAST_SPREAD
-from entrove.features import AtomFeatures, FeatureMap
+from entrove.features import LEAST_SPREAD, AtomFeatures, FeatureMap
+from entrove.fingerprints.nearness import WHOLE_TOLERANCE_ATOMS
 from entrove.selection.budget import Budget
 from entrove.structures import content_hash
 
@@ -56,12 +56,6 @@ DIRECTIONS = 40
 
 LENGTHS = (1 / 3, 2 / 3, 4 / 3)
 """Lengths of the kernel over the root mean square distance of two atoms, sqrt(2 directions)."""
-
-TOLERANCE_OF_ATOMS = 8
-"""Atoms of a cell for which two structures are compared at the whole tolerance.
-
-Differences of single atoms average out in the mean over more of them, as 1/sqrt(n).
-"""
 
 CALIBRATED_ON = 2000
 """Most structures whose features scale those of all."""
@@ -210,7 +204,7 @@ class NearDuplicates:
     Args:
         points: phi_c of the candidates.
         sizes: Number of atoms of each.
-        least_distance: Of two structures of up to `TOLERANCE_OF_ATOMS` atoms; 0 for no limit.
+        least_distance: Of two structures of up to `WHOLE_TOLERANCE_ATOMS` atoms; 0 for no limit.
 
     Attributes:
         near: The pick that a candidate nearly equals, None for a labelled structure.
@@ -225,7 +219,7 @@ class NearDuplicates:
         self.near: dict[int, int | None] = {}
         self._points = points
         self._active = least_distance > 0
-        share = (TOLERANCE_OF_ATOMS / sizes.to(points)).clamp_max(1.0)
+        share = (WHOLE_TOLERANCE_ATOMS / sizes.to(points)).clamp_max(1.0)
         self._limits = least_distance**2 * share
         self._squares = points.square().sum(1)
 

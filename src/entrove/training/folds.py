@@ -13,7 +13,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from entrove import provenance
-from entrove.fingerprints.nearness import NEAR, composition_of, distances, signatures
+from entrove.fingerprints.nearness import NEAR, composition_of, distances, signatures, tolerance_of
 from entrove.provenance import trajectory_of
 from entrove.structures import content_hash
 
@@ -121,6 +121,7 @@ def _nearly_equal(structures: Sequence[Atoms], near: float) -> list[tuple[int, i
             continue
         table = np.stack([found[index] for index in alike])
         for place, index in enumerate(alike[:-1]):
-            close = np.flatnonzero(distances(table[place], table[place + 1 :]) < near)
+            apart = distances(table[place], table[place + 1 :])
+            close = np.flatnonzero(apart < tolerance_of(near, len(structures[index])))
             pairs += [(index, alike[place + 1 + int(step)]) for step in close]
     return pairs

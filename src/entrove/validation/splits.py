@@ -11,7 +11,7 @@ import numpy as np
 from ase import Atoms
 
 from entrove.errors import StructureError
-from entrove.fingerprints.nearness import NEAR, composition_of, distances, signatures
+from entrove.fingerprints.nearness import NEAR, composition_of, distances, signatures, tolerance_of
 from entrove.provenance import trajectory_of
 from entrove.structures import content_hash
 
@@ -103,6 +103,6 @@ def _nearly_equal(
         composition = composition_of(structures[index])
         apart = distances(signature, tables[composition])
         nearest = int(np.argmin(apart))
-        if apart[nearest] < near:
+        if apart[nearest] < tolerance_of(near, len(structures[index])):
             near_ones[index] = of_composition[composition][nearest]
     return near_ones

@@ -10,7 +10,7 @@ from entrove.campaign.results.pictured import describe_structure
 from entrove.campaign.results.results import FingerprintMap, MapPoint
 from entrove.fingerprints.config import FingerprintConfig
 from entrove.fingerprints.from_structures import fingerprint
-from entrove.fingerprints.lengths import resolve_length
+from entrove.fingerprints.lengths import resolve
 
 
 def draw_map(
@@ -24,7 +24,7 @@ def draw_map(
     structures = [atoms for _, _, members in groups for atoms in members]
     if len(structures) < 3:
         return None
-    config = resolve_length(config, structures)
+    config = resolve(config, structures)
     assert isinstance(config.length, int)
     values = fingerprint(
         structures,

@@ -18,7 +18,7 @@ from entrove.campaign.stages.relax import read_starts
 from entrove.campaign.workspace import RoundFiles
 from entrove.entropy.views import DatasetViews
 from entrove.fingerprints.gom import GaussianOverlap
-from entrove.fingerprints.lengths import resolve_length
+from entrove.fingerprints.lengths import resolve
 from entrove.sampling.candidates import Candidate, read_candidates, write_candidates
 from entrove.sampling.config import SamplingConfig
 from entrove.sampling.correlation import independent_snapshots
@@ -114,11 +114,11 @@ def shared_dataset(
     """
     config = campaign.config
     anchors = read_candidates(campaign.workspace.round(0).anchors)
-    # The anchors include the densest cells. Resolved from them, the length is the same in every
-    # round.
-    length = resolve_length(config.fingerprint, [anchor.atoms for anchor in anchors])
+    # The anchors have the densest cells, and all elements. Resolved from them, length and widths
+    # are the same in every round.
+    fingerprint = resolve(config.fingerprint, [anchor.atoms for anchor in anchors])
     biases = ((bias.entropy, bias.mode) for bias in config.sampling.biases)
-    dataset = DatasetViews(GaussianOverlap(length, device), config.entropy, biases)
+    dataset = DatasetViews(GaussianOverlap(fingerprint, device), config.entropy, biases)
     dataset.calibrate(reference_run(anchors))
     labelled = campaign.workspace.training_labels()
     known = {content_hash(atoms) for atoms in labelled}

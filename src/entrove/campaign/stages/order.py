@@ -9,7 +9,7 @@ from entrove.campaign.journal.outcomes import Ordered
 from entrove.campaign.stages.context import CampaignRun
 from entrove.campaign.stages.relax import read_starts
 from entrove.fingerprints.gom import GaussianOverlap
-from entrove.fingerprints.lengths import resolve_length
+from entrove.fingerprints.lengths import resolve
 from entrove.sampling.candidates import write_candidates
 from entrove.sampling.pools.ordered import generate_ordered
 
@@ -28,11 +28,11 @@ def order(run: CampaignRun, round_index: int) -> Ordered:
     """Relax perturbed seeds and random crystals with the model that explores in this round."""
     config, starts = run.config, read_starts(run.files, round_index)
     model = run.models.exploring(round_index).model
-    length = resolve_length(config.fingerprint, [start.atoms for start in starts])
+    fingerprint = resolve(config.fingerprint, [start.atoms for start in starts])
     cells = generate_ordered(
         starts,
         model,
-        GaussianOverlap(length, model.device),
+        GaussianOverlap(fingerprint, model.device),
         config.sampling,
         np.random.default_rng([config.random_seed, round_index, ORDERED_STREAM]),
     )

@@ -17,7 +17,7 @@ from entrove.cli.stages.watch import Watch
 from entrove.errors import ConfigError
 from entrove.features import FeatureMap
 from entrove.fingerprints.gom import GaussianOverlap
-from entrove.fingerprints.lengths import resolve_length
+from entrove.fingerprints.lengths import resolve
 from entrove.labelling.cost import CostModel
 from entrove.labelling.level_of_theory import LevelOfTheory
 from entrove.labelling.store.cache import LabelCache
@@ -66,8 +66,8 @@ def select_files(
                 "control arm; give 'entrove explore' control: random_md, too",
                 to=watch.messages,
             )
-        length = resolve_length(settings.fingerprint, [*pool, *labelled])
-        selection = _select(pool, labelled, aims, given, GaussianOverlap(length))
+        fingerprint = resolve(settings.fingerprint, [*pool, *labelled])
+        selection = _select(pool, labelled, aims, given, GaussianOverlap(fingerprint))
     picked = []
     for index, gain in zip(selection.indices, selection.gains, strict=True):
         atoms = pool[int(index)].copy()
