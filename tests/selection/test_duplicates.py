@@ -42,8 +42,8 @@ def test_distance_is_relative_to_the_spread_of_the_pool(shift, found):
 def test_independent_snapshots_of_a_large_cell_are_no_near_duplicates():
     # Sorted, two samples of one distribution are as near as 1/sqrt(rows) of it.
     rng = np.random.default_rng(3)
-    rows = [torch.as_tensor(rng.normal(size=(20_000, 1))) for _ in range(8)]
-    copies = [of_one[torch.randperm(len(of_one))] + 1e-4 for of_one in rows]
+    rows = [torch.as_tensor(rng.normal(size=(200_000, 1))) for _ in range(8)]
+    copies = [of_one[torch.randperm(len(of_one))] + 1e-5 for of_one in rows]
     near = NearDuplicates(pool_of([*rows, *copies]), tolerance=0.01)
     for index in range(len(rows)):
         assert near.find(index) is None
