@@ -2,11 +2,21 @@
 
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.build import bulk, molecule
+from ase.calculators.emt import EMT
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import write
 from copper_sets import copper
 
+from entrove.curation import audit
+from entrove.curation.auditing.predictions import quick_potential
 from entrove.curation.auditing.predictions.basis import Basis
-from entrove.curation.auditing.predictions.quick_potential import make_rows, solve_rows
+from entrove.curation.auditing.predictions.quick_potential import (
+    ENERGY_SCALE_EV_PER_ATOM,
+    make_rows,
+    solve_rows,
+)
 from entrove.fingerprints.batching import to_batches
 
 BASIS = Basis((1, 6, 8), 4.0, 0.7)
@@ -160,3 +170,61 @@ def test_sums_of_folds_give_the_numbers_of_the_plain_formula():
             np.einsum("rw,wv,rv->r", rows.features, s, rows.features) for s in (fit, spread)
         ]
         np.testing.assert_allclose(*leverages, rtol=1e-5, atol=1e-9)
+
+
+def of_molecules(count: int, names, seed: int) -> list[Atoms]:
+    rng = np.random.default_rng(seed)
+    frames = []
+    for index in range(count):
+        atoms = molecule(names[index % len(names)])
+        atoms.rattle(rng.uniform(0.02, 0.12), rng=rng)
+        frames.append(labelled(atoms))
+    return frames
+
+
+def labelled(atoms: Atoms, factor: float = 1.0) -> Atoms:
+    copy = atoms.copy()
+    copy.calc = EMT()
+    energy, forces = copy.get_potential_energy(), copy.get_forces()
+    copy.calc = SinglePointCalculator(copy, energy=energy, forces=factor * forces)
+    return copy
+
+
+def test_leverages_of_forces_are_those_of_rows_of_forces(monkeypatch):
+    """The mean of x . (X^T W X)^-1 x over all rows of the forces of a dimer along its axis."""
+    frames = of_molecules(24, ["CO"], 1)
+    basis = Basis((6, 8), 4.5, 0.5)
+    energies = np.array([atoms.get_potential_energy() for atoms in frames])
+    rows = make_rows(basis, frames, energies, [atoms.get_forces() for atoms in frames])
+    potential = solve_rows(basis, rows)
+    atoms, fold = frames[3], 3
+    axis = atoms.positions[1] - atoms.positions[0]
+    axis /= np.linalg.norm(axis)
+    features = []
+    for step in (1e-4, -1e-4):
+        moved = atoms.copy()
+        moved.positions[1] += step * axis
+        of_one = make_rows(basis, [moved], np.zeros(1), [None])
+        features.append(of_one.features[0] * ENERGY_SCALE_EV_PER_ATOM * len(atoms))
+    slope = (features[0] - features[1]) / 2e-4 / rows.force_scale_eV_per_A
+    along = slope @ potential.spreads[fold] @ slope
+    # A direction has the square 1/3 along the axis, on average.
+    monkeypatch.setattr(quick_potential, "FORCE_DIRECTIONS", 2000)
+    found = potential.force_leverages([atoms], [fold])[0]
+    assert found == pytest.approx(along / 3, rel=4 * np.sqrt(4 / 5 / 2000))
+
+
+def test_forces_that_others_leave_open_are_no_outliers(tmp_path):
+    """Five molecules of 24 frames: each is predicted by few of its kind."""
+    names = ["CH3CH2OH", "C6H6", "CH3COCH3", "CH3CHO", "C2H6"]
+    write(tmp_path / "set.xyz", of_molecules(24, names, 9), format="extxyz")
+    assert "force_outlier" not in {each.kind for each in audit(tmp_path / "set.xyz").findings}
+
+
+@pytest.mark.parametrize("name", ["C6H6", "CH3COCH3", "C2H6"])
+def test_forces_of_the_wrong_sign_are_found_in_a_small_set(name: str, tmp_path):
+    frames = of_molecules(24, [name], 2)
+    frames[20] = labelled(frames[20], -1.0)
+    write(tmp_path / "set.xyz", frames, format="extxyz")
+    (found,) = (f for f in audit(tmp_path / "set.xyz").findings if f.kind == "force_outlier")
+    assert [frame.index for frame in found.frames] == [20]

@@ -1,5 +1,6 @@
 """Single labels that predictions contradict."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +25,7 @@ LEAST_ENERGY_OUTLIER_EV_PER_ATOM = 0.005
 LEAST_FRAMES = 10
 LEAST_FRAMES_OF_STRESS = 20
 MOST_WORST = 20
+FRAMES_OF_USUAL_LEVERAGE = 64
 _MAD_TO_SIGMA = 1.4826
 _BINS = 12
 
@@ -73,11 +75,22 @@ def energy_deviations(
     return Deviations(known, values, values > limit)
 
 
-def force_deviations(predicted: FramePredictions, frames: np.ndarray) -> Deviations:
+def force_deviations(
+    predicted: FramePredictions,
+    frames: np.ndarray,
+    leverages_of: Callable[[np.ndarray], np.ndarray] | None = None,
+) -> Deviations:
     """How far forces are from predicted ones.
 
     Where predictions are poor, with half of the forces off by more than 40 %, only large
     forces of the wrong sign are told.
+
+    Args:
+        predicted: What is predicted.
+        frames: Frames to judge.
+        leverages_of: How far forces of some frames are extrapolated
+            (`QuickPotential.force_leverages`). An error that the others leave open counts for
+            less: relative to the spread of its prediction, over that of a usual frame.
     """
     sizes = predicted.force_sizes[frames]
     errors = predicted.force_errors[frames]
@@ -88,15 +101,26 @@ def force_deviations(predicted: FramePredictions, frames: np.ndarray) -> Deviati
     relative = errors / np.maximum(sizes, 0.2 * np.median(sizes))
     scale = _local_scale(errors, _difficulty(predicted, frames))
     values = errors / np.maximum(scale, 1e-3)
+    unscaled = values.copy()
+    suspects = np.flatnonzero(values > 3)
+    if leverages_of is not None and len(suspects):
+        # Leverages take time: those of suspects, and of a few frames for the usual one.
+        usual = frames[:: max(1, len(frames) // FRAMES_OF_USUAL_LEVERAGE)]
+        found = leverages_of(np.concatenate([frames[suspects], usual]))
+        open_ = (1 + found[: len(suspects)]) / (1 + np.median(found[len(suspects) :]))
+        values[suspects] /= np.sqrt(np.maximum(open_, 1.0))
     # Forces of another structure, or of the wrong sign, are uncorrelated with what they should be.
     cosines = np.nan_to_num(np.asarray(predicted.force_cosines[frames]), nan=1.0)
+    # What is predicted well but for its sign is not left open.
+    opposite = (cosines < -0.9) & (np.abs(relative - 2) < 0.3)
+    counted = np.where(opposite, unscaled, values)
     if np.median(relative) > 0.4:
         against = (cosines < -0.3) & (relative > 1.2) & (sizes > np.median(sizes))
-        return Deviations(frames, values, against & (values > 5.5))
+        return Deviations(frames, values, against & (counted > 5.5))
     far = (values > OUTLIER_DEVIATIONS) & (relative > 0.5)
     typical = float(np.median(1 - cosines))
     turned = (1 - cosines > max(0.6, 10 * typical)) & (sizes > 0.25 * np.median(sizes))
-    return Deviations(frames, values, far | (turned & (values > 3)))
+    return Deviations(frames, values, far | (turned & (counted > 3)))
 
 
 def stress_deviations(predicted: FramePredictions, frames: np.ndarray) -> Deviations:
@@ -137,7 +161,16 @@ def outlier_findings(
     worst: dict[int, tuple[float, str]] = {}
     per_atom = energies_eV[frames] / np.asarray(spool.records["atoms"])[frames]
     of_energies = energy_deviations(predicted, frames, per_atom)
-    of_forces = force_deviations(predicted, frames)
+    potential = predicted.potential
+    of_forces = force_deviations(
+        predicted,
+        frames,
+        None
+        if potential is None
+        else lambda chosen: potential.force_leverages(
+            spool.structures(chosen), predicted.folds[chosen].tolist()
+        ),
+    )
     kinds = [
         ("energy_outlier", "energies", of_energies, predicted.energy_residuals, "eV/atom"),
         ("force_outlier", "forces", of_forces, predicted.force_errors, "eV/A"),

@@ -52,7 +52,8 @@ class FramePredictions:
     prediction is extrapolated (`QuickPotential.energy_leverages`). `force_errors` and
     `force_sizes` are root mean squares over atoms in eV/A, `force_cosines` that between labelled
     and predicted forces. `signatures` are whitened means and spreads of the invariants of the
-    atoms. `nearness` is the shortest distance over the sum of the covalent radii.
+    atoms. `nearness` is the shortest distance over the sum of the covalent radii. `folds` are
+    those of frames of the fit, -1 for others.
     """
 
     potential: QuickPotential | None
@@ -66,6 +67,7 @@ class FramePredictions:
     signatures: np.ndarray
     shortest_A: np.ndarray
     nearness: np.ndarray
+    folds: np.ndarray
 
 
 def predict_frames(
@@ -105,6 +107,7 @@ def predict_frames(
         column((len(whiten.directions),), "f4"),
         column((), "f4"),
         column((), "f4"),
+        column((), "i1"),
     )
     for values in (
         predicted.energy_residuals,
@@ -138,6 +141,7 @@ def _predict_chunk(
     potential = predicted.potential
     table = np.zeros((FOLDS + 1, predicted.basis.width)) if potential is None else potential.table
     folds = np.array([fold_of.get(int(frame), -1) for frame in chunk])
+    predicted.folds[chunk] = folds
     weights = table[folds]
     energies = np.zeros(len(chunk))
     virials = np.zeros((len(chunk), 3, 3))

@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 import torch
 from ase import Atoms
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from entrove.curation.auditing.predictions.basis import Basis, Surroundings
@@ -28,6 +28,8 @@ MOST_ATOMS_PER_BATCH = 128
 
 MOST_LEVERAGE = 1.0
 """Of what the labels of other structures determine, see `QuickPotential.energy_leverages`."""
+
+FORCE_DIRECTIONS = 12
 
 _STRAIN = 0.01
 """What `QuickPotential.strain_leverages` strain cells by."""
@@ -56,19 +58,28 @@ PredictWithModel = Callable[[Sequence[Atoms]], Predicted]
 class Rows:
     """Rows of the fit: `owner` is the structure of each, `is_energy` tells its kind.
 
-    `values` are divided by the scale of their kind.
+    `values` are divided by the scale of their kind, `force_scale_eV_per_A` or
+    `ENERGY_SCALE_EV_PER_ATOM`.
     """
 
     features: Float[np.ndarray, "rows width"]
     values: Float[np.ndarray, " rows"]
     owner: Int[np.ndarray, " rows"]
     is_energy: np.ndarray
+    force_scale_eV_per_A: float
 
     def among(self, structures: np.ndarray) -> "Rows":
         """The rows of some structures."""
-        inside = np.isin(self.owner, structures)
-        return Rows(
-            self.features[inside], self.values[inside], self.owner[inside], self.is_energy[inside]
+        return self.only(np.isin(self.owner, structures))
+
+    def only(self, chosen: Bool[np.ndarray, " rows"]) -> "Rows":
+        """Some of the rows."""
+        return replace(
+            self,
+            features=self.features[chosen],
+            values=self.values[chosen],
+            owner=self.owner[chosen],
+            is_energy=self.is_energy[chosen],
         )
 
 
@@ -87,6 +98,8 @@ class QuickPotential:
     scales: Float[np.ndarray, " width"]
     force_error: float
     """Root mean square error of forces in the folds, relative to the forces themselves."""
+    force_scale_eV_per_A: float
+    """What forces are divided by in the fit."""
 
     @property
     def table(self) -> Float[np.ndarray, "fits width"]:
@@ -135,6 +148,29 @@ class QuickPotential:
         over_batches(of_batch, structures)
         return found
 
+    def force_leverages(
+        self, structures: Sequence[Atoms], folds: Sequence[int]
+    ) -> Float[np.ndarray, " structures"]:
+        """How far forces are extrapolated, as `energy_leverages`.
+
+        The mean over `FORCE_DIRECTIONS` random directions, in each of which one atom moves.
+        """
+        found = np.zeros(len(structures))
+        chosen = np.array(folds, dtype=int)
+
+        def of_batch(batch: Batch) -> None:
+            generator = np.random.default_rng(int(batch.structures[0]))
+            around = self.basis.surroundings(batch)
+            sizes = np.array([len(structures[i]) for i in batch.structures])
+            for _ in range(FORCE_DIRECTIONS):
+                u = torch.as_tensor(_moving_one_atom(sizes, generator))
+                row = _slope(self.basis, around, u) / self.force_scale_eV_per_A
+                of_row = self._leverages(row, chosen[batch.structures])
+                found[batch.structures] += of_row / FORCE_DIRECTIONS
+
+        over_batches(of_batch, structures)
+        return found
+
     def _leverages(
         self, x: Float[np.ndarray, "rows width"], folds: np.ndarray
     ) -> Float[np.ndarray, " rows"]:
@@ -179,8 +215,7 @@ def solve_rows(basis: Basis, rows: Rows, *, with_energies: bool = True) -> Quick
     Returns None when there are too few labels for a fit.
     """
     if not with_energies:
-        keep = ~rows.is_energy
-        rows = Rows(rows.features[keep], rows.values[keep], rows.owner[keep], rows.is_energy[keep])
+        rows = rows.only(~rows.is_energy)
     if len(np.unique(rows.owner)) < 4 or not len(rows.values):
         return None
     scale = np.sqrt((rows.features**2).mean(axis=0))
@@ -218,7 +253,15 @@ def solve_rows(basis: Basis, rows: Rows, *, with_energies: bool = True) -> Quick
         total += float((rows.values[forces][kept] ** 2).sum())
     error = float(np.sqrt(squares / total)) if total > 0 else 1.0
     normals.append(_with_ridge(np.sum([normal for normal, _ in parts], axis=0)))
-    return QuickPotential(basis, weights / scale, np.array(folds), np.array(normals), scale, error)
+    return QuickPotential(
+        basis,
+        weights / scale,
+        np.array(folds),
+        np.array(normals),
+        scale,
+        error,
+        rows.force_scale_eV_per_A,
+    )
 
 
 def energies_left_by_forces(
@@ -231,7 +274,7 @@ def energies_left_by_forces(
     an energy are not numbers. Returns None when there are too few labels for a fit.
     """
     weight = np.where(rows.is_energy, _SOFT_WEIGHT, 1.0)
-    soft = Rows(rows.features * weight[:, None], rows.values * weight, rows.owner, rows.is_energy)
+    soft = replace(rows, features=rows.features * weight[:, None], values=rows.values * weight)
     potential = solve_rows(basis, soft)
     if potential is None:
         return None
@@ -278,10 +321,7 @@ def make_rows(
         starts = np.cumsum(sizes) - sizes
         for k in range(min(directions, 3 * int(sizes.max())) if has.any() else 0):
             # One atom of each at a time: the sum over all atoms would hide single errors.
-            picked = starts + generator.integers(0, sizes)
-            u = np.zeros((int(sizes.sum()), 3))
-            u[picked] = generator.normal(size=(len(sizes), 3))
-            u[picked] /= np.linalg.norm(u[picked], axis=1, keepdims=True)
+            u = _moving_one_atom(sizes, generator)
             slope = _slope(basis, around, torch.as_tensor(u))
             useful = has & (k < 3 * sizes)
             along = np.add.reduceat((stacked * u).sum(axis=1), starts)
@@ -289,7 +329,13 @@ def make_rows(
             values.append((along / force_scale)[useful])
             owner.append(batch.structures[useful])
         kinds = np.arange(sum(map(len, values))) < len(sizes)
-        return Rows(np.concatenate(features), np.concatenate(values), np.concatenate(owner), kinds)
+        return Rows(
+            np.concatenate(features),
+            np.concatenate(values),
+            np.concatenate(owner),
+            kinds,
+            force_scale,
+        )
 
     parts = over_batches(rows_of, structures)
     return Rows(
@@ -297,6 +343,7 @@ def make_rows(
         np.concatenate([part.values for part in parts]),
         np.concatenate([part.owner for part in parts]),
         np.concatenate([part.is_energy for part in parts]),
+        force_scale,
     )
 
 
@@ -324,6 +371,17 @@ def with_two_zeros(rows: Rows, upper: np.ndarray) -> Rows:
     """
     constant = (rows.is_energy & upper[rows.owner]) / ENERGY_SCALE_EV_PER_ATOM
     return replace(rows, features=np.column_stack([rows.features, constant]))
+
+
+def _moving_one_atom(
+    sizes: Int[np.ndarray, " systems"], generator: np.random.Generator
+) -> Float[np.ndarray, "atoms 3"]:
+    """A random direction of one atom of each system; the others stay."""
+    picked = np.cumsum(sizes) - sizes + generator.integers(0, sizes)
+    u = np.zeros((int(sizes.sum()), 3))
+    u[picked] = generator.normal(size=(len(sizes), 3))
+    u[picked] /= np.linalg.norm(u[picked], axis=1, keepdims=True)
+    return u
 
 
 def _slope(basis: Basis, around: Surroundings, u: Tensor) -> np.ndarray:

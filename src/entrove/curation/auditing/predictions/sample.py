@@ -135,7 +135,7 @@ def sample_rows(basis: Basis, sample: Sample, seed: int) -> Rows:
         basis, sample.structures, np.nan_to_num(left), sample.forces_left(), seed=seed
     )
     known = ~rows.is_energy | np.isfinite(left)[rows.owner]
-    return Rows(rows.features[known], rows.values[known], rows.owner[known], rows.is_energy[known])
+    return rows.only(known)
 
 
 def _turns(sources: np.ndarray) -> np.ndarray:
