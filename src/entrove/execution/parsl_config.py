@@ -26,6 +26,13 @@ from entrove.execution.watchdog import with_watchdog
 LABEL = "workers"
 POLL_S = 1.0
 """How often Parsl looks after its workers: the first ones start after this time."""
+DRAIN_MARGIN_S = 120.0
+"""What a job and a task need to start, beyond the time limit of the task, in s."""
+LEAST_WORK_S = 300.0
+"""A job takes new tasks for so long, in s, however long they may take.
+
+One that took none would be replaced by another such job, again and again.
+"""
 _CORE_VARIABLES = (CORES_VARIABLE, "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 _MPI_INSIDE_A_PILOT_JOB = {
@@ -42,13 +49,24 @@ cores, and a recent srun starts the pool of workers with one core of its own.
 """
 
 
-def parsl_config(execution: AnyExecution, run_folder: Path) -> Config:
-    """The Parsl configuration of an `executor` key. Raises `ConfigError` when there is none."""
+def parsl_config(
+    execution: AnyExecution, run_folder: Path, longest_task_s: float | None = None
+) -> Config:
+    """The Parsl configuration of an `executor` key.
+
+    Args:
+        execution: The value of the key.
+        run_folder: Where Parsl writes its log.
+        longest_task_s: How long a task may take, in s. A Slurm job takes no new one when less of
+            its walltime is left. None: tasks continue in another job when theirs ends.
+
+    Raises `ConfigError` when there is none.
+    """
     match execution:
         case LocalExecution():
             return _configure(_local_executor(execution), run_folder)
         case SlurmExecution():
-            return _configure(_slurm_executor(execution, run_folder), run_folder)
+            return _configure(_slurm_executor(execution, run_folder, longest_task_s), run_folder)
         case ParslExecution():
             return _import_config(execution.config)
 
@@ -93,7 +111,9 @@ def _local_executor(execution: LocalExecution) -> Any:
     )
 
 
-def _slurm_executor(execution: SlurmExecution, run_folder: Path) -> Any:
+def _slurm_executor(
+    execution: SlurmExecution, run_folder: Path, longest_task_s: float | None
+) -> Any:
     execution.check_folder(run_folder)
     environment = _worker_environment(execution.cores_per_worker)
     exports = [
@@ -108,6 +128,7 @@ def _slurm_executor(execution: SlurmExecution, run_folder: Path) -> Any:
         cores_per_worker=1e-3,
         heartbeat_period=max(1, execution.lost_after_s // 4),
         heartbeat_threshold=execution.lost_after_s,
+        drain_period=_drain_period(execution, longest_task_s),
         provider=PolledSlurm(
             poll_s=execution.poll_s,
             partition=execution.partition,
@@ -126,6 +147,13 @@ def _slurm_executor(execution: SlurmExecution, run_folder: Path) -> Any:
         launch_cmd=_launch_command(),
         interchange_launch_cmd=with_watchdog(_module("interchange")),
     )
+
+
+def _drain_period(execution: SlurmExecution, longest_task_s: float | None) -> int | None:
+    """Time in s after which a job takes no new tasks, since they could outlive it."""
+    if longest_task_s is None:
+        return None
+    return int(max(LEAST_WORK_S, execution.walltime_s - longest_task_s - DRAIN_MARGIN_S))
 
 
 def _worker_environment(cores: int) -> dict[str, str]:

@@ -14,6 +14,7 @@ from ase import Atoms
 
 from entrove.errors import LabelError
 from entrove.execution.pool import worker_was_lost
+from entrove.execution.settings import SlurmExecution
 from entrove.labelling.attempt import Attempt, AttemptFolder, AttemptResult, attempt_number
 from entrove.labelling.config import LabellingConfig
 from entrove.labelling.engines.base import Engine
@@ -39,7 +40,11 @@ So no worker waits for its next label, and few attempts have to be cancelled at 
 POLL_CLAIMS_S = 2.0
 """How often to look for labels that another process computes."""
 MAX_LOSSES = 3
-"""A structure that loses its worker so often (job cancelled, node failed) has crashed."""
+"""A structure that lost its worker so often is tried again alone, after all others.
+
+A job that is cancelled or preempted, or a node that fails, takes several structures with it, and
+none of them has to be the cause. A structure that loses its worker when it runs alone has crashed.
+"""
 
 
 @dataclass
@@ -109,9 +114,10 @@ class Labeller:
         self.level = LevelOfTheory.of(config.engine)
         self._owns_executor = executor is None
         self._executor = executor or AttemptExecutor(
-            config.executor, self.work_folder / PARSL_FOLDER
+            config.executor, self.work_folder / PARSL_FOLDER, config.longest_attempt_s
         )
         self._running: dict[str, _Job] = {}
+        self._waiting_alone: dict[str, NextAttempt] = {}
         self._claimed: set[str] = set()
         self._last_heartbeat = time.monotonic()
         self._finished: SimpleQueue[tuple[Attempt, _Job, Future[AttemptResult]]] = SimpleQueue()
@@ -243,8 +249,17 @@ class Labeller:
         if plan is None:
             self._store(job)
             self._running.pop(job.key, None)
-        else:
+        elif job.losses < MAX_LOSSES:
             self._submit(job, plan)
+        else:
+            self._running[job.key] = job
+            self._waiting_alone[job.key] = plan
+
+    def _submit_alone(self) -> None:
+        """Submit the next structure that is to run alone, when no other one runs."""
+        if self._waiting_alone and len(self._waiting_alone) == len(self._running):
+            key = next(iter(self._waiting_alone))
+            self._submit(self._running[key], self._waiting_alone.pop(key))
 
     def _check_values(self, result: AttemptResult, atom_count: int) -> AttemptResult:
         if result.outcome is not Outcome.CONVERGED:
@@ -274,6 +289,7 @@ class Labeller:
 
         Returns the hash of the structure, or an empty string when none ended within `timeout_s`.
         """
+        self._submit_alone()
         if time.monotonic() - self._last_heartbeat > HEARTBEAT_S:
             self.cache.renew_claims()
             self._last_heartbeat = time.monotonic()
@@ -303,13 +319,25 @@ class Labeller:
         logger.warning("structure %s lost its worker: %s", job.key, cause)
         # It may have finished just before.
         result = AttemptResult.read(attempt.folder)
-        if result is None and job.losses % MAX_LOSSES == 0:
-            cause = f"its worker was lost {MAX_LOSSES} times, last: {cause}"
+        if result is None and job.losses > MAX_LOSSES:
+            cause = (
+                f"its worker was lost {job.losses} times, at last while no other structure was "
+                f"labelled: {cause}; {self._describe_possible_causes()}"
+            )
             Path(attempt.folder).mkdir(parents=True, exist_ok=True)
             result = AttemptResult(Outcome.CRASHED, cause, rung=attempt.rung)
             result.write(attempt.folder)
         if result is not None:
             self._add_result(job, Path(attempt.folder), result)
+
+    def _describe_possible_causes(self) -> str:
+        executor = self.config.executor
+        if not isinstance(executor, SlurmExecution):
+            return "it may need more memory than there is"
+        return (
+            "it may need more memory than its job has, or the job was cancelled, preempted or "
+            f"reached its walltime of {executor.walltime}"
+        )
 
     def _require_one_version(self, label: Label) -> None:
         """Raise `LabelError` for a label of another version of the program than the others."""

@@ -10,6 +10,7 @@ import slurm_cluster
 from ase.build import bulk
 from espresso_program import PSEUDOPOTENTIALS, needs_espresso
 from misbehaving import copper
+from parsl.executors.high_throughput.errors import ManagerLost
 
 from entrove.errors import ConfigError
 from entrove.execution.parsl_config import count_workers, parsl_config
@@ -68,8 +69,67 @@ def test_slurm_settings_reach_the_job(tmp_path: Path):
     assert provider.worker_init.rstrip().endswith("module load vasp")
     assert "--qos=high" in provider.scheduler_options
     assert "export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK" in provider.worker_init
+    assert executor.drain_period is None
     with pytest.raises(ConfigError, match="has a blank in its path"):
         parsl_config(execution, tmp_path / "my campaign")
+
+
+def test_a_job_takes_no_label_that_could_outlive_it(tmp_path: Path):
+    """Two minutes are for what starts; a job whose labels may fill it takes them at first."""
+    execution = SlurmExecution(walltime="10:00:00", address="127.0.0.1")
+    for longest_s, expected_s in ((3 * 3600.0, 7 * 3600 - 120), (10 * 3600.0, 300)):
+        (executor,) = parsl_config(execution, tmp_path, longest_s).executors
+        assert executor.drain_period == expected_s
+
+
+def test_a_node_that_dies_is_no_evidence_against_those_that_it_ran(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, misbehaving_config
+):
+    """Both lose their worker three times together, and then each is tried alone."""
+    monkeypatch.setenv("PARSL_OF_USER_FOLDER", str(tmp_path))
+    settings = {"executor": {"name": "parsl", "config": "parsl_losing:make"}, "max_attempts": 1}
+    config = misbehaving_config(settings=settings, delay_s=3.0)
+    with (
+        LabelCache(tmp_path / "labels.db") as cache,
+        Labeller(config, cache, tmp_path / "work") as labeller,
+    ):
+        labels = dict(labeller.label([copper(0), copper(1, "kills_node")]))
+    assert labels[0].outcome is Outcome.CONVERGED
+    assert labels[1].outcome is Outcome.CRASHED
+    assert labels[1].cause.startswith("its worker was lost 4 times, at last while no other")
+    assert labels[1].cause.endswith("; it may need more memory than there is")
+
+
+class _EveryJobEnds(AttemptExecutor):
+    """Stands for jobs that end before any label: it fails as Parsl does."""
+
+    running = True
+
+    def submit(self, task: Attempt) -> Future:
+        future: Future = Future()
+        future.set_exception(ManagerLost(b"manager", task.folder))
+        return future
+
+    def stop(self) -> None:
+        pass
+
+
+def test_a_structure_whose_jobs_always_end_is_given_up_with_their_walltime(
+    tmp_path: Path, misbehaving_config
+):
+    executor = {"name": "slurm", "walltime": "06:30:00"}
+    config = misbehaving_config(settings={"executor": executor})
+    jobs = _EveryJobEnds(config.executor, tmp_path)
+    with (
+        LabelCache(tmp_path / "labels.db") as cache,
+        Labeller(config, cache, tmp_path / "work", jobs) as labeller,
+    ):
+        labels = dict(labeller.label([copper(seed) for seed in range(3)]))
+    for label in labels.values():
+        # Three losses in company; alone, the first one is a crash, which is tried once more.
+        assert (label.outcome, label.attempts) == (Outcome.CRASHED, 2)
+        assert label.cause.startswith("its worker was lost 5 times")
+        assert label.cause.endswith("preempted or reached its walltime of 06:30:00")
 
 
 class _Recorder(AttemptExecutor):
