@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import slurm_cluster
 from ase.build import bulk
+from ase.calculators.emt import EMT
 from espresso_program import PSEUDOPOTENTIALS, needs_espresso
 from misbehaving import copper
 from parsl.executors.high_throughput.errors import ManagerLost
@@ -204,6 +205,25 @@ def test_a_parsl_configuration_of_the_users_own_labels(
         labels = dict(labeller.label([copper(0), copper(1)]))
     assert [label.outcome for label in labels.values()] == [Outcome.CONVERGED] * 2
     assert (tmp_path / "runinfo").is_dir()
+
+
+def test_workers_that_are_threads_do_not_mix_their_labels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, misbehaving_config
+):
+    monkeypatch.setenv("PARSL_OF_USER_FOLDER", str(tmp_path))
+    executor = {"name": "parsl", "config": "parsl_of_user:make_threads"}
+    config = misbehaving_config(settings={"executor": executor}, delay_s=0.02)
+    structures = [copper(seed) for seed in range(24)]
+    with (
+        LabelCache(tmp_path / "labels.db") as cache,
+        Labeller(config, cache, tmp_path / "work") as labeller,
+    ):
+        labels = dict(labeller.label(structures))
+    for index, atoms in enumerate(structures):
+        atoms.calc = EMT()
+        assert labels[index].outcome is Outcome.CONVERGED
+        assert labels[index].attempts == 1
+        assert labels[index].energy_eV == pytest.approx(atoms.get_potential_energy(), abs=1e-10)
 
 
 @pytest.mark.slurm
