@@ -2,6 +2,7 @@
 
 import importlib
 import math
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,19 @@ _MPI_INSIDE_A_PILOT_JOB = {
 Open MPI (4, then 5) counts one slot there and binds the ranks of every worker to the same first
 cores, and a recent srun starts the pool of workers with one core of its own.
 """
+
+
+class QuotingExecutor(HighThroughputExecutor):
+    """Parsl's executor, in folders whose names have blanks, quotes or braces.
+
+    Parsl puts their paths into the command of its workers as they are.
+    """
+
+    def initialize_scaling(self) -> None:
+        """Put the paths in, quoted for the shell, and leave the rest to Parsl."""
+        for name, path in (("{logdir}", self.worker_logdir), ("{cert_dir}", self.cert_dir)):
+            self.launch_cmd = self.launch_cmd.replace(name, _in_launch_command(path))
+        super().initialize_scaling()
 
 
 def parsl_config(
@@ -97,7 +111,7 @@ def _configure(executor: Any, run_folder: Path) -> Config:
 
 
 def _local_executor(execution: LocalExecution) -> Any:
-    return HighThroughputExecutor(
+    return QuotingExecutor(
         label=LABEL,
         address="127.0.0.1",
         encrypted=True,
@@ -119,7 +133,7 @@ def _slurm_executor(
     exports = [
         f"export {name}={value}" for name, value in (environment | _MPI_INSIDE_A_PILOT_JOB).items()
     ]
-    return HighThroughputExecutor(
+    return QuotingExecutor(
         label=LABEL,
         address=execution.address,
         encrypted=True,
@@ -165,11 +179,13 @@ def _module(name: str) -> list[str]:
 
 
 def _launch_command() -> str:
-    command = DEFAULT_LAUNCH_CMD.replace(
-        "process_worker_pool.py", "exec " + " ".join(_module("process_worker_pool"))
-    )
-    # A campaign folder may have a blank in its name.
-    return command.replace("{logdir}", "'{logdir}'").replace("{cert_dir}", "'{cert_dir}'")
+    module = " ".join(map(_in_launch_command, _module("process_worker_pool")))
+    return DEFAULT_LAUNCH_CMD.replace("process_worker_pool.py", f"exec {module}")
+
+
+def _in_launch_command(word: object) -> str:
+    """A word, quoted for the shell, for a command that Parsl formats twice."""
+    return shlex.quote(str(word)).replace("{", "{{{{").replace("}", "}}}}")
 
 
 def _import_config(path: str) -> Config:

@@ -1,5 +1,8 @@
 """Where labels run: what Parsl is told, a configuration of the user's own, and a real Slurm."""
 
+import os
+import re
+import sys
 import time
 from concurrent.futures import Future
 from pathlib import Path
@@ -15,6 +18,7 @@ from parsl.executors.high_throughput.errors import ManagerLost
 
 from entrove.errors import ConfigError
 from entrove.execution.parsl_config import count_workers, parsl_config
+from entrove.execution.pool import WorkerPool
 from entrove.execution.settings import LocalExecution, ParslExecution, SlurmExecution
 from entrove.labelling.attempt import Attempt
 from entrove.labelling.config import LabellingConfig
@@ -71,8 +75,35 @@ def test_slurm_settings_reach_the_job(tmp_path: Path):
     assert "--qos=high" in provider.scheduler_options
     assert "export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK" in provider.worker_init
     assert executor.drain_period is None
-    with pytest.raises(ConfigError, match="has a blank in its path"):
-        parsl_config(execution, tmp_path / "my campaign")
+
+
+@pytest.mark.parametrize(
+    ("name", "named"),
+    [("my campaign", "a blank"), ("Bill's", "the character '")]
+    + [(f"a{sign}b", f"the character {sign}") for sign in '%$"`;&(*{#~'],
+)
+def test_slurm_refuses_folders_that_a_job_script_cannot_hold(name: str, named: str):
+    message = f"executor slurm: /data/{name} has {named} in its path"
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        parsl_config(SlurmExecution(), Path("/data", name))
+
+
+def test_slurm_takes_folders_of_other_languages():
+    SlurmExecution().check_folder(Path("/data/Übung_1/Si-2+O@300K"))
+
+
+def test_workers_start_in_any_folder_and_with_any_python(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    folder = tmp_path / "Bill's {odd} $HOME `x`"
+    folder.mkdir()
+    python = folder / "python"
+    python.symlink_to(sys.executable)
+    # What a virtual environment tells an interpreter that is started through a link elsewhere.
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, sys.path)))
+    monkeypatch.setattr(sys, "executable", str(python))
+    with WorkerPool(abs, LocalExecution(workers=1), folder / "parsl") as pool:
+        assert pool.submit(-3).result(timeout=60) == 3
 
 
 def test_a_job_takes_no_label_that_could_outlive_it(tmp_path: Path):
