@@ -2,6 +2,7 @@
 
 import os
 import re
+import subprocess
 import sys
 import time
 from concurrent.futures import Future
@@ -298,6 +299,54 @@ def test_a_slurm_job_runs_espresso_under_mpirun(tmp_path: Path, cluster: dict[st
     outputs = [Path(label.folder, "espresso.pwo").read_text() for label in labels.values()]
     assert all("running on     2 processors" in text for text in outputs)
     assert all(label.engine_version.startswith(("6.", "7.")) for label in labels.values())
+
+
+_LABELLING = """
+import sys
+from pathlib import Path
+from misbehaving import copper
+from entrove.cli.interruption import listen
+from entrove.labelling.config import LabellingConfig
+from entrove.labelling.label_structures import label
+
+listen()
+config = LabellingConfig.model_validate_json(sys.argv[2])
+label([copper(seed) for seed in range(4)], config, folder=Path(sys.argv[1]))
+"""
+
+
+@pytest.mark.slurm
+def test_sigterm_to_the_driver_takes_its_jobs_back(
+    tmp_path: Path, cluster: dict[str, str], misbehaving_config
+):
+    executor = {
+        "name": "slurm",
+        "partition": "debug",
+        "walltime": "00:20:00",
+        "max_jobs": 2,
+        "cores_per_worker": os.cpu_count(),
+        "address": "127.0.0.1",
+    }
+    config = misbehaving_config(settings={"executor": executor}, delay_s=60.0)
+    command = [sys.executable, "-c", _LABELLING, str(tmp_path), config.model_dump_json()]
+    with subprocess.Popen(command, env=os.environ | cluster, start_new_session=True) as driver:
+        try:
+            deadline = time.monotonic() + 120
+            states: set[str] = set()
+            while "RUNNING" not in states or not list(tmp_path.glob("*/*/attempt-1")):
+                assert time.monotonic() < deadline, states
+                assert driver.poll() is None
+                queue = slurm_cluster.run("squeue", "-h", "-o", "%T", environment=cluster)
+                states = set(queue.split())
+                time.sleep(0.5)
+            driver.terminate()
+            driver.wait(timeout=60)
+        finally:
+            driver.kill()
+    deadline = time.monotonic() + 20
+    while slurm_cluster.run("squeue", "-h", "-o", "%i", environment=cluster):
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
 
 
 @pytest.mark.slurm
