@@ -123,12 +123,15 @@ class AttemptResult:
 
     @classmethod
     def read(cls, folder: str | Path) -> "AttemptResult | None":
-        """Read back what `write` stored; None when the attempt never finished."""
+        """Read back what `write` stored; None when the attempt never finished.
+
+        A file that was emptied or cut, by a disk that failed or a copy that was interrupted, is no
+        result either.
+        """
         try:
-            text = (Path(folder) / RESULT_FILE).read_text()
-        except FileNotFoundError:
+            fields = json.loads((Path(folder) / RESULT_FILE).read_bytes())
+        except (FileNotFoundError, ValueError):
             return None
-        fields = json.loads(text)
         return cls(**fields | {"outcome": Outcome(fields["outcome"])})
 
 
