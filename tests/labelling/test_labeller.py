@@ -1,6 +1,7 @@
 """The labeller with real workers, a fast calculator, and a calculator that fails in every way."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -252,9 +253,14 @@ def test_a_missing_engine_stops_labelling_and_says_what_to_do(
         LabelCache(tmp_path / "labels.db") as cache,
         Labeller(config, cache, tmp_path / "work", workers) as labeller,
     ):
-        with pytest.raises(LabelError, match="labelling stopped: engine ase: cannot import"):
+        with pytest.raises(
+            LabelError, match="labelling stopped: engine ase: cannot import"
+        ) as error:
             list(labeller.label([copper(0)]))
         assert cache.states() == []
+    folder, parsl = re.findall(r"logs: (\S+) .* printed, (.*)", str(error.value))[0]
+    assert (Path(folder) / "attempt.json").is_file()
+    assert list(Path(parsl).glob("**/workers-0.log"))
 
 
 def test_an_abandoned_label_is_finished_by_the_next_call(

@@ -305,7 +305,8 @@ class Labeller:
             del self._running[job.key]
             raise LabelError(
                 f"labelling stopped: {trouble}; correct that and start again: finished labels are "
-                "kept"
+                f"kept; logs: {attempt.folder} and, with what `prepare` and the workers printed, "
+                f"{self._executor.log.parent}"
             )
         if error is None:
             self._add_result(job, Path(attempt.folder), future.result())

@@ -17,7 +17,7 @@ from espresso_program import PSEUDOPOTENTIALS, needs_espresso
 from misbehaving import copper
 from parsl.executors.high_throughput.errors import ManagerLost
 
-from entrove.errors import ConfigError
+from entrove.errors import ConfigError, LabelError
 from entrove.execution.parsl_config import count_workers, parsl_config
 from entrove.execution.pool import WorkerPool
 from entrove.execution.settings import LocalExecution, ParslExecution, SlurmExecution
@@ -299,6 +299,30 @@ def test_a_slurm_job_runs_espresso_under_mpirun(tmp_path: Path, cluster: dict[st
     outputs = [Path(label.folder, "espresso.pwo").read_text() for label in labels.values()]
     assert all("running on     2 processors" in text for text in outputs)
     assert all(label.engine_version.startswith(("6.", "7.")) for label in labels.values())
+
+
+@pytest.mark.slurm
+def test_a_prepare_that_fails_is_found_in_the_logs_that_are_named(
+    tmp_path: Path, cluster: dict[str, str], misbehaving_config
+):
+    executor = {
+        "name": "slurm",
+        "partition": "debug",
+        "walltime": "00:20:00",
+        "address": "127.0.0.1",
+        "poll_s": 1,
+        "prepare": "echo 'no such module: vasp' >&2; exit 3",
+    }
+    config = misbehaving_config(settings={"executor": executor})
+    with (
+        LabelCache(tmp_path / "labels.db") as cache,
+        Labeller(config, cache, tmp_path / "work") as labeller,
+        pytest.raises(LabelError, match=r"logs: .*`prepare` and the workers printed") as error,
+    ):
+        list(labeller.label([copper(0)]))
+    logs = Path(str(error.value).rpartition("printed, ")[2])
+    printed = [path.read_text() for path in logs.glob("**/*.stderr")]
+    assert any("no such module: vasp" in text for text in printed)
 
 
 _LABELLING = """
