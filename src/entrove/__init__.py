@@ -26,8 +26,8 @@ The packages follow the method; imports point one way, from the top of this pict
      |
     execution                    processes here, and jobs elsewhere
      |
-    counts, database_errors, files, json_values, provenance, symmetry, threads, units, settings,
-    errors
+    counts, database_errors, file_locks, files, json_values, provenance, symmetry, threads, units,
+    settings, errors
 """
 
 import lazy_loader

@@ -7,6 +7,7 @@ _NOT_WRITABLE = "it cannot be written; check the permissions of the file and its
 _REMEDIES = {
     "locked": "another process keeps it locked; wait for that process or stop it, then start "
     "again",
+    "locking protocol": "its file system has no file locks; give a path on one that has them",
     "full": f"the disk is full; {_FREE_SPACE}",
     "No space": f"the disk is full; {_FREE_SPACE}",
     "disk I/O": f"the disk failed or is full; {_FREE_SPACE}",

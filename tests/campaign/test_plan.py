@@ -9,6 +9,7 @@ from entrove.campaign.journal.progress import Silence
 from entrove.campaign.plan import make_plan
 from entrove.labelling.store.cache import LabelCache
 from entrove.labelling.store.listing import release_quarantined
+from unchanged import unchanged
 
 VALIDATION, COUNT = 4, 3
 """Labels of the validation set, and of each round."""
@@ -66,6 +67,14 @@ def test_labels_that_were_released_are_computed_again(bench: Bench):
     with LabelCache(bench.files.label_cache) as cache:
         assert release_quarantined(bench.files.label_work, cache)
     assert planned(bench, rounds=1) == (1, COUNT - 1)
+
+
+def test_a_plan_writes_nothing(bench: Bench):
+    bench.run(stopping={"rounds": 1})
+    expected, campaign = planned(bench, rounds=2), bench.campaign(stopping={"rounds": 2})
+    with unchanged(bench.files.folder):
+        rows = {row.what: row for row in make_plan(campaign).rows}
+    assert (rows["training"].labels, rows["training"].known) == expected
 
 
 def test_an_interrupted_round_asks_for_what_is_left_of_its_picks(bench: Bench):

@@ -1,5 +1,6 @@
 """Ctrl-C is never lost, and does nothing once a command has ended."""
 
+import signal
 import subprocess
 import sys
 
@@ -56,6 +57,30 @@ raise_if_asked()
 """
 
 
+TERMINATED = """
+import os, signal, sys
+from entrove.cli import main
+from entrove.cli.interruption import listen
+
+def wait_for_label(**_):
+    child = os.fork()
+    if not child:  # as a worker of multiprocessing: SIGTERM ends it, and nothing is raised
+        os.kill(os.getpid(), signal.SIGTERM)
+        os._exit(9)
+    print("child", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+    finally:
+        print("jobs are ended")
+
+main.app.registered_commands.clear()
+main.app.command("label")(lambda: wait_for_label())
+main.app.command("other")(lambda: None)
+sys.argv = ["entrove", "label"]
+main.run()
+"""
+
+
 def run_code(code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=300
@@ -73,6 +98,15 @@ def test_an_interrupt_after_the_end_changes_nothing():
     done = run_code(AT_THE_END)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("entrove ")
+
+
+def test_sigterm_ends_a_command_in_order():
+    done = run_code(TERMINATED)
+    assert done.returncode == 128 + signal.SIGTERM
+    assert done.stdout.splitlines() == ["child -15", "jobs are ended"]
+    assert done.stderr == (
+        "entrove: stopped; what is finished is kept, and the same command continues from here\n"
+    )
 
 
 def test_a_process_that_ignores_interrupts_goes_on():

@@ -9,13 +9,14 @@ from label_campaign import copper, make_campaign, store
 from rich.console import Console
 
 from entrove.campaign.journal.lock import hold_campaign
-from entrove.cli.labels import list_labels
+from entrove.cli.labels import list_imports, list_labels
 from entrove.errors import CampaignError
 from entrove.labelling.labels import Outcome
 from entrove.labelling.level_of_theory import LevelOfTheory
 from entrove.labelling.store.cache import LabelCache
 from entrove.labelling.store.imports import import_labels
 from entrove.structures import content_hash
+from unchanged import unchanged
 
 
 def listing(folder: Path, *, retry: bool = False, width: int = 100) -> str:
@@ -52,6 +53,16 @@ def test_labels_are_found_by_every_path_to_the_folder(
     assert "released 1 labels" in listing(moved, retry=True)
     assert not failed(moved / "labels.sqlite")
     assert [path.name for path in moved.glob("labels/*/*/released-*")] == ["released-1-attempt-1"]
+
+
+def test_labels_and_imports_are_listed_in_a_folder_that_may_not_be_written(tmp_path: Path):
+    config, workspace = make_campaign(tmp_path / "campaign")
+    store(config, workspace.label_cache, workspace.label_work, 0, Outcome.CONVERGED)
+    store(config, workspace.label_cache, workspace.label_work, 1, Outcome.CRASHED)
+    console = Console(file=io.StringIO())
+    with unchanged(workspace.folder):
+        assert "2 labels, 1 in quarantine" in listing(workspace.folder)
+        list_imports(workspace.folder, console)
 
 
 @pytest.mark.parametrize("width", [40, 200])

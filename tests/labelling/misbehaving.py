@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 from ase import Atoms
 from ase.build import bulk
 from ase.calculators.calculator import Calculator, SCFError
@@ -18,7 +19,7 @@ from ase.calculators.emt import EMT
 __version__ = "1"
 
 FIVE_WAYS = ("crash", "hang", "not_converged", "garbage", "nan")
-WAYS_TO_FAIL = ("fine", *FIVE_WAYS, "exit", "exception", "wrong_shape")
+WAYS_TO_FAIL = ("fine", *FIVE_WAYS, "exit", "exception", "wrong_shape", "kills_node")
 
 
 def copper(seed: int, behaviour: str = "fine") -> Atoms:
@@ -49,6 +50,8 @@ class Misbehaving(EMT):
 
     def calculate(self, atoms=None, *arguments, **keywords):
         super().calculate(atoms, *arguments, **keywords)
+        if behaviour_of(atoms) == "kills_node":
+            kill_node()
         if self.delay_s:
             time.sleep(self.delay_s)
         attempt = int(Path.cwd().name.rpartition("-")[2])
@@ -78,6 +81,15 @@ class Misbehaving(EMT):
                 self.results["forces"] = self.results["forces"][:-1]
             case "nan":
                 self.results["energy"] = self.results["free_energy"] = float("nan")
+
+
+def kill_node() -> None:
+    """Kill Parsl's manager with all its workers, as a node without memory ends."""
+    _worker, manager, *_ = psutil.Process().parents()
+    for process in [manager, *manager.children(recursive=True)]:
+        if process.pid != os.getpid():
+            process.kill()
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 class ComputesAnother(EMT):

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from parsl.config import Config
-from parsl.executors import HighThroughputExecutor
+from parsl.executors import HighThroughputExecutor, ThreadPoolExecutor
 from parsl.providers import LocalProvider
 
 
@@ -21,6 +21,14 @@ def make() -> Config:
         executors=[executor],
         run_dir=str(folder / "runinfo"),
         strategy_period=1,
+        initialize_logging=False,
+    )
+
+
+def make_threads() -> Config:
+    return Config(
+        executors=[ThreadPoolExecutor(label="threads", max_threads=3)],
+        run_dir=str(Path(os.environ["PARSL_OF_USER_FOLDER"]) / "runinfo"),
         initialize_logging=False,
     )
 

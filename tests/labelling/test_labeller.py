@@ -1,6 +1,7 @@
 """The labeller with real workers, a fast calculator, and a calculator that fails in every way."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import pytest
 from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
+from late_disk import LateDisk
 from misbehaving import FIVE_WAYS, behaviour_of, copper
 
 from entrove.errors import LabelError
@@ -204,6 +206,26 @@ def test_a_retry_may_succeed_and_release_starts_on_the_first_rung(
         assert cache.get(structures[0], labeller.level).outcome is Outcome.CONVERGED
 
 
+def test_what_workers_say_counts_where_the_disk_shows_it_late(
+    tmp_path: Path, workers: AttemptExecutor, misbehaving_config
+):
+    """Three attempts for two structures, one of which crashes first; none is in a used folder."""
+    (tmp_path / "aside").mkdir()
+    late = LateDisk(workers, tmp_path / "aside", most=12)
+    structures = [copper(0), copper(1, "crash")]
+    with (
+        LabelCache(tmp_path / "labels.db") as cache,
+        Labeller(misbehaving_config(works_from=2), cache, tmp_path / "work", late) as labeller,
+    ):
+        labels = dict(labeller.label(structures))
+    assert [labels[index].outcome for index in (0, 1)] == [Outcome.CONVERGED] * 2
+    assert [labels[index].attempts for index in (0, 1)] == [1, 2]
+    assert len(late.submitted) == len(set(late.submitted)) == 3
+    late.show()
+    assert [Path(labels[index].folder).name for index in (0, 1)] == ["attempt-1", "attempt-2"]
+    assert all((Path(label.folder) / "result.json").is_file() for label in labels.values())
+
+
 def test_another_level_of_theory_is_refused_and_said_how_it_differs(
     tmp_path: Path, workers: AttemptExecutor, misbehaving_config
 ):
@@ -231,9 +253,14 @@ def test_a_missing_engine_stops_labelling_and_says_what_to_do(
         LabelCache(tmp_path / "labels.db") as cache,
         Labeller(config, cache, tmp_path / "work", workers) as labeller,
     ):
-        with pytest.raises(LabelError, match="labelling stopped: engine ase: cannot import"):
+        with pytest.raises(
+            LabelError, match="labelling stopped: engine ase: cannot import"
+        ) as error:
             list(labeller.label([copper(0)]))
         assert cache.states() == []
+    folder, parsl = re.findall(r"logs: (\S+) .* printed, (.*)", str(error.value))[0]
+    assert (Path(folder) / "attempt.json").is_file()
+    assert list(Path(parsl).glob("**/workers-0.log"))
 
 
 def test_an_abandoned_label_is_finished_by_the_next_call(

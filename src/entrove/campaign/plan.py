@@ -91,7 +91,7 @@ def make_plan(campaign: CheckedCampaign) -> Plan:
     engine, path = config.labelling.engine, campaign.label_cache
     costs = []
     if path.exists():
-        with LabelCache(path) as cache:
+        with LabelCache(path, read_only=True) as cache:
             costs = cache.costs(LevelOfTheory.of(engine))
     model = CostModel(engine, costs)
     seeds = [seed.atoms for seed in campaign.seeds]
@@ -197,7 +197,7 @@ def _known(campaign: CheckedCampaign, candidates: Sequence[Candidate]) -> list[C
         return []
     level = LevelOfTheory.of(campaign.config.labelling.engine)
     structures = with_seed_moments(campaign, candidates)
-    with LabelCache(campaign.label_cache) as cache:
+    with LabelCache(campaign.label_cache, read_only=True) as cache:
         return [
             candidate
             for candidate, atoms in zip(candidates, structures, strict=True)

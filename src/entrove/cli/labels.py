@@ -30,7 +30,7 @@ def list_labels(folder: Path, *, retry: bool, console: Console, as_json: bool = 
     With `retry` those are released first. Raises `CampaignError` when labels are to be released
     while the campaign runs.
     """
-    labels = open_labels(folder)
+    labels = open_labels(folder, read_only=not retry)
     with labels.cache:
         released = _release(labels, console) if retry else 0
         states = list_states(labels.work_folder, labels.cache, labels.structure_hashes)
@@ -96,7 +96,7 @@ def list_imports(path: Path, console: Console, *, as_json: bool = False) -> None
         console: Where it is printed.
         as_json: Print JSON instead.
     """
-    with open_imports(path).cache as cache:
+    with open_imports(path, read_only=True).cache as cache:
         records = cache.imports()
     if as_json:
         print_json(records)

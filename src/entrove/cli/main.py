@@ -1,10 +1,10 @@
 """The command line `entrove`: its commands by what they are for, and its exit codes.
 
 Exit codes: 0 success, 1 an error that the user can correct, 2 the configuration or the arguments
-are wrong and nothing was written, 130 stopped by Ctrl-C; of `audit` 3 where there are warnings
-and 4 where there are blockers; of `validate` 1 where a check failed, and 2 for any wrong input;
-of `relax` and `label` 1 where some structures failed, of `train` where the model is not better, of
-`doctor` where no campaign can run.
+are wrong and nothing was written, 130 stopped by Ctrl-C, 143 by SIGTERM; of `audit` 3 where there
+are warnings and 4 where there are blockers; of `validate` 1 where a check failed, and 2 for any
+wrong input; of `relax` and `label` 1 where some structures failed, of `train` where the model is
+not better, of `doctor` where no campaign can run.
 """
 
 import io
@@ -19,10 +19,11 @@ from typer.core import TyperCommand, TyperGroup
 from entrove import __version__
 from entrove.cli.commands import campaigns, data, installation, potentials, stages
 from entrove.cli.commands.options import only_json_on_stdout
-from entrove.cli.interruption import ignore, listen
+from entrove.cli.interruption import ignore, listen, was_by_sigterm
 from entrove.errors import ConfigError, EntroveError
 from entrove.formats.addresses import without_password
 
+STOPPED_BY_CTRL_C, STOPPED_BY_SIGTERM = 130, 143
 STOPPED = "stopped; what is finished is kept, and the same command continues from here"
 
 WRITE_AT_THE_END = (
@@ -77,7 +78,7 @@ class _Commands(TyperGroup):
             at_the_end = ctx.invoked_subcommand in WRITE_AT_THE_END
             usual = "stopped; nothing was written" if at_the_end else STOPPED
             _print_error(str(error) or usual)
-            raise typer.Exit(130) from error
+            raise typer.Exit(STOPPED_BY_CTRL_C) from error
 
 
 class _Command(TyperCommand):
@@ -137,10 +138,14 @@ def main(
 
 
 def run() -> None:
-    """Run the command line as a process of its own, which handles Ctrl-C."""
+    """Run the command line as a process of its own, which handles Ctrl-C and SIGTERM."""
     listen()
     try:
         run_here()
+    except SystemExit as end:
+        if end.code == STOPPED_BY_CTRL_C and was_by_sigterm():
+            raise SystemExit(STOPPED_BY_SIGTERM) from end
+        raise
     finally:
         ignore()
 

@@ -2,6 +2,7 @@
 
 import importlib
 import math
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,13 @@ from entrove.execution.watchdog import with_watchdog
 LABEL = "workers"
 POLL_S = 1.0
 """How often Parsl looks after its workers: the first ones start after this time."""
+DRAIN_MARGIN_S = 120.0
+"""What a job and a task need to start, beyond the time limit of the task, in s."""
+LEAST_WORK_S = 300.0
+"""A job takes new tasks for so long, in s, however long they may take.
+
+One that took none would be replaced by another such job, again and again.
+"""
 _CORE_VARIABLES = (CORES_VARIABLE, "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 _MPI_INSIDE_A_PILOT_JOB = {
@@ -42,13 +50,37 @@ cores, and a recent srun starts the pool of workers with one core of its own.
 """
 
 
-def parsl_config(execution: AnyExecution, run_folder: Path) -> Config:
-    """The Parsl configuration of an `executor` key. Raises `ConfigError` when there is none."""
+class QuotingExecutor(HighThroughputExecutor):
+    """Parsl's executor, in folders whose names have blanks, quotes or braces.
+
+    Parsl puts their paths into the command of its workers as they are.
+    """
+
+    def initialize_scaling(self) -> None:
+        """Put the paths in, quoted for the shell, and leave the rest to Parsl."""
+        for name, path in (("{logdir}", self.worker_logdir), ("{cert_dir}", self.cert_dir)):
+            self.launch_cmd = self.launch_cmd.replace(name, _in_launch_command(path))
+        super().initialize_scaling()
+
+
+def parsl_config(
+    execution: AnyExecution, run_folder: Path, longest_task_s: float | None = None
+) -> Config:
+    """The Parsl configuration of an `executor` key.
+
+    Args:
+        execution: The value of the key.
+        run_folder: Where Parsl writes its log.
+        longest_task_s: How long a task may take, in s. A Slurm job takes no new one when less of
+            its walltime is left. None: tasks continue in another job when theirs ends.
+
+    Raises `ConfigError` when there is none.
+    """
     match execution:
         case LocalExecution():
             return _configure(_local_executor(execution), run_folder)
         case SlurmExecution():
-            return _configure(_slurm_executor(execution, run_folder), run_folder)
+            return _configure(_slurm_executor(execution, run_folder, longest_task_s), run_folder)
         case ParslExecution():
             return _import_config(execution.config)
 
@@ -79,7 +111,7 @@ def _configure(executor: Any, run_folder: Path) -> Config:
 
 
 def _local_executor(execution: LocalExecution) -> Any:
-    return HighThroughputExecutor(
+    return QuotingExecutor(
         label=LABEL,
         address="127.0.0.1",
         encrypted=True,
@@ -93,13 +125,15 @@ def _local_executor(execution: LocalExecution) -> Any:
     )
 
 
-def _slurm_executor(execution: SlurmExecution, run_folder: Path) -> Any:
+def _slurm_executor(
+    execution: SlurmExecution, run_folder: Path, longest_task_s: float | None
+) -> Any:
     execution.check_folder(run_folder)
     environment = _worker_environment(execution.cores_per_worker)
     exports = [
         f"export {name}={value}" for name, value in (environment | _MPI_INSIDE_A_PILOT_JOB).items()
     ]
-    return HighThroughputExecutor(
+    return QuotingExecutor(
         label=LABEL,
         address=execution.address,
         encrypted=True,
@@ -108,6 +142,7 @@ def _slurm_executor(execution: SlurmExecution, run_folder: Path) -> Any:
         cores_per_worker=1e-3,
         heartbeat_period=max(1, execution.lost_after_s // 4),
         heartbeat_threshold=execution.lost_after_s,
+        drain_period=_drain_period(execution, longest_task_s),
         provider=PolledSlurm(
             poll_s=execution.poll_s,
             partition=execution.partition,
@@ -128,6 +163,13 @@ def _slurm_executor(execution: SlurmExecution, run_folder: Path) -> Any:
     )
 
 
+def _drain_period(execution: SlurmExecution, longest_task_s: float | None) -> int | None:
+    """Time in s after which a job takes no new tasks, since they could outlive it."""
+    if longest_task_s is None:
+        return None
+    return int(max(LEAST_WORK_S, execution.walltime_s - longest_task_s - DRAIN_MARGIN_S))
+
+
 def _worker_environment(cores: int) -> dict[str, str]:
     return {str(name): str(cores) for name in _CORE_VARIABLES}
 
@@ -137,11 +179,13 @@ def _module(name: str) -> list[str]:
 
 
 def _launch_command() -> str:
-    command = DEFAULT_LAUNCH_CMD.replace(
-        "process_worker_pool.py", "exec " + " ".join(_module("process_worker_pool"))
-    )
-    # A campaign folder may have a blank in its name.
-    return command.replace("{logdir}", "'{logdir}'").replace("{cert_dir}", "'{cert_dir}'")
+    module = " ".join(map(_in_launch_command, _module("process_worker_pool")))
+    return DEFAULT_LAUNCH_CMD.replace("process_worker_pool.py", f"exec {module}")
+
+
+def _in_launch_command(word: object) -> str:
+    """A word, quoted for the shell, for a command that Parsl formats twice."""
+    return shlex.quote(str(word)).replace("{", "{{{{").replace("}", "}}}}")
 
 
 def _import_config(path: str) -> Config:

@@ -23,14 +23,21 @@ class WorkerPool[Task, Result]:
         function: What a worker does with a task. Workers import it by its name.
         execution: The value of a key `executor` of a configuration.
         run_folder: Where Parsl writes its log and what its workers print.
+        longest_task_s: How long a task may take, in s: a Slurm job takes no new one when less of
+            its walltime is left. None where tasks continue in another job.
     """
 
     def __init__(
-        self, function: Callable[[Task], Result], execution: AnyExecution, run_folder: Path
+        self,
+        function: Callable[[Task], Result],
+        execution: AnyExecution,
+        run_folder: Path,
+        longest_task_s: float | None = None,
     ):
         self._function = function
         self._execution = execution
         self._run_folder = run_folder.absolute()
+        self._longest_task_s = longest_task_s
         self._capacity = execution.capacity
         self._kernel: Any = None
         self._log: logging.Handler | None = None
@@ -73,7 +80,7 @@ class WorkerPool[Task, Result]:
         # Not at the top of the file: this loads Parsl, which is not needed where nothing is run.
         from entrove.execution.parsl_config import count_workers, parsl_config
 
-        config = parsl_config(self._execution, self._run_folder)
+        config = parsl_config(self._execution, self._run_folder, self._longest_task_s)
         self._capacity = max(count_workers(config), self._execution.capacity)
         self._run_folder.mkdir(parents=True, exist_ok=True)
         _put_scripts_on_path()

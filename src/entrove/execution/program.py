@@ -7,7 +7,6 @@ The folder has what the program was asked, what it has done so far, and what it 
     worker.lock    held by the one process that works here
 """
 
-import fcntl
 import logging
 import os
 import subprocess
@@ -20,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from entrove.errors import EntroveError, ModelError
+from entrove.file_locks import try_to_lock
 
 LOG_FILE = "worker.log"
 ERROR_FILE = "error.txt"
@@ -124,15 +124,12 @@ def only_worker(folder: Path, doing: str) -> Iterator[None]:
 
     `doing` is what the other process does, for the message: "trains".
 
-    Raises `ModelError` when another process works in this folder.
+    Raises `ModelError` when another process works in this folder, `NoFileLocksError` where there
+    are no locks.
     """
     with (folder / LOCK_FILE).open("w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ModelError(
-                f"{folder}: another process {doing} here; wait for it or stop it"
-            ) from error
+        if not try_to_lock(handle):
+            raise ModelError(f"{folder}: another process {doing} here; wait for it or stop it")
         yield
 
 
@@ -144,12 +141,9 @@ def wait_until_free(folder: Path, limit_s: float) -> None:
     deadline = time.monotonic() + limit_s
     while time.monotonic() < deadline:
         with (folder / LOCK_FILE).open("w") as handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                time.sleep(LOCK_POLL_S)
-            else:
+            if try_to_lock(handle):
                 return
+        time.sleep(LOCK_POLL_S)
 
 
 def _end_with_parent() -> None:

@@ -11,6 +11,9 @@ from entrove.settings import Settings
 CORES_VARIABLE = "ENTROVE_CORES"
 """Environment variable in which a worker finds its number of cores."""
 
+PLAIN_CHARACTERS = "/._-+,:=@"
+"""What the path of a folder of Slurm jobs may have besides letters and digits."""
+
 
 class LocalExecution(Settings):
     """Worker processes on this machine."""
@@ -79,12 +82,18 @@ class SlurmExecution(Settings):
         return self.max_jobs * self.nodes_per_job * self.workers_per_node
 
     def check_folder(self, folder: Path) -> None:
-        """Raise `ConfigError` when jobs cannot run in a folder."""
-        if any(character.isspace() for character in str(folder)):
-            raise ConfigError(
-                f"executor slurm: {folder} has a blank in its path, which sbatch scripts cannot "
-                "have; give the campaign a folder without blanks"
-            )
+        """Raise `ConfigError` when jobs cannot run in a folder.
+
+        Its path stands in lines of the job's script that know no quotes (`#SBATCH --output=`).
+        """
+        for character in str(folder):
+            if not character.isalnum() and character not in PLAIN_CHARACTERS:
+                named = "a blank" if character.isspace() else f"the character {character}"
+                raise ConfigError(
+                    f"executor slurm: {folder} has {named} in its path, which sbatch scripts "
+                    "cannot have; give the campaign a folder with letters, digits and "
+                    f"{PLAIN_CHARACTERS} alone"
+                )
 
     @property
     def walltime_s(self) -> int:

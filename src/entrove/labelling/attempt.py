@@ -123,12 +123,15 @@ class AttemptResult:
 
     @classmethod
     def read(cls, folder: str | Path) -> "AttemptResult | None":
-        """Read back what `write` stored; None when the attempt never finished."""
+        """Read back what `write` stored; None when the attempt never finished.
+
+        A file that was emptied or cut, by a disk that failed or a copy that was interrupted, is no
+        result either.
+        """
         try:
-            text = (Path(folder) / RESULT_FILE).read_text()
-        except FileNotFoundError:
+            fields = json.loads((Path(folder) / RESULT_FILE).read_bytes())
+        except (FileNotFoundError, ValueError):
             return None
-        fields = json.loads(text)
         return cls(**fields | {"outcome": Outcome(fields["outcome"])})
 
 
@@ -163,13 +166,17 @@ class AttemptFolder:
         found = ((folder, AttemptResult.read(folder)) for folder in self._folders())
         return [(folder, result) for folder, result in found if result is not None]
 
-    def next_folder(self) -> Path:
+    def next_folder(self, after: int = 0) -> Path:
         """A folder that no attempt has used.
 
         Not even an interrupted one: its engine may still run and write there.
+
+        Args:
+            after: Number of the last attempt that the caller knows of. A network file system may
+                not show its folder yet.
         """
         folders = self._folders()
-        number = 1 + (_number(folders[-1]) if folders else 0)
+        number = 1 + max(after, attempt_number(folders[-1]) if folders else 0)
         return self.root / f"attempt-{number}"
 
     def release(self) -> None:
@@ -193,10 +200,11 @@ class AttemptFolder:
 
     def _folders(self) -> list[Path]:
         # By number, not by name: attempt-10 comes after attempt-9.
-        return sorted(self.root.glob("attempt-*"), key=_number)
+        return sorted(self.root.glob("attempt-*"), key=attempt_number)
 
 
-def _number(folder: Path) -> int:
+def attempt_number(folder: Path) -> int:
+    """Number of an attempt, from the name of its folder."""
     return int(folder.name.rpartition("-")[2])
 
 

@@ -19,7 +19,7 @@ def check_executor(config: LabellingConfig) -> None:
     except ConfigError as error:
         raise LabelError(str(error)) from error
     if isinstance(executor, SlurmExecution):
-        longest_s = config.time_limit_s * config.longer_try_factor
+        longest_s = config.longest_attempt_s
         if longest_s > executor.walltime_s:
             raise LabelError(
                 f"executor slurm: a label may take {longest_s:g} s (time_limit_s "

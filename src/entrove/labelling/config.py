@@ -67,6 +67,11 @@ class LabellingConfig(Settings):
         "denser k-points, which no label is taken from.",
     )
 
+    @property
+    def longest_attempt_s(self) -> float:
+        """Time limit in s of the longest attempt, the one after a timeout."""
+        return self.time_limit_s * self.longer_try_factor
+
     def resolved_against(self, folder: Path) -> "LabellingConfig":
         """The same settings with relative paths taken from `folder`."""
         return self.model_copy(

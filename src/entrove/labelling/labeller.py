@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
@@ -14,7 +14,8 @@ from ase import Atoms
 
 from entrove.errors import LabelError
 from entrove.execution.pool import worker_was_lost
-from entrove.labelling.attempt import Attempt, AttemptFolder, AttemptResult
+from entrove.execution.settings import SlurmExecution
+from entrove.labelling.attempt import Attempt, AttemptFolder, AttemptResult, attempt_number
 from entrove.labelling.config import LabellingConfig
 from entrove.labelling.engines.base import Engine
 from entrove.labelling.execution.executor import AttemptExecutor
@@ -39,17 +40,34 @@ So no worker waits for its next label, and few attempts have to be cancelled at 
 POLL_CLAIMS_S = 2.0
 """How often to look for labels that another process computes."""
 MAX_LOSSES = 3
-"""A structure that loses its worker so often (job cancelled, node failed) has crashed."""
+"""A structure that lost its worker so often is tried again alone, after all others.
+
+A job that is cancelled or preempted, or a node that fails, takes several structures with it, and
+none of them has to be the cause. A structure that loses its worker when it runs alone has crashed.
+"""
 
 
 @dataclass
 class _Job:
-    """A structure that is being labelled; its atoms are in the order of the first one."""
+    """A structure that is being labelled; its atoms are in the order of the first one.
+
+    `results` are those of its attempts so far, with their folders. Since it began they come from
+    the workers and not from the disk: a network file system may show a file of another machine
+    seconds after it was written.
+    """
 
     key: str
     atoms: Atoms
     folder: AttemptFolder
+    results: list[tuple[Path, AttemptResult]] = field(default_factory=list)
+    last_number: int = 0
     losses: int = 0
+
+    def next_folder(self) -> Path:
+        """A folder that no attempt has used."""
+        folder = self.folder.next_folder(after=self.last_number)
+        self.last_number = attempt_number(folder)
+        return folder
 
 
 def _as_asked(atoms: Atoms) -> Atoms:
@@ -96,9 +114,10 @@ class Labeller:
         self.level = LevelOfTheory.of(config.engine)
         self._owns_executor = executor is None
         self._executor = executor or AttemptExecutor(
-            config.executor, self.work_folder / PARSL_FOLDER
+            config.executor, self.work_folder / PARSL_FOLDER, config.longest_attempt_s
         )
         self._running: dict[str, _Job] = {}
+        self._waiting_alone: dict[str, NextAttempt] = {}
         self._claimed: set[str] = set()
         self._last_heartbeat = time.monotonic()
         self._finished: SimpleQueue[tuple[Attempt, _Job, Future[AttemptResult]]] = SimpleQueue()
@@ -210,26 +229,37 @@ class Labeller:
             self._claimed.discard(key)
             return
         folder = AttemptFolder.of(self.work_folder, key)
-        self._advance(_Job(key, atoms, folder))
+        job = _Job(key, atoms, folder)
+        for attempted, result in folder.results():
+            self._add_result(job, attempted, result)
+        self._advance(job)
+
+    def _add_result(self, job: _Job, folder: Path, result: AttemptResult) -> None:
+        job.results.append((folder, self._check_values(result, len(job.atoms))))
 
     def _advance(self, job: _Job) -> None:
         """Submit the next attempt, or store the result of the last one."""
-        results = [
-            (folder, self._check_values(result, len(job.atoms)))
-            for folder, result in job.folder.results()
-        ]
         plan = plan_next_attempt(
-            [result for _, result in results],
+            [result for _, result in job.results],
             rungs=self.config.engine.rungs,
             max_attempts=self.config.max_attempts,
             time_limit_s=self.config.time_limit_s,
             longer_try_factor=self.config.longer_try_factor,
         )
         if plan is None:
-            self._store(job, results)
+            self._store(job)
             self._running.pop(job.key, None)
-        else:
+        elif job.losses < MAX_LOSSES:
             self._submit(job, plan)
+        else:
+            self._running[job.key] = job
+            self._waiting_alone[job.key] = plan
+
+    def _submit_alone(self) -> None:
+        """Submit the next structure that is to run alone, when no other one runs."""
+        if self._waiting_alone and len(self._waiting_alone) == len(self._running):
+            key = next(iter(self._waiting_alone))
+            self._submit(self._running[key], self._waiting_alone.pop(key))
 
     def _check_values(self, result: AttemptResult, atom_count: int) -> AttemptResult:
         if result.outcome is not Outcome.CONVERGED:
@@ -244,7 +274,7 @@ class Labeller:
         attempt = Attempt.of(
             job.atoms,
             canonical_order(job.atoms),
-            folder=job.folder.next_folder(),
+            folder=job.next_folder(),
             engine=self.config.engine.model_dump_json(),
             rung=plan.rung,
             time_limit_s=plan.time_limit_s,
@@ -259,6 +289,7 @@ class Labeller:
 
         Returns the hash of the structure, or an empty string when none ended within `timeout_s`.
         """
+        self._submit_alone()
         if time.monotonic() - self._last_heartbeat > HEARTBEAT_S:
             self.cache.renew_claims()
             self._last_heartbeat = time.monotonic()
@@ -274,9 +305,12 @@ class Labeller:
             del self._running[job.key]
             raise LabelError(
                 f"labelling stopped: {trouble}; correct that and start again: finished labels are "
-                "kept"
+                f"kept; logs: {attempt.folder} and, with what `prepare` and the workers printed, "
+                f"{self._executor.log.parent}"
             )
-        if error is not None:
+        if error is None:
+            self._add_result(job, Path(attempt.folder), future.result())
+        else:
             self._count_loss(job, attempt, str(error))
         self._advance(job)
         return job.key
@@ -284,10 +318,27 @@ class Labeller:
     def _count_loss(self, job: _Job, attempt: Attempt, cause: str) -> None:
         job.losses += 1
         logger.warning("structure %s lost its worker: %s", job.key, cause)
-        if job.losses % MAX_LOSSES == 0 and AttemptResult.read(attempt.folder) is None:
-            cause = f"its worker was lost {MAX_LOSSES} times, last: {cause}"
+        # It may have finished just before.
+        result = AttemptResult.read(attempt.folder)
+        if result is None and job.losses > MAX_LOSSES:
+            cause = (
+                f"its worker was lost {job.losses} times, at last while no other structure was "
+                f"labelled: {cause}; {self._describe_possible_causes()}"
+            )
             Path(attempt.folder).mkdir(parents=True, exist_ok=True)
-            AttemptResult(Outcome.CRASHED, cause, rung=attempt.rung).write(attempt.folder)
+            result = AttemptResult(Outcome.CRASHED, cause, rung=attempt.rung)
+            result.write(attempt.folder)
+        if result is not None:
+            self._add_result(job, Path(attempt.folder), result)
+
+    def _describe_possible_causes(self) -> str:
+        executor = self.config.executor
+        if not isinstance(executor, SlurmExecution):
+            return "it may need more memory than there is"
+        return (
+            "it may need more memory than its job has, or the job was cancelled, preempted or "
+            f"reached its walltime of {executor.walltime}"
+        )
 
     def _require_one_version(self, label: Label) -> None:
         """Raise `LabelError` for a label of another version of the program than the others."""
@@ -304,8 +355,8 @@ class Labeller:
                 "start a new campaign folder, which labels all structures with it"
             )
 
-    def _store(self, job: _Job, results: Sequence[tuple[Path, AttemptResult]]) -> None:
-        label = self._to_label(job, results)
+    def _store(self, job: _Job) -> None:
+        label = self._to_label(job)
         self._require_one_version(label)
         known = self.cache.get(job.atoms, self.level)
         if label.converged and known is not None and known.import_id is not None:
@@ -322,9 +373,9 @@ class Labeller:
         if label.converged and self.config.keep_folders == "failed":
             job.folder.remove()
 
-    def _to_label(self, job: _Job, results: Sequence[tuple[Path, AttemptResult]]) -> Label:
+    def _to_label(self, job: _Job) -> Label:
         """The last result as a label whose atoms are in the order of the job's."""
-        folder, last = results[-1]
+        folder, last = job.results[-1]
         order = canonical_order(job.atoms)
         forces = np.array(last.forces_eV_per_A or [], dtype=float)
         stress = np.array(last.stress_eV_per_A3 or [], dtype=float)
@@ -338,12 +389,12 @@ class Labeller:
             # A rejected label may hold anything: only what has the right shape is kept.
             forces_eV_per_A=forces[np.argsort(order)] if forces.shape == (len(order), 3) else None,
             stress_eV_per_A3=stress if stress.shape == (3, 3) else None,
-            attempts=len(results),
-            engine_seconds=sum(result.engine_seconds for _, result in results),
+            attempts=len(job.results),
+            engine_seconds=sum(result.engine_seconds for _, result in job.results),
             engine=self.config.engine.kind,
             engine_version=last.engine_version,
             host_class=last.host_class,
-            started_utc=results[0][1].started_utc,
+            started_utc=job.results[0][1].started_utc,
         )
 
 

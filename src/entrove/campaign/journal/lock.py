@@ -1,6 +1,5 @@
 """The lock that lets only one process at a time run a campaign."""
 
-import fcntl
 import os
 import socket
 from collections.abc import Generator
@@ -8,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from entrove.errors import CampaignError
+from entrove.file_locks import NoFileLocksError, try_to_lock
 
 
 @contextmanager
@@ -15,19 +15,17 @@ def hold_campaign(folder: Path) -> Generator[None]:
     """Hold the lock of a campaign until the block ends.
 
     The kernel releases it when the process dies, so no lock is left behind by a crash. Raises
-    `CampaignError` when another process holds it.
+    `CampaignError` when another process holds it, `NoFileLocksError` where there are no locks.
     """
     path = folder / "campaign.lock"
     with path.open("a+", encoding="utf-8") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        if not try_to_lock(handle):
             handle.seek(0)
             holder = handle.read().strip() or "another process"
             raise CampaignError(
                 f"{folder}: this campaign is running already ({holder}); "
                 "wait for it or stop it ('entrove status' shows its progress)"
-            ) from error
+            )
         handle.truncate(0)
         handle.write(f"process {os.getpid()} on {socket.gethostname()}")
         handle.flush()
@@ -42,7 +40,6 @@ def is_held(folder: Path) -> bool:
     with path.open("r", encoding="utf-8") as handle:
         # Shared, so that several readers do not mistake each other for a running campaign.
         try:
-            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
+            return not try_to_lock(handle, shared=True)
+        except NoFileLocksError:  # no campaign can run there
+            return False

@@ -20,11 +20,12 @@ class CampaignImports:
     cache: LabelCache
 
 
-def open_imports(path: Path) -> CampaignImports:
+def open_imports(path: Path, *, read_only: bool = False) -> CampaignImports:
     """Open the label cache of a campaign to look at its imports; the caller closes it.
 
     Args:
         path: Folder of a campaign, its configuration, or the folder with a `campaign.yaml`.
+        read_only: Nothing is changed, in a folder that may be read-only.
 
     Raises `CampaignError` when there is no cache.
     """
@@ -45,4 +46,4 @@ def open_imports(path: Path) -> CampaignImports:
             f"{path}: there is no label cache {cache}; give the folder of a campaign, or its "
             "configuration"
         )
-    return CampaignImports(workspace, LabelCache(cache))
+    return CampaignImports(workspace, LabelCache(cache, read_only=read_only))

@@ -113,8 +113,12 @@ def _row(
     )
 
 
-def open_labels(folder: Path) -> CampaignLabels:
+def open_labels(folder: Path, *, read_only: bool = False) -> CampaignLabels:
     """Open the label cache of a campaign; the caller closes it.
+
+    Args:
+        folder: The folder of the campaign.
+        read_only: Nothing is changed, in a folder that may be read-only.
 
     Raises `CampaignError` when the folder holds no campaign.
     """
@@ -133,7 +137,7 @@ def open_labels(folder: Path) -> CampaignLabels:
     hashes |= {row.structure_hash for found in checks.values() for row in found.volumes}
     return CampaignLabels(
         workspace.folder,
-        LabelCache(config.labelling.cache or workspace.label_cache),
+        LabelCache(config.labelling.cache or workspace.label_cache, read_only=read_only),
         workspace.label_work,
         frozenset(hashes),
     )

@@ -130,5 +130,5 @@ def unlabelled_volumes(campaign: CheckedCampaign) -> list[Atoms]:
     if not (cells and campaign.label_cache.exists()):
         return atoms
     level = LevelOfTheory.of(campaign.config.labelling.engine)
-    with LabelCache(campaign.label_cache) as cache:
+    with LabelCache(campaign.label_cache, read_only=True) as cache:
         return [one for one in atoms if not cache.is_labelled(one, level)]

@@ -140,7 +140,7 @@ def _cost(given: Given, pool: Sequence[Atoms]) -> Callable[[Atoms], float] | Non
     engine, costs = labelling.engine, []
     if labelling.cache is not None and labelling.cache.exists():
         engine = engine.bound_to(species_of(pool))
-        with LabelCache(labelling.cache) as cache:
+        with LabelCache(labelling.cache, read_only=True) as cache:
             costs = cache.costs(LevelOfTheory.of(engine))
     model = CostModel(engine, costs)
     return lambda atoms: model.predict(atoms).seconds

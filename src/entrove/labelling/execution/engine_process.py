@@ -52,9 +52,11 @@ def main() -> None:
         return
     _answer(answers, {"version": version})
     for line in requests:
-        result = _run_in_folder(engine, version, Path(json.loads(line)))
+        folder = json.loads(line)
+        result = _run_in_folder(engine, version, Path(folder))
         # The file in the folder counts; the answer only says that it is there, or why it is not.
-        _answer(answers, {"trouble": result.trouble} if result.trouble else {})
+        trouble = {"trouble": result.trouble} if result.trouble else {}
+        _answer(answers, {"folder": folder} | trouble)
 
 
 def run_engine(engine: Engine, version: str, attempt: Attempt) -> AttemptResult:

@@ -14,11 +14,17 @@ class AttemptExecutor(WorkerPool[Attempt, AttemptResult]):
     """Run attempts at labels through Parsl; a context manager that leaves no process behind.
 
     `execution` is the value of the key `labelling.executor` of a configuration. Parsl writes its
-    log and what its workers print into `run_folder`.
+    log and what its workers print into `run_folder`. `longest_attempt_s` is the time limit of the
+    longest attempt, in s, by which Slurm jobs know when to take no more.
     """
 
-    def __init__(self, execution: AnyExecution, run_folder: Path):
-        super().__init__(run_in_engine_process, execution, run_folder)
+    def __init__(
+        self,
+        execution: AnyExecution,
+        run_folder: Path,
+        longest_attempt_s: float | None = None,
+    ):
+        super().__init__(run_in_engine_process, execution, run_folder, longest_attempt_s)
 
     def start(self) -> None:
         """Start Parsl. Raises `LabelError` when it cannot start."""

@@ -11,6 +11,7 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -92,6 +93,11 @@ class EngineProcess:
                     stream.close()
         self._process.wait()
 
+    def __del__(self) -> None:
+        # A worker that is a thread ends without a word, and what it kept goes with it.
+        if self._process.poll() is None:
+            self.stop()
+
     def _send(self, line: str) -> None:
         with contextlib.suppress(BrokenPipeError):  # a dead process shows when the answer is read
             stdin: IO[bytes] = self._stream(self._process.stdin)
@@ -112,8 +118,16 @@ class EngineProcess:
         return stream
 
 
-_current: list[EngineProcess] = []
-"""The engine process of this worker: Parsl workers keep nothing else between tasks."""
+class _Current(threading.local):
+    """The engine process of this worker: Parsl workers keep nothing else between tasks.
+
+    The workers of a ThreadPoolExecutor are threads, each with a process of its own.
+    """
+
+    process: EngineProcess | None = None
+
+
+_current = _Current()
 
 
 def run_in_engine_process(attempt: Attempt) -> AttemptResult:
@@ -132,6 +146,10 @@ def run_in_engine_process(attempt: Attempt) -> AttemptResult:
         return AttemptResult(Outcome.CRASHED, trouble=trouble)
     started, clock = datetime.now(UTC), time.perf_counter()
     answer = process.run(attempt.folder, attempt.time_limit_s)
+    if answer is not None and answer["folder"] != attempt.folder:
+        _stop_current()
+        trouble = f"{attempt.folder}: the engine process answered for {answer['folder']}"
+        return AttemptResult(Outcome.CRASHED, trouble=trouble)
     if answer is not None and "trouble" in answer:
         return AttemptResult(Outcome.CRASHED, trouble=answer["trouble"])
     # The file counts, also when the process died after it had written it.
@@ -186,23 +204,25 @@ def _store_failure(attempt: Attempt, result: AttemptResult) -> AttemptResult:
 
 def _ready_process(attempt: Attempt) -> tuple[EngineProcess, str]:
     """A running process of this engine, and why there is none ('' when there is)."""
-    if _current:
-        process = _current[0]
-        if not (process.alive and process.engine == attempt.engine and process.labels_left > 0):
-            _stop_current()
-    if not _current:
-        process = EngineProcess(attempt.engine, attempt.labels_per_process)
-        _current.append(process)
+    process = _current.process
+    if process is not None and not (
+        process.alive and process.engine == attempt.engine and process.labels_left > 0
+    ):
+        _stop_current()
+        process = None
+    if process is None:
+        process = _current.process = EngineProcess(attempt.engine, attempt.labels_per_process)
         trouble = process.start()
         if trouble:
             _stop_current()
             return process, trouble
-    return _current[0], ""
+    return process, ""
 
 
 def _stop_current() -> None:
-    while _current:
-        _current.pop().stop()
+    process, _current.process = _current.process, None
+    if process is not None:
+        process.stop()
 
 
 def _last_line(path: Path) -> str:

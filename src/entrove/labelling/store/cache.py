@@ -63,13 +63,15 @@ class LabelCache(CacheFile):
     Args:
         path: The SQLite file; it is created when it does not exist.
         busy_timeout_s: How long to wait for another process that writes, in s.
+        read_only: Neither the file nor its folder is changed, which may be read-only; what would
+            change it raises `LabelError`.
 
     All methods raise `LabelError` when the file is locked for longer than that, full, not
     writable, not a cache, or of a newer Entrove.
     """
 
-    def __init__(self, path: str | Path, *, busy_timeout_s: float = 30.0):
-        super().__init__(path, busy_timeout_s=busy_timeout_s)
+    def __init__(self, path: str | Path, *, busy_timeout_s: float = 30.0, read_only: bool = False):
+        super().__init__(path, busy_timeout_s=busy_timeout_s, read_only=read_only)
         self._nearby = NearbyStructures(self._connection)
 
     def __enter__(self) -> "LabelCache":
@@ -90,12 +92,12 @@ class LabelCache(CacheFile):
             level: The level of theory, or its hash.
         """
         found = self._find_exactly(structure_hash, atoms, _hash_of(level))
-        if found is not None:
+        if found is not None and not self.read_only:
             self._settle_state(structure_hash, atoms, level)
         if found is not None or isinstance(level, str):
             return found
         found = self.find(atoms, level)
-        if found is not None:
+        if found is not None and not self.read_only:
             # From now on it is known under this structure too, and can be rejected or withdrawn.
             self._adopt(atoms, found, level)
         return found

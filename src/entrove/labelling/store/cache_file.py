@@ -6,7 +6,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from entrove.errors import LabelError
-from entrove.labelling.store.cache_schema import explain_database_error, open_database
+from entrove.labelling.store.cache_schema import (
+    explain_database_error,
+    open_database,
+    open_to_read,
+)
 
 
 class CacheFile:
@@ -15,14 +19,17 @@ class CacheFile:
     Args:
         path: The SQLite file; it is created when it does not exist.
         busy_timeout_s: How long to wait for another process that writes, in s.
+        read_only: Neither the file nor its folder is changed, which may be read-only.
 
     All methods raise `LabelError` when the file is locked for longer than that, full, not
     writable, not a cache, or of a newer Entrove.
     """
 
-    def __init__(self, path: str | Path, *, busy_timeout_s: float = 30.0):
+    def __init__(self, path: str | Path, *, busy_timeout_s: float = 30.0, read_only: bool = False):
         self.path = Path(path)
-        self._connection = open_database(self.path, busy_timeout_s)
+        self.read_only = read_only
+        opened = open_to_read if read_only else open_database
+        self._connection = opened(self.path, busy_timeout_s)
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -33,6 +40,8 @@ class CacheFile:
 
     @contextmanager
     def _transaction(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
+        if self.read_only:
+            raise LabelError(f"label cache {self.path}: it was opened to be read only")
         with self._errors():
             # Claims may be lost when the power fails, labels may not; waiting for the disk takes
             # milliseconds.

@@ -130,21 +130,78 @@ def open_database(path: Path, busy_timeout_s: float) -> sqlite3.Connection:
     return connection
 
 
+def open_to_read(path: Path, busy_timeout_s: float) -> sqlite3.Connection:
+    """Open the cache without changing its file or its folder, which may be read-only.
+
+    A cache that is missing or of an older version is one in memory, of this version. Raises
+    `LabelError` when it cannot be read.
+    """
+    if not path.is_file():
+        memory = sqlite3.connect(":memory:", isolation_level=None)
+        _create_or_check(path, memory)
+        return memory
+    connection = None
+    try:
+        connection = sqlite3.connect(
+            f"{path.absolute().as_uri()}?{_mode_to_read(path)}",
+            uri=True,
+            timeout=busy_timeout_s,
+            isolation_level=None,
+        )
+        version, _ = _read_version(path, connection)
+        if version < SCHEMA_VERSION:
+            memory = sqlite3.connect(":memory:", isolation_level=None)
+            connection.backup(memory)
+            connection.close()
+            _create_or_check(path, memory)
+            return memory
+    except sqlite3.OperationalError:
+        # A process was killed while it wrote, and what it left can only be repaired by writing.
+        if connection is not None:
+            connection.close()
+        return open_database(path, busy_timeout_s)
+    except (sqlite3.Error, LabelError) as error:
+        if connection is not None:
+            connection.close()
+        if isinstance(error, LabelError):
+            raise
+        raise LabelError(explain_database_error(path, error)) from error
+    return connection
+
+
+def _mode_to_read(path: Path) -> str:
+    """How SQLite opens a file without creating others beside it.
+
+    It would create them for a cache with write-ahead logging that nobody has open. Other caches
+    need no such files, and one that is written meanwhile must be locked.
+    """
+    with path.open("rb") as handle:
+        uses_write_ahead_log = handle.read(20)[18:20] == b"\2\2"
+    is_open = Path(f"{path}-wal").exists()
+    return "immutable=1" if uses_write_ahead_log and not is_open else "mode=ro"
+
+
+def _read_version(path: Path, connection: sqlite3.Connection) -> tuple[int, int]:
+    """Schema version and number of tables. Raises `LabelError` for what is no cache of ours."""
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    application = connection.execute("PRAGMA application_id").fetchone()[0]
+    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    if tables and application != APPLICATION_ID:
+        raise LabelError(
+            f"{path}: is a database of another program; give the label cache a file of its own"
+        )
+    if version > SCHEMA_VERSION:
+        raise LabelError(
+            f"{path}: was written by a newer Entrove (schema {version}, this one reads up to "
+            f"{SCHEMA_VERSION}); update Entrove, or use another cache"
+        )
+    return version, tables
+
+
 def _create_or_check(path: Path, connection: sqlite3.Connection) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-        application = connection.execute("PRAGMA application_id").fetchone()[0]
-        tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        if tables and application != APPLICATION_ID:
-            raise LabelError(
-                f"{path}: is a database of another program; give the label cache a file of its own"
-            )
-        if version > SCHEMA_VERSION:
-            raise LabelError(
-                f"{path}: was written by a newer Entrove (schema {version}, this one reads up to "
-                f"{SCHEMA_VERSION}); update Entrove, or use another cache"
-            )
+        version, tables = _read_version(path, connection)
         if not tables:
             for statement in _SCHEMA:
                 connection.execute(statement)
