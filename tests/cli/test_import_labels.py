@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import ase.db
+import numpy as np
 import pytest
 from ase.build import bulk
 from ase.calculators.emt import EMT
@@ -20,6 +21,7 @@ from entrove.errors import CampaignError, ConfigError, LabelError
 from entrove.labelling.labeller import Labeller
 from entrove.labelling.store.cache import LabelCache
 from entrove.labelling.store.import_records import count_labels
+from entrove.structures import content_hash
 
 CONFIG = """\
 name: copper
@@ -139,6 +141,55 @@ def test_an_import_is_listed_trained_on_and_withdrawn(
     assert said(console).endswith("no labels were imported\n")
     with pytest.raises(CampaignError, match="there is no label cache"):
         list_imports(tmp_path / "elsewhere", console)
+
+
+def turned(path: Path, source: Path) -> Path:
+    """The labelled structures of a file in another orientation."""
+    structures = read(source, ":")
+    for atoms in structures:
+        atoms.rotate(37, (1, 2, 3), rotate_cell=True)
+        atoms.calc = EMT()
+        atoms.get_forces()
+        atoms.get_stress()
+    write(path, structures, format="extxyz")
+    return path
+
+
+def test_turned_copies_of_what_only_the_cache_knows_are_trained_on_once(
+    tmp_path: Path, config: Path
+):
+    """As the dataset of another campaign with the same cache, after a code turned its cells."""
+    ours, copies = tmp_path / "ours.xyz", turned(tmp_path / "turned.xyz", tmp_path / "ours.xyz")
+    import_files(config, [ours], None, same_level=True, console=Console(file=io.StringIO()))
+    workspace = Workspace(tmp_path / read_campaign(config)[0].folder)
+    assert workspace.training_labels() == []
+    for _ in range(2):  # the second time they are known to the campaign, too
+        said = io.StringIO()
+        import_files(
+            config,
+            [copies, copies],
+            None,
+            same_level=True,
+            train=True,
+            console=Console(file=said, width=200),
+        )
+        assert said.getvalue().count("0 labels imported, 3 known before, 0 refused") == 2
+        assert said.getvalue().count("another orientation, with the same label") == 2
+        assert "3 labels are trained on from the next training" in said.getvalue()
+        assert "validation or test set" not in said.getvalue()
+        # What is trained on is what the cache knows, and so can be withdrawn.
+        assert sorted(map(content_hash, workspace.training_labels())) == sorted(
+            map(content_hash, read(ours, ":"))
+        )
+        for atoms in workspace.training_labels():
+            direct = atoms.copy()
+            direct.calc = EMT()
+            # The file has eight decimals.
+            energy_eV = pytest.approx(direct.get_potential_energy(), abs=1e-6)
+            assert atoms.get_potential_energy() == energy_eV
+            np.testing.assert_allclose(atoms.get_forces(), direct.get_forces(), atol=1e-6)
+    withdraw(workspace.folder, 1, Console(file=io.StringIO()))
+    assert workspace.training_labels() == []
 
 
 def test_an_import_into_a_shared_cache_is_withdrawn_before_the_campaign_has_a_folder(

@@ -62,10 +62,11 @@ def enter_imported(files: Workspace, labelled: Sequence[Atoms]) -> tuple[int, in
     """
     files.folder.mkdir(parents=True, exist_ok=True)
     held_out = read_structures(files.round(0).hold_out, may_be_empty=True)
-    kept = {key_of(atoms): atoms for atoms in labelled if not _is_among(atoms, held_out)}
+    free = [atoms for atoms in labelled if not _is_among(atoms, held_out)]
+    kept = {key_of(atoms): atoms for atoms in free}
     before = {key_of(atoms): atoms for atoms in read_structures(files.imported, may_be_empty=True)}
     write_structures(files.imported, list((before | kept).values()))
-    return len(kept), len(labelled) - len(kept)
+    return len(kept), len(labelled) - len(free)
 
 
 def withdraw_import(files: Workspace, cache: LabelCache, import_id: int) -> Withdrawal:

@@ -24,7 +24,7 @@ from entrove.labelling.store.moments import (
     magnetic_state,
     says_moments,
 )
-from entrove.labelling.store.nearby import NearbyStructures
+from entrove.labelling.store.nearby import NearbyStructures, Turned
 from entrove.structures import canonical_order, content_hash
 
 
@@ -133,14 +133,38 @@ class LabelCache(CacheFile):
 
         None where there is none; a label of this very orientation is found by `find`.
         """
+        found = self._find_turned(atoms, level)
+        if found is None:
+            return None
+        turned, label = found
+        label = label.reordered(turned.order).turned(turned.rotation)
+        return replace(label, structure_hash=content_hash(atoms))
+
+    def find_before_turning(
+        self, atoms: Atoms, level: LevelOfTheory
+    ) -> tuple[Atoms, Label] | None:
+        """The structure that `find_turned` finds, as it is stored, and its label.
+
+        It has the initial magnetic moments of `atoms`.
+        """
+        found = self._find_turned(atoms, level)
+        if found is None:
+            return None
+        turned, label = found
+        stored = turned.atoms.copy()
+        if atoms.has("initial_magmoms"):
+            moments = atoms.get_initial_magnetic_moments()
+            stored.set_initial_magnetic_moments(moments[np.argsort(turned.order)])
+        return stored, label
+
+    def _find_turned(self, atoms: Atoms, level: LevelOfTheory) -> tuple[Turned, Label] | None:
         with self._errors():
             turned = self._nearby.find_turned(atoms, level.hash, magnetic_state(atoms))
         if turned is None:
             return None
         label = self._stored(turned.structure_hash, level.hash, magnetic_state(atoms))
         assert label is not None  # it was just found
-        label = label.reordered(turned.order).turned(turned.rotation)
-        return replace(label, structure_hash=content_hash(atoms))
+        return turned, label
 
     def _find_exactly(self, structure_hash: str, atoms: Atoms, level_hash: str) -> Label | None:
         label = self._stored(structure_hash, level_hash, magnetic_state(atoms))

@@ -78,7 +78,8 @@ def import_labels(
         keys: Names of the labels in the file, where they are not the usual ones.
         replacing: Whether a label that differs takes the place of one that was imported earlier.
             Labels that were computed always stay.
-        on_label: Called with each structure whose label is now in the cache, and that label.
+        on_label: Called with each structure whose label is now in the cache, and that label. For
+            a copy in another orientation that is the structure that the cache knows.
 
     Returns how many labels are new and how many were known, in this or another orientation.
     Refused, one by one and with the
@@ -124,8 +125,9 @@ def import_labels(
             instead = replacing or what == "replaced"
             cache.put(atoms, label, level, replacing=instead, state_is_known=False)
         notes[_NO_STRESS] += label.lacks_stress_of(atoms)
-        if on_label is not None and turned is None:
-            on_label(atoms, label)
+        if on_label is not None:
+            stored = None if turned is None else cache.find_before_turning(atoms, level)
+            on_label(*(stored or (atoms, label)))
     shown = without_password(str(path))
     if not counts["stored"] + counts["replaced"]:
         cache.withdraw_import(import_id)

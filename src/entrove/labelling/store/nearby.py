@@ -32,10 +32,11 @@ class Turned:
     """A stored structure that is the one asked for in another orientation.
 
     A vector v of the stored label is v @ rotation in the orientation that was asked for; `order`
-    is as in `Nearby`.
+    is as in `Nearby`; `atoms` is the stored structure, in the order of its label.
     """
 
     structure_hash: str
+    atoms: Atoms
     order: Int[np.ndarray, " atoms"]
     rotation: Float[np.ndarray, "3 3"]
 
@@ -124,7 +125,7 @@ class NearbyStructures:
             other, of_other = _standard_orientation(stored.atoms)
             order = match_atoms(standard, other)
             if order is not None and self._holds(stored, level_hash, state, imported=False):
-                return Turned(stored.structure_hash, order, of_other.T @ own)
+                return Turned(stored.structure_hash, stored.atoms, order, of_other.T @ own)
         return None
 
     def _holds(self, stored: "_Stored", level_hash: str, state: str, *, imported: bool) -> bool:
