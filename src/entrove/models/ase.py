@@ -29,9 +29,10 @@ class SerialModel(ModelInterface):
     and the results hold no stress.
 
     What it raises for some systems of a batch makes the results of these NaN, which stops a walker
-    or a relaxation alone; `failures` has the text for each of them until the next batch. It becomes
-    a `ModelError` where no system could be evaluated, or none of its elements before: then the
-    calculator is at fault and not the geometry. Positions that are not finite give NaN, too.
+    or a relaxation alone; `failures` has the text for each of them until the next batch. It
+    becomes a `ModelError` where no system could be evaluated, or where a system's elements never
+    were: then the calculator is at fault and not the geometry. Positions that are not finite give
+    NaN, too.
     """
 
     def __init__(self, calculator: Calculator, name: str = "") -> None:
