@@ -59,6 +59,7 @@ def import_to_train(
     *,
     replacing: bool = False,
     train: bool = True,
+    cache_file: Path | None = None,
 ) -> int | None:
     """What `entrove import --train` does; structures with results keep them.
 
@@ -72,7 +73,7 @@ def import_to_train(
     write(bench.folder / name, structures, format="extxyz")
     level = LevelOfTheory.of(CampaignConfig.model_validate(SETTINGS).labelling.engine)
     labelled: list[Atoms] = []
-    with LabelCache(bench.files.label_cache) as cache:
+    with LabelCache(cache_file or bench.files.label_cache) as cache:
         report = import_labels(
             bench.folder / name,
             level,
@@ -115,6 +116,20 @@ def test_imported_labels_are_trained_on_beside_those_that_were_asked_for(bench: 
     assert (results.imported, results.imported_not_trained_on) == (5, 0)
     assert re.search(r"imported labels +5 trained on\n", summary_text(results))
     assert set(bench.computed).isdisjoint(content_hash(atoms) for atoms in ours)
+
+
+def test_imports_in_a_shared_cache_are_shown(bench: Bench):
+    """Those of this level of theory: a shared cache holds imports of other campaigns, too."""
+    shared = bench.folder / "shared.sqlite"
+    structures = copper_from_elsewhere(9)
+    import_to_train(bench, structures[:5], cache_file=shared)
+    import_to_train(bench, structures[5:], "others.xyz", train=False, cache_file=shared)
+    with LabelCache(shared) as cache:
+        import_labels(bench.folder / "ours.xyz", LevelOfTheory("other", "{}"), cache)
+    bench.run(stopping=ONE_ROUND, labelling={"cache": str(shared)})
+    results = read_results(bench.files.folder)
+    assert (results.imported, results.imported_not_trained_on) == (5, 4)
+    assert "5 trained on, 4 used only where exactly these" in summary_text(results)
 
 
 def test_crystals_without_a_stress_are_trained_on_until_an_import_brings_it(bench: Bench):

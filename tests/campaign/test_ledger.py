@@ -101,6 +101,17 @@ def test_stages_come_back_in_order(tmp_path):
     assert again.find(1, Relaxed) is None
 
 
+def test_a_clock_that_is_set_back_changes_no_order(tmp_path, monkeypatch):
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    for clock_s, round_index in ((5000.0, 0), (1000.0, 1), (3000.0, 2), (2000.0, 3)):
+        monkeypatch.setattr(time, "time", lambda now=clock_s: now)
+        ledger.enter(round_index, Explored(summary="20 candidates"), 1.0)
+    assert [record.round for record in ledger.records()] == [0, 1, 2, 3]
+    ledger.forget([(1, Stage.EXPLORE), (3, Stage.EXPLORE)])
+    ledger.enter(1, Explored(summary="once more"), 1.0)
+    assert [record.round for record in ledger.records()] == [0, 2, 1]
+
+
 def test_keys_of_another_version_are_ignored_and_missing_ones_have_defaults(tmp_path):
     ledger = Ledger(tmp_path / "ledger.sqlite")
     ledger.enter(1, Explored(summary="30 candidates"), 1.0)

@@ -156,3 +156,31 @@ def test_a_missing_model_of_an_earlier_round_is_named(bench: Bench):
         shutil.rmtree(path)
     with pytest.raises(CampaignError, match=r"model.pth: missing or empty, although an earlier"):
         bench.run(stopping=THREE_ROUNDS)
+
+
+def test_a_frame_without_its_round_is_named_with_what_to_do(bench: Bench):
+    foreign = read_structures(bench.files.dataset)
+    del foreign[1].info["entrove_round"]
+    write_structures(bench.files.dataset, foreign)
+    with pytest.raises(
+        CampaignError,
+        match=r"dataset\.xyz: structure 1 has no round \(entrove_round\).*import --train",
+    ):
+        bench.run(stopping=THREE_ROUNDS)
+    # The second remedy.
+    bench.files.dataset.unlink()
+    bench.run(stopping=THREE_ROUNDS)
+    assert len(contents(bench.files.dataset)) == 3 * COUNT
+
+
+def test_folders_that_are_no_rounds_are_left_alone(bench: Bench):
+    first = bench.files.round(1).folder
+    others = ("round-01-backup", "round-1", "round-001", "round-x", "round-")
+    for name in others:
+        shutil.copytree(first, first.with_name(name))
+    assert [files.number for files in bench.files.existing_rounds()] == [0, 1, 2]
+    bench.run(stopping=THREE_ROUNDS)
+    assert [files.number for files in bench.files.existing_rounds()] == [0, 1, 2, 3]
+    assert read_results(bench.files.folder).rounds_done == 3
+    for name in others:
+        assert (first.with_name(name) / "selected.xyz").exists()

@@ -95,7 +95,7 @@ def test_the_cost_of_a_point_has_the_seconds_of_failed_labels(study, tmp_path):
     results = study.run(names_of(PICKS["ours"][0][:2]))
     spent = study.labels()
     spent.compute(PICKS["ours"][0])
-    asked = [pick.atoms for pick in PICKS["ours"][0]]
+    asked = PICKS["ours"][0]
     failed = spent.seconds(asked[:2])
     assert spent.failed(asked) == 2
     assert failed > 0

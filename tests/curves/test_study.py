@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -177,13 +179,106 @@ def test_labels_of_a_study_start_from_the_moments_of_the_seeds(tmp_path, monkeyp
     labels = StudyLabels(campaign, tmp_path / "labels")
     candidates = two_volumes()
     labels.compute(candidates)
-    assert len(labels.attach([candidate.atoms for candidate in candidates])) == 2
+    assert len(labels.attach(candidates)) == 2
     level = LevelOfTheory.of(campaign.config.labelling.engine)
     with LabelCache(tmp_path / "labels" / CACHE_FILE) as cache:
         for candidate in candidates:
             assert cache.get(candidate.atoms, level) is None
             candidate.atoms.set_initial_magnetic_moments([1.0, -1.0, 1.0, -1.0])
             assert cache.get(candidate.atoms, level) is not None
+
+
+def test_two_magnetic_states_of_one_crystal_have_labels_of_their_own(tmp_path, monkeypatch):
+    bench = make_bench(tmp_path, monkeypatch)
+    up, mixed = bulk("Cu", cubic=True), bulk("Cu", cubic=True)
+    up.set_initial_magnetic_moments([1.0, 1.0, 1.0, 1.0])
+    mixed.set_initial_magnetic_moments([1.0, -1.0, 1.0, -1.0])
+    seeds = (Seed("ferromagnetic", up), Seed("antiferromagnetic", mixed))
+    labels = StudyLabels(replace(bench.campaign(), seeds=seeds), tmp_path / "labels")
+    of_both = [
+        Candidate(bulk("Cu", cubic=True), "anchors", "relaxed", seed.phase, 0.0) for seed in seeds
+    ]
+    labels.compute(of_both[:1])
+    assert not labels.has_all(of_both)
+    labels.compute(of_both)
+    assert labels.has_all(of_both)
+    assert len(bench.computed) == 2
+
+
+def test_finished_points_stay_in_the_file_while_a_larger_study_continues(finished, tmp_path):
+    """An arm is added and the study stopped at its first point: what was known is known still."""
+    arms = STUDY["arms"] | {
+        "theirs": {
+            "exploration": "biased",
+            "pools": ["entropy_md"],
+            "selection": {"method": "random"},
+        }
+    }
+    file = write_study(
+        tmp_path / "larger",
+        arms=arms,
+        students={
+            "fit": {
+                "function": "scaled_student:train",
+                "options": {"record": str(finished[0].parent / "trained.txt")},
+            }
+        },
+    )
+    shutil.copytree(finished[0].parent / "curves", file.parent / "curves")
+    kept = file.parent / "curves" / "results.json"
+    # The tests of these do not depend on the arm; that of the mixture does.
+    unchanged = {
+        point for point in finished[1].points if point.test in ("independent", "hold-out of ours")
+    }
+    assert {point.labels for point in unchanged} == {2, 4}
+
+    def stop(line: str) -> None:
+        assert unchanged <= set(read_study(kept).points), line
+        if line == "fit: 2 labels of theirs, draw 0":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_study(file, say=stop)
+    stopped = read_study(kept)
+    assert stopped != finished[1]
+    assert unchanged <= set(stopped.points)
+    assert not [point for point in stopped.points if point.arm == "theirs"]
+
+
+KILLED = """
+import os, signal, time
+from scaled_student import train as of_few
+
+def train(labelled, **options):
+    if len(labelled) == 4:
+        os.kill(os.getpid(), signal.{signal})
+        time.sleep(30)
+    return of_few(labelled, **options)
+"""
+
+
+@pytest.mark.parametrize(("signal", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_the_page_of_a_stopped_study_has_the_points_so_far(finished, tmp_path, signal, code):
+    options = {"record": str(tmp_path / "trained.txt")}
+    student = {"function": "killed_student:train", "options": options}
+    file = write_study(tmp_path / "killed", students={"fit": student})
+    (file.parent / "killed_student.py").write_text(KILLED.format(signal=signal))
+    shutil.copytree(
+        finished[0].parent / "curves",
+        file.parent / "curves",
+        ignore=shutil.ignore_patterns("students", "results.json"),
+    )
+    # What a shell starts in the background ignores Ctrl-C, as these tests may be.
+    command = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        f"sys.argv = ['entrove', 'curves', {str(file)!r}]; from entrove.cli.main import run; run()"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", command], capture_output=True, text=True, check=False, timeout=300
+    )
+    assert ended.returncode == code, ended.stderr
+    assert {p.labels for p in read_study(file.parent / "curves" / "results.json").points} == {2}
+    assert "fit" in (file.parent / "curves" / "curves.html").read_text()
 
 
 @pytest.mark.slow

@@ -12,14 +12,33 @@ from torch_sim.models.lennard_jones import LennardJonesModel
 from trial_structures import rattled
 
 from entrove.errors import ModelError
-from entrove.models.ase import OneByOneCalculator, atoms_of, from_calculator
+from entrove.models.ase import OneByOneCalculator, SerialModel, atoms_of, from_calculator
+from entrove.models.failures import failures_of
 from entrove.models.prediction import predict
 from entrove.models.registry import load
+from entrove.sampling.bias.entropy_bias import EntropyBias
 
 
 def copper_cells() -> list[Atoms]:
     cubic = bulk("Cu", "fcc", a=3.6, cubic=True)
     return [rattled(bulk("Cu", "fcc", a=3.6), 0), rattled(cubic.repeat(2), 1), rattled(cubic, 2)]
+
+
+class LimitedEMT(EMT):
+    """Copper of a calculator that gives up on strong forces, as one with a failing SCF does."""
+
+    def __init__(self, largest_force_eV_per_A: float) -> None:
+        super().__init__()
+        self.largest_force_eV_per_A = largest_force_eV_per_A
+
+    def calculate(self, *args, **kwargs) -> None:
+        super().calculate(*args, **kwargs)
+        if np.linalg.norm(self.results["forces"], axis=1).max() > self.largest_force_eV_per_A:
+            raise RuntimeError("SCF did not\n converge")
+
+
+def as_batch(*structures: Atoms) -> torch_sim.SimState:
+    return torch_sim.initialize_state(list(structures), torch.device("cpu"), torch.float64)
 
 
 class LennardJonesWithoutStress(LennardJones):
@@ -87,6 +106,48 @@ def test_what_a_calculator_raises_names_the_model_and_the_structure():
     ):
         predict(model, [bulk("Si")])
     assert predict(model, [bulk("Cu")])
+
+
+def test_a_structure_that_fails_is_not_finite_and_changes_nothing_of_the_others():
+    calm, wild = rattled(bulk("Cu", a=3.6), 0, 0.02), rattled(bulk("Cu", a=2.2, cubic=True), 0)
+    broken = calm.copy()
+    broken.positions[0, 0] = np.nan
+    model = SerialModel(LimitedEMT(5.0))
+    alone = model(as_batch(calm))
+    assert model.failures == {}
+    results = model(as_batch(wild, calm, broken))
+    assert (
+        model.failures
+        == failures_of(EntropyBias.unbiased(model, 3))
+        == {0: "RuntimeError: SCF did not converge"}
+    )
+    for name, value in results.items():
+        system = torch.arange(3) if name != "forces" else as_batch(wild, calm, broken).system_idx
+        assert value[system != 1].isnan().all(), name
+        torch.testing.assert_close(value[system == 1], alone[name], rtol=0, atol=0)
+    model(as_batch(calm))
+    assert model.failures == {}
+
+
+def test_what_fails_for_every_structure_or_at_first_is_an_error_with_its_cause():
+    calm, wild = rattled(bulk("Cu", a=3.6), 0, 0.02), rattled(bulk("Cu", a=2.2, cubic=True), 0)
+    model = SerialModel(LimitedEMT(5.0), "lazy")
+    message = r"lazy cannot evaluate Cu4 \(RuntimeError: SCF did not converge\); evaluate this"
+    with pytest.raises(ModelError, match=message):
+        model(as_batch(calm, wild))
+    model(as_batch(calm))
+    with pytest.raises(ModelError, match=message):
+        model(as_batch(wild, wild))
+    # Silicon was never evaluated: the calculator does not know it.
+    with pytest.raises(ModelError, match="cannot evaluate Si2"):
+        model(as_batch(calm, bulk("Si")))
+    # A prediction that is missing is an error, wherever it is in the list.
+    with pytest.raises(ModelError, match=message):
+        predict(from_calculator(model.calculator, name="lazy"), [calm, calm, wild])
+    lenient = from_calculator(model.calculator, name="lazy")
+    predict(lenient, [calm])
+    with pytest.raises(ModelError, match=message):
+        predict(lenient, [calm, calm, wild])
 
 
 def test_a_batch_survives_the_way_to_ase_and_back():

@@ -4,6 +4,7 @@ Nothing here writes.
 """
 
 import itertools
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 from ase import Atoms
 
 from entrove import provenance
+from entrove.errors import CampaignError
 from entrove.labelling.store.moments import LabelledStates
 from entrove.structures import read_structures
 
@@ -194,8 +196,15 @@ class Workspace:
         return RoundFiles(self.folder / f"round-{round_index:02d}")
 
     def existing_rounds(self) -> Iterator[RoundFiles]:
-        """Yield the rounds that have a folder, the preparation first."""
-        rounds = [RoundFiles(folder) for folder in self.folder.glob("round-*")]
+        """Yield the rounds that have a folder, the preparation first.
+
+        Folders of other names, such as a copy `round-01-backup`, are none.
+        """
+        rounds = [
+            RoundFiles(folder)
+            for folder in self.folder.glob("round-*")
+            if _ROUND.fullmatch(folder.name)
+        ]
         # By number: by name, round-100 would come before round-99.
         yield from sorted(rounds, key=lambda files: files.number)
 
@@ -223,12 +232,27 @@ class Workspace:
         """Read the good training labels that the campaign itself asked for, as above.
 
         A budget of labels counts these. That of an imported one was spent elsewhere.
+
+        Raises `CampaignError` for a label whose round is asked for and not known.
         """
+        structures = read_structures(self.dataset, may_be_empty=True)
         return [
             atoms
-            for atoms in read_structures(self.dataset, may_be_empty=True)
-            if not is_imported(atoms) and (before is None or atoms.info[provenance.ROUND] < before)
+            for frame, atoms in enumerate(structures)
+            if not is_imported(atoms) and (before is None or self._round_of(atoms, frame) < before)
         ]
+
+    def _round_of(self, atoms: Atoms, frame: int) -> int:
+        try:
+            return int(atoms.info[provenance.ROUND])
+        except (KeyError, TypeError, ValueError):
+            raise CampaignError(
+                f"{self.dataset}: structure {frame} has no round ({provenance.ROUND}), which each "
+                "label that the campaign asked for has; take it out of the file, and give labels "
+                "of your own to 'entrove import --train'. If an editor or another program has "
+                "changed the file, remove it: the next 'entrove run' takes its labels from the "
+                "label cache again"
+            ) from None
 
     def validation_labels(self) -> list[Atoms]:
         """Read the labels of the validation set; raises `StructureError` before they exist."""
@@ -241,6 +265,9 @@ class Workspace:
     def held_out_labels(self) -> list[Atoms]:
         """Read all labels that are never trained on."""
         return read_structures(self.validation, may_be_empty=True) + self.test_labels()
+
+
+_ROUND = re.compile(r"round-(\d\d|[1-9]\d{2,})", re.ASCII)
 
 
 def holds_something(path: Path) -> bool:

@@ -1,7 +1,11 @@
 """`entrove curves`: a study of learning curves."""
 
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from types import FrameType
 
 import yaml
 from rich.console import Console
@@ -17,27 +21,58 @@ from entrove.report.tables import Table
 
 
 def run_curves(study_file: Path, console: Console, *, as_json: bool) -> None:
-    """Run or continue a study, write its page, and print its tables."""
+    """Run or continue a study, write its page, and print its tables.
+
+    The page is written when the study is stopped, too, by Ctrl-C or SIGTERM.
+    """
     from entrove.campaign.configuration.config_file import read_config_file
     from entrove.curves.config import HOW_TO_WRITE, StudyConfig
-    from entrove.curves.study import run_study
+    from entrove.curves.results import read_study
+    from entrove.curves.study import RESULTS_FILE, run_study
     from entrove.report.curves.page import write_curves_page
 
     _refuse_campaign(study_file)
     study = read_config_file(study_file, StudyConfig, how_to_write=HOW_TO_WRITE)
     folder = study_file.parent / study.folder
-    if as_json:
-        results = run_study(study_file)
-    else:
-        with open_progress(console) as progress:
-            results = run_study(study_file, listener=progress, say=partial(say, to=console))
+    page = folder / "curves.html"
+    try:
+        with _ended_by_sigterm():
+            if as_json:
+                results = run_study(study_file)
+            else:
+                with open_progress(console) as progress:
+                    results = run_study(
+                        study_file, listener=progress, say=partial(say, to=console)
+                    )
+    except (KeyboardInterrupt, SystemExit):
+        if (folder / RESULTS_FILE).is_file():
+            write_curves_page(read_study(folder / RESULTS_FILE), page)
+        raise
+    if not as_json:
         show_curves(results, console)
-    page = write_curves_page(results, folder / "curves.html")
+    write_curves_page(results, page)
     if as_json:
         print_json(results.to_dict())
         return
-    say(f"results: {folder / 'results.json'}", to=console)
+    say(f"results: {folder / RESULTS_FILE}", to=console)
     say(f"page:    {page}", to=console)
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Raise `SystemExit` on SIGTERM, which otherwise ends the process where it stands."""
+    if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield  # somebody else handles it
+        return
+    signal.signal(signal.SIGTERM, _exit)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _exit(number: int, _: FrameType | None) -> None:
+    raise SystemExit(128 + number)
 
 
 def _refuse_campaign(study_file: Path) -> None:

@@ -14,8 +14,8 @@ from entrove.labelling.label_structures import CACHE_FILE
 from entrove.labelling.labeller import Labeller
 from entrove.labelling.labels import Label
 from entrove.labelling.store.cache import LabelCache
+from entrove.labelling.store.moments import key_of
 from entrove.sampling.candidates import Candidate
-from entrove.structures import content_hash
 
 OnLabel = Callable[[int, int], None]
 """Called with the labels done and the labels in all."""
@@ -23,7 +23,7 @@ OnLabel = Callable[[int, int], None]
 
 @dataclass
 class StudyLabels:
-    """Labels by content hash, computed on demand and kept in a cache.
+    """Labels by structure and initial magnetic moments, computed on demand and kept in a cache.
 
     Attributes:
         campaign: Its engine and executor compute them, from the magnetic moments of its seeds.
@@ -44,18 +44,30 @@ class StudyLabels:
             atoms = with_seed_moments(self.campaign, candidates)
             return label_first(labeller, candidates, atoms, self.folder / "denser-kpoints")
 
+    def recall(self, candidates: Sequence[Candidate]) -> None:
+        """Read the labels of these that the cache has; nothing is computed."""
+        with self._labeller() as labeller:
+            for key, atoms in self._unknown(candidates).items():
+                if labeller.cache.is_labelled(atoms, labeller.level):
+                    label = labeller.cache.get(atoms, labeller.level)
+                    self._known |= {} if label is None else {key: label}
+
     def compute(self, candidates: Sequence[Candidate], on_label: OnLabel | None = None) -> None:
         """Label all of these that are not labelled yet; what fails stays without a label."""
-        by_key = {content_hash(candidate.atoms): candidate for candidate in candidates}
-        new = {key: found for key, found in by_key.items() if key not in self._known}
+        new = self._unknown(candidates)
         if not new:
             return
-        keys, wanted = list(new), with_seed_moments(self.campaign, list(new.values()))
+        keys, wanted = list(new), list(new.values())
         with self._labeller() as labeller:
             for done, (index, label) in enumerate(labeller.label(wanted), start=1):
                 self._known[keys[index]] = label
                 if on_label is not None:
                     on_label(done, len(wanted))
+
+    def _unknown(self, candidates: Sequence[Candidate]) -> dict[str, Atoms]:
+        structures = with_seed_moments(self.campaign, candidates)
+        by_key = {key_of(atoms): atoms for atoms in structures}
+        return {key: atoms for key, atoms in by_key.items() if key not in self._known}
 
     @contextmanager
     def _labeller(self) -> Iterator[Labeller]:
@@ -67,17 +79,25 @@ class StudyLabels:
         ):
             yield labeller
 
-    def attach(self, structures: Sequence[Atoms]) -> list[Atoms]:
-        """Return copies with their labels, without those that have no converged label."""
-        labels = [(atoms, self._known.get(content_hash(atoms))) for atoms in structures]
-        return [label.attach(atoms) for atoms, label in labels if label and label.converged]
+    def attach(self, candidates: Sequence[Candidate]) -> list[Atoms]:
+        """Return structures with their labels, without those that have no converged label."""
+        pairs = zip(candidates, self._labels_of(candidates), strict=True)
+        return [label.attach(c.to_atoms()) for c, label in pairs if label and label.converged]
 
-    def failed(self, structures: Sequence[Atoms]) -> int:
+    def has_all(self, candidates: Sequence[Candidate]) -> bool:
+        """Whether all of these are labelled, with success or without."""
+        return None not in self._labels_of(candidates)
+
+    def failed(self, candidates: Sequence[Candidate]) -> int:
         """How many of these were labelled without success."""
-        labels = [self._known.get(content_hash(atoms)) for atoms in structures]
+        labels = self._labels_of(candidates)
         return sum(label is not None and not label.converged for label in labels)
 
-    def seconds(self, structures: Sequence[Atoms]) -> float:
+    def seconds(self, candidates: Sequence[Candidate]) -> float:
         """Engine seconds that the labels of these took, failed ones included."""
-        labels = [self._known.get(content_hash(atoms)) for atoms in structures]
+        labels = self._labels_of(candidates)
         return sum(label.engine_seconds for label in labels if label is not None)
+
+    def _labels_of(self, candidates: Sequence[Candidate]) -> list[Label | None]:
+        structures = with_seed_moments(self.campaign, candidates)
+        return [self._known.get(key_of(atoms)) for atoms in structures]

@@ -117,10 +117,32 @@ class Classroom:
         on_epoch: Callable[[Epoch], None] | None = None,
     ) -> TestErrors:
         """Train a student on labels and return its errors on each test set."""
-        # The number of epochs counts, and not how it is chosen, which a newer version may change.
-        student = student.model_copy(
-            update={"training": student.training.for_labels(len(labelled))}
-        )
+        student = _with_epochs(student, labelled)
+        key = self._key(student, labelled, seed)
+        files = self._error_files(key, tests)
+        if not all(file.is_file() for file in files.values()):
+            predicts = self._teach(
+                student, labelled, self.folder / "trained" / key, seed, on_epoch
+            )
+            for name, file in files.items():
+                if not file.is_file():
+                    _write_errors(file, test_errors(tests[name], predicts(tests[name])))
+        return {name: _read_errors(file) for name, file in files.items()}
+
+    def tested(
+        self,
+        student: StudentConfig,
+        labelled: Sequence[Atoms],
+        tests: Mapping[str, Sequence[Atoms]],
+        seed: int,
+    ) -> TestErrors:
+        """Errors that `teach_and_test` has found before on these labels, by test set."""
+        key = self._key(_with_epochs(student, labelled), labelled, seed)
+        files = self._error_files(key, tests)
+        return {name: _read_errors(file) for name, file in files.items() if file.is_file()}
+
+    def _key(self, student: StudentConfig, labelled: Sequence[Atoms], seed: int) -> str:
+        """Hash of all that a trained student depends on."""
         settings = student.model_dump(
             mode="json",
             exclude={
@@ -130,19 +152,13 @@ class Classroom:
                 "training": set(student.training.unread) if student.tune else True,
             },
         )
-        key = digest(settings, seed, digest_labels(labelled), *self._files(student))
-        files = {
+        return digest(settings, seed, digest_labels(labelled), *self._files(student))
+
+    def _error_files(self, key: str, tests: Mapping[str, Sequence[Atoms]]) -> dict[str, Path]:
+        return {
             name: self.folder / "errors" / f"{key}-{digest_labels(structures)[:12]}.json"
             for name, structures in tests.items()
         }
-        if not all(file.is_file() for file in files.values()):
-            predicts = self._teach(
-                student, labelled, self.folder / "trained" / key, seed, on_epoch
-            )
-            for name, file in files.items():
-                if not file.is_file():
-                    _write_errors(file, test_errors(tests[name], predicts(tests[name])))
-        return {name: _read_errors(file) for name, file in files.items()}
 
     def _files(self, student: StudentConfig) -> list[str]:
         """Hashes of the files that decide what a student is: when one changes, it learns anew."""
@@ -216,6 +232,11 @@ def test_errors(reference: Sequence[Atoms], predicted: Sequence[Atoms]) -> list[
     lowest = np.argsort(per_atom, kind="stable")[: math.ceil(len(reference) / 4)].tolist()
     low = errors_by_kind([reference[i] for i in lowest], [predicted[i] for i in lowest])
     return [*found, GroupErrors.of(LOWEST, low.total)]
+
+
+def _with_epochs(student: StudentConfig, labelled: Sequence[Atoms]) -> StudentConfig:
+    # The number of epochs counts, and not how it is chosen, which a newer version may change.
+    return student.model_copy(update={"training": student.training.for_labels(len(labelled))})
 
 
 def _find_function(name: str, folder: Path) -> Callable[..., object]:

@@ -32,8 +32,10 @@ RESULTS_FILE = "results.json"
 Say = Callable[[str], None]
 Picks = dict[str, list[list[Candidate]]]
 """What each arm picked in each draw."""
-Task = tuple[int, str, StudentConfig, str, int]
-"""Number of labels, name and settings of a student, arm, and draw."""
+Task = tuple[int, str, str, int]
+"""Number of labels, name of a student, arm, and draw."""
+Points = dict[Task, list[Point]]
+"""The points of each task so far, in the order of the tasks."""
 
 
 def run_study(
@@ -52,7 +54,8 @@ def run_study(
     The tests are labelled first, and of these what checks the engine, as in a campaign. Then
     labels and points are computed in ascending order of counts, all arms and draws of a count
     together, and `results.json` in the folder of the study has the points so far: stop it whenever
-    they suffice.
+    they suffice. Points of a study that has been changed stay there where the change does not
+    concern them.
 
     Returns all points.
 
@@ -102,33 +105,31 @@ class _Study:
         with_labels = [
             self._with_labels(labels, of_draw, draw) | files for draw, of_draw in enumerate(tests)
         ]
-        points: list[Point] = []
+        points = self._finished(classroom, labels, picks, with_labels)
         results = self._results(points, picks, labels, checked)
+        if results.points:
+            results.write(self.folder / RESULTS_FILE)
         for count, group in groupby(self._tasks(), key=lambda task: task[0]):
             tasks = list(group)
-            learnt = dict.fromkeys((arm, draw) for _, _, _, arm, draw in tasks)
+            learnt = dict.fromkeys((arm, draw) for _, _, arm, draw in tasks)
             wanted = [pick for arm, draw in learnt for pick in picks[arm][draw][:count]]
             self._label(labels, f"{count} picks of each arm", wanted)
             for task in tasks:
-                points += self._points(classroom, labels, task, picks, with_labels)
+                points[task] = self._points(classroom, labels, task, picks, with_labels)
                 results = self._results(points, picks, labels, checked)
                 results.write(self.folder / RESULTS_FILE)
         return results
 
     def _results(
-        self, points: Sequence[Point], picks: Picks, labels: StudyLabels, checked: str
+        self, points: Points, picks: Picks, labels: StudyLabels, checked: str
     ) -> StudyResults:
         failed = {
-            arm: sum(
-                labels.failed([pick.atoms for pick in of_draw])
-                for of_draw in of_arm[: self.config.draws]
-            )
+            arm: sum(labels.failed(of_draw) for of_draw in of_arm[: self.config.draws])
             for arm, of_arm in picks.items()
         }
         config = self.config
-        return StudyResults(
-            config.name, config.control, config.draws, tuple(points), failed, checked
-        )
+        in_order = tuple(point for of_task in points.values() for point in of_task)
+        return StudyResults(config.name, config.control, config.draws, in_order, failed, checked)
 
     def _choose_all(self) -> tuple[Picks, list[Candidate]]:
         explorer = Explorer(self.config, self.checked, self.folder / "explorations", self.listener)
@@ -167,7 +168,7 @@ class _Study:
         self, labels: StudyLabels, tests: Mapping[str, Sequence[Candidate]], draw: int
     ) -> dict[str, list[Atoms]]:
         """The test sets of a draw with their labels; one whose labels all failed is left out."""
-        sets = {name: labels.attach([c.to_atoms() for c in of]) for name, of in tests.items()}
+        sets = {name: labels.attach(of) for name, of in tests.items()}
         for name, labelled in sets.items():
             if not labelled:
                 logger.warning(
@@ -200,7 +201,7 @@ class _Study:
     def _tasks(self) -> list[Task]:
         """Count, student, arm and draw of every point, cheap ones first."""
         return [
-            (count, name, student, arm, draw)
+            (count, name, arm, draw)
             for count in self.config.counts
             for name, student in self.config.students.items()
             if student.counts is None or count in student.counts
@@ -208,6 +209,27 @@ class _Study:
             if student.arms is None or arm in student.arms
             for draw in range(self.config.draws)
         ]
+
+    def _finished(
+        self,
+        classroom: Classroom,
+        labels: StudyLabels,
+        picks: Picks,
+        tests: Sequence[Mapping[str, Sequence[Atoms]]],
+    ) -> Points:
+        """A place for the points of each task, with those that an earlier run has found."""
+        labels.recall([p for of_arm in picks.values() for of_draw in of_arm for p in of_draw])
+        points: Points = {}
+        for task in self._tasks():
+            count, name, arm, draw = task
+            picked = picks[arm][draw][:count]
+            labelled = labels.attach(picked) if labels.has_all(picked) else []
+            errors: TestErrors = {}
+            if labelled:
+                student, seed = self.config.students[name], self.config.random_seed + draw
+                errors = classroom.tested(student, labelled, tests[draw], seed)
+            points[task] = _as_points(task, labels, picked, labelled, errors)
+        return points
 
     def _points(
         self,
@@ -218,8 +240,8 @@ class _Study:
         tests: Sequence[Mapping[str, Sequence[Atoms]]],
     ) -> list[Point]:
         """Errors of a student on the tests of a draw; none where nothing is learnt or tested."""
-        count, name, student, arm, draw = task
-        picked = [candidate.to_atoms() for candidate in picks[arm][draw][:count]]
+        count, name, arm, draw = task
+        picked = picks[arm][draw][:count]
         labelled = labels.attach(picked)
         what = f"{name}: {count} labels of {arm}, draw {draw}"
         if not labelled or not tests[draw]:
@@ -227,14 +249,8 @@ class _Study:
             logger.warning("%s: %s; the point is left out", what, cause)
             return []
         self.say(what)
-        errors = self._teach(classroom, student, labelled, tests[draw], draw)
-        seconds = labels.seconds(picked)
-        atoms = sum(len(a) for a in labelled) / len(labelled)
-        return [
-            Point(name, arm, draw, count, atoms, seconds, test, group)
-            for test, groups in errors.items()
-            for group in groups
-        ]
+        errors = self._teach(classroom, self.config.students[name], labelled, tests[draw], draw)
+        return _as_points(task, labels, picked, labelled, errors)
 
     def _teach(
         self,
@@ -256,6 +272,25 @@ class _Study:
         summary = f"energy {total.energy:.1f} meV/atom, forces {total.force:.1f} meV/A"
         self.listener.stage_finished(draw, "train", 0.0, summary)
         return errors
+
+
+def _as_points(
+    task: Task,
+    labels: StudyLabels,
+    picked: Sequence[Candidate],
+    labelled: Sequence[Atoms],
+    errors: TestErrors,
+) -> list[Point]:
+    if not errors:
+        return []
+    count, name, arm, draw = task
+    seconds = labels.seconds(picked)
+    atoms = sum(len(a) for a in labelled) / len(labelled)
+    return [
+        Point(name, arm, draw, count, atoms, seconds, test, group)
+        for test, groups in errors.items()
+        for group in groups
+    ]
 
 
 def _read_test_file(name: str, path: Path) -> list[Atoms]:

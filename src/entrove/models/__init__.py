@@ -6,6 +6,7 @@ Read in this order:
     frameworks.py     what is known of a framework: its models, files, what can be tuned
     registry.py       one entry per framework; `load` by name, file or import path
     licence.py        under which licence a model's weights are, as far as that is known
+    failures.py       structures that a model could not evaluate, and what it raised
     prediction.py     energy, forces and stress of a list of structures
     verify.py         batches against the model's own ASE calculator
     committee.py      several models as one: mean and spread

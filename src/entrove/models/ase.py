@@ -2,7 +2,7 @@
 
 import importlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -16,6 +16,7 @@ from torch_sim.models.interface import ModelInterface
 from torch_sim.state import SimState
 
 from entrove.errors import EntroveError, ModelError
+from entrove.models.failures import cannot_evaluate, text_of
 from entrove.models.loaded import LoadedModel
 
 _log = logging.getLogger(__name__)
@@ -25,8 +26,13 @@ class SerialModel(ModelInterface):
     """An ASE calculator with the interface for batches: a loop over the systems, on the CPU.
 
     A calculator without stress gives none for periodic systems: `compute_stress` is False then,
-    and the results hold no stress. What it raises becomes a `ModelError` that names model and
-    structure.
+    and the results hold no stress.
+
+    What it raises for some systems of a batch makes the results of these NaN, which stops a walker
+    or a relaxation alone; `failures` has the text for each of them until the next batch. It
+    becomes a `ModelError` where no system could be evaluated, or where a system's elements never
+    were: then the calculator is at fault and not the geometry. Positions that are not finite give
+    NaN, too.
     """
 
     def __init__(self, calculator: Calculator, name: str = "") -> None:
@@ -38,32 +44,62 @@ class SerialModel(ModelInterface):
         self._compute_stress = "stress" in calculator.implemented_properties
         self._memory_scales_with = "n_atoms"
         self.calculator = calculator
+        self.failures: dict[int, str] = {}
+        self._evaluated: set[frozenset[str]] = set()
 
     def forward(self, state: SimState, **kwargs: object) -> dict[str, Tensor]:
         """Compute energy (eV), forces (eV/A) and stress (eV/A^3, positive = tensile)."""
         del kwargs
-        energies, forces, stresses = [], [], []
-        for atoms in atoms_of(state):
-            atoms.calc = self.calculator
+        structures = atoms_of(state)
+        systems = state.system_idx.cpu()
+        energy = torch.full((len(structures),), torch.nan, dtype=self._dtype)
+        forces = torch.full((len(systems), 3), torch.nan, dtype=self._dtype)
+        stress = torch.full((len(structures), 3, 3), torch.nan, dtype=self._dtype)
+        errors: dict[int, Exception] = {}
+        asked = [row for row, atoms in enumerate(structures) if _is_finite(atoms)]
+        for row in asked:
             try:
-                energies.append(float(atoms.get_potential_energy()))
-                forces.append(torch.as_tensor(atoms.get_forces(), dtype=self._dtype))
-                if self._compute_stress:
-                    stresses.append(torch.as_tensor(_stress(atoms), dtype=self._dtype))
+                found = self._evaluate(structures[row])
             except EntroveError:
                 raise
             except Exception as error:  # foreign code raises what it likes
-                raise ModelError(
-                    f"{self.name} cannot evaluate {atoms.get_chemical_formula()} "
-                    f"({type(error).__name__}: {error}); choose a model that knows these elements"
-                ) from error
-        results = {
-            "energy": torch.tensor(energies, dtype=self._dtype),
-            "forces": torch.cat(forces),
-        }
+                errors[row] = error
+                self.calculator.reset()  # it may hold results from before it raised
+            else:
+                energy[row], forces[systems == row], stress[row] = found
+        self._judge([structures[row] for row in asked], [errors.get(row) for row in asked])
+        self.failures = {row: text_of(error) for row, error in errors.items()}
+        results = {"energy": energy, "forces": forces}
         if self._compute_stress:
-            results["stress"] = torch.stack(stresses)
+            results["stress"] = stress
         return {name: value.to(state.positions.device) for name, value in results.items()}
+
+    def _evaluate(self, atoms: Atoms) -> tuple[float, Tensor, Tensor]:
+        atoms.calc = self.calculator
+        energy = float(atoms.get_potential_energy())
+        forces = torch.as_tensor(atoms.get_forces(), dtype=self._dtype)
+        stress = _stress(atoms) if self._compute_stress else np.zeros((3, 3))
+        return energy, forces, torch.as_tensor(stress, dtype=self._dtype)
+
+    def _judge(self, structures: Sequence[Atoms], errors: Sequence[Exception | None]) -> None:
+        """Raise `ModelError` where errors are not of single geometries; log those that are."""
+        species = [frozenset(atoms.symbols) for atoms in structures]
+        all_failed = all(error is not None for error in errors)
+        for atoms, own, error in zip(structures, species, errors, strict=True):
+            if error is None:
+                continue
+            if all_failed or own not in self._evaluated:
+                raise cannot_evaluate(self.name, atoms, text_of(error)) from error
+            _log.warning(
+                "%s cannot evaluate one of %d structures, %s (%s); the others go on",
+                self.name,
+                len(structures),
+                atoms.get_chemical_formula(),
+                text_of(error),
+            )
+        self._evaluated |= {
+            own for own, error in zip(species, errors, strict=True) if error is None
+        }
 
 
 class OneByOneCalculator(Calculator):
@@ -176,6 +212,10 @@ def from_torch_sim(
         batched=True,
         make_calculator=lambda: OneByOneCalculator(model),
     )
+
+
+def _is_finite(atoms: Atoms) -> bool:
+    return bool(np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell.array).all())
 
 
 def _stress(atoms: Atoms) -> np.ndarray:

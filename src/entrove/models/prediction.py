@@ -12,8 +12,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from entrove import provenance
-from entrove.errors import EntroveError, ModelError, StructureError
+from entrove.errors import EntroveError, StructureError
 from entrove.models.batches import expected_pairs, pairs_that_fit
+from entrove.models.failures import cannot_evaluate, failures_of, text_of
 from entrove.models.loaded import LoadedModel
 from entrove.structures import copy_structure
 
@@ -41,7 +42,8 @@ def predict(
     `arrays["entrove_forces_spread_eV_per_A"]` and, of the same components of the stress,
     `info["entrove_stress_spread_eV_per_A3"]`.
 
-    Raises `ModelError` for an element that the model does not know, `StructureError` for a
+    Raises `ModelError` for an element that the model does not know and for a structure that a
+    calculator cannot evaluate, `StructureError` for a
     structure without atoms, and `ValueError` for a `batch_size` below one.
     """
     if batch_size < 1:
@@ -61,6 +63,8 @@ def predict(
         results = {
             name: value.detach().cpu().double() for name, value in model.model(state).items()
         }
+        for row, text in failures_of(model.model).items():
+            raise cannot_evaluate(model.name, chosen[row], text)
         labelled |= zip(batch, _attach(chosen, results), strict=True)
     return [labelled[index] for index in range(len(structures))]
 
@@ -78,10 +82,7 @@ def try_on(model: LoadedModel, structures: Sequence[Atoms]) -> None:
         except EntroveError:
             raise
         except Exception as error:
-            raise ModelError(
-                f"{model.name} cannot evaluate {atoms.get_chemical_formula()} "
-                f"({type(error).__name__}: {error}); choose a model that knows these elements"
-            ) from error
+            raise cannot_evaluate(model.name, atoms, text_of(error)) from error
 
 
 def _attach(structures: Sequence[Atoms], results: dict[str, Tensor]) -> Iterator[Atoms]:

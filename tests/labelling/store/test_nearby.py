@@ -12,8 +12,14 @@ from ase.build import bulk
 from stored_labels import LEVEL, OTHER_LEVEL, label_of, salt
 
 from entrove.labelling.labels import Label, Outcome
+from entrove.labelling.store import nearby
 from entrove.labelling.store.cache import LabelCache
-from entrove.labelling.store.nearby import SAME_GEOMETRY_A, NearbyStructures, match_atoms
+from entrove.labelling.store.nearby import (
+    SAME_GEOMETRY_A,
+    Geometries,
+    NearbyStructures,
+    match_atoms,
+)
 from entrove.structures import content_hash
 
 
@@ -297,3 +303,44 @@ def test_no_structure_within_the_tolerance_is_passed_over():
                 assert match is not None
                 assert match.structure_hash == str(number)
     connection.close()
+
+
+def test_a_search_among_many_finds_what_one_by_one_finds():
+    """Of 300 cells of one formula, those that went through a file; and nothing that is close."""
+    rng = np.random.default_rng(5)
+    cell = bulk("NaCl", "rocksalt", a=5.6, cubic=True)
+    held_out = []
+    for _ in range(300):
+        atoms = cell.copy()
+        atoms.rattle(0.05, rng=rng)
+        held_out.append(atoms)
+    asked = [atoms.copy() for atoms in held_out[:20]]
+    for number, atoms in enumerate(asked):
+        atoms.positions += rng.uniform(-0.4, 0.4, atoms.positions.shape) * SAME_GEOMETRY_A
+        atoms.positions[0] += (0 if number % 2 else 10) * SAME_GEOMETRY_A
+        atoms.positions[1] += atoms.cell[number % 3]  # another periodic image
+    asked += [cell, bulk("Cu")]
+    known = Geometries(held_out)
+    found = [known.have(atoms) for atoms in asked]
+    assert found == [
+        any(match_atoms(atoms, other) is not None for other in held_out) for atoms in asked
+    ]
+    assert found == [number % 2 == 1 for number in range(20)] + [False, False]
+
+
+def test_the_time_of_a_search_does_not_grow_with_the_structures(monkeypatch):
+    """Structures are compared atom by atom only where a few numbers of them agree."""
+    compared = []
+    monkeypatch.setattr(
+        nearby,
+        "match_atoms",
+        lambda atoms, other: compared.append(other) or match_atoms(atoms, other),
+    )
+    structures = []
+    for seed in range(400):
+        atoms = bulk("Cu", cubic=True)
+        atoms.rattle(0.08, rng=np.random.default_rng(seed))
+        structures.append(atoms)
+    known = Geometries(structures[:200])
+    assert sum(known.have(atoms) for atoms in structures) == 200
+    assert len(compared) <= 210

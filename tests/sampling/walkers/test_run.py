@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 import torch
 from ase.build import bulk
+from ase.calculators.lj import LennardJones as LennardJonesCalculator
 from cheap_models import Springs, argon, lennard_jones
 
 from entrove.entropy.dataset import EntropyDataset
 from entrove.errors import CampaignError, ConfigError
 from entrove.fingerprints.config import FingerprintConfig
 from entrove.fingerprints.gom import GaussianOverlap
+from entrove.models.ase import from_calculator
 from entrove.sampling.batch import gather_batch
 from entrove.sampling.config import BiasSettings, GuardSettings, SamplingConfig
 from entrove.sampling.precision import plain_state
@@ -20,7 +22,7 @@ from entrove.sampling.walkers.checkpoint import load_walkers, save_walkers
 from entrove.sampling.walkers.dynamics import kinetic_temperature_K
 from entrove.sampling.walkers.grid import Start, plan_walkers
 from entrove.sampling.walkers.guards import GuardReason, shortest_bond_ratio
-from entrove.sampling.walkers.restarts import RestartedFrom, summarise_restarts
+from entrove.sampling.walkers.restarts import RestartedFrom, describe_reasons, summarise_restarts
 from entrove.sampling.walkers.run import init_walkers, run_chunk, thermalise
 from entrove.units import BOLTZMANN_EV_PER_K, gpa_to_ev_per_a3
 
@@ -460,6 +462,51 @@ def test_the_summary_counts_restarts_by_reason(violent_run):
     ]
     assert ends == {restart.walker: restart.step for restart in nowhere}
     assert any(GuardReason.TEMPERATURE in summary.by_reason for summary in summaries)
+
+
+class ShyLennardJones(LennardJonesCalculator):
+    """Argon of an ASE calculator that raises where the forces on its atoms are large."""
+
+    def calculate(self, *args, **kwargs):
+        super().calculate(*args, **kwargs)
+        if np.linalg.norm(self.results["forces"], axis=1).max() > 0.5:
+            raise RuntimeError("no convergence in 100 cycles")
+
+
+def test_what_a_calculator_raises_ends_one_walker_and_not_the_exploration(tmp_path):
+    """The hot walker ends with the calculator's own words; the cold one never notices."""
+    config = CONFIG.model_copy(
+        update={
+            "biases": (BiasSettings(entropy="none"),),
+            "guards": GuardSettings(largest_restarts=2),
+        }
+    )
+    calculator = ShyLennardJones(sigma=3.405, epsilon=0.0104, rc=5.0)
+    model = from_calculator(calculator, name="shy").model
+    walkers, structures = plan_walkers(STARTS[:1], (10.0, 1500.0), config)
+    state = init_walkers(walkers, structures, model, config, 0)
+    state = thermalise(state, model, config)
+    returned = []
+    for _ in range(3):
+        state, snapshots = run_chunk(state, model, {}, config)
+        returned += snapshots
+    assert [snapshot.step for snapshot in returned if snapshot.walker == 0] == list(
+        range(30, 81, 10)
+    )
+    assert state.rows == (0,)
+    assert {restart.walker for restart in state.restarts} == {1}
+    assert len(state.restarts) == 3
+    assert {(restart.reason, restart.detail) for restart in state.restarts} == {
+        (GuardReason.MODEL_FAILED, "RuntimeError: no convergence in 100 cycles")
+    }
+    assert describe_reasons(state.restarts) == (
+        "3 x the model could not evaluate it (RuntimeError: no convergence in 100 cycles)"
+    )
+    save_walkers(tmp_path / "walkers.pt", state)
+    restored = load_walkers(tmp_path / "walkers.pt")
+    assert [restart.detail for restart in restored.restarts] == [
+        restart.detail for restart in state.restarts
+    ]
 
 
 def test_a_run_whose_walkers_were_all_ended_goes_on_quietly(model, biases, caplog):

@@ -177,11 +177,12 @@ class Ledger:
         }
 
     def records(self) -> list[StageRecord]:
-        """Return all finished stages, oldest first."""
+        """Return all finished stages in the order in which they were entered.
+
+        The clock of a machine may be set back meanwhile, so that times tell no order.
+        """
         with self._connection() as connection:
-            rows = connection.execute(
-                f"SELECT {_COLUMNS} FROM stages ORDER BY finished_utc"
-            ).fetchall()
+            rows = connection.execute(f"SELECT {_COLUMNS} FROM stages ORDER BY rowid").fetchall()
         return [self._record(row) for row in rows]
 
     def enter(self, round_index: int, outcome: StageOutcome, seconds: float) -> StageRecord:

@@ -44,7 +44,7 @@ from entrove.campaign.results.states import NO_ENERGIES, errors_by_state
 from entrove.campaign.workspace import Workspace, is_imported
 from entrove.errors import CampaignError
 from entrove.labelling.labels import Outcome
-from entrove.labelling.level_of_theory import LEVEL_FILE, read_level
+from entrove.labelling.level_of_theory import LEVEL_FILE, LevelOfTheory, read_level
 from entrove.labelling.store.import_records import count_labels
 from entrove.provenance import provenance_of
 from entrove.structures import (
@@ -94,7 +94,8 @@ def read_results(folder: str | Path, *, figures: bool = False) -> CampaignResult
     labels = (*label_rows(ledger.each(Labelled)), *unfinished)
     imported = _count_imported(workspace)
     checked = _last_checked(ledger)
-    in_cache = count_labels(workspace.label_cache)
+    own_level = level or LevelOfTheory.of(config.labelling.engine)
+    in_cache = count_labels(config.labelling.cache or workspace.label_cache, own_level.hash)
     return CampaignResults(
         folder=workspace.folder,
         name=config.name,

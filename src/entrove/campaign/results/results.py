@@ -224,8 +224,9 @@ class CampaignResults:
         learnt: Number of labels that the model of each round was trained on, by round; without
             rounds of versions that did not record it.
         imported: Number of imported labels that are trained on.
-        imported_not_trained_on: Number of other imported labels in the campaign's own cache: they
-            are used where it asks for exactly their structures.
+        imported_not_trained_on: Number of other imported labels of this level of theory in the
+            campaign's label cache, which may be shared: they are used where it asks for exactly
+            their structures.
         states: Errors by phase, pressure and temperature, of the untuned and the compared tuned
             model; empty unless `read_results` was asked for figures.
         gains_nats: What each label of a round was expected to add when it was picked, in nats, in

@@ -193,8 +193,12 @@ def _outcome(
             temperature_K=restarted.walker.temperature_K,
             strength=restarted.walker.describe_bias(),
             restarts=restarted.restarts,
-            reasons=", ".join(
-                f"{count} x {reason}" for reason, count in restarted.by_reason.items()
+            reasons=describe_reasons(
+                [
+                    restart
+                    for restart in exploration.walkers.restarts
+                    if restart.walker == restarted.walker.index
+                ]
             ),
             ended_at_step=restarted.ended_at_step,
         )

@@ -12,7 +12,7 @@ from entrove.campaign.workspace import Workspace, is_imported
 from entrove.labelling.labels import Label
 from entrove.labelling.store.cache import LabelCache
 from entrove.labelling.store.moments import copy_moments, key_of
-from entrove.labelling.store.nearby import match_atoms
+from entrove.labelling.store.nearby import Geometries
 from entrove.structures import (
     content_hash,
     copy_structure,
@@ -61,9 +61,14 @@ def enter_imported(files: Workspace, labelled: Sequence[Atoms]) -> tuple[int, in
     set, exactly or within the decimals of a file.
     """
     files.folder.mkdir(parents=True, exist_ok=True)
+<<<<<<< HEAD
     held_out = read_structures(files.round(0).hold_out, may_be_empty=True)
     free = [atoms for atoms in labelled if not _is_among(atoms, held_out)]
     kept = {key_of(atoms): atoms for atoms in free}
+=======
+    held_out = Geometries(read_structures(files.round(0).hold_out, may_be_empty=True))
+    kept = {key_of(atoms): atoms for atoms in labelled if not held_out.have(atoms)}
+>>>>>>> fix-files
     before = {key_of(atoms): atoms for atoms in read_structures(files.imported, may_be_empty=True)}
     write_structures(files.imported, list((before | kept).values()))
     return len(kept), len(labelled) - len(free)
@@ -139,10 +144,6 @@ def _fingerprint(atoms: Atoms) -> tuple[str, str]:
     values = np.concatenate([[energy_of(atoms)], forces_of(atoms).ravel(), stress])
     # Zero has one sign.
     return key_of(atoms), " ".join(f"{value + 0.0:.6f}" for value in np.round(values, 6))
-
-
-def _is_among(atoms: Atoms, others: Sequence[Atoms]) -> bool:
-    return any(match_atoms(atoms, other) is not None for other in others)
 
 
 def _was_imported(atoms: Atoms, hashes: set[str]) -> bool:

@@ -65,15 +65,24 @@ def read(connection: sqlite3.Connection) -> list[ImportRecord]:
     return [ImportRecord(*row) for row in rows]
 
 
-def count_labels(path: Path) -> int:
-    """Number of imported labels in a cache, which is not changed; 0 where none can be read."""
+def count_labels(path: Path, level_hash: str | None = None) -> int:
+    """Count the imported labels in a cache, which is not changed; 0 where none can be read.
+
+    Args:
+        path: The file of the cache.
+        level_hash: Only those of this level of theory.
+    """
     if not path.is_file():
         return 0
     # Reading a cache that nobody has open would create files beside it, were it not immutable.
     mode = "mode=ro" if Path(f"{path}-wal").exists() else "immutable=1"
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True)) as cache:
-            [(count,)] = cache.execute("SELECT count(*) FROM labels WHERE import_id IS NOT NULL")
+            [(count,)] = cache.execute(
+                "SELECT count(*) FROM labels WHERE import_id IS NOT NULL "
+                "AND level_hash = coalesce(?, level_hash)",
+                (level_hash,),
+            )
     except sqlite3.Error:  # such as one of release 0.1, which knows no imports
         return 0
     return count

@@ -9,7 +9,7 @@ all in one cell.
 
 import json
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,6 +81,28 @@ def match_atoms(
     order = distances.argmin(axis=1)
     found = distances[np.arange(len(asked)), order] <= tolerance_A
     return order if found.all() and len(np.unique(order)) == len(order) else None
+
+
+class Geometries:
+    """Structures to search for one with the same geometry, in the same orientation.
+
+    Args:
+        structures: Any number; they are compared by their invariants first, so that a search does
+            not take longer with every one of them.
+    """
+
+    def __init__(self, structures: Iterable[Atoms]) -> None:
+        self._by_formula: dict[str, _SameFormula] = {}
+        for number, atoms in enumerate(structures):
+            group = self._by_formula.setdefault(atoms.get_chemical_formula(), _SameFormula())
+            group.enter(_Stored(number, "", atoms))
+
+    def have(self, atoms: Atoms) -> bool:
+        """Whether `match_atoms` finds a structure in one of them."""
+        group = self._by_formula.get(atoms.get_chemical_formula())
+        return group is not None and any(
+            match_atoms(atoms, stored.atoms) is not None for stored in group.similar(atoms)
+        )
 
 
 class NearbyStructures:
@@ -199,8 +221,11 @@ class _SameFormula:
 
     def add(self, rowid: int, structure_hash: str, structure: str) -> None:
         """Enter a row of the cache, or what it holds now; `structure` is JSON."""
-        stored = _Stored(rowid, structure_hash, Atoms(**json.loads(structure)))
-        place = self._place.setdefault(rowid, len(self._stored))
+        self.enter(_Stored(rowid, structure_hash, Atoms(**json.loads(structure))))
+
+    def enter(self, stored: _Stored) -> None:
+        """Enter a structure, in the place of another one with its number."""
+        place = self._place.setdefault(stored.rowid, len(self._stored))
         self._stored[place : place + 1] = [stored]
         if place == self._invariants.shape[1]:
             self._invariants = np.hstack([self._invariants, np.zeros_like(self._invariants)])

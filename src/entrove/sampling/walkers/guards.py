@@ -1,6 +1,7 @@
 """Guards: which systems of a batch have left the physical range, and why."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import torch
@@ -21,6 +22,7 @@ from entrove.sampling.walkers.dynamics import kinetic_temperature_K
 class GuardReason(StrEnum):
     """Why a walker was stopped."""
 
+    MODEL_FAILED = "the model could not evaluate it"
     NOT_FINITE = "energy, force, position or momentum is not finite"
     DISTANCE = "two atoms are too close"
     FORCE = "the force on an atom is too large"
@@ -30,12 +32,16 @@ class GuardReason(StrEnum):
 
 @dataclass(frozen=True)
 class Violation:
-    """A system outside the physical range: its value and the limit that it crossed."""
+    """A system outside the physical range: its value and the limit that it crossed.
+
+    `detail` is what the model raised, where that is the reason.
+    """
 
     row: int
     reason: GuardReason
     value: float
     limit: float
+    detail: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,6 +80,21 @@ def find_violations(
                 Violation(row, check.reason, float(check.value[row]), float(check.limit[row]))
             )
     return violations
+
+
+def name_failures(violations: Sequence[Violation], failures: Mapping[int, str]) -> list[Violation]:
+    """Give systems that are not finite because the model failed that reason, with its text.
+
+    Args:
+        violations: What `find_violations` found.
+        failures: What the model raised in this step, for each system that failed.
+    """
+    return [
+        replace(violation, reason=GuardReason.MODEL_FAILED, detail=failures[violation.row])
+        if violation.row in failures
+        else violation
+        for violation in violations
+    ]
 
 
 @dataclass(frozen=True)

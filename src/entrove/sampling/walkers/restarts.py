@@ -36,7 +36,10 @@ class RestartedFrom(StrEnum):
 
 @dataclass(frozen=True)
 class Restart:
-    """One restart of a walker: when, why (value and limit of the guard), and from where."""
+    """One restart of a walker: when, why (value and limit of the guard), and from where.
+
+    `detail` is what the model raised, where that is the reason.
+    """
 
     walker: int
     step: int
@@ -44,6 +47,7 @@ class Restart:
     value: float
     limit: float
     restarted_from: RestartedFrom
+    detail: str = ""
 
 
 @dataclass(frozen=True)
@@ -81,10 +85,15 @@ def summarise_restarts(
 def describe_reasons(restarts: Sequence[Restart]) -> str:
     """Return how often each guard stopped a walker, the most frequent first.
 
-    For example "14 x two atoms are too close, 2 x the volume left its range".
+    For example "14 x two atoms are too close, 2 x the volume left its range". What a model raised
+    is shown once.
     """
     counts = Counter(restart.reason for restart in restarts)
-    return ", ".join(f"{count} x {reason}" for reason, count in counts.most_common())
+    details = {restart.reason: restart.detail for restart in reversed(restarts) if restart.detail}
+    return ", ".join(
+        f"{count} x {reason}" + (f" ({details[reason]})" if reason in details else "")
+        for reason, count in counts.most_common()
+    )
 
 
 def restore_systems(

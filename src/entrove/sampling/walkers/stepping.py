@@ -11,12 +11,18 @@ from torch_sim.models.interface import ModelInterface
 
 from entrove.entropy.functional import Bias
 from entrove.errors import ConfigError
+from entrove.models.failures import failures_of
 from entrove.sampling.bias.entropy_bias import EntropyBias
 from entrove.sampling.candidates import Candidate, Kind, Pool
 from entrove.sampling.config import SamplingConfig
 from entrove.sampling.walkers.dynamics import HEAT_AT_MINIMUM, Dynamics
 from entrove.sampling.walkers.grid import Walker
-from entrove.sampling.walkers.guards import Reference, Violation, find_violations
+from entrove.sampling.walkers.guards import (
+    Reference,
+    Violation,
+    find_violations,
+    name_failures,
+)
 from entrove.sampling.walkers.restarts import (
     Restart,
     RestartedFrom,
@@ -81,7 +87,7 @@ class Stepper:
         reference = self.reference.heated(self.quiet_until >= self.step, HEAT_AT_MINIMUM)
         violations = find_violations(self.md, reference, self.config.guards, distances=due)
         if violations:
-            self._restart(violations)
+            self._restart(name_failures(violations, failures_of(self.bias)))
 
     def take_snapshots(self, pool: Pool, kind: Kind) -> list[Candidate]:
         """Copy every walker that is neither thermalising nor just restarted; it is healthy now."""
@@ -205,14 +211,21 @@ class Stepper:
         walker = self.walkers[violation.row]
         self.restarts.append(
             Restart(
-                walker.index, self.step, violation.reason, violation.value, violation.limit, target
+                walker.index,
+                self.step,
+                violation.reason,
+                violation.value,
+                violation.limit,
+                target,
+                violation.detail,
             )
         )
         logger.info(
-            "walker %d, step %d: %s; continued from %s",
+            "walker %d, step %d: %s%s; continued from %s",
             walker.index,
             self.step,
             violation.reason,
+            violation.detail and f" ({violation.detail})",
             target,
         )
         if target is RestartedFrom.RELAXED_PHASE:
