@@ -353,6 +353,7 @@ def test_a_single_draw_is_tested_on_the_picks_of_the_next_which_nobody_learns_fr
         )
 
 
+@pytest.mark.slow
 def test_labels_of_a_count_are_computed_when_it_is_their_turn(finished, tmp_path):
     """A study of expensive labels that stops early has the points of those that it has."""
     file = write_study(tmp_path / "early")

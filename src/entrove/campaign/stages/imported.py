@@ -61,14 +61,9 @@ def enter_imported(files: Workspace, labelled: Sequence[Atoms]) -> tuple[int, in
     set, exactly or within the decimals of a file.
     """
     files.folder.mkdir(parents=True, exist_ok=True)
-<<<<<<< HEAD
-    held_out = read_structures(files.round(0).hold_out, may_be_empty=True)
-    free = [atoms for atoms in labelled if not _is_among(atoms, held_out)]
-    kept = {key_of(atoms): atoms for atoms in free}
-=======
     held_out = Geometries(read_structures(files.round(0).hold_out, may_be_empty=True))
-    kept = {key_of(atoms): atoms for atoms in labelled if not held_out.have(atoms)}
->>>>>>> fix-files
+    free = [atoms for atoms in labelled if not held_out.have(atoms)]
+    kept = {key_of(atoms): atoms for atoms in free}
     before = {key_of(atoms): atoms for atoms in read_structures(files.imported, may_be_empty=True)}
     write_structures(files.imported, list((before | kept).values()))
     return len(kept), len(labelled) - len(free)
