@@ -19,6 +19,7 @@ from entrove.campaign.journal.outcomes import (
     Labelled,
     Selected,
     Stage,
+    Trained,
     Verified,
 )
 from entrove.campaign.journal.progress import Silence
@@ -360,6 +361,23 @@ def test_an_interrupted_training_is_not_continued_with_other_settings(finished: 
 
 
 # Quarantine, release, and labels that turn out to be outliers.
+
+
+def test_a_training_that_has_ended_is_not_taken_for_an_interrupted_one(fresh: Bench):
+    """Released labels reopen its round, which is stopped before it trains again."""
+    misbehave_at(fresh, {VALIDATION: "fail"})
+    fresh.run(stopping={"rounds": 1})
+    release(fresh)
+    fresh.on_attempt = stop_when(lambda _: True)
+    with pytest.raises(KeyboardInterrupt):
+        fresh.run(stopping={"rounds": 1})
+    assert Ledger(fresh.files.ledger).find(1, Trained) is None
+    fresh.on_attempt = lambda _: None
+    fresh.run(stopping={"rounds": 1}, training={"epochs": 2})
+    assert fresh.trained_on == [COUNT - 1, COUNT]
+    last = fresh.files.round(1).last_training
+    assert last is not None
+    assert json.loads((last / "member-0" / "job.json").read_text())["config"]["epochs"] == 2
 
 
 def test_released_labels_are_tried_at_the_next_run_of_a_finished_campaign(fresh: Bench):

@@ -104,3 +104,28 @@ def test_the_table_says_a_bound_where_the_fewest_labels_are_enough():
     assert ratios(study, "s", "t", "all", "force").rows[0][-1] == "at most 4"
     study = results({"random": {4: [4.0], 16: [2.0]}, "ours": {4: [4.0], 16: [1.0]}}, 1)
     assert ratios(study, "s", "t", "all", "force").rows[0][-1] == "8"
+
+
+def test_errors_of_zero_have_ratios_where_these_mean_something():
+    """Both arms learn a model that is exact; the other errors are of one arm alone."""
+    errors = {
+        "random": {4: [2.0, 2.0], 8: [0.0, 2.0], 16: [0.0, 0.0], 32: [0.0, 0.0], 64: [0.0, 2.0]},
+        "ours": {4: [2.0, 2.0], 8: [0.0, 1.0], 16: [0.0, 0.0], 32: [1.0, 1.0], 64: [1.0, 0.0]},
+    }
+    study = with_seconds(results(errors, 2), {"random": 1.0, "ours": 1.0})
+    question = ("s", "ours", "t", "all", "force")
+    for found in (study.ratios(*question), study.ratios_at_equal_cost(*question)):
+        values = {count: ratio.value for count, ratio in found.items()}
+        assert values == pytest.approx(
+            {4: 1.0, 8: 2**0.5, 16: 1.0, 32: 0.0, 64: math.nan}, nan_ok=True
+        )
+    assert (found[16].low, found[16].high) == (1.0, 1.0)
+    assert ratios(study, "s", "t", "all", "force").rows[0][3:6] == (
+        "1.00 (1.00 to 1.00)",
+        "0.00",
+        MISSING,
+    )
+    exact = results({"random": {4: [2.0], 8: [1.0]}, "ours": {4: [2.0], 8: [0.0]}}, 1)
+    assert ratios(exact, "s", "t", "all", "force").rows[0][1:] == ("1.00", "infinite", "8")
+    both = results({"random": {4: [2.0], 8: [0.0]}, "ours": {4: [2.0], 8: [0.0]}}, 1)
+    assert both.labels_needed(*question) == 8.0

@@ -90,6 +90,22 @@ def test_a_longer_exploration_leaves_anchors_their_share():
     assert abs(shares[1] - 0.4 * 20) <= 2
 
 
+def test_candidates_that_are_no_target_have_the_pool_share_relaxed_cells_among_them():
+    """Relaxed cells, which are no anchors of the target, count among the others."""
+    relaxed = [silicon(0, 0.0, a=a) for a in (5.2, 5.43, 5.7)]
+    strained = [silicon(seed, 0.01, a=5.0 + 0.2 * seed) for seed in range(6)]
+    snapshots = [silicon(seed, 0.25) for seed in range(100, 106)]
+    pool = [*strained, *snapshots, *relaxed]
+    embedding = Embedding(FEATURES, [*pool, *strained])
+    for share in (1.0, 0.6, 0.0):
+        config = REPRESENTATIVE.model_copy(update={"pool_share": share})
+        found = entrove.select(pool, 1, config=config, features=FEATURES, target=strained)
+        others = embedding.points([*snapshots, *relaxed]).mean(0)
+        target = share * others + (1 - share) * embedding.points(strained).mean(0)
+        left = (target - embedding.points(pool)).square().sum(dim=1).min()
+        assert found.gains[0] == pytest.approx(float(target.square().sum() - left), rel=1e-6)
+
+
 def test_near_duplicates_are_labelled_once():
     """Of a pick and of a labelled cell: rotated and moved by a thousandth of an Angstrom."""
     pool = [silicon(seed) for seed in range(6)]

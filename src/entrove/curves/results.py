@@ -70,9 +70,11 @@ class Ratio:
     """How many times smaller an error is than the control arm's.
 
     Attributes:
-        value: Geometric mean over the draws; above 1 is better than the control arm.
+        value: Geometric mean over the draws; above 1 is better than the control arm. 1 where both
+            errors are zero, infinite or 0 where that of the arm or of the control arm is, and NaN
+            where both happen in different draws.
         low, high: Interval of 95 % from the scatter of the draws (Student's t on logarithms);
-            NaN for a single draw.
+            NaN for a single draw and where one error is zero.
     """
 
     value: float
@@ -260,9 +262,14 @@ def ratio_of(control: Sequence[float] | np.ndarray, ours: Sequence[float] | np.n
     >>> ratio_of([4.0, 4.0], [2.0, 2.0])
     Ratio(value=2.0, low=2.0, high=2.0)
     """
-    logs = np.log(np.asarray(control, dtype=float)) - np.log(np.asarray(ours, dtype=float))
+    with np.errstate(divide="ignore", invalid="ignore"):  # errors of zero
+        logs = np.log(np.asarray(control, dtype=float)) - np.log(np.asarray(ours, dtype=float))
+    logs = np.where((np.asarray(control) == 0) & (np.asarray(ours) == 0), 0.0, logs)
+    if {*logs[np.isinf(logs)].tolist()} == {np.inf, -np.inf}:
+        # Infinitely better in one draw and worse in another: there is no mean.
+        return Ratio(float("nan"), float("nan"), float("nan"))
     mean = float(logs.mean())
-    if len(logs) < 2:
+    if len(logs) < 2 or not np.isfinite(mean):
         return Ratio(float(np.exp(mean)), float("nan"), float("nan"))
     half = float(student_t.ppf(0.5 + CONFIDENCE / 2, len(logs) - 1)) * float(
         logs.std(ddof=1) / np.sqrt(len(logs))
@@ -285,7 +292,8 @@ def labels_for(
     for number, (count, mean) in enumerate(zip(counts, means, strict=True)):
         if not mean <= error:  # nor where one of them is unknown
             continue
-        if number == 0 or not np.isfinite(means[number - 1]):
+        # An error of zero has no logarithm to interpolate to.
+        if number == 0 or mean == 0 or not np.isfinite(means[number - 1]):
             return float(count)
         before, at = np.log(counts[number - 1]), np.log(count)
         high, low = np.log(means[number - 1]), np.log(mean)
@@ -295,7 +303,7 @@ def labels_for(
 
 
 def error_at(costs: np.ndarray, errors: np.ndarray, cost: float) -> float:
-    """Error of a curve at a cost, by log-log interpolation; NaN outside of it.
+    """Error of a curve at a cost, by log-log interpolation; NaN outside of it, and beside a zero.
 
     >>> round(error_at(np.array([100.0, 400.0]), np.array([4.0, 1.0]), 200.0), 6)
     2.0
@@ -303,6 +311,10 @@ def error_at(costs: np.ndarray, errors: np.ndarray, cost: float) -> float:
     if not len(costs) or not (costs > 0).all() or not costs.min() <= cost <= costs.max():
         return float("nan")
     order = np.argsort(costs, kind="stable")
-    with np.errstate(divide="ignore"):  # an error of zero
-        logs = np.log(errors[order])
-    return float(np.exp(np.interp(np.log(cost), np.log(costs[order]), logs)))
+    costs, errors = costs[order], errors[order]
+    above = int(np.searchsorted(costs, cost))
+    if costs[above] == cost or errors[above - 1] == errors[above]:
+        return float(errors[above])
+    if 0 in errors[above - 1 : above + 1]:
+        return float("nan")  # between an error of zero and another one
+    return float(np.exp(np.interp(np.log(cost), np.log(costs), np.log(errors))))

@@ -46,9 +46,11 @@ class SelectionConfig(Settings):
         ge=0,
         le=1,
         description="With objective target or method representative, the weight of the candidates "
-        "themselves beside the anchors in the sample of what is to be predicted, so that nothing "
-        "that was sampled is without weight; for method representative those that are no "
-        "anchors, however many they are. null: 0.25, and 0.6 for method representative.",
+        "themselves in the sample of what is to be predicted, beside its thermal, strained and "
+        "sheared anchors, so that nothing that was sampled is without weight; for method "
+        "representative that of the other candidates, relaxed cells among them and without "
+        "snapshots of biased walkers, however many they are. null: 0.25, and 0.6 for method "
+        "representative.",
     )
     budget_s: float | None = Field(
         default=None,

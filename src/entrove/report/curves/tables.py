@@ -94,6 +94,8 @@ def costs(results: StudyResults, student: str) -> Table:
 
 def format_ratio(ratio: Ratio | None) -> str:
     """A ratio with its interval, where there is one."""
+    if ratio is not None and ratio.value == math.inf:
+        return "infinite"
     if ratio is None or not math.isfinite(ratio.value):
         return MISSING
     if not math.isfinite(ratio.low):
