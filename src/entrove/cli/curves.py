@@ -1,11 +1,7 @@
 """`entrove curves`: a study of learning curves."""
 
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from types import FrameType
 
 import yaml
 from rich.console import Console
@@ -36,15 +32,12 @@ def run_curves(study_file: Path, console: Console, *, as_json: bool) -> None:
     folder = study_file.parent / study.folder
     page = folder / "curves.html"
     try:
-        with _ended_by_sigterm():
-            if as_json:
-                results = run_study(study_file)
-            else:
-                with open_progress(console) as progress:
-                    results = run_study(
-                        study_file, listener=progress, say=partial(say, to=console)
-                    )
-    except (KeyboardInterrupt, SystemExit):
+        if as_json:
+            results = run_study(study_file)
+        else:
+            with open_progress(console) as progress:
+                results = run_study(study_file, listener=progress, say=partial(say, to=console))
+    except KeyboardInterrupt:  # SIGTERM, too
         if (folder / RESULTS_FILE).is_file():
             write_curves_page(read_study(folder / RESULTS_FILE), page)
         raise
@@ -56,23 +49,6 @@ def run_curves(study_file: Path, console: Console, *, as_json: bool) -> None:
         return
     say(f"results: {folder / RESULTS_FILE}", to=console)
     say(f"page:    {page}", to=console)
-
-
-@contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
-    """Raise `SystemExit` on SIGTERM, which otherwise ends the process where it stands."""
-    if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        yield  # somebody else handles it
-        return
-    signal.signal(signal.SIGTERM, _exit)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-def _exit(number: int, _: FrameType | None) -> None:
-    raise SystemExit(128 + number)
 
 
 def _refuse_campaign(study_file: Path) -> None:
