@@ -46,7 +46,7 @@ def main() -> None:
     ]
     labels = StudyLabels(campaign, folder / "labels")
     labels.compute(found)
-    test = labels.attach([candidate.to_atoms() for candidate in found])
+    test = labels.attach(found)
     rows: list[dict[str, Any]] = []
     for training in sorted(path.parent for path in folder.glob("students/trained/*/result.json")):
         job = read_job(training)

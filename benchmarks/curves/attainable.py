@@ -247,9 +247,9 @@ def main() -> None:
         check_campaign(arguments.study.parent / study.campaign), folder / "labels"
     )
     labels.compute([*pool.values(), *(c for of in sets.values() for c in of)])
-    keys = [key for key, c in pool.items() if labels.attach([c.atoms])]
-    labelled = {key: labels.attach([pool[key].to_atoms()])[0] for key in keys}
-    tests = {name: labels.attach([c.to_atoms() for c in of]) for name, of in sets.items()}
+    keys = [key for key, c in pool.items() if labels.attach([c])]
+    labelled = {key: labels.attach([pool[key]])[0] for key in keys}
+    tests = {name: labels.attach(of) for name, of in sets.items()}
     print(f"{len(keys)} candidates, {[len(of) for of in tests.values()]} tests", flush=True)
     rows = []
     for count in arguments.counts:

@@ -433,6 +433,7 @@ def test_labels_that_denser_kpoints_change_are_said_beside_the_errors(beyond: bo
         force_meV_per_A=17.0,
         stress_meV_per_A3=2.5,
         times_as_long=2.5,
+        denser_engine_seconds=25.0,
     )
     found = KpointComparison(settings=KpointCheckSettings(), differences=(difference,))
     results = dataclasses.replace(RESULTS, kpoints=found)
@@ -441,6 +442,10 @@ def test_labels_that_denser_kpoints_change_are_said_beside_the_errors(beyond: bo
     # Beside the errors, and with the level of theory.
     assert page.visible.count(listing) == 1 + beyond
     assert ("Labels are not converged in their k-points" in page.visible) == beyond
+    # They are in the costs, too, with the time that the engine took.
+    (cost,) = [c for c in results_record(results)["label_costs"] if c["purpose"] == "k-points"]
+    assert (cost["round"], cost["count"], cost["engine_seconds"]) == (0, 1, 25.0)
+    assert "k-points" not in {c["purpose"] for c in results_record(RESULTS)["label_costs"]}
     record = results_record(results)["kpoints"]
     assert record["beyond"] == (["beta-tin"] if beyond else [])
     [row] = record["differences"]

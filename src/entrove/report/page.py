@@ -82,7 +82,7 @@ def _render(results: CampaignResults, drawn: Drawn) -> str:
             "gains": tables.gains(results),
             "earlier_forecasts": tables.earlier_forecasts(drawn.forecast),
             "pools": tables.pools(results.pools),
-            "costs": tables.costs((*results.labels, *results.volumes)),
+            "costs": tables.costs((*results.labels, *results.volumes), results.kpoints),
             "phases": tables.phases(results.labels),
             "quarantine": tables.quarantine(results.labels),
             "labels": tables.every_label(results.labels[:MOST_LABEL_ROWS]),

@@ -133,7 +133,7 @@ def results_record(
             for round_index, choice in results.choices.items()
         ],
         "pools": results.pools,
-        "label_costs": summary.label_costs((*results.labels, *results.volumes)),
+        "label_costs": summary.label_costs((*results.labels, *results.volumes), results.kpoints),
         "labels_by_phase": summary.labels_by_phase(results.labels),
         "labels_by_outcome": summary.outcomes_by_purpose(results.labels),
         "labels": results.labels,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from entrove.campaign.journal.outcomes import LabelRow
 from entrove.campaign.results.results import CampaignResults, ModelErrors, StageTime
+from entrove.labelling.kpoint_check import KpointComparison
 from entrove.report.formatting import is_number
 from entrove.validation.comparison import Comparison
 from entrove.validation.intervals import Interval
@@ -283,12 +284,19 @@ class LabelCost:
     engine_seconds: float
 
 
-def label_costs(labels: Iterable[LabelRow]) -> list[LabelCost]:
-    """Sum the labels per round and purpose."""
+def label_costs(
+    labels: Iterable[LabelRow], kpoints: KpointComparison | None = None
+) -> list[LabelCost]:
+    """Sum the labels per round and purpose.
+
+    Args:
+        labels: The labels, and the volumes for the equation of state.
+        kpoints: Labels with denser k-points, which belong to the preparation.
+    """
     groups: dict[tuple[int, str], list[LabelRow]] = {}
     for label in labels:
         groups.setdefault((label.round, label.purpose), []).append(label)
-    return [
+    found = [
         LabelCost(
             round_index,
             purpose,
@@ -298,8 +306,13 @@ def label_costs(labels: Iterable[LabelRow]) -> list[LabelCost]:
             sum(label.from_cache for label in group),
             sum(_seconds_computed(label) for label in group),
         )
-        for (round_index, purpose), group in sorted(groups.items())
+        for (round_index, purpose), group in groups.items()
     ]
+    if kpoints is not None and kpoints.differences:
+        count = len(kpoints.differences)
+        seconds = sum(each.denser_engine_seconds for each in kpoints.differences)
+        found.append(LabelCost(0, "k-points", count, count, 0, 0, seconds))
+    return sorted(found, key=lambda cost: (cost.round, cost.purpose))
 
 
 def _seconds_computed(label: LabelRow) -> float:

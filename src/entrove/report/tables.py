@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from entrove.campaign.journal.outcomes import LabelRow, WalkerRow
 from entrove.campaign.results.results import CampaignResults, ModelErrors, PoolRow
+from entrove.labelling.kpoint_check import KpointComparison
 from entrove.labelling.store.moments import short_key
 from entrove.report.forecast import Forecast
 from entrove.report.formatting import (
@@ -253,8 +254,8 @@ def pools(rows: Sequence[PoolRow]) -> Table:
     return Table(heads, cells)
 
 
-def costs(labels: Sequence[LabelRow]) -> Table:
-    """List outcomes and cost of the labels, by round and purpose."""
+def costs(labels: Sequence[LabelRow], kpoints: KpointComparison | None = None) -> Table:
+    """List outcomes and cost of the labels, by round and purpose; see `label_costs`."""
     cells = [
         (
             str(cost.round),
@@ -265,7 +266,7 @@ def costs(labels: Sequence[LabelRow]) -> Table:
             str(cost.from_cache),
             format_duration(cost.engine_seconds),
         )
-        for cost in label_costs(labels)
+        for cost in label_costs(labels, kpoints)
     ]
     heads = (
         Column("Round", numeric=True),

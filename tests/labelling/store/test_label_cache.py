@@ -16,6 +16,7 @@ from entrove.errors import LabelError
 from entrove.labelling.labels import Outcome
 from entrove.labelling.level_of_theory import LevelOfTheory
 from entrove.labelling.store.cache import LabelCache
+from entrove.labelling.store.cache_schema import network_filesystem
 from entrove.structures import content_hash
 
 
@@ -238,3 +239,34 @@ def test_labels_from_before_versions_counted_are_found_where_their_own_version_f
         assert rejected is not None
         assert kept is not None
         assert (rejected.outcome, kept.outcome) == (Outcome.REJECTED, Outcome.CONVERGED)
+
+
+@pytest.mark.parametrize(
+    ("kind", "is_network"),
+    [
+        ("ext4", False),
+        ("overlay", False),
+        ("fuse.glusterfs", True),
+        ("wekafs", True),
+        ("9p", True),
+        ("fuse.ceph-fuse", True),
+        ("beegfs", True),
+        ("gpfs", True),
+        ("lustre", True),
+        ("nfs4", True),
+    ],
+)
+def test_network_file_systems_are_known_as_linux_spells_them(tmp_path, kind, is_network):
+    """Lines as of `/proc/mounts`; the innermost mount counts."""
+    other = "ext4" if is_network else "nfs4"
+    mounts = tmp_path / "mounts"
+    folder = tmp_path / "my cache"
+    shown = str(folder).replace(" ", "\\040")
+    mounts.write_text(
+        f"/dev/sda1 / {other} rw,relatime 0 0\n"
+        f"server:/volume {shown} {kind} rw,relatime,user_id=0 0 0\n"
+        f"x {folder}-2 {other} rw 0 0\n"
+    )
+    assert network_filesystem(folder / "labels.sqlite", mounts) == is_network
+    assert network_filesystem(tmp_path / "labels.sqlite", mounts) != is_network
+    assert not network_filesystem(folder, tmp_path / "no file")

@@ -223,6 +223,9 @@ def test_for_dataset_is_the_dataset_with_its_own_features(base):
         state = gather_batch(atoms, model)
         for key in ("energy", "forces", "stress"):
             assert torch.equal(model(state)[key], expected(state)[key])
+    for number in (np.float32(0.5), np.int64(1), np.array(0.5)):
+        one = EntropyBias.for_dataset(base, dataset, number, systems=2)
+        assert one.kappa_eV.tolist() == [float(number)] * 2
     with pytest.raises(ConfigError, match="2 biases but 1 strengths"):
         EntropyBias.for_dataset(base, dataset, [0.3], systems=2)
     with pytest.raises(ConfigError, match="give a finite strength of zero or more"):

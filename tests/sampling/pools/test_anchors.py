@@ -83,6 +83,15 @@ def test_copies_are_recognised_through_float_noise_and_translation_alone():
     moved = atoms.copy()
     moved.positions += 0.7 + 1e-4 * np.random.default_rng(0).normal(size=(4, 3))
     assert is_copy(atoms, moved)
+    for share in (0.5, [0.5, 0.5, 0.0], [0.5, -0.5, 1.5], 1.0):  # half a cell is near two images
+        moved = atoms.copy()
+        moved.positions += np.broadcast_to(share, 3) @ atoms.cell.array
+        moved.positions += 1e-4 * np.random.default_rng(1).normal(size=(4, 3))
+        assert is_copy(atoms, moved)
+    for rows in ([0], [0, 1]):
+        apart = atoms.copy()
+        apart.positions[rows] += 0.5 * atoms.cell.array[0]
+        assert not is_copy(atoms, apart)
     assert not is_copy(atoms, argon(5.2, rattle_A=0.1, seed=1))
     assert not is_copy(atoms, strain_volume(atoms, 0.98))
     assert not is_copy(atoms, argon(5.2, rattle_A=0.1, symbol="Ne"))

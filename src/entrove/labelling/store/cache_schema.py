@@ -13,18 +13,19 @@ SCHEMA_VERSION = 3
 APPLICATION_ID = 0x454E5452
 """Marks the file as Entrove's ('ENTR'), in SQLite's own header."""
 
-NETWORK_FILESYSTEMS = (
-    "nfs",
-    "nfs4",
-    "lustre",
-    "gpfs",
-    "beegfs",
-    "cifs",
-    "smb3",
-    "ceph",
-    "afs",
-    "fuse.sshfs",
+NETWORK_FILESYSTEMS = frozenset(
+    {
+        *("nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ncpfs"),
+        *("lustre", "gpfs", "beegfs", "fhgfs", "wekafs", "panfs", "pvfs2", "orangefs"),
+        *("ceph", "fuse.ceph", "fuse.ceph-fuse", "fuse.glusterfs", "glusterfs"),
+        *("gfs2", "ocfs2", "9p", "virtiofs"),
+        *("fuse.sshfs", "fuse.rclone", "fuse.s3fs", "fuse.juicefs", "fuse.moosefs"),
+    }
 )
+"""Kinds as /proc/mounts spells them, in which machines share no memory of a file.
+
+Disks of clusters (gfs2, ocfs2) and folders that a host gives to its guest are such, too.
+"""
 
 _LABELS = """
 CREATE TABLE {name} (
@@ -221,9 +222,8 @@ def _create_or_check(path: Path, connection: sqlite3.Connection) -> None:
         raise
 
 
-def network_filesystem(path: Path) -> bool:
-    """Whether `path` lies on a network file system, as far as Linux tells."""
-    mounts = Path("/proc/mounts")
+def network_filesystem(path: Path, mounts: Path = Path("/proc/mounts")) -> bool:
+    """Whether `path` lies on a network file system, as far as Linux tells by its `mounts`."""
     if not mounts.exists():
         return False
     real = os.path.realpath(path)

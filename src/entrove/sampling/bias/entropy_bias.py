@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -74,7 +75,7 @@ class EntropyBias(ModelInterface):
         cls,
         base: ModelInterface,
         dataset: EntropyDataset,
-        kappa_eV: float | Sequence[float],
+        kappa_eV: float | np.number | np.ndarray | Sequence[float],
         systems: int,
     ) -> "EntropyBias":
         """Bias all systems by a dataset as it is now, with its own features.
@@ -88,7 +89,9 @@ class EntropyBias(ModelInterface):
         Raises `ConfigError` for a strength that is negative or not finite, or for a wrong number
         of them.
         """
-        strengths = [kappa_eV] * systems if isinstance(kappa_eV, int | float) else list(kappa_eV)
+        # Scalars of NumPy are numbers of other types.
+        given = np.asarray(kappa_eV, dtype=float)
+        strengths = [float(given)] * systems if given.ndim == 0 else given.tolist()
         for strength in strengths:
             check_strength(strength)
         return cls(base, [dataset.bias()] * systems, torch.tensor(strengths, dtype=torch.float64))

@@ -124,6 +124,9 @@ def is_copy(atoms: Atoms, other: Atoms) -> bool:
     ).any():
         return False
     shift = atoms.get_scaled_positions(wrap=False) - other.get_scaled_positions(wrap=False)
-    shift = (shift - np.round(shift)) @ atoms.cell.array
-    shift -= shift.mean(axis=0)  # a rigid translation changes nothing
+    # A rigid translation changes nothing. It is taken off before images are chosen: half a cell
+    # is as near to one as to the next, and atoms would choose differently.
+    shift -= shift[:1]
+    shift = np.where(atoms.pbc, shift - np.round(shift), shift) @ atoms.cell.array
+    shift -= shift.mean(axis=0)
     return bool((np.linalg.norm(shift, axis=1) < SAME_PLACE_A).all())
