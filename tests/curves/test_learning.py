@@ -60,6 +60,7 @@ def test_a_calculator_without_stress_has_errors_of_energies_and_forces():
     assert np.isnan(errors.stress)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tune", [False, True])
 def test_a_base_with_a_fidelity_lies_beside_the_study(tune, tmp_path, monkeypatch):
     """As one without does; the current folder does not matter, and its file belongs to the key."""

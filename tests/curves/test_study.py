@@ -337,6 +337,7 @@ def test_picks_of_a_count_are_the_first_of_the_next_and_tests_are_never_learnt_f
     assert not {content_hash(candidate.atoms) for candidate in kept} & everything
 
 
+@pytest.mark.slow
 def test_a_single_draw_is_tested_on_the_picks_of_the_next_which_nobody_learns_from(
     finished, tmp_path
 ):

@@ -197,6 +197,7 @@ def test_a_moved_bundle_still_loads(bundle, tmp_path):
     entrove.load_model(tmp_path / "elsewhere", device="cpu")
 
 
+@pytest.mark.slow
 def test_loading_needs_no_package_beyond_sevennet(bundle):
     """A fresh interpreter in which NequIP, GPAW and plotly cannot be imported loads a bundle."""
     program = (

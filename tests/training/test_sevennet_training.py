@@ -220,6 +220,7 @@ def test_a_run_replays_dimers_and_its_snapshots_and_is_no_run_without(
         fine_tune(*arguments, config, seed=SEED, device="cpu")
 
 
+@pytest.mark.slow
 def test_members_with_other_heads_replay_the_same_labels_of_the_untuned_model(
     small_checkpoint, labelled_silicon, tmp_path
 ):

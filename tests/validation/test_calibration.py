@@ -174,7 +174,8 @@ def random_committee(
     return labels, learnt, predicted
 
 
-@pytest.mark.parametrize("left_out_by", [2, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("left_out_by", [2, 3])
 def test_labels_that_members_left_out_predict_the_error_on_unseen_ones(left_out_by):
     """The factor of training labels is that of labels which no member has learnt.
 

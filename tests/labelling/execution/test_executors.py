@@ -115,6 +115,7 @@ def test_a_job_takes_no_label_that_could_outlive_it(tmp_path: Path):
         assert executor.drain_period == expected_s
 
 
+@pytest.mark.slow
 def test_a_node_that_dies_is_no_evidence_against_those_that_it_ran(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, misbehaving_config
 ):
