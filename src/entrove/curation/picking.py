@@ -13,9 +13,7 @@ from entrove.entropy.dataset import EntropyDataset
 from entrove.entropy.labels.rows import is_of_structure
 from entrove.errors import SelectionError
 from entrove.features import FeatureMap
-from entrove.fingerprints.config import FingerprintConfig
 from entrove.fingerprints.gom import GaussianOverlap
-from entrove.fingerprints.lengths import with_distinct_widths
 from entrove.selection.by_labels import Energies
 from entrove.selection.config import SelectionConfig
 from entrove.selection.duplicates import NearDuplicates
@@ -43,7 +41,7 @@ def feature_map(features: str, model: str, seen: Iterable[Atoms]) -> FeatureMap:
     Raises `SelectionError` for another name.
     """
     if features == "fingerprint":
-        return GaussianOverlap(with_distinct_widths(FingerprintConfig(), seen))
+        return GaussianOverlap.of_system(seen)
     if features == "model":
         from entrove.models import load
 

@@ -16,9 +16,8 @@ from entrove.curation.methods import AUTO, FEATURES, METHODS, Method
 from entrove.entropy.config import LabelsConfig
 from entrove.errors import EntroveError, SelectionError
 from entrove.features import FeatureMap
-from entrove.fingerprints.config import FingerprintConfig
 from entrove.fingerprints.gom import GaussianOverlap
-from entrove.fingerprints.lengths import look_ahead, with_distinct_widths
+from entrove.fingerprints.lengths import look_ahead
 from entrove.models.loaded import LoadedModel
 
 MOST_SECONDS = 1200.0
@@ -223,8 +222,8 @@ def _way(
 ) -> Way:
     """Load the features; `seen` are frames with the elements of the pool."""
     if features == "fingerprint":
-        config = with_distinct_widths(FingerprintConfig(), seen)
-        return Way(method, GaussianOverlap(config), features, directions, None, reason)
+        made = GaussianOverlap.of_system(seen)
+        return Way(method, made, features, directions, None, reason)
     from entrove.models import load
 
     loaded = load(model)

@@ -9,9 +9,11 @@ Ref: Zhu et al., J. Chem. Phys. 144, 034203 (2016).
 """
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import torch
+from ase import Atoms
 from ase.data import chemical_symbols
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -20,6 +22,7 @@ from torch_sim.state import SimState
 from entrove.errors import ConfigError
 from entrove.features import PullBack
 from entrove.fingerprints.config import FingerprintConfig
+from entrove.fingerprints.lengths import with_distinct_widths
 from entrove.fingerprints.neighbours import Neighbours, find_neighbours
 from entrove.fingerprints.overlaps import Spheres, contract, orbital_matrix
 from entrove.fingerprints.radii import shared_widths, width_table
@@ -63,6 +66,15 @@ class GaussianOverlap:
         table = width_table(self.config.radii_A)
         self._widths = torch.as_tensor(table, dtype=self.dtype, device=self.device)
         self._seen = torch.zeros(len(table), dtype=torch.bool, device=self.device)
+
+    @classmethod
+    def of_system(cls, structures: Iterable[Atoms]) -> "GaussianOverlap":
+        """The default fingerprint, with widths that tell the elements of structures apart.
+
+        Args:
+            structures: They have all elements that the fingerprint will meet.
+        """
+        return cls(with_distinct_widths(FingerprintConfig(), structures))
 
     def describe(self) -> dict[str, object]:
         """Identity of the fingerprint; precision is not part of it."""

@@ -17,9 +17,8 @@ from entrove.entropy.rows import split_rows
 from entrove.entropy.typed_torch import integers, row_norms
 from entrove.errors import SelectionError
 from entrove.features import FeatureMap
-from entrove.fingerprints.config import FingerprintConfig
 from entrove.fingerprints.gom import GaussianOverlap
-from entrove.fingerprints.lengths import look_ahead, with_distinct_widths
+from entrove.fingerprints.lengths import look_ahead
 from entrove.selection.budget import Budget
 from entrove.selection.duplicates import reject_duplicates
 from entrove.selection.pool import FeaturePool, PoolBuilder
@@ -51,7 +50,7 @@ def select_farthest(
     """
     if features is None:
         seen, pool = look_ahead(iterate_structures(pool))
-        features = GaussianOverlap(with_distinct_widths(FingerprintConfig(), seen))
+        features = GaussianOverlap.of_system(seen)
     candidates = _collect(pool, features)
     if not 1 <= count <= candidates.size:
         raise SelectionError(

@@ -9,9 +9,8 @@ from entrove.entropy.config import LabelsConfig, Mode
 from entrove.entropy.dataset import EntropyDataset
 from entrove.errors import SelectionError
 from entrove.features import FeatureMap
-from entrove.fingerprints.config import FingerprintConfig
 from entrove.fingerprints.gom import GaussianOverlap
-from entrove.fingerprints.lengths import look_ahead, with_distinct_widths
+from entrove.fingerprints.lengths import look_ahead
 from entrove.selection.by_labels import Energies, LabelTask, Spreads, select_by_labels
 from entrove.selection.config import SelectionConfig
 from entrove.selection.gains import growing_dataset
@@ -125,7 +124,7 @@ def select(
     )
     if features is None and not isinstance(given, EntropyDataset):
         seen, pool = look_ahead(iterate_structures(pool))
-        features = GaussianOverlap(with_distinct_widths(FingerprintConfig(), seen))
+        features = GaussianOverlap.of_system(seen)
     if entropy == "labels" or not config.by_gain:
         if isinstance(given, EntropyDataset):
             raise SelectionError(
