@@ -73,7 +73,7 @@ def main() -> None:
         }
         tested = [atoms for key, atoms in others.items() if key not in known]
         found = test_errors(tested, predict(load(str(checkpoint), device="cpu"), tested))
-        rows += [{"arm": arm, "draw": draw} | vars(errors) for errors in found]
+        rows += [{"arm": arm, "draw": draw} | errors.to_dict() for errors in found]
     write_result(
         __file__,
         arguments.name,

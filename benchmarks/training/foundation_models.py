@@ -78,7 +78,7 @@ def errors_on(tests: dict[str, list[Atoms]], predicted: list[Atoms]) -> list[dic
     """Errors of predictions, in any order, on each test and each part of it."""
     by_structure = {content_hash(atoms): atoms for atoms in predicted}
     return [
-        {"test": test} | vars(errors)
+        {"test": test} | errors.to_dict()
         for test, of in tests.items()
         for errors in test_errors(of, [by_structure[content_hash(a)] for a in of])
     ]

@@ -1,5 +1,6 @@
 """Ratios, their intervals, and labels needed."""
 
+import json
 import math
 from dataclasses import replace
 
@@ -8,7 +9,7 @@ import pytest
 from scipy import stats
 
 from entrove.curves.learning import GroupErrors
-from entrove.curves.results import Point, StudyResults, labels_for, ratio_of
+from entrove.curves.results import Point, StudyResults, labels_for, ratio_of, read_study
 from entrove.report.curves.tables import ratios, ratios_at_equal_cost
 from entrove.report.formatting import MISSING
 
@@ -129,3 +130,15 @@ def test_errors_of_zero_have_ratios_where_these_mean_something():
     assert ratios(exact, "s", "t", "all", "force").rows[0][1:] == ("1.00", "infinite", "8")
     both = results({"random": {4: [2.0], 8: [0.0]}, "ours": {4: [2.0], 8: [0.0]}}, 1)
     assert both.labels_needed(*question) == 8.0
+
+
+@pytest.mark.parametrize("unknown", ["null", "NaN"], ids=["now", "earlier versions"])
+def test_an_unknown_error_is_null_in_a_file_that_any_program_reads(unknown, tmp_path):
+    file = tmp_path / "results.json"
+    results({"random": {4: [math.nan]}, "ours": {4: [1.0]}}, 1).write(file)
+    content = json.loads(file.read_text(), parse_constant=pytest.fail)
+    assert content["points"][0]["errors"]["force"] is None
+    file.write_text(file.read_text().replace("null", unknown))
+    first, second = (point.errors.force for point in read_study(file).points)
+    assert math.isnan(first)
+    assert second == 1.0

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -44,7 +45,7 @@ class GroupErrors:
         group: A kind of structure, `ALL`, or `LOWEST`.
         structures: Number of structures.
         energy, energy_centred: meV/atom, as predicted and after a shift per composition.
-        force, stress: meV/A and meV/A^3.
+        force, stress: meV/A and meV/A^3. Each error is NaN where the group has none.
     """
 
     group: str
@@ -65,6 +66,18 @@ class GroupErrors:
             row.force_mae_meV_per_A,
             row.stress_mae_meV_per_A3,
         )
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> "GroupErrors":
+        """Read what `to_dict` gave; files of earlier versions have NaN where it has None."""
+        return cls(**{key: math.nan if of is None else of for key, of in fields.items()})
+
+    def to_dict(self) -> dict[str, str | int | float | None]:
+        """The values for a JSON file, which has no NaN: an unknown error is None."""
+        fields = vars(self).items()
+        return {
+            key: of if isinstance(of, str) or math.isfinite(of) else None for key, of in fields
+        }
 
 
 TestErrors = dict[str, list[GroupErrors]]
@@ -276,8 +289,8 @@ def _shifted(predicted: Atoms, shifts_eV: Mapping[str, float]) -> Atoms:
 
 def _write_errors(file: Path, errors: Sequence[GroupErrors]) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    replace_text(file, json.dumps([vars(error) for error in errors], indent=1))
+    replace_text(file, json.dumps([error.to_dict() for error in errors], indent=1))
 
 
 def _read_errors(file: Path) -> list[GroupErrors]:
-    return [GroupErrors(**fields) for fields in json.loads(file.read_text())]
+    return [GroupErrors.from_dict(fields) for fields in json.loads(file.read_text())]

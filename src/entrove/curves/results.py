@@ -213,7 +213,7 @@ class StudyResults:
     def to_dict(self) -> dict[str, Any]:
         """The points as JSON values."""
         points = [
-            {**vars(point), "errors": vars(point.errors)}  # a flat record each
+            {**vars(point), "errors": point.errors.to_dict()}  # a flat record each
             for point in self.points
         ]
         return {
@@ -228,7 +228,7 @@ class StudyResults:
 
     def to_json(self) -> str:
         """The points, as `read_study` reads them."""
-        return json.dumps(self.to_dict(), indent=1)
+        return json.dumps(self.to_dict(), indent=1, allow_nan=False)
 
     def write(self, path: Path) -> None:
         """Write the points; the file is replaced in one step."""
@@ -243,7 +243,7 @@ def read_study(path: str | Path) -> StudyResults:
     """
     content = json.loads(Path(path).read_text())
     points = tuple(
-        Point(**{**fields, "errors": GroupErrors(**fields["errors"])})
+        Point(**{**fields, "errors": GroupErrors.from_dict(fields["errors"])})
         for fields in content["points"]
     )
     return StudyResults(
