@@ -416,10 +416,31 @@ def test_what_does_not_fit_is_named(changes, message, tmp_path):
         run_study(write_study(tmp_path / "wrong", **changes))
 
 
-def test_a_changed_key_that_does_not_exist_is_named(tmp_path):
-    file = write_study(tmp_path / "key", explorations={"plain": {"smapling": {}}, "biased": {}})
-    with pytest.raises(ConfigError, match="with smapling changed"):
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"explorations": {"biased": {}, "plain": {"smapling": {}}}},
+            r"explorations\.plain: .*with smapling changed",
+        ),
+        (
+            {"tests": {"independent": {"sampling": {"anchor": {}}}}},
+            r"tests\.independent: .*sampling\.anchor",
+        ),
+        (
+            {"arms": STUDY["arms"] | {"mine": {"exploration": "plain", "entropy": {"knd": "a"}}}},
+            r"arms\.mine: .*entropy\.knd",
+        ),
+    ],
+    ids=["exploration", "test", "arm"],
+)
+def test_a_changed_key_that_does_not_exist_is_named_before_anything_is_explored(
+    changes, message, tmp_path
+):
+    file = write_study(tmp_path / "key", **changes)
+    with pytest.raises(ConfigError, match=f"(?s){message}"):
         run_study(file)
+    assert not (file.parent / "curves" / "explorations").exists()
 
 
 def test_settings_that_a_training_does_not_read_train_no_student_again(tmp_path):

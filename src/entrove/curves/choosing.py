@@ -11,7 +11,12 @@ from entrove.campaign.configuration.config import CampaignConfig
 from entrove.campaign.stages.context import CampaignRun
 from entrove.campaign.stages.select import RowSources, choose, read_pool, row_sources
 from entrove.curves.config import StudyConfig
-from entrove.curves.exploring import Explored, hashes_of_models, models_that_explore
+from entrove.curves.exploring import (
+    Explored,
+    check_changes,
+    hashes_of_models,
+    models_that_explore,
+)
 from entrove.curves.hashing import digest
 from entrove.entropy.labels.remembered import RememberedDerivatives, remembered_energies
 from entrove.errors import SelectionError
@@ -40,6 +45,12 @@ class Chooser:
     campaign_path: Path
     folder: Path
     _remembered: dict[str, RowSources] = field(default_factory=dict[str, RowSources])
+
+    def check(self) -> None:
+        """Read what all arms change; raises `ConfigError` for what a campaign refuses."""
+        for name, arm in self.study.arms.items():
+            changes = {"selection": arm.selection, "entropy": arm.entropy}
+            check_changes(self.campaign_path, f"arms.{name}", changes)
 
     def choose(self, arm_name: str, draw: int, explored: Explored) -> list[Candidate]:
         """Pick as many candidates as the largest count, in the order in which they are labelled.

@@ -17,6 +17,7 @@ from entrove.campaign.loop import explore_only
 from entrove.campaign.stages.context import CampaignRun
 from entrove.curves.config import Changes, StudyConfig
 from entrove.curves.hashing import digest
+from entrove.errors import ConfigError
 from entrove.files import hash_of_file
 from entrove.labelling.config import LabellingConfig
 from entrove.models.registry import split_modal
@@ -38,6 +39,22 @@ NOT_EXPLORED_WITH: dict[str, Any] = {
 }
 """Settings of a campaign that change no exploration, but for `FILTERS_OF_ADMISSIONS` and the
 numbers that follow from labels: of admissions, and of independent snapshots."""
+
+
+def check_changes(config_path: Path, name: str, changes: Changes) -> None:
+    """Read a campaign with some keys changed, without loading its models.
+
+    Args:
+        config_path: The file of the configuration.
+        name: Where the study has the changes, for the message.
+        changes: The keys and their values.
+
+    Raises `ConfigError` when the campaign refuses them.
+    """
+    try:
+        read_campaign(config_path, changes=changes)
+    except ConfigError as error:
+        raise ConfigError(f"{name}: {error}") from error
 
 
 def exploration_key(
@@ -130,6 +147,15 @@ class Explorer:
     checked: CheckedCampaign
     folder: Path
     listener: ProgressListener
+
+    def check(self) -> None:
+        """Read what all explorations change; raises `ConfigError` for what a campaign refuses."""
+        explorations = {
+            f"explorations.{name}": changes for name, changes in self.study.explorations.items()
+        }
+        independent = {"tests.independent": self.study.tests.independent}
+        for name, changes in (independent | explorations).items():
+            check_changes(self.checked.config_path, name, changes)
 
     def explore(self, name: str, draw: int) -> Explored:
         """Run an exploration of a draw; a finished one returns at once."""

@@ -59,8 +59,9 @@ def run_study(
 
     Returns all points.
 
-    Raises `ConfigError` when the study or its campaign cannot be used, or a student or a file of
-    the tests lacks what it needs, which is found before anything is explored; `SelectionError`
+    Raises `ConfigError` when the study or its campaign cannot be used, an exploration or an arm
+    changes keys that do not exist, or a student or a file of the tests lacks what it needs, all
+    of which is found before anything is explored; `SelectionError`
     when the pools are too small for the counts, `CampaignError` when another process runs this
     study, or the first labels contradict themselves.
     """
@@ -93,7 +94,11 @@ class _Study:
         classroom, files = self._classroom(self.checked.config), self._read_files()
         for name, student in self.config.students.items():
             classroom.check(name, student)
-        picks, independent = self._choose_all()
+        explorer = Explorer(self.config, self.checked, self.folder / "explorations", self.listener)
+        chooser = Chooser(self.config, self.checked.config_path, self.folder / "picks")
+        explorer.check()
+        chooser.check()
+        picks, independent = self._choose_all(explorer, chooser)
         labels = StudyLabels(self.checked, self.folder / "labels")
         tests = self._tests(picks, independent)
         tested = [c for of_draw in tests for of in of_draw.values() for c in of]
@@ -131,9 +136,7 @@ class _Study:
         in_order = tuple(point for of_task in points.values() for point in of_task)
         return StudyResults(config.name, config.control, config.draws, in_order, failed, checked)
 
-    def _choose_all(self) -> tuple[Picks, list[Candidate]]:
-        explorer = Explorer(self.config, self.checked, self.folder / "explorations", self.listener)
-        chooser = Chooser(self.config, self.checked.config_path, self.folder / "picks")
+    def _choose_all(self, explorer: Explorer, chooser: Chooser) -> tuple[Picks, list[Candidate]]:
         self.say("independent test set")
         independent, _ = explorer.independent()
         picks: Picks = {arm: [] for arm in self.config.arms}
