@@ -1,8 +1,9 @@
 # Every target sets up what it needs; run again, it starts within seconds.
 VENV := .venv/bin
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
-# One process per core, at most four; the tests of a file share what they set up.
-PYTEST := $(VENV)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+# One process per core, at most four; the tests of a file share what they set up. The files of
+# most tests are not moved to the front: those of few long ones would come last, to one process.
+PYTEST := $(VENV)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow check-wheel check-versions lint format docs docs-site lock clean

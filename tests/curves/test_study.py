@@ -36,12 +36,14 @@ from entrove.labelling.store.cache import LabelCache
 from entrove.sampling.candidates import Candidate
 from entrove.sampling.pools.strained import strain_volume
 from entrove.structures import attach_results, content_hash
+from small_sevennet import write_small_sevennet
 
 CAMPAIGN = {
     "name": "copper",
     "seeds": [{"phase": "fcc", "file": "fcc.xyz"}],
     "regime": {"pressures_GPa": [0], "temperatures_K": [600]},
-    "model": {"name": "7net-0", "explore_with": "ase.calculators.emt:EMT", "device": "cpu"},
+    # Nothing is tuned, and each exploration compares batches of this model with single structures.
+    "model": {"name": "small.pth", "explore_with": "ase.calculators.emt:EMT", "device": "cpu"},
     "sampling": {
         "thermalise_steps": 20,
         "chunk_steps": 10,
@@ -73,7 +75,6 @@ STUDY = {
             "pools": ["entropy_md"],
             "selection": {"method": "random"},
         },
-        # The features of SevenNet-0, which would learn, take minutes.
         "ours": {"exploration": "biased", "selection": {"features": "fingerprint"}},
     },
     "control": "random_md",
@@ -89,6 +90,7 @@ STUDY = {
 def write_study(folder: Path, **changes) -> Path:
     folder.mkdir(exist_ok=True)
     write(folder / "fcc.xyz", bulk("Cu", cubic=True))
+    write_small_sevennet(folder / "small.pth", ["Cu"])
     (folder / "campaign.yaml").write_text(yaml.safe_dump(CAMPAIGN, sort_keys=False))
     shutil.copy(Path(__file__).parent / "scaled_student.py", folder)
     student = {

@@ -101,6 +101,7 @@ def test_labels_that_are_too_few_or_a_spread_of_one_are_refused():
         TrainingConfig(committee_size=3, member_labels=0.5)
 
 
+@pytest.mark.slow
 def test_members_learn_from_their_part_and_are_read_again(
     small_checkpoint, labelled_silicon, tmp_path
 ):
@@ -131,6 +132,7 @@ def test_an_unfinished_member_of_a_larger_committee_is_none_of_the_committee(
         read_committee(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_finished_member_of_a_larger_committee_is_none_of_a_smaller_one(
     small_checkpoint, labelled_silicon, tmp_path
 ):

@@ -202,6 +202,7 @@ def test_fixed_atoms_change_no_calibration():
     assert [one.factor for one in found] == [one.factor for one in expected]
 
 
+@pytest.mark.slow
 def test_the_predicted_force_error_is_that_on_unseen_structures():
     """Per component, while spreads and errors of a calibration are lengths of vectors."""
     found = calibrate_left_out(*random_committee(1, 4000))

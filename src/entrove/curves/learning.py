@@ -70,7 +70,8 @@ class GroupErrors:
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> "GroupErrors":
         """Read what `to_dict` gave; files of earlier versions have NaN where it has None."""
-        return cls(**{key: math.nan if of is None else of for key, of in fields.items()})
+        known: dict[str, Any] = {k: math.nan if of is None else of for k, of in fields.items()}
+        return cls(**known)
 
     def to_dict(self) -> dict[str, str | int | float | None]:
         """The values for a JSON file, which has no NaN: an unknown error is None."""
