@@ -61,6 +61,11 @@ FORCES_SPREAD = "entrove_forces_spread_eV_per_A"
 STRESS_SPREAD = "entrove_stress_spread_eV_per_A3"
 """Spread of a committee's stress, in eV/A^3, as a Frobenius norm."""
 
+OF_LABEL = (LEVEL_OF_THEORY, ENGINE, ENGINE_SECONDS, IMPORT)
+"""What says how the energy and forces of a structure were computed."""
+OF_COMMITTEE = (ENERGY_SPREAD, STRESS_SPREAD)
+"""What a committee has added to `atoms.info`; the spread of its forces is in `atoms.arrays`."""
+
 
 def provenance_of(atoms: Atoms) -> dict[str, Any]:
     """Return `atoms.info`, to which ASE gives no type."""

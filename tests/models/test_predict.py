@@ -4,8 +4,10 @@ from ase import Atoms
 from ase.build import bulk, molecule
 from trial_structures import rattled
 
+from entrove import provenance
 from entrove.errors import StructureError
 from entrove.models.prediction import plan_batches, predict
+from entrove.structures import content_hash
 
 
 def test_order_info_and_input_are_kept(sevennet):
@@ -27,6 +29,25 @@ def test_order_info_and_input_are_kept(sevennet):
             alone.get_potential_energy(), abs=2e-5
         )
         np.testing.assert_allclose(after.get_forces(), alone.get_forces(), atol=1e-4)
+
+
+def test_a_prediction_does_not_say_that_it_is_the_label_or_the_committees(sevennet):
+    """Else a file of predictions could be imported as labels of a level of theory."""
+    atoms = rattled(bulk("Si", "diamond", a=5.43), 0)
+    kept = {provenance.PHASE: "diamond", provenance.STRUCTURE_HASH: content_hash(atoms)}
+    atoms.info |= kept | {
+        provenance.LEVEL_OF_THEORY: "22705ff615a148d5",
+        provenance.ENGINE: "gpaw 26.7.0",
+        provenance.ENGINE_SECONDS: 30.6,
+        provenance.IMPORT: 1,
+        provenance.ENERGY_SPREAD: 0.1,
+        provenance.STRESS_SPREAD: 0.1,
+    }
+    atoms.arrays[provenance.FORCES_SPREAD] = np.ones(2)
+    [predicted] = predict(sevennet, [atoms])
+    assert predicted.info == kept
+    assert provenance.FORCES_SPREAD not in predicted.arrays
+    assert len(atoms.info) == 8
 
 
 def test_batches_are_bounded_and_of_one_periodicity():

@@ -34,10 +34,11 @@ def predict(
         structures: Any number of structures; they are not changed.
         batch_size: Most structures of one batch.
 
-    Returns copies of `structures` in their order, with info and arrays kept, and with energy (eV),
-    forces (atoms, 3) (eV/A) and stress (6,) (eV/A^3, ASE's order and sign) in their ASE
-    calculator. Of a structure that is not periodic in all directions, only the components of the
-    stress along periodic directions are not zero: a molecule in a box has none, whatever the box.
+    Returns copies of `structures` in their order, with energy (eV), forces (atoms, 3) (eV/A) and
+    stress (6,) (eV/A^3, ASE's order and sign) in their ASE calculator. Info and arrays are kept,
+    but for what says how an earlier label or prediction was computed. Of a structure that is not
+    periodic in all directions, only the components of the stress along periodic directions are
+    not zero: a molecule in a box has none, whatever the box.
     A committee adds the spread of its members: `info["entrove_energy_spread_eV"]`,
     `arrays["entrove_forces_spread_eV_per_A"]` and, of the same components of the stress,
     `info["entrove_stress_spread_eV_per_A3"]`.
@@ -94,6 +95,9 @@ def _attach(structures: Sequence[Atoms], results: dict[str, Tensor]) -> Iterator
     }
     for row, atoms in enumerate(structures):
         labelled = atoms.copy()
+        for key in (*provenance.OF_LABEL, *provenance.OF_COMMITTEE):
+            labelled.info.pop(key, None)
+        labelled.arrays.pop(provenance.FORCES_SPREAD, None)
         properties = {
             "energy": float(results["energy"][row]),
             "forces": per_atom["forces"][row].numpy(),
