@@ -1,5 +1,6 @@
 """The labeller with real workers, a fast calculator, and a calculator that fails in every way."""
 
+import contextlib
 import os
 import re
 import signal
@@ -280,6 +281,19 @@ def test_an_abandoned_label_is_finished_by_the_next_call(
     assert max(Counter(log.read_text().split()).values()) == 1
 
 
+def wait_for_busy_worker() -> psutil.Process:
+    """A worker whose engine is running; between two labels a worker has none."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        for worker in processes_of_labelling():
+            with contextlib.suppress(psutil.NoSuchProcess):  # it ended while it was looked at
+                engines = [" ".join(engine.cmdline()) for engine in worker.children()]
+                if any("engine_process" in command for command in engines):
+                    return worker
+        time.sleep(0.01)
+    raise AssertionError("no worker is busy")
+
+
 def test_a_lost_worker_costs_nothing_but_time(
     tmp_path: Path, workers: AttemptExecutor, misbehaving_config
 ):
@@ -291,13 +305,7 @@ def test_a_lost_worker_costs_nothing_but_time(
     ):
         stream = labeller.label(structures)
         collected = [next(stream)]
-        busy = [
-            child
-            for child in processes_of_labelling()
-            if any("engine_process" in " ".join(engine.cmdline()) for engine in child.children())
-        ]
-        assert busy
-        busy[0].kill()
+        wait_for_busy_worker().kill()
         collected += list(stream)
     assert sorted(index for index, _ in collected) == [0, 1, 2, 3]
     assert all(label.outcome is Outcome.CONVERGED for _, label in collected)
