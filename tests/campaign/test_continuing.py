@@ -412,10 +412,10 @@ def test_released_labels_are_tried_at_the_next_run_of_a_finished_campaign(fresh:
 
 def test_a_model_that_is_tuned_again_in_its_round_is_judged_again(fresh: Bench):
     """The model of the round is another one then: its checks are its own, and the test set has
-    been seen."""
+    been seen. The round after it, which ended before any label, has entered the checks."""
     only = {check.name: {"enabled": check.name == "elastic"} for check in CHECKS}
     settings = {
-        "stopping": {"rounds": 1},
+        "stopping": {"rounds": 9, "least_gain_nats": 1e9},
         "suite": {"enabled": True, **only},
         "sampling": SETTINGS["sampling"] | {"hold_out": {"interval": 0.5, "test": True}},
     }
@@ -431,6 +431,7 @@ def test_a_model_that_is_tuned_again_in_its_round_is_judged_again(fresh: Bench):
     held_out = 2 * structures_for(0.5)
     misbehave_at(fresh, {held_out: "fail"})
     fresh.run(**settings)
+    assert {(2, Stage.SELECT), (2, Stage.CHECK), (2, Stage.FINISH)} <= fresh.stages()
     first, scale = stiffness(), float((model_of(fresh)).read_text())
     assert "used before" not in fresh.verdict()
     release(fresh)
@@ -442,7 +443,7 @@ def test_a_model_that_is_tuned_again_in_its_round_is_judged_again(fresh: Bench):
     assert stiffness() / first == pytest.approx(again / scale, abs=1e-3)
     assert "(used before, for the model of round 1)" in fresh.verdict()
     # What is only written again is no further use: the same model has been seen once.
-    Ledger(fresh.files.ledger).forget([(1, Stage.FINISH), (1, Stage.CHECK)])
+    Ledger(fresh.files.ledger).forget([(2, Stage.FINISH), (2, Stage.CHECK)])
     before = checked_files(fresh)
     fresh.run(**settings)
     assert checked_files(fresh) == before

@@ -5,7 +5,6 @@ Which stages these are is in stage_table.py. Here is how they are run, and which
 
 import logging
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -326,7 +325,8 @@ def _reopen_last_round(run: CampaignRun) -> int | None:
 
     They come when they are released or imported, and go when an import is withdrawn; picks whose
     labels go with it are computed, and models of earlier rounds that have learnt them are accepted
-    no more.
+    no more. What was found with the model of before goes, too, in whichever round: its checks, and
+    the picks of a round that ended the campaign before any label, with what they predict.
     """
     labellings = {index: found for index, found in run.ledger.each(Labelled).items() if index > 0}
     if not labellings:
@@ -336,8 +336,9 @@ def _reopen_last_round(run: CampaignRun) -> int | None:
     if not (changed or _released(run, labellings)):
         return None
     refuse_models_of_withdrawn(run)
-    stages: Sequence[Stage] = (Stage.LABEL, Stage.TRAIN, Stage.VALIDATE, Stage.CHECK)
-    run.ledger.forget([(last, stage) for stage in stages])
+    stages = [(last, stage) for stage in (Stage.LABEL, Stage.TRAIN, Stage.VALIDATE)]
+    checked = [(index, Stage.CHECK) for index in run.ledger.each(Checked)]
+    run.ledger.forget([*stages, *checked, (last + 1, Stage.SELECT)])
     return last
 
 
