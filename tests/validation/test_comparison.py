@@ -276,3 +276,35 @@ def test_a_quantity_of_which_both_models_have_no_error_changes_no_verdict():
         assert with_zeros.accepted is accepted
         assert (with_zeros.accepted, with_zeros.verdict) == (without.accepted, without.verdict)
         assert with_zeros.reason == without.reason
+
+
+def test_one_trajectory_decides_for_no_model():
+    """Of strained perfect crystals and one MD snapshot, only the latter has forces: they are three
+    times better, and energies and stress are equal within noise."""
+    given = []
+    for index in range(12):
+        atoms = bulk("Cu", cubic=True)
+        atoms.set_cell(atoms.cell * (0.94 + 0.01 * index), scale_atoms=True)
+        kind = "md_300_K" if index == 11 else "strain"
+        if kind != "strain":
+            atoms.rattle(0.05, seed=1)
+        atoms.info |= {"entrove_phase": "fcc", "entrove_kind": kind}
+        given.append(attach_results(atoms, -4.0, np.zeros((4, 3)), np.zeros((3, 3))))
+
+    def predicted(seed: int, force: float) -> list[Atoms]:
+        rng = np.random.default_rng(seed)
+        return [
+            attach_results(
+                atoms,
+                -4.0 + 0.04 * rng.normal(),
+                force * rng.normal(size=(4, 3)) * (index == 11),
+                np.eye(3) * 0.003 * rng.normal(),
+            )
+            for index, atoms in enumerate(given)
+        ]
+
+    found = compare(table_of(given, predicted(1, 0.1)), table_of(given, predicted(2, 0.01)))
+    assert found.force_ratio < 0.3
+    assert found.energy_ratio * found.force_ratio * found.stress_ratio < 0.5
+    assert not found.accepted
+    assert "not better beyond noise" in found.reason or "larger on average" in found.reason

@@ -105,3 +105,24 @@ def test_many_groups_agree_with_the_central_limit():
     low, high = mean_interval(single(values), names(5000))
     half_width = 1.96 * values.std() / np.sqrt(5000)
     assert (high - low) / 2 == pytest.approx(half_width, rel=0.1)
+
+
+@pytest.mark.parametrize("with_forces", [3, 4, 12])
+def test_a_mean_of_ratios_is_as_uncertain_as_what_few_trajectories_tell(with_forces):
+    """Twelve structures have energies, and some of them forces, of two models of equal quality."""
+    rng = np.random.default_rng(with_forces)
+    count = np.where(np.arange(12) < with_forces, 24.0, 0.0)
+    covered = 0
+    for _ in range(TRIALS):
+        energies = [single(np.abs(rng.normal(size=12))) for _ in range(2)]
+        forces = [Sums(count * np.exp(0.5 * rng.normal(size=12)), count) for _ in range(2)]
+        models = list(zip(energies, forces, strict=True))
+        low, high = ratio_interval(models[0], models[1], names(12))
+        covered += low <= 1.0 <= high
+    assert covered / TRIALS >= LEAST
+
+
+def test_what_two_trajectories_tell_has_no_interval():
+    energies, forces = single(np.linspace(1, 2, 12)), Sums(*[np.eye(12)[:2].sum(axis=0)] * 2)
+    assert ratio_interval([energies], [energies], names(12)) is not None
+    assert ratio_interval([energies, forces], [energies, forces], names(12)) is None

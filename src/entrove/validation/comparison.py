@@ -7,7 +7,7 @@ from typing import Literal
 
 from entrove.validation.config import ValidationConfig
 from entrove.validation.errors_by_kind import ALL, ErrorRow, ErrorTable, sums_of
-from entrove.validation.intervals import LEAST_GROUPS, Interval, ratio_interval
+from entrove.validation.intervals import LEAST_GROUPS, Interval, groups_with, ratio_interval
 
 Quantity = Literal["energy", "energy_centred", "force", "stress"]
 
@@ -147,7 +147,8 @@ def compare(
     where fewer than three structures are independent, because there is no interval then. A
     quantity does not count when the labels have none of it: stress of molecules, forces that all
     vanish by symmetry; nor where both models have no error of it, as centred energies where no two
-    labels share a composition.
+    labels share a composition; nor where fewer than three independent structures have it, as
+    forces where all but one trajectory are strained crystals.
 
     Tables without structures, as ledgers of release 0.1 have them, have no intervals: the force
     error must not be higher then, and the product of the ratios not above 1.
@@ -160,7 +161,8 @@ def compare(
     energy = totals.get("energy", totals.get("energy_centred"))
     counted = [name for name, change in totals.items() if change.untuned or change.tuned]
     if untuned.structures and tuned.structures:
-        mean = _mean_interval(untuned, tuned, counted or tuple(totals))
+        known = [name for name in counted if _independent(untuned, name) >= LEAST_GROUPS]
+        mean = _mean_interval(untuned, tuned, known or counted or tuple(totals))
         accepted, verdict = _judge(changes, mean, config, beyond_noise=beyond_noise)
     else:
         accepted, verdict = _judge_without_intervals(totals)
@@ -268,6 +270,12 @@ def paired_interval(
         [sums_of(part, quantity) for quantity in quantities],
         groups,
     )
+
+
+def _independent(table: ErrorTable, quantity: str) -> int:
+    """Number of trajectories that have errors of a quantity."""
+    trajectories = [structure.trajectory for structure in table.structures]
+    return groups_with(sums_of(table.structures, quantity), trajectories)
 
 
 def _mean_interval(

@@ -7,8 +7,12 @@ quarter of all cases), so that the bootstrap supplies the standard error of the 
 Student's t the factor. The logarithm, because errors are positive and intervals of ratios should
 not depend on which model is called first.
 
+A mean of several quantities, each of which other groups may have, has degrees of freedom between
+theirs: what few groups tell counts as little as its share of the variance.
+
 Ref: Hesterberg, The American Statistician 69, 371 (2015), sections 4.4 and 5; Davison and Hinkley,
-"Bootstrap Methods and their Application" (1997), section 3.8 (groups).
+"Bootstrap Methods and their Application" (1997), section 3.8 (groups); Satterthwaite, Biometrics
+Bulletin 2, 110 (1946) (degrees of freedom).
 """
 
 import math
@@ -70,7 +74,12 @@ def mean_interval(errors: Sums, groups: Sequence[str]) -> Interval | None:
     probability of `CONFIDENCE`; None where fewer than `LEAST_GROUPS` have values, or an error is
     not finite.
     """
-    return _interval(errors.mean, [_resampled(errors, groups)], groups, errors.counts)
+    return _interval(errors.mean, [_resampled(errors, groups)], [groups_with(errors, groups)])
+
+
+def groups_with(errors: Sums, groups: Sequence[str]) -> int:
+    """Count the groups of which a structure has values."""
+    return len({group for group, count in zip(groups, errors.counts, strict=True) if count})
 
 
 def ratio_interval(
@@ -83,18 +92,16 @@ def ratio_interval(
             structures.
         groups: The group of each structure. Every resample draws the same groups for both models.
 
-    Returns lower and upper end, see `mean_interval`; None also where an error is zero.
+    Returns lower and upper end, see `mean_interval`; None where fewer than `LEAST_GROUPS` have
+    values of one of the quantities, and where an error is zero.
     """
     pairs = list(zip(numerators, denominators, strict=True))
     means = [(over.mean, under.mean) for over, under in pairs]
     if not all(over > 0 and under > 0 for over, under in means):
         return None
     ratio = math.exp(np.mean([math.log(over / under) for over, under in means]))
-    logs = []
-    for over, under in pairs:
-        logs += [_resampled(over, groups), -_resampled(under, groups)]
-    counts = np.sum([under.counts for under in denominators], axis=0)
-    return _interval(ratio, logs, groups, counts, share=1 / len(pairs))
+    logs = [_resampled(over, groups) - _resampled(under, groups) for over, under in pairs]
+    return _interval(ratio, logs, [groups_with(under, groups) for under in denominators])
 
 
 def structures_for(relative_half_width: float) -> int:
@@ -119,24 +126,39 @@ def _normal_quantile() -> float:
 
 
 def _interval(
-    estimate: float,
-    logs: Sequence[Float[np.ndarray, " resamples"]],
-    groups: Sequence[str],
-    counts: Float[np.ndarray, " structures"],
-    share: float = 1.0,
+    estimate: float, logs: Sequence[Float[np.ndarray, " resamples"]], contributing: Sequence[int]
 ) -> Interval | None:
-    """Interval of an estimate, from logarithms whose sum times `share` is the resampled one."""
-    contributing = len({group for group, count in zip(groups, counts, strict=True) if count})
-    if contributing < LEAST_GROUPS or not math.isfinite(estimate):
+    """Interval of an estimate, the geometric mean of some quantities.
+
+    Args:
+        estimate: The geometric mean.
+        logs: Logarithm of each quantity in every resample; NaN for one without values.
+        contributing: Number of groups that have values of each quantity.
+    """
+    if min(contributing) < LEAST_GROUPS or not math.isfinite(estimate):
         return None
     if estimate == 0:
         return 0.0, 0.0
-    resampled = share * np.sum(logs, axis=0)
-    resampled = resampled[np.isfinite(resampled)]
     # The bootstrap's variance lacks a factor n / (n - 1), as that of any sample.
-    error = float(resampled.std()) * math.sqrt(contributing / (contributing - 1))
-    factor = math.exp(float(student.ppf(0.5 + CONFIDENCE / 2, contributing - 1)) * error)
+    freedom = np.array(contributing) - 1
+    lacking = (freedom + 1) / freedom
+    shares = lacking * [_variance(of) for of in logs]
+    total = float(shares.sum())
+    if total:
+        effective = total**2 / float((shares**2 / freedom).sum())
+        variance = _variance(np.mean(logs, axis=0)) * total / float((shares / lacking).sum())
+    else:
+        effective, variance = float(freedom.min()), 0.0
+    # Quantities of the same groups are not independent of each other.
+    effective = min(effective, float(freedom.max()))
+    error = math.sqrt(variance)
+    factor = math.exp(float(student.ppf(0.5 + CONFIDENCE / 2, effective)) * error)
     return estimate / factor, estimate * factor
+
+
+def _variance(values: Float[np.ndarray, " resamples"]) -> float:
+    """Variance over the resamples that have a value."""
+    return float(np.var(values[np.isfinite(values)]))
 
 
 def _resampled(errors: Sums, groups: Sequence[str]) -> Float[np.ndarray, " resamples"]:
