@@ -98,7 +98,10 @@ def test_status_says_what_helps_where_all_labels_have_failed(tmp_path: Path, mon
 def test_a_refused_model_has_reason_weights_and_a_next_step(tmp_path: Path, monkeypatch):
     bench = make_bench(tmp_path / "worse", monkeypatch)
     bench.scales = {1: 0.7}  # the untuned model's is 0.8
-    bench.run(stopping={"rounds": 1})
+    small_enough = {"force_mae_meV_per_A": 1e6}
+    bench.run(stopping={"rounds": 1, **small_enough})
+    # The error of a refused model is that of none which the campaign would end with.
+    assert "force_mae_meV_per_A" not in bench.verdict()
     results = read_results(bench.files.folder)
     assert results.refused is not None
     assert results.refused.weights.is_file()
@@ -108,5 +111,6 @@ def test_a_refused_model_has_reason_weights_and_a_next_step(tmp_path: Path, monk
     assert "what helps: more labels" in text
     assert "raise stopping.rounds, too" in text
     bench.scales = {1: 0.7, 2: 0.99}
-    bench.run(stopping={"rounds": 2})
+    bench.run(stopping={"rounds": 3, **small_enough})
     assert read_results(bench.files.folder).refused is None
+    assert "force_mae_meV_per_A" in bench.verdict()

@@ -164,10 +164,13 @@ def _verdict_after_validation(run: CampaignRun, round_index: int) -> str | None:
     if reason := stop_without_labels(good_labels):
         return reason
     stopping = run.config.stopping
+    validations = run.ledger.each(Validated)
+    if not validations[round_index].accepted:
+        # A refused model is not what the campaign would end with.
+        stopping = stopping.model_copy(update={"force_mae_meV_per_A": None})
     if not good_labels[-1]:
         # What a model does not learn from no labels says nothing about the next ones.
         stopping = stopping.model_copy(update={"least_improvement": None})
-    validations = run.ledger.each(Validated)
     *earlier, last = (
         validations[index].table for index in sorted(validations) if index <= round_index
     )

@@ -119,6 +119,11 @@ def kind_of(atoms: Atoms) -> str:
     return f"{kind}_{float(temperature):g}_K" if kind == "md" and temperature else kind
 
 
+def compositions(structures: Sequence[Atoms]) -> list[str]:
+    """The reduced formula of each structure; energies of equal ones differ by no zero."""
+    return [atoms.symbols.formula.reduce()[0].format("hill") for atoms in structures]
+
+
 def centre_by_composition(structures: Sequence[Atoms], errors: np.ndarray) -> np.ndarray:
     """Subtract from each energy error the mean over all structures of the same composition.
 
@@ -131,7 +136,7 @@ def centre_by_composition(structures: Sequence[Atoms], errors: np.ndarray) -> np
     tuned to the labels' own zero of energy.
     """
     centred = np.array(errors, dtype=float)
-    formulas = np.array([atoms.symbols.formula.reduce()[0].format("hill") for atoms in structures])
+    formulas = np.array(compositions(structures))
     for formula in np.unique(formulas):
         centred[formulas == formula] -= centred[formulas == formula].mean()
     return centred

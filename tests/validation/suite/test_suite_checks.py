@@ -31,7 +31,7 @@ from entrove.validation.suite.config import (
     ErrorSettings,
     PhaseOrderSettings,
 )
-from entrove.validation.suite.subject import Subject
+from entrove.validation.suite.subject import Phase, Subject
 from spring_crystal import LATTICE_CONSTANT_A, Springs
 
 needs_phonopy = pytest.mark.skipif(
@@ -343,6 +343,32 @@ def test_phases_are_compared_only_where_all_of_them_are_known(monkeypatch):
     nothing = judge_without(*pressures)
     assert nothing.outcome is Outcome.NOT_APPLICABLE
     assert "fcc at 0, 2, 4 GPa" in nothing.sentence
+
+
+def test_an_expected_phase_that_is_not_known_neither_passes_nor_fails(monkeypatch):
+    lj = LennardJones(sigma=2.5, epsilon=0.2, rc=6.0, smooth=True)
+    seeds = {"fcc": bulk("Ar", "fcc", a=3.9), "sc": bulk("Ar", "sc", a=2.8)}
+    subject = Subject(model_of(lj), seeds, pressures_GPa=(0.0, 4.0))
+    fcc, sc = subject.phases
+    bcc = replace(fcc, name="bcc", relaxed={}, problem="its relaxation did not converge")
+    partly = replace(sc, relaxed={0.0: sc.relaxed[0.0]})
+
+    def judge(phases: tuple[Phase, ...], *expected: str) -> CheckResult:
+        monkeypatch.setitem(vars(subject), "phases", phases)
+        settings = PhaseOrderSettings(pressures=2, expected=expected)
+        (result,) = check_phase_order(subject, settings)
+        return result
+
+    absent = judge((fcc, sc, bcc), "fcc", "bcc")
+    assert absent.outcome is Outcome.NOT_APPLICABLE
+    assert "does not tell whether fcc, bcc are" in absent.sentence
+    assert "could not be judged: bcc" in absent.sentence
+    # At the highest pressure it may be the lowest.
+    assert judge((fcc, partly), "fcc", "sc").outcome is Outcome.NOT_APPLICABLE
+    assert judge((fcc, sc), "fcc", "sc").outcome is Outcome.FAILED
+    # What is known contradicts, or suffices.
+    assert judge((fcc, sc, bcc), "bcc", "sc").outcome is Outcome.FAILED
+    assert judge((fcc, sc, bcc), "fcc").outcome is Outcome.PASSED
 
 
 @pytest.mark.parametrize("names", [("fcc", "bct"), ("bct", "fcc")])
@@ -710,6 +736,31 @@ def test_a_wrong_zero_of_energy_is_an_error_of_a_tuned_model_and_of_no_other():
     assert centred.outcome is Outcome.PASSED
     assert centred.quantities[0].reference is None
     assert "in no part worse than the untuned model" in centred.sentence
+
+
+def test_a_limit_of_centred_energies_needs_two_labels_of_a_composition():
+    """Centred, the error of the only label of a composition is zero, whatever the model."""
+    metals = [bulk(name, cubic=True) for name in ("Cu", "Ag", "Au")]
+    for index, metal in enumerate(metals):
+        metal.rattle(0.05, seed=index)
+    alone = [
+        atoms
+        for index, metal in enumerate(metals)
+        for atoms in shifted(labelled([metal], EMT()), index - 1.0)
+    ]
+    subject = Subject(model_of(EMT()), {}, alone)
+    (found,) = check_errors(subject, ErrorSettings(energy_mae_meV_per_atom=1.0))
+    assert found.outcome is Outcome.FAILED
+    assert "no two labels have one composition, so that the limit cannot" in found.sentence
+    assert found.quantities[0].value is None
+    # A second label of copper, 0.4 eV/atom apart: the others do not dilute its error.
+    other = metals[0].copy()
+    other.rattle(0.05, seed=7)
+    pair = [*alone, *shifted(labelled([other], EMT()), -0.6)]
+    settings = ErrorSettings(energy_mae_meV_per_atom=100.0)
+    (found,) = check_errors(replace(subject, labelled=pair), settings)
+    assert found.outcome is Outcome.FAILED
+    assert value(found, "energy, centred, MAE over all") == pytest.approx(200.0, rel=1e-6)
 
 
 def test_labels_that_were_trained_on_are_named_as_such():

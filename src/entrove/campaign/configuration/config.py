@@ -181,8 +181,8 @@ class StoppingConfig(Settings):
     force_mae_meV_per_A: float | None = Field(
         default=None,
         gt=0,
-        description="Stop when the force MAE on the validation set is at most this, in meV/A, "
-        "the upper end of its confidence interval included.",
+        description="Stop when the force MAE of an accepted model on the validation set is at "
+        "most this, in meV/A, the upper end of its confidence interval included.",
     )
     predicted_force_rmse_meV_per_A: float | None = Field(
         default=None,

@@ -1,10 +1,11 @@
 """What follows from all finished stages together: the best model, and the state of each label."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from entrove.campaign.journal.outcomes import Labelled, LabelRow, Validated
+from entrove.campaign.journal.ledger import StageRecord
+from entrove.campaign.journal.outcomes import Checked, Labelled, LabelRow, Validated
 from entrove.campaign.workspace import Workspace
 from entrove.labelling.labels import Outcome
 from entrove.labelling.store.moments import key_of
@@ -29,6 +30,16 @@ def best_round(
         if not best or is_better(validations[best], validated, config):
             best = round_index
     return best
+
+
+def checks_of(records: Iterable[StageRecord], model_round: int) -> Checked | None:
+    """Return the checks of the model of a round that were made last; None without any."""
+    found = [
+        record.outcome
+        for record in records
+        if isinstance(record.outcome, Checked) and record.outcome.model_round == model_round
+    ]
+    return found[-1] if found else None
 
 
 def is_better(

@@ -27,7 +27,7 @@ from entrove.campaign.journal.outcomes import (
     Validated,
 )
 from entrove.campaign.journal.progress import describe_place, read_progress
-from entrove.campaign.journal.records import best_round, label_rows
+from entrove.campaign.journal.records import best_round, checks_of, label_rows
 from entrove.campaign.results.labels import rows_in_progress
 from entrove.campaign.results.pictured import read_pictured
 from entrove.campaign.results.results import (
@@ -93,7 +93,7 @@ def read_results(folder: str | Path, *, figures: bool = False) -> CampaignResult
     held_out = ledger.find(0, Labelled)
     labels = (*label_rows(ledger.each(Labelled)), *unfinished)
     imported = _count_imported(workspace)
-    checked = _last_checked(ledger)
+    checked, last_checked = checks_of(records, best), _last_checked(ledger)
     own_level = level or LevelOfTheory.of(config.labelling.engine)
     in_cache = count_labels(config.labelling.cache or workspace.label_cache, own_level.hash)
     return CampaignResults(
@@ -119,7 +119,7 @@ def read_results(folder: str | Path, *, figures: bool = False) -> CampaignResult
         test=_test_errors(_finish_of(records), config),
         test_comparison=_test_comparison(_finish_of(records), config),
         labels=labels,
-        volumes=checked.volumes if checked else (),
+        volumes=last_checked.volumes if last_checked else (),
         stages=stage_times(records, labels, config),
         parity=tuple(_parity(tables, best, workspace, config)) if figures else (),
         walkers=tuple(

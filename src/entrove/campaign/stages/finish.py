@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from entrove.campaign.journal.outcomes import Checked, Finished, Labelled, Validated
-from entrove.campaign.journal.records import best_round
+from entrove.campaign.journal.outcomes import Finished, Labelled, Validated
+from entrove.campaign.journal.records import best_round, checks_of
 from entrove.campaign.stages.context import CampaignRun
 from entrove.campaign.stages.open_test import OpenedTest, name_worse, open_test
 from entrove.labelling.level_of_theory import LevelOfTheory
@@ -101,9 +101,8 @@ def _checks(run: CampaignRun, round_index: int) -> list[CheckResult]:
                 result=kpoints.describe(),
             )
         )
-    checked = run.ledger.each(Checked)
-    last = checked[max(checked)] if checked else None
-    if last is None or last.model_round != round_index:
+    last = checks_of(run.ledger.records(), round_index)
+    if last is None:
         return found
     verdicts = {Outcome.PASSED: True, Outcome.FAILED: False}
     return found + [

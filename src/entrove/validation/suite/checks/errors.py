@@ -10,8 +10,9 @@ from dataclasses import replace
 
 from entrove.structures import has_stress
 from entrove.validation.comparison import Change, compare
-from entrove.validation.errors_by_kind import ALL, ErrorRow, ErrorTable
-from entrove.validation.measure import validate
+from entrove.validation.errors_by_kind import ALL, ErrorRow, ErrorTable, errors_by_kind
+from entrove.validation.measure import Validation, validate
+from entrove.validation.structure_errors import compositions
 from entrove.validation.suite.config import ErrorSettings
 from entrove.validation.suite.result import (
     Cell,
@@ -29,6 +30,7 @@ NAME = "errors"
 ENERGY = ("energy", "meV/atom", "energy_mae_meV_per_atom")
 CENTRED_ENERGY = ("energy, centred", "meV/atom", "energy_centred_mae_meV_per_atom")
 NO_LABEL = "no label has any"
+NO_COMMON_COMPOSITION = "no two labels have one composition"
 OTHERS = (
     ("forces", "meV/A", "force_mae_meV_per_A"),
     ("stress", "meV/A^3", "stress_mae_meV_per_A3"),
@@ -40,12 +42,13 @@ def check_errors(subject: Subject, settings: ErrorSettings) -> list[CheckResult]
     if not subject.labelled:
         return [not_applicable(NAME, "", "there is no labelled data")]
     shifts = {} if subject.has_zero_of_labels else None
-    table = validate(subject.model, subject.labelled, reference_shifts_eV=shifts).errors
-    untuned = None
+    ours = validate(subject.model, subject.labelled, reference_shifts_eV=shifts)
+    table, theirs, untuned = ours.errors, None, None
     if subject.base is not None:
-        untuned = validate(
+        theirs = validate(
             subject.base, subject.labelled, reference_shifts_eV=subject.base_shifts_eV
-        ).errors
+        )
+        untuned = theirs.errors
     columns = (ENERGY if subject.has_zero_of_labels else CENTRED_ENERGY, *OTHERS)
     limits = (
         settings.energy_mae_meV_per_atom,
@@ -54,20 +57,24 @@ def check_errors(subject: Subject, settings: ErrorSettings) -> list[CheckResult]
     )
     quantities, problems = [], []
     for (name, unit, column), limit in zip(columns, limits, strict=True):
+        of, reference = _table_of(column, subject, ours), _table_of(column, subject, theirs)
         quantities.append(
             Quantity(
                 f"{name}, MAE over all",
-                number(getattr(table.total, column)),
+                None if of is None else number(getattr(of.total, column)),
                 unit,
                 at_most=limit,
-                reference=_reference(untuned, column),
+                reference=_reference(reference, column),
             )
         )
         missing = _why_missing(subject, name)
-        problems += [] if limit is None else _too_large(table, name, unit, column, limit, missing)
+        problems += [] if limit is None else _too_large(of, name, unit, column, limit, missing)
     quoted = (ENERGY, CENTRED_ENERGY, *OTHERS) if subject.has_zero_of_labels else columns
     found = ", ".join(
-        _quote(table.total, *quantity, _why_missing(subject, quantity[0])) for quantity in quoted
+        _quote(
+            _table_of(quantity[2], subject, ours), *quantity, _why_missing(subject, quantity[0])
+        )
+        for quantity in quoted
     )
     where = f"on {table.total.structures} {subject.labelled_as}"
     if untuned is not None:
@@ -85,16 +92,37 @@ def check_errors(subject: Subject, settings: ErrorSettings) -> list[CheckResult]
     return [replace(verdict, sentence=f"{verdict.sentence}, {where}")]
 
 
+def _table_of(column: str, subject: Subject, found: Validation | None) -> ErrorTable | None:
+    """The errors that a column is taken from; None without any.
+
+    A centred error of the only label of a composition is zero, whatever the model: such labels
+    are left out.
+    """
+    if found is None or column != CENTRED_ENERGY[2]:
+        return None if found is None else found.errors
+    formulas = compositions(subject.labelled)
+    shared = [index for index, formula in enumerate(formulas) if formulas.count(formula) > 1]
+    if not shared:
+        return None
+    return errors_by_kind(
+        [subject.labelled[index] for index in shared],
+        [found.predictions[index] for index in shared],
+        found.errors.reference_shifts_eV,
+    )
+
+
 def _why_missing(subject: Subject, name: str) -> str:
     """Why there is no error of a quantity, where there is none."""
+    if name == CENTRED_ENERGY[0]:
+        return NO_COMMON_COMPOSITION
     computes_none = name == "stress" and not subject.has_stress
     if computes_none and any(map(has_stress, subject.labelled)):
         return "the model computes none"
     return NO_LABEL
 
 
-def _quote(total: ErrorRow, name: str, unit: str, column: str, missing: str) -> str:
-    error: float = getattr(total, column)
+def _quote(table: ErrorTable | None, name: str, unit: str, column: str, missing: str) -> str:
+    error: float = math.nan if table is None else getattr(table.total, column)
     if not math.isnan(error):
         return f"{name} {error:.3g} {unit}"
     return f"no {name} in the labels" if missing == NO_LABEL else f"{name}: {missing}"
@@ -115,13 +143,13 @@ def _reference(untuned: ErrorTable | None, column: str) -> float | None:
 
 
 def _too_large(
-    table: ErrorTable, name: str, unit: str, column: str, limit: float, missing: str
+    table: ErrorTable | None, name: str, unit: str, column: str, limit: float, missing: str
 ) -> list[str]:
     """Name the parts whose error exceeds the limit, or the total where no part does.
 
     A part that is the total, the only phase or the only kind, is not named beside it.
     """
-    if math.isnan(getattr(table.total, column)):
+    if table is None or math.isnan(getattr(table.total, column)):
         return [f"{name}: {missing}, so that the limit cannot be judged"]
     exceeding = [row for row in table.rows if getattr(row, column) > limit]
     parts = [row for row in exceeding if row.structures < table.total.structures]
