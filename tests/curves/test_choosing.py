@@ -157,6 +157,20 @@ def test_only_random_picks_beyond_the_first_count_are_made_anew(
     assert [file.name for file in (tmp_path / "picks").iterdir()] == [f"a-0-{key[:10]}.xyz"]
 
 
+def test_picks_are_made_anew_where_a_stopping_condition_asks_for_gains(tmp_path, monkeypatch):
+    """The method "auto" is another one then, and `stopping` is in no key of an exploration."""
+    run = prepared(tmp_path, monkeypatch, copper(8))
+    study = with_arm((2,), selection={"features": "fingerprint"}, entropy={"kind": "labels"})
+    chooser = Chooser(study, tmp_path / "campaign.yaml", tmp_path / "picks")
+    for least, files in ((None, 1), (0.02, 2), (0.05, 2), (None, 2)):
+        stopping = run.config.stopping.model_copy(update={"least_predicted_improvement": least})
+        config = run.config.model_copy(update={"stopping": stopping})
+        chooser.choose(
+            "a", 0, Explored(replace(run, campaign=replace(run.campaign, config=config)), "key")
+        )
+        assert len(list((tmp_path / "picks").iterdir())) == files
+
+
 @pytest.mark.parametrize(
     ("selection", "kind", "files"),
     [

@@ -1,5 +1,6 @@
 """An exploration is run again when something changes that it depends on, and only then."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,16 @@ from ase.build import bulk
 from ase.io import write
 
 from cheap_campaign import SETTINGS, make_bench
+from entrove.campaign.configuration.check import CheckedCampaign, read_campaign
 from entrove.campaign.configuration.config import CampaignConfig
+from entrove.campaign.journal.ledger import Ledger
 from entrove.campaign.journal.progress import Silence
+from entrove.campaign.stages.context import CampaignRun
+from entrove.campaign.stages.models import CampaignModels
+from entrove.curves import exploring
 from entrove.curves.config import StudyConfig
 from entrove.curves.exploring import NOT_EXPLORED_WITH, Explorer, exploration_key
-from entrove.curves.hashing import digest
+from entrove.curves.hashing import digest, hashes_of_modules
 from entrove.selection.config import SelectionConfig
 
 SEEDS = [bulk("Cu", cubic=True)]
@@ -65,6 +71,18 @@ def test_a_model_of_a_file_counts_by_its_content_where_it_explores(tmp_path: Pat
     assert key(changed, tmp_path) == before
 
 
+def test_a_module_of_ones_own_counts_by_its_content(tmp_path: Path, monkeypatch):
+    """One of an installed package is known by its version, as a named model is."""
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "explorer_of_mine.py").write_text("FACTOR = 1\n")
+    mine = config(model={"name": "7net-0", "explore_with": "explorer_of_mine:Mine"})
+    before = key(mine)
+    assert key(mine) == before
+    (tmp_path / "explorer_of_mine.py").write_text("FACTOR = 2\n")
+    assert key(mine) != before
+    assert hashes_of_modules(["7net-0", "ase.calculators.emt:EMT", "nowhere:Mine"]) == []
+
+
 STUDY = StudyConfig.model_validate(
     {
         "name": "copper",
@@ -75,6 +93,40 @@ STUDY = StudyConfig.model_validate(
         "students": {"s": {"base": "7net-0"}},
     }
 )
+
+
+def test_where_a_model_runs_changes_no_exploration(tmp_path: Path, monkeypatch):
+    """One that was begun when it counted is found all the same."""
+    checked = make_bench(tmp_path, monkeypatch).campaign()
+    write(tmp_path / "fcc.xyz", SEEDS[0])
+    explored = tmp_path / "explored"
+
+    def explore_nothing(campaign: CheckedCampaign, listener: Silence, **_: Any) -> CampaignRun:
+        campaign.workspace.folder.mkdir(parents=True, exist_ok=True)
+        ledger = Ledger(tmp_path / "ledger.sqlite")
+        return CampaignRun(campaign, ledger, CampaignModels(campaign, ledger), listener)
+
+    def read_only(path: Path, changes: dict[str, Any]) -> CheckedCampaign:
+        config, seeds = read_campaign(path, changes=changes)
+        return replace(checked, config=config, seeds=seeds)
+
+    def explore(**model: Any) -> list[str]:
+        (tmp_path / "campaign.yaml").write_text(yaml.safe_dump({**SETTINGS, "model": model}))
+        Explorer(STUDY, checked, explored, Silence()).explore("campaign", 0)
+        return sorted(folder.name for folder in explored.iterdir())
+
+    monkeypatch.setattr(exploring, "explore_only", explore_nothing)
+    monkeypatch.setattr(exploring, "check_campaign", read_only)
+    [first] = explore()
+    assert explore(device="cpu", threads=3, verify_batching="fall_back") == [first]
+    (explored / first).rmdir()
+    given = read_only(tmp_path / "campaign.yaml", {"random_seed": STUDY.random_seed})
+    seeds = [seed.atoms for seed in given.seeds]
+    before = exploration_key(given.config_path, given.config, seeds, walkers=True)
+    begun = f"campaign-0-{before[:10]}"
+    assert begun != first
+    (explored / begun).mkdir()
+    assert explore(device="cpu", threads=3, verify_batching="fall_back") == [begun]
 
 
 class StopAfter(Silence):

@@ -60,6 +60,63 @@ def test_a_calculator_without_stress_has_errors_of_energies_and_forces():
     assert np.isnan(errors.stress)
 
 
+def test_an_untuned_model_without_stress_has_errors_of_energies_and_forces(tmp_path, monkeypatch):
+    """It is learnt about after labels are paid for, so that it must not end the study."""
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "untuned_of_mine.py").write_text(
+        "from ase.calculators.emt import EMT\n"
+        "class NoStress(EMT):\n"
+        "    implemented_properties = ['energy', 'free_energy', 'forces']\n"
+        "    def calculate(self, *arguments, **keywords):\n"
+        "        super().calculate(*arguments, **keywords)\n"
+        "        del self.results['stress']\n"
+    )
+    labelled = []
+    for index in range(2):
+        atoms = bulk("Cu", cubic=True)
+        atoms.rattle(0.05, seed=index)
+        labelled.append(_evaluate(EMT(), atoms))
+    classroom = Classroom(tmp_path / "students", tmp_path, "cpu", 1)
+    student = StudentConfig(base="untuned_of_mine:NoStress", tune=False)
+    found = classroom.teach_and_test(student, labelled, {"test": labelled}, seed=1)["test"][0]
+    assert found.energy == pytest.approx(0.0, abs=1e-3)
+    assert found.force == pytest.approx(0.0, abs=1e-3)
+    assert np.isnan(found.stress)
+    # Its module belongs to the key.
+    before = classroom._key(student, labelled, 1)
+    with (tmp_path / "untuned_of_mine.py").open("a") as module:
+        module.write("# changed\n")
+    assert classroom._key(student, labelled, 1) != before
+
+
+def test_a_function_is_known_by_the_module_that_the_study_names(tmp_path):
+    (tmp_path / "decorator_of_mine.py").write_text(
+        "import functools\n"
+        "def timed(function):\n"
+        "    @functools.wraps(function)\n"
+        "    def wrapped(*arguments):\n"
+        "        return function(*arguments)\n"
+        "    return wrapped\n"
+    )
+    trainers = tmp_path / "trainers_of_mine.py"
+    trainers.write_text(
+        "import functools\nfrom decorator_of_mine import timed\n"
+        "from ase.calculators.emt import EMT\n"
+        "def plain(labelled):\n    return EMT()\n"
+        "decorated = timed(plain)\nof_parts = functools.partial(plain)\n"
+    )
+    classroom = Classroom(tmp_path / "students", tmp_path, "cpu", 1)
+    labelled = [_evaluate(EMT(), bulk("Cu", cubic=True))]
+    text = trainers.read_text()
+    for name in ("plain", "decorated", "of_parts"):
+        student = StudentConfig(function=f"trainers_of_mine:{name}")
+        before = classroom._key(student, labelled, 1)
+        trainers.write_text(text + "# changed\n")
+        assert classroom._key(student, labelled, 1) != before
+        trainers.write_text(text)
+        assert classroom._key(student, labelled, 1) == before
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("tune", [False, True])
 def test_a_base_with_a_fidelity_lies_beside_the_study(tune, tmp_path, monkeypatch):

@@ -411,6 +411,11 @@ def test_pools_that_are_too_small_are_named(finished, tmp_path):
         ({"students": {"a": {}}}, "either a base or a function"),
         ({"students": {"a": {"function": "a:b", "tune": False}}}, "'tune: false' is for a base"),
         ({"explorations": {"plain": {}}}, "arms.ours.exploration: 'biased' is none of plain"),
+        ({"tests": {"files": {"mixture": "a.xyz"}}}, "'mixture' is a test set of the study"),
+        (
+            {"students": {"a": {"base": "7net-0", "training": {"committee_size": 4}}}},
+            "a student is one model",
+        ),
     ],
 )
 def test_what_does_not_fit_is_named(changes, message, tmp_path):

@@ -283,6 +283,21 @@ def test_biased_snapshots_are_no_part_of_the_target():
     assert np.sum(picks.indices < 20) >= 9
 
 
+def test_biased_snapshots_are_no_part_of_the_target_beside_anchors_alone():
+    """Nor where no candidate is unbiased: the anchors are the target then."""
+    pool = [silicon(seed, 0.02) for seed in range(20)]
+    pool += [silicon(seed, 0.25, a=5.6) for seed in range(20, 60)]
+    for atoms in pool:
+        atoms.info["entrove_entropy"] = "information"
+    target = [silicon(100 + seed, 0.02) for seed in range(12)]
+    found, of_anchors = (
+        entrove.select(pool, 10, target=target, config=config, features=FEATURES).indices.tolist()
+        for config in (REPRESENTATIVE, REPRESENTATIVE.model_copy(update={"pool_share": 0.0}))
+    )
+    assert found == of_anchors
+    assert max(found) < 20
+
+
 def test_what_is_labelled_is_made_up_for():
     cold = [silicon(seed, 0.02) for seed in range(20)]
     hot = [silicon(seed, 0.25, a=5.6) for seed in range(20, 40)]

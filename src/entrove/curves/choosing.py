@@ -31,6 +31,12 @@ WITHOUT_FEATURES = ("random", "committee_spread")
 """Methods that look at no features."""
 
 
+def _parts_of_stopping(config: CampaignConfig) -> list[str]:
+    """The method "auto" where a key of `stopping` alone decides it; the others are in the key."""
+    decided = config.selection.method == "auto" and config.keys_for_gains
+    return ["gain"] if decided == ("stopping.least_predicted_improvement",) else []
+
+
 @dataclass(frozen=True)
 class Chooser:
     """Picks the labels of the arms of a study.
@@ -73,6 +79,7 @@ class Chooser:
             config.entropy,
             self.study.counts,
             draw,
+            *_parts_of_stopping(config),
             *_parts_of_cost(run, offered),
             *self._parts_of_model(config),
         )

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from entrove.settings import Settings
 from entrove.training.config import TrainingConfig
@@ -15,6 +15,15 @@ HOW_TO_WRITE = (
 
 Name = Annotated[str, Field(min_length=1, max_length=60, pattern=r"^[\w.+-]+$")]
 Count = Annotated[int, Field(ge=1)]
+
+
+def _not_of_a_study(name: str) -> str:
+    if name in ("independent", "mixture"):
+        raise ValueError(f"'{name}' is a test set of the study; give the file another name")
+    return name
+
+
+FileName = Annotated[Name, AfterValidator(_not_of_a_study)]
 Changes = dict[str, Any]
 """Keys of a campaign and their values, in the form of its configuration file."""
 
@@ -55,7 +64,8 @@ class StudentConfig(Settings):
     structures_seen: Count | None = Field(
         default=None,
         description="Train for as many epochs as it takes to see this many structures, so that "
-        "every point has the same number of steps; empty: the epochs of training.",
+        "every point has about the same number of steps, up to whole epochs and batches; empty: "
+        "the epochs of training.",
     )
     function: str | None = Field(
         default=None,
@@ -78,6 +88,8 @@ class StudentConfig(Settings):
             raise ValueError("a student has either a base or a function; give one of them")
         if self.function is not None and not self.tune:
             raise ValueError("'tune: false' is for a base; a function trains what it returns")
+        if self.training.committee_size > 1:
+            raise ValueError("training.committee_size: a student is one model; leave it out")
         return self
 
 
@@ -101,7 +113,7 @@ class TestsConfig(Settings):
         default=(),
         description="Arms whose hold-outs make up the mixture, in equal parts; empty: all.",
     )
-    files: dict[Name, str] = Field(
+    files: dict[FileName, str] = Field(
         default={},
         description="Labelled files to test on, relative to the study. Energies of another level "
         "of theory are compared after a shift per composition.",

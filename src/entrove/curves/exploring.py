@@ -16,7 +16,7 @@ from entrove.campaign.journal.progress import ProgressListener
 from entrove.campaign.loop import explore_only
 from entrove.campaign.stages.context import CampaignRun
 from entrove.curves.config import Changes, StudyConfig
-from entrove.curves.hashing import digest
+from entrove.curves.hashing import digest, hashes_of_modules
 from entrove.errors import ConfigError
 from entrove.files import hash_of_file
 from entrove.labelling.config import LabellingConfig
@@ -39,6 +39,10 @@ NOT_EXPLORED_WITH: dict[str, Any] = {
 }
 """Settings of a campaign that change no exploration, but for `FILTERS_OF_ADMISSIONS` and the
 numbers that follow from labels: of admissions, and of independent snapshots."""
+
+
+WHERE_IT_RUNS = ("device", "threads", "verify_batching")
+"""Keys of `model` that say where it is evaluated, or what is checked before."""
 
 
 def check_changes(config_path: Path, name: str, changes: Changes) -> None:
@@ -93,14 +97,22 @@ def models_that_explore(config: CampaignConfig) -> Sequence[str]:
 
 
 def hashes_of_models(config_path: Path, names: Sequence[str]) -> list[str]:
-    """Hashes of the models that are files; none of those with a name.
+    """Hashes of the models that are files or come from a module beside them; none of other names.
 
     Args:
         config_path: The configuration from which files are resolved.
         names: Names or files, with a fidelity or without.
     """
     files = [Path(split_modal(resolve_model(config_path, name))[0]) for name in names]
-    return [hash_of_file(file) for file in files if file.is_file()]
+    of_files = [hash_of_file(file) for file in files if file.is_file()]
+    return of_files + hashes_of_modules(names)
+
+
+def _wherever_it_runs(config: CampaignConfig) -> CampaignConfig:
+    """A configuration with the defaults of `WHERE_IT_RUNS`, which change no exploration."""
+    fields = type(config.model).model_fields
+    defaults = {name: fields[name].default for name in WHERE_IT_RUNS}
+    return config.model_copy(update={"model": config.model.model_copy(update=defaults)})
 
 
 def _as_begun(path: Path, config: CampaignConfig) -> CampaignConfig:
@@ -118,7 +130,9 @@ def _as_begun(path: Path, config: CampaignConfig) -> CampaignConfig:
         return config.model_copy(update={"labelling": LabellingConfig(), "folder": "."})
     begun = read_settled(path)
     sampling = begun.sampling.model_copy(update={"executor": config.sampling.executor})
-    return begun.model_copy(update={"sampling": sampling})
+    now = {name: getattr(config.model, name) for name in WHERE_IT_RUNS}
+    model = begun.model.model_copy(update=now)
+    return begun.model_copy(update={"sampling": sampling, "model": model})
 
 
 @dataclass(frozen=True)
@@ -172,7 +186,12 @@ class Explorer:
         campaign = self._check(changes)
         config = campaign.config
         structures = [seed.atoms for seed in campaign.seeds]
-        key = exploration_key(campaign.config_path, config, structures, walkers=walkers)
+        key, before = (
+            exploration_key(campaign.config_path, given, structures, walkers=walkers)
+            for given in (_wherever_it_runs(config), config)
+        )
+        if (self.folder / f"{name}-{draw}-{before[:10]}").is_dir():
+            key = before  # begun when it mattered to the key where it runs
         folder = self.folder / f"{name}-{draw}-{key[:10]}"
         workspace = replace(campaign.workspace, folder=folder.resolve())
         unlabelled = replace(

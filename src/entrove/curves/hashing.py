@@ -1,14 +1,17 @@
 """One hash of everything that a step depends on."""
 
 import hashlib
+import importlib.util
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ase import Atoms
 from pydantic import BaseModel
 
+from entrove.files import hash_of_file
 from entrove.structures import canonical_order, content_hash, energy_of, has_stress
 
 
@@ -37,6 +40,26 @@ def digest_labels(labelled: Sequence[Atoms]) -> str:
     Returns 24 hexadecimal digits.
     """
     return digest(sorted(digest(atoms, _values(atoms)) for atoms in labelled))
+
+
+def hashes_of_modules(names: Sequence[str]) -> list[str]:
+    """Hashes of the files of models that are given as "module:factory"; none of other names.
+
+    Those of installed packages are left out: a package is known by its version.
+    """
+    found = []
+    for name in names:
+        module, separator, _ = name.partition(":")
+        if not separator:
+            continue
+        try:
+            spec = importlib.util.find_spec(module)
+        except (ImportError, ValueError):
+            continue
+        file = None if spec is None or not spec.has_location else spec.origin
+        if file is not None and not {"site-packages", "dist-packages"} & {*Path(file).parts}:
+            found.append(hash_of_file(Path(file)))
+    return found
 
 
 def _values(atoms: Atoms) -> list[str]:

@@ -16,12 +16,12 @@ from ase.calculators.calculator import PropertyNotImplementedError
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from entrove.curves.config import StudentConfig
-from entrove.curves.hashing import digest, digest_labels
+from entrove.curves.hashing import digest, digest_labels, hashes_of_modules
 from entrove.errors import ConfigError, ModelError
 from entrove.files import hash_of_file, replace_text
 from entrove.models.prediction import predict
 from entrove.models.registry import load, split_modal
-from entrove.structures import attach_results, energy_of, forces_of, stress_of
+from entrove.structures import attach_results, energy_of, forces_of, has_stress, stress_of
 from entrove.training.job import Epoch
 from entrove.training.reference_energies import fit_reference_shifts
 from entrove.training.trainers import trainer_for
@@ -178,9 +178,9 @@ class Classroom:
         """Hashes of the files that decide what a student is: when one changes, it learns anew."""
         if student.function is not None:
             function = _find_function(student.function, self.study_folder)
-            return [hash_of_file(Path(inspect.getfile(function)))]
+            return [hash_of_file(file) for file in _sources_of(student.function, function)]
         base, _ = self._base(student)
-        return [hash_of_file(base)] if isinstance(base, Path) else []
+        return [hash_of_file(base)] if isinstance(base, Path) else hashes_of_modules([base])
 
     def _teach(
         self,
@@ -266,6 +266,17 @@ def _find_function(name: str, folder: Path) -> Callable[..., object]:
         ) from error
 
 
+def _sources_of(name: str, function: Callable[..., object]) -> list[Path]:
+    """The file of the module that has a function, and the one that defines it, where others do.
+
+    A decorated function may be defined by the module of its decorator, and a `partial` by none.
+    """
+    files = {sys.modules[name.partition(":")[0]].__file__}
+    if inspect.isfunction(function):
+        files.add(inspect.getfile(inspect.unwrap(function)))
+    return sorted(Path(file) for file in files if file is not None)
+
+
 def _with_fidelity(model: str | Path, fidelity: str | None) -> str:
     return str(model) if fidelity is None else f"{model}@{fidelity}"
 
@@ -285,6 +296,11 @@ def _evaluate(calculator: object, atoms: Atoms) -> Atoms:
 
 def _shifted(predicted: Atoms, shifts_eV: Mapping[str, float]) -> Atoms:
     energy = energy_of(predicted) + sum(shifts_eV.get(s, 0.0) for s in predicted.symbols)
+    if not has_stress(predicted):
+        results = {"energy": energy, "forces": forces_of(predicted)}
+        predicted = predicted.copy()
+        predicted.calc = SinglePointCalculator(predicted, **results)
+        return predicted
     return attach_results(predicted, energy, forces_of(predicted), stress_of(predicted))
 
 

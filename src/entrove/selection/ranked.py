@@ -140,7 +140,8 @@ def _representative(
     )
     target = points[sampled].mean(0) if bool(sampled.any()) else points.mean(0)
     if task.target:
-        share = config.pool_share_or_default
+        # Without candidates to represent, the biased ones take no place in the target.
+        share = config.pool_share_or_default if bool(sampled.any()) else 0.0
         target = share * target + (1 - share) * embedding.points(task.target).mean(0)
     labelled = embedding.points(task.labelled)
     return pick_representative(

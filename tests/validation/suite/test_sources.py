@@ -11,6 +11,7 @@ from entrove.errors import ModelError
 from entrove.files import hash_of_file
 from entrove.structures import write_structures
 from entrove.training.bundle import EXAMPLES, TEST, VALIDATION, read_bundle
+from entrove.training.trained_model import training_set_hash
 from entrove.validation.suite.sources import (
     TEST_LABELS,
     VALIDATION_LABELS,
@@ -110,3 +111,21 @@ def test_a_name_is_that_model_also_where_a_folder_has_it(tmp_path, monkeypatch):
     assert open_source("7net-0", device="cpu").model.name == "7net-0"
     with pytest.raises(ModelError, match="bundle"):
         open_source("./7net-0", device="cpu")
+
+
+def test_labels_of_a_bundle_are_those_that_it_was_written_with(tmp_path: Path):
+    """Or errors on an edited file would be quoted as those on the test labels."""
+    folder, base = tmp_path / "model", tmp_path / "base.pth"
+    write_small_sevennet(base)
+    put_small_bundle(folder, base, "sevennet", ["Cu"])
+    record = json.loads((folder / "bundle.json").read_text())
+    labels = labelled_copper(3, seed=2)
+    written = {"test_set_hash": training_set_hash(labels)}
+    (folder / "bundle.json").write_text(json.dumps(record | written))
+    write_structures(folder / TEST, labels)
+    assert len(open_source(str(folder), device="cpu").labelled) == 3
+    write_structures(folder / TEST, labels[:2])
+    with pytest.raises(ModelError, match=r"test\.xyz: structures or energies differ"):
+        open_source(str(folder), device="cpu")
+    (folder / "bundle.json").write_text(json.dumps(record))  # of an earlier version
+    assert len(open_source(str(folder), device="cpu").labelled) == 2

@@ -21,6 +21,7 @@ from entrove.training.bundle import (
     checkpoint_of,
     read_bundle,
 )
+from entrove.training.trained_model import training_set_hash
 from entrove.training.trainers import trainer_for
 from entrove.validation.suite.subject import phase_of
 
@@ -82,7 +83,8 @@ def open_source(name_or_path: str, *, device: str) -> Source:
         return Source(load(name_or_path, device=device))
     bundle = read_bundle(folder)
     examples = read_structures(folder / EXAMPLES, may_be_empty=True)
-    tests = read_structures(folder / TEST, may_be_empty=True)
+    tests = _read_labels(folder / TEST, bundle.test_set_hash)
+    validation = _read_labels(folder / VALIDATION, bundle.validation_set_hash)
     validation_as = VALIDATION_LABELS if bundle.chosen_on_validation else HELD_OUT_LABELS
     members = [
         load(checkpoint_of(folder, member=member), device=device)
@@ -100,11 +102,25 @@ def open_source(name_or_path: str, *, device: str) -> Source:
             phase_of(atoms) or f"example_{index}": atoms
             for index, atoms in reversed(list(enumerate(examples)))
         },
-        labelled=tests or read_structures(folder / VALIDATION, may_be_empty=True),
+        labelled=tests or validation,
         labelled_as=TEST_LABELS if tests else validation_as,
         pressures_GPa=bundle.regime.pressures_GPa,
         temperatures_K=bundle.regime.temperatures_K,
     )
+
+
+def _read_labels(file: Path, expected: str) -> list[Atoms]:
+    """Labels of a bundle; raises `ModelError` for others than those that it was written with.
+
+    A file that is not there has none, and bundles of earlier versions have no hash.
+    """
+    labelled = read_structures(file, may_be_empty=True)
+    if labelled and expected and training_set_hash(labelled) != expected:
+        raise ModelError(
+            f"{file}: structures or energies differ from those that the bundle was written with; "
+            "restore the file, or remove it and give labels with --data"
+        )
+    return labelled
 
 
 def foundation_of(bundle: Bundle) -> str | None:
