@@ -40,6 +40,8 @@ ADMITTED = "entrove_admitted"
 
 ROUND = "entrove_round"
 """Round of the campaign that labelled it."""
+EXPLORED_IN = "entrove_explored_in"
+"""Round whose exploration it comes from, where a later one labelled it: it was released then."""
 GAIN = "entrove_gain_nats"
 """Information gain that the selection expected of its label, in nats."""
 
@@ -85,7 +87,7 @@ def trajectory_of(atoms: Atoms) -> str | None:
     """Name the MD trajectory that a structure is a snapshot of.
 
     Args:
-        atoms: A structure; its pool, the round that labelled it, its walker and its run tell.
+        atoms: A structure; its pool, the round that explored it, its walker and its run tell.
 
     Returns the name, equal for snapshots of one trajectory of one campaign or one run of
     `entrove explore`, or None for a structure without a walker. Snapshots of one trajectory
@@ -96,7 +98,8 @@ def trajectory_of(atoms: Atoms) -> str | None:
     if info.get(WALKER) is None:
         return None
     pool = str(info.get(POOL, ""))
-    round_index = 0 if pool in OF_PREPARATION else int(info.get(ROUND, 0))
+    explored_in = info.get(EXPLORED_IN, info.get(ROUND, 0))
+    round_index = 0 if pool in OF_PREPARATION else int(explored_in)
     state = "-".join(f"{info.get(key)}" for key in (PHASE, PRESSURE, TEMPERATURE))
     run = f"-{info[RUN]}" if RUN in info else ""
     return f"{pool}-{round_index}-{int(info[WALKER])}-{state}{run}"

@@ -13,6 +13,7 @@ import pytest
 from ase import Atoms
 
 from cheap_campaign import SETTINGS, Bench, Labels, Scaled, make_bench
+from entrove import provenance
 from entrove.campaign.journal.ledger import Ledger
 from entrove.campaign.journal.outcomes import (
     Checked,
@@ -448,6 +449,30 @@ def test_a_model_that_is_tuned_again_in_its_round_is_judged_again(fresh: Bench):
     fresh.run(**settings)
     assert checked_files(fresh) == before
     assert fresh.verdict().count("round 1)") == 1
+
+
+def test_a_released_label_belongs_to_the_trajectory_that_it_is_a_snapshot_of(fresh: Bench):
+    """Or one trajectory would be divided between members of a committee, and between folds."""
+    second_round = range(VALIDATION + COUNT + 1, VALIDATION + 2 * COUNT)  # but for its anchor
+    misbehave_at(fresh, dict.fromkeys(second_round, "fail"))
+    fresh.run(stopping={"rounds": 3})
+    assert release(fresh) == len(second_round)
+    fresh.run(stopping={"rounds": 3})
+    late = [
+        atoms
+        for atoms in read_structures(fresh.files.dataset)
+        if provenance.EXPLORED_IN in atoms.info
+    ]
+    assert len(late) == len(second_round)
+    for atoms in late:
+        assert (atoms.info[provenance.ROUND], atoms.info[provenance.EXPLORED_IN]) == (3, 2)
+        in_time = atoms.copy()
+        del in_time.info[provenance.EXPLORED_IN]
+        in_time.info[provenance.ROUND] = 2
+        assert provenance.trajectory_of(atoms) == provenance.trajectory_of(in_time)
+        # Another round's walker of this number is another trajectory.
+        del atoms.info[provenance.EXPLORED_IN]
+        assert provenance.trajectory_of(atoms) != provenance.trajectory_of(in_time)
 
 
 def test_released_labels_of_the_validation_set_are_in_the_checks(fresh: Bench):

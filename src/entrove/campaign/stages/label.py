@@ -39,10 +39,17 @@ from entrove.structures import content_hash, read_structures, write_structures
 
 @dataclass(frozen=True)
 class Request:
-    """A structure to label, and its expected gain in nats (None for validation structures)."""
+    """A structure to label.
+
+    Attributes:
+        candidate: The structure.
+        gain_nats: Its expected gain in nats; None for validation structures.
+        explored_in: The round that explored and picked it; None: that which labels it.
+    """
 
     candidate: Candidate
     gain_nats: float | None = None
+    explored_in: int | None = None
 
 
 @dataclass(frozen=True)
@@ -263,22 +270,22 @@ def released_requests(
     failed = quarantined(labellings) | lost
     if not failed:
         return []
-    candidates = [
-        candidate
-        for round_index in labellings
-        for candidate in read_candidates(_structures_asked(campaign.workspace, round_index))
-    ]
+    explored_in, candidates = [], []
+    for round_index in labellings:
+        of_round = read_candidates(_structures_asked(campaign.workspace, round_index))
+        candidates += of_round
+        explored_in += [round_index] * len(of_round)
     level = LevelOfTheory.of(campaign.config.labelling.engine)
     released: list[Request] = []
     with LabelCache(campaign.label_cache) as cache:
         asked = with_seed_moments(campaign, candidates)
-        for candidate, atoms in zip(candidates, asked, strict=True):
+        for candidate, round_index, atoms in zip(candidates, explored_in, asked, strict=True):
             # Ledgers of release 0.1 have the content hash, without a magnetic state.
             if not {key_of(atoms), content_hash(atoms)} & failed:
                 continue
             label = cache.get(atoms, level)
             if label is None or label.converged:
-                released.append(Request(candidate))
+                released.append(Request(candidate, explored_in=round_index))
     return released
 
 
@@ -359,6 +366,8 @@ def _with_provenance(request: Request, label: Label, round_index: int, asked: At
     labelled = label.attach(request.candidate.to_atoms())
     copy_moments(asked, labelled)
     labelled.info[provenance.ROUND] = round_index
+    if request.explored_in not in (None, round_index):
+        labelled.info[provenance.EXPLORED_IN] = request.explored_in
     if request.gain_nats is not None:
         labelled.info[provenance.GAIN] = request.gain_nats
     return labelled
