@@ -147,8 +147,8 @@ def compare(
     where fewer than three structures are independent, because there is no interval then. A
     quantity does not count when the labels have none of it: stress of molecules, forces that all
     vanish by symmetry; nor where both models have no error of it, as centred energies where no two
-    labels share a composition; nor where fewer than three independent structures have it, as
-    forces where all but one trajectory are strained crystals.
+    labels share a composition; nor, beyond noise, where fewer than three independent structures
+    have it, as forces where all but one trajectory are strained crystals.
 
     Tables without structures, as ledgers of release 0.1 have them, have no intervals: the force
     error must not be higher then, and the product of the ratios not above 1.
@@ -162,6 +162,8 @@ def compare(
     counted = [name for name, change in totals.items() if change.untuned or change.tuned]
     if untuned.structures and tuned.structures:
         known = [name for name in counted if _independent(untuned, name) >= LEAST_GROUPS]
+        if not beyond_noise:  # the better of two estimates, whatever their uncertainty
+            known = counted
         mean = _mean_interval(untuned, tuned, known or counted or tuple(totals))
         accepted, verdict = _judge(changes, mean, config, beyond_noise=beyond_noise)
     else:
