@@ -807,7 +807,7 @@ def test_a_round_explores_anew_where_another_model_is_the_best(
 def test_a_round_explores_anew_with_the_untuned_model_where_no_other_is_left(
     tmp_path, monkeypatch
 ):
-    scales = {1: 0.95, 2: 0.5, 3: 0.99}
+    scales = {1: 0.99, 2: 0.5, 3: 0.99}
     bench = judged_again(tmp_path / "none", "round-01", scales, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         bench.run(stop_in_round(3, "explore", 12), validation=LENIENT, **THREE_ROUNDS)
