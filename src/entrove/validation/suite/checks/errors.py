@@ -5,6 +5,7 @@ error of each composition where it may have another one.
 """
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -101,7 +102,8 @@ def _table_of(column: str, subject: Subject, found: Validation | None) -> ErrorT
     if found is None or column != CENTRED_ENERGY[2]:
         return None if found is None else found.errors
     formulas = compositions(subject.labelled)
-    shared = [index for index, formula in enumerate(formulas) if formulas.count(formula) > 1]
+    number_of = Counter(formulas)
+    shared = [index for index, formula in enumerate(formulas) if number_of[formula] > 1]
     if not shared:
         return None
     return errors_by_kind(
