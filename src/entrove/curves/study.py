@@ -94,11 +94,7 @@ class _Study:
         classroom, files = self._classroom(self.checked.config), self._read_files()
         for name, student in self.config.students.items():
             classroom.check(name, student)
-        explorer = Explorer(self.config, self.checked, self.folder / "explorations", self.listener)
-        chooser = Chooser(self.config, self.checked.config_path, self.folder / "picks")
-        explorer.check()
-        chooser.check()
-        picks, independent = self._choose_all(explorer, chooser)
+        picks, independent = self._choose_all()
         labels = StudyLabels(self.checked, self.folder / "labels")
         tests = self._tests(picks, independent)
         tested = [c for of_draw in tests for of in of_draw.values() for c in of]
@@ -136,7 +132,11 @@ class _Study:
         in_order = tuple(point for of_task in points.values() for point in of_task)
         return StudyResults(config.name, config.control, config.draws, in_order, failed, checked)
 
-    def _choose_all(self, explorer: Explorer, chooser: Chooser) -> tuple[Picks, list[Candidate]]:
+    def _choose_all(self) -> tuple[Picks, list[Candidate]]:
+        explorer = Explorer(self.config, self.checked, self.folder / "explorations", self.listener)
+        chooser = Chooser(self.config, self.checked.config_path, self.folder / "picks")
+        explorer.check()
+        chooser.check()
         self.say("independent test set")
         independent, _ = explorer.independent()
         picks: Picks = {arm: [] for arm in self.config.arms}
