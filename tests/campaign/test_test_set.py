@@ -178,7 +178,7 @@ def test_a_constant_energy_error_is_refused_until_the_user_allows_it(tmp_path: P
     bench = make_bench(tmp_path / "again", monkeypatch)
     monkeypatch.setattr(
         "entrove.campaign.stages.models.load",
-        lambda path, **_: from_calculator(Offset(0.99), name=path),
+        lambda path, **_: from_calculator(Offset(0.999), name=path),
     )
     bench.run(stopping={"rounds": 1})
     refused = Ledger(bench.files.ledger).find(1, Validated)
