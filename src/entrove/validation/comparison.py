@@ -161,9 +161,9 @@ def compare(
     energy = totals.get("energy", totals.get("energy_centred"))
     counted = [name for name, change in totals.items() if change.untuned or change.tuned]
     if untuned.structures and tuned.structures:
-        known = [name for name in counted if _independent(untuned, name) >= LEAST_GROUPS]
-        if not beyond_noise:  # the better of two estimates, whatever their uncertainty
-            known = counted
+        # The better of two estimates is chosen whatever their uncertainty.
+        least = LEAST_GROUPS if beyond_noise else 1
+        known = [name for name in counted if _independent(untuned, name) >= least]
         mean = _mean_interval(untuned, tuned, known or counted or tuple(totals))
         accepted, verdict = _judge(changes, mean, config, beyond_noise=beyond_noise)
     else:
