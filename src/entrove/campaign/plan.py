@@ -17,7 +17,8 @@ from entrove.labelling.cost import CostEstimate, CostModel
 from entrove.labelling.level_of_theory import LevelOfTheory
 from entrove.labelling.store.cache import LabelCache
 from entrove.sampling.candidates import Candidate, read_candidates
-from entrove.sampling.pools.hold_out import sizes_of
+from entrove.sampling.config import HoldOutSettings
+from entrove.sampling.pools.hold_out import count_independent, independent_of, sizes_of
 from entrove.sampling.walkers.grid import Start
 from entrove.selection.config import SelectionConfig
 from entrove.validation.intervals import expected_half_width, structures_for
@@ -124,7 +125,7 @@ def make_plan(campaign: CheckedCampaign) -> Plan:
         max(estimate.seconds * estimate.factor for estimate in estimates),
         model.observations,
         timed,
-        expected_half_width(held_out["validation"]) if held_out["validation"] else None,
+        expected_half_width(independent) if (independent := _independent(campaign)) else None,
         config.training.trials + config.training.committee_size,
         affordable,
     )
@@ -225,6 +226,21 @@ def _hold_out_sizes(campaign: CheckedCampaign) -> dict[str, int]:
     if made.exists():
         counts = Counter(candidate.purpose for candidate in read_candidates(made))
         return {part: counts[part] for part in ("validation", "test") if counts[part]}
+    return sizes_of(*_hold_out_plan(campaign))
+
+
+def _independent(campaign: CheckedCampaign) -> int:
+    """Number of cells and MD trajectories in the validation set, made or planned."""
+    made = campaign.workspace.round(0).hold_out
+    if made.exists():
+        return count_independent([c for c in read_candidates(made) if c.purpose == "validation"])
+    return independent_of(*_hold_out_plan(campaign))
+
+
+def _hold_out_plan(
+    campaign: CheckedCampaign,
+) -> tuple[HoldOutSettings, list[Start], int, int | None]:
+    """The arguments of `sizes_of`."""
     config = campaign.config
     starts = [
         Start(seed.phase, pressure, seed.atoms)
@@ -233,7 +249,7 @@ def _hold_out_sizes(campaign: CheckedCampaign) -> dict[str, int]:
     ]
     settings = config.sampling.hold_out
     structures = None if settings.interval is None else structures_for(settings.interval)
-    return sizes_of(settings, starts, len(config.regime.temperatures_K), structures)
+    return settings, starts, len(config.regime.temperatures_K), structures
 
 
 def _spread(seeds: Sequence[Atoms], count: int) -> list[Atoms]:

@@ -21,7 +21,12 @@ from entrove.sampling.config import (
 )
 from entrove.sampling.pools.anchors import generate_anchors
 from entrove.sampling.pools.entropy_md import advance, begin
-from entrove.sampling.pools.hold_out import generate_hold_out, sizes_of
+from entrove.sampling.pools.hold_out import (
+    count_independent,
+    generate_hold_out,
+    independent_of,
+    sizes_of,
+)
 from entrove.sampling.pools.random_md import run_plain_md
 from entrove.sampling.pools.strained import is_copy, shear, strain_volume
 from entrove.sampling.walkers.grid import Start, plan_walkers
@@ -297,6 +302,20 @@ def test_validation_and_test_set_are_as_large_as_asked_and_hold_every_kind(model
     atoms = [candidate.atoms for candidate in found]
     for index, cell in enumerate(atoms):
         assert not any(is_copy(cell, other) for other in (*anchors, *atoms[:index]))
+
+
+@pytest.mark.parametrize("structures", [None, 6, 24])
+@pytest.mark.parametrize("snapshots", [1, 3])
+def test_snapshots_of_one_trajectory_count_once_in_the_expected_interval(
+    model, structures, snapshots
+):
+    hold_out = CONFIG.hold_out.model_copy(update={"md_snapshots": snapshots})
+    config = CONFIG.model_copy(update={"hold_out": hold_out})
+    found = generate_hold_out(STARTS, [20.0, 40.0], [], model, config, 1, structures=structures)
+    runs = {candidate.walker for candidate in found if candidate.kind == "md"}
+    cells = [candidate for candidate in found if candidate.kind != "md"]
+    assert count_independent(found) == len(runs) + len(cells)
+    assert independent_of(hold_out, STARTS, 2, structures) == count_independent(found)
 
 
 def test_the_configured_cells_come_first_and_stay_in_pairs(model):

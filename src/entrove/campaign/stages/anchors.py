@@ -13,7 +13,7 @@ from entrove.errors import CampaignError
 from entrove.sampling.candidates import Candidate, read_candidates, write_candidates
 from entrove.sampling.config import HoldOutSettings
 from entrove.sampling.pools.anchors import generate_anchors
-from entrove.sampling.pools.hold_out import generate_hold_out
+from entrove.sampling.pools.hold_out import count_independent, generate_hold_out
 from entrove.sampling.reference import elements_lacking, with_all_elements
 from entrove.validation.intervals import expected_half_width, structures_for
 
@@ -79,7 +79,7 @@ def make_hold_out(run: CampaignRun, round_index: int) -> HeldOut:
     return HeldOut(
         summary="; ".join(
             f"{part}: {_count_kinds(found)} (energy errors to about "
-            f"{100 * expected_half_width(_independent(found)):.0f} %)"
+            f"{100 * expected_half_width(count_independent(found)):.0f} %)"
             for part, found in parts.items()
             if found
         )
@@ -89,12 +89,6 @@ def make_hold_out(run: CampaignRun, round_index: int) -> HeldOut:
 def hold_out_size(settings: HoldOutSettings) -> int | None:
     """Number of structures of the validation set and of the test set; None for all."""
     return None if settings.interval is None else structures_for(settings.interval)
-
-
-def _independent(candidates: Sequence[Candidate]) -> int:
-    """Number of cells and of MD trajectories."""
-    runs = {candidate.walker for candidate in candidates if candidate.walker is not None}
-    return len(runs) + sum(candidate.walker is None for candidate in candidates)
 
 
 def reference_run(anchors: Sequence[Candidate]) -> list[Atoms]:

@@ -123,6 +123,23 @@ def sizes_of(
     return {"validation": size, **({"test": size} if settings.test else {})}
 
 
+def independent_of(
+    settings: HoldOutSettings, starts: Sequence[Start], temperatures: int, structures: int | None
+) -> int:
+    """Return how many cells and MD trajectories each set will have; arguments of `sizes_of`.
+
+    Snapshots of one trajectory are not independent: an interval counts them once.
+    """
+    one_snapshot = settings.model_copy(update={"md_snapshots": min(1, settings.md_snapshots)})
+    return sizes_of(one_snapshot, starts, temperatures, structures)["validation"]
+
+
+def count_independent(candidates: Sequence[Candidate]) -> int:
+    """Return the number of cells and of MD trajectories among candidates of one set."""
+    runs = {candidate.walker for candidate in candidates if candidate.walker is not None}
+    return len(runs) + sum(candidate.walker is None for candidate in candidates)
+
+
 def md_runs(
     settings: HoldOutSettings, starts: Sequence[Start], temperatures: int, structures: int | None
 ) -> int:
