@@ -223,10 +223,7 @@ class Classroom:
     def _base(self, student: StudentConfig) -> tuple[str | Path, str | None]:
         """A file beside the study, or the name of a model; and its fidelity."""
         assert student.base is not None
-        base, fidelity = split_modal(student.base)
-        # The name of a file may have an at sign of its own.
-        if (self.study_folder / student.base).is_file():
-            base, fidelity = student.base, None
+        base, fidelity = split_modal(student.base, self.study_folder)
         file = self.study_folder / base
         return file if file.is_file() else base, fidelity
 

@@ -69,14 +69,16 @@ def load(name_or_path: str, *, device: str = "auto") -> "entrove.models.loaded.L
     return framework.load(base, modal=modal, device=device)
 
 
-def split_modal(name_or_path: str) -> tuple[str, str | None]:
+def split_modal(name_or_path: str, folder: Path = Path()) -> tuple[str, str | None]:
     """Take "model@fidelity" apart; a path may hold at signs of its own, which no name does.
+
+    Relative paths are looked for in `folder`.
 
     >>> split_modal("7net-mf-0@PBE"), split_modal("7net-0")
     (('7net-mf-0', 'PBE'), ('7net-0', None))
     """
     base, at, modal = name_or_path.rpartition("@")
-    if not at or (base not in NAMES and Path(name_or_path).exists()):
+    if not at or (base not in NAMES and (folder / name_or_path).exists()):
         return name_or_path, None
     return base, modal
 

@@ -3,6 +3,8 @@
 The engines run as they do in a campaign, in a process that a worker starts.
 """
 
+import gzip
+import hashlib
 import re
 import shutil
 import subprocess
@@ -15,7 +17,7 @@ from ase import Atoms
 from ase.build import bulk
 from espresso_program import PSEUDOPOTENTIALS, needs_espresso
 from gpaw import GPAW as GPAW_PROGRAM
-from gpaw import PW, FermiDirac
+from gpaw import PW, FermiDirac, setup_paths
 
 from entrove.errors import LabelError
 from entrove.labelling.attempt import Attempt, AttemptResult
@@ -162,6 +164,28 @@ def test_gpaw_knows_its_datasets_and_functionals():
     assert GPAW.uncovered(["Si", "Na", "Po"]) == ["Po"]
     with pytest.raises(LabelError, match="needs a GPAW that is built with libxc"):
         Gpaw(functional="SCAN").check_available()
+
+
+@pytest.mark.gpaw
+@pytest.mark.parametrize("functional", ["LDA", "PBE", "RPBE", "revPBE"])
+def test_the_level_has_the_datasets_that_gpaw_reads(tmp_path: Path, functional: str):
+    """GPAW writes the MD5 sum of each file into its output."""
+    engine = Gpaw(functional=functional, cutoff_eV=200, kpoint_spacing_per_A=2.0)
+    engine.compute(bulk("Al"), tmp_path, 0)
+    (written,) = re.findall(r"id: +([0-9a-f]{32})", (tmp_path / "gpaw.txt").read_text())
+    folder = next(Path(path) for path in setup_paths if Path(path).is_dir())
+    contents = [gzip.decompress(file.read_bytes()) for file in folder.glob("Al.*.gz")]
+    (read,) = (c for c in contents if hashlib.md5(c, usedforsecurity=False).hexdigest() == written)
+    bound = engine.bound_to(["Al"])
+    assert bound.dataset_hashes == {"Al": hashlib.sha256(read).hexdigest()[:16]}
+
+
+@pytest.mark.gpaw
+@pytest.mark.parametrize("setups", [":d,6.0", {"Ni": ":d,6.0"}, {"default": "paw:d,6.0"}])
+def test_a_hubbard_u_of_gpaw_is_no_dataset_and_counts(setups: str | dict[str, str]):
+    plain, with_u = Gpaw().bound_to(["Ni"]), Gpaw(setups=setups).bound_to(["Ni"])
+    assert with_u.dataset_hashes == plain.dataset_hashes
+    assert with_u.theory() != plain.theory()
 
 
 def run_by_hand(atoms: Atoms, folder: Path) -> tuple[float, np.ndarray]:

@@ -120,6 +120,17 @@ def test_moments_give_two_spin_channels(
     assert "MAGMOM = 2*1.5000 2*0.0000" in incar
 
 
+def test_cells_of_elements_without_moments_start_from_zero_as_the_same_elements_in_others(
+    tmp_path: Path, potentials: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Without MAGMOM, VASP starts each atom from 1: another state than beside iron, one level."""
+    monkeypatch.setenv("VASP_PP_PATH", "")
+    run(tmp_path / "run", potentials, "OUTCAR", magnetic_moments={"Fe": 2.2})
+    incar = (tmp_path / "run" / "INCAR").read_text()
+    assert "ISPIN = 2" in incar
+    assert "MAGMOM = 4*0.0000" in incar
+
+
 def test_vasp_ends_normally_without_convergence_and_is_not_believed(
     tmp_path: Path, potentials: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -111,18 +111,18 @@ def resolve_model(config_path: Path, given: str) -> str:
     bundle is relative to the configuration. Raises `ModelError` for a file that does not exist and
     for a folder that is no bundle.
     """
-    base, modal = split_modal(given)
+    folder = config_path.parent.absolute()
+    base, modal = split_modal(given, folder)
     if base in NAMES:
         return given
-    folder = config_path.parent.absolute()
-    for path, ending in ((folder / given, ""), (folder / base, f"@{modal}")):
-        if path.is_file():
-            return f"{path}{ending}"
-        if path.is_dir():
-            return checkpoint_of(path)
+    path = folder / base
+    if path.is_file():
+        return str(path) if modal is None else f"{path}@{modal}"
+    if path.is_dir():
+        return checkpoint_of(path)
     if base.endswith(FILE_SUFFIXES) or ("/" in given and ":" not in given):
         raise ModelError(
-            f"{folder / base}: no such file; "
+            f"{path}: no such file; "
             "check the path, which is relative to this configuration"
         )
     return given

@@ -101,7 +101,8 @@ class Gpaw(Engine):
     )
     setups: str | dict[str, str] = Field(
         default="paw",
-        description="PAW datasets: one name for all elements, or a name per chemical symbol.",
+        description="PAW datasets: one name for all elements, or a name per chemical symbol; with "
+        "a Hubbard U in GPAW's way, such as {Ni: ':d,6.0'} in eV.",
     )
     dataset_hashes: dict[str, str] = Field(
         default_factory=dict,
@@ -228,9 +229,21 @@ class Gpaw(Engine):
         )
 
     def _dataset(self, symbol: str) -> str:
-        setup = self.setups if isinstance(self.setups, str) else self.setups.get(symbol, "paw")
-        functional = "PBE" if self.functional in ("RPBE", "revPBE") else self.functional
+        """Name of the PAW dataset that GPAW looks for, without what is found in it."""
+        given = self.setups
+        if not isinstance(given, str):
+            given = given.get(symbol, given.get("default", "paw"))
+        # What follows a colon is a Hubbard U, which is no file.
+        setup = given.partition(":")[0] or "paw"
+        functional = self._functional_of_datasets()
         return f"{symbol}.{functional}" if setup == "paw" else f"{symbol}.{setup}.{functional}"
+
+    def _functional_of_datasets(self) -> str:
+        """Functional of the PAW datasets that GPAW uses with its own: PBE for hybrids."""
+        try:
+            return require("gpaw.xc", extra="gpaw").XC(self.functional).get_setup_name()
+        except NameError:  # GPAW's error for a functional that this build lacks
+            return self.functional
 
 
 def _find_dataset(name: str) -> tuple[str | None, bytes]:

@@ -9,6 +9,7 @@ from ase import Atoms
 from pydantic import Field, PrivateAttr
 
 from entrove.labelling.engines.base import Computation, Engine, evaluate_calculator
+from entrove.models.registry import NAMES, split_modal
 
 
 class Mlip(Engine):
@@ -38,22 +39,14 @@ class Mlip(Engine):
 
     def theory(self) -> dict[str, object]:
         """The model: by name, or by the content of its file or folder."""
-        # A multi-fidelity model takes its fidelity after an at sign.
-        name, at, fidelity = self.model.partition("@")
-        identity = (
-            f"sha256:{_hash_files(Path(name))}{at}{fidelity}"
-            if Path(name).exists()
-            else self.model
-        )
+        path, fidelity = self._find(Path())
+        identity = self.model if path is None else f"sha256:{_hash_files(path)}{fidelity}"
         return {"name": self.name, "model": identity}
 
     def resolved_against(self, folder: Path) -> Engine:
         """The same engine; a model that is a file in `folder` by its full path."""
-        name, at, fidelity = self.model.partition("@")
-        path = folder / name
-        return (
-            self.model_copy(update={"model": f"{path}{at}{fidelity}"}) if path.exists() else self
-        )
+        path, fidelity = self._find(folder)
+        return self if path is None else self.model_copy(update={"model": f"{path}{fidelity}"})
 
     def check_available(self) -> None:
         """Raise `EntroveError` when the model cannot be loaded, or the device is not there."""
@@ -88,6 +81,13 @@ class Mlip(Engine):
         self.warm_up()
         (labelled,) = predict(self._model, [atoms])
         return evaluate_calculator(labelled.calc, atoms)
+
+    def _find(self, folder: Path) -> tuple[Path | None, str]:
+        """The model's file, None for one by name, and its fidelity with the at sign before it."""
+        base, fidelity = split_modal(self.model, folder)
+        path = folder / base
+        found = base not in NAMES and path.exists()
+        return path if found else None, "" if fidelity is None else f"@{fidelity}"
 
     def _load(self, device: str) -> Any:
         # Loads torch and the framework of the model: only where it really runs.

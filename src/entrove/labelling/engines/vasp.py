@@ -221,6 +221,10 @@ class Vasp(Engine):
         }
         if self.magnetic_moments:
             settings["ispin"] = 2
+            starts = with_moments(atoms, self.magnetic_moments).get_initial_magnetic_moments()
+            if not starts.any():
+                # ASE leaves them out, and VASP would start every atom from 1 Bohr magneton.
+                settings["magmom"] = starts.tolist()
         settings.update(self.input)
         settings.update(LADDER[rung])
         return AseVasp(
