@@ -122,8 +122,7 @@ def resolve_model(config_path: Path, given: str) -> str:
         return checkpoint_of(path)
     if base.endswith(FILE_SUFFIXES) or ("/" in given and ":" not in given):
         raise ModelError(
-            f"{path}: no such file; "
-            "check the path, which is relative to this configuration"
+            f"{path}: no such file; check the path, which is relative to this configuration"
         )
     return given
 
