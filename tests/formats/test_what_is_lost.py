@@ -30,6 +30,7 @@ from ase.io import write
 from test_extxyz import fixed_directions, same_value
 from test_round_trips import name_of
 
+from entrove.errors import StructureError
 from entrove.formats import FORMATS, read_frames, write_frames
 from entrove.structures import read_structures
 
@@ -75,6 +76,27 @@ def test_what_ase_builds_is_converted_with_its_keys(tmp_path, builder, name):
     for frame in read_frames(tmp_path / name):
         assert plain(frame.atoms.info) == plain(atoms.info)
         assert (frame.atoms.positions == atoms.positions).all()
+
+
+@pytest.mark.parametrize("name", ["a.xyz", "a.db", "a.json"])
+def test_energies_and_stresses_of_atoms_are_kept_or_named(tmp_path, name):
+    atoms = bulk("Si")
+    given = {"energy": -1.0, "forces": np.zeros((2, 3)), "charges": np.ones(2)}
+    given |= {"energies": np.array([-0.4, -0.6]), "stresses": np.ones((2, 6))}
+    atoms.calc = SinglePointCalculator(atoms, **given)
+    format_name = "ase-db" if name == "a.json" else None
+    lost = write_frames(tmp_path / name, [atoms], format_name).lost
+    (frame,) = read_frames(tmp_path / name)
+    kept = {key for key, value in frame.atoms.calc.results.items() if value is not None}
+    assert kept & given.keys() == given.keys() - set(lost)
+
+
+def test_a_column_that_no_database_holds_is_refused_by_its_structure(tmp_path):
+    text = "Properties=species:S:1:pos:R:3:masses:S:1"
+    (tmp_path / "in.xyz").write_text(f"1\n\nSi 0 0 0\n1\n{text}\nSi 0 0 0 heavy\n")
+    with pytest.raises(StructureError, match="structure 2 has no place"):
+        write_frames(tmp_path / "out.db", read_frames(tmp_path / "in.xyz"))
+    assert not (tmp_path / "out.db").exists()
 
 
 @pytest.mark.parametrize("format_name", ["extxyz", "mace", "ase-db"])

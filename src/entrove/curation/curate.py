@@ -147,8 +147,8 @@ class Curation:
             text = "no frame left out is further than" if farthest else "the next frame is"
             return [f"{text} {self.next_gains[0]:.3g} {self.unit} from the picks"]
         return [
-            f"the next {following} would add {total:.4g} {self.unit}; no frame left out adds more "
-            f"than {self.next_gains[0]:.3g}"
+            f"the next {following} would add {total:.4g} {self.unit}, the first of them "
+            f"{self.next_gains[0]:.3g}"
         ]
 
     def _repr_html_(self) -> str:

@@ -33,6 +33,8 @@ FORMATS = (*XYZ_NAMES, "ase-db", *FOLDER_FORMATS)
 XYZ_ENDINGS = (".xyz", ".extxyz")
 _DATABASE_ENDINGS = (".db", ".json")
 
+_WITHOUT_COLUMN = {"energies", "stresses"}
+"""Results that a row of SQLite has no place for."""
 _ROW_ARRAYS = {"numbers", "positions", "tags", "momenta", "masses"}
 _ROW_ARRAYS |= {"initial_magmoms", "initial_charges"}
 
@@ -169,9 +171,11 @@ def _write_database(path: Path, structures: Iterable[Atoms]) -> Written:
     with replacing(path) as unfinished:
         connection: Any = connect(unfinished, append=False)
         with connection as database:
-            for count, atoms in enumerate(structures, start=1):  # noqa: B007
+            for count, atoms in enumerate(structures, start=1):
                 data = {key: value for key, value in atoms.info.items() if _has_json(value)}
                 lost |= {str(key) for key in atoms.info.keys() - data.keys()}
+                if path.suffix.lower() == ".db":
+                    lost |= _WITHOUT_COLUMN & getattr(atoms.calc, "results", {}).keys()
                 further = {
                     # ASE's databases cannot return arrays of text.
                     name: values.tolist() if values.dtype.kind in "UO" else values
@@ -180,7 +184,13 @@ def _write_database(path: Path, structures: Iterable[Atoms]) -> Written:
                 }
                 if further:
                     data[DATABASE_ARRAYS] = further
-                database.write(atoms, data=data)
+                try:
+                    database.write(atoms, data=data)
+                except (TypeError, ValueError) as error:
+                    raise StructureError(
+                        f"{path}: structure {count} has no place in a database of ASE ({error}); "
+                        "write .xyz, or correct its columns"
+                    ) from error
         if not count:
             raise StructureError(f"{path}: there is nothing to write")
     return Written(count, tuple(sorted(lost)))
