@@ -11,7 +11,7 @@ from ase.build import bulk
 from test_bundle import trained
 
 from entrove.models.licence import licence_of
-from entrove.structures import attach_results, read_structures
+from entrove.structures import attach_results, read_structures, write_structures
 from entrove.training.bundle import (
     CheckResult,
     PartErrors,
@@ -231,6 +231,21 @@ def test_the_validation_labels_are_in_the_bundle_with_their_hash(folder, labelle
     assert read_bundle(folder).validation_set_hash == training_set_hash(inside)
     assert training_set_hash(inside) == training_set_hash(labelled_silicon[:3])
     assert len(read_structures(folder / "examples.xyz")) == 1
+
+
+def test_labels_have_one_hash_before_and_after_their_file(tmp_path):
+    """Eight decimals move some of many coordinates across the edges of the hash's bins."""
+    cells = [bulk("Si", cubic=True).repeat(2) for _ in range(20)]
+    labels = []
+    for seed, cell in enumerate(cells):
+        cell.rattle(0.1, seed=seed)
+        labels.append(attach_results(cell, float(seed), np.zeros((64, 3)), np.zeros((3, 3))))
+    write_structures(tmp_path / "labels.xyz", labels)
+    again = read_structures(tmp_path / "labels.xyz")
+    assert training_set_hash(again) == training_set_hash(labels)
+    cells[3].positions[5, 0] += 1e-3
+    labels[3] = attach_results(cells[3], 3.0, np.zeros((64, 3)), np.zeros((3, 3)))
+    assert training_set_hash(again) != training_set_hash(labels)
 
 
 def test_bundles_of_release_0_1_are_read_and_get_a_card(folder):

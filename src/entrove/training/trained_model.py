@@ -100,8 +100,11 @@ def _same_label(first: Atoms, second: Atoms) -> bool:
 
 
 def training_set_hash(structures: Sequence[Atoms]) -> str:
-    """Hash structures and labelled energies (to 1e-6 eV), in whatever order they come."""
+    """Hash structures and labelled energies (to 1e-6 eV), in whatever order they come.
+
+    Structures count as files keep them, so that labels have one hash before and after.
+    """
     rows = sorted(
-        f"{content_hash(atoms)} {atoms.get_potential_energy():.6f}" for atoms in structures
+        f"{content_hash(as_written(atoms))} {energy_of(atoms):.6f}" for atoms in structures
     )
     return hashlib.sha256("\n".join(rows).encode()).hexdigest()[:32]
