@@ -6,6 +6,7 @@ import torch
 import torch_sim
 from ase import Atoms
 from ase.build import bulk, molecule
+from ase.calculators.calculator import BaseCalculator
 from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
 from torch_sim.models.lennard_jones import LennardJonesModel
@@ -54,6 +55,18 @@ def argon_for_torch_sim() -> LennardJonesModel:
         compute_forces=True,
         compute_stress=True,
     )
+
+
+class FileEMT(BaseCalculator):
+    """EMT as ASE's calculators of programs are made: `Espresso` is no `Calculator` either."""
+
+    implemented_properties = EMT.implemented_properties
+
+    def calculate(self, atoms, properties, system_changes) -> None:
+        inner = LimitedEMT(largest_force_eV_per_A=5.0)
+        self.results = {"energy": 1e6}  # what a failing calculation leaves behind
+        inner.calculate(atoms, properties, system_changes)
+        self.results = inner.results
 
 
 def an_unlucky_factory():
@@ -108,11 +121,12 @@ def test_what_a_calculator_raises_names_the_model_and_the_structure():
     assert predict(model, [bulk("Cu")])
 
 
-def test_a_structure_that_fails_is_not_finite_and_changes_nothing_of_the_others():
+@pytest.mark.parametrize("make", [lambda: LimitedEMT(5.0), FileEMT])
+def test_a_structure_that_fails_is_not_finite_and_changes_nothing_of_the_others(make):
     calm, wild = rattled(bulk("Cu", a=3.6), 0, 0.02), rattled(bulk("Cu", a=2.2, cubic=True), 0)
     broken = calm.copy()
     broken.positions[0, 0] = np.nan
-    model = SerialModel(LimitedEMT(5.0))
+    model = SerialModel(make())
     alone = model(as_batch(calm))
     assert model.failures == {}
     results = model(as_batch(wild, calm, broken))
@@ -127,6 +141,12 @@ def test_a_structure_that_fails_is_not_finite_and_changes_nothing_of_the_others(
         torch.testing.assert_close(value[system == 1], alone[name], rtol=0, atol=0)
     model(as_batch(calm))
     assert model.failures == {}
+
+
+def test_a_calculator_of_a_program_is_loaded_as_any_other():
+    (found,) = predict(load(f"{__name__}:FileEMT", device="cpu"), [copper_cells()[0]])
+    (known,) = predict(from_calculator(EMT()), [copper_cells()[0]])
+    assert found.get_potential_energy() == known.get_potential_energy()
 
 
 def test_what_fails_for_every_structure_or_at_first_is_an_error_with_its_cause():

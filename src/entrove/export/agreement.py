@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import Calculator
+from ase.calculators.calculator import BaseCalculator
 
 from entrove.models.verify import ROUNDINGS_OF_AN_ATOM, Tolerances, rounding_of_energy
 from entrove.structures import copy_structure
@@ -115,7 +115,7 @@ class Check:
         }
 
 
-def predict_one_by_one(calculator: Calculator, structures: Sequence[Atoms]) -> list[Prediction]:
+def predict_one_by_one(calculator: BaseCalculator, structures: Sequence[Atoms]) -> list[Prediction]:
     """Evaluate structures that are periodic in all directions with an ASE calculator."""
     predictions = []
     for atoms in structures:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import Calculator
+from ase.calculators.calculator import BaseCalculator
 
 from entrove.errors import ModelError
 from entrove.export.agreement import (
@@ -149,7 +149,7 @@ def write_script(
     ]
 
 
-def _text(source: Source, to: str, example: Atoms, calculator: Calculator) -> str:
+def _text(source: Source, to: str, example: Atoms, calculator: BaseCalculator) -> str:
     energy_eV, largest_force = _numbers(example, calculator)
     return TEXTS[to].format(
         title=source.name,
@@ -165,7 +165,7 @@ def _text(source: Source, to: str, example: Atoms, calculator: Calculator) -> st
 
 
 def _compare_batches(
-    source: Source, loaded: LoadedModel, calculator: Calculator, structures: Sequence[Atoms]
+    source: Source, loaded: LoadedModel, calculator: BaseCalculator, structures: Sequence[Atoms]
 ) -> Check:
     what = "batches of torch-sim against the framework's own ASE calculator, one by one"
     periodic = [atoms for atoms in structures if atoms.pbc.all()]
@@ -183,7 +183,7 @@ def _compare_batches(
     return Check(what, agreement)
 
 
-def _numbers(atoms: Atoms, calculator: Calculator) -> tuple[float, float]:
+def _numbers(atoms: Atoms, calculator: BaseCalculator) -> tuple[float, float]:
     work = copy_structure(atoms)
     work.calc = calculator
     return float(work.get_potential_energy()), float(np.abs(work.get_forces()).max())

@@ -9,7 +9,12 @@ import numpy as np
 import torch
 import torch_sim
 from ase import Atoms
-from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
+from ase.calculators.calculator import (
+    BaseCalculator,
+    Calculator,
+    PropertyNotImplementedError,
+    all_changes,
+)
 from ase.stress import full_3x3_to_voigt_6_stress
 from torch import Tensor
 from torch_sim.models.interface import ModelInterface
@@ -35,7 +40,7 @@ class SerialModel(ModelInterface):
     NaN, too.
     """
 
-    def __init__(self, calculator: Calculator, name: str = "") -> None:
+    def __init__(self, calculator: BaseCalculator, name: str = "") -> None:
         super().__init__()
         self.name = name or type(calculator).__name__
         self._device = torch.device("cpu")
@@ -64,7 +69,7 @@ class SerialModel(ModelInterface):
                 raise
             except Exception as error:  # foreign code raises what it likes
                 errors[row] = error
-                self.calculator.reset()  # it may hold results from before it raised
+                _forget_results(self.calculator)
             else:
                 energy[row], forces[systems == row], stress[row] = found
         self._judge([structures[row] for row in asked], [errors.get(row) for row in asked])
@@ -146,12 +151,12 @@ def atoms_of(state: SimState) -> list[Atoms]:
     ]
 
 
-def from_calculator(calculator: Calculator, *, name: str | None = None) -> LoadedModel:
+def from_calculator(calculator: BaseCalculator, *, name: str | None = None) -> LoadedModel:
     """Use an ASE calculator as a model; it is shared, not copied, and its batches are loops."""
     return serial_model(lambda: calculator, name=name or type(calculator).__name__)
 
 
-def serial_model(make_calculator: Callable[[], Calculator], *, name: str) -> LoadedModel:
+def serial_model(make_calculator: Callable[[], BaseCalculator], *, name: str) -> LoadedModel:
     """Build a model that loops over the systems with one calculator."""
     _log.warning(
         "%s is an ASE calculator: systems are evaluated one after the other, "
@@ -188,7 +193,8 @@ def load_import_path(path: str) -> LoadedModel:
         return made
     if isinstance(made, ModelInterface):
         return from_torch_sim(made, name=path)
-    if isinstance(made, Calculator):
+    if isinstance(made, BaseCalculator):
+        # Those of ASE that write and read files, as that of pw.x, are no `Calculator`.
         return serial_model(lambda: made, name=path)
     raise ModelError(
         f"{path} gives {type(made).__name__}; "
@@ -212,6 +218,14 @@ def from_torch_sim(
         batched=True,
         make_calculator=lambda: OneByOneCalculator(model),
     )
+
+
+def _forget_results(calculator: BaseCalculator) -> None:
+    """Drop what a calculator may hold from before it raised."""
+    if isinstance(calculator, Calculator):
+        calculator.reset()
+    else:
+        calculator.atoms, calculator.results = None, {}
 
 
 def _is_finite(atoms: Atoms) -> bool:

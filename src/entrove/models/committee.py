@@ -10,7 +10,7 @@ from typing import cast
 import numpy as np
 import torch
 from ase import Atoms
-from ase.calculators.calculator import Calculator, all_changes
+from ase.calculators.calculator import BaseCalculator, Calculator, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 from jaxtyping import Float
 from torch import Tensor
@@ -55,7 +55,7 @@ class CommitteeCalculator(Calculator):
 
     implemented_properties = ["energy", "free_energy", "forces", "stress"]  # noqa: RUF012  ASE's way
 
-    def __init__(self, members: Sequence[Calculator]) -> None:
+    def __init__(self, members: Sequence[BaseCalculator]) -> None:
         super().__init__()
         self.members = tuple(members)
 
@@ -80,7 +80,7 @@ class CommitteeCalculator(Calculator):
             self.results["stress"] = full_3x3_to_voigt_6_stress(values["stress"][0])
             self.results["stress_spread"] = float(values["stress_spread"][0])
 
-    def _evaluate(self, member: Calculator) -> dict[str, Tensor]:
+    def _evaluate(self, member: BaseCalculator) -> dict[str, Tensor]:
         atoms = copy_structure(cast("Atoms", self.atoms))
         atoms.calc = member
         results = {

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ase import Atoms
-from ase.calculators.calculator import Calculator
+from ase.calculators.calculator import BaseCalculator
 from torch_sim.models.interface import ModelInterface
 
 from entrove.errors import ModelError
@@ -30,12 +30,12 @@ class LoadedModel:
     species: frozenset[str] | None
     cutoff_A: float | None
     batched: bool
-    make_calculator: Callable[[], Calculator]
+    make_calculator: Callable[[], BaseCalculator]
     make_features: Callable[[], FeatureMap] | None = None
     make_weight_gradients: Callable[[], FeatureMap] | None = None
     members: tuple["LoadedModel", ...] = ()
 
-    def calculator(self) -> Calculator:
+    def calculator(self) -> BaseCalculator:
         """Build the model's own ASE calculator, which shares no batching code with `model`."""
         return self.make_calculator()
 

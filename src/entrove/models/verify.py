@@ -16,7 +16,7 @@ import numpy as np
 import spglib
 import torch_sim
 from ase import Atoms
-from ase.calculators.calculator import Calculator
+from ase.calculators.calculator import BaseCalculator
 from ase.neighborlist import neighbor_list
 from jaxtyping import Int
 from pydantic import Field
@@ -312,7 +312,7 @@ def _count(model: LoadedModel, atoms: Atoms) -> list[NeighbourCount]:
 
 
 def _compare(
-    atoms: Atoms, batched: Atoms, calculator: Calculator, neighbours: Sequence[NeighbourCount]
+    atoms: Atoms, batched: Atoms, calculator: BaseCalculator, neighbours: Sequence[NeighbourCount]
 ) -> Comparison:
     single = copy_structure(atoms)
     single.calc = calculator

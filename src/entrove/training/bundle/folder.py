@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from ase import Atoms
-from ase.calculators.calculator import Calculator
+from ase.calculators.calculator import BaseCalculator
 from pydantic import ValidationError
 from torch_sim.models.interface import ModelInterface
 
@@ -190,7 +190,7 @@ def load_model(
     device: str = "auto",
     kind: Literal["ase", "torchsim"] = "ase",
     member: int = 0,
-) -> Calculator | ModelInterface:
+) -> BaseCalculator | ModelInterface:
     """Load a potential from its bundle.
 
     Energies are those of the level of theory of the labels: nothing has to be added.
