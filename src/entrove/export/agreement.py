@@ -115,7 +115,9 @@ class Check:
         }
 
 
-def predict_one_by_one(calculator: BaseCalculator, structures: Sequence[Atoms]) -> list[Prediction]:
+def predict_one_by_one(
+    calculator: BaseCalculator, structures: Sequence[Atoms]
+) -> list[Prediction]:
     """Evaluate structures that are periodic in all directions with an ASE calculator."""
     predictions = []
     for atoms in structures:
