@@ -270,7 +270,9 @@ class SamplingConfig(Settings):
         description="How the cell may change in 'npt': one scale, or one for each axis.",
     )
     barostat_time_fs: Positive = Field(
-        default=300.0, description="Period of the cell's oscillation, in fs."
+        default=300.0,
+        description="Period in which the volume oscillates in 'npt', in fs; at least 20 time "
+        "steps.",
     )
     timestep_fs: float = Field(default=1.0, gt=0, le=10, description="Time step in fs.")
     friction_per_fs: Positive = Field(default=0.01, description="Langevin friction in 1/fs.")
@@ -353,6 +355,15 @@ class SamplingConfig(Settings):
             raise ValueError(
                 f"largest_chunks={self.largest_chunks} is less than chunks={self.chunks}; "
                 "raise it, or lower chunks"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _steps_follow_the_cell(self) -> "SamplingConfig":
+        if self.ensemble == "npt" and self.barostat_time_fs < 20 * self.timestep_fs:
+            raise ValueError(
+                f"barostat_time_fs={self.barostat_time_fs:g} is less than 20 time steps "
+                f"(timestep_fs={self.timestep_fs:g}), which cannot follow the cell; raise it"
             )
         return self
 

@@ -7,9 +7,11 @@ import pytest
 import torch
 from ase import Atoms
 from ase.build import bulk
-from cheap_models import IdealGas, argon, lennard_jones
+from cheap_models import ARGON_EPSILON_EV, IdealGas, argon, lennard_jones
 
 from entrove.sampling.batch import gather_batch
+from entrove.sampling.config import SamplingConfig
+from entrove.sampling.relax import relax_at_pressure
 from entrove.sampling.walkers.dynamics import Dynamics, kinetic_temperature_K
 from entrove.units import BOLTZMANN_EV_PER_K, EV_PER_A3_IN_GPA
 
@@ -197,6 +199,60 @@ def test_npt_pressure_and_volume_fluctuation_of_a_lennard_jones_crystal(barostat
     step = float(pressures[2] - pressures[0]) / EV_PER_A3_IN_GPA
     integral = (variance[:, 0] + 4 * variance[:, 1] + variance[:, 2]) / 6 * step / kT
     assert_mean(mean[:, 0] - mean[:, 2] - integral, 0.0)
+
+
+@pytest.mark.parametrize("epsilon_eV", [ARGON_EPSILON_EV, 50 * ARGON_EPSILON_EV])
+@pytest.mark.parametrize("barostat", ["isotropic", "anisotropic"])
+def test_the_volume_oscillates_in_the_time_of_the_barostat(barostat, epsilon_eV):
+    """Whatever the stiffness of the crystal and the temperature."""
+    model, period_fs, timestep_fs = lennard_jones(epsilon_eV=epsilon_eV), 100.0, 2.0
+    copies, periods = 6, 6
+    temperatures = torch.tensor([5.0, 20.0], dtype=torch.float64).repeat_interleave(copies)
+    dynamics, state = start(
+        model,
+        [argon(5.2)] * (2 * copies),
+        temperatures,
+        0.05 * epsilon_eV / ARGON_EPSILON_EV,  # away from its volume, so that it swings
+        timestep_fs=timestep_fs,
+        friction_per_fs=1e-5,
+        ensemble="npt",
+        barostat=barostat,
+        barostat_time_fs=period_fs,
+    )
+    steps = round(periods * period_fs / timestep_fs)
+    volumes = sample(dynamics, state, model, lambda s: torch.det(s.cell), samples=steps, apart=1)
+    for own in volumes.reshape(steps, 2, copies).mean(dim=2).T:
+        crossings = int(((own > own.mean()).diff()).sum())
+        assert crossings / 2 == pytest.approx(periods, abs=1)
+
+
+@pytest.mark.slow
+def test_a_stiff_and_cold_crystal_has_the_volume_of_its_ensemble():
+    """Var V = kT V / B, in a crystal as stiff as diamond at 10 K and with the default settings."""
+    model, kT, copies = lennard_jones(epsilon_eV=0.22), 10.0 * BOLTZMANN_EV_PER_K, 40
+    relaxed = relax_at_pressure(model, [argon(5.3)], [0.0])[0].atoms
+    dynamics, state = start(
+        model,
+        [relaxed] * copies,
+        10.0,
+        0.0,
+        timestep_fs=SamplingConfig().timestep_fs,
+        friction_per_fs=SamplingConfig().friction_per_fs,
+        ensemble="npt",
+        barostat_time_fs=SamplingConfig().barostat_time_fs,
+    )
+    for _ in range(600):
+        state = dynamics.step(state, model)
+    volumes = sample(dynamics, state, model, lambda s: torch.det(s.cell), samples=40, apart=50)
+    strains = np.linspace(-0.01, 0.01, 5)
+    pressed = [relaxed.copy() for _ in strains]
+    for cell, strain in zip(pressed, strains, strict=True):
+        cell.set_cell(cell.cell * (1 + strain) ** (1 / 3), scale_atoms=True)
+    batch = gather_batch(pressed, model)
+    pressures = -model(batch)["stress"].diagonal(dim1=1, dim2=2).mean(dim=1).numpy()
+    bulk_modulus = -np.polyfit(np.log1p(strains), pressures, 2)[1]
+    expected = kT * relaxed.get_volume() / bulk_modulus
+    assert float(volumes.var()) == pytest.approx(expected, rel=0.15)
 
 
 def test_same_seed_same_trajectory():

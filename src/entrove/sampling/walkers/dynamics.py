@@ -11,8 +11,14 @@ The NPT step moves the logarithm of the cell length and leaves out the Jacobian 
 that it samples V^N exp(-(U + P V) / kT) d(ln V): the constant-pressure ensemble without a length
 scale (Corti, Phys. Rev. E 64, 016128 (2001)). In it <P_internal V> = P <V> holds exactly, and the
 volume of an ideal gas is Gamma(N, kT / P) distributed: mean N kT / P, variance N (kT / P)^2.
+
+The mass of the cell follows from the period that its volume is to have and the stiffness of the
+crystal. torch-sim takes the mass (N + 1) kT tau^2, and so the period 2 pi tau sqrt((N + 1) kT /
+(9 V B)), a tenth of tau for a stiff crystal and less the colder it is: at 10 K a time step of 1 fs
+would not follow it. We give each system the tau of the wanted period.
 """
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -34,6 +40,9 @@ from torch_sim.units import MetalUnits
 
 from entrove.sampling.config import Barostat, Ensemble
 from entrove.units import BOLTZMANN_EV_PER_K, gpa_to_ev_per_a3
+
+TRIAL_STRAIN = 0.005
+"""Relative change of volume from which the stiffness of a cell is computed."""
 
 INTERNAL_TIME_PER_FS = float(MetalUnits.time) * 1e-3
 """torch-sim's time units in one femtosecond."""
@@ -102,8 +111,7 @@ class Dynamics:
             return nvt_langevin_init(state, model, kT=self.kT_eV)
         counts = state.n_atoms_per_system.to(state.dtype)
         total_mass = torch.zeros_like(counts).index_add_(0, state.system_idx, state.masses)
-        barostat_time = self.barostat_time_fs * INTERNAL_TIME_PER_FS
-        cell_mass = (counts + 1) * self.kT_eV * barostat_time**2
+        cell_mass = self._cell_mass(state, model)
         init = (
             npt_langevin_isotropic_init
             if self.barostat == "isotropic"
@@ -116,8 +124,30 @@ class Dynamics:
             dt=self._dt,
             alpha=self._friction * total_mass / counts,
             cell_alpha=self._friction * cell_mass,
-            b_tau=barostat_time,
+            b_tau=(cell_mass / ((counts + 1) * self.kT_eV)).sqrt(),
         )
+
+    def _cell_mass(self, state: SimState, model: ModelInterface) -> Float[Tensor, " systems"]:
+        """Mass of the cell of each system with which its volume oscillates in `barostat_time_fs`.
+
+        With V = V0 exp(3 e), and e the one degree of freedom of an isotropic cell, the energy has
+        the curvature 9 V B; with one such logarithm for each axis, a change of all three together
+        has 3 V B in each. Atoms move with the cell. No stiffness is below N kT / V, that of a gas.
+        """
+        volume = torch.det(state.cell).abs()
+        pressures = []
+        for sign in (1.0, -1.0):
+            strained = state.clone()
+            scale = (1 + sign * TRIAL_STRAIN) ** (1 / 3)
+            strained.positions, strained.cell = scale * state.positions, scale * state.cell
+            pressures.append(-model(strained)["stress"].diagonal(dim1=1, dim2=2).mean(dim=1))
+        bulk_modulus = (pressures[1] - pressures[0]) / (2 * math.atanh(TRIAL_STRAIN))
+        least = state.n_atoms_per_system * self.kT_eV
+        # A model that fails on a strained cell gives NaN.
+        stiffness = torch.nan_to_num(volume * bulk_modulus, nan=0.0).to(least).maximum(least)
+        period = self.barostat_time_fs * INTERNAL_TIME_PER_FS
+        modes = 9 if self.barostat == "isotropic" else 3
+        return modes * stiffness * (period / (2 * math.pi)) ** 2
 
     def step(self, state: MDState, model: ModelInterface) -> MDState:
         """Advance every system by one time step; the state is changed in place and returned."""
