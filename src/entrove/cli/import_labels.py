@@ -104,7 +104,8 @@ def import_files(
                 _print_report(path, report, workspace.folder, console)
         entered = None
         if train:
-            counts = enter_imported(workspace, labelled)
+            superseded = [label for _, report in reports for label in report.superseded]
+            counts = enter_imported(workspace, labelled, superseded)
             entered = _Entered(*counts, _of_several_states(labelled))
     if as_json:
         print_json(_as_json(reports, entered))
