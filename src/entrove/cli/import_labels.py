@@ -104,7 +104,8 @@ def import_files(
                 _print_report(path, report, workspace.folder, console)
         entered = None
         if train:
-            counts = enter_imported(workspace, labelled)
+            superseded = [label for _, report in reports for label in report.superseded]
+            counts = enter_imported(workspace, labelled, superseded)
             entered = _Entered(*counts, _of_several_states(labelled))
     if as_json:
         print_json(_as_json(reports, entered))
@@ -154,7 +155,10 @@ def _as_json(
             "stored": report.stored,
             "known": report.known,
             "replaced": report.replaced,
-            "refused": [{"structure": index, "cause": cause} for index, cause in report.refused],
+            "refused": [
+                {"source": refused.source, "structure": refused.index, "cause": refused.cause}
+                for refused in report.refused
+            ],
             "conventions": report.conventions,
         }
         for path, report in reports
@@ -176,7 +180,7 @@ def _print_report(path: Path, report: ImportReport, folder: Path, console: Conso
         counts += f", {report.replaced} replaced"
     lines = [f"{path}: {counts}, {len(report.refused)} refused"]
     lines += [f"  {line}" for line in report.conventions]
-    lines += [f"  structure {index}: {problem}" for index, problem in report.refused]
+    lines += [f"  {refused.where}: {refused.cause}" for refused in report.refused]
     if report.import_id is not None:
         lines.append(
             f"  import {report.import_id}; 'entrove labels {shlex.quote(str(folder))} --withdraw "

@@ -79,11 +79,11 @@ def test_structures_without_a_usable_label_are_refused_one_by_one(tmp_path: Path
     with LabelCache(tmp_path / "cache.db") as cache:
         report = import_labels(tmp_path / "mixed.xyz", LEVEL, cache)
     assert report.stored == 1
-    assert [index for index, _ in report.refused] == [1, 2, 3, 4]
-    assert "it has no energy" in report.refused[0][1]
-    assert "is above the limit" in report.refused[1][1]
-    assert "its own level of theory is 0123456789abcdef" in report.refused[2][1]
-    assert "it has no forces" in report.refused[3][1]
+    assert [refused.index for refused in report.refused] == [1, 2, 3, 4]
+    assert "it has no energy" in report.refused[0].cause
+    assert "is above the limit" in report.refused[1].cause
+    assert "its own level of theory is 0123456789abcdef" in report.refused[2].cause
+    assert "it has no forces" in report.refused[3].cause
 
 
 def without_stress(structures: list[Atoms]) -> list[Atoms]:
@@ -280,7 +280,10 @@ def test_a_contradiction_is_shown_and_only_an_import_is_replaced(tmp_path: Path)
             import_labels(tmp_path / "wrong.xyz", LEVEL, cache, replacing=True)
 
 
-def test_one_structure_twice_in_a_file_with_two_energies_is_not_known_before(tmp_path: Path):
+@pytest.mark.parametrize("replacing", [False, True])
+def test_one_structure_twice_in_a_file_with_two_energies_is_not_known_before(
+    tmp_path: Path, replacing: bool
+):
     first, second = labelled_copper(1)[0], labelled_copper(1)[0]
     second.calc.results["energy"] += 5.75
     second.calc.results["free_energy"] += 5.75
@@ -290,11 +293,12 @@ def test_one_structure_twice_in_a_file_with_two_energies_is_not_known_before(tmp
     third.get_forces()
     write(tmp_path / "labels.xyz", [first, second, third], format="extxyz")
     with LabelCache(tmp_path / "cache.db") as cache:
-        report = import_labels(tmp_path / "labels.xyz", LEVEL, cache)
+        report = import_labels(tmp_path / "labels.xyz", LEVEL, cache, replacing=replacing)
     assert (report.stored, report.known) == (1, 1)
-    ((index, problem),) = report.refused
-    assert index == 1
-    assert "energy by +5.75 eV" in problem
+    (refused,) = report.refused
+    assert refused.index == 1
+    assert "energy by +5.75 eV" in refused.cause
+    assert "leave one out" in refused.cause
 
 
 def test_frames_that_cannot_have_a_label_are_refused_and_the_rest_is_taken(tmp_path: Path):
@@ -309,7 +313,7 @@ def test_frames_that_cannot_have_a_label_are_refused_and_the_rest_is_taken(tmp_p
     with LabelCache(tmp_path / "cache.db") as cache:
         report = import_labels(tmp_path / "mixed.xyz", LEVEL, cache)
     assert report.stored == 1
-    said = dict(report.refused)
+    said = {refused.index: refused.cause for refused in report.refused}
     assert list(said) == [1, 2, 3, 4, 5]
     assert "says of itself that it did not converge" in said[1]
     assert "atoms 0 and 1 are 0 A apart" in said[2]
@@ -390,9 +394,9 @@ def test_a_turned_copy_is_known_when_its_label_is_the_same_and_refused_otherwise
         assert len(list(cache.labelled_structures(LEVEL))) == 1
     assert (report.stored, report.known) == (1, 1)
     assert any("in another orientation" in line for line in report.conventions)
-    ((index, problem),) = report.refused
-    assert index == 2
-    assert "a force by" in problem
+    (refused,) = report.refused
+    assert refused.index == 2
+    assert "a force by" in refused.cause
 
 
 def test_what_energies_are_measured_from_is_said(tmp_path: Path):

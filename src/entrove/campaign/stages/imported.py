@@ -1,6 +1,6 @@
 """Labels from elsewhere that a campaign trains on: how they are entered and withdrawn."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +11,9 @@ from entrove import provenance
 from entrove.campaign.workspace import Workspace, is_imported
 from entrove.labelling.labels import Label
 from entrove.labelling.store.cache import LabelCache
-from entrove.labelling.store.moments import copy_moments, key_of
+from entrove.labelling.store.moments import UNKNOWN, copy_moments, key_of, magnetic_state
 from entrove.labelling.store.nearby import Geometries
+from entrove.labelling.store.superseded import Superseded
 from entrove.structures import (
     content_hash,
     copy_structure,
@@ -50,12 +51,16 @@ def to_train_on(atoms: Atoms, label: Label) -> Atoms:
     return labelled
 
 
-def enter_imported(files: Workspace, labelled: Sequence[Atoms]) -> tuple[int, int]:
+def enter_imported(
+    files: Workspace, labelled: Sequence[Atoms], superseded: Sequence[Superseded] = ()
+) -> tuple[int, int]:
     """Add labels to those that the campaign trains on from its next round on.
 
     Args:
         files: The campaign, which must not run meanwhile.
         labelled: Structures from `to_train_on`. One that is there already is replaced.
+        superseded: Labels whose place others have taken, which are trained on no more. The
+            campaign takes those of its own picks from the cache again.
 
     Returns how many were entered, and how many were left out because they are in the validation
     set, exactly or within the decimals of a file.
@@ -64,9 +69,44 @@ def enter_imported(files: Workspace, labelled: Sequence[Atoms]) -> tuple[int, in
     held_out = Geometries(read_structures(files.round(0).hold_out, may_be_empty=True))
     free = [atoms for atoms in labelled if not held_out.have(atoms)]
     kept = {key_of(atoms): atoms for atoms in free}
-    before = {key_of(atoms): atoms for atoms in read_structures(files.imported, may_be_empty=True)}
+    gone = _Labels(superseded)
+    if superseded:
+        _keep_if(files.dataset, lambda atoms: not gone.have(atoms))
+    before = {
+        key_of(atoms): atoms
+        for atoms in read_structures(files.imported, may_be_empty=True)
+        if not gone.have(atoms)
+    }
     write_structures(files.imported, list((before | kept).values()))
     return len(kept), len(labelled) - len(free)
+
+
+class _Labels:
+    """Imported labels, to be found again on the structures that carry them."""
+
+    def __init__(self, labels: Sequence[Superseded]) -> None:
+        self._labels: dict[str, list[Superseded]] = {}
+        for label in labels:
+            self._labels.setdefault(label.structure_hash, []).append(label)
+
+    def have(self, atoms: Atoms) -> bool:
+        """Whether a structure carries one of them; one of any state may be kept with a state."""
+        if not (self._labels and _is_from_file(atoms)):
+            return False
+        return any(
+            # Files of earlier versions do not say the import.
+            atoms.info.get(provenance.IMPORT, label.import_id) == label.import_id
+            and label.moments in (UNKNOWN, magnetic_state(atoms))
+            for label in self._labels.get(content_hash(atoms), ())
+        )
+
+
+def _keep_if(path: Path, is_good: Callable[[Atoms], bool]) -> None:
+    """Take the structures out of a file that are not good; it is written only if there are any."""
+    structures = read_structures(path, may_be_empty=True)
+    kept = [atoms for atoms in structures if is_good(atoms)]
+    if len(kept) < len(structures):
+        write_structures(path, kept)
 
 
 def withdraw_import(files: Workspace, cache: LabelCache, import_id: int) -> Withdrawal:
@@ -127,10 +167,7 @@ def withdrawn_since(files: Workspace, learnt: Sequence[Atoms]) -> int:
 
 def drop_imported(files: Workspace, withdrawn: dict[str, str]) -> None:
     """Remove labels that a round has withdrawn, by `LabelRow.key`, from the imported ones."""
-    structures = read_structures(files.imported, may_be_empty=True)
-    kept = [atoms for atoms in structures if key_of(atoms) not in withdrawn]
-    if len(kept) < len(structures):
-        write_structures(files.imported, kept)
+    _keep_if(files.imported, lambda atoms: key_of(atoms) not in withdrawn)
 
 
 def _fingerprint(atoms: Atoms) -> tuple[str, str]:
@@ -142,8 +179,11 @@ def _fingerprint(atoms: Atoms) -> tuple[str, str]:
 
 
 def _was_imported(atoms: Atoms, hashes: set[str]) -> bool:
-    from_file = "imported from" in str(atoms.info.get(provenance.ENGINE, ""))
-    return from_file and content_hash(atoms) in hashes
+    return _is_from_file(atoms) and content_hash(atoms) in hashes
+
+
+def _is_from_file(atoms: Atoms) -> bool:
+    return "imported from" in str(atoms.info.get(provenance.ENGINE, ""))
 
 
 def _is_of_import(atoms: Atoms, import_id: int, sources: Sequence[str]) -> bool:

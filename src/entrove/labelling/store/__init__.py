@@ -6,6 +6,7 @@ Read in this order::
     import_records.py    which labels came from which file
     moments.py           the magnetic state that a label belongs to
     nearby.py            a structure found again after a file with few decimals, or turned
+    superseded.py        the imported labels whose place a corrected one takes
     cache_schema.py      the tables of the SQLite file, and what its errors mean
     cache_file.py        the file, and its transactions
     cache_rows.py        one label as a row of it

@@ -1,6 +1,7 @@
 """Labels on disk: one SQLite file, one transaction per label, shared between campaigns."""
 
 import json
+import sqlite3
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
@@ -9,22 +10,30 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
 
 from entrove.errors import LabelError
 from entrove.labelling.labels import Label, Outcome
 from entrove.labelling.level_of_theory import LevelOfTheory
 from entrove.labelling.store import claims, import_records
 from entrove.labelling.store.cache_file import CacheFile
-from entrove.labelling.store.cache_rows import LABEL_COLUMNS, label_from_row, row_of_label
+from entrove.labelling.store.cache_rows import (
+    LABEL_COLUMNS,
+    insert_label,
+    label_from_row,
+    row_of_label,
+)
 from entrove.labelling.store.import_records import ImportRecord
 from entrove.labelling.store.moments import (
     NONE,
     UNKNOWN,
+    copy_moments,
     label_key,
     magnetic_state,
     says_moments,
 )
-from entrove.labelling.store.nearby import NearbyStructures, Turned
+from entrove.labelling.store.nearby import Nearby, NearbyStructures, Turned
+from entrove.labelling.store.superseded import Superseded, remove_superseded
 from entrove.structures import canonical_order, content_hash
 
 
@@ -128,43 +137,31 @@ class LabelCache(CacheFile):
                 return replace(label, structure_hash=structure_hash, level_of_theory=level.hash)
         return None
 
-    def find_turned(self, atoms: Atoms, level: LevelOfTheory) -> Label | None:
-        """The label of a crystal that is this one in another orientation, turned into this one.
+    def find_stored(self, atoms: Atoms, level: LevelOfTheory) -> tuple[Atoms, Label] | None:
+        """The structure and label as they are stored that `find` finds within the decimals.
 
-        None where there is none; a label of this very orientation is found by `find`.
+        The structure says the magnetic moments of `atoms`. None where the label is stored for
+        exactly `atoms`, or there is none.
         """
-        found = self._find_turned(atoms, level)
-        if found is None:
+        if self._find_exactly(content_hash(atoms), atoms, level.hash) is not None:
             return None
-        turned, label = found
-        label = label.reordered(turned.order).turned(turned.rotation)
-        return replace(label, structure_hash=content_hash(atoms))
+        with self._errors():
+            nearby = self._nearby.find(atoms, level.hash, magnetic_state(atoms))
+        if nearby is None:
+            return None
+        label = self._stored(nearby.structure_hash, level.hash, magnetic_state(atoms))
+        assert label is not None  # it was just found
+        return _in_state_of(atoms, nearby), label
 
-    def find_before_turning(
-        self, atoms: Atoms, level: LevelOfTheory
-    ) -> tuple[Atoms, Label] | None:
-        """The structure that `find_turned` finds, as it is stored, and its label.
+    def find_turned(self, atoms: Atoms, level: LevelOfTheory) -> Turned | None:
+        """The crystal with a label that is this one in another orientation, as it is stored.
 
-        It has the initial magnetic moments of `atoms`.
+        It says the magnetic moments of `atoms`. None where there is none; a label of this very
+        orientation is found by `find`.
         """
-        found = self._find_turned(atoms, level)
-        if found is None:
-            return None
-        turned, label = found
-        stored = turned.atoms.copy()
-        if atoms.has("initial_magmoms"):
-            moments = atoms.get_initial_magnetic_moments()
-            stored.set_initial_magnetic_moments(moments[np.argsort(turned.order)])
-        return stored, label
-
-    def _find_turned(self, atoms: Atoms, level: LevelOfTheory) -> tuple[Turned, Label] | None:
         with self._errors():
             turned = self._nearby.find_turned(atoms, level.hash, magnetic_state(atoms))
-        if turned is None:
-            return None
-        label = self._stored(turned.structure_hash, level.hash, magnetic_state(atoms))
-        assert label is not None  # it was just found
-        return turned, label
+        return None if turned is None else replace(turned, atoms=_in_state_of(atoms, turned))
 
     def _find_exactly(self, structure_hash: str, atoms: Atoms, level_hash: str) -> Label | None:
         label = self._stored(structure_hash, level_hash, magnetic_state(atoms))
@@ -258,41 +255,50 @@ class LabelCache(CacheFile):
 
         Raises `LabelError` when the label is of another level.
         """
-        if label.level_of_theory != level.hash:
-            raise LabelError(
-                f"a label at level {label.level_of_theory} cannot be stored at {level.hash}; "
-                "label it again"
-            )
-        order = canonical_order(atoms)
-        label = label.reordered(order)
-        state = magnetic_state(atoms)
-        is_open = state == NONE and not state_is_known and not says_moments(atoms)
-        row = row_of_label(atoms, label, order) | {
-            "electrons": electrons,
-            "kpoints": kpoints,
-            "moments": UNKNOWN if is_open else state,
-        }
-        names = ", ".join(row)
-        values = ", ".join(f":{name}" for name in row)
-        updates = ", ".join(f"{name} = excluded.{name}" for name in row)
+        _require_level(label, level)
+        row = row_of_label(
+            atoms, label, electrons=electrons, kpoints=kpoints, state_is_known=state_is_known
+        )
         with self._transaction() as connection:
-            connection.execute(
-                "INSERT OR IGNORE INTO levels (hash, engine, settings) VALUES (?, ?, ?)",
-                (level.hash, level.engine, level.settings),
-            )
-            written = connection.execute(
-                f"INSERT INTO labels ({names}) VALUES ({values}) ON CONFLICT DO UPDATE SET "
-                f"{updates}, finished_utc = CURRENT_TIMESTAMP WHERE labels.outcome != "
-                f"'{Outcome.CONVERGED}'"
-                + (" OR labels.import_id IS NOT NULL" if replacing else "")
-                + " RETURNING rowid",
-                row,
-            ).fetchall()
-            key = label_key(label.structure_hash, state)
-            claims.release(connection, key, label.level_of_theory)
-        if label.converged:
-            for (rowid,) in written:
-                self._nearby.stored(rowid, row)
+            self._write(connection, row, level, replacing=replacing)
+
+    def correct(self, atoms: Atoms, label: Label, level: LevelOfTheory) -> tuple[Superseded, ...]:
+        """Store an imported label in the place of all imported ones that are found for its atoms.
+
+        They are removed in the same transaction, with the copies that were kept of them for
+        structures that asked for them. Labels of other magnetic states and those that were
+        computed stay. Returns what was removed.
+
+        Args:
+            atoms: The structure; without moments of its own the label is one of any state.
+            label: The label, with forces in the order of `atoms`.
+            level: Its level of theory.
+
+        Raises `LabelError` when the label is of another level.
+        """
+        _require_level(label, level)
+        row = row_of_label(atoms, label, electrons=0, kpoints=1, state_is_known=False)
+        with self._transaction() as connection:
+            removed = remove_superseded(connection, self._nearby, atoms, label)
+            self._write(connection, row, level, replacing=True)
+        return removed
+
+    def _write(
+        self,
+        connection: sqlite3.Connection,
+        row: dict[str, Any],
+        level: LevelOfTheory,
+        *,
+        replacing: bool,
+    ) -> None:
+        connection.execute(
+            "INSERT OR IGNORE INTO levels (hash, engine, settings) VALUES (?, ?, ?)",
+            (level.hash, level.engine, level.settings),
+        )
+        rowid = insert_label(connection, row, replacing=replacing)
+        claims.release(connection, label_key(row["structure_hash"], row["moments"]), level.hash)
+        if rowid is not None and row["outcome"] == Outcome.CONVERGED.value:
+            self._nearby.stored(rowid, row)
 
     def add_import(self, level: LevelOfTheory, source: str, conventions: str) -> int:
         """Enter a file whose labels are to be stored.
@@ -484,3 +490,19 @@ class LabelCache(CacheFile):
 
 def _hash_of(level: LevelOfTheory | str) -> str:
     return level if isinstance(level, str) else level.hash
+
+
+def _require_level(label: Label, level: LevelOfTheory) -> None:
+    if label.level_of_theory != level.hash:
+        raise LabelError(
+            f"a label at level {label.level_of_theory} cannot be stored at {level.hash}; "
+            "label it again"
+        )
+
+
+def _in_state_of(atoms: Atoms, found: Nearby | Turned) -> Atoms:
+    """A stored structure that was found for `atoms`, with the magnetic moments that these say."""
+    stored = found.atoms.copy()
+    stored.calc = SinglePointCalculator(stored)  # computed moments are results
+    copy_moments(atoms, stored, np.argsort(found.order))
+    return stored

@@ -1,13 +1,16 @@
 """One label as a row of the cache: arrays as bytes, the structure as JSON."""
 
 import json
-from collections.abc import Iterable
+import sqlite3
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 from ase import Atoms
 
 from entrove.labelling.labels import Label, Outcome
+from entrove.labelling.store.moments import NONE, UNKNOWN, magnetic_state, says_moments
+from entrove.structures import canonical_order
 
 LABEL_COLUMNS = (
     "structure_hash, level_hash, outcome, cause, folder, energy, forces, stress, attempts, "
@@ -38,8 +41,14 @@ def label_from_row(row: Iterable) -> Label:
     )
 
 
-def row_of_label(atoms: Atoms, label: Label, order: np.ndarray) -> dict[str, Any]:
-    """The columns of a label whose atoms are in canonical order, which is `order` of `atoms`."""
+def row_of_label(
+    atoms: Atoms, label: Label, *, electrons: int, kpoints: int, state_is_known: bool
+) -> dict[str, Any]:
+    """The columns of a label, see `LabelCache.put`."""
+    order = canonical_order(atoms)
+    label = label.reordered(order)
+    state = magnetic_state(atoms)
+    is_open = state == NONE and not state_is_known and not says_moments(atoms)
     return {
         "structure_hash": label.structure_hash,
         "level_hash": label.level_of_theory,
@@ -59,7 +68,31 @@ def row_of_label(atoms: Atoms, label: Label, order: np.ndarray) -> dict[str, Any
         "atom_count": len(atoms),
         "structure": _structure_to_json(atoms, order),
         "import_id": label.import_id,
+        "electrons": electrons,
+        "kpoints": kpoints,
+        "moments": UNKNOWN if is_open else state,
     }
+
+
+def insert_label(
+    connection: sqlite3.Connection, row: Mapping[str, Any], *, replacing: bool = False
+) -> int | None:
+    """Write a row where there is none, or a failure; with `replacing` also over an imported label.
+
+    Returns its number; None where another label was kept.
+    """
+    names = ", ".join(row)
+    values = ", ".join(f":{name}" for name in row)
+    updates = ", ".join(f"{name} = excluded.{name}" for name in row)
+    written = connection.execute(
+        f"INSERT INTO labels ({names}) VALUES ({values}) ON CONFLICT DO UPDATE SET "
+        f"{updates}, finished_utc = CURRENT_TIMESTAMP WHERE labels.outcome != "
+        f"'{Outcome.CONVERGED}'"
+        + (" OR labels.import_id IS NOT NULL" if replacing else "")
+        + " RETURNING rowid",
+        row,
+    ).fetchone()
+    return None if written is None else written[0]
 
 
 def _to_blob(array: np.ndarray | None) -> bytes | None:

@@ -47,12 +47,17 @@ def describe_contradiction(label: Label, known: Label) -> str:
     differences = describe_differences(label, known)
     if not differences:
         return ""
+    file, _, index = known.folder.rpartition("#")
     if known.import_id is None:
         kept = "which was computed and is kept"
+    elif known.import_id == label.import_id:
+        kept = (
+            f"which is kept; it is structure {index} of {file}, of the same import: leave one out"
+        )
     else:
         kept = (
-            f"which is kept; it is number {known.folder.rpartition('#')[2]} of import "
-            f"{known.import_id} ({known.engine_version}); replace it with --replace, or withdraw "
-            f"that import with 'entrove labels FOLDER --withdraw {known.import_id}'"
+            f"which is kept; it is structure {index} of {file} (import {known.import_id}); "
+            "replace it with --replace, or withdraw that import with 'entrove labels FOLDER "
+            f"--withdraw {known.import_id}'"
         )
     return f"its values differ from the label that is known ({differences}), {kept}"

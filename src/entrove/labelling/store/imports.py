@@ -1,7 +1,7 @@
 """Labels from elsewhere, computed with the same settings, from a file of any format."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,10 +26,31 @@ from entrove.labelling.sanity import (
 from entrove.labelling.store.cache import LabelCache
 from entrove.labelling.store.contradictions import describe_contradiction
 from entrove.labelling.store.file_conventions import FileConventions, judge_conventions
+from entrove.labelling.store.superseded import Superseded
 from entrove.structures import content_hash
 
 _TURNED = "a known structure in another orientation, with the same label; not stored again"
 _NO_STRESS = "a crystal without stress: its energy and forces count alone"
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A structure of a file that was left out.
+
+    Attributes:
+        source: The file inside, where a folder was imported; empty for the file itself.
+        index: Its position in the file, from 0.
+        cause: Why.
+    """
+
+    source: str
+    index: int
+    cause: str
+
+    @property
+    def where(self) -> str:
+        """The structure as messages about the file or folder name it."""
+        return f"{self.source}: structure {self.index}".removeprefix(": ")
 
 
 @dataclass(frozen=True)
@@ -39,20 +60,23 @@ class ImportReport:
     Attributes:
         stored: Number of labels that are new in the cache.
         known: Number of labels that were there already, with the same values.
-        refused: Index in the file and reason of each structure that was left out.
+        refused: Each structure that was left out, and why.
         replaced: Number of labels that took the place of an earlier import: with `replacing`, and
             where the earlier one has no stress.
         conventions: What was done with the units, signs and names of the file, one line each.
         import_id: Number of the import, by which it can be withdrawn; None when nothing was
             stored.
+        superseded: The labels of earlier imports that were removed for those that took their
+            place, with the copies that the cache had of them.
     """
 
     stored: int
     known: int
-    refused: tuple[tuple[int, str], ...]
+    refused: tuple[Refusal, ...]
     replaced: int = 0
     conventions: tuple[str, ...] = ()
     import_id: int | None = None
+    superseded: tuple[Superseded, ...] = ()
 
 
 def import_labels(
@@ -79,13 +103,13 @@ def import_labels(
         replacing: Whether a label that differs takes the place of one that was imported earlier.
             Labels that were computed always stay.
         on_label: Called with each structure whose label is now in the cache, and that label. For
-            a copy in another orientation that is the structure that the cache knows.
+            a copy of a known one in another orientation, or with other decimals, that is the
+            structure that the cache knows.
 
     Returns how many labels are new and how many were known, in this or another orientation.
-    Refused, one by one and with the
-    reason: structures that cannot be read, that say of themselves that they did not converge, lack
-    energy or forces, are implausible, contradict a label that is known, or whose own
-    `info["entrove_level_of_theory"]` names another level.
+    Refused, one by one and with the reason: structures that cannot be read, that say of themselves
+    that they did not converge, lack energy or forces, are implausible, contradict a label that is
+    known, or whose own `info["entrove_level_of_theory"]` names another level.
 
     Raises `LabelError` when the file holds no usable label at all, or when its stresses or its
     energies contradict what they are derivatives of, over the whole file.
@@ -93,7 +117,9 @@ def import_labels(
     limits = limits or SanityLimits()
     conventions = judge_conventions(path, keys)
     import_id = cache.add_import(level, _full_name(path), "\n".join(conventions.described))
-    counts, notes, refused = Counter[str](), Counter[str](), []
+    counts, notes = Counter[str](), Counter[str]()
+    refused: list[Refusal] = []
+    superseded: list[Superseded] = []
     for frame in read_frames(path, keys):
         notes.update(frame.notes)
         atoms = frame.atoms
@@ -101,49 +127,37 @@ def import_labels(
         problem = problem or (find_impossible_structure(atoms, limits) if atoms else "")
         problem = problem or find_implausible_value(result, len(atoms or ()), limits)
         if problem or atoms is None:
-            refused.append((frame.index, problem))
+            refused.append(_refuse(frame, path, problem))
             continue
         label = _to_label(atoms, level, result, frame, import_id)
         present = cache.find(atoms, level)
         turned = None
         if present is None or not present.converged:
             turned = cache.find_turned(atoms, level)
-            present = turned or present
-        # What is known in another orientation stays as it is.
-        may_replace = turned is None and present is not None and present.import_id is not None
-        what, difference = _settle(label, present, atoms, may_replace, replacing)
+        if turned is not None:
+            atoms, label = turned.atoms, turned.turn_back(label)
+            present = cache.find(atoms, level)
+        what, difference = _settle(label, present, atoms, replacing)
         if difference:
-            refused.append((frame.index, difference))
+            refused.append(_refuse(frame, path, difference))
             counts["contradict"] += 1
             continue
-        if what == "known":
-            assert present is not None
-            label = present
-            notes[_TURNED] += turned is not None
         counts[what] += 1
-        if what != "known":
-            instead = replacing or what == "replaced"
-            cache.put(atoms, label, level, replacing=instead, state_is_known=False)
+        if what == "stored":
+            cache.put(atoms, label, level, state_is_known=False)
+        elif what == "replaced":
+            superseded += cache.correct(atoms, label, level)
+        else:
+            assert present is not None  # it is known
+            atoms, label = cache.find_stored(atoms, level) or (atoms, present)
+            notes[_TURNED] += turned is not None
         notes[_NO_STRESS] += label.lacks_stress_of(atoms)
         if on_label is not None:
-            stored = None if turned is None else cache.find_before_turning(atoms, level)
-            on_label(*(stored or (atoms, label)))
-    shown = without_password(str(path))
+            on_label(atoms, label)
     if not counts["stored"] + counts["replaced"]:
         cache.withdraw_import(import_id)
         import_id = None
-    if counts["contradict"] and counts.total() == counts["contradict"]:
-        index, problem = refused[-1]
-        raise LabelError(
-            f"{shown}: nothing was imported, all usable labels of {len(refused)} structures "
-            f"contradict labels that are known (structure {index}: {problem})"
-        )
-    if not counts.total():
-        first = f"frame {refused[0][0]}: {refused[0][1]}" if refused else "it is empty"
-        raise LabelError(
-            f"{shown}: none of {len(refused)} structures has a usable label (first: {first}); the "
-            "file needs energy (eV) and forces (eV/A)"
-        )
+    _require_usable(path, counts, refused)
     described = [
         f"{note} (in {format_count(count, 'frame')})" for note, count in notes.items() if count
     ]
@@ -154,19 +168,43 @@ def import_labels(
         counts["replaced"],
         (*described, *conventions.described),
         import_id,
+        tuple(superseded),
     )
 
 
-def _settle(
-    label: Label, present: Label | None, atoms: Atoms, may_replace: bool, replacing: bool
-) -> tuple[str, str]:
+def _require_usable(path: str | Path, counts: Counter[str], refused: Sequence[Refusal]) -> None:
+    """Raise `LabelError` for a file of which nothing was stored or is known."""
+    shown = without_password(str(path))
+    if counts["contradict"] and counts.total() == counts["contradict"]:
+        raise LabelError(
+            f"{shown}: nothing was imported, all usable labels of {len(refused)} structures "
+            f"contradict labels that are known ({refused[-1].where}: {refused[-1].cause})"
+        )
+    if not counts.total():
+        first = f"{refused[0].where}: {refused[0].cause}" if refused else "it is empty"
+        raise LabelError(
+            f"{shown}: none of {len(refused)} structures has a usable label (first: {first}); the "
+            "file needs energy (eV) and forces (eV/A)"
+        )
+
+
+def _settle(label: Label, present: Label | None, atoms: Atoms, replacing: bool) -> tuple[str, str]:
     """What becomes of a label ("stored", "known" or "replaced"), or why it is refused."""
     if present is None or not present.converged:
         return "stored", ""
+    is_imported = present.import_id is not None
     if difference := describe_contradiction(label, present):
-        return ("replaced", "") if may_replace and replacing else ("", difference)
+        # Two labels of one file are no correction of one another.
+        is_earlier = is_imported and present.import_id != label.import_id
+        return ("replaced", "") if is_earlier and replacing else ("", difference)
     adds_stress = present.lacks_stress_of(atoms) and not label.lacks_stress_of(atoms)
-    return ("replaced" if may_replace and adds_stress else "known"), ""
+    return ("replaced" if is_imported and adds_stress else "known"), ""
+
+
+def _refuse(frame: Frame, path: str | Path, cause: str) -> Refusal:
+    is_inside = database_address(path) is None and Path(frame.source) != Path(path)
+    source = str(Path(frame.source).relative_to(path)) if is_inside else ""
+    return Refusal(source, frame.index, cause)
 
 
 def _read_label(

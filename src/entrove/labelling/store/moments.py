@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import numpy as np
 from ase import Atoms
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from entrove.structures import canonical_order, content_hash
 
@@ -98,19 +98,23 @@ def short_key(key: str) -> str:
     return structure_hash[:10] + dash + state[:4]
 
 
-def copy_moments(source: Atoms, target: Atoms) -> None:
+def copy_moments(
+    source: Atoms, target: Atoms, order: Int[np.ndarray, " atoms"] | None = None
+) -> None:
     """Give `target`, in place, the magnetic moments that `source` says, initial or computed.
 
     Args:
         source: The structure whose state counts.
-        target: The same atoms in the same order; it needs results to take computed moments.
+        target: The same atoms; it needs results to take computed moments.
+        order: The atom of `source` that each atom of `target` is; None: the same one.
     """
+    atoms = slice(None) if order is None else order
     if source.has("initial_magmoms"):
-        target.set_initial_magnetic_moments(source.get_initial_magnetic_moments())
+        target.set_initial_magnetic_moments(source.get_initial_magnetic_moments()[atoms])
     results = getattr(target.calc, "results", None)
     computed = getattr(source.calc, "results", {}).get("magmoms")
     if computed is not None and results is not None:
-        results["magmoms"] = np.array(computed, dtype=float)
+        results["magmoms"] = np.array(computed, dtype=float)[atoms]
 
 
 class LabelledStates:

@@ -9,14 +9,15 @@ all in one cell.
 
 import json
 import sqlite3
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from ase import Atoms
 from jaxtyping import Float, Int
 
+from entrove.labelling.labels import Label
 from entrove.labelling.store.moments import UNKNOWN
 
 SAME_GEOMETRY_A = 1e-4
@@ -40,15 +41,23 @@ class Turned:
     order: Int[np.ndarray, " atoms"]
     rotation: Float[np.ndarray, "3 3"]
 
+    def turn_back(self, label: Label) -> Label:
+        """The label of `atoms` that a label of the structure asked for says."""
+        label = label.turned(self.rotation.T).reordered(np.argsort(self.order))
+        return replace(label, structure_hash=self.structure_hash)
+
 
 @dataclass(frozen=True, eq=False)
 class Nearby:
-    """An imported structure with the geometry that was asked for, within `SAME_GEOMETRY_A`.
+    """A stored structure with the geometry that was asked for, within `SAME_GEOMETRY_A`.
 
-    `order[i]` is the atom of the stored label that is atom i of the structure asked for.
+    `order[i]` is the atom of the stored label that is atom i of the structure asked for; `atoms`
+    is the stored structure, in the order of its label, which is the row `rowid`.
     """
 
+    rowid: int
     structure_hash: str
+    atoms: Atoms
     order: Int[np.ndarray, " atoms"]
 
 
@@ -124,12 +133,21 @@ class NearbyStructures:
 
     def find(self, atoms: Atoms, level_hash: str, state: str) -> Nearby | None:
         """The converged imported label of this level with the geometry of `atoms`, or None."""
+        for match in self.find_all(atoms, level_hash):
+            if self._holds(match, level_hash, state, imported=True):
+                return match
+        return None
+
+    def find_all(self, atoms: Atoms, level_hash: str) -> Iterator[Nearby]:
+        """Every structure of this level with the geometry of `atoms`, in the order of the rows.
+
+        Their labels are of any kind and magnetic state, and may have gone meanwhile.
+        """
         group = self._group(level_hash, atoms.get_chemical_formula())
         for stored in group.similar(atoms):
             order = match_atoms(atoms, stored.atoms)
-            if order is not None and self._holds(stored, level_hash, state, imported=True):
-                return Nearby(stored.structure_hash, order)
-        return None
+            if order is not None:
+                yield Nearby(stored.rowid, stored.structure_hash, stored.atoms, order)
 
     def find_turned(self, atoms: Atoms, level_hash: str, state: str) -> Turned | None:
         """The converged label of this level whose crystal is `atoms` in another orientation.
@@ -150,7 +168,9 @@ class NearbyStructures:
                 return Turned(stored.structure_hash, stored.atoms, order, of_other.T @ own)
         return None
 
-    def _holds(self, stored: "_Stored", level_hash: str, state: str, *, imported: bool) -> bool:
+    def _holds(
+        self, stored: "_Stored | Nearby", level_hash: str, state: str, *, imported: bool
+    ) -> bool:
         """Whether the cache still has this label, converged and of this magnetic state."""
         row = self._connection.execute(
             "SELECT import_id FROM labels WHERE rowid = ? AND structure_hash = ? AND "

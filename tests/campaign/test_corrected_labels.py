@@ -1,0 +1,130 @@
+"""What a campaign trains on after an import was corrected."""
+
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk
+from ase.calculators.emt import EMT
+from ase.calculators.singlepoint import SinglePointCalculator
+
+from cheap_campaign import SETTINGS, Bench, make_bench
+from entrove.campaign.configuration.config import CampaignConfig
+from entrove.campaign.stages.imported import enter_imported, to_train_on, withdraw_import
+from entrove.campaign.workspace import Workspace
+from entrove.formats import write_frames
+from entrove.labelling.level_of_theory import LevelOfTheory
+from entrove.labelling.store.cache import LabelCache
+from entrove.labelling.store.imports import ImportReport, import_labels
+from entrove.structures import attach_results, copy_structure, read_structures
+
+LEVEL = LevelOfTheory.of(CampaignConfig.model_validate(SETTINGS).labelling.engine)
+WRONG_EV, RIGHT_EV = -10.0, -12.0
+
+
+def copper(decimals: int, seed: int, energy_eV: float, moment: float | None = None) -> Atoms:
+    atoms = bulk("Cu", cubic=True)
+    atoms.rattle(0.05, rng=np.random.default_rng(seed))
+    atoms.positions = atoms.positions.round(decimals)
+    results = {"energy": energy_eV, "forces": np.zeros((4, 3)), "stress": np.zeros(6)}
+    if moment is not None:
+        results["magmoms"] = np.full(4, moment)
+    atoms.calc = SinglePointCalculator(atoms, **results)
+    return atoms
+
+
+def import_to_train(
+    files: Workspace, frames: list[Atoms], *, replacing: bool = False, train: bool = True
+) -> ImportReport:
+    """What `entrove import` does, with or without --train."""
+    files.folder.mkdir(parents=True, exist_ok=True)
+    path = files.folder / f"{len(list(files.folder.glob('ours-*')))}.xyz"
+    path = path.with_name(f"ours-{path.name}")
+    write_frames(path, frames)
+    labelled: list[Atoms] = []
+    with LabelCache(files.label_cache) as cache:
+        report = import_labels(
+            path,
+            LEVEL,
+            cache,
+            replacing=replacing,
+            on_label=lambda atoms, label: labelled.append(to_train_on(atoms, label)),
+        )
+    if train:
+        enter_imported(files, labelled, report.superseded)
+    return report
+
+
+def trained_on(files: Workspace) -> list[float]:
+    return [atoms.get_potential_energy() for atoms in files.training_labels()]
+
+
+@pytest.mark.parametrize(("wrong", "right"), [*product((5, 8), (5, 8))])
+def test_a_campaign_trains_on_the_corrected_label_alone(tmp_path: Path, wrong: int, right: int):
+    files = Workspace(tmp_path / "campaign")
+    import_to_train(files, [copper(wrong, seed, WRONG_EV) for seed in range(3)])
+    assert trained_on(files) == [WRONG_EV] * 3
+    frames = [copper(right, seed, RIGHT_EV) for seed in range(2)]
+    report = import_to_train(files, frames, replacing=True)
+    assert (report.stored, report.replaced) == (0, 2)
+    assert sorted(trained_on(files)) == [RIGHT_EV] * 2 + [WRONG_EV]
+    # A file with other decimals brings no second copy, and all go with their import.
+    again = [copper(13 - right, seed, RIGHT_EV) for seed in range(2)]
+    assert import_to_train(files, again).known == 2
+    assert len(trained_on(files)) == 3
+    assert report.import_id is not None
+    with LabelCache(files.label_cache) as cache:
+        assert withdraw_import(files, cache, report.import_id).trained_on == 2
+    assert trained_on(files) == [WRONG_EV]
+
+
+def test_a_correction_leaves_the_other_magnetic_state_in_training(tmp_path: Path):
+    files = Workspace(tmp_path / "campaign")
+    import_to_train(files, [copper(8, 0, WRONG_EV, 0.0), copper(8, 0, -14.0, 2.0)])
+    import_to_train(files, [copper(5, 0, RIGHT_EV, 0.0)], replacing=True)
+    assert sorted(trained_on(files)) == [-14.0, RIGHT_EV]
+
+
+def test_picks_with_a_wrong_imported_label_are_trained_on_with_the_corrected_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The campaign has learnt the wrong one for them, as labels of its own picks."""
+    bench: Bench = make_bench(tmp_path, monkeypatch)
+    files = bench.files
+
+    def stop(_: str) -> None:
+        if files.round(1).selected.exists():
+            raise KeyboardInterrupt
+
+    bench.on_attempt = stop
+    with pytest.raises(KeyboardInterrupt):
+        bench.run(stopping={"rounds": 1})
+    bench.on_attempt = lambda _: None
+    picked = [copy_structure(atoms) for atoms in read_structures(files.round(1).selected)]
+
+    def ours(decimals: int, shift_eV: float) -> list[Atoms]:
+        frames = []
+        for pick in picked:
+            atoms = pick.copy()
+            atoms.positions = atoms.positions.round(decimals)
+            atoms.calc = EMT()
+            energy_eV = atoms.get_potential_energy() + shift_eV
+            frames.append(attach_results(atoms, energy_eV, atoms.get_forces(), atoms.get_stress()))
+        return frames
+
+    wrong, right = ours(5, 0.05), ours(7, 0.0)
+    import_to_train(files, wrong, train=False)
+    bench.run(stopping={"rounds": 1})
+    count = len(picked)
+    assert bench.trained_on == [count]
+    assert import_to_train(files, right, replacing=True).replaced == count
+    computed = len(bench.computed)
+    for _ in range(2):  # and not once more
+        bench.run(stopping={"rounds": 1})
+        assert bench.trained_on == [count] * 2
+        assert sorted(trained_on(files)) == pytest.approx(
+            sorted(atoms.get_potential_energy() for atoms in right), abs=1e-5
+        )
+    assert len(bench.computed) == computed
