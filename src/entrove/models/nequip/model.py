@@ -61,7 +61,7 @@ class Network:
             )
         (layer,) = layers
         if not (layer.has_scales and layer.has_shifts):
-            # NequIP's modifier fails on a layer without the one or the other, whatever it is given.
+            # NequIP's modifier fails where one of the two is missing, whatever it is given.
             raise ModelError(
                 "the energies per species of this model cannot be refitted; take a model that was "
                 "built with per_type_energy_scales and per_type_energy_shifts or, if its energies "
