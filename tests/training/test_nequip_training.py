@@ -1,9 +1,11 @@
 """NequIP's own training loop, on a small Allegro model; its first start compiles for a minute."""
 
+import functools
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +15,17 @@ import nequip.scripts.train
 import numpy as np
 import pytest
 import torch
+import torch_sim
 import yaml
 from ase import Atoms
-from hydra.utils import instantiate
+from hydra.utils import get_method, instantiate
 from pydantic import ValidationError
 from torch.utils.data import DataLoader
 
 from entrove.errors import ModelError
 from entrove.models.nequip.loading import nequip_settings
+from entrove.models.nequip.model import NequIPModel
+from entrove.models.prediction import predict
 from entrove.models.registry import load
 from entrove.structures import attach_results, write_structures
 from entrove.training.config import TrainingConfig, require_published_settings
@@ -40,7 +45,7 @@ from entrove.training.nequip.from_scratch import (
     read_architecture,
 )
 from entrove.training.nequip.settings import WATCHED, Start, settings, shifted_model
-from entrove.training.nequip.trainer import require_same_predictions
+from entrove.training.nequip.trainer import NequIPTrainer, require_same_predictions
 from entrove.training.request import make_request
 from entrove.training.tuning import fine_tune
 from entrove.training.worker_process import DivergenceError
@@ -82,6 +87,93 @@ def test_tuned_package_has_the_shift_and_fits_better(small_allegro, labelled_sil
     assert epochs[-1].training_loss < epochs[0].training_loss
     again = fine_tune(labelled_silicon, small_allegro, tmp_path / "run", CONFIG, device="cpu")
     assert again == model
+
+
+SCALES = {"per_type_energy_scales": {"Si": 1.0, "C": 2.0}}
+SHIFTS = {"per_type_energy_shifts": {"Si": -5.0, "C": -9.0}}
+NEITHER = {"per_type_energy_scales": None, "per_type_energy_shifts": None}  # NequIP's default
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("refit", [True, False])
+@pytest.mark.parametrize("given", [{}, SCALES, SHIFTS, SCALES | SHIFTS])
+def test_a_model_without_scales_or_shifts_is_tuned_or_refused_before_there_are_labels(
+    write_small_nequip, labelled_silicon, tmp_path, given, refit
+):
+    """Whatever passes the check can be tuned; where energies are refitted, the tuned model has
+    them."""
+    base = str(write_small_nequip("allegro", **NEITHER | given))
+    untuned = load(base, device="cpu")
+    config = CONFIG.model_copy(
+        update={"epochs": 1, "learning_rate": 1e-9, "refit_reference_energies": refit}
+    )
+    check = functools.partial(
+        NequIPTrainer().check_trainable, base, untuned, labelled_silicon, device="cpu"
+    )
+    if refit and given != SCALES | SHIFTS:
+        with pytest.raises(ModelError, match="refit_reference_energies: false"):
+            check(refit_reference_energies=True)
+        return
+    check(refit_reference_energies=refit)
+    tuned = fine_tune(labelled_silicon, base, tmp_path, config, device="cpu")
+    assert set(tuned.reference_shifts_eV) == ({"Si"} if refit else set())
+    energies = [
+        atoms.get_potential_energy() / len(atoms)
+        for model in (load(str(tuned.checkpoint), device="cpu"), untuned)
+        for atoms in predict(model, labelled_silicon[:1])
+    ]
+    # Adam's three steps change weights of the order of 1 by 1e-9 each.
+    assert energies[0] - energies[1] == pytest.approx(
+        tuned.reference_shifts_eV.get("Si", 0.0), abs=1e-5
+    )
+
+
+@pytest.mark.parametrize("given", [{}, SCALES, SHIFTS])
+def test_energies_per_species_are_refitted_only_where_nequip_can_change_them(
+    write_small_nequip, labelled_silicon, given
+):
+    base = str(write_small_nequip("allegro", **NEITHER | given))
+    check = functools.partial(
+        NequIPTrainer().check_trainable,
+        base,
+        load(base, device="cpu"),
+        labelled_silicon,
+        device="cpu",
+    )
+    with pytest.raises(
+        ModelError, match=r"built with per_type_energy_scales and per_type_energy_shifts"
+    ):
+        check(refit_reference_energies=True)
+    check(refit_reference_energies=False)
+
+
+@pytest.mark.parametrize("refit", [True, False])
+@pytest.mark.parametrize("given", [{}, SCALES, SHIFTS, SCALES | SHIFTS])
+def test_training_starts_from_the_model_with_what_was_refitted(
+    write_small_nequip, labelled_silicon, tmp_path, given, refit
+):
+    """NequIP builds it from what the worker writes, or the worker says what it lacks."""
+    base = str(write_small_nequip("allegro", **NEITHER | given))
+    config = CONFIG.model_copy(update={"refit_reference_energies": refit})
+    job = Job(base=base, base_hash="0", seed=0, labels_hash="1", config=config)
+    if refit and given != SCALES | SHIFTS:
+        with pytest.raises(ModelError, match="refit_reference_energies: false"):
+            worker.write_inputs(tmp_path, job, labelled_silicon)
+        return
+    shifts = worker.write_inputs(tmp_path, job, labelled_silicon)
+    written = yaml.safe_load((tmp_path / "nequip.yaml").read_text())["training_module"]["model"]
+    before = load(base, device="cpu").model
+    assert isinstance(before, NequIPModel)
+    build = get_method(written.pop("_target_"))
+    with nequip_settings():
+        built = build(**written)["sole_model"].eval()
+    start = NequIPModel(replace(before.network, module=built), torch.device("cpu"))
+    state = torch_sim.initialize_state(labelled_silicon[:1], start.device, start.dtype)
+    change = (start(state)["energy"] - before(state)["energy"]) / len(labelled_silicon[0])
+    # Both sum the same terms in float64.
+    assert float(change) == pytest.approx(shifts.get("Si", 0.0), abs=1e-9)
+    assert set(shifts) == ({"Si"} if refit else set())
 
 
 @pytest.mark.slow

@@ -45,9 +45,10 @@ class Network:
         )
 
     def energies_per_species(self) -> dict[str, float]:
-        """Energy in eV that the network adds per atom of each species.
+        """Energy in eV that the network adds per atom of each species, to refit it.
 
-        Raises `ModelError` when it has no such layer, or several.
+        Raises `ModelError` when NequIP cannot change it: there is no such layer or several, or it
+        lacks energies or scales, as NequIP builds it by default.
         """
         # By name: a packaged model brings classes of its own.
         layers: list[Any] = [
@@ -59,7 +60,14 @@ class Network:
                 "set refit_reference_energies: false, or take another model"
             )
         (layer,) = layers
-        values = layer.shifts.detach().double().reshape(-1).tolist() if layer.has_shifts else [0.0]
+        if not (layer.has_scales and layer.has_shifts):
+            # NequIP's modifier fails where one of the two is missing, whatever it is given.
+            raise ModelError(
+                "the energies per species of this model cannot be refitted; take a model that was "
+                "built with per_type_energy_scales and per_type_energy_shifts or, if its energies "
+                "are at the level of theory of the labels, set refit_reference_energies: false"
+            )
+        values = layer.shifts.detach().double().reshape(-1).tolist()
         if len(values) == 1:
             values = values * len(self.type_names)
         return dict(zip(self.type_names, values, strict=True))

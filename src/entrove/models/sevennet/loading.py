@@ -5,12 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from ase import Atoms
 from ase.calculators.calculator import Calculator
 from ase.data import chemical_symbols
 
 from entrove._optional import require
 from entrove.errors import ModelError
 from entrove.models.loaded import LoadedModel
+from entrove.models.sevennet.cell_vectors import reorder_cell_vectors
 from entrove.models.sevennet.features import SevenNetFeatures
 from entrove.models.sevennet.files import IN_WHEEL, TO_DOWNLOAD, pretrained_checkpoint
 from entrove.models.sevennet.model import SevenNetModel
@@ -73,9 +75,12 @@ def _build_calculator(
             are thousands of eV, as those of all-electron codes.
             """
 
-            def calculate(self, *args: Any, **kwargs: Any) -> None:
+            def calculate(self, atoms: Atoms | None = None, *args: Any, **kwargs: Any) -> None:
+                given = None if atoms is None else reorder_cell_vectors(atoms)
                 with default_dtype(torch.float32):
-                    super().calculate(*args, **kwargs)
+                    super().calculate(given, *args, **kwargs)
+                if atoms is not None:
+                    self.atoms = atoms.copy()  # ASE compares the next structure with this one
                 energy = float(self.results["energies"].sum(dtype=float))
                 self.results |= {"energy": energy, "free_energy": energy}
 

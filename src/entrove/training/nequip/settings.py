@@ -89,17 +89,19 @@ def settings(
     }
 
 
+def saved_model(base: str) -> dict[str, Any]:
+    """Describe a package or checkpoint as it is."""
+    if base.endswith(".ckpt"):
+        return {"_target_": "nequip.model.ModelFromCheckpoint", "checkpoint_path": base}
+    return {"_target_": "nequip.model.ModelFromPackage", "package_path": base}
+
+
 def shifted_model(base: str, shifts_eV: Mapping[str, float]) -> dict[str, Any]:
     """Describe a package or checkpoint with new energies per species, in eV."""
-    model = (
-        {"_target_": "nequip.model.ModelFromCheckpoint", "checkpoint_path": base}
-        if base.endswith(".ckpt")
-        else {"_target_": "nequip.model.ModelFromPackage", "package_path": base}
-    )
     return {
         "_target_": "nequip.model.modify",
         "modifiers": [{"modifier": "modify_PerTypeScaleShift", "shifts": dict(shifts_eV)}],
-        "model": model,
+        "model": saved_model(base),
     }
 
 

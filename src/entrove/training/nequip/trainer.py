@@ -57,7 +57,8 @@ class NequIPTrainer:
     ) -> None:
         """Check that what is trained is what is evaluated, and has what the settings need.
 
-        That are energies per species, and, for strategy frozen, a last interaction and a readout.
+        That are energies per species that can be refitted, and, for strategy frozen, a last
+        interaction and a readout.
         A compiled `evaluated` may come from another model than the package that would be trained:
         then `structures`, slightly rattled, get other energies or forces.
         """

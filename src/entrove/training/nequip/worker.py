@@ -46,7 +46,7 @@ from entrove.training.nequip.from_scratch import (
     read_architecture,
 )
 from entrove.training.nequip.last_interaction import names_of_last_interaction
-from entrove.training.nequip.settings import Start, settings, shifted_model
+from entrove.training.nequip.settings import Start, saved_model, settings, shifted_model
 from entrove.training.nequip.trainer import NequIPTrainer
 from entrove.training.reference_energies import fit_reference_shifts
 from entrove.training.split import split_for_stopping
@@ -153,13 +153,14 @@ def _start_from_model(
     network = base.model.network
     if job.config.strategy == "frozen":
         names_of_last_interaction(name for name, _ in network.module.named_parameters())
-    old = network.energies_per_species()
-    shifts: dict[str, float] = {}
+    model, shifts = saved_model(job.base), {}
     if job.config.refit_reference_energies:
+        old = network.energies_per_species()
         predicted = [energy_of(atoms) for atoms in predict(base, structures)]
         shifts = fit_reference_shifts(structures, predicted)
-    new = {symbol: old[symbol] + shift for symbol, shift in shifts.items()}
-    return Start(shifted_model(job.base, new), network.type_names, network.cutoff_A), shifts
+        new = {symbol: old[symbol] + shift for symbol, shift in shifts.items()}
+        model = shifted_model(job.base, new)
+    return Start(model, network.type_names, network.cutoff_A), shifts
 
 
 def _replayed(

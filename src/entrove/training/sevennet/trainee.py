@@ -21,6 +21,7 @@ from torch import Tensor
 from entrove._optional import require
 from entrove.errors import ModelError
 from entrove.files import replacing
+from entrove.models.sevennet.cell_vectors import reorder_cell_vectors
 from entrove.models.torch_settings import default_dtype, ignoring_known_warnings
 from entrove.structures import species_of
 from entrove.training.config import TrainingConfig
@@ -92,7 +93,9 @@ class SevenNetTrainee:
         dataload = require("sevenn.train.dataload", extra="sevennet")
         graph_data = require("sevenn.atom_graph_data", extra="sevennet")
         graph = graph_data.AtomGraphData.from_numpy_dict(
-            dataload.unlabeled_atoms_to_graph(atoms, float(self.config["cutoff"]))
+            dataload.unlabeled_atoms_to_graph(
+                reorder_cell_vectors(atoms), float(self.config["cutoff"])
+            )
         )
         if self.modal is not None:
             graph["data_modality"] = self.modal
