@@ -132,7 +132,9 @@ def hcp() -> Atoms:
     """Solid argon, hcp: soft, with an atom that moves inside a strained cell."""
     seed = bulk("Ar", "hcp", a=3.73, c=6.09)
     tight = RelaxationSettings(force_tolerance_eV_per_A=1e-6, stress_tolerance_GPa=1e-4)
-    (found,) = relax_at_pressure(from_calculator(argon(), name="argon").model, [seed], [0.0], tight)
+    (found,) = relax_at_pressure(
+        from_calculator(argon(), name="argon").model, [seed], [0.0], tight
+    )
     assert found.converged
     return found.atoms
 

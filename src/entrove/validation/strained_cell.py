@@ -5,7 +5,6 @@ import os
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 from ase.optimize import FIRE
