@@ -132,6 +132,29 @@ def test_walkers_count_apart_whatever_their_order() -> None:
     assert independent_snapshots(mixed) == pytest.approx(sum(alone))
 
 
+def test_walkers_that_are_too_short_are_worth_as_much_per_snapshot() -> None:
+    """Three snapshots show no correlation of their own; they are not nothing."""
+    known = [snapshot for index in range(4) for snapshot in walker(index, 0.5, seed=index)]
+    short = [snapshot for index in range(4, 14) for snapshot in walker(index, 0.5, 3, seed=index)]
+    before = independent_snapshots(known)
+    assert before is not None
+    assert independent_snapshots([*known, *short]) == pytest.approx(before * (1 + 30 / 240))
+
+
+def test_short_walkers_of_uncorrelated_snapshots_raise_the_count() -> None:
+    for seed in range(10):
+        long = walker(0, 0.0, 20, seed=seed)
+        short = [
+            snapshot
+            for index in range(1, 11)
+            for snapshot in walker(index, 0.0, 3, seed=100 * index + seed)
+        ]
+        before, after = independent_snapshots(long), independent_snapshots([*long, *short])
+        assert before is not None
+        assert after is not None
+        assert before < after <= before + 30
+
+
 def test_too_few_snapshots_and_other_candidates_say_nothing() -> None:
     run = walker(0, 0.5)
     assert independent_snapshots(run[:3]) is None

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from ase import Atoms
-from ase.build import bulk, fcc111, graphene, hcp0001, molecule, nanotube
+from ase.build import bcc110, bulk, fcc111, graphene, hcp0001, molecule, nanotube
 from ase.calculators.emt import EMT
 
 from entrove.models.ase import from_calculator
@@ -35,6 +35,12 @@ KINDS = {
     "graphite": (LAYERED, (False, False, False)),
     "fcc, primitive": (bulk("Cu"), (False, False, False)),
     "caesium": (bulk("Cs", cubic=True), (False, False, False)),
+    "caesium, simple cubic": (bulk("Cs", "sc", a=6.5), (False, False, False)),
+    "rubidium, simple cubic": (bulk("Rb", "sc", a=6.1), (False, False, False)),
+    "potassium, simple cubic": (bulk("K", "sc", a=6.05), (False, False, False)),
+    "caesium chloride, stretched": (bulk("CsCl", "cesiumchloride", a=6.5), (False, False, False)),
+    "caesium atom": (in_cell(Atoms("Cs"), vacuum=5.0), (True, True, True)),
+    "caesium slab": (in_cell(bcc110("Cs", (1, 1, 3)), vacuum=5.0, axis=2), (False, False, True)),
     "xenon": (bulk("Xe", "fcc", a=6.2, cubic=True), (False, False, False)),
     "salt": (bulk("NaCl", "rocksalt", a=5.64), (False, False, False)),
 }

@@ -1,12 +1,16 @@
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
 from ase.units import GPa
 
+from entrove.models.ase import from_calculator
+from entrove.sampling.config import RelaxationSettings
+from entrove.sampling.relax import relax_at_pressure
 from entrove.validation.elastic import elastic_constants
-from entrove.validation.strained_cell import in_cell
+from entrove.validation.strained_cell import Source, in_cell
 
 
 @pytest.fixture(scope="module")
@@ -99,3 +103,70 @@ def test_positions_relax_inside_a_strained_cell():
     assert relaxed[0, 1] == pytest.approx(75, abs=2)
     assert relaxed[3, 3] == pytest.approx(69, abs=2)
     assert clamped[3, 3] == pytest.approx(119, abs=2)
+
+
+ARGON_EPSILON_EV = 0.0104
+
+
+def argon(epsilon_eV: float = ARGON_EPSILON_EV) -> LennardJones:
+    return LennardJones(sigma=3.405, epsilon=epsilon_eV, rc=8.5, smooth=True)
+
+
+class Rounded(LennardJones):
+    """Argon whose forces have noise of 2e-5 eV/A, as those in single precision do."""
+
+    noise_eV_per_A = 2e-5
+
+    def calculate(self, *arguments, **keywords) -> None:
+        super().calculate(*arguments, **keywords)
+        seed = int(abs(self.results["energy"]) * 1e12) % 2**32
+        noise = np.random.default_rng(seed).normal(size=self.results["forces"].shape)
+        self.results["forces"] = self.results["forces"] + self.noise_eV_per_A * noise
+        self.evaluations += 1
+
+    evaluations = 0
+
+
+@pytest.fixture(scope="module")
+def hcp() -> Atoms:
+    """Solid argon, hcp: soft, with an atom that moves inside a strained cell."""
+    seed = bulk("Ar", "hcp", a=3.73, c=6.09)
+    tight = RelaxationSettings(force_tolerance_eV_per_A=1e-6, stress_tolerance_GPa=1e-4)
+    (found,) = relax_at_pressure(
+        from_calculator(argon(), name="argon").model, [seed], [0.0], tight
+    )
+    assert found.converged
+    return found.atoms
+
+
+@pytest.mark.parametrize("batched", [False, True])
+def test_atoms_of_a_soft_crystal_relax_as_those_of_a_stiff_one(hcp, batched):
+    """Forces are proportional to epsilon, and so are the constants, whatever it is."""
+
+    def constants(factor: float, **arguments: float | None) -> np.ndarray:
+        source: Source = argon(factor * ARGON_EPSILON_EV)
+        if batched:
+            source = from_calculator(source, name="argon")
+        return elastic_constants(hcp, source, **arguments).matrix_GPa / factor
+
+    exact = constants(1.0, force_tolerance_eV_per_A=1e-6)
+    clamped = constants(1.0, force_tolerance_eV_per_A=None)
+    assert clamped[5, 5] > 1.2 * exact[5, 5]
+    entries = ((0, 0), (0, 1), (0, 2), (2, 2), (3, 3), (5, 5))
+    for factor in (0.1, 1.0, 10.0):
+        found = constants(factor)
+        for place in entries:
+            assert found[place] == pytest.approx(exact[place], rel=0.02)
+
+
+@pytest.mark.parametrize("batched", [False, True])
+def test_noise_of_forces_ends_a_relaxation_without_a_warning(hcp, batched, caplog):
+    noisy = Rounded(sigma=3.405, epsilon=ARGON_EPSILON_EV, rc=8.5, smooth=True)
+    source: Source = from_calculator(noisy, name="noisy argon") if batched else noisy
+    caplog.clear()
+    found = elastic_constants(hcp, source).matrix_GPa
+    assert not caplog.records
+    assert noisy.evaluations < 12 * 200
+    # The noise is 4 % of the forces just after straining, which take a fifth off C66.
+    exact = elastic_constants(hcp, argon(), force_tolerance_eV_per_A=1e-6).matrix_GPa
+    assert found[5, 5] == pytest.approx(exact[5, 5], rel=0.04)

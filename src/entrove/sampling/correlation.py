@@ -42,6 +42,9 @@ def independent_snapshots(candidates: Sequence[Candidate]) -> float | None:
     Args:
         candidates: Snapshots; those of a walker are ordered by their step. Others are ignored.
 
+    Snapshots of a walker with fewer than `FEWEST` are worth as much, each, as those of the others
+    in the mean.
+
     Returns None when no walker has as many as `FEWEST` snapshots.
     """
     walkers: dict[int, list[Candidate]] = defaultdict(list)
@@ -56,12 +59,16 @@ def independent_snapshots(candidates: Sequence[Candidate]) -> float | None:
         for before, after in itertools.pairwise(snapshots)
     ]
     spacing = min((gap for gap in gaps if gap), default=1)
-    found = [
+    long = [snapshots for snapshots in walkers.values() if len(snapshots) >= FEWEST]
+    if not long:
+        return None
+    found = sum(
         _worth([_displacements([one.atoms for one in run]) for run in _runs(snapshots, spacing)])
-        for snapshots in walkers.values()
-        if len(snapshots) >= FEWEST
-    ]
-    return float(sum(found)) if found else None
+        for snapshots in long
+    )
+    estimated = sum(len(snapshots) for snapshots in long)
+    others = sum(len(snapshots) for snapshots in walkers.values()) - estimated
+    return float(found + others * min(found / estimated, 1.0))
 
 
 def statistical_inefficiency(series: Float[np.ndarray, "snapshots coordinates"]) -> float:

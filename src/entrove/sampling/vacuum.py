@@ -8,10 +8,14 @@ from collections.abc import Iterable
 
 import numpy as np
 from ase import Atoms
+from ase.data import covalent_radii
 from jaxtyping import Float
 
 VACUUM_A = 6.0
-"""Empty space between two planes of atoms that is vacuum; in crystals it is 4 A at most."""
+"""Empty space between two planes of atoms that is vacuum, unless atoms are large."""
+
+VACUUM_OVER_BOND = 1.5
+"""The same, over the sum of two covalent radii: simple cubic caesium has 6.5 A, 1.3 times it."""
 
 _KINDS = {1: "a slab or layer", 2: "a wire", 3: "a molecule"}
 
@@ -29,10 +33,17 @@ def empty_lengths_A(atoms: Atoms) -> Float[np.ndarray, "3"]:
 
 
 def vacuum_axes(atoms: Atoms) -> tuple[bool, bool, bool]:
-    """Return along which cell vectors a structure has vacuum; none without a cell."""
+    """Return along which cell vectors a structure has vacuum; none without a cell.
+
+    Vacuum is more than 6 A of empty space, or 3 times the largest covalent radius of the structure
+    where that is more.
+    """
     if atoms.cell.rank < 3:
         return False, False, False
-    first, second, third = (empty_lengths_A(atoms) > VACUUM_A).tolist()
+    # Every atom has images of its own: two of the largest may face each other in any structure.
+    longest_bond_A = 2.0 * covalent_radii[atoms.numbers].max()
+    least_A = max(VACUUM_A, VACUUM_OVER_BOND * longest_bond_A)
+    first, second, third = (empty_lengths_A(atoms) > least_A).tolist()
     return first, second, third
 
 

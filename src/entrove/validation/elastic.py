@@ -79,9 +79,11 @@ def elastic_constants(
             evaluates all strained cells in one batch.
         strain: Amplitude of each strain, without unit; the error of the result is of second order
             in it.
-        force_tolerance_eV_per_A: In each strained cell the atoms are relaxed until no force
-            exceeds this, in eV/A, as they relax in an experiment. None keeps their fractional
-            positions (clamped-ion constants).
+        force_tolerance_eV_per_A: In each strained cell the atoms are relaxed as in an experiment,
+            until no force exceeds this, in eV/A, nor 1 % of the largest force just after
+            straining (or 1e-6 eV/A, where that is more). Where noise of the forces forbids the
+            second, the first is enough. None keeps their fractional positions (clamped-ion
+            constants).
 
     Returns the constants in GPa. A relaxation that does not converge is logged as a warning.
     """

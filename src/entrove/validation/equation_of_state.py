@@ -71,7 +71,8 @@ def equation_of_state(
             volumes in one batch.
         scales: Factors of the lattice vectors, at least 5 different ones in any order.
         force_tolerance_eV_per_A: At each volume the atoms are relaxed until no force exceeds this,
-            in eV/A; the shape of the cell stays. None keeps their fractional positions.
+            in eV/A, nor 1 % of the largest force just after scaling, see `elastic_constants`; the
+            shape of the cell stays. None keeps their fractional positions.
 
     Raises `ModelError` when there are too few points, the lowest energy is at the first or last of
     them, or no curve fits them.

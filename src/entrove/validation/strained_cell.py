@@ -5,10 +5,11 @@ import os
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 from ase.optimize import FIRE
+from jaxtyping import Bool, Float
+from torch_sim.optimizers import FireState
 from torch_sim.optimizers.fire import fire_init, fire_step
 
 from entrove.models.loaded import LoadedModel
@@ -20,6 +21,17 @@ from entrove.structures import copy_structure
 logger = logging.getLogger(__name__)
 
 MOST_STEPS = 500
+
+SHARE_LEFT = 0.01
+"""Share of the largest force just after straining at which a relaxation ends: the forces that
+strains leave in soft crystals are far smaller than a tolerance made for stiff ones."""
+
+LEAST_TOLERANCE_EV_PER_A = 1e-6
+"""Below this a share is not asked for: where symmetry forbids forces, nothing is left to relax."""
+
+PATIENCE = 50
+"""Steps without a smaller force after which those within the tolerance are noise, as the forces of
+models in single precision have it."""
 
 Source = Calculator | LoadedModel
 """What gives energies and forces: an ASE calculator, or a model that takes batches."""
@@ -33,8 +45,10 @@ def in_cells(
 ) -> list[Atoms]:
     """Return copies in the given cells (rows are lattice vectors), each with its results.
 
-    Fractional positions are kept, then relaxed until no force exceeds the tolerance; with None
-    they are not relaxed. A model relaxes and evaluates all cells in one batch.
+    Fractional positions are kept, then relaxed until no force exceeds the tolerance, nor 1 % of
+    the largest force in this cell before; with None they are not relaxed. Where noise keeps the
+    forces above that share, the tolerance is enough. A model relaxes and evaluates all cells in
+    one batch.
     """
     if isinstance(source, Calculator):
         return [in_cell(atoms, cell, source, force_tolerance_eV_per_A) for cell in cells_A]
@@ -54,9 +68,12 @@ def in_cell(
     strained = _scaled(atoms, cell_A)
     strained.calc = calculator
     if force_tolerance_eV_per_A is not None:
+        ending = _Ending(_largest_force(strained), force_tolerance_eV_per_A)
         optimizer = FIRE(strained, logfile=os.devnull)
-        if not optimizer.run(fmax=force_tolerance_eV_per_A, steps=MOST_STEPS):
-            _warn(float(np.linalg.norm(strained.get_forces(), axis=1).max()))
+        for _ in optimizer.irun(fmax=0.0, steps=MOST_STEPS):
+            if ending.has_come(_largest_force(strained), [0]).all():
+                break
+        ending.warn(float(_largest_force(strained).max()))
     return strained
 
 
@@ -65,17 +82,19 @@ def relax_positions(
 ) -> list[Atoms]:
     """Relax the atoms of periodic structures in their cells, all in one batch, with FIRE.
 
-    Returns copies without results. A structure leaves the batch when it has converged.
+    Returns copies without results. A structure leaves the batch when it has converged, see
+    `in_cells`.
     """
     in_precision = in_double(model.model)
     state = fire_init(gather_batch(structures, in_precision), in_precision)
     relaxed = [copy_structure(atoms) for atoms in structures]
     waiting = list(range(len(structures)))
+    ending = _Ending(_largest_forces(state), force_tolerance_eV_per_A)
     for step in range(MOST_STEPS + 1):
-        largest = reduce_atoms(state.forces.norm(dim=1), state, reduce="amax")
-        done = torch.nonzero(largest <= force_tolerance_eV_per_A).flatten().tolist()
+        largest = _largest_forces(state)
+        done = np.flatnonzero(ending.has_come(largest, waiting)).tolist()
         if step == MOST_STEPS and len(done) < len(waiting):
-            _warn(float(largest.max()))
+            ending.warn(float(largest.max()))
             done = list(range(len(waiting)))
         if done:
             ended = state.pop(done)
@@ -88,13 +107,44 @@ def relax_positions(
     return relaxed
 
 
+class _Ending:
+    """When relaxations of several structures end, by the largest force of each, in eV/A."""
+
+    def __init__(self, largest: Float[np.ndarray, " structures"], tolerance: float) -> None:
+        self.tolerance = tolerance
+        self.goal = np.minimum(
+            np.maximum(SHARE_LEFT * largest, LEAST_TOLERANCE_EV_PER_A), tolerance
+        )
+        self.least = largest.copy()
+        self.idle_steps = np.zeros(len(largest), dtype=int)
+
+    def has_come(
+        self, largest: Float[np.ndarray, " waiting"], structures: Sequence[int]
+    ) -> Bool[np.ndarray, " waiting"]:
+        """Whether it has come for those of the structures that still relax, after a step."""
+        is_less = largest < self.least[structures]
+        self.idle_steps[structures] = np.where(is_less, 0, self.idle_steps[structures] + 1)
+        self.least[structures] = np.minimum(largest, self.least[structures])
+        is_noise = (largest <= self.tolerance) & (self.idle_steps[structures] > PATIENCE)
+        return (largest <= self.goal[structures]) | is_noise
+
+    def warn(self, largest: float) -> None:
+        """Log that steps have run out, unless forces are within the tolerance."""
+        if not largest <= self.tolerance:
+            logger.warning(
+                "positions not relaxed after %d steps: force %.4f eV/A", MOST_STEPS, largest
+            )
+
+
+def _largest_force(atoms: Atoms) -> Float[np.ndarray, "1"]:
+    return np.linalg.norm(atoms.get_forces(), axis=1).max(keepdims=True)
+
+
+def _largest_forces(state: FireState) -> Float[np.ndarray, " structures"]:
+    return reduce_atoms(state.forces.norm(dim=1), state, reduce="amax").cpu().numpy()
+
+
 def _scaled(atoms: Atoms, cell_A: np.ndarray) -> Atoms:
     strained = copy_structure(atoms)
     strained.set_cell(cell_A, scale_atoms=True)
     return strained
-
-
-def _warn(largest_force_eV_per_A: float) -> None:
-    logger.warning(
-        "positions not relaxed after %d steps: force %.4f eV/A", MOST_STEPS, largest_force_eV_per_A
-    )

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ase import Atoms
+from ase import Atoms, units
 from ase.build import bulk
 from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.emt import EMT
@@ -18,20 +18,27 @@ from pydantic import ValidationError
 from entrove.models.ase import from_calculator
 from entrove.models.committee import committee_of
 from entrove.models.loaded import LoadedModel
+from entrove.sampling.relax import RelaxationOutcome
 from entrove.structures import attach_results
 from entrove.validation.config import ValidationConfig
 from entrove.validation.suite import CheckResult, Outcome, SuiteConfig, run_suite
+from entrove.validation.suite.checks.elastic import check_elastic
 from entrove.validation.suite.checks.equation_of_state import check_equation_of_state
 from entrove.validation.suite.checks.errors import check_errors
 from entrove.validation.suite.checks.forgetting import own_crystals
-from entrove.validation.suite.checks.phase_order import check_phase_order, relaxed_into
+from entrove.validation.suite.checks.phase_order import (
+    _transitions,
+    check_phase_order,
+    relaxed_into,
+)
 from entrove.validation.suite.config import (
     DimerSettings,
+    ElasticSettings,
     EquationOfStateSettings,
     ErrorSettings,
     PhaseOrderSettings,
 )
-from entrove.validation.suite.subject import Phase, Subject
+from entrove.validation.suite.subject import TIGHT, Phase, Subject
 from spring_crystal import LATTICE_CONSTANT_A, Springs
 
 needs_phonopy = pytest.mark.skipif(
@@ -251,11 +258,56 @@ def test_elastic_constants_are_those_in_the_axes_of_the_crystal(structure):
         np.array([row[1:] for row in result.tables[0].rows], dtype=float) for result in results
     ]
     softest = [value(result, "stiffness against the softest strain") for result in results]
-    # Relaxations end at stresses of up to 0.05 GPa, a few thousandths of the volume's stiffness.
+    # Relaxations end at stresses of up to 0.001 GPa, of a bulk modulus of 140 GPa.
     for matrix, least in zip(matrices[1:], softest[1:], strict=True):
         np.testing.assert_allclose(matrix, matrices[0], atol=1.0)
         assert least == pytest.approx(softest[0], abs=1.0)
     assert matrices[0][0, 0] > matrices[0][0, 1] > 0.0
+
+
+def argon() -> LennardJones:
+    return LennardJones(sigma=3.405, epsilon=0.0104, rc=8.5, smooth=True)
+
+
+@pytest.mark.parametrize("structure", ["fcc", "hcp"])
+def test_a_soft_crystal_is_the_same_from_every_seed(structure):
+    """A stress of 0.05 GPa is 2 % of the bulk modulus of argon, which then is anything."""
+    crystal = bulk("Ar", structure, a={"fcc": 5.26, "hcp": 3.73}[structure])
+    small, large = volumes_of(crystal, (0.98, 1.02))
+    argons = Subject(model_of(argon()), {"small": small, "large": large})
+    first, second = argons.phases
+    assert not first.problem
+    assert first.atoms.get_volume() == pytest.approx(second.atoms.get_volume(), rel=0.01)
+    results = check_elastic(argons, ElasticSettings())
+    for name in (
+        "bulk modulus (Voigt)", "shear modulus (Voigt)", "stiffness against the softest strain"
+    ):  # fmt: skip
+        assert value(results[0], name) == pytest.approx(value(results[1], name), rel=0.01)
+
+
+class NoisyStress(LennardJones):
+    """Argon whose stress has noise that no relaxation gets below."""
+
+    noise_GPa = 0.01
+
+    def calculate(self, *arguments: Any, **keywords: Any) -> None:
+        super().calculate(*arguments, **keywords)
+        self.evaluations = getattr(self, "evaluations", 0) + 1
+        noise = np.random.default_rng(self.evaluations).normal(size=6)
+        self.results["stress"] = self.results["stress"] + self.noise_GPa * units.GPa * noise
+
+
+def test_noise_of_a_stress_leaves_no_crystal_out(monkeypatch):
+    """Steps run out, at forces and stresses that are small enough for most crystals."""
+    few = TIGHT.model_copy(update={"largest_steps": 60})
+    monkeypatch.setattr("entrove.validation.suite.subject.TIGHT", few)
+    model = model_of(NoisyStress(sigma=3.405, epsilon=0.0104, rc=6.0, smooth=True))
+    (noisy,) = Subject(model, {"fcc": bulk("Ar", "fcc", a=5.3)}).phases
+    assert not noisy.problem
+    assert noisy.relaxed[0.0].outcome is RelaxationOutcome.STEPS_EXHAUSTED
+    model.model.calculator.noise_GPa = 0.2
+    (wild,) = Subject(model, {"fcc": bulk("Ar", "fcc", a=5.3)}).phases
+    assert "its relaxation at 0 GPa did not converge (steps exhausted)" in wild.problem
 
 
 def test_known_elastic_constants_are_compared():
@@ -317,6 +369,27 @@ def test_a_transition_is_where_the_enthalpies_cross():
     (wrong,) = check("phase_order", model_of(lj), phases=phases, settings={"expected": ["sc"]})
     assert wrong.outcome is Outcome.FAILED
     assert "but sc are expected" in wrong.sentence
+
+
+@pytest.mark.parametrize(
+    ("above_meV", "expected_GPa"),
+    [
+        ((3.0, -1.0), 7.5),
+        ((0.0, -1.0), 0.0),
+        # Phases that have relaxed into another keep a name whose enthalpy is not quite the lowest.
+        ((-0.09, -0.2), 0.0),
+        ((-0.2, -0.2), 0.0),
+        ((-0.2, 0.1), 0.0),
+        ((0.2, 0.09), 10.0),
+        ((0.09, 0.09), 10.0),
+        ((0.0, 0.0), 0.0),
+    ],
+)
+def test_a_transition_lies_between_the_pressures_that_bracket_it(above_meV, expected_GPa):
+    """Enthalpies of B above A at 0 and 10 GPa, where A and B are the lowest."""
+    enthalpies = 1e-3 * np.array([(0.0, 0.0), above_meV])
+    (found,) = _transitions((0.0, 10.0), enthalpies, ["A", "B"], ["A", "B"])
+    assert found.value == pytest.approx(expected_GPa)
 
 
 def test_phases_are_compared_only_where_all_of_them_are_known(monkeypatch):

@@ -15,15 +15,20 @@ from entrove.errors import ModelError, StructureError
 from entrove.models.loaded import LoadedModel
 from entrove.models.prediction import predict
 from entrove.sampling.config import RelaxationSettings
-from entrove.sampling.relax import Relaxation, relax_at_pressure
+from entrove.sampling.relax import Relaxation, RelaxationOutcome, relax_at_pressure
 from entrove.sampling.vacuum import describe_vacuum
 from entrove.structures import canonical_order, content_hash, copy_structure, species_of
 from entrove.symmetry import call_spglib
 from entrove.validation.config import ValidationConfig
 
 TIGHT = RelaxationSettings(
-    force_tolerance_eV_per_A=0.005, stress_tolerance_GPa=0.05, largest_steps=500
+    force_tolerance_eV_per_A=0.0005, stress_tolerance_GPa=0.001, largest_steps=1000
 )
+"""To be small for soft crystals, too: the bulk modulus of argon is 3 GPa."""
+
+ENOUGH = RelaxationSettings(force_tolerance_eV_per_A=0.005, stress_tolerance_GPa=0.05)
+"""What must hold when the steps run out, as they do where models have noise above `TIGHT`."""
+
 SYMMETRY_TOLERANCE_A = 0.01
 FEW_ATOMS = 8
 NO_CRYSTAL = "there is no crystal to judge"
@@ -36,7 +41,8 @@ class Phase:
     Attributes:
         name: Name of the phase.
         seed: The primitive cell as it was given.
-        relaxed: Its relaxations by pressure in GPa; those that did not converge are left out.
+        relaxed: Its relaxations by pressure in GPa; those that did not come close to a minimum
+            are left out, see `TIGHT` and `ENOUGH`.
         pressure_GPa: The pressure at which it is judged: that of the regime where its enthalpy is
             the lowest of all phases, or closest to it.
         problem: Why it cannot be judged; empty when it can.
@@ -150,7 +156,7 @@ class Subject:
         )
         found: dict[str, dict[float, Relaxation]] = {name: {} for name in cells}
         for (name, pressure), relaxation in zip(pairs, relaxations, strict=True):
-            if relaxation.converged:
+            if _is_relaxed(relaxation):
                 found[name][pressure] = relaxation
             elif pressure in self.pressures_GPa:
                 problems[name] = (
@@ -211,6 +217,14 @@ class Subject:
         if self.negligible != ValidationConfig():  # results of earlier versions keep their name
             digest.update(self.negligible.model_dump_json().encode())
         return digest.hexdigest()[:32]
+
+
+def _is_relaxed(relaxation: Relaxation) -> bool:
+    return relaxation.converged or (
+        relaxation.outcome is RelaxationOutcome.STEPS_EXHAUSTED
+        and relaxation.largest_force_eV_per_A <= ENOUGH.force_tolerance_eV_per_A
+        and relaxation.stress_deviation_GPa <= ENOUGH.stress_tolerance_GPa
+    )
 
 
 def primitive_cell(atoms: Atoms) -> Atoms:

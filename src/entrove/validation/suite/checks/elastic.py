@@ -32,10 +32,7 @@ def check_elastic(subject: Subject, settings: ElasticSettings) -> list[CheckResu
 
 def _check(subject: Subject, phase: Phase, settings: ElasticSettings) -> CheckResult:
     constants = elastic_constants(
-        in_standard_orientation(phase.atoms),
-        subject.model,
-        strain=settings.strain,
-        force_tolerance_eV_per_A=0.005,
+        in_standard_orientation(phase.atoms), subject.model, strain=settings.strain
     )
     quantities = [
         Quantity(

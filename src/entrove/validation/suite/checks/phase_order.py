@@ -217,14 +217,18 @@ def _describe_merged(pressures: Sequence[float], merged: Sequence[dict[str, str]
 def _transitions(
     pressures: Sequence[float], enthalpies: np.ndarray, names: list[str], lowest: list[str]
 ) -> list[Quantity]:
-    """Where the lowest phase changes, by straight lines between the pressures."""
+    """Where the lowest phase changes, by straight lines between the pressures.
+
+    The name of a phase that has relaxed into another one says little about which of its enthalpies
+    is the lower: lines that cross outside of the two pressures, or nowhere, give the nearer one.
+    """
     found = []
     for column, (before, after) in enumerate(pairwise(lowest)):
         if before == after:
             continue
         difference = enthalpies[names.index(after)] - enthalpies[names.index(before)]
         left, right = difference[column], difference[column + 1]
-        share = left / (left - right)
+        share = left / (left - min(right, 0.0)) if left > 0.0 else 0.0
         pressure = pressures[column] + share * (pressures[column + 1] - pressures[column])
         found.append(Quantity(f"transition {before} to {after}", number(pressure), "GPa"))
     return found
