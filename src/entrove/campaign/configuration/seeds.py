@@ -12,13 +12,16 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms
-from ase.io.formats import filetype
 from ase.utils.structure_comparator import SymmetryEquivalenceCheck
 
 from entrove.campaign.configuration.config import CampaignConfig
 from entrove.campaign.configuration.config_file import problem_at
-from entrove.campaign.configuration.seeds_cif import CrystalOfFile, read_cif
 from entrove.errors import StructureError
+from entrove.formats.ase_files import ase_format_of
+from entrove.formats.cif import read_cif
+from entrove.formats.frame import Frame
+from entrove.formats.lammps import NO_ELEMENTS, lacks_elements
+from entrove.formats.xyz_blocks import without_compression
 from entrove.labelling.store.moments import moments_to_start_from
 from entrove.sampling.config import GuardSettings
 from entrove.sampling.vacuum import describe_vacuum
@@ -83,10 +86,13 @@ def read_seed(
     Raises `StructureError` when there is no such structure, and when it cannot be a seed.
     """
     crystals = _read_crystals(path, least_ratio)
-    if not -len(crystals) <= index < len(crystals):
+    exists = -len(crystals) <= index < len(crystals)
+    crystal = crystals[index if exists else 0]
+    if crystal.atoms is None:
+        raise StructureError(f"{path}: {crystal.problem}")
+    if not exists:
         count = f"{len(crystals)} structure{'' if len(crystals) == 1 else 's'}"
         raise StructureError(f"got index {index}, but {path} holds {count}; count from 0")
-    crystal = crystals[index]
     _check_crystal(path, crystal.atoms, least_ratio)
     atoms = copy_structure(crystal.atoms)
     moments = moments_to_start_from(crystal.atoms)
@@ -162,6 +168,15 @@ def as_name(text: str) -> str:
     return re.sub(r"[^\w.+-]+", "_", text).strip("_")[:60] or "unnamed"
 
 
+def name_of(path: Path) -> str:
+    """Return the name of the phase that a file is of, which is that of the file.
+
+    >>> name_of(Path("seeds/MgO (B1).cif")), name_of(Path("Cu.cif.gz"))
+    ('MgO_B1', 'Cu')
+    """
+    return as_name(without_compression(path).stem)
+
+
 def repeat_cell(atoms: Atoms, repeat: tuple[int, int, int]) -> Atoms:
     """Repeat a cell along its vectors, with its magnetic moments."""
     return atoms if repeat == (1, 1, 1) else atoms.repeat(repeat)
@@ -194,36 +209,13 @@ def describe_crystal(atoms: Atoms) -> str:
     return ", ".join(parts)
 
 
-def _read_crystals(path: Path, least_ratio: float) -> list[CrystalOfFile]:
-    kind = _format(path)
-    if kind == "cif":
+def _read_crystals(path: Path, least_ratio: float) -> list[Frame]:
+    ase_format = ase_format_of(path)
+    if ase_format == "cif":
         return read_cif(path, least_ratio)
-    if kind.startswith("lammps") and not _names_elements(path, kind):
-        raise StructureError(
-            f"{path}: this file numbers its atom types and names no elements, and type 1 would be "
-            "read as hydrogen; write the elements into it (dump_modify ... element, or the "
-            "section Masses of a data file), or convert it to extended XYZ"
-        )
-    return [CrystalOfFile(atoms) for atoms in read_structures(path)]
-
-
-def _format(path: Path) -> str:
-    """Return ASE's name of a file's format; empty when it has none."""
-    try:
-        return filetype(str(path))
-    except Exception:  # an unknown or missing file is explained when it is read
-        return ""
-
-
-def _names_elements(path: Path, kind: str) -> bool:
-    """Whether a file of LAMMPS has elements, or masses from which they follow."""
-    if kind == "lammps-dump-binary":
-        return False
-    text = path.read_text(errors="replace")
-    if kind == "lammps-data":
-        return re.search(r"^\s*(Masses|Atom Type Labels)\b", text, re.MULTILINE) is not None
-    columns = re.search(r"^ITEM: ATOMS(.*)$", text, re.MULTILINE)
-    return columns is not None and bool({"element", "mass"} & set(columns.group(1).split()))
+    if lacks_elements(path, ase_format):
+        return [Frame(str(path), 0, problem=NO_ELEMENTS)]
+    return [Frame(str(path), index, atoms) for index, atoms in enumerate(read_structures(path))]
 
 
 def _notes(atoms: Atoms) -> tuple[str, ...]:
