@@ -368,7 +368,7 @@ CU1 {} 0 0 0
 
 
 def test_label_reads_a_crystal_as_a_campaign_does(entrove: Command, in_process):
-    """"CU1" is no carbon, and half an atom cannot be labelled."""
+    """ "CU1" is no carbon, and half an atom cannot be labelled."""
     Path("whole.cif").write_text(CRYSTAL_OF_FILE.format(1))
     Path("half.cif").write_text(CRYSTAL_OF_FILE.format(0.5))
     arguments = ("--engine", "cheap_campaign:Labels", "--out", "labelled.xyz")

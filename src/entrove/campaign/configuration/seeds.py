@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import spglib
 from ase import Atoms
 from ase.utils.structure_comparator import SymmetryEquivalenceCheck
 
@@ -26,7 +27,7 @@ from entrove.labelling.store.moments import moments_to_start_from
 from entrove.sampling.config import GuardSettings
 from entrove.sampling.vacuum import describe_vacuum
 from entrove.structures import closest_atoms, copy_structure, read_structures
-from entrove.symmetry import space_group
+from entrove.symmetry import call_spglib, space_group
 
 LONGEST_REASONABLE_CELL_A = 1000.0
 
@@ -52,6 +53,12 @@ MOMENTS = "initial_magmoms"
 
 SAME_VOLUME = 1e-3
 """Largest relative difference of the volumes of two seeds that are one crystal."""
+
+SAME_SHAPE = 1e-3
+"""Largest difference of their primitive cells: of edges, relative, and of angles in radians.
+
+Files with few digits have less; a ferroelectric crystal and its parent differ by 1 %.
+"""
 
 
 @dataclass(frozen=True)
@@ -139,19 +146,52 @@ def read_seeds(config_path: Path, config: CampaignConfig) -> tuple[Seed, ...]:
 def same_crystal(one: Atoms, other: Atoms) -> bool:
     """Whether two periodic structures are one crystal, of equal volume, in whatever cells.
 
-    Magnetic states differ where the moments in the files do, or their cells.
+    Atoms of one crystal are at the same places within `SYMMETRY_TOLERANCE_A`. Magnetic states are
+    compared atom by atom: they differ where the moments in the files do, or their cells.
     """
     if not (one.pbc.all() and other.pbc.all()) or _share(one) != _share(other):
         return False
     per_atom = one.get_volume() / len(one), other.get_volume() / len(other)
     if not math.isclose(*per_atom, rel_tol=SAME_VOLUME):
         return False
-    moments, of_other = one.get_initial_magnetic_moments(), other.get_initial_magnetic_moments()
-    if moments.any() or of_other.any():
-        return len(one) == len(other) and bool(
-            np.allclose(moments, of_other) and np.allclose(one.positions, other.positions)
-        )
-    return bool(SymmetryEquivalenceCheck(to_primitive=True).compare(one, other))
+    if _has_moments(one) or _has_moments(other):
+        return _is_same_cell(one, other)
+    first, second = _primitive_cell(one), _primitive_cell(other)
+    if first is None or second is None:
+        return False
+    volume = first.get_volume()
+    compared = SymmetryEquivalenceCheck(
+        ltol=SAME_SHAPE * len(first),  # ASE divides it by the number of atoms
+        angle_tol=math.degrees(SAME_SHAPE),
+        stol=SYMMETRY_TOLERANCE_A / (volume / len(first)) ** (1 / 3),
+        vol_tol=SAME_VOLUME * volume,
+    )
+    return bool(compared.compare(first, second))
+
+
+def _has_moments(atoms: Atoms) -> bool:
+    return bool(atoms.get_initial_magnetic_moments().any())
+
+
+def _is_same_cell(one: Atoms, other: Atoms) -> bool:
+    """Whether species, cell, positions and moments agree, atom by atom."""
+    return bool(
+        np.array_equal(one.numbers, other.numbers)
+        and np.allclose(one.cell.array, other.cell.array, atol=SYMMETRY_TOLERANCE_A)
+        and np.allclose(one.positions, other.positions, atol=SYMMETRY_TOLERANCE_A)
+        and np.allclose(one.get_initial_magnetic_moments(), other.get_initial_magnetic_moments())
+    )
+
+
+def _primitive_cell(atoms: Atoms) -> Atoms | None:
+    """The primitive cell in the orientation of spglib, without rounding errors of a file."""
+    found = call_spglib(
+        spglib.standardize_cell, atoms, to_primitive=True, symprec=SYMMETRY_TOLERANCE_A
+    )
+    if found is None:
+        return None
+    cell, fractions, numbers = found
+    return Atoms(numbers, scaled_positions=fractions, cell=cell, pbc=True)
 
 
 def _share(atoms: Atoms) -> dict[str, float]:
