@@ -33,6 +33,7 @@ from entrove.training.sevennet.trainee import (
 )
 from entrove.training.sevennet.weight_average import weights_swapped_in
 from entrove.training.split import split_for_stopping
+from entrove.training.worker_process import DivergenceError
 from small_sevennet import write_small_sevennet
 
 
@@ -291,6 +292,14 @@ def test_diverged_loss_is_an_error(small_checkpoint, labelled_silicon):
     with torch.no_grad():
         problem.trainee.module.get_parameter("rescale_atomic_energy.shift").fill_(torch.nan)
     with pytest.raises(ModelError, match=r"the loss of epoch 1 is nan; lower learning_rate"):
+        run_epoch(problem, init_fit(problem))
+
+
+def test_a_watched_loss_that_is_not_finite_is_an_error(small_checkpoint, labelled_silicon):
+    """It would never improve, and the best weights would be those that are not tuned."""
+    problem = problem_on(small_checkpoint, labelled_silicon, watched=2)
+    problem.watched[1].targets.forces_eV_per_A[0, 0] = torch.nan
+    with pytest.raises(DivergenceError, match=r"the watched loss of epoch 1 is nan; lower"):
         run_epoch(problem, init_fit(problem))
 
 
