@@ -129,6 +129,17 @@ def test_a_cif_without_a_crystal_says_so(tmp_path: Path, text: str):
     assert frame.problem
 
 
+@pytest.mark.parametrize("value", ["nan", "0", "?", "-1", "x"])
+@pytest.mark.parametrize("place", ["cell_length_b 5.64", "cell_angle_beta 90", "NA1 1 0"])
+def test_a_damaged_number_is_a_problem_of_its_frame(tmp_path: Path, place: str, value: str):
+    text = CAPITALS.replace(place, f"{place.rpartition(' ')[0]} {value}")
+    (tmp_path / "damaged.cif").write_text(COPPER + text)
+    good, damaged = read_frames(tmp_path / "damaged.cif")
+    assert good.atoms is not None
+    is_shift = place.startswith("NA1") and value in ("0", "-1")  # by a lattice vector
+    assert bool(damaged.problem) is not is_shift
+
+
 def test_a_group_is_kept_as_its_file_names_it(tmp_path: Path):
     (tmp_path / "a.cif").write_text(COPPER)
     (frame,) = read_frames(tmp_path / "a.cif")

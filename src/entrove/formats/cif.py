@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers
 from ase.io.cif import CIFBlock, parse_cif
@@ -205,6 +206,10 @@ def _atoms(block: CIFBlock, reading: _Reading) -> Atoms:
 
 def _problem(atoms: Atoms, formula: Mapping[str, float] | None, least_ratio: float) -> str:
     """Say how a reading contradicts the file; empty when it does not."""
+    if not len(atoms):
+        return "no atoms"
+    if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell.array).all()):
+        return f"{atoms.get_chemical_formula()} with a cell or positions that are not finite"
     if formula is not None and not _same_composition(Counter(atoms.symbols), formula):
         given = " ".join(f"{symbol}{count:g}" for symbol, count in formula.items())
         return (
