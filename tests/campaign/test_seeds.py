@@ -420,10 +420,63 @@ def magnetic(atoms: Atoms, moments: list[float]) -> Atoms:
     return found
 
 
+def rounded(atoms: Atoms) -> Atoms:
+    """The same crystal as a file with few digits has it."""
+    found = atoms.copy()
+    found.set_cell(np.round(atoms.cell.array, 4))
+    found.set_scaled_positions(np.round(atoms.get_scaled_positions(), 4))
+    return found
+
+
+def perovskite(ratio: float, shift: float) -> Atoms:
+    """BaTiO3 of one volume, with this c/a; titanium moves by `shift` of c, oxygen against it."""
+    a = (64.0 / ratio) ** (1 / 3)
+    fractions = [
+        (0, 0, 0),
+        (0.5, 0.5, 0.5 + shift),
+        (0.5, 0.5, -shift / 2),
+        (0.5, 0, 0.5 - shift / 4),
+        (0, 0.5, 0.5 - shift / 4),
+    ]
+    return Atoms("BaTiO3", scaled_positions=fractions, cell=[a, a, a * ratio], pbc=True)
+
+
+def sheared(atoms: Atoms, angle: float) -> Atoms:
+    """The crystal with another angle between the last two edges, of the same volume."""
+    found = atoms.copy()
+    a, b, c = atoms.cell.lengths()
+    found.set_cell([a, b, c / np.sin(np.radians(angle)), angle, 90, 90], scale_atoms=True)
+    return found
+
+
+def swapped(atoms: Atoms) -> Atoms:
+    """The crystal with the elements of its first two atoms exchanged."""
+    found = atoms.copy()
+    found.numbers[:2] = atoms.numbers[1::-1]
+    return found
+
+
+IRON = bulk("Fe", "bcc", a=2.87)
+FCC_IRON = bulk("Fe", "fcc", a=2.87 * 2 ** (1 / 3))
+MAGNESIUM = bulk("Mg", "hcp", a=3.2094, c=5.2108)
+OXIDE = bulk("MnO", "rocksalt", a=4.4, cubic=True)
+
+
 @pytest.mark.parametrize(
     ("one", "other", "same"),
     [
         (COPPER, COPPER, True),
+        (rounded(COPPER), rounded(bulk("Cu")), True),
+        (rounded(COPPER.repeat((3, 1, 1))), turned(COPPER), True),
+        (rounded(MAGNESIUM.repeat((3, 1, 1))), turned(MAGNESIUM), True),
+        (perovskite(1.01, 0.02), rounded(turned(perovskite(1.01, 0.02))), True),
+        (perovskite(1.0, 0.0), perovskite(1.01, 0.02), False),  # cubic and ferroelectric
+        (perovskite(1.01, 0.02), perovskite(1.01, 0.03), False),
+        (perovskite(1.01, 0.02), perovskite(1.02, 0.02), False),
+        (perovskite(1.0, 0.0), sheared(perovskite(1.0, 0.0), 90.5), False),
+        (magnetic(IRON, [2.2]), magnetic(FCC_IRON, [2.2]), False),
+        (magnetic(IRON, [2.2]), magnetic(rounded(IRON), [2.2]), True),
+        (magnetic(OXIDE, [3.0] * 8), magnetic(swapped(OXIDE), [3.0] * 8), False),
         (COPPER, bulk("Cu"), True),  # the primitive cell
         (COPPER, turned(COPPER.repeat((2, 1, 1))), True),
         (bulk("NaCl", "rocksalt", a=5.6), bulk("ClNa", "rocksalt", a=5.6, cubic=True), True),

@@ -347,6 +347,42 @@ def test_label_writes_what_the_engine_says_and_keeps_provenance(entrove: Command
     ]
 
 
+CRYSTAL_OF_FILE = """\
+data_copper
+_chemical_formula_sum 'Cu'
+_cell_length_a 3.6
+_cell_length_b 3.6
+_cell_length_c 3.6
+_cell_angle_alpha 90
+_cell_angle_beta 90
+_cell_angle_gamma 90
+_symmetry_space_group_name_H-M 'F m -3 m'
+loop_
+_atom_site_label
+_atom_site_occupancy
+_atom_site_fract_x
+_atom_site_fract_y
+_atom_site_fract_z
+CU1 {} 0 0 0
+"""
+
+
+def test_label_reads_a_crystal_as_a_campaign_does(entrove: Command, in_process):
+    """ "CU1" is no carbon, and half an atom cannot be labelled."""
+    Path("whole.cif").write_text(CRYSTAL_OF_FILE.format(1))
+    Path("half.cif").write_text(CRYSTAL_OF_FILE.format(0.5))
+    arguments = ("--engine", "cheap_campaign:Labels", "--out", "labelled.xyz")
+    code, _, errors = entrove("label", "half.cif", *arguments)
+    assert code != 0
+    assert "half.cif: frame 0: sites are partially occupied" in errors
+    assert not Path("labelled.xyz").exists()
+    code, output, errors = entrove("label", "whole.cif", *arguments)
+    assert code == 0, output + errors
+    assert "structures: read with element symbols in capitals" in errors
+    (labelled,) = read_structures("labelled.xyz")
+    assert labelled.get_chemical_formula() == "Cu4"
+
+
 def test_label_computes_again_what_did_not_converge(entrove: Command, in_process):
     structures = copper(2, labelled=True)
     structures[0].info["converged"] = False

@@ -33,6 +33,7 @@ from entrove.training.sevennet.trainee import (
 )
 from entrove.training.sevennet.weight_average import weights_swapped_in
 from entrove.training.split import split_for_stopping
+from entrove.training.worker_process import DivergenceError
 from small_sevennet import write_small_sevennet
 
 
@@ -294,6 +295,14 @@ def test_diverged_loss_is_an_error(small_checkpoint, labelled_silicon):
         run_epoch(problem, init_fit(problem))
 
 
+def test_a_watched_loss_that_is_not_finite_is_an_error(small_checkpoint, labelled_silicon):
+    """It would never improve, and the best weights would be those that are not tuned."""
+    problem = problem_on(small_checkpoint, labelled_silicon, watched=2)
+    problem.watched[1].targets.forces_eV_per_A[0, 0] = torch.nan
+    with pytest.raises(DivergenceError, match=r"the watched loss of epoch 1 is nan; lower"):
+        run_epoch(problem, init_fit(problem))
+
+
 def test_cosine_rises_then_falls_to_zero():
     rates = [cosine_rate(step, 100, 1.0) for step in range(100)]
     assert np.argmax(rates) in (4, 5)
@@ -339,6 +348,51 @@ def test_snapshots_of_one_trajectory_are_trained_on_or_watched(caplog):
         atoms.info[provenance.WALKER] = 0
     assert split_for_stopping(structures, config, seed=0)[1] == []
     assert "no label is set aside for early stopping" in caplog.text
+
+
+def test_every_element_is_learnt_whatever_is_watched():
+    """Nothing of an element would be learnt otherwise, not even its reference energy."""
+    rng = np.random.default_rng(2)
+    structures = [bulk("Si", cubic=True) for _ in range(80)]
+    for index, atoms in enumerate(structures):
+        atoms.rattle(0.3, rng=rng)
+        if index in (0, 30):  # two labels of phosphorus, each of its own
+            atoms.symbols[0] = "P"
+        if index in (1, 2):  # the two of germanium are of one trajectory
+            atoms.symbols[1] = "Ge"
+            atoms.info |= {provenance.WALKER: 1, provenance.POOL: "walkers"}
+    config = TrainingConfig(stop_fraction=0.4, stop_at_least_labels=60)
+    watched_phosphorus = 0
+    for seed in range(30):
+        trained, watched = split_for_stopping(structures, config, seed=seed)
+        learnt = {symbol for index in trained for symbol in structures[index].symbols}
+        assert learnt == {"Si", "P", "Ge"}
+        assert sorted(trained + watched) == list(range(80))
+        assert len(watched) == 32
+        watched_phosphorus += len({0, 30} & set(watched))
+    assert watched_phosphorus  # one of them may be watched
+
+
+def test_splits_that_leave_every_element_do_not_change():
+    """A training that was interrupted goes on with the labels that it began with."""
+    structures = [bulk("GaAs", "zincblende", a=5.65 + 0.01 * step) for step in range(30)]
+    for atoms in structures[::2]:
+        atoms.symbols[0] = "In"
+    config = TrainingConfig(stop_fraction=0.2, stop_at_least_labels=10)
+    assert [split_for_stopping(structures, config, seed=seed)[1] for seed in range(3)] == [
+        [1, 7, 8, 9, 15, 23],
+        [1, 11, 16, 19, 22, 24],
+        [1, 2, 7, 15, 17, 25],
+    ]
+
+
+def test_no_label_is_watched_where_each_has_its_element(caplog):
+    structures = [bulk("Si", cubic=True) for _ in range(4)]
+    for atoms, symbol in zip(structures, ("P", "Ge", "C", "N"), strict=True):
+        atoms.symbols[0] = symbol
+    config = TrainingConfig(stop_fraction=0.25, stop_at_least_labels=2)
+    assert split_for_stopping(structures, config, seed=0) == ([0, 1, 2, 3], [])
+    assert "hold the only labels of an element" in caplog.text
 
 
 def test_equal_weights_give_equal_files(small_checkpoint, tmp_path):

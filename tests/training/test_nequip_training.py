@@ -18,7 +18,12 @@ import torch
 import torch_sim
 import yaml
 from ase import Atoms
+<<<<<<< HEAD
 from hydra.utils import get_method, instantiate
+=======
+from ase.calculators.singlepoint import SinglePointCalculator
+from hydra.utils import instantiate
+>>>>>>> reading
 from pydantic import ValidationError
 from torch.utils.data import DataLoader
 
@@ -47,6 +52,7 @@ from entrove.training.nequip.from_scratch import (
 from entrove.training.nequip.settings import WATCHED, Start, settings, shifted_model
 from entrove.training.nequip.trainer import NequIPTrainer, require_same_predictions
 from entrove.training.request import make_request
+from entrove.training.split import split_for_stopping
 from entrove.training.tuning import fine_tune
 from entrove.training.worker_process import DivergenceError
 
@@ -490,8 +496,15 @@ def test_the_learning_rate_is_chosen_by_cross_validation(
     assert fine_tune(labelled_silicon, small_allegro, tmp_path, CHOOSES, device="cpu") == model
 
 
+@pytest.fixture
+def unchecked(monkeypatch):
+    """Labels reach the process that trains as they are, damaged or not."""
+    monkeypatch.setattr("entrove.training.request.check_labels", lambda structures: None)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
+@pytest.mark.usefixtures("unchecked")
 def test_a_loss_that_is_not_finite_is_a_divergence(small_allegro, labelled_silicon, tmp_path):
     """So that a comparison goes on with its other recipes; the message is the callback's."""
     poisoned = labelled_silicon[0].copy()
@@ -501,6 +514,24 @@ def test_a_loss_that_is_not_finite_is_a_divergence(small_allegro, labelled_silic
     config = CONFIG.model_copy(update={"refit_reference_energies": False, "batch_size": 1})
     with pytest.raises(DivergenceError, match=r"the loss of epoch 1 is nan; lower learning_rate"):
         fine_tune([poisoned], small_allegro, tmp_path, config, device="cpu")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.usefixtures("unchecked")
+def test_a_watched_loss_that_is_not_finite_is_a_divergence(
+    small_allegro, labelled_silicon, tmp_path
+):
+    """It would never improve, and the best weights would be those that are not tuned."""
+    config = CONFIG.model_copy(update={"stop_fraction": 0.25, "stop_at_least_labels": 4})
+    _, watched = split_for_stopping(labelled_silicon, config, seed=0)
+    labels = [atoms.copy() for atoms in labelled_silicon]
+    for index, (atoms, given) in enumerate(zip(labels, labelled_silicon, strict=True)):
+        atoms.calc = SinglePointCalculator(atoms, **given.calc.results)
+        if index == watched[0]:
+            atoms.calc.results["forces"] = np.full((len(atoms), 3), np.nan)
+    with pytest.raises(DivergenceError, match=r"the watched loss of epoch 1 is nan; lower"):
+        fine_tune(labels, small_allegro, tmp_path, config, seed=0, device="cpu")
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """Training in its own process: equal weights for a seed, killed or not, and messages that help."""
 
+import copy
 import json
 import os
 import signal
@@ -303,6 +304,25 @@ def test_no_labels_is_an_error(small_checkpoint, labelled_silicon, tmp_path):
             tmp_path,
             CONFIG,
         )
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("quantity", ["energy", "forces", "stress"])
+def test_a_damaged_label_is_named_before_a_training(
+    small_checkpoint, labelled_silicon, tmp_path, quantity, value
+):
+    """Wherever it would be: trained on, set aside for early stopping, or held out."""
+    count = len(labelled_silicon)
+    for index in (0, count - 1):
+        labels = copy.deepcopy(labelled_silicon)
+        results = labels[index].calc.results
+        damaged = np.array(results[quantity], dtype=float)
+        damaged.flat[-1] = value
+        results[quantity] = damaged if damaged.ndim else float(damaged)
+        message = rf"structure {index} of {count} \(Si2\) has a number in its {quantity} that is"
+        with pytest.raises(ModelError, match=message):
+            fine_tune(labels, small_checkpoint, tmp_path / "model", CONFIG, device="cpu")
+    assert not (tmp_path / "model").exists()
 
 
 def test_progress_file_is_json_lines(uninterrupted):

@@ -17,6 +17,7 @@ from entrove.cli.curation import check_folders
 from entrove.cli.progress import spinner_of
 from entrove.cli.stages.structures import read_labelled
 from entrove.errors import ConfigError, EntroveError
+from entrove.formats.xyz_blocks import without_compression
 from entrove.validation.suite import CheckResult, Outcome, SuiteConfig, SuiteResult, run_suite
 
 _STYLES = {Outcome.PASSED: "green", Outcome.FAILED: "bold red", Outcome.NOT_APPLICABLE: "dim"}
@@ -106,12 +107,13 @@ def _how_to_continue(out: Path | None) -> str:
 def _read_seeds(paths: Sequence[Path]) -> dict[str, Atoms]:
     seeds: dict[str, Atoms] = {}
     for path in paths:
-        if path.stem in seeds:
+        phase = without_compression(path).stem
+        if phase in seeds:
             raise ConfigError(
-                f"{path}: two seeds are called '{path.stem}', which is the name of the phase; "
+                f"{path}: two seeds are called '{phase}', which is the name of the phase; "
                 "rename one of the files"
             )
-        seeds[path.stem] = read_seed(path)[0]
+        seeds[phase] = read_seed(path)[0]
     return seeds
 
 

@@ -11,6 +11,8 @@ Read in this order; each file imports only from those above it::
     extxyz.py            one frame of extended XYZ
     xyz_writer.py        the same back to text, every number exactly
     ase_files.py         what ASE's readers read
+    cif.py               CIF files, which can be read in several ways
+    lammps.py            files of LAMMPS, which may name no elements
     codes/               outputs of VASP, Quantum ESPRESSO, FHI-aims, GPAW and CP2K
     deepmd.py            systems of DeePMD-kit, read
     deepmd_writer.py     and written

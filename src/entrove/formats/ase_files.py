@@ -77,6 +77,16 @@ def _is_forces(name: str, value: Any, n_atoms: int, keys: LabelKeys) -> bool:
     return array.shape == (n_atoms, 3) and array.dtype.kind in "fiu"
 
 
+def ase_format_of(path: Path) -> str:
+    """Return ASE's name of a file's format; empty when it has none."""
+    from ase.io.formats import filetype
+
+    try:
+        return filetype(str(path))
+    except Exception:  # an unknown or missing file is explained when it is read
+        return ""
+
+
 def read_by_ase(
     path: str | Path, keys: LabelKeys, ase_format: str | None = None
 ) -> Iterator[Frame]:

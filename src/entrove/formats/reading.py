@@ -8,7 +8,8 @@ from pathlib import Path
 
 from entrove.errors import StructureError
 from entrove.formats.addresses import database_address
-from entrove.formats.ase_files import read_by_ase, read_database
+from entrove.formats.ase_files import ase_format_of, read_by_ase, read_database
+from entrove.formats.cif import read_cif
 from entrove.formats.codes.aims import is_aims, read_aims
 from entrove.formats.codes.cp2k import is_cp2k, read_cp2k
 from entrove.formats.codes.espresso import is_espresso, read_espresso
@@ -18,7 +19,8 @@ from entrove.formats.codes.vasprun import holds_a_step, read_vasprun
 from entrove.formats.deepmd import is_deepmd, read_deepmd
 from entrove.formats.extxyz import read_extxyz
 from entrove.formats.frame import Frame, LabelKeys
-from entrove.formats.xyz_blocks import READ_ERRORS, is_compressed, open_text
+from entrove.formats.lammps import NO_ELEMENTS, lacks_elements
+from entrove.formats.xyz_blocks import READ_ERRORS, open_text, without_compression
 
 CONVERGENCE_UNKNOWN = "the output does not say whether the electronic steps converged"
 """Note of a frame with labels of a program whose verdict on convergence is not found."""
@@ -32,7 +34,8 @@ def read_frames(path: str | Path, keys: LabelKeys | None = None) -> Iterator[Fra
     Args:
         path: A file, whose format is told by its name and content: extended XYZ (with the keys of
             MACE, GAP and NEP), an ASE database or trajectory, OUTCAR, vasprun.xml, the output of
-            pw.x, FHI-aims, CP2K or GPAW, .gpw, whatever else ASE reads. A folder is a system of
+            pw.x, FHI-aims, CP2K or GPAW, .gpw, CIF (see `entrove.formats.cif`), whatever else ASE
+            reads, but no file of LAMMPS that names no elements. A folder is a system of
             DeePMD-kit, or is searched for systems, vasprun.xml and OUTCAR, also through links (the
             latter only where no vasprun.xml, which has more digits, holds a whole step; a note of
             the first frame names what is left out). Or the address of a database server,
@@ -114,7 +117,7 @@ def _outputs_of_vasp(place: Path, names: list[str]) -> tuple[list[str], str]:
 
 
 def _name(path: Path) -> str:
-    return path.stem.lower() if is_compressed(path) else path.name.lower()
+    return without_compression(path).name.lower()
 
 
 def _frames_of(path: Path, keys: LabelKeys) -> Iterator[Frame]:
@@ -147,6 +150,11 @@ def _outputs_of(path: Path, name: str, keys: LabelKeys) -> Iterator[Frame]:
         return read_gpaw_text(path, keys)
     if is_aims(head):
         return read_aims(path, keys)
+    ase_format = ase_format_of(path)
+    if ase_format == "cif":
+        return iter(read_cif(path))
+    if lacks_elements(path, ase_format):
+        return iter([Frame(str(path), 0, problem=NO_ELEMENTS)])
     return read_by_ase(path, keys)
 
 

@@ -15,7 +15,7 @@ from entrove.files import replacing
 from entrove.formats.ase_files import DATABASE_ARRAYS
 from entrove.formats.deepmd_writer import DeepmdWriter
 from entrove.formats.frame import Frame, LabelKeys
-from entrove.formats.xyz_blocks import is_compressed, open_text
+from entrove.formats.xyz_blocks import is_compressed, open_text, without_compression
 from entrove.formats.xyz_writer import STANDARD_NAMES, xyz_text
 
 XYZ_NAMES = {
@@ -92,7 +92,7 @@ def require_xyz_name(what: str, path: Path, *, may_be_compressed: bool) -> None:
 
 def _ending_inside(path: Path) -> str:
     """The ending of a name, without that of a compression."""
-    return Path(path.stem if is_compressed(path) else path).suffix.lower()
+    return without_compression(path).suffix.lower()
 
 
 def write_frames(

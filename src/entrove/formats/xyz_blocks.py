@@ -45,6 +45,15 @@ def is_compressed(path: str | Path) -> bool:
     return Path(path).suffix.lower() in _OPENERS
 
 
+def without_compression(path: str | Path) -> Path:
+    """Return a path without the ending of a compression, if it has one.
+
+    >>> without_compression("Cu.cif.gz").name, without_compression("Cu.cif").name
+    ('Cu.cif', 'Cu.cif')
+    """
+    return Path(path).with_suffix("") if is_compressed(path) else Path(path)
+
+
 def open_text(path: str | Path, mode: Literal["rt", "wt"] = "rt") -> TextIOWrapper:
     """Open a text file to read or write, compressed where its name says so.
 

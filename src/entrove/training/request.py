@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from ase import Atoms
 
 from entrove.errors import ModelError
@@ -12,6 +13,7 @@ from entrove.execution.running import Programs
 from entrove.files import hash_of_file
 from entrove.models.registry import FRAMEWORKS, explain_untrainable, framework_of
 from entrove.models.torch_settings import resolve_device
+from entrove.structures import has_stress
 from entrove.training.config import Recipe, TrainingConfig, require_published_settings
 from entrove.training.job import Job
 from entrove.training.replay import replay_hash, replay_structures
@@ -129,7 +131,10 @@ def make_request(
 
 
 def check_labels(structures: Sequence[Atoms]) -> None:
-    """Raise `ModelError` when there is no structure, or one without energy and forces."""
+    """Raise `ModelError` unless there are structures, all with energy and forces.
+
+    Neither these nor the stress of a crystal may have a number that is not finite.
+    """
     if not structures:
         raise ModelError("no labels to train on; label at least one structure")
     for index, atoms in enumerate(structures):
@@ -139,6 +144,14 @@ def check_labels(structures: Sequence[Atoms]) -> None:
                 f"structure {index} of {len(structures)} has no label; "
                 "training needs energy and forces"
             )
+        used = ("energy", "forces", "stress") if has_stress(atoms) else ("energy", "forces")
+        for quantity in used:
+            if not np.isfinite(np.asarray(results[quantity], dtype=float)).all():
+                raise ModelError(
+                    f"structure {index} of {len(structures)} ({atoms.get_chemical_formula()}) has "
+                    f"a number in its {quantity} that is not finite; correct this label, or leave "
+                    "the structure out"
+                )
 
 
 def _check_supported(

@@ -5,7 +5,6 @@ Read in this order:
     config.py        `CampaignConfig`: all keys, composed of the settings of every stage
     config_file.py   reads YAML, and explains each problem with file, line, key and remedy
     seeds.py         the crystals to start from: what was read, and what is refused
-    seeds_cif.py     the part of it for CIF files, which can be read in several ways
     locate.py        the configuration or the folder of a campaign, by either path
     check.py         `check_campaign`: whether a configuration can run on this machine
     check_models.py  the part of it that loads the models

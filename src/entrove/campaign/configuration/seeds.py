@@ -11,19 +11,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import spglib
 from ase import Atoms
-from ase.io.formats import filetype
 from ase.utils.structure_comparator import SymmetryEquivalenceCheck
 
 from entrove.campaign.configuration.config import CampaignConfig
 from entrove.campaign.configuration.config_file import problem_at
-from entrove.campaign.configuration.seeds_cif import CrystalOfFile, read_cif
 from entrove.errors import StructureError
+from entrove.formats.ase_files import ase_format_of
+from entrove.formats.cif import read_cif
+from entrove.formats.frame import Frame
+from entrove.formats.lammps import NO_ELEMENTS, lacks_elements
+from entrove.formats.xyz_blocks import without_compression
 from entrove.labelling.store.moments import moments_to_start_from
 from entrove.sampling.config import GuardSettings
 from entrove.sampling.vacuum import describe_vacuum
 from entrove.structures import closest_atoms, copy_structure, read_structures
-from entrove.symmetry import space_group
+from entrove.symmetry import call_spglib, space_group
 
 LONGEST_REASONABLE_CELL_A = 1000.0
 
@@ -49,6 +53,12 @@ MOMENTS = "initial_magmoms"
 
 SAME_VOLUME = 1e-3
 """Largest relative difference of the volumes of two seeds that are one crystal."""
+
+SAME_SHAPE = 1e-3
+"""Largest difference of their primitive cells: of edges, relative, and of angles in radians.
+
+Files with few digits have less; a ferroelectric crystal and its parent differ by 1 %.
+"""
 
 
 @dataclass(frozen=True)
@@ -83,10 +93,13 @@ def read_seed(
     Raises `StructureError` when there is no such structure, and when it cannot be a seed.
     """
     crystals = _read_crystals(path, least_ratio)
-    if not -len(crystals) <= index < len(crystals):
+    exists = -len(crystals) <= index < len(crystals)
+    crystal = crystals[index if exists else 0]
+    if crystal.atoms is None:
+        raise StructureError(f"{path}: {crystal.problem}")
+    if not exists:
         count = f"{len(crystals)} structure{'' if len(crystals) == 1 else 's'}"
         raise StructureError(f"got index {index}, but {path} holds {count}; count from 0")
-    crystal = crystals[index]
     _check_crystal(path, crystal.atoms, least_ratio)
     atoms = copy_structure(crystal.atoms)
     moments = moments_to_start_from(crystal.atoms)
@@ -133,19 +146,52 @@ def read_seeds(config_path: Path, config: CampaignConfig) -> tuple[Seed, ...]:
 def same_crystal(one: Atoms, other: Atoms) -> bool:
     """Whether two periodic structures are one crystal, of equal volume, in whatever cells.
 
-    Magnetic states differ where the moments in the files do, or their cells.
+    Atoms of one crystal are at the same places within `SYMMETRY_TOLERANCE_A`. Magnetic states are
+    compared atom by atom: they differ where the moments in the files do, or their cells.
     """
     if not (one.pbc.all() and other.pbc.all()) or _share(one) != _share(other):
         return False
     per_atom = one.get_volume() / len(one), other.get_volume() / len(other)
     if not math.isclose(*per_atom, rel_tol=SAME_VOLUME):
         return False
-    moments, of_other = one.get_initial_magnetic_moments(), other.get_initial_magnetic_moments()
-    if moments.any() or of_other.any():
-        return len(one) == len(other) and bool(
-            np.allclose(moments, of_other) and np.allclose(one.positions, other.positions)
-        )
-    return bool(SymmetryEquivalenceCheck(to_primitive=True).compare(one, other))
+    if _has_moments(one) or _has_moments(other):
+        return _is_same_cell(one, other)
+    first, second = _primitive_cell(one), _primitive_cell(other)
+    if first is None or second is None:
+        return False
+    volume = first.get_volume()
+    compared = SymmetryEquivalenceCheck(
+        ltol=SAME_SHAPE * len(first),  # ASE divides it by the number of atoms
+        angle_tol=math.degrees(SAME_SHAPE),
+        stol=SYMMETRY_TOLERANCE_A / (volume / len(first)) ** (1 / 3),
+        vol_tol=SAME_VOLUME * volume,
+    )
+    return bool(compared.compare(first, second))
+
+
+def _has_moments(atoms: Atoms) -> bool:
+    return bool(atoms.get_initial_magnetic_moments().any())
+
+
+def _is_same_cell(one: Atoms, other: Atoms) -> bool:
+    """Whether species, cell, positions and moments agree, atom by atom."""
+    return bool(
+        np.array_equal(one.numbers, other.numbers)
+        and np.allclose(one.cell.array, other.cell.array, atol=SYMMETRY_TOLERANCE_A)
+        and np.allclose(one.positions, other.positions, atol=SYMMETRY_TOLERANCE_A)
+        and np.allclose(one.get_initial_magnetic_moments(), other.get_initial_magnetic_moments())
+    )
+
+
+def _primitive_cell(atoms: Atoms) -> Atoms | None:
+    """The primitive cell in the orientation of spglib, without rounding errors of a file."""
+    found = call_spglib(
+        spglib.standardize_cell, atoms, to_primitive=True, symprec=SYMMETRY_TOLERANCE_A
+    )
+    if found is None:
+        return None
+    cell, fractions, numbers = found
+    return Atoms(numbers, scaled_positions=fractions, cell=cell, pbc=True)
 
 
 def _share(atoms: Atoms) -> dict[str, float]:
@@ -160,6 +206,15 @@ def as_name(text: str) -> str:
     ('MgO_B1', 'my_project', 'beta-Sn_0.5')
     """
     return re.sub(r"[^\w.+-]+", "_", text).strip("_")[:60] or "unnamed"
+
+
+def name_of(path: Path) -> str:
+    """Return the name of the phase that a file is of, which is that of the file.
+
+    >>> name_of(Path("seeds/MgO (B1).cif")), name_of(Path("Cu.cif.gz"))
+    ('MgO_B1', 'Cu')
+    """
+    return as_name(without_compression(path).stem)
 
 
 def repeat_cell(atoms: Atoms, repeat: tuple[int, int, int]) -> Atoms:
@@ -194,36 +249,13 @@ def describe_crystal(atoms: Atoms) -> str:
     return ", ".join(parts)
 
 
-def _read_crystals(path: Path, least_ratio: float) -> list[CrystalOfFile]:
-    kind = _format(path)
-    if kind == "cif":
+def _read_crystals(path: Path, least_ratio: float) -> list[Frame]:
+    ase_format = ase_format_of(path)
+    if ase_format == "cif":
         return read_cif(path, least_ratio)
-    if kind.startswith("lammps") and not _names_elements(path, kind):
-        raise StructureError(
-            f"{path}: this file numbers its atom types and names no elements, and type 1 would be "
-            "read as hydrogen; write the elements into it (dump_modify ... element, or the "
-            "section Masses of a data file), or convert it to extended XYZ"
-        )
-    return [CrystalOfFile(atoms) for atoms in read_structures(path)]
-
-
-def _format(path: Path) -> str:
-    """Return ASE's name of a file's format; empty when it has none."""
-    try:
-        return filetype(str(path))
-    except Exception:  # an unknown or missing file is explained when it is read
-        return ""
-
-
-def _names_elements(path: Path, kind: str) -> bool:
-    """Whether a file of LAMMPS has elements, or masses from which they follow."""
-    if kind == "lammps-dump-binary":
-        return False
-    text = path.read_text(errors="replace")
-    if kind == "lammps-data":
-        return re.search(r"^\s*(Masses|Atom Type Labels)\b", text, re.MULTILINE) is not None
-    columns = re.search(r"^ITEM: ATOMS(.*)$", text, re.MULTILINE)
-    return columns is not None and bool({"element", "mass"} & set(columns.group(1).split()))
+    if lacks_elements(path, ase_format):
+        return [Frame(str(path), 0, problem=NO_ELEMENTS)]
+    return [Frame(str(path), index, atoms) for index, atoms in enumerate(read_structures(path))]
 
 
 def _notes(atoms: Atoms) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from entrove.campaign.configuration.seeds import (
     Seed,
     as_name,
     describe_crystal,
+    name_of,
     read_seed,
     repeats_of_one_atom,
 )
@@ -127,7 +128,7 @@ def write_starting_point(
     target = folder / "campaign.yaml"
     if target.exists():
         raise ConfigError(f"{target}: exists already; choose another folder, or edit this file")
-    names = [as_name(path.stem) for path in seed_files]
+    names = [name_of(path) for path in seed_files]
     if len(set(names)) != len(names):
         raise ConfigError(
             f"two seed files have the same name ({', '.join(names)}), and each phase is named "
@@ -159,7 +160,7 @@ def write_starting_point(
 
 def magnetic_elements(seed_files: Sequence[Path]) -> list[str]:
     """Return the elements of seeds that can be magnetic, or have magnetic moments in a file."""
-    seeds = [Seed(path.stem, read_seed(path)[0]) for path in seed_files]
+    seeds = [Seed(name_of(path), read_seed(path)[0]) for path in seed_files]
     return list(moments_to_start_from(seeds))
 
 

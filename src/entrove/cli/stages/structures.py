@@ -10,7 +10,7 @@ from rich.console import Console
 from entrove.campaign.configuration.config import require_free
 from entrove.campaign.configuration.seeds import (
     Seed,
-    as_name,
+    name_of,
     read_seed,
     read_seeds,
     repeat_cell,
@@ -52,7 +52,7 @@ def read_crystals(files: Sequence[Path], given: Given, messages: Console) -> lis
             if len(atoms) == 1:
                 atoms = repeat_cell(atoms, repeats_of_one_atom(atoms))
                 notes += ("its cell of one atom is repeated",)
-            seeds.append(Seed(as_name(path.stem), atoms, notes))
+            seeds.append(Seed(name_of(path), atoms, notes))
     else:
         seeds = list(read_seeds(given.path, given.settings)) if given.path.exists() else []
     names = [seed.phase for seed in seeds]
@@ -81,8 +81,9 @@ def read_pool(
 ) -> list[Atoms]:
     """Read structures, labelled or not, with the keys that say where they come from.
 
-    Frames that cannot be used are left out and named; with `unconverged`, those whose labels did
-    not converge can be used. Raises `StructureError` when none is left.
+    Frames that cannot be used are left out and named, and what is not taken as it stands in its
+    file is said; with `unconverged`, frames whose labels did not converge can be used. Raises
+    `StructureError` when none is left.
     """
     frames = UsableFrames(tuple(files), for_features=True, unconverged=unconverged)
     structures = [frame.atoms for frame in frames if frame.atoms is not None]
@@ -92,6 +93,9 @@ def read_pool(
             say(f"  {frame}", to=messages)
     if not structures:
         raise frames.nothing_left()
+    for note, count in frames.notes.most_common(SHOWN_REASONS):
+        how_many = "" if count == frames.used else f" ({format_count(count, 'frame')})"
+        say(f"{what}: {note}{how_many}", to=messages)
     return structures
 
 

@@ -30,21 +30,24 @@ class ReportEpochs(lightning.Callback):
     def on_train_epoch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
     ) -> None:
-        """Report the epoch; raises `DivergenceError` when the loss is no longer finite."""
+        """Report the epoch; raises `DivergenceError` when a loss is no longer finite."""
         metrics = trainer.callback_metrics
         # The module enters this into the metrics only after the callbacks have run.
         metrics_manager: Any = pl_module.loss
         loss = float(metrics_manager.compute(prefix="")[LOSS_NAME])
-        if not math.isfinite(loss):
-            raise DivergenceError(
-                f"the loss of epoch {trainer.current_epoch + 1} is {loss}; lower learning_rate "
-                "or look for a damaged label"
-            )
+        watched_loss = float(metrics[WATCHED]) if self.watched else None
+        number = trainer.current_epoch + 1
+        for what, value in (("loss", loss), ("watched loss", watched_loss)):
+            if value is not None and not math.isfinite(value):
+                raise DivergenceError(
+                    f"the {what} of epoch {number} is {value}; lower learning_rate or look for a "
+                    "damaged label"
+                )
         epoch = Epoch(
-            number=trainer.current_epoch + 1,
+            number=number,
             epochs=int(trainer.max_epochs or 0),
             training_loss=loss,
-            watched_loss=float(metrics[WATCHED]) if self.watched else None,
+            watched_loss=watched_loss,
             learning_rate=float(trainer.optimizers[0].param_groups[0]["lr"]),
         )
         append_epoch(self.folder, epoch, time.monotonic() - self.start)

@@ -93,7 +93,7 @@ def init_fit(problem: Problem) -> FitState:
 def run_epoch(problem: Problem, state: FitState) -> Epoch:
     """Train on every sample once, then evaluate the averaged weights on the watched labels.
 
-    Raises `DivergenceError` when the loss is no longer finite.
+    Raises `DivergenceError` when the loss, or that of the watched labels, is no longer finite.
     """
     trainee, config, count = problem.trainee, problem.config, len(problem.training)
     number = len(state.history) + 1
@@ -112,16 +112,14 @@ def run_epoch(problem: Problem, state: FitState) -> Epoch:
             )
         batch = [problem.training[i] for i in chosen]
         loss, norm = _take_step(problem, state.optimizer, [*batch, *replayed_in(problem, done)])
-        if not math.isfinite(loss):
-            raise DivergenceError(
-                f"the loss of epoch {number} is {loss}; "
-                f"lower learning_rate ({config.learning_rate}) or look for a damaged label"
-            )
+        _require_finite("loss", loss, number, config)
         losses.append(loss * len(chosen))
         norms.append(norm)
         update_average(state.average, trainee.module, done, config.ema_decay)
     training_loss = sum(losses) / count
     watched_loss = _mean_watched_loss(problem, state.average) if problem.watched else None
+    if watched_loss is not None:
+        _require_finite("watched loss", watched_loss, number, config)
     record = Epoch(
         number,
         config.fixed_epochs,
@@ -209,6 +207,14 @@ def restore_state(path: Path, state: FitState, trainee: SevenNetTrainee) -> None
     state.plateau.load_state_dict(content["plateau"])
     state.history = [Epoch(**epoch) for epoch in content["history"]]
     logger.info("resumed after epoch %d", len(state.history))
+
+
+def _require_finite(what: str, loss: float, epoch: int, config: TrainingConfig) -> None:
+    if not math.isfinite(loss):
+        raise DivergenceError(
+            f"the {what} of epoch {epoch} is {loss}; "
+            f"lower learning_rate ({config.learning_rate}) or look for a damaged label"
+        )
 
 
 def _take_step(

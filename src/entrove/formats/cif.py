@@ -10,16 +10,26 @@ import re
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers
 from ase.io.cif import CIFBlock, parse_cif
 
-from entrove.errors import StructureError
+from entrove.formats.ase_files import frame_of
+from entrove.formats.frame import Frame, LabelKeys
+from entrove.formats.labels_of_frame import BrokenFrameError
+from entrove.formats.xyz_blocks import open_text
 from entrove.structures import closest_atoms
+
+LEAST_RATIO = 0.6
+"""Atoms closer than this many sums of their covalent radii overlap, unless a caller says less.
+
+It is the default of `sampling.guards.shortest_distance`, so that seeds and frames are read alike.
+"""
 
 OCCUPANCY_TOLERANCE = 5e-3
 """Occupancies and shares of elements that differ by less are the same: files give few digits."""
@@ -45,14 +55,6 @@ _SETTING_NAMES = {"1": 1, "2": 2, "s": 1, "z": 2, "h": 1, "r": 2}
 
 
 @dataclass(frozen=True)
-class CrystalOfFile:
-    """A crystal of a CIF file, and notes on how it was read where that is not as it stands."""
-
-    atoms: Atoms
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
 class _Reading:
     """One way to read a block; `note` says how, after "read"."""
 
@@ -61,33 +63,42 @@ class _Reading:
     note: str
 
 
-def read_cif(path: Path, least_ratio: float) -> list[CrystalOfFile]:
-    """Read every crystal of a CIF file.
+def read_cif(path: Path, least_ratio: float = LEAST_RATIO) -> list[Frame]:
+    """Read every crystal of a CIF file, compressed where its name says so.
 
     Args:
         path: The file.
         least_ratio: Shortest distance over the sum of the two covalent radii that is no overlap.
 
-    Raises `StructureError` for sites that are not fully occupied by one element, and when no
-    reading agrees with the formula sum of the file, or several could be meant.
+    A frame has a problem where sites are not fully occupied by one element, and where no reading
+    agrees with the formula sum of the file, or several could be meant. Its notes say how it was
+    read where that is not as it stands. A file that cannot be read at all is one such frame.
     """
     try:
-        blocks = [block for block in parse_cif(str(path)) if _has_sites(block)]
+        with open_text(path) as handle:
+            blocks = [block for block in parse_cif(handle.buffer) if _has_sites(block)]
     except Exception as error:  # ASE's reader raises exceptions of any kind on a damaged file
         detail = f" ({error})" if str(error) else ""
-        raise StructureError(
-            f"{path}: ASE cannot read this file{detail}; check its format, and whether it is "
-            "complete"
-        ) from error
-    if not blocks:
-        raise StructureError(
-            f"{path}: the file holds no structure; give one with at least one structure"
+        problem = (
+            f"ASE cannot read this file{detail}; check its format, and whether it is complete"
         )
-    return [_read_block(path, block, least_ratio) for block in blocks]
+        return [Frame(str(path), 0, problem=problem)]
+    if not blocks:
+        problem = "the file holds no structure; give one with at least one structure"
+        return [Frame(str(path), 0, problem=problem)]
+    return [_frame(path, index, block, least_ratio) for index, block in enumerate(blocks)]
 
 
-def _read_block(path: Path, block: CIFBlock, least_ratio: float) -> CrystalOfFile:
-    _refuse_disorder(path, block)
+def _frame(path: Path, index: int, block: CIFBlock, least_ratio: float) -> Frame:
+    try:
+        atoms, notes = _read_block(block, least_ratio)
+    except BrokenFrameError as error:
+        return Frame(str(path), index, problem=str(error))
+    return replace(frame_of(atoms, str(path), index, LabelKeys()), notes=notes)
+
+
+def _read_block(block: CIFBlock, least_ratio: float) -> tuple[Atoms, tuple[str, ...]]:
+    _refuse_disorder(block)
     formula = _formula_sum(block)
     failures: list[str] = []
     found: list[tuple[_Reading, Atoms]] = []
@@ -105,15 +116,15 @@ def _read_block(path: Path, block: CIFBlock, least_ratio: float) -> CrystalOfFil
         else:
             found.append((reading, atoms))
     if not found:
-        raise StructureError(
-            f"{path}: no reading of this crystal agrees with what the file says of itself "
+        raise BrokenFrameError(
+            "no reading of this crystal agrees with what the file says of itself "
             f"({'; '.join(failures)}); give the file with all symmetry operations and the symbol "
             "of each site, or the full cell as extended XYZ or POSCAR"
         )
     compositions = {atoms.symbols.formula.reduce()[0].format("hill") for _, atoms in found}
     if len(compositions) > 1:
-        raise StructureError(
-            f"{path}: the labels of the sites can be read as {' or '.join(sorted(compositions))}, "
+        raise BrokenFrameError(
+            f"the labels of the sites can be read as {' or '.join(sorted(compositions))}, "
             "and the file has no formula sum to decide; add _atom_site_type_symbol"
         )
     reading, atoms = _best(found, block, formula)
@@ -126,11 +137,11 @@ def _read_block(path: Path, block: CIFBlock, least_ratio: float) -> CrystalOfFil
             "magnetic moments of the file are not read; give them in extended XYZ as "
             "initial_magmoms",
         )
-    return CrystalOfFile(atoms, notes)
+    return atoms, notes
 
 
-def _refuse_disorder(path: Path, block: CIFBlock) -> None:
-    """Raise `StructureError` unless every site is fully occupied by one element."""
+def _refuse_disorder(block: CIFBlock) -> None:
+    """Raise `BrokenFrameError` unless every site is fully occupied by one element."""
     labels = _texts(block, "_atom_site_label") or _texts(block, "_atom_site_type_symbol")
     partial = [
         f"{label} {occupancy:g}"
@@ -139,8 +150,8 @@ def _refuse_disorder(path: Path, block: CIFBlock) -> None:
     ]
     if partial:
         listing = ", ".join(partial[:6]) + (", ..." if len(partial) > 6 else "")
-        raise StructureError(
-            f"{path}: sites are partially occupied (occupancies: {listing}), and a calculation "
+        raise BrokenFrameError(
+            f"sites are partially occupied (occupancies: {listing}), and a calculation "
             "needs whole atoms; give an ordered cell of this composition, such as a special "
             "quasirandom structure, or an end member"
         )
@@ -183,11 +194,22 @@ def _atoms(block: CIFBlock, reading: _Reading) -> Atoms:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # ASE warns of settings, which are all tried here
         atoms = CIFBlock(block.name, tags).get_atoms(fractional_occupancies=False)
-    return Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.cell.rank == 3)
+    names = [str(block[tag]) for tag in _NAME_TAGS if tag in block]
+    return Atoms(
+        atoms.numbers,
+        atoms.positions,
+        cell=atoms.cell,
+        pbc=atoms.cell.rank == 3,
+        info={"spacegroup": names[0]} if names else {},
+    )
 
 
 def _problem(atoms: Atoms, formula: Mapping[str, float] | None, least_ratio: float) -> str:
     """Say how a reading contradicts the file; empty when it does not."""
+    if not len(atoms):
+        return "no atoms"
+    if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell.array).all()):
+        return f"{atoms.get_chemical_formula()} with a cell or positions that are not finite"
     if formula is not None and not _same_composition(Counter(atoms.symbols), formula):
         given = " ".join(f"{symbol}{count:g}" for symbol, count in formula.items())
         return (
