@@ -18,12 +18,8 @@ import torch
 import torch_sim
 import yaml
 from ase import Atoms
-<<<<<<< HEAD
-from hydra.utils import get_method, instantiate
-=======
 from ase.calculators.singlepoint import SinglePointCalculator
-from hydra.utils import instantiate
->>>>>>> reading
+from hydra.utils import get_method, instantiate
 from pydantic import ValidationError
 from torch.utils.data import DataLoader
 
