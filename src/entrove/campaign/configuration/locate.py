@@ -4,6 +4,7 @@ from pathlib import Path
 
 import yaml
 
+from entrove.campaign.configuration.config_file import load_yaml
 from entrove.campaign.workspace import Workspace
 from entrove.errors import CampaignError, ConfigError
 
@@ -67,7 +68,7 @@ def find_campaign_folder(path: Path) -> Path:
 def folder_of(config: Path) -> Path | None:
     """Return the campaign folder that a configuration names, valid or not; else None."""
     try:
-        values = yaml.safe_load(config.read_text(encoding="utf-8"))
+        values = load_yaml(config.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
         return None
     if not isinstance(values, dict) or "seeds" not in values:

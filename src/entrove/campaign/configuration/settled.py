@@ -10,7 +10,7 @@ import yaml
 from pydantic import ValidationError
 
 from entrove.campaign.configuration.config import CampaignConfig
-from entrove.campaign.configuration.config_file import format_key_path
+from entrove.campaign.configuration.config_file import format_key_path, load_yaml
 from entrove.campaign.journal.damage import damaged
 from entrove.campaign.workspace import Workspace
 from entrove.errors import CampaignError
@@ -280,7 +280,7 @@ def read_settled(path: Path) -> CampaignConfig:
 def _read_yaml(path: Path) -> dict[str, Any]:
     """Read what `settle_config` wrote; raises `CampaignError` when it is something else."""
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = load_yaml(path.read_text(encoding="utf-8"))
     except (UnicodeDecodeError, yaml.YAMLError) as error:
         mark = error.problem_mark if isinstance(error, yaml.MarkedYAMLError) else None
         what = f"line {mark.line + 1} is not valid YAML" if mark else "it is no text"
