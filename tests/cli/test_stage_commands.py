@@ -347,6 +347,24 @@ def test_label_writes_what_the_engine_says_and_keeps_provenance(entrove: Command
     ]
 
 
+def test_a_value_that_looks_like_a_date_is_explained(entrove: Command):
+    """Where it is read by YAML, and where it is none."""
+    for value, said in (
+        ("2026-30-11", "--set name=2026-30-11: '2026-30-11' looks like a date"),
+        ("2026-11-30", "text belongs here"),
+    ):
+        code, _, errors = entrove("explore", "fcc.xyz", "--out", "p.xyz", "--set", f"name={value}")
+        assert code == 2
+        assert said in errors
+
+
+def test_label_needs_structures_or_a_configuration_with_seeds(entrove: Command):
+    for options in ((), ("--config", "quick.yaml")):
+        code, _, errors = entrove("label", "--out", "labelled.xyz", *options)
+        assert code == 2
+        assert "no structures; give files of them, or --config with a section seeds" in errors
+
+
 def test_label_computes_again_what_did_not_converge(entrove: Command, in_process):
     structures = copper(2, labelled=True)
     structures[0].info["converged"] = False
