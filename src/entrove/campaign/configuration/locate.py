@@ -1,5 +1,6 @@
 """Find a campaign by any path that a user may give: its configuration or its folder."""
 
+import shlex
 from pathlib import Path
 
 import yaml
@@ -60,7 +61,8 @@ def find_campaign_folder(path: Path) -> Path:
     where = f"{path}: holds no campaign (no {Workspace(path).ledger.name})"
     if folder is not None:
         raise CampaignError(
-            f"{where}, and none was started in {folder}; start it with: entrove run {config}"
+            f"{where}, and none was started in {folder}; start it with: entrove run "
+            f"{shlex.quote(str(config))}"
         )
     raise CampaignError(f"{where}; give the folder that 'entrove run' wrote, or its configuration")
 
