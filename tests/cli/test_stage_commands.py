@@ -365,6 +365,16 @@ def test_label_needs_structures_or_a_configuration_with_seeds(entrove: Command):
         assert "no structures; give files of them, or --config with a section seeds" in errors
 
 
+@pytest.mark.parametrize("command", ["relax", "explore", "label"])
+def test_a_seed_of_the_configuration_is_not_replaced(entrove: Command, command: str):
+    Path("seeds.yaml").write_text("seeds: [{phase: fcc, file: fcc.xyz}]\n")
+    before = Path("fcc.xyz").read_text()
+    code, _, errors = entrove(command, "--config", "seeds.yaml", "--out", "fcc.xyz")
+    assert code == 2
+    assert "fcc.xyz would be overwritten, and it is read" in errors
+    assert Path("fcc.xyz").read_text() == before
+
+
 def test_label_computes_again_what_did_not_converge(entrove: Command, in_process):
     structures = copper(2, labelled=True)
     structures[0].info["converged"] = False

@@ -34,7 +34,7 @@ def label_files(
     The exit status is 1 when a label failed. What is finished is kept in the folder: the same
     command continues, and computes labels again that failed before.
     """
-    check_output(out, files)
+    check_output(out, files or given.seed_files)
     work = folder or out.with_name(f"{out.stem}-labels")
     config = given.settings.labelling.resolved_against(given.path.absolute().parent)
     stopped = f"stopped; finished labels are in {work}, and the same command continues from there"

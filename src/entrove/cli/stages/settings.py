@@ -55,6 +55,11 @@ class Given:
         """The path that relative paths of models are taken from."""
         return NO_FILE if self.model_by_option else self.path
 
+    @property
+    def seed_files(self) -> list[Path]:
+        """Files of the crystals that the configuration names."""
+        return [self.path.parent / seed.file for seed in self.settings.seeds]
+
     def exploring_model(self, structures: Sequence[Atoms]) -> LoadedModel:
         """Load the model that explores, and check that it knows the elements.
 
