@@ -220,6 +220,75 @@ def write(folder: Path, text: str) -> Path:
     return path
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        "2026-30-11",
+        "2026-11-30",
+        "2026-01-01 99:00:00",
+        "0b_",
+        "!!int x",
+        "!!bool x",
+        "!!timestamp x",
+    ],
+)
+def test_what_looks_like_a_date_or_a_number_is_a_problem_of_its_line(tmp_path: Path, value: str):
+    path = tmp_path / "c.yaml"
+    path.write_text(GOOD.replace("name: silicon", f"# a comment\nname: {value}"))
+    with pytest.raises(ConfigError, match=r"c\.yaml:2: .*quotes"):
+        read_config_file(path, CampaignConfig)
+    path.write_text(GOOD.replace("name: silicon", 'name: "2026-30-11"'))
+    assert read_config_file(path, CampaignConfig).name == "2026-30-11"
+
+
+MERGED = """\
+name: silicon
+seeds:
+  - {phase: diamond, file: diamond.xyz}
+labelling:
+  executor: &jobs {name: slurm, partition: cpu, max_jobs: 3}
+training:
+  executor: {<<: *jobs, partition: gpu}
+sampling:
+  executor: {<<: [{max_jobs: 9}, *jobs]}
+"""
+EXPANDED = """\
+name: silicon
+seeds:
+  - {phase: diamond, file: diamond.xyz}
+labelling:
+  executor: {name: slurm, partition: cpu, max_jobs: 3}
+training:
+  executor: {name: slurm, partition: gpu, max_jobs: 3}
+sampling:
+  executor: {name: slurm, partition: cpu, max_jobs: 9}
+"""
+
+
+def test_a_file_with_merge_keys_is_its_expanded_form(tmp_path: Path):
+    for name, text in (("merged", MERGED), ("expanded", EXPANDED)):
+        (tmp_path / name).write_text(text)
+    merged, expanded = (
+        read_config_file(tmp_path / name, CampaignConfig) for name in ("merged", "expanded")
+    )
+    assert merged == expanded
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "problem"),
+    [
+        ("gpu}", "gpu, partition: cpu}", r":7: .*the key 'partition' is given twice"),
+        ("gpu}", "gpu, max_jobs: many}", r":7: training\.executor\.max_jobs: got 'many'"),
+        ("max_jobs: 3", "max_job: 3", r":5: training\.executor\.max_job: unknown key; did you"),
+    ],
+)
+def test_problems_beside_a_merge_key_and_in_it_are_named(tmp_path: Path, before, after, problem):
+    path = tmp_path / "c.yaml"
+    path.write_text(MERGED.replace(before, after))
+    with pytest.raises(ConfigError, match=problem):
+        read_config_file(path, CampaignConfig)
+
+
 def test_a_correct_configuration_is_read(tmp_path):
     config = read_config_file(write(tmp_path, GOOD), CampaignConfig)
     assert config.regime.pressures_GPa == (0.0, 10.0)

@@ -112,6 +112,17 @@ def test_lost_validation_labels_come_from_the_cache(bench: Bench, damage: str):
     assert read_results(bench.files.folder).errors == errors
 
 
+def test_a_report_without_the_validation_labels_says_that_a_run_restores_them(bench: Bench):
+    bench.files.validation.unlink()
+    with pytest.raises(
+        CampaignError,
+        match=r"validation\.xyz: missing or empty.*'entrove run' takes .*cache again",
+    ):
+        read_results(bench.files.folder, figures=True)
+    bench.run(stopping=TWO_ROUNDS)
+    read_results(bench.files.folder, figures=True)
+
+
 def test_labels_that_the_cache_has_lost_too_stop_the_campaign(bench: Bench):
     keep(bench.files.dataset, COUNT)
     kept = contents(bench.files.dataset)

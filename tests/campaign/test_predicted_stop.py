@@ -1,5 +1,6 @@
 """A campaign stops before labels when a calibrated committee predicts a small force error."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +9,17 @@ import pytest
 from ase.calculators.emt import EMT
 from pydantic import ValidationError
 
-from cheap_campaign import Bench, make_bench
+from cheap_campaign import Bench, Scaled, make_bench
+from entrove.campaign import loop
 from entrove.campaign.configuration.config import CampaignConfig, StoppingConfig
 from entrove.campaign.journal.ledger import Ledger
 from entrove.campaign.journal.outcomes import Selected
+from entrove.campaign.journal.progress import Silence
+from entrove.campaign.stages.models import CampaignModels
 from entrove.campaign.stopping import stop_before_labels
+from entrove.models.ase import SerialModel, from_calculator
+from entrove.models.loaded import LoadedModel
+from entrove.models.prediction import predict
 from entrove.sampling.candidates import read_candidates
 from entrove.structures import content_hash, read_structures
 
@@ -36,6 +43,46 @@ def run(bench: Bench, allowed: float | None, biases: list[dict[str, Any]]) -> Se
         training=COMMITTEE,
     )
     return Ledger(bench.files.ledger).each(Selected)[2]
+
+
+class Twice(SerialModel):
+    """A fault of batches: all results are twice those of the calculator."""
+
+    def forward(self, state, **kwargs):
+        return {name: 2 * value for name, value in super().forward(state).items()}
+
+
+def faulty(scale: float, name: str = "faulty") -> LoadedModel:
+    model = from_calculator(Scaled(scale), name=name)
+    return replace(model, model=Twice(Scaled(scale)), batched=True)
+
+
+def test_a_committee_whose_batches_are_wrong_is_evaluated_by_calculators(bench, monkeypatch):
+    """As the model itself is, with `model.verify_batching: fall_back`."""
+    monkeypatch.setattr(
+        "entrove.campaign.stages.models.load",
+        lambda path, **_: faulty(float(Path(path).read_text()), path),
+    )
+    campaign = replace(
+        bench.campaign(
+            model={"name": "faulty", "verify_batching": "fall_back"},
+            stopping={"rounds": 1},
+            training={"epochs": 1, "committee_size": 5},
+        ),
+        foundation=faulty(0.8),
+    )
+    loop.run_campaign(campaign, Silence())
+    committee = CampaignModels(campaign, Ledger(bench.files.ledger)).committee(1)
+    assert committee is not None
+    atoms = read_structures(bench.files.dataset)[0]
+    for member, other in zip(committee.members, (0.0, *OTHERS), strict=True):
+        [found] = predict(member, [atoms])
+        np.testing.assert_allclose(
+            found.get_forces(), (SCALE + other) * forces_of(atoms), atol=1e-10
+        )
+    [mean] = predict(committee, [atoms])
+    scale = SCALE + np.mean([0.0, *OTHERS])
+    np.testing.assert_allclose(mean.get_forces(), scale * forces_of(atoms), atol=1e-10)
 
 
 def forces_of(atoms) -> np.ndarray:

@@ -1,5 +1,6 @@
 """How far a running campaign is can be read by another process, also after an interruption."""
 
+import shlex
 from pathlib import Path
 
 import pytest
@@ -84,14 +85,15 @@ def test_status_names_the_stage_that_runs_and_the_one_that_was_interrupted(
     assert not bench.files.progress.exists()
 
 
-def test_status_says_what_helps_where_all_labels_have_failed(tmp_path: Path, monkeypatch):
-    bench = make_bench(tmp_path / "bench", monkeypatch)
-    folder = bench.files.folder
+@pytest.mark.parametrize("name", ["bench", "my bench"])
+def test_status_says_what_helps_where_all_labels_have_failed(tmp_path: Path, monkeypatch, name):
+    bench = make_bench(tmp_path / name, monkeypatch)
+    folder = shlex.quote(str(bench.files.folder))
     bench.on_attempt = Labels.failing.add  # every one
     with pytest.raises(CampaignError, match=rf"'entrove labels {folder} --retry', then run"):
         bench.run(stopping={"rounds": 1})
     assert f"correct the cause, release them with 'entrove labels {folder} --retry'" in (
-        read_results(folder).verdict
+        read_results(bench.files.folder).verdict
     )
 
 

@@ -10,7 +10,9 @@ from entrove.campaign.configuration.settled import (
     settle_config,
     with_settled_version,
 )
+from entrove.campaign.workspace import Workspace
 from entrove.errors import CampaignError
+from entrove.labelling.level_of_theory import LevelOfTheory, claim_folder
 
 GIVEN = {"name": "silicon", "seeds": [{"phase": "diamond", "file": "diamond.xyz"}]}
 
@@ -143,6 +145,43 @@ def test_what_would_contradict_earlier_results_is_refused_with_the_reason(
     with pytest.raises(CampaignError, match=rf"before, .* now.*{reason}.*What may change: stop"):
         settle_config(path, config(**change))
     assert path.read_text() == before
+
+
+def taught_by(model) -> CampaignConfig:
+    return config(labelling={"engine": {"name": "mlip", "model": str(model)}})
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_a_campaign_with_a_teacher_of_its_own_can_be_moved(tmp_path, labelled):
+    """The level of theory has the content of the weights, not their path."""
+    (tmp_path / "old/campaign").mkdir(parents=True)
+    (tmp_path / "old/teacher.pth").write_bytes(b"weights")
+    there = taught_by(tmp_path / "old/teacher.pth")
+    settle_config(Workspace(tmp_path / "old/campaign").config, there)
+    if labelled:
+        level = LevelOfTheory.of(there.labelling.engine)
+        Workspace(tmp_path / "old/campaign").label_work.mkdir()
+        claim_folder(Workspace(tmp_path / "old/campaign").label_work, level)
+    (tmp_path / "old").rename(tmp_path / "new")
+    here = taught_by(tmp_path / "new/teacher.pth")
+    moved = Workspace(tmp_path / "new/campaign").config
+    assert [change for change in find_changes(moved, here) if not change.allowed] == []
+    settle_config(moved, here)
+    assert read_settled(moved) == here
+
+
+def test_other_weights_of_the_same_name_are_another_level_of_theory(tmp_path):
+    files = Workspace(tmp_path / "campaign")
+    files.label_work.mkdir(parents=True)
+    for place in ("old", "new"):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / "teacher.pth").write_text(f"{place} weights")
+    there = taught_by(tmp_path / "old/teacher.pth")
+    settle_config(files.config, there)
+    claim_folder(files.label_work, LevelOfTheory.of(there.labelling.engine))
+    for other in (tmp_path / "new/teacher.pth", "7net-l3i5"):
+        with pytest.raises(CampaignError, match=r"engine\.model: .*two levels of theory"):
+            settle_config(files.config, taught_by(other))
 
 
 def test_a_stage_that_was_interrupted_keeps_its_values(tmp_path):

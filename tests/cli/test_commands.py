@@ -25,7 +25,7 @@ from entrove.campaign.journal.lock import hold_campaign
 from entrove.campaign.plan import make_plan
 from entrove.cli import plan, run
 from entrove.errors import CampaignError
-from entrove.structures import read_structures
+from entrove.structures import content_hash, read_structures, write_structures
 
 COPPER = """\
 name: copper
@@ -413,6 +413,38 @@ def test_check_runs_nothing(campaign: Path, entrove: Command):
     trial = campaign.parent / arguments.pop()
     code, output, _ = entrove(*arguments, trial)
     assert (program, code, len(read_structures(trial))) == ("entrove", 0, 1)
+
+
+def test_the_command_that_is_recommended_labels_the_seed(campaign: Path, entrove: Command):
+    """Not its file: the structure of its index, repeated.
+
+    It does so in files of this campaign with these settings, where no others have been.
+    """
+    frames = [bulk("Cu", cubic=True, a=edge) for edge in (3.5, 3.7, 3.6)]
+    write_structures(campaign.parent / "fcc.xyz", frames)
+    other = campaign.with_name("other one.yaml")
+    commands: list[list[str]] = []
+    for path, engine in ((campaign, "EMT"), (campaign, "LennardJones"), (other, "EMT")):
+        seeds = [
+            {"phase": "big", "file": "fcc.xyz", "repeat": [2, 2, 2]},
+            {"phase": "fcc", "file": "fcc.xyz", "index": 1, "repeat": [1, 1, 2]},
+        ]
+        values = yaml.safe_load(COPPER) | {"seeds": seeds}
+        module = {"EMT": "emt", "LennardJones": "lj"}[engine]
+        calculator = f"ase.calculators.{module}:{engine}"
+        values["labelling"]["engine"] = {"name": "ase", "calculator": calculator}
+        path.write_text(yaml.safe_dump(values))
+        code, output, errors = entrove("run", "--check", path)
+        assert code == 0, errors
+        commands.append(shlex.split(output.rpartition("to label a seed with it: ")[2]))
+    files = {Path(command[-1]) for command in commands}
+    assert len(files) == 3
+    assert {file.parent for file in files} == {campaign.parent}
+    program, *arguments = commands[-1]
+    code, _, errors = entrove(*arguments)
+    assert (program, code) == ("entrove", 0), errors
+    [labelled] = read_structures(arguments[-1])
+    assert content_hash(labelled) == content_hash(frames[1].repeat((1, 1, 2)))
 
 
 @pytest.mark.parametrize("command", ["run --check", "plan"])

@@ -1,5 +1,6 @@
 """A campaign is found by its configuration and by either of its folders."""
 
+import shlex
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,10 +57,14 @@ def test_a_folder_of_two_configurations_is_not_guessed(home: Path, tmp_path: Pat
 
 
 def test_what_was_not_started_says_how_to_start_it(home: Path, tmp_path: Path):
-    shutil.copy(home / "campaign.yaml", tmp_path)
-    for path in (tmp_path, tmp_path / "campaign.yaml"):
-        with pytest.raises(CampaignError, match=r"no campaign .*entrove run .*campaign\.yaml"):
+    folder = tmp_path / "my folder"
+    folder.mkdir()
+    shutil.copy(home / "campaign.yaml", folder)
+    for path in (folder, folder / "campaign.yaml"):
+        with pytest.raises(CampaignError, match=r"no campaign .*entrove run ") as error:
             find_campaign_folder(path)
+        command = str(error.value).partition("start it with: ")[2]
+        assert shlex.split(command) == ["entrove", "run", str(folder / "campaign.yaml")]
     (tmp_path / "empty").mkdir()
     with pytest.raises(CampaignError, match=r"holds no campaign .*or its configuration"):
         find_campaign_folder(tmp_path / "empty")

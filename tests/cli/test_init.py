@@ -161,6 +161,29 @@ def test_wrong_input_writes_nothing(tmp_path, entrove: Command, arguments, messa
     assert not (tmp_path / "new").exists()
 
 
+def test_a_file_of_the_users_is_never_replaced(tmp_path, entrove: Command):
+    bulk("Cu", cubic=True).write(tmp_path / "Cu.xyz")
+    for folder, name, seeds in (("own", "diamond.xyz", ()), ("two", "Cu.xyz", ("Cu.xyz",))):
+        place = tmp_path / folder
+        place.mkdir()
+        (place / name).write_text("precious")
+        code, _, errors = entrove("init", place, *(tmp_path / seed for seed in seeds))
+        assert code == 2
+        assert f"{place / name}: exists already, with other content" in errors
+        assert [path.name for path in place.iterdir()] == [name]
+        assert (place / name).read_text() == "precious"
+
+
+def test_seeds_that_are_in_the_folder_already_are_used(tmp_path, entrove: Command):
+    """Also those that a first `init` has put there."""
+    for name, seeds in (("silicon", ()), ("copper", (tmp_path / "Cu.xyz",))):
+        bulk("Cu", cubic=True).write(tmp_path / "Cu.xyz")
+        for _ in range(2):
+            assert entrove("init", tmp_path / name, *seeds)[0] == 0
+            (tmp_path / name / "campaign.yaml").unlink()
+    assert entrove("init", tmp_path / "copper", tmp_path / "copper/Cu.xyz")[0] == 0
+
+
 def test_json_says_what_was_read(tmp_path, entrove: Command):
     code, output, _ = entrove("init", tmp_path / "new", "--json")
     assert code == 0

@@ -131,5 +131,8 @@ def test_released_labels_are_counted(entrove: Command, tmp_path: Path):
     config, workspace = make_campaign(tmp_path / "campaign")
     store(config, workspace.label_cache, workspace.label_work, 1, Outcome.CRASHED)
     code, output, errors = entrove("labels", "campaign", "--retry", "--json")
-    assert (code, json.loads(output)) == (0, {"labels": [], "unfinished": [], "released": 1})
+    assert (code, json.loads(output)) == (
+        0,
+        {"labels": [], "unfinished": [], "lost": [], "released": 1},
+    )
     assert "released 1 labels" in errors

@@ -5,16 +5,20 @@ from pathlib import Path
 import pytest
 from ase.calculators.emt import EMT
 from ase.io import write
+from command_line import Command
 from label_campaign import copper, make_campaign, store
 from rich.console import Console
 
+from entrove.campaign.journal.ledger import Ledger
 from entrove.campaign.journal.lock import hold_campaign
+from entrove.campaign.journal.outcomes import Labelled, LabelRow
 from entrove.cli.labels import list_imports, list_labels
 from entrove.errors import CampaignError
 from entrove.labelling.labels import Outcome
 from entrove.labelling.level_of_theory import LevelOfTheory
 from entrove.labelling.store.cache import LabelCache
 from entrove.labelling.store.imports import import_labels
+from entrove.labelling.store.moments import short_key
 from entrove.structures import content_hash
 from unchanged import unchanged
 
@@ -53,6 +57,36 @@ def test_labels_are_found_by_every_path_to_the_folder(
     assert "released 1 labels" in listing(moved, retry=True)
     assert not failed(moved / "labels.sqlite")
     assert [path.name for path in moved.glob("labels/*/*/released-*")] == ["released-1-attempt-1"]
+
+
+def test_finished_labels_that_the_cache_has_lost_are_not_called_unfinished(tmp_path: Path):
+    config, workspace = make_campaign(tmp_path / "campaign")
+    for seed in range(2):
+        store(config, workspace.label_cache, workspace.label_work, seed, Outcome.CONVERGED)
+    finished = LabelRow(
+        *("training", 1, content_hash(copper(0)), "fcc", "md", "entropy_md", 0.0, 900.0, None),
+        *(str(Outcome.CONVERGED), "", 1.0, False),
+    )
+    Ledger(workspace.ledger).enter(1, Labelled(summary="1 label", labels=(finished,)), 1.0)
+    assert "2 labels, 0 in quarantine" in listing(workspace.folder)
+    workspace.label_cache.unlink()
+    text = " ".join(listing(workspace.folder, width=300).split())
+    assert text.count("unfinished") == 1
+    assert f"{short_key(content_hash(copper(1)))} unfinished" in text
+    assert f"1 finished labels are missing in {workspace.label_cache}" in text
+
+
+@pytest.mark.parametrize(
+    "options",
+    [("--imports", "--retry"), ("--withdraw", "1", "--retry"), ("--imports", "--withdraw", "1")],
+)
+def test_options_that_do_not_go_together_are_refused(tmp_path: Path, options, entrove: Command):
+    config, workspace = make_campaign(tmp_path / "campaign")
+    store(config, workspace.label_cache, workspace.label_work, 1, Outcome.CRASHED)
+    code, output, errors = entrove("labels", workspace.folder, *options)
+    assert (code, output) == (2, "")
+    assert "give one of --retry, --imports and --withdraw" in errors
+    assert failed(workspace.label_cache) == {content_hash(copper(1))}
 
 
 def test_labels_and_imports_are_listed_in_a_folder_that_may_not_be_written(tmp_path: Path):

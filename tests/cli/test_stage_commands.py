@@ -383,6 +383,34 @@ def test_label_reads_a_crystal_as_a_campaign_does(entrove: Command, in_process):
     assert labelled.get_chemical_formula() == "Cu4"
 
 
+def test_a_value_that_looks_like_a_date_is_explained(entrove: Command):
+    """Where it is read by YAML, and where it is none."""
+    for value, said in (
+        ("2026-30-11", "--set name=2026-30-11: '2026-30-11' looks like a date"),
+        ("2026-11-30", "text belongs here"),
+    ):
+        code, _, errors = entrove("explore", "fcc.xyz", "--out", "p.xyz", "--set", f"name={value}")
+        assert code == 2
+        assert said in errors
+
+
+def test_label_needs_structures_or_a_configuration_with_seeds(entrove: Command):
+    for options in ((), ("--config", "quick.yaml")):
+        code, _, errors = entrove("label", "--out", "labelled.xyz", *options)
+        assert code == 2
+        assert "no structures; give files of them, or --config with a section seeds" in errors
+
+
+@pytest.mark.parametrize("command", ["relax", "explore", "label"])
+def test_a_seed_of_the_configuration_is_not_replaced(entrove: Command, command: str):
+    Path("seeds.yaml").write_text("seeds: [{phase: fcc, file: fcc.xyz}]\n")
+    before = Path("fcc.xyz").read_text()
+    code, _, errors = entrove(command, "--config", "seeds.yaml", "--out", "fcc.xyz")
+    assert code == 2
+    assert "fcc.xyz would be overwritten, and it is read" in errors
+    assert Path("fcc.xyz").read_text() == before
+
+
 def test_label_computes_again_what_did_not_converge(entrove: Command, in_process):
     structures = copper(2, labelled=True)
     structures[0].info["converged"] = False

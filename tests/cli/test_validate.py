@@ -59,6 +59,15 @@ def test_a_good_model_passes_and_everything_is_in_json_and_on_the_page(entrove: 
         assert f"{check['check'].replace('_', ' ')}" in page
 
 
+def test_a_file_where_the_folder_of_results_should_be_is_refused_at_once(entrove: Command):
+    Path("kept").write_text("notes")
+    status, shown, errors = entrove(EMT, "--seeds", "fcc.xyz", "--out", "kept")
+    assert (status, shown) == (2, "")
+    assert "--out kept: " in errors
+    assert "is a file" in " ".join(errors.split())
+    assert Path("kept").read_text() == "notes"
+
+
 def test_a_failed_check_has_exit_status_one(entrove: Command):
     Path("suite.yaml").write_text(QUICK + "elastic: {least_eigenvalue_GPa: 1.0e+4}\n")
     status, shown, _ = entrove(EMT, "--seeds", "fcc.xyz", "--suite", "suite.yaml")

@@ -23,6 +23,7 @@ from entrove.export.agreement import Prediction, compare_predictions
 from entrove.export.lammps.folder import EXPORTERS
 from entrove.export.lammps.interface import PairStyle
 from entrove.export.lammps.readme import write_readme
+from entrove.export.lammps.run import Lammps, run_on_structures
 from entrove.export.lammps.sevennet import SevenNetForLammps
 from entrove.export.source import find_source
 from entrove.models.nequip.loading import nequip_settings
@@ -49,6 +50,29 @@ def test_the_file_for_lammps_gives_what_the_bundle_gives(for_lammps):
     assert check.agreement.energy_eV_per_atom < 2e-6
     assert check.agreement.forces_eV_per_A < 2e-5
     assert check.agreement.stress_eV_per_A3 < 2e-6
+
+
+def test_lammps_loads_a_plugin_by_one_word(bundle, tmp_path):
+    """It splits a line at blanks, and a name without a slash is none in the current folder."""
+    folder = tmp_path / "my folder"
+    folder.mkdir()
+    plugin = folder / "my e3gnn plugin.so"
+    plugin.write_text("of a compiler")
+    exported = export(bundle, "lammps", folder / "out", device="cpu", lammps=None, plugin=plugin)
+    structures = periodic_structures()[:1]
+    style = PairStyle("e3gnn", "potential.pt", "on", "one rank")
+    work = tmp_path / "work"
+    work.mkdir()
+    does_nothing = Lammps("true", "", frozenset({"e3gnn"}))
+    with pytest.raises(ModelError, match="gave results for 0 of 1 structures"):
+        run_on_structures(
+            does_nothing, exported.folder, style, ["Si", "Na", "Cl"], structures, plugin, work
+        )
+    for inputs in (exported.folder / "in.lammps", work / "in.check"):
+        lines = [line.split() for line in inputs.read_text().splitlines()]
+        [(_, _, file)] = [line for line in lines if line[:2] == ["plugin", "load"]]
+        assert "/" in file
+        assert (inputs.parent / file).read_text() == "of a compiler"
 
 
 def test_the_readme_says_what_the_bundle_records(bundle):

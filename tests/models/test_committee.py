@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -8,9 +10,11 @@ from ase.calculators.lj import LennardJones
 from trial_structures import rattled
 
 from entrove.errors import ModelError
-from entrove.models.ase import from_calculator
-from entrove.models.committee import Committee, committee_of, spread
+from entrove.models.ase import SerialModel, from_calculator
+from entrove.models.committee import Committee, committee_of, force_spreads, spread
+from entrove.models.loaded import LoadedModel
 from entrove.models.prediction import predict
+from entrove.models.verify import serial, verified
 from entrove.provenance import ENERGY_SPREAD, FORCES_SPREAD, STRESS_SPREAD
 
 SIGMAS_A = (2.3, 2.4, 2.5)
@@ -54,6 +58,42 @@ def test_opposite_forces_of_equal_length_disagree():
 def test_equal_members_agree(structures):
     committee = committee_of([from_calculator(lennard_jones(2.4)) for _ in range(2)])
     assert all(atoms.info[ENERGY_SPREAD] == 0.0 for atoms in predict(committee, structures))
+
+
+class TwiceTheForces(SerialModel):
+    """A fault of batches: forces are twice those of the calculator."""
+
+    def forward(self, state, **kwargs):
+        results = super().forward(state)
+        return results | {"forces": 2 * results["forces"]}
+
+
+def faulty(sigma_A: float) -> LoadedModel:
+    model = from_calculator(lennard_jones(sigma_A), name=f"sigma {sigma_A}")
+    batches = TwiceTheForces(lennard_jones(sigma_A))
+    return dataclasses.replace(model, model=batches, batched=True)
+
+
+def test_a_serial_committee_has_the_spread_of_its_members(structures):
+    committee = committee_of([from_calculator(lennard_jones(sigma)) for sigma in SIGMAS_A])
+    one_by_one = serial(committee)
+    assert one_by_one.name == committee.name
+    assert not one_by_one.batched
+    assert force_spreads(one_by_one, structures) == pytest.approx(
+        force_spreads(committee, structures), rel=1e-12
+    )
+
+
+def test_a_committee_whose_batches_are_wrong_falls_back_to_the_calculators(structures):
+    wrong = committee_of([faulty(sigma) for sigma in SIGMAS_A])
+    right = committee_of([from_calculator(lennard_jones(sigma)) for sigma in SIGMAS_A])
+    trusted, report = verified(wrong, structures, on_mismatch="fall_back")
+    assert not report.passed
+    expected = force_spreads(right, structures)
+    assert force_spreads(wrong, structures) == pytest.approx([2 * x for x in expected])
+    assert force_spreads(trusted, structures) == pytest.approx(expected, rel=1e-12)
+    for ours, theirs in zip(predict(trusted, structures), predict(right, structures), strict=True):
+        np.testing.assert_allclose(ours.get_forces(), theirs.get_forces(), atol=1e-12)
 
 
 def test_its_calculator_agrees_with_its_batches(structures):

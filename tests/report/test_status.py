@@ -1,13 +1,17 @@
 """`entrove status` fits into the terminal and shows the numbers of the results."""
 
 import dataclasses
+import shlex
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from silicon_results import silicon_results
 from test_page import EMPTY
 
+from entrove.campaign.results.results import RefusedModel
 from entrove.report.status import MOST_QUARANTINED, NARROW, summary_text
+from entrove.validation.comparison import Comparison
 
 RESULTS = silicon_results()
 
@@ -63,6 +67,21 @@ def test_failures_are_listed_up_to_a_few() -> None:
     assert text.count(failed.cause) == MOST_QUARANTINED
     assert f"'entrove labels {RESULTS.folder}'; with --retry" in text
     assert "and 3 more; see the report" in text
+
+
+def test_commands_name_a_folder_with_blanks_as_one_word() -> None:
+    failed = next(label for label in RESULTS.labels if label.outcome == "not converged")
+    folder = Path("/home/me/my folder")
+    results = dataclasses.replace(
+        RESULTS,
+        folder=folder,
+        labels=(failed,),
+        comparison=Comparison(False, "worse", 1.2, 1.2, 1.2, verdict="worse"),
+        refused=RefusedModel(2, folder / "model.pth"),
+    )
+    text = " ".join(summary_text(results, 400).split())
+    for command, path in (("entrove labels", folder), ("entrove audit", folder / "dataset.xyz")):
+        assert f"'{command} {shlex.quote(str(path))}'" in text
 
 
 def test_imported_labels_are_counted_by_what_is_done_with_them() -> None:

@@ -255,7 +255,12 @@ class Workspace:
             ) from None
 
     def validation_labels(self) -> list[Atoms]:
-        """Read the labels of the validation set; raises `StructureError` before they exist."""
+        """Read the labels of the validation set; raises `CampaignError` where there are none."""
+        if not holds_something(self.validation):
+            raise CampaignError(
+                f"{self.validation}: missing or empty; 'entrove run' takes its labels from the "
+                "label cache again"
+            )
         return read_structures(self.validation)
 
     def test_labels(self) -> list[Atoms]:

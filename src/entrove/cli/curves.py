@@ -53,12 +53,13 @@ def run_curves(study_file: Path, console: Console, *, as_json: bool) -> None:
 
 def _refuse_campaign(study_file: Path) -> None:
     """Raise `ConfigError` for a file that is missing, or is the configuration of a campaign."""
+    from entrove.campaign.configuration.config_file import load_yaml
     from entrove.curves.config import HOW_TO_WRITE
 
     if not study_file.is_file():
         raise ConfigError(f"{study_file}: no such file; {HOW_TO_WRITE}")
     try:
-        keys = yaml.safe_load(study_file.read_text(encoding="utf-8"))
+        keys = load_yaml(study_file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
         return  # said in detail by the reader of configurations
     if isinstance(keys, dict) and {"seeds", "regime"} & keys.keys() and "arms" not in keys:

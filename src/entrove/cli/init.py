@@ -20,6 +20,7 @@ from entrove.campaign.configuration.template import (
     SIZES,
     Choices,
     magnetic_elements,
+    require_nothing_replaced,
     write_starting_point,
 )
 from entrove.cli.commands.options import Stopped, print_json, say
@@ -62,15 +63,12 @@ def begin(
     Raises `ConfigError` for options that are unknown or belong to something else, and where
     nothing can be written.
     """
-    if (folder / "campaign.yaml").exists():
-        raise ConfigError(
-            f"{folder / 'campaign.yaml'}: exists already; choose another folder, or edit this file"
-        )
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"{folder}: it is a file; give the name of a new folder")
     require_writable(str(folder), folder)
     for path in seeds:
-        read_seed(path)  # before any question
+        read_seed(path)
+    require_nothing_replaced(folder, seeds)  # before any question
     choices = _from_options(engine, executor, partition, walltime, count, size)
     if non_magnetic is not None:
         choices = replace(choices, non_magnetic=non_magnetic)

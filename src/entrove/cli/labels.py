@@ -34,9 +34,13 @@ def list_labels(folder: Path, *, retry: bool, console: Console, as_json: bool = 
     with labels.cache:
         released = _release(labels, console) if retry else 0
         states = list_states(labels.work_folder, labels.cache, labels.structure_hashes)
-        unfinished = unfinished_structures(labels.work_folder, labels.cache)
+        without_label = unfinished_structures(labels.work_folder, labels.cache)
+        unfinished = [key for key in without_label if key not in labels.finished]
+        lost = [key for key in without_label if key in labels.finished]
         if as_json:
-            print_json({"labels": states, "unfinished": unfinished, "released": released})
+            print_json(
+                {"labels": states, "unfinished": unfinished, "lost": lost, "released": released}
+            )
             return
     show = _print_lines if console.width < NARROW else _print_table
     show(states, unfinished, console)
@@ -49,6 +53,13 @@ def list_labels(folder: Path, *, retry: bool, console: Console, as_json: bool = 
         "engine time",
         highlight=False,
     )
+    if lost:
+        say(
+            f"warning: {len(lost)} finished labels are missing in {labels.cache.path}; restore "
+            "that file from a backup. Those that converged are in dataset.xyz, validation.xyz and "
+            "test.xyz",
+            to=console,
+        )
 
 
 def _print_table(

@@ -30,6 +30,7 @@ from entrove.doctor.findings import State
 from entrove.errors import ConfigError
 from entrove.execution.settings import SlurmExecution
 from entrove.files import require_writable
+from entrove.labelling.level_of_theory import LevelOfTheory
 from entrove.threads import usable_threads
 
 
@@ -120,12 +121,11 @@ def _show_check(
 
 def _label_a_seed(campaign: CheckedCampaign) -> str:
     """The command that labels the smallest seed as the campaign would."""
-    smallest = min(range(len(campaign.seeds)), key=lambda i: len(campaign.seeds[i].atoms))
     config_path = campaign.config_path
-    file = config_path.parent / campaign.config.seeds[smallest].file
-    return shlex.join(
-        ["entrove", "label", str(file), "--config", str(config_path), "--out", "trial.xyz"]
-    )
+    # By the level: with corrected settings, the same folder would hold labels of another one.
+    level = LevelOfTheory.of(campaign.config.labelling.engine).hash[:6]
+    out = config_path.with_name(f"{config_path.stem}-trial-{level}.xyz")
+    return shlex.join(["entrove", "label", "--config", str(config_path), "--out", str(out)])
 
 
 def _check_slurm(config: CampaignConfig) -> None:

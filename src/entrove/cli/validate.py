@@ -17,6 +17,7 @@ from entrove.cli.curation import check_folders
 from entrove.cli.progress import spinner_of
 from entrove.cli.stages.structures import read_labelled
 from entrove.errors import ConfigError, EntroveError
+from entrove.files import require_writable
 from entrove.formats.xyz_blocks import without_compression
 from entrove.validation.suite import CheckResult, Outcome, SuiteConfig, SuiteResult, run_suite
 
@@ -49,6 +50,8 @@ def validate_model(
     Raises `ConfigError` for everything that is wrong in what was given.
     """
     check_folders({"--html": html}, inputs=[*data, *seeds, *([suite] if suite else [])])
+    if out is not None:
+        require_writable(f"--out {out}", out)
     if html is not None:
         from entrove._optional import require
 

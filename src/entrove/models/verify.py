@@ -25,6 +25,7 @@ from torch_sim.state import SimState
 
 from entrove.errors import ModelError
 from entrove.models.ase import SerialModel
+from entrove.models.committee import committee_of
 from entrove.models.loaded import LoadedModel
 from entrove.models.prediction import along_periodic_directions, predict
 from entrove.settings import Settings
@@ -263,9 +264,16 @@ def verified(
 
 
 def serial(model: LoadedModel) -> LoadedModel:
-    """Return the same model evaluated by its own ASE calculator, one structure at a time."""
+    """Return the same model evaluated by its own ASE calculator, one structure at a time.
+
+    A committee still has its members, each evaluated so, and their spread.
+    """
+    if model.members:
+        members = tuple(serial(member) for member in model.members)
+        together = committee_of(members).model
+        return dataclasses.replace(model, model=together, batched=False, members=members)
     return dataclasses.replace(
-        model, model=SerialModel(model.calculator(), model.name), batched=False, members=()
+        model, model=SerialModel(model.calculator(), model.name), batched=False
     )
 
 

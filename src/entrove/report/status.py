@@ -1,6 +1,7 @@
 """What `entrove status` prints: progress and results of a campaign, from 40 columns on."""
 
 import io
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -306,7 +307,8 @@ def _quarantine(results: CampaignResults) -> Group | None:
         lines.append(Text(f"and {len(failed) - MOST_QUARANTINED} more; see the report"))
     lines.append(
         Text(
-            f"all, with their folders: 'entrove labels {results.folder}'; with --retry they are "
+            f"all, with their folders: 'entrove labels {shlex.quote(str(results.folder))}'; "
+            "with --retry they are "
             "tried again by the next 'entrove run'"
         )
     )

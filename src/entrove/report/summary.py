@@ -1,5 +1,6 @@
 """The numbers behind the report: changes against the untuned model, and the cost of labels."""
 
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -445,11 +446,12 @@ def refusal(results: CampaignResults) -> list[str]:
     numbers = ", ".join(
         f"{change.quantity.title.lower()} {change.description}" for change in totals
     )
+    dataset = shlex.quote(str(results.folder / "dataset.xyz"))
     return [
         f"the model of round {results.refused.round} is {results.comparison.verdict}: {numbers}",
         f"its weights: {results.refused.weights} (for 'entrove validate' and entrove.models.load)",
         "what helps: more labels (raise stopping.rounds or selection.count); labels without "
-        f"errors ('entrove audit {results.folder / 'dataset.xyz'}'); a smaller "
+        f"errors ('entrove audit {dataset}'); a smaller "
         "training.learning_rate, or auto. A new round takes what is changed: raise "
         "stopping.rounds, too, and 'entrove run' again. What is refused is set in the section "
         "validation, and applies at once",

@@ -1,5 +1,6 @@
 """The suite as a whole: verdicts, crystals found in data, results that are kept."""
 
+import dataclasses
 import importlib.util
 import json
 from pathlib import Path
@@ -8,13 +9,17 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
+from ase.calculators.calculator import Calculator
 from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from entrove.errors import ConfigError, EntroveError, ModelError, StructureError
-from entrove.models.ase import from_calculator
+from entrove.models.ase import SerialModel, from_calculator
+from entrove.models.committee import committee_of, force_spreads
+from entrove.models.loaded import LoadedModel
+from entrove.models.prediction import predict
 from entrove.structures import attach_results
-from entrove.validation.suite import Outcome, SuiteConfig, run_suite
+from entrove.validation.suite import Outcome, SuiteConfig, SuiteResult, run_suite
 from entrove.validation.suite import run as suite_run
 from entrove.validation.suite.checks import phonons as phonons_check
 from entrove.validation.suite.crystals import crystals_of, labelled_volumes, space_group_number
@@ -77,6 +82,41 @@ def labelled(atoms: Atoms) -> Atoms:
         calculator.get_forces(atoms),
         calculator.get_stress(atoms),
     )
+
+
+class Twice(SerialModel):
+    """A fault of batches: all results are twice those of the calculator."""
+
+    def forward(self, state, **kwargs):
+        return {name: 2 * value for name, value in super().forward(state).items()}
+
+
+def test_a_committee_is_judged_by_its_calculators_where_its_batches_are_wrong(monkeypatch):
+    def faulty(calculator: Calculator) -> LoadedModel:
+        model = from_calculator(calculator)
+        return dataclasses.replace(model, model=Twice(calculator), batched=True)
+
+    def keep(subject: Subject) -> SuiteResult:
+        judged.append(subject)
+        return SuiteResult(subject.model.name, "", (), {}, {}, "")
+
+    members = [faulty(EMT()), faulty(Softer())]
+    source = Source(members[0], committee=committee_of(members))
+    monkeypatch.setattr(suite_run, "open_source", lambda *_, **__: source)
+    judged: list[Subject] = []
+    monkeypatch.setattr(suite_run, "judge", lambda subject, *_, **__: keep(subject))
+    run_suite("a bundle", phases=PHASES)
+    run_suite(source.committee, phases=PHASES)
+    atoms = PHASES["fcc"].repeat(2)
+    atoms.rattle(0.1, seed=1)
+    forces = EMT().get_forces(atoms)
+    for subject in judged:
+        assert subject.committee is not None
+        [found] = predict(subject.committee, [atoms])
+        np.testing.assert_allclose(found.get_forces(), 0.95 * forces, atol=1e-10)
+        spread = 0.05 * np.linalg.norm(forces, axis=1).max()
+        assert force_spreads(subject.committee, [atoms]) == pytest.approx([spread])
+    assert judged[1].committee is judged[1].model
 
 
 def test_what_is_finished_is_not_computed_again(tmp_path: Path):

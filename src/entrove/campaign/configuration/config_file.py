@@ -19,13 +19,34 @@ _KINDS = {str: "text", list: "a list", int: "a number", float: "a number"}
 """What a file has instead of keys and values."""
 
 
+MERGE = "tag:yaml.org,2002:merge"
+"""Tag of the key `<<`, whose value's keys are taken where they are not given beside it."""
+
+
 class _UniqueKeyLoader(yaml.SafeLoader):
-    """YAML's safe loader, except that a key given twice is an error (YAML keeps the last one)."""
+    """YAML's safe loader, except that a key given twice is an error (YAML keeps the last one).
+
+    So is, in its line, a value such as 2026-30-11, for which YAML has Python raise what it likes.
+    """
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, LookupError, AttributeError) as error:
+            problem = (
+                f"'{node.value}' looks like a date, a number or another kind of value and is "
+                "none; put text in quotes"
+            )
+            raise yaml.constructor.ConstructorError(
+                None, None, problem, node.start_mark
+            ) from error
 
 
 def _construct_mapping(loader: _UniqueKeyLoader, node: yaml.MappingNode) -> dict[Any, Any]:
     seen: set[Any] = set()
     for key_node, _ in node.value:
+        if key_node.tag == MERGE:
+            continue
         key = loader.construct_object(key_node, deep=True)
         if not isinstance(key, Hashable):
             raise yaml.constructor.ConstructorError(
@@ -44,6 +65,22 @@ _UniqueKeyLoader.add_constructor(
 )
 
 
+def load_yaml(text: str) -> Any:
+    """Read YAML as a configuration is read; raises `yaml.YAMLError` for whatever is wrong."""
+    return _parse(text)[0]
+
+
+def _parse(text: str) -> tuple[Any, yaml.Node | None]:
+    """Values, and the nodes with their lines, into which merge keys are expanded."""
+    # A SafeLoader subclass: it builds plain Python values only.
+    loader = _UniqueKeyLoader(text)
+    try:
+        node = loader.get_single_node()
+        return None if node is None else loader.construct_document(node), node
+    finally:
+        loader.dispose()
+
+
 def read_config_file[Model: BaseModel](
     path: Path, model: type[Model], *, how_to_write: str = ""
 ) -> Model:
@@ -59,9 +96,7 @@ def read_config_file[Model: BaseModel](
     """
     text = _read_text(path, how_to_write)
     try:
-        # A SafeLoader subclass: it builds plain Python values only.
-        values = yaml.load(text, Loader=_UniqueKeyLoader)
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        values, node = _parse(text)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else "?"
         raise ConfigError(f"{path}:{line}: not valid YAML: {_explain_yaml(error)}") from error
@@ -135,7 +170,7 @@ def locate(path: Path, key_path: KeyPath) -> str:
     if not path.exists():
         return format_key_path(key_path)
     try:
-        node = yaml.compose(_read_text(path), Loader=yaml.SafeLoader)
+        _, node = _parse(_read_text(path))
     except yaml.YAMLError:
         node = None
     if key_path and _child(node, key_path[0]) is None:
@@ -295,9 +330,15 @@ def _without_union_tags(location: KeyPath, node: yaml.Node | None, kind: str) ->
     return tuple(found)
 
 
+def _entry(node: yaml.MappingNode, key: str | int) -> tuple[yaml.Node, yaml.Node] | None:
+    """Name and value of a key; what is given beside a merge key is behind what that brings."""
+    return next((entry for entry in reversed(node.value) if entry[0].value == str(key)), None)
+
+
 def _child(node: yaml.Node | None, key: str | int) -> yaml.Node | None:
     if isinstance(node, yaml.MappingNode):
-        return next((value for name, value in node.value if name.value == str(key)), None)
+        entry = _entry(node, key)
+        return None if entry is None else entry[1]
     if isinstance(node, yaml.SequenceNode) and isinstance(key, int) and key < len(node.value):
         return node.value[key]
     return None
@@ -307,8 +348,8 @@ def _line_of(node: yaml.Node | None, key_path: KeyPath) -> int:
     line = 1
     for key in key_path:
         if isinstance(node, yaml.MappingNode):
-            name = next((name for name, _ in node.value if name.value == str(key)), None)
-            line = name.start_mark.line + 1 if name is not None else line
+            entry = _entry(node, key)
+            line = line if entry is None else entry[0].start_mark.line + 1
         node = _child(node, key)
         if node is None:
             break

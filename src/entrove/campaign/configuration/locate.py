@@ -1,9 +1,11 @@
 """Find a campaign by any path that a user may give: its configuration or its folder."""
 
+import shlex
 from pathlib import Path
 
 import yaml
 
+from entrove.campaign.configuration.config_file import load_yaml
 from entrove.campaign.workspace import Workspace
 from entrove.errors import CampaignError, ConfigError
 
@@ -59,7 +61,8 @@ def find_campaign_folder(path: Path) -> Path:
     where = f"{path}: holds no campaign (no {Workspace(path).ledger.name})"
     if folder is not None:
         raise CampaignError(
-            f"{where}, and none was started in {folder}; start it with: entrove run {config}"
+            f"{where}, and none was started in {folder}; start it with: entrove run "
+            f"{shlex.quote(str(config))}"
         )
     raise CampaignError(f"{where}; give the folder that 'entrove run' wrote, or its configuration")
 
@@ -67,7 +70,7 @@ def find_campaign_folder(path: Path) -> Path:
 def folder_of(config: Path) -> Path | None:
     """Return the campaign folder that a configuration names, valid or not; else None."""
     try:
-        values = yaml.safe_load(config.read_text(encoding="utf-8"))
+        values = load_yaml(config.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
         return None
     if not isinstance(values, dict) or "seeds" not in values:

@@ -10,10 +10,12 @@ import yaml
 from pydantic import ValidationError
 
 from entrove.campaign.configuration.config import CampaignConfig
-from entrove.campaign.configuration.config_file import format_key_path
+from entrove.campaign.configuration.config_file import format_key_path, load_yaml
 from entrove.campaign.journal.damage import damaged
+from entrove.campaign.workspace import Workspace
 from entrove.errors import CampaignError
 from entrove.files import replace_text
+from entrove.labelling.level_of_theory import LEVEL_FILE, LevelOfTheory, read_level
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +54,12 @@ FREE_TO_CHANGE = (
     ("folder",),
 )
 """Keys that determine how much is computed, or where, but not what."""
+
+OF_TEACHER: KeyPath = ("labelling", "engine", "model")
+"""A model that is a file, by its path, which changes when a campaign is moved or copied.
+
+The level of theory has its content, and decides whether it is another one.
+"""
 
 WITH_A_NEW_STAGE: dict[str, tuple[KeyPath, ...]] = {
     "explore": (("regime", "temperatures_K"), ("sampling",), ("entropy",)),
@@ -135,10 +143,26 @@ def find_changes(path: Path, config: CampaignConfig) -> list[Change]:
         return []
     found = read_settled(path).model_dump(mode="json")
     wanted = as_started(path, config).model_dump(mode="json")
-    return [
+    changes = [
         Change(key, _look_up(found, key), _look_up(wanted, key))
         for key in _differences(found, wanted)
     ]
+    return [
+        change
+        for change in changes
+        if not (change.key == OF_TEACHER and _has_level_of_labels(path.parent, config))
+    ]
+
+
+def _has_level_of_labels(folder: Path, config: CampaignConfig) -> bool:
+    """Whether the labels of a campaign, if it has any, are of the level of theory asked for.
+
+    The level is the recorded one: a file that has computed it may be gone.
+    """
+    labels = Workspace(folder).label_work
+    if not (labels / LEVEL_FILE).exists():
+        return True
+    return read_level(labels).hash == LevelOfTheory.of(config.labelling.engine).hash
 
 
 def as_started(path: Path, config: CampaignConfig) -> CampaignConfig:
@@ -256,7 +280,7 @@ def read_settled(path: Path) -> CampaignConfig:
 def _read_yaml(path: Path) -> dict[str, Any]:
     """Read what `settle_config` wrote; raises `CampaignError` when it is something else."""
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = load_yaml(path.read_text(encoding="utf-8"))
     except (UnicodeDecodeError, yaml.YAMLError) as error:
         mark = error.problem_mark if isinstance(error, yaml.MarkedYAMLError) else None
         what = f"line {mark.line + 1} is not valid YAML" if mark else "it is no text"

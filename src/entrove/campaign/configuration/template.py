@@ -1,5 +1,7 @@
 """Write a short configuration to start from, as `entrove init` does."""
 
+import filecmp
+import io
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +14,7 @@ from ase import Atoms
 from entrove.campaign.configuration.check_magnetism import moments_to_start_from
 from entrove.campaign.configuration.config import CampaignConfig
 from entrove.campaign.configuration.config_file import validate_values, yaml_on_one_line
+from entrove.campaign.configuration.locate import FILE_NAME
 from entrove.campaign.configuration.schema import EDITOR_LINE, write_schema
 from entrove.campaign.configuration.seeds import (
     Seed,
@@ -25,7 +28,7 @@ from entrove.errors import ConfigError
 from entrove.files import replace_text
 from entrove.labelling.engines.pseudopotentials import find_pseudopotentials
 from entrove.sampling.vacuum import describe_vacuum
-from entrove.structures import species_of, write_structures
+from entrove.structures import species_of
 
 EngineName = Literal["gpaw", "espresso", "vasp", "cp2k", "ase", "mlip"]
 ExecutorName = Literal["local", "slurm"]
@@ -34,6 +37,9 @@ Size = Literal["standard", "quick"]
 ENGINES = get_args(EngineName)
 EXECUTORS = get_args(ExecutorName)
 SIZES = get_args(Size)
+
+SILICON_FILE = "diamond.xyz"
+"""The seed of a folder that is begun without one."""
 
 QUICK_TEACHER = "7net-l3i5"
 """The potential that labels a quick campaign where no engine was asked for."""
@@ -121,13 +127,10 @@ def write_starting_point(
     underscore. Keys that are not in the file have their defaults. Returns the path of the
     configuration.
 
-    Raises `ConfigError` when the folder has a configuration already, two seeds share a name, a
-    choice does not fit, or an engine cannot label these elements, and `StructureError` for a file
-    that cannot be a seed. Then nothing is written.
+    Raises `ConfigError` when the folder has a configuration already, or another file of a seed's
+    name, two seeds share a name, a choice does not fit, or an engine cannot label these elements,
+    and `StructureError` for a file that cannot be a seed. Then nothing is written.
     """
-    target = folder / "campaign.yaml"
-    if target.exists():
-        raise ConfigError(f"{target}: exists already; choose another folder, or edit this file")
     names = [name_of(path) for path in seed_files]
     if len(set(names)) != len(names):
         raise ConfigError(
@@ -135,13 +138,12 @@ def write_starting_point(
             "after its file; rename one of them"
         )
     crystals = [read_seed(path)[0] for path in seed_files]
+    require_nothing_replaced(folder, seed_files)
     if not crystals:
-        from ase.build import bulk
-
-        names, crystals = ["diamond"], [bulk("Si", cubic=True)]
+        names, crystals = ["diamond"], [_silicon()]
     seeds = [Seed(name, atoms) for name, atoms in zip(names, crystals, strict=True)]
     given = _settings(as_name(folder.resolve().name), seeds, choices)
-    files = [path.name for path in seed_files] or ["diamond.xyz"]
+    files = [path.name for path in seed_files] or [SILICON_FILE]
     given["seeds"] = [
         _seed_entry(name, file, atoms)
         for name, file, atoms in zip(names, files, crystals, strict=True)
@@ -149,13 +151,58 @@ def write_starting_point(
     validate_values(given, CampaignConfig, "these options")
     folder.mkdir(parents=True, exist_ok=True)
     for path in seed_files:
-        if path.resolve() != (folder / path.name).resolve():
+        if not (folder / path.name).exists():
             copyfile(path, folder / path.name)
     if not seed_files:
-        write_structures(folder / "diamond.xyz", crystals)
+        replace_text(folder / SILICON_FILE, _silicon_text())
     write_schema(folder, CampaignConfig)
+    target = folder / FILE_NAME
     replace_text(target, "\n".join(_lines(target.name, given, seeds, choices)) + "\n")
     return target
+
+
+def require_nothing_replaced(folder: Path, seed_files: Sequence[Path]) -> None:
+    """Raise `ConfigError` where a folder has a configuration, or another file of a seed's name.
+
+    Args:
+        folder: The folder of the configuration; it need not exist.
+        seed_files: Structure files; without any, the seed is silicon.
+    """
+    target = folder / FILE_NAME
+    if target.exists():
+        raise ConfigError(f"{target}: exists already; choose another folder, or edit this file")
+    silicon = folder / SILICON_FILE
+    others = [
+        folder / path.name
+        for path in seed_files
+        if (folder / path.name).exists()
+        and not filecmp.cmp(path, folder / path.name, shallow=False)
+    ]
+    if not seed_files and silicon.exists() and not _holds(silicon, _silicon_text()):
+        others = [silicon]
+    for other in others:
+        raise ConfigError(
+            f"{other}: exists already, with other content than the seed of this name; choose "
+            "another folder, or rename one of the two files"
+        )
+
+
+def _holds(path: Path, text: str) -> bool:
+    return path.is_file() and path.read_bytes() == text.encode()
+
+
+def _silicon() -> Atoms:
+    from ase.build import bulk
+
+    return bulk("Si", cubic=True)
+
+
+def _silicon_text() -> str:
+    from ase.io import write
+
+    text = io.StringIO()
+    write(text, _silicon(), format="extxyz")
+    return text.getvalue()
 
 
 def magnetic_elements(seed_files: Sequence[Path]) -> list[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from entrove.campaign.configuration.settled import read_settled
 from entrove.campaign.journal.ledger import Ledger
 from entrove.campaign.journal.outcomes import Checked, Labelled, LabelRow
+from entrove.campaign.journal.records import label_rows
 from entrove.campaign.workspace import Workspace
 from entrove.errors import CampaignError
 from entrove.labelling.attempt import AttemptFolder, AttemptResult
@@ -28,12 +29,14 @@ class CampaignLabels:
         cache: Its cache of labels, which other campaigns may share.
         work_folder: The folder of its engine's files.
         structure_hashes: Content hashes of the structures that it has sent to the engine.
+        finished: Keys of the labels that its ledger has, good or not.
     """
 
     folder: Path
     cache: LabelCache
     work_folder: Path
     structure_hashes: frozenset[str]
+    finished: frozenset[str]
 
 
 def rows_in_progress(
@@ -133,11 +136,14 @@ def open_labels(folder: Path, *, read_only: bool = False) -> CampaignLabels:
         for _, path in _asked(workspace)
         for atoms in read_structures(path, may_be_empty=True)
     }
-    checks = Ledger(workspace.ledger, read_only=True).each(Checked)
-    hashes |= {row.structure_hash for found in checks.values() for row in found.volumes}
+    ledger = Ledger(workspace.ledger, read_only=True)
+    volumes = [row for found in ledger.each(Checked).values() for row in found.volumes]
+    hashes |= {row.structure_hash for row in volumes}
+    finished = {row.key for row in (*label_rows(ledger.each(Labelled)), *volumes)}
     return CampaignLabels(
         workspace.folder,
         LabelCache(config.labelling.cache or workspace.label_cache, read_only=read_only),
         workspace.label_work,
         frozenset(hashes),
+        frozenset(finished),
     )

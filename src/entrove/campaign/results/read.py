@@ -3,6 +3,7 @@
 Nothing is changed: no file is created, and the ledger is opened for reading only.
 """
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -204,7 +205,7 @@ def _verdict(
         return f"running now{f', {progress.describe()}' if progress else ''}; {where}"
     stopped_in = f" in {progress.describe()}" if progress else ""
     if unfinished and all(row.outcome != Outcome.CONVERGED for row in unfinished):
-        release = f"'entrove labels {workspace.folder} --retry'"
+        release = f"'entrove labels {shlex.quote(str(workspace.folder))} --retry'"
         return (
             f"stopped{stopped_in}; {where}; no label is good: correct the cause, "
             f"release them with {release}, then 'entrove run' again"

@@ -1,5 +1,6 @@
 """Label structures, reject labels that are outliers, and record the outcome of each."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -119,7 +120,7 @@ def label_hold_out(run: CampaignRun, round_index: int) -> Labelled:
         if part == "validation" and not found:
             raise CampaignError(
                 "no structure of the validation set could be labelled; see the causes with "
-                f"'entrove labels {run.files.folder}', {_retry(run)}"
+                f"'{_labels_command(run)}', {_retry(run)}"
             )
         if found or path.exists():
             write_structures(path, found)
@@ -302,11 +303,15 @@ def _first_causes(rows: Sequence[LabelRow]) -> str:
     return "; ".join(sorted({row.cause for row in rows})[:3])
 
 
+def _labels_command(run: CampaignRun) -> str:
+    return f"entrove labels {shlex.quote(str(run.files.folder))}"
+
+
 def _retry(run: CampaignRun) -> str:
     """Say what helps where no label is good."""
     return (
         "correct what fails (command, environment, data files, max_scf_steps, time_limit_s), "
-        f"release the structures with 'entrove labels {run.files.folder} --retry', then run "
+        f"release the structures with '{_labels_command(run)} --retry', then run "
         "again; with other settings of the engine begin a new folder (--folder)"
     )
 

@@ -1,6 +1,7 @@
 """The models of a campaign: the foundation model, the tuned ones, and the one that explores."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
 from ase import Atoms
@@ -70,22 +71,23 @@ class CampaignModels:
             checkpoint = self._campaign.workspace.folder / trained.checkpoint
             if not holds_something(checkpoint):
                 raise CampaignError(explain_lost(str(checkpoint)))
-            _, modal = split_modal(self._campaign.model_name)
-            name = f"{checkpoint}@{modal}" if modal else str(checkpoint)
-            loaded = load(name, device=self._campaign.config.model.device)
-            batched = self._batched and not self._failed(round_index)
-            self._tuned[round_index] = _trusted(loaded, batched=batched)
+            self._tuned[round_index] = self._load_tuned(checkpoint, round_index)
         return self._tuned[round_index]
+
+    def _load_tuned(self, checkpoint: Path, round_index: int) -> LoadedModel:
+        """Load one of the models that were tuned in a round."""
+        _, modal = split_modal(self._campaign.model_name)
+        name = f"{checkpoint}@{modal}" if modal else str(checkpoint)
+        loaded = load(name, device=self._campaign.config.model.device)
+        return _trusted(loaded, batched=self._batched and not self._failed(round_index))
 
     def committee(self, round_index: int) -> LoadedModel | None:
         """All models that were trained in a round as one; None when there is only one."""
         members = self.members(round_index)
         if len(members) < 2:
             return None
-        _, modal = split_modal(self._campaign.model_name)
-        names = [f"{one.checkpoint}@{modal}" if modal else str(one.checkpoint) for one in members]
         return committee_of(
-            [load(name, device=self._campaign.config.model.device) for name in names]
+            [self._load_tuned(member.checkpoint, round_index) for member in members]
         )
 
     def members(self, round_index: int) -> tuple[TrainedModel, ...]:

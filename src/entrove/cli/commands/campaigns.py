@@ -21,6 +21,7 @@ from entrove.cli.commands.options import (
     print_json,
 )
 from entrove.cli.quiet import load_torch_sim_quietly
+from entrove.errors import ConfigError
 
 
 def init_command(
@@ -178,6 +179,8 @@ def labels_command(
     as_json: AsJson = False,
 ) -> None:
     """List the labels of a campaign and their states."""
+    if sum((retry, imports, withdraw is not None)) > 1:
+        raise ConfigError("give one of --retry, --imports and --withdraw, one after the other")
     load_torch_sim_quietly()
     from entrove.cli import labels
 

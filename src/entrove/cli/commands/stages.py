@@ -164,10 +164,14 @@ def select_command(
 
 
 def label_command(
-    structures: Annotated[
-        list[Path], typer.Argument(metavar="STRUCTURES", help="Files of structures.")
-    ],
     out: OutOption,
+    structures: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="STRUCTURES",
+            help="Files of structures; by default the smallest seed of --config, as a trial.",
+        ),
+    ] = None,
     engine: Annotated[
         str | None,
         typer.Option(
@@ -191,7 +195,7 @@ def label_command(
 
     options = {"labelling.engine": engine_of(engine)}
     given = read_settings(config, assign or [], options)
-    raise typer.Exit(label_files(structures, out, folder, given, as_json=as_json))
+    raise typer.Exit(label_files(structures or [], out, folder, given, as_json=as_json))
 
 
 def train_command(

@@ -34,7 +34,7 @@ def explore_files(
         given: Settings.
         as_json: Print numbers as JSON.
     """
-    check_output(out, [*files, *known])
+    check_output(out, [*(files or given.seed_files), *known])
     settings = given.settings
     torch.set_num_threads(usable_threads(settings.model.threads))
     with Watch("explore", "biased MD of all walkers", "steps", STOPPED) as watch:

@@ -5,12 +5,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ase import Atoms
+from rich.console import Console
 
 from entrove.campaign.configuration.check_magnetism import check_moments
+from entrove.campaign.configuration.seeds import read_seeds
 from entrove.cli.commands.options import print_json, say
 from entrove.cli.stages.settings import Given
 from entrove.cli.stages.structures import check_output, read_pool
 from entrove.cli.stages.watch import Watch
+from entrove.errors import ConfigError
 from entrove.labelling.engines.base import without_moments
 from entrove.labelling.label_structures import label
 from entrove.labelling.labels import Label
@@ -26,16 +29,22 @@ def label_files(
 ) -> int:
     """Label structures, write those that converged, and return the exit status.
 
-    That is 1 when a label failed. What is finished is kept in the folder: the same command
-    continues, and computes labels again that failed before.
+    Without files that is the smallest seed of the configuration, as its campaign would label it.
+
+    The exit status is 1 when a label failed. What is finished is kept in the folder: the same
+    command continues, and computes labels again that failed before.
     """
-    check_output(out, files)
+    check_output(out, files or given.seed_files)
     work = folder or out.with_name(f"{out.stem}-labels")
     config = given.settings.labelling.resolved_against(given.path.absolute().parent)
     stopped = f"stopped; finished labels are in {work}, and the same command continues from there"
     labels: dict[int, Label] = {}
     with Watch("label", "energy, forces and stress by the engine", "labels", stopped) as watch:
-        structures = read_pool(files, watch.messages, "structures", unconverged=True)
+        structures = (
+            read_pool(files, watch.messages, "structures", unconverged=True)
+            if files
+            else [_smallest_seed(given, watch.messages)]
+        )
         is_non_magnetic = given.settings.regime.non_magnetic
         prepare = without_moments if is_non_magnetic else with_moments_to_start_from
         structures = [prepare(atoms) for atoms in structures]
@@ -59,6 +68,18 @@ def label_files(
     else:
         _show(found, structures, level, out, work)
     return 0 if len(good) == len(found) else 1
+
+
+def _smallest_seed(given: Given, messages: Console) -> Atoms:
+    seeds = read_seeds(given.path, given.settings)
+    if not seeds:
+        raise ConfigError(
+            "no structures; give files of them, or --config with a section seeds, whose smallest "
+            "is labelled then"
+        )
+    smallest = min(seeds, key=lambda seed: len(seed.atoms))
+    say(smallest.describe(), to=messages)
+    return smallest.atoms
 
 
 def _print_json(

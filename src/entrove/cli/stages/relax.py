@@ -19,7 +19,7 @@ def relax_files(files: Sequence[Path], out: Path, given: Given, *, as_json: bool
 
     That is 1 when a relaxation did not converge.
     """
-    check_output(out, files)
+    check_output(out, files or given.seed_files)
     settings = given.settings
     with Watch("relax", "positions and cells", "steps", "stopped; nothing was written") as watch:
         given.say_that_it_samples_here(watch.messages)

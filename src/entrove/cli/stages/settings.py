@@ -14,6 +14,7 @@ from entrove.campaign.configuration.changes import merge
 from entrove.campaign.configuration.check_models import check_explorer, resolve_model
 from entrove.campaign.configuration.config import CampaignConfig, SeedConfig
 from entrove.campaign.configuration.config_file import (
+    load_yaml,
     problem_at,
     read_config_file,
     validate_values,
@@ -53,6 +54,11 @@ class Given:
     def model_place(self) -> Path:
         """The path that relative paths of models are taken from."""
         return NO_FILE if self.model_by_option else self.path
+
+    @property
+    def seed_files(self) -> list[Path]:
+        """Files of the crystals that the configuration names."""
+        return [self.path.parent / seed.file for seed in self.settings.seeds]
 
     def exploring_model(self, structures: Sequence[Atoms]) -> LoadedModel:
         """Load the model that explores, and check that it knows the elements.
@@ -117,9 +123,12 @@ def read_settings(
                 f"--set {assignment}: give a key and its value, such as --set training.epochs=10"
             )
         try:
-            changes = merge(changes, _nested(key.strip(), yaml.safe_load(text)))
+            changes = merge(changes, _nested(key.strip(), load_yaml(text)))
         except yaml.YAMLError as error:
-            raise ConfigError(f"--set {assignment}: the value is not valid YAML") from error
+            problem = error.problem if isinstance(error, yaml.MarkedYAMLError) else error
+            raise ConfigError(
+                f"--set {assignment}: {problem} (the value is not valid YAML)"
+            ) from error
     before = read_config_file(config, StageSettings) if config else StageSettings()
     settings = before
     if changes:

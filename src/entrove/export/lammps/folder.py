@@ -1,5 +1,6 @@
 """Write the folder of an export for LAMMPS, and check what was written."""
 
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from importlib.resources import files as package_files
@@ -113,12 +114,13 @@ def _parallel(source: Source, folder: Path) -> PairStyle:
 
 
 def _copy_plugin(plugin: Path, folder: Path) -> str:
-    """Copy a plugin that LAMMPS loads; return its path relative to the folder."""
+    """Copy a plugin that LAMMPS loads; return its path relative to the folder, one word."""
     if not plugin.is_file():
         raise ModelError(f"{plugin}: no such plugin; build one first, see README.md of an export")
     (folder / "plugin").mkdir(exist_ok=True)
-    shutil.copy(plugin, folder / "plugin" / plugin.name)
-    return f"plugin/{plugin.name}"
+    name = re.sub(r"[^\w.+-]", "_", plugin.name, flags=re.ASCII)
+    shutil.copy(plugin, folder / "plugin" / name)
+    return f"plugin/{name}"
 
 
 def _plugin_source(folder: Path) -> list[str]:

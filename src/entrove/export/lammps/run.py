@@ -119,7 +119,7 @@ def run_on_structures(
 
     Raises `ModelError` with the last lines of its output when LAMMPS fails.
     """
-    lines = [] if plugin is None else [f"plugin load {plugin.resolve()}"]
+    lines = [] if plugin is None else [f"plugin load {_link_plugin(plugin, work)}"]
     for index, atoms in enumerate(structures):
         write_data_file(work / f"{index}.data", atoms, species)
         lines += _commands(index, style, species)
@@ -138,6 +138,15 @@ def run_on_structures(
         _prediction(atoms, row, work / f"{index}.forces")
         for index, (atoms, row) in enumerate(zip(structures, rows, strict=True))
     ]
+
+
+def _link_plugin(plugin: Path, work: Path) -> str:
+    """Link a plugin into the folder of the run; return a path without blanks.
+
+    LAMMPS splits lines at blanks, and looks for a name without a slash where libraries are.
+    """
+    (work / "plugin.so").symlink_to(plugin.resolve())
+    return "./plugin.so"
 
 
 def run_input(lammps: Lammps, folder: Path, file: str, work: Path) -> None:

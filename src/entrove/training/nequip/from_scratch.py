@@ -47,7 +47,7 @@ def read_architecture(path: Path) -> dict[str, Any]:
     """Read an architecture; raises `ModelError` when it is none."""
     try:
         content = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, yaml.YAMLError) as error:
         raise ModelError(f"{path}: not an architecture that can be read ({error})") from error
     if not isinstance(content, dict) or not {"_target_", "r_max"} <= content.keys():
         raise ModelError(

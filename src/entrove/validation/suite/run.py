@@ -176,15 +176,22 @@ def base_of(
 
 
 def _with_verified_batches(subject: Subject) -> Subject:
-    """Evaluate a model one by one where its batches disagree with its own calculator."""
+    """Evaluate models one by one where their batches disagree with their own calculators."""
     samples = list(subject.seeds.values())
 
     def trusted(model: LoadedModel) -> LoadedModel:
         return verified(model, samples, on_mismatch="fall_back")[0] if model.batched else model
 
-    base = subject.base
+    model, base, committee = trusted(subject.model), subject.base, subject.committee
+    if committee is subject.model:
+        committee = model
+    elif committee is not None:
+        committee = trusted(committee)
     return replace(
-        subject, model=trusted(subject.model), base=None if base is None else trusted(base)
+        subject,
+        model=model,
+        base=None if base is None else trusted(base),
+        committee=committee,
     )
 
 
