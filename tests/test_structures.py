@@ -7,13 +7,13 @@ from ase.data import covalent_radii
 
 from entrove.errors import StructureError
 from entrove.formats import read_frames
+from entrove.formats.reading import iterate_structures
 from entrove.structures import (
     as_written,
     attach_results,
     closest_atoms,
     content_hash,
     forces_of,
-    iterate_structures,
     read_sample,
     read_structures,
     stress_of,

@@ -105,7 +105,7 @@ def read_structures(path: str | Path, *, may_be_empty: bool = False) -> list[Ato
     if may_be_empty and not (path.is_file() and path.stat().st_size):
         return []
     _require_file(path, "check the path, which in a configuration is relative to it")
-    structures = list(_iterate_file(path))
+    structures = list(iterate_file(path))
     if not structures:
         raise StructureError(
             f"{path}: the file holds no structure; give one with at least one structure"
@@ -137,7 +137,7 @@ def read_sample(path: str | Path, most: int) -> list[Atoms]:
     with path.open(encoding="utf-8") as lines:
         # The second line of every frame names its columns.
         count = sum("Properties=" in line for line in lines)
-    return list(_iterate_file(path, step=max(1, -(-count // most))))
+    return list(iterate_file(path, step=max(1, -(-count // most))))
 
 
 def _require_file(path: Path, remedy: str) -> None:
@@ -147,7 +147,7 @@ def _require_file(path: Path, remedy: str) -> None:
         raise StructureError(f"{path}: no such file; {remedy}")
 
 
-def _iterate_file(path: Path, step: int = 1) -> Iterator[Atoms]:
+def iterate_file(path: Path, step: int = 1) -> Iterator[Atoms]:
     """Yield the structures of a file that ASE reads; an error names the file and the structure."""
     from ase.io import iread
 
@@ -352,17 +352,3 @@ def closest_atoms(atoms: Atoms) -> Contact | None:
         elif cutoff > largest:
             return None
         cutoff *= 2
-
-
-def iterate_structures(source: StructureSource) -> Iterator[Atoms]:
-    """Yield one structure at a time from a structure, a list, an iterator, or a file.
-
-    Raises `StructureError` when the file does not exist, and, with its number, for a structure of
-    the file that cannot be read; those before it have been yielded.
-    """
-    if isinstance(source, str | Path):
-        yield from _iterate_file(Path(source))
-    elif isinstance(source, Atoms):
-        yield source  # iterating over an `Atoms` would yield its atoms
-    else:
-        yield from source

@@ -12,6 +12,7 @@ from entrove.campaign.configuration.seeds import name_of, read_seed
 from entrove.errors import StructureError
 from entrove.formats import read_frames
 from entrove.formats.cif import LEAST_RATIO
+from entrove.formats.reading import iterate_structures
 from entrove.sampling.config import GuardSettings
 
 HEAD = """\
@@ -93,7 +94,10 @@ def test_a_frame_has_the_atoms_of_the_seed_or_a_problem(
         with pytest.raises(StructureError) as refused:
             read_seed(path)
         assert str(refused.value) == f"{path}: {frame.problem}"
+        with pytest.raises(StructureError, match=expected):
+            list(iterate_structures(path))
         return
+    assert list(iterate_structures(path)) == [frame.atoms]
     seed, notes = read_seed(path)
     assert frame.atoms.get_chemical_formula() == expected
     assert frame.atoms == seed

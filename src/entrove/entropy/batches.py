@@ -9,7 +9,8 @@ from ase import Atoms
 from entrove.errors import StructureError
 from entrove.features import AtomFeatures, FeatureMap
 from entrove.fingerprints.batching import naming_structures, to_state
-from entrove.structures import StructureSource, iterate_structures
+from entrove.formats.reading import iterate_structures
+from entrove.structures import StructureSource
 
 BATCH_ATOMS = 2048
 """Atoms whose features are evaluated at once, by default."""

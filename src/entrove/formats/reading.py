@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from ase import Atoms
+
 from entrove.errors import StructureError
 from entrove.formats.addresses import database_address
 from entrove.formats.ase_files import ase_format_of, read_by_ase, read_database
@@ -21,6 +23,7 @@ from entrove.formats.extxyz import read_extxyz
 from entrove.formats.frame import Frame, LabelKeys
 from entrove.formats.lammps import NO_ELEMENTS, lacks_elements
 from entrove.formats.xyz_blocks import READ_ERRORS, open_text, without_compression
+from entrove.structures import StructureSource, iterate_file
 
 CONVERGENCE_UNKNOWN = "the output does not say whether the electronic steps converged"
 """Note of a frame with labels of a program whose verdict on convergence is not found."""
@@ -101,6 +104,34 @@ def _sources_of_folder(folder: Path) -> list[tuple[Path, str]]:
             "(type.raw); give the files themselves"
         )
     return found
+
+
+def iterate_structures(source: StructureSource) -> Iterator[Atoms]:
+    """Yield one structure at a time from a structure, a list, an iterator, or a file.
+
+    Files are those that ASE reads; elements and symmetry of CIF files, and elements of LAMMPS, are
+    taken care of as by `read_frames`.
+
+    Raises `StructureError` when the file does not exist, and, with its number, for a structure of
+    the file that cannot be read; those before it have been yielded.
+    """
+    if isinstance(source, Atoms):
+        yield source  # iterating over an `Atoms` would yield its atoms
+        return
+    if not isinstance(source, str | Path):
+        yield from source
+        return
+    path = Path(source)
+    ase_format = ase_format_of(path)
+    if lacks_elements(path, ase_format):
+        raise StructureError(f"{path}: {NO_ELEMENTS}")
+    if ase_format != "cif":
+        yield from iterate_file(path)
+        return
+    for frame in read_cif(path):
+        if frame.atoms is None:
+            raise StructureError(f"{path}: structure {frame.index}: {frame.problem}")
+        yield frame.atoms
 
 
 def _outputs_of_vasp(place: Path, names: list[str]) -> tuple[list[str], str]:

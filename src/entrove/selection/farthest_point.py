@@ -19,11 +19,12 @@ from entrove.errors import SelectionError
 from entrove.features import FeatureMap
 from entrove.fingerprints.gom import GaussianOverlap
 from entrove.fingerprints.lengths import look_ahead
+from entrove.formats.reading import iterate_structures
 from entrove.selection.budget import Budget
 from entrove.selection.duplicates import reject_duplicates
 from entrove.selection.pool import FeaturePool, PoolBuilder
 from entrove.selection.result import Filter, Rejection, Selection
-from entrove.structures import StructureSource, iterate_structures
+from entrove.structures import StructureSource
 
 
 def select_farthest(

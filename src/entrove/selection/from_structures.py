@@ -11,6 +11,7 @@ from entrove.errors import SelectionError
 from entrove.features import FeatureMap
 from entrove.fingerprints.gom import GaussianOverlap
 from entrove.fingerprints.lengths import look_ahead
+from entrove.formats.reading import iterate_structures
 from entrove.selection.by_labels import Energies, LabelTask, Spreads, select_by_labels
 from entrove.selection.config import SelectionConfig
 from entrove.selection.gains import growing_dataset
@@ -18,7 +19,7 @@ from entrove.selection.greedy import select_greedily
 from entrove.selection.pool import collect_pool
 from entrove.selection.ranked import select_ranked
 from entrove.selection.result import Selection
-from entrove.structures import StructureSource, iterate_structures
+from entrove.structures import StructureSource
 
 USERS: dict[str, tuple[str, ...]] = {
     "entropy": ("method 'gain'",),
