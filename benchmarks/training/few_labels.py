@@ -92,7 +92,7 @@ def run(
     config = TrainingConfig(**changes)
     model = fine_tune(labels, "7net-0", folder, config, seed=SEED, device="cpu", threads=threads)
     wall = time.perf_counter() - started
-    result = {
+    return {
         "name": name,
         "labels": len(labels),
         "epochs": model.epochs_run,
@@ -103,8 +103,6 @@ def run(
             errors_of("7net-0", test, model.reference_shifts_eV)
         ),
     }
-    print(json.dumps(result), flush=True)
-    return result
 
 
 def main() -> None:
@@ -117,38 +115,42 @@ def main() -> None:
     train = read(DATA / "silicon-pbe-train.xyz.gz", index=":")
     test = read(DATA / "silicon-pbe-test.xyz.gz", index=":")
     check_disjoint(train, test)
-    rows: list[dict[str, Any]] = [
-        {"name": "untuned", "labels": 0, **summary(errors_of("7net-0", test))}
-    ]
-    print(json.dumps(rows[0]), flush=True)
+    rows: list[dict[str, Any]] = []
+
+    def add(row: dict[str, Any]) -> None:
+        rows.append(row)
+        print(json.dumps(row), flush=True)
+        write(arguments.result, rows, arguments.threads, len(test))
+
+    add({"name": "untuned", "labels": 0, **summary(errors_of("7net-0", test))})
     subsets = {"6 labels": train[::4], "12 labels": every_second(train), "24 labels": train}
     for name, labels in subsets.items():
         for title, changes in (("defaults", {}), ("25 epochs", {"epochs": 25})):
             folder = arguments.work_folder / f"{title}-{name}".replace(" ", "-")
-            rows.append(
-                run(f"{title}, {name}", labels, test, folder, arguments.threads, **changes)
-            )
+            add(run(f"{title}, {name}", labels, test, folder, arguments.threads, **changes))
     if arguments.sweep:
         for index, (name, changes) in enumerate(SWEEP.items()):
             folder = arguments.work_folder / f"sweep-{index:02d}"
             settings = {"epochs": 25} | changes
-            rows.append(
-                run(name, every_second(train), test, folder, arguments.threads, **settings)
-            )
+            add(run(name, every_second(train), test, folder, arguments.threads, **settings))
+
+
+def write(path: Path, rows: list[dict[str, Any]], threads: int, test_labels: int) -> None:
+    """Write what is known so far; the same command with the same folder continues."""
     commit = subprocess.run(
         ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True
     )
     report = {
         "seed": SEED,
-        "threads": arguments.threads,
+        "threads": threads,
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, "
         f"load {os.getloadavg()[0]:.1f} at the end",
         "versions": {name: version(name) for name in ("sevenn", "torch", "ase", "numpy")},
         "commit": commit.stdout.strip(),
-        "test_labels": len(test),
+        "test_labels": test_labels,
         "rows": rows,
     }
-    arguments.result.write_text(json.dumps(report, indent=2) + "\n")
+    path.write_text(json.dumps(report, indent=2) + "\n")
 
 
 if __name__ == "__main__":
