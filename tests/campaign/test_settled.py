@@ -1,5 +1,8 @@
+import shutil
+
 import pytest
 import yaml
+from ase.build import bulk
 
 from entrove.campaign.configuration.config import CampaignConfig
 from entrove.campaign.configuration.reference import write_reference_page
@@ -13,6 +16,8 @@ from entrove.campaign.configuration.settled import (
 from entrove.campaign.workspace import Workspace
 from entrove.errors import CampaignError
 from entrove.labelling.level_of_theory import LevelOfTheory, claim_folder
+from entrove.provenance import LEVEL_OF_THEORY
+from entrove.structures import write_structures
 
 GIVEN = {"name": "silicon", "seeds": [{"phase": "diamond", "file": "diamond.xyz"}]}
 
@@ -179,9 +184,22 @@ def test_other_weights_of_the_same_name_are_another_level_of_theory(tmp_path):
     there = taught_by(tmp_path / "old/teacher.pth")
     settle_config(files.config, there)
     claim_folder(files.label_work, LevelOfTheory.of(there.labelling.engine))
+    label = bulk("Cu")
+    label.info[LEVEL_OF_THEORY] = LevelOfTheory.of(there.labelling.engine).hash
+    write_structures(files.validation, [label])
     for other in (tmp_path / "new/teacher.pth", "7net-l3i5"):
         with pytest.raises(CampaignError, match=r"engine\.model: .*two levels of theory"):
             settle_config(files.config, taught_by(other))
+    shutil.rmtree(files.label_work)  # the labels themselves say it, too
+    with pytest.raises(CampaignError, match=r"engine\.model: .*two levels of theory"):
+        settle_config(files.config, taught_by(tmp_path / "new/teacher.pth"))
+
+
+def test_a_campaign_with_a_barostat_of_an_earlier_version_is_read(tmp_path):
+    """New ones refuse a period that their steps cannot follow; this one has what it began with."""
+    short = {"ensemble": "npt", "barostat_time_fs": 30, "timestep_fs": 2}
+    settle_config(tmp_path / "config.yaml", config(sampling=short))
+    assert read_settled(tmp_path / "config.yaml") == config(sampling=short)
 
 
 def test_a_stage_that_was_interrupted_keeps_its_values(tmp_path):

@@ -19,7 +19,7 @@ from entrove.labelling.level_of_theory import LevelOfTheory
 from entrove.labelling.store.cache import LabelCache
 from entrove.labelling.store.imports import import_labels
 from entrove.labelling.store.moments import short_key
-from entrove.structures import content_hash
+from entrove.structures import content_hash, write_structures
 from unchanged import unchanged
 
 
@@ -68,12 +68,28 @@ def test_finished_labels_that_the_cache_has_lost_are_not_called_unfinished(tmp_p
         *(str(Outcome.CONVERGED), "", 1.0, False),
     )
     Ledger(workspace.ledger).enter(1, Labelled(summary="1 label", labels=(finished,)), 1.0)
+    write_structures(workspace.dataset, [copper(0)])
     assert "2 labels, 0 in quarantine" in listing(workspace.folder)
     workspace.label_cache.unlink()
     text = " ".join(listing(workspace.folder, width=300).split())
     assert text.count("unfinished") == 1
     assert f"{short_key(content_hash(copper(1)))} unfinished" in text
     assert f"1 finished labels are missing in {workspace.label_cache}" in text
+
+
+def test_a_released_label_that_is_tried_again_is_unfinished_and_not_lost(tmp_path: Path):
+    config, workspace = make_campaign(tmp_path / "campaign")
+    attempt = store(config, workspace.label_cache, workspace.label_work, 1, Outcome.CRASHED)
+    crashed = LabelRow(
+        *("training", 1, content_hash(copper(1)), "fcc", "md", "entropy_md", 0.0, 900.0, None),
+        *(str(Outcome.CRASHED), "", 1.0, False),
+    )
+    Ledger(workspace.ledger).enter(1, Labelled(summary="1 label", labels=(crashed,)), 1.0)
+    listing(workspace.folder, retry=True)
+    attempt.mkdir(parents=True)  # the next run has begun
+    text = " ".join(listing(workspace.folder, width=300).split())
+    assert f"{short_key(content_hash(copper(1)))} unfinished" in text
+    assert "missing" not in text
 
 
 @pytest.mark.parametrize(

@@ -99,9 +99,13 @@ SLAB.info.clear()  # of adsorption sites, which no file keeps
             {"config": CONFIG.model_copy(update={"ensemble": "npt"})},
             r"sampling\.ensemble: .*a barostat would close; choose 'nvt'",
         ),
+        (
+            {"config": CONFIG.model_copy(update={"ensemble": "npt", "barostat_time_fs": 2.0})},
+            r"sampling\.barostat_time_fs: 2 fs are fewer than 20 time steps",
+        ),
     ],
 )
-def test_what_would_close_the_vacuum_of_a_seed_is_refused(changes, message):
+def test_what_would_close_the_vacuum_or_outrun_the_steps_is_refused(changes, message):
     arguments = {**ONE_POINT, "config": CONFIG, **changes}
     with pytest.raises(ConfigError, match=message):
         explore([SLAB], from_torch_sim(ARGON, name="argon"), **arguments)

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
+from ase.calculators.calculator import BaseCalculator, all_changes
 from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
 from ase.units import GPa
@@ -83,6 +84,21 @@ def test_pair_potential_obeys_cauchy():
     crystal = bulk("Ar", a=float(np.interp(0.0, stress, sides)))
     C = elastic_constants(crystal, lj, strain=0.002).matrix_GPa
     assert C[0, 1] == pytest.approx(C[3, 3], rel=0.01)
+
+
+def test_a_calculator_of_a_program_gives_what_others_give(copper):
+    """Those of ASE that write and read files are no `Calculator`."""
+
+    class FileEMT(BaseCalculator):
+        implemented_properties = EMT.implemented_properties
+
+        def calculate(self, atoms, properties, system_changes) -> None:
+            inner = EMT()
+            inner.calculate(atoms, properties, all_changes)
+            self.results = inner.results
+
+    found = elastic_constants(copper, FileEMT()).matrix_GPa
+    np.testing.assert_allclose(found, elastic_constants(copper, EMT()).matrix_GPa, atol=1e-6)
 
 
 def test_positions_relax_inside_a_strained_cell():

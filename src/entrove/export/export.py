@@ -21,7 +21,8 @@ from entrove.export.lammps.folder import write_for_lammps
 from entrove.export.scripts import write_script
 from entrove.export.source import Source, find_campaign, find_source
 from entrove.files import replace_text, require_writable
-from entrove.structures import read_structures, species_of
+from entrove.formats.reading import iterate_structures
+from entrove.structures import species_of
 
 Target = Literal["lammps", "ase", "torch-sim", "extxyz"]
 TARGETS: tuple[str, ...] = get_args(Target)
@@ -89,7 +90,8 @@ def export(
             _write_record(place, to, checks, None)
         return Exported(folder, to, tuple(checks))
     source = find_source(path)
-    given = read_structures(structures) if isinstance(structures, str | Path) else structures
+    is_file = isinstance(structures, str | Path)
+    given = list(iterate_structures(structures)) if is_file else structures
     samples = source.validation() if given is None else list(given)
     _check_species(source, [*samples, *source.examples()])
     folder = Path(out) if out is not None else Path(f"{source.name}-{to}")

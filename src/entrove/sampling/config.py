@@ -345,6 +345,16 @@ class SamplingConfig(Settings):
     hold_out: HoldOutSettings = Field(default=HoldOutSettings(), description="Validation set.")
 
     @property
+    def problem_of_barostat(self) -> str:
+        """Why time steps cannot follow the cell of an NPT run; empty when they can."""
+        if self.ensemble != "npt" or self.barostat_time_fs >= 20 * self.timestep_fs:
+            return ""
+        return (
+            f"{self.barostat_time_fs:g} fs are fewer than 20 time steps of {self.timestep_fs:g} "
+            "fs, which cannot follow the cell; raise it"
+        )
+
+    @property
     def most_chunks(self) -> int:
         """Most chunks in each round."""
         return 3 * self.chunks if self.largest_chunks is None else self.largest_chunks
@@ -355,15 +365,6 @@ class SamplingConfig(Settings):
             raise ValueError(
                 f"largest_chunks={self.largest_chunks} is less than chunks={self.chunks}; "
                 "raise it, or lower chunks"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _steps_follow_the_cell(self) -> "SamplingConfig":
-        if self.ensemble == "npt" and self.barostat_time_fs < 20 * self.timestep_fs:
-            raise ValueError(
-                f"barostat_time_fs={self.barostat_time_fs:g} is less than 20 time steps "
-                f"(timestep_fs={self.timestep_fs:g}), which cannot follow the cell; raise it"
             )
         return self
 

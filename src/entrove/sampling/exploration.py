@@ -230,6 +230,8 @@ def _relax_seeds(
         for phase, atoms in zip(phases, seeds, strict=True)
         for pressure in pressures_GPa
     ]
+    if problem := config.problem_of_barostat:
+        raise ConfigError(f"sampling.barostat_time_fs: {problem}")
     for phase, atoms in zip(phases, seeds, strict=True):
         closing = find_closing(phase, atoms, pressures_GPa, config.ensemble)
         if closing is not None:

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import Calculator
 from ase.dft.kpoints import parse_path_string
 from jaxtyping import Float
 
 from entrove._optional import require
+from entrove.models.loaded import LoadedModel
 from entrove.models.prediction import predict
 from entrove.validation.strained_cell import Source
 
@@ -158,7 +158,7 @@ def phonons(
 
 
 def _forces(structures: Sequence[Atoms], source: Source) -> list[Float[np.ndarray, "atoms 3"]]:
-    if not isinstance(source, Calculator):
+    if isinstance(source, LoadedModel):
         return [atoms.get_forces() for atoms in predict(source, structures)]
     forces = []
     for atoms in structures:

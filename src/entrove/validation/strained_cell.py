@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import Calculator
+from ase.calculators.calculator import BaseCalculator
 from ase.optimize import FIRE
 from jaxtyping import Bool, Float
 from torch_sim.optimizers import FireState
@@ -33,7 +33,7 @@ PATIENCE = 50
 """Steps without a smaller force after which those within the tolerance are noise, as the forces of
 models in single precision have it."""
 
-Source = Calculator | LoadedModel
+Source = BaseCalculator | LoadedModel
 """What gives energies and forces: an ASE calculator, or a model that takes batches."""
 
 
@@ -50,7 +50,7 @@ def in_cells(
     forces above that share, the tolerance is enough. A model relaxes and evaluates all cells in
     one batch.
     """
-    if isinstance(source, Calculator):
+    if not isinstance(source, LoadedModel):
         return [in_cell(atoms, cell, source, force_tolerance_eV_per_A) for cell in cells_A]
     strained = [_scaled(atoms, cell) for cell in cells_A]
     if force_tolerance_eV_per_A is not None:
@@ -61,7 +61,7 @@ def in_cells(
 def in_cell(
     atoms: Atoms,
     cell_A: np.ndarray,
-    calculator: Calculator,
+    calculator: BaseCalculator,
     force_tolerance_eV_per_A: float | None,
 ) -> Atoms:
     """Return a copy in the cell `cell_A` with the calculator attached, see `in_cells`."""

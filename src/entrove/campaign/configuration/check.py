@@ -83,6 +83,10 @@ def check_campaign(
     explorer = check_explorer(config_path, config, structures)
     _check_features(config_path, config, foundation)
     workspace = Workspace((folder or config_path.parent / config.folder).resolve())
+    problem = config.sampling.problem_of_barostat
+    # A campaign that was begun before this was checked goes on.
+    if problem and not workspace.config.exists():
+        raise problem_at(config_path, ("sampling", "barostat_time_fs"), problem)
     config = with_settled_version(config, workspace.config)
     if runs_here:
         _check_folder(config_path, config, workspace.folder)

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from entrove import provenance
 from entrove.campaign.configuration.config import CampaignConfig
 from entrove.campaign.configuration.config_file import format_key_path, load_yaml
 from entrove.campaign.journal.damage import damaged
@@ -16,6 +17,7 @@ from entrove.campaign.workspace import Workspace
 from entrove.errors import CampaignError
 from entrove.files import replace_text
 from entrove.labelling.level_of_theory import LEVEL_FILE, LevelOfTheory, read_level
+from entrove.structures import read_structures
 
 logger = logging.getLogger(__name__)
 
@@ -159,10 +161,16 @@ def _has_level_of_labels(folder: Path, config: CampaignConfig) -> bool:
 
     The level is the recorded one: a file that has computed it may be gone.
     """
-    labels = Workspace(folder).label_work
-    if not (labels / LEVEL_FILE).exists():
-        return True
-    return read_level(labels).hash == LevelOfTheory.of(config.labelling.engine).hash
+    files = Workspace(folder)
+    if (files.label_work / LEVEL_FILE).exists():
+        recorded = {read_level(files.label_work).hash}
+    else:
+        recorded = {
+            str(atoms.info.get(provenance.LEVEL_OF_THEORY))
+            for path in (files.validation, files.dataset)
+            for atoms in read_structures(path, may_be_empty=True)
+        }
+    return recorded <= {LevelOfTheory.of(config.labelling.engine).hash}
 
 
 def as_started(path: Path, config: CampaignConfig) -> CampaignConfig:

@@ -16,6 +16,7 @@ from entrove.labelling.labels import Outcome
 from entrove.labelling.retries import plan_next_attempt
 from entrove.labelling.sanity import find_implausible_value
 from entrove.labelling.store.cache import LabelCache
+from entrove.labelling.store.moments import key_of
 from entrove.sampling.candidates import Candidate, read_candidates
 from entrove.structures import content_hash, read_structures
 
@@ -29,7 +30,7 @@ class CampaignLabels:
         cache: Its cache of labels, which other campaigns may share.
         work_folder: The folder of its engine's files.
         structure_hashes: Content hashes of the structures that it has sent to the engine.
-        finished: Keys of the labels that its ledger has, good or not.
+        finished: Keys of the good labels that it has taken, and not withdrawn since.
     """
 
     folder: Path
@@ -139,7 +140,16 @@ def open_labels(folder: Path, *, read_only: bool = False) -> CampaignLabels:
     ledger = Ledger(workspace.ledger, read_only=True)
     volumes = [row for found in ledger.each(Checked).values() for row in found.volumes]
     hashes |= {row.structure_hash for row in volumes}
-    finished = {row.key for row in (*label_rows(ledger.each(Labelled)), *volumes)}
+    taken = {
+        key_of(atoms)
+        for path in (workspace.dataset, workspace.validation, workspace.test)
+        for atoms in read_structures(path, may_be_empty=True)
+    } | {row.key for row in volumes}
+    finished = {
+        row.key
+        for row in (*label_rows(ledger.each(Labelled)), *volumes)
+        if row.outcome == Outcome.CONVERGED and row.key in taken
+    }
     return CampaignLabels(
         workspace.folder,
         LabelCache(config.labelling.cache or workspace.label_cache, read_only=read_only),
