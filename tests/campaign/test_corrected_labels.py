@@ -15,10 +15,12 @@ from entrove.campaign.configuration.config import CampaignConfig
 from entrove.campaign.stages.imported import enter_imported, to_train_on, withdraw_import
 from entrove.campaign.workspace import Workspace
 from entrove.formats import write_frames
+from entrove.labelling.labels import Label
 from entrove.labelling.level_of_theory import LevelOfTheory
 from entrove.labelling.store.cache import LabelCache
 from entrove.labelling.store.imports import ImportReport, import_labels
-from entrove.structures import attach_results, copy_structure, read_structures
+from entrove.labelling.store.moments import key_of
+from entrove.structures import attach_results, copy_structure, has_stress, read_structures
 
 LEVEL = LevelOfTheory.of(CampaignConfig.model_validate(SETTINGS).labelling.engine)
 WRONG_EV, RIGHT_EV = -10.0, -12.0
@@ -36,7 +38,12 @@ def copper(decimals: int, seed: int, energy_eV: float, moment: float | None = No
 
 
 def import_to_train(
-    files: Workspace, frames: list[Atoms], *, replacing: bool = False, train: bool = True
+    files: Workspace,
+    frames: list[Atoms],
+    *,
+    replacing: bool = False,
+    train: bool = True,
+    interrupted_after: int = 0,
 ) -> ImportReport:
     """What `entrove import` does, with or without --train."""
     files.folder.mkdir(parents=True, exist_ok=True)
@@ -44,16 +51,16 @@ def import_to_train(
     path = path.with_name(f"ours-{path.name}")
     write_frames(path, frames)
     labelled: list[Atoms] = []
+
+    def keep(atoms: Atoms, label: Label) -> None:
+        labelled.append(to_train_on(atoms, label))
+        if len(labelled) == interrupted_after:
+            raise KeyboardInterrupt
+
     with LabelCache(files.label_cache) as cache:
-        report = import_labels(
-            path,
-            LEVEL,
-            cache,
-            replacing=replacing,
-            on_label=lambda atoms, label: labelled.append(to_train_on(atoms, label)),
-        )
-    if train:
-        enter_imported(files, labelled, report.superseded)
+        report = import_labels(path, LEVEL, cache, replacing=replacing, on_label=keep)
+        if train:
+            enter_imported(files, labelled, cache)
     return report
 
 
@@ -78,6 +85,100 @@ def test_a_campaign_trains_on_the_corrected_label_alone(tmp_path: Path, wrong: i
     with LabelCache(files.label_cache) as cache:
         assert withdraw_import(files, cache, report.import_id).trained_on == 2
     assert trained_on(files) == [WRONG_EV]
+
+
+def written(files: Workspace) -> list[tuple[str, float]]:
+    return [
+        (key_of(atoms), atoms.get_potential_energy()) for atoms in read_structures(files.imported)
+    ]
+
+
+def corrected(folder: Path, wrong: int, right: int) -> list[tuple[str, float]]:
+    """What a campaign trains on after a correction that nothing interrupted."""
+    files = Workspace(folder)
+    import_to_train(files, [copper(wrong, seed, WRONG_EV) for seed in range(3)])
+    import_to_train(files, [copper(right, seed, RIGHT_EV) for seed in range(3)], replacing=True)
+    return written(files)
+
+
+@pytest.mark.parametrize(("wrong", "right"), [*product((5, 8), (5, 8))])
+@pytest.mark.parametrize("done", [1, 2, 3])
+def test_an_interrupted_correction_is_completed_by_the_same_command(
+    tmp_path: Path, wrong: int, right: int, done: int
+):
+    files = Workspace(tmp_path / "campaign")
+    import_to_train(files, [copper(wrong, seed, WRONG_EV) for seed in range(3)])
+    frames = [copper(right, seed, RIGHT_EV) for seed in range(3)]
+    with pytest.raises(KeyboardInterrupt):
+        import_to_train(files, frames, replacing=True, interrupted_after=done)
+    import_to_train(files, frames, replacing=True)
+    assert written(files) == corrected(tmp_path / "other", wrong, right)
+
+
+@pytest.mark.parametrize(("wrong", "right"), [*product((5, 8), (5, 8))])
+def test_a_correction_without_training_is_completed_by_one_with_it(
+    tmp_path: Path, wrong: int, right: int
+):
+    files = Workspace(tmp_path / "campaign")
+    import_to_train(files, [copper(wrong, seed, WRONG_EV) for seed in range(3)])
+    frames = [copper(right, seed, RIGHT_EV) for seed in range(3)]
+    import_to_train(files, frames, replacing=True, train=False)
+    import_to_train(files, frames, replacing=True)
+    assert written(files) == corrected(tmp_path / "other", wrong, right)
+
+
+def without_stress(atoms: Atoms) -> Atoms:
+    del atoms.calc.results["stress"]  # type: ignore[union-attr]
+    return atoms
+
+
+def test_files_of_one_command_are_trained_on_with_the_corrected_label_alone(
+    tmp_path: Path,
+):
+    """As `entrove import wrong.xyz right.xyz --train --replace` does."""
+    files = Workspace(tmp_path)
+    labelled: list[Atoms] = []
+    with LabelCache(files.label_cache) as cache:
+        for name, atoms in (("a", copper(5, 0, WRONG_EV)), ("b", copper(8, 0, RIGHT_EV))):
+            write_frames(tmp_path / f"{name}.xyz", [atoms])
+            import_labels(
+                tmp_path / f"{name}.xyz",
+                LEVEL,
+                cache,
+                replacing=True,
+                on_label=lambda atoms, label: labelled.append(to_train_on(atoms, label)),
+            )
+        assert enter_imported(files, labelled, cache) == (1, 0)
+    assert written(files) == [(key_of(copper(8, 0, RIGHT_EV)), RIGHT_EV)]
+
+
+def test_a_later_frame_that_adds_the_stress_is_trained_on_alone(tmp_path: Path):
+    files = Workspace(tmp_path / "campaign")
+    import_to_train(files, [without_stress(copper(5, 0, RIGHT_EV)), copper(8, 0, RIGHT_EV)])
+    [atoms] = files.training_labels()
+    assert has_stress(atoms)
+
+
+def test_a_label_without_moments_is_corrected_by_one_that_says_them(tmp_path: Path):
+    files = Workspace(tmp_path / "campaign")
+    import_to_train(files, [copper(8, 0, WRONG_EV)])
+    right = [copper(5, 0, RIGHT_EV, 2.0)]
+    import_to_train(files, right, replacing=True, train=False)
+    import_to_train(files, right, replacing=True)
+    assert trained_on(files) == [RIGHT_EV]
+
+
+@pytest.mark.parametrize("moment", [None, 2.0])
+def test_labels_that_the_cache_has_not_got_are_kept(tmp_path: Path, moment: float | None):
+    """The cache was lost, or the campaign goes on with another one."""
+    files = Workspace(tmp_path / "campaign")
+    import_to_train(files, [copper(5, seed, WRONG_EV) for seed in range(2)])
+    files.label_cache.unlink()
+    import_to_train(files, [copper(8, 7, -14.0, moment)])
+    assert trained_on(files) == [WRONG_EV, WRONG_EV, -14.0]
+    # Another state of the first one; it corrects nothing that this cache ever knew.
+    import_to_train(files, [copper(8, 0, -16.0, 3.0)])
+    assert trained_on(files) == [WRONG_EV, WRONG_EV, -14.0, -16.0]
 
 
 def test_a_correction_leaves_the_other_magnetic_state_in_training(tmp_path: Path):

@@ -104,8 +104,7 @@ def import_files(
                 _print_report(path, report, workspace.folder, console)
         entered = None
         if train:
-            superseded = [label for _, report in reports for label in report.superseded]
-            counts = enter_imported(workspace, labelled, superseded)
+            counts = enter_imported(workspace, labelled, cache)
             entered = _Entered(*counts, _of_several_states(labelled))
     if as_json:
         print_json(_as_json(reports, entered))
