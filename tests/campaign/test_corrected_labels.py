@@ -12,7 +12,14 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from cheap_campaign import SETTINGS, Bench, make_bench
 from entrove.campaign.configuration.config import CampaignConfig
-from entrove.campaign.stages.imported import enter_imported, to_train_on, withdraw_import
+from entrove.campaign.journal.ledger import Ledger
+from entrove.campaign.journal.outcomes import Validated
+from entrove.campaign.stages.imported import (
+    corrected_held_out,
+    enter_imported,
+    to_train_on,
+    withdraw_import,
+)
 from entrove.campaign.workspace import Workspace
 from entrove.formats import write_frames
 from entrove.labelling.labels import Label
@@ -188,8 +195,21 @@ def test_a_correction_leaves_the_other_magnetic_state_in_training(tmp_path: Path
     assert sorted(trained_on(files)) == [-14.0, RIGHT_EV]
 
 
+def ours(structures: list[Atoms], decimals: int, shift_eV: float) -> list[Atoms]:
+    """Labels of a campaign's structures from elsewhere."""
+    frames = []
+    for structure in structures:
+        atoms = structure.copy()
+        atoms.positions = atoms.positions.round(decimals)
+        atoms.calc = EMT()
+        energy_eV = atoms.get_potential_energy() + shift_eV
+        frames.append(attach_results(atoms, energy_eV, atoms.get_forces(), atoms.get_stress()))
+    return frames
+
+
+@pytest.mark.parametrize("train", [True, False])
 def test_picks_with_a_wrong_imported_label_are_trained_on_with_the_corrected_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, train: bool
 ):
     """The campaign has learnt the wrong one for them, as labels of its own picks."""
     bench: Bench = make_bench(tmp_path, monkeypatch)
@@ -205,22 +225,12 @@ def test_picks_with_a_wrong_imported_label_are_trained_on_with_the_corrected_one
     bench.on_attempt = lambda _: None
     picked = [copy_structure(atoms) for atoms in read_structures(files.round(1).selected)]
 
-    def ours(decimals: int, shift_eV: float) -> list[Atoms]:
-        frames = []
-        for pick in picked:
-            atoms = pick.copy()
-            atoms.positions = atoms.positions.round(decimals)
-            atoms.calc = EMT()
-            energy_eV = atoms.get_potential_energy() + shift_eV
-            frames.append(attach_results(atoms, energy_eV, atoms.get_forces(), atoms.get_stress()))
-        return frames
-
-    wrong, right = ours(5, 0.05), ours(7, 0.0)
+    wrong, right = ours(picked, 5, 0.05), ours(picked, 7, 0.0)
     import_to_train(files, wrong, train=False)
     bench.run(stopping={"rounds": 1})
     count = len(picked)
     assert bench.trained_on == [count]
-    assert import_to_train(files, right, replacing=True).replaced == count
+    assert import_to_train(files, right, replacing=True, train=train).replaced == count
     computed = len(bench.computed)
     for _ in range(2):  # and not once more
         bench.run(stopping={"rounds": 1})
@@ -229,3 +239,51 @@ def test_picks_with_a_wrong_imported_label_are_trained_on_with_the_corrected_one
             sorted(atoms.get_potential_energy() for atoms in right), abs=1e-5
         )
     assert len(bench.computed) == computed
+
+
+def test_wrong_labels_of_the_validation_set_are_corrected_and_models_validated_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    bench: Bench = make_bench(tmp_path, monkeypatch)
+    files = bench.files
+
+    def stop(_: str) -> None:
+        if files.round(0).hold_out.exists():
+            raise KeyboardInterrupt
+
+    bench.on_attempt = stop
+    with pytest.raises(KeyboardInterrupt):
+        bench.run(stopping={"rounds": 1})
+    bench.on_attempt = lambda _: None
+    held_out = [copy_structure(atoms) for atoms in read_structures(files.round(0).hold_out)]
+
+    def errors_eV() -> list[float]:
+        """Of the labels themselves."""
+        found = []
+        for atoms in files.held_out_labels():
+            exact = copy_structure(atoms)
+            exact.calc = EMT()
+            found.append(atoms.get_potential_energy() - exact.get_potential_energy())
+        return found
+
+    wrong_eV = 0.05
+    import_to_train(files, ours(held_out, 5, wrong_eV), train=False)
+    bench.run(stopping={"rounds": 1})
+    count, computed = len(held_out), len(bench.computed)
+    assert errors_eV() == pytest.approx([wrong_eV] * count, abs=1e-3)
+    judged = Ledger(files.ledger).each(Validated)
+    import_to_train(files, ours(held_out, 7, 0.0), replacing=True, train=False)
+    with LabelCache(files.label_cache) as cache:
+        assert corrected_held_out(files, cache) == count
+    bench.run(stopping={"rounds": 1})
+    assert errors_eV() == pytest.approx([0.0] * count, abs=1e-3)
+    again = Ledger(files.ledger).each(Validated)
+    assert judged.keys() == again.keys()
+    assert all(judged[index].table != again[index].table for index in judged)
+    # And once only; nothing was computed or trained for it.
+    bench.run(stopping={"rounds": 1})
+    assert Ledger(files.ledger).each(Validated) == again
+    with LabelCache(files.label_cache) as cache:
+        assert corrected_held_out(files, cache) == 0
+    assert len(bench.computed) == computed
+    assert len(bench.trained_on) == 1

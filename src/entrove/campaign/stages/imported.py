@@ -20,6 +20,7 @@ from entrove.structures import (
     energy_of,
     forces_of,
     has_stress,
+    is_readable,
     read_structures,
     stress_of,
     write_structures,
@@ -88,13 +89,30 @@ def take_corrections(files: Workspace, cache: LabelCache) -> int:
     Returns how many labels were out of date.
     """
     corrections = _Corrections(cache)
-    removed = _keep_if(files.dataset, lambda atoms: not corrections.concern(atoms))
+    removed = 0
+    # The next run restores a damaged one from the cache.
+    if is_readable(files.dataset):
+        removed = _keep_if(files.dataset, lambda atoms: not corrections.concern(atoms))
     imported = read_structures(files.imported, may_be_empty=True)
     corrected = sum(corrections.concern(atoms) for atoms in imported)
     if corrected:
         kept = {key_of(atoms): atoms for atoms in corrections.apply(imported)}
         write_structures(files.imported, list(kept.values()))
     return removed + corrected
+
+
+def corrected_held_out(files: Workspace, cache: LabelCache) -> int:
+    """Count the labels of the validation and test set that were corrected since.
+
+    Args:
+        files: The campaign, which may run meanwhile.
+        cache: Its cache.
+
+    The next run takes the corrected ones, and validates all models again. Files that cannot be
+    read hold none: their labels are taken from the cache in any case.
+    """
+    corrections = _Corrections(cache)
+    return sum(corrections.concern(atoms) for atoms in _read_intact(files.validation, files.test))
 
 
 class _Corrections:
@@ -163,6 +181,15 @@ class _Corrections:
             )
             for record in self._imports
         )
+
+
+def _read_intact(*paths: Path) -> list[Atoms]:
+    return [
+        atoms
+        for path in paths
+        if is_readable(path)
+        for atoms in read_structures(path, may_be_empty=True)
+    ]
 
 
 def _keep_if(path: Path, is_good: Callable[[Atoms], bool]) -> int:
