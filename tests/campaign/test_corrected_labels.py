@@ -17,6 +17,7 @@ from entrove.campaign.journal.outcomes import Validated
 from entrove.campaign.stages.imported import (
     corrected_held_out,
     enter_imported,
+    take_corrections,
     to_train_on,
     withdraw_import,
 )
@@ -132,6 +133,17 @@ def test_a_correction_without_training_is_completed_by_one_with_it(
     import_to_train(files, frames, replacing=True, train=False)
     import_to_train(files, frames, replacing=True)
     assert written(files) == corrected(tmp_path / "other", wrong, right)
+
+
+def test_a_run_corrects_what_an_import_without_training_has_replaced(tmp_path: Path):
+    files = Workspace(tmp_path / "campaign")
+    import_to_train(files, [copper(5, seed, WRONG_EV) for seed in range(3)])
+    frames = [copper(8, seed, RIGHT_EV) for seed in range(2)]
+    import_to_train(files, frames, replacing=True, train=False)
+    with LabelCache(files.label_cache) as cache:
+        assert take_corrections(files, cache) == 2
+        assert take_corrections(files, cache) == 0
+    assert sorted(trained_on(files)) == [RIGHT_EV] * 2 + [WRONG_EV]
 
 
 def without_stress(atoms: Atoms) -> Atoms:

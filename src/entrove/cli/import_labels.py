@@ -111,10 +111,16 @@ def import_files(
         print_json(_as_json(reports, entered, validated_on))
         return
     say(_describe(entered), to=console)
+    if entered is None and any(report.replaced for _, report in reports):
+        say(
+            "where the campaign trains on the labels that were replaced, the next 'entrove run' "
+            "takes the corrected ones",
+            to=console,
+        )
     if validated_on:
         say(
-            f"{validated_on} labels of the validation or test set are corrected by now: the next "
-            "'entrove run' takes them, and validates all models again",
+            f"{validated_on} labels of the validation or test set were corrected: the next "
+            "'entrove run' takes the corrected ones, and validates all models again",
             to=console,
         )
 
