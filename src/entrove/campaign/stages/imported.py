@@ -10,6 +10,7 @@ from ase import Atoms
 from entrove import provenance
 from entrove.campaign.workspace import Workspace, is_imported
 from entrove.labelling.labels import Label
+from entrove.labelling.level_of_theory import LevelOfTheory
 from entrove.labelling.store.cache import LabelCache
 from entrove.labelling.store.contradictions import describe_differences
 from entrove.labelling.store.moments import copy_moments, key_of, says_moments
@@ -129,43 +130,38 @@ class _Corrections:
 
     def concern(self, atoms: Atoms) -> bool:
         """Whether another label has taken the place of the one that a structure carries."""
-        return self._find(atoms) is not None or self._has_gone(atoms)
+        return self._current(atoms) is not atoms
 
     def apply(self, structures: Sequence[Atoms]) -> list[Atoms]:
         """The structures, with the labels that have taken the place of theirs.
 
         One whose place was taken by a label of a magnetic state that it does not say is left out.
         """
-        return [
-            atoms if found is None else to_train_on(*found)
-            for atoms in structures
-            if (found := self._find(atoms)) is not None or not self._has_gone(atoms)
-        ]
+        return [current for atoms in structures if (current := self._current(atoms)) is not None]
 
-    def _find(self, atoms: Atoms) -> tuple[Atoms, Label] | None:
-        """The structure and label, as they are stored, that count in place of an imported one."""
+    def _current(self, atoms: Atoms) -> Atoms | None:
+        """The structure and label, as they are stored, that count now: `atoms`, if unchanged."""
         level = self._levels.get(str(atoms.info.get(provenance.LEVEL_OF_THEORY)))
         if level is None or not _is_from_file(atoms):
-            return None
+            return atoms
         label = self._cache.find(atoms, level)
-        if label is None or not label.converged or label.import_id is None:
-            return None
+        if label is None:
+            return None if self._has_gone(atoms, level) else atoms
+        if not label.converged or label.import_id is None:
+            return atoms
         carried = Label.from_atoms(atoms)
         adds_stress = carried.lacks_stress_of(atoms) and not label.lacks_stress_of(atoms)
         if not (adds_stress or describe_differences(carried, label)):
-            return None
-        return self._cache.find_stored(atoms, level) or (atoms, label)
+            return atoms
+        return to_train_on(*(self._cache.find_stored(atoms, level) or (atoms, label)))
 
-    def _has_gone(self, atoms: Atoms) -> bool:
+    def _has_gone(self, atoms: Atoms, level: LevelOfTheory) -> bool:
         """Whether a label that says no moments was corrected by one that says them."""
-        level = self._levels.get(str(atoms.info.get(provenance.LEVEL_OF_THEORY)))
-        if level is None or not _is_from_file(atoms) or says_moments(atoms):
-            return False
         # Another cache may have labels of this state beside it, which correct nothing.
         return (
-            self._was_stored(atoms)
-            and self._cache.find(atoms, level) is None
+            not says_moments(atoms)
             and self._cache.knows_import(atoms, level)
+            and self._was_stored(atoms)
         )
 
     def _was_stored(self, atoms: Atoms) -> bool:
