@@ -146,6 +146,18 @@ def test_a_run_corrects_what_an_import_without_training_has_replaced(tmp_path: P
     assert sorted(trained_on(files)) == [RIGHT_EV] * 2 + [WRONG_EV]
 
 
+@pytest.mark.parametrize(("wrong", "right"), [(5, 8), (8, 8)])
+def test_what_an_import_has_corrected_is_withdrawn_with_it(tmp_path: Path, wrong: int, right: int):
+    """Also where the campaign has not learnt of the correction yet."""
+    files = Workspace(tmp_path / "campaign")
+    import_to_train(files, [copper(wrong, 0, WRONG_EV)])
+    report = import_to_train(files, [copper(right, 0, RIGHT_EV)], replacing=True, train=False)
+    assert report.import_id is not None
+    with LabelCache(files.label_cache) as cache:
+        assert withdraw_import(files, cache, report.import_id).trained_on == 1
+    assert trained_on(files) == []
+
+
 def without_stress(atoms: Atoms) -> Atoms:
     del atoms.calc.results["stress"]  # type: ignore[union-attr]
     return atoms

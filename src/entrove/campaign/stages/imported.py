@@ -211,6 +211,8 @@ def withdraw_import(files: Workspace, cache: LabelCache, import_id: int) -> With
     The labels that remain are trained on at the next run. Raises `LabelError` when there is no
     such import.
     """
+    # What an import has corrected goes with it, and not only if a run came between.
+    take_corrections(files, cache)
     sources = [record.source for record in cache.imports() if record.id == import_id]
     withdrawn = cache.withdraw_import(import_id)
     labels, hashes = len(withdrawn), set(withdrawn)
