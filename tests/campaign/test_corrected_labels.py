@@ -12,13 +12,23 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from cheap_campaign import SETTINGS, Bench, make_bench
 from entrove.campaign.configuration.config import CampaignConfig
-from entrove.campaign.stages.imported import enter_imported, to_train_on, withdraw_import
+from entrove.campaign.journal.ledger import Ledger
+from entrove.campaign.journal.outcomes import Validated
+from entrove.campaign.stages.imported import (
+    corrected_held_out,
+    enter_imported,
+    take_corrections,
+    to_train_on,
+    withdraw_import,
+)
 from entrove.campaign.workspace import Workspace
 from entrove.formats import write_frames
+from entrove.labelling.labels import Label
 from entrove.labelling.level_of_theory import LevelOfTheory
 from entrove.labelling.store.cache import LabelCache
 from entrove.labelling.store.imports import ImportReport, import_labels
-from entrove.structures import attach_results, copy_structure, read_structures
+from entrove.labelling.store.moments import key_of
+from entrove.structures import attach_results, copy_structure, has_stress, read_structures
 
 LEVEL = LevelOfTheory.of(CampaignConfig.model_validate(SETTINGS).labelling.engine)
 WRONG_EV, RIGHT_EV = -10.0, -12.0
@@ -36,7 +46,12 @@ def copper(decimals: int, seed: int, energy_eV: float, moment: float | None = No
 
 
 def import_to_train(
-    files: Workspace, frames: list[Atoms], *, replacing: bool = False, train: bool = True
+    files: Workspace,
+    frames: list[Atoms],
+    *,
+    replacing: bool = False,
+    train: bool = True,
+    interrupted_after: int = 0,
 ) -> ImportReport:
     """What `entrove import` does, with or without --train."""
     files.folder.mkdir(parents=True, exist_ok=True)
@@ -44,16 +59,16 @@ def import_to_train(
     path = path.with_name(f"ours-{path.name}")
     write_frames(path, frames)
     labelled: list[Atoms] = []
+
+    def keep(atoms: Atoms, label: Label) -> None:
+        labelled.append(to_train_on(atoms, label))
+        if len(labelled) == interrupted_after:
+            raise KeyboardInterrupt
+
     with LabelCache(files.label_cache) as cache:
-        report = import_labels(
-            path,
-            LEVEL,
-            cache,
-            replacing=replacing,
-            on_label=lambda atoms, label: labelled.append(to_train_on(atoms, label)),
-        )
-    if train:
-        enter_imported(files, labelled, report.superseded)
+        report = import_labels(path, LEVEL, cache, replacing=replacing, on_label=keep)
+        if train:
+            enter_imported(files, labelled, cache)
     return report
 
 
@@ -80,6 +95,123 @@ def test_a_campaign_trains_on_the_corrected_label_alone(tmp_path: Path, wrong: i
     assert trained_on(files) == [WRONG_EV]
 
 
+def written(files: Workspace) -> list[tuple[str, float]]:
+    return [
+        (key_of(atoms), atoms.get_potential_energy()) for atoms in read_structures(files.imported)
+    ]
+
+
+def corrected(folder: Path, wrong: int, right: int) -> list[tuple[str, float]]:
+    """What a campaign trains on after a correction that nothing interrupted."""
+    files = Workspace(folder)
+    import_to_train(files, [copper(wrong, seed, WRONG_EV) for seed in range(3)])
+    import_to_train(files, [copper(right, seed, RIGHT_EV) for seed in range(3)], replacing=True)
+    return written(files)
+
+
+@pytest.mark.parametrize(("wrong", "right"), [*product((5, 8), (5, 8))])
+@pytest.mark.parametrize("done", [1, 2, 3])
+def test_an_interrupted_correction_is_completed_by_the_same_command(
+    tmp_path: Path, wrong: int, right: int, done: int
+):
+    files = Workspace(tmp_path / "campaign")
+    import_to_train(files, [copper(wrong, seed, WRONG_EV) for seed in range(3)])
+    frames = [copper(right, seed, RIGHT_EV) for seed in range(3)]
+    with pytest.raises(KeyboardInterrupt):
+        import_to_train(files, frames, replacing=True, interrupted_after=done)
+    import_to_train(files, frames, replacing=True)
+    assert written(files) == corrected(tmp_path / "other", wrong, right)
+
+
+@pytest.mark.parametrize(("wrong", "right"), [*product((5, 8), (5, 8))])
+def test_a_correction_without_training_is_completed_by_one_with_it(
+    tmp_path: Path, wrong: int, right: int
+):
+    files = Workspace(tmp_path / "campaign")
+    import_to_train(files, [copper(wrong, seed, WRONG_EV) for seed in range(3)])
+    frames = [copper(right, seed, RIGHT_EV) for seed in range(3)]
+    import_to_train(files, frames, replacing=True, train=False)
+    import_to_train(files, frames, replacing=True)
+    assert written(files) == corrected(tmp_path / "other", wrong, right)
+
+
+def test_a_run_corrects_what_an_import_without_training_has_replaced(tmp_path: Path):
+    files = Workspace(tmp_path / "campaign")
+    import_to_train(files, [copper(5, seed, WRONG_EV) for seed in range(3)])
+    frames = [copper(8, seed, RIGHT_EV) for seed in range(2)]
+    import_to_train(files, frames, replacing=True, train=False)
+    with LabelCache(files.label_cache) as cache:
+        assert take_corrections(files, cache) == 2
+        assert take_corrections(files, cache) == 0
+    assert sorted(trained_on(files)) == [RIGHT_EV] * 2 + [WRONG_EV]
+
+
+@pytest.mark.parametrize(("wrong", "right"), [(5, 8), (8, 8)])
+def test_what_an_import_has_corrected_is_withdrawn_with_it(tmp_path: Path, wrong: int, right: int):
+    """Also where the campaign has not learnt of the correction yet."""
+    files = Workspace(tmp_path / "campaign")
+    import_to_train(files, [copper(wrong, 0, WRONG_EV)])
+    report = import_to_train(files, [copper(right, 0, RIGHT_EV)], replacing=True, train=False)
+    assert report.import_id is not None
+    with LabelCache(files.label_cache) as cache:
+        assert withdraw_import(files, cache, report.import_id).trained_on == 1
+    assert trained_on(files) == []
+
+
+def without_stress(atoms: Atoms) -> Atoms:
+    del atoms.calc.results["stress"]  # type: ignore[union-attr]
+    return atoms
+
+
+def test_files_of_one_command_are_trained_on_with_the_corrected_label_alone(
+    tmp_path: Path,
+):
+    """As `entrove import wrong.xyz right.xyz --train --replace` does."""
+    files = Workspace(tmp_path)
+    labelled: list[Atoms] = []
+    with LabelCache(files.label_cache) as cache:
+        for name, atoms in (("a", copper(5, 0, WRONG_EV)), ("b", copper(8, 0, RIGHT_EV))):
+            write_frames(tmp_path / f"{name}.xyz", [atoms])
+            import_labels(
+                tmp_path / f"{name}.xyz",
+                LEVEL,
+                cache,
+                replacing=True,
+                on_label=lambda atoms, label: labelled.append(to_train_on(atoms, label)),
+            )
+        assert enter_imported(files, labelled, cache) == (1, 0)
+    assert written(files) == [(key_of(copper(8, 0, RIGHT_EV)), RIGHT_EV)]
+
+
+def test_a_later_frame_that_adds_the_stress_is_trained_on_alone(tmp_path: Path):
+    files = Workspace(tmp_path / "campaign")
+    import_to_train(files, [without_stress(copper(5, 0, RIGHT_EV)), copper(8, 0, RIGHT_EV)])
+    [atoms] = files.training_labels()
+    assert has_stress(atoms)
+
+
+def test_a_label_without_moments_is_corrected_by_one_that_says_them(tmp_path: Path):
+    files = Workspace(tmp_path / "campaign")
+    import_to_train(files, [copper(8, 0, WRONG_EV)])
+    right = [copper(5, 0, RIGHT_EV, 2.0)]
+    import_to_train(files, right, replacing=True, train=False)
+    import_to_train(files, right, replacing=True)
+    assert trained_on(files) == [RIGHT_EV]
+
+
+@pytest.mark.parametrize("moment", [None, 2.0])
+def test_labels_that_the_cache_has_not_got_are_kept(tmp_path: Path, moment: float | None):
+    """The cache was lost, or the campaign goes on with another one."""
+    files = Workspace(tmp_path / "campaign")
+    import_to_train(files, [copper(5, seed, WRONG_EV) for seed in range(2)])
+    files.label_cache.unlink()
+    import_to_train(files, [copper(8, 7, -14.0, moment)])
+    assert trained_on(files) == [WRONG_EV, WRONG_EV, -14.0]
+    # Another state of the first one; it corrects nothing that this cache ever knew.
+    import_to_train(files, [copper(8, 0, -16.0, 3.0)])
+    assert trained_on(files) == [WRONG_EV, WRONG_EV, -14.0, -16.0]
+
+
 def test_a_correction_leaves_the_other_magnetic_state_in_training(tmp_path: Path):
     files = Workspace(tmp_path / "campaign")
     import_to_train(files, [copper(8, 0, WRONG_EV, 0.0), copper(8, 0, -14.0, 2.0)])
@@ -87,8 +219,21 @@ def test_a_correction_leaves_the_other_magnetic_state_in_training(tmp_path: Path
     assert sorted(trained_on(files)) == [-14.0, RIGHT_EV]
 
 
+def ours(structures: list[Atoms], decimals: int, shift_eV: float) -> list[Atoms]:
+    """Labels of a campaign's structures from elsewhere."""
+    frames = []
+    for structure in structures:
+        atoms = structure.copy()
+        atoms.positions = atoms.positions.round(decimals)
+        atoms.calc = EMT()
+        energy_eV = atoms.get_potential_energy() + shift_eV
+        frames.append(attach_results(atoms, energy_eV, atoms.get_forces(), atoms.get_stress()))
+    return frames
+
+
+@pytest.mark.parametrize("train", [True, False])
 def test_picks_with_a_wrong_imported_label_are_trained_on_with_the_corrected_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, train: bool
 ):
     """The campaign has learnt the wrong one for them, as labels of its own picks."""
     bench: Bench = make_bench(tmp_path, monkeypatch)
@@ -104,22 +249,12 @@ def test_picks_with_a_wrong_imported_label_are_trained_on_with_the_corrected_one
     bench.on_attempt = lambda _: None
     picked = [copy_structure(atoms) for atoms in read_structures(files.round(1).selected)]
 
-    def ours(decimals: int, shift_eV: float) -> list[Atoms]:
-        frames = []
-        for pick in picked:
-            atoms = pick.copy()
-            atoms.positions = atoms.positions.round(decimals)
-            atoms.calc = EMT()
-            energy_eV = atoms.get_potential_energy() + shift_eV
-            frames.append(attach_results(atoms, energy_eV, atoms.get_forces(), atoms.get_stress()))
-        return frames
-
-    wrong, right = ours(5, 0.05), ours(7, 0.0)
+    wrong, right = ours(picked, 5, 0.05), ours(picked, 7, 0.0)
     import_to_train(files, wrong, train=False)
     bench.run(stopping={"rounds": 1})
     count = len(picked)
     assert bench.trained_on == [count]
-    assert import_to_train(files, right, replacing=True).replaced == count
+    assert import_to_train(files, right, replacing=True, train=train).replaced == count
     computed = len(bench.computed)
     for _ in range(2):  # and not once more
         bench.run(stopping={"rounds": 1})
@@ -128,3 +263,51 @@ def test_picks_with_a_wrong_imported_label_are_trained_on_with_the_corrected_one
             sorted(atoms.get_potential_energy() for atoms in right), abs=1e-5
         )
     assert len(bench.computed) == computed
+
+
+def test_wrong_labels_of_the_validation_set_are_corrected_and_models_validated_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    bench: Bench = make_bench(tmp_path, monkeypatch)
+    files = bench.files
+
+    def stop(_: str) -> None:
+        if files.round(0).hold_out.exists():
+            raise KeyboardInterrupt
+
+    bench.on_attempt = stop
+    with pytest.raises(KeyboardInterrupt):
+        bench.run(stopping={"rounds": 1})
+    bench.on_attempt = lambda _: None
+    held_out = [copy_structure(atoms) for atoms in read_structures(files.round(0).hold_out)]
+
+    def errors_eV() -> list[float]:
+        """Of the labels themselves."""
+        found = []
+        for atoms in files.held_out_labels():
+            exact = copy_structure(atoms)
+            exact.calc = EMT()
+            found.append(atoms.get_potential_energy() - exact.get_potential_energy())
+        return found
+
+    wrong_eV = 0.05
+    import_to_train(files, ours(held_out, 5, wrong_eV), train=False)
+    bench.run(stopping={"rounds": 1})
+    count, computed = len(held_out), len(bench.computed)
+    assert errors_eV() == pytest.approx([wrong_eV] * count, abs=1e-3)
+    judged = Ledger(files.ledger).each(Validated)
+    import_to_train(files, ours(held_out, 7, 0.0), replacing=True, train=False)
+    with LabelCache(files.label_cache) as cache:
+        assert corrected_held_out(files, cache) == count
+    bench.run(stopping={"rounds": 1})
+    assert errors_eV() == pytest.approx([0.0] * count, abs=1e-3)
+    again = Ledger(files.ledger).each(Validated)
+    assert judged.keys() == again.keys()
+    assert all(judged[index].table != again[index].table for index in judged)
+    # And once only; nothing was computed or trained for it.
+    bench.run(stopping={"rounds": 1})
+    assert Ledger(files.ledger).each(Validated) == again
+    with LabelCache(files.label_cache) as cache:
+        assert corrected_held_out(files, cache) == 0
+    assert len(bench.computed) == computed
+    assert len(bench.trained_on) == 1

@@ -81,8 +81,8 @@ def import_to_train(
             replacing=replacing,
             on_label=lambda atoms, label: labelled.append(to_train_on(atoms, label)),
         )
-    if train:
-        enter_imported(bench.files, labelled)
+        if train:
+            enter_imported(bench.files, labelled, cache)
     return report.import_id
 
 

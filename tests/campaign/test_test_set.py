@@ -22,6 +22,7 @@ from entrove.campaign.stages.train import labels_to_learn, train
 from entrove.campaign.stages.validate import untuned_shifts
 from entrove.campaign.workspace import Workspace
 from entrove.labelling.labels import Label
+from entrove.labelling.store.cache import LabelCache
 from entrove.models.ase import from_calculator
 from entrove.models.prediction import predict
 from entrove.provenance import trajectory_of
@@ -204,7 +205,8 @@ def test_labels_that_nearly_equal_held_out_ones_are_not_trained_on(finished: Ben
     assert content_hash(copy) not in {content_hash(a) for a in finished.files.held_out_labels()}
     labelled = attach_results(copy, 0.1, np.zeros((4, 3)), np.zeros(6))
     label = Label.from_atoms(labelled)
-    enter_imported(finished.files, [to_train_on(labelled, label)])
+    with LabelCache(finished.files.label_cache) as cache:
+        enter_imported(finished.files, [to_train_on(labelled, label)], cache)
     assert len(finished.files.training_labels()) == known + 1
     finished.run(sampling=SAMPLING, stopping={"rounds": 2})
     ledger = Ledger(finished.files.ledger)

@@ -165,7 +165,7 @@ def imported(files: Workspace, path: Path, moments: list[float], energy_eV: floa
             cache,
             on_label=lambda atoms, label: labelled.append(to_train_on(atoms, label)),
         )
-    assert enter_imported(files, labelled) == (1, 0)
+        assert enter_imported(files, labelled, cache) == (1, 0)
     return report.import_id
 
 

@@ -1,4 +1,5 @@
 import io
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -19,9 +20,10 @@ from entrove.cli.import_labels import import_files
 from entrove.cli.labels import list_imports, withdraw
 from entrove.errors import CampaignError, ConfigError, LabelError
 from entrove.labelling.labeller import Labeller
+from entrove.labelling.level_of_theory import LevelOfTheory
 from entrove.labelling.store.cache import LabelCache
 from entrove.labelling.store.import_records import count_labels
-from entrove.structures import content_hash
+from entrove.structures import content_hash, write_structures
 
 CONFIG = """\
 name: copper
@@ -141,6 +143,47 @@ def test_an_import_is_listed_trained_on_and_withdrawn(
     assert said(console).endswith("no labels were imported\n")
     with pytest.raises(CampaignError, match="there is no label cache"):
         list_imports(tmp_path / "elsewhere", console)
+
+
+def test_an_import_says_how_many_held_out_labels_it_corrects(
+    tmp_path: Path, config: Path, console: Console, capsys: pytest.CaptureFixture[str]
+):
+    """And without --train, that the next run takes the corrected ones."""
+    wrong = read(tmp_path / "ours.xyz", ":")
+    for atoms in wrong:
+        atoms.calc.results["energy"] += 1.0
+        atoms.calc.results["free_energy"] += 1.0
+    write(tmp_path / "wrong.xyz", wrong, format="extxyz")
+    import_files(config, [tmp_path / "wrong.xyz"], None, same_level=True, console=console)
+    workspace = Workspace(tmp_path / "campaign")
+    campaign, _ = read_campaign(config)
+    level = LevelOfTheory.of(campaign.labelling.engine)
+    with LabelCache(workspace.label_cache) as cache:
+        held_out = [label.attach(atoms) for atoms in wrong if (label := cache.find(atoms, level))]
+    write_structures(workspace.validation, held_out[:2])
+    write_structures(workspace.test, held_out[2:])
+    assert "corrected" not in said(console)
+    for replace in (True, False):  # which is said until that run
+        import_files(
+            config,
+            [tmp_path / "ours.xyz"],
+            None,
+            same_level=True,
+            console=console,
+            replace=replace,
+        )
+    assert said(console).count("3 labels of the validation or test set were corrected") == 2
+    assert said(console).count("the next 'entrove run' takes the corrected ones") == 3
+    import_files(
+        config,
+        [tmp_path / "ours.xyz"],
+        None,
+        same_level=True,
+        console=console,
+        train=True,
+        as_json=True,
+    )
+    assert json.loads(capsys.readouterr().out)["validated_on"] == 3
 
 
 def turned(path: Path, source: Path) -> Path:

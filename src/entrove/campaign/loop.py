@@ -44,7 +44,11 @@ from entrove.campaign.stages.check import check, checks_are_stale, wants_checks
 from entrove.campaign.stages.context import CampaignRun
 from entrove.campaign.stages.explore import forget_other_explorer
 from entrove.campaign.stages.finish import finish
-from entrove.campaign.stages.imported import imports_changed
+from entrove.campaign.stages.imported import (
+    corrected_held_out,
+    imports_changed,
+    take_corrections,
+)
 from entrove.campaign.stages.label import released_requests
 from entrove.campaign.stages.label_volumes import label_volumes
 from entrove.campaign.stages.lost_labels import restore_lost_labels
@@ -59,6 +63,7 @@ from entrove.campaign.workspace import Workspace, explain_lost
 from entrove.errors import CampaignError, ModelError
 from entrove.execution.running import Executors
 from entrove.execution.settings import ThisMachine
+from entrove.labelling.store.cache import LabelCache
 from entrove.threads import usable_threads
 from entrove.training.bundle import read_bundle
 from entrove.training.committee import is_finished
@@ -177,6 +182,7 @@ def _run_to_end(
     campaign: CheckedCampaign, ledger: Ledger, listener: ProgressListener, executors: Executors
 ) -> None:
     run = CampaignRun(campaign, ledger, CampaignModels(campaign, ledger), listener, executors)
+    _take_corrections(run)
     restore_lost_labels(run)
     _reopen_validation(run)
     complete_validations(run)
@@ -310,14 +316,38 @@ def _run_stage(run: CampaignRun, entry: StageEntry, round_index: int) -> None:
         run.models.read_again()
 
 
+def _take_corrections(run: CampaignRun) -> None:
+    """Take the labels of corrected imports in place of the wrong ones, held-out ones too."""
+    if not run.campaign.label_cache.is_file():
+        return
+    with LabelCache(run.campaign.label_cache) as cache:
+        # First: these labels tell of themselves until the stage that is forgotten writes them.
+        held_out = corrected_held_out(run.files, cache)
+        if held_out:
+            _forget_validation(run.ledger)
+        trained_on = take_corrections(run.files, cache)
+    if held_out or trained_on:
+        logger.warning(
+            "labels of corrected imports take the place of earlier ones: %s for training, %s in "
+            "the validation and test set, with which all models are validated again",
+            trained_on,
+            held_out,
+        )
+
+
 def _reopen_validation(run: CampaignRun) -> None:
     """Label the validation set again, and validate all models, when labels of it were released."""
     labellings = run.ledger.each(Labelled)
     if _released(run, {index: found for index, found in labellings.items() if index == 0}):
-        validated = [(index, Stage.VALIDATE) for index in run.ledger.each(Validated)]
-        finished = [(index, Stage.FINISH) for index in run.ledger.each(Finished)]
-        checked = [(index, Stage.CHECK) for index in run.ledger.each(Checked)]
-        run.ledger.forget([(0, Stage.LABEL), *validated, *checked, *finished])
+        _forget_validation(run.ledger)
+
+
+def _forget_validation(ledger: Ledger) -> None:
+    """Forget the labels of the validation and test set, and all that was judged with them."""
+    validated = [(index, Stage.VALIDATE) for index in ledger.each(Validated)]
+    finished = [(index, Stage.FINISH) for index in ledger.each(Finished)]
+    checked = [(index, Stage.CHECK) for index in ledger.each(Checked)]
+    ledger.forget([(0, Stage.LABEL), *validated, *checked, *finished])
 
 
 def _reopen_last_round(run: CampaignRun) -> int | None:

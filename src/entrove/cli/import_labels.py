@@ -12,7 +12,7 @@ from rich.console import Console
 from entrove.campaign.configuration.check import read_campaign
 from entrove.campaign.configuration.settled import with_settled_version
 from entrove.campaign.journal.lock import hold_campaign
-from entrove.campaign.stages.imported import enter_imported, to_train_on
+from entrove.campaign.stages.imported import corrected_held_out, enter_imported, to_train_on
 from entrove.campaign.workspace import Workspace
 from entrove.cli.commands.options import print_json, say
 from entrove.counts import format_count
@@ -104,13 +104,25 @@ def import_files(
                 _print_report(path, report, workspace.folder, console)
         entered = None
         if train:
-            superseded = [label for _, report in reports for label in report.superseded]
-            counts = enter_imported(workspace, labelled, superseded)
+            counts = enter_imported(workspace, labelled, cache)
             entered = _Entered(*counts, _of_several_states(labelled))
+        validated_on = corrected_held_out(workspace, cache)
     if as_json:
-        print_json(_as_json(reports, entered))
-    else:
-        say(_describe(entered), to=console)
+        print_json(_as_json(reports, entered, validated_on))
+        return
+    say(_describe(entered), to=console)
+    if entered is None and any(report.replaced for _, report in reports):
+        say(
+            "where the campaign trains on the labels that were replaced, the next 'entrove run' "
+            "takes the corrected ones",
+            to=console,
+        )
+    if validated_on:
+        say(
+            f"{validated_on} labels of the validation or test set were corrected: the next "
+            "'entrove run' takes the corrected ones, and validates all models again",
+            to=console,
+        )
 
 
 def _refuse_foreign_elements(
@@ -146,7 +158,7 @@ def _describe(entered: _Entered | None) -> str:
 
 
 def _as_json(
-    reports: Sequence[tuple[Path, ImportReport]], entered: _Entered | None
+    reports: Sequence[tuple[Path, ImportReport]], entered: _Entered | None, validated_on: int
 ) -> dict[str, object]:
     files = [
         {
@@ -163,7 +175,7 @@ def _as_json(
         }
         for path, report in reports
     ]
-    return {"files": files, "training": entered}
+    return {"files": files, "training": entered, "validated_on": validated_on}
 
 
 def _of_several_states(labelled: Sequence[Atoms]) -> int:

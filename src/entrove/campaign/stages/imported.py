@@ -10,16 +10,18 @@ from ase import Atoms
 from entrove import provenance
 from entrove.campaign.workspace import Workspace, is_imported
 from entrove.labelling.labels import Label
+from entrove.labelling.level_of_theory import LevelOfTheory
 from entrove.labelling.store.cache import LabelCache
-from entrove.labelling.store.moments import UNKNOWN, copy_moments, key_of, magnetic_state
+from entrove.labelling.store.contradictions import describe_differences
+from entrove.labelling.store.moments import copy_moments, key_of, says_moments
 from entrove.labelling.store.nearby import Geometries
-from entrove.labelling.store.superseded import Superseded
 from entrove.structures import (
     content_hash,
     copy_structure,
     energy_of,
     forces_of,
     has_stress,
+    is_readable,
     read_structures,
     stress_of,
     write_structures,
@@ -52,61 +54,150 @@ def to_train_on(atoms: Atoms, label: Label) -> Atoms:
 
 
 def enter_imported(
-    files: Workspace, labelled: Sequence[Atoms], superseded: Sequence[Superseded] = ()
+    files: Workspace, labelled: Sequence[Atoms], cache: LabelCache
 ) -> tuple[int, int]:
     """Add labels to those that the campaign trains on from its next round on.
 
     Args:
         files: The campaign, which must not run meanwhile.
         labelled: Structures from `to_train_on`. One that is there already is replaced.
-        superseded: Labels whose place others have taken, which are trained on no more. The
-            campaign takes those of its own picks from the cache again.
+        cache: Its cache. Labels whose place others have taken there are trained on no more.
 
     Returns how many were entered, and how many were left out because they are in the validation
     set, exactly or within the decimals of a file.
     """
     files.folder.mkdir(parents=True, exist_ok=True)
+    take_corrections(files, cache)
     held_out = Geometries(read_structures(files.round(0).hold_out, may_be_empty=True))
     free = [atoms for atoms in labelled if not held_out.have(atoms)]
-    kept = {key_of(atoms): atoms for atoms in free}
-    gone = _Labels(superseded)
-    if superseded:
-        _keep_if(files.dataset, lambda atoms: not gone.have(atoms))
-    before = {
-        key_of(atoms): atoms
-        for atoms in read_structures(files.imported, may_be_empty=True)
-        if not gone.have(atoms)
-    }
+    # A later file of the same command may have corrected them.
+    kept = {key_of(atoms): atoms for atoms in _Corrections(cache).apply(free)}
+    before = {key_of(atoms): atoms for atoms in read_structures(files.imported, may_be_empty=True)}
     write_structures(files.imported, list((before | kept).values()))
     return len(kept), len(labelled) - len(free)
 
 
-class _Labels:
-    """Imported labels, to be found again on the structures that carry them."""
+def take_corrections(files: Workspace, cache: LabelCache) -> int:
+    """Bring what the campaign trains on up to date with imports that were corrected since.
 
-    def __init__(self, labels: Sequence[Superseded]) -> None:
-        self._labels: dict[str, list[Superseded]] = {}
-        for label in labels:
-            self._labels.setdefault(label.structure_hash, []).append(label)
+    Args:
+        files: The campaign, which must not run meanwhile.
+        cache: Its cache. A label that it does not hold is corrected by nothing, and stays.
 
-    def have(self, atoms: Atoms) -> bool:
-        """Whether a structure carries one of them; one of any state may be kept with a state."""
-        if not (self._labels and _is_from_file(atoms)):
-            return False
+    Imported labels become the corrected ones; those of the campaign's own picks are removed, and
+    the next run takes them from the cache again.
+
+    Returns how many labels were out of date.
+    """
+    corrections = _Corrections(cache)
+    removed = 0
+    # The next run restores a damaged one from the cache.
+    if is_readable(files.dataset):
+        removed = _keep_if(files.dataset, lambda atoms: not corrections.concern(atoms))
+    imported = read_structures(files.imported, may_be_empty=True)
+    corrected = sum(corrections.concern(atoms) for atoms in imported)
+    if corrected:
+        kept = {key_of(atoms): atoms for atoms in corrections.apply(imported)}
+        write_structures(files.imported, list(kept.values()))
+    return removed + corrected
+
+
+def corrected_held_out(files: Workspace, cache: LabelCache) -> int:
+    """Count the labels of the validation and test set that were corrected since.
+
+    Args:
+        files: The campaign, which may run meanwhile.
+        cache: Its cache.
+
+    The next run takes the corrected ones, and validates all models again. Files that cannot be
+    read hold none: their labels are taken from the cache in any case.
+    """
+    corrections = _Corrections(cache)
+    return sum(corrections.concern(atoms) for atoms in _read_intact(files.validation, files.test))
+
+
+class _Corrections:
+    """The imported labels that the cache holds others for.
+
+    Which ones is told by what the cache holds now, so that an import that was interrupted, or
+    made for another campaign that shares the cache, counts as any other.
+    """
+
+    def __init__(self, cache: LabelCache) -> None:
+        self._cache = cache
+        self._levels = {level.hash: level for level in cache.levels()}
+        self._imports = cache.imports()
+
+    def concern(self, atoms: Atoms) -> bool:
+        """Whether another label has taken the place of the one that a structure carries."""
+        return self._current(atoms) is not atoms
+
+    def apply(self, structures: Sequence[Atoms]) -> list[Atoms]:
+        """The structures, with the labels that have taken the place of theirs.
+
+        One whose place was taken by a label of a magnetic state that it does not say is left out.
+        """
+        return [current for atoms in structures if (current := self._current(atoms)) is not None]
+
+    def _current(self, atoms: Atoms) -> Atoms | None:
+        """The structure and label, as they are stored, that count now: `atoms`, if unchanged."""
+        level = self._levels.get(str(atoms.info.get(provenance.LEVEL_OF_THEORY)))
+        if level is None or not _is_from_file(atoms):
+            return atoms
+        label = self._cache.find(atoms, level)
+        if label is None:
+            return None if self._has_gone(atoms, level) else atoms
+        if not label.converged or label.import_id is None:
+            return atoms
+        carried = Label.from_atoms(atoms)
+        adds_stress = carried.lacks_stress_of(atoms) and not label.lacks_stress_of(atoms)
+        if not (adds_stress or describe_differences(carried, label)):
+            return atoms
+        return to_train_on(*(self._cache.find_stored(atoms, level) or (atoms, label)))
+
+    def _has_gone(self, atoms: Atoms, level: LevelOfTheory) -> bool:
+        """Whether a label that says no moments was corrected by one that says them."""
+        # Another cache may have labels of this state beside it, which correct nothing.
+        return (
+            not says_moments(atoms)
+            and self._cache.knows_import(atoms, level)
+            and self._was_stored(atoms)
+        )
+
+    def _was_stored(self, atoms: Atoms) -> bool:
+        """Whether it is of an import that this cache knows."""
+        engine = str(atoms.info[provenance.ENGINE])
         return any(
             # Files of earlier versions do not say the import.
-            atoms.info.get(provenance.IMPORT, label.import_id) == label.import_id
-            and label.moments in (UNKNOWN, magnetic_state(atoms))
-            for label in self._labels.get(content_hash(atoms), ())
+            int(atoms.info.get(provenance.IMPORT, record.id)) == record.id
+            # Labels from a folder name the file inside.
+            and (
+                engine.endswith(f"imported from {Path(record.source).name}")
+                or Path(record.source).is_dir()
+            )
+            for record in self._imports
         )
 
 
-def _keep_if(path: Path, is_good: Callable[[Atoms], bool]) -> None:
-    """Take the structures out of a file that are not good; it is written only if there are any."""
+def _read_intact(*paths: Path) -> list[Atoms]:
+    return [
+        atoms
+        for path in paths
+        if is_readable(path)
+        for atoms in read_structures(path, may_be_empty=True)
+    ]
+
+
+def _keep_if(path: Path, is_good: Callable[[Atoms], bool]) -> int:
+    """Take the structures out of a file that are not good; it is written only if there are any.
+
+    Returns how many they were.
+    """
     structures = read_structures(path, may_be_empty=True)
     kept = [atoms for atoms in structures if is_good(atoms)]
     if len(kept) < len(structures):
         write_structures(path, kept)
+    return len(structures) - len(kept)
 
 
 def withdraw_import(files: Workspace, cache: LabelCache, import_id: int) -> Withdrawal:
@@ -120,6 +211,8 @@ def withdraw_import(files: Workspace, cache: LabelCache, import_id: int) -> With
     The labels that remain are trained on at the next run. Raises `LabelError` when there is no
     such import.
     """
+    # What an import has corrected goes with it, and not only if a run came between.
+    take_corrections(files, cache)
     sources = [record.source for record in cache.imports() if record.id == import_id]
     withdrawn = cache.withdraw_import(import_id)
     labels, hashes = len(withdrawn), set(withdrawn)

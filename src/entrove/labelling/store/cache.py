@@ -33,7 +33,7 @@ from entrove.labelling.store.moments import (
     says_moments,
 )
 from entrove.labelling.store.nearby import Nearby, NearbyStructures, Turned
-from entrove.labelling.store.superseded import Superseded, remove_superseded
+from entrove.labelling.store.superseded import remove_superseded
 from entrove.structures import canonical_order, content_hash
 
 
@@ -200,6 +200,18 @@ class LabelCache(CacheFile):
             ).fetchone()
         return row is not None or self.find(atoms, level) is not None
 
+    def knows_import(self, atoms: Atoms, level: LevelOfTheory) -> bool:
+        """Whether there is an imported label of this geometry, of whichever magnetic state."""
+        with self._errors():
+            return any(
+                self._connection.execute(
+                    "SELECT 1 FROM labels WHERE rowid = ? AND structure_hash = ? AND "
+                    "level_hash = ? AND import_id IS NOT NULL AND outcome = 'converged'",
+                    (match.rowid, match.structure_hash, level.hash),
+                ).fetchone()
+                for match in self._nearby.find_all(atoms, level.hash)
+            )
+
     def _settle_state(self, structure_hash: str, atoms: Atoms, level: LevelOfTheory | str) -> None:
         """Let a computed label of unknown magnetic state be one of the state that asked first.
 
@@ -262,12 +274,12 @@ class LabelCache(CacheFile):
         with self._transaction() as connection:
             self._write(connection, row, level, replacing=replacing)
 
-    def correct(self, atoms: Atoms, label: Label, level: LevelOfTheory) -> tuple[Superseded, ...]:
+    def correct(self, atoms: Atoms, label: Label, level: LevelOfTheory) -> None:
         """Store an imported label in the place of all imported ones that are found for its atoms.
 
         They are removed in the same transaction, with the copies that were kept of them for
         structures that asked for them. Labels of other magnetic states and those that were
-        computed stay. Returns what was removed.
+        computed stay.
 
         Args:
             atoms: The structure; without moments of its own the label is one of any state.
@@ -279,9 +291,8 @@ class LabelCache(CacheFile):
         _require_level(label, level)
         row = row_of_label(atoms, label, electrons=0, kpoints=1, state_is_known=False)
         with self._transaction() as connection:
-            removed = remove_superseded(connection, self._nearby, atoms, label)
+            remove_superseded(connection, self._nearby, atoms, label)
             self._write(connection, row, level, replacing=True)
-        return removed
 
     def _write(
         self,

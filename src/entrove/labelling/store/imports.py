@@ -26,7 +26,6 @@ from entrove.labelling.sanity import (
 from entrove.labelling.store.cache import LabelCache
 from entrove.labelling.store.contradictions import describe_contradiction
 from entrove.labelling.store.file_conventions import FileConventions, judge_conventions
-from entrove.labelling.store.superseded import Superseded
 from entrove.structures import content_hash
 
 _TURNED = "a known structure in another orientation, with the same label; not stored again"
@@ -66,8 +65,6 @@ class ImportReport:
         conventions: What was done with the units, signs and names of the file, one line each.
         import_id: Number of the import, by which it can be withdrawn; None when nothing was
             stored.
-        superseded: The labels of earlier imports that were removed for those that took their
-            place, with the copies that the cache had of them.
     """
 
     stored: int
@@ -76,7 +73,6 @@ class ImportReport:
     replaced: int = 0
     conventions: tuple[str, ...] = ()
     import_id: int | None = None
-    superseded: tuple[Superseded, ...] = ()
 
 
 def import_labels(
@@ -119,7 +115,6 @@ def import_labels(
     import_id = cache.add_import(level, _full_name(path), "\n".join(conventions.described))
     counts, notes = Counter[str](), Counter[str]()
     refused: list[Refusal] = []
-    superseded: list[Superseded] = []
     for frame in read_frames(path, keys):
         notes.update(frame.notes)
         atoms = frame.atoms
@@ -146,7 +141,7 @@ def import_labels(
         if what == "stored":
             cache.put(atoms, label, level, state_is_known=False)
         elif what == "replaced":
-            superseded += cache.correct(atoms, label, level)
+            cache.correct(atoms, label, level)
         else:
             assert present is not None  # it is known
             atoms, label = cache.find_stored(atoms, level) or (atoms, present)
@@ -168,7 +163,6 @@ def import_labels(
         counts["replaced"],
         (*described, *conventions.described),
         import_id,
-        tuple(superseded),
     )
 
 

@@ -5,7 +5,6 @@ the hashes of the structures that it was found for, which are copies of its row.
 """
 
 import sqlite3
-from dataclasses import dataclass
 
 from ase import Atoms
 
@@ -14,18 +13,9 @@ from entrove.labelling.store.moments import UNKNOWN, magnetic_state
 from entrove.labelling.store.nearby import NearbyStructures
 
 
-@dataclass(frozen=True)
-class Superseded:
-    """An imported label that the cache held under this structure and magnetic state."""
-
-    structure_hash: str
-    moments: str
-    import_id: int
-
-
 def remove_superseded(
     connection: sqlite3.Connection, nearby: NearbyStructures, atoms: Atoms, label: Label
-) -> tuple[Superseded, ...]:
+) -> None:
     """Delete the imported labels that are found for a structure, and all copies of them.
 
     Args:
@@ -35,7 +25,6 @@ def remove_superseded(
         label: The label that takes their place. Those of its own import stay, where they have all
             that it has: a file corrects nothing of its own.
     """
-    removed = []
     for match in nearby.find_all(atoms, label.level_of_theory):
         found = connection.execute(
             "SELECT import_id, folder FROM labels WHERE rowid = ? AND structure_hash = ? AND "
@@ -52,9 +41,8 @@ def remove_superseded(
         if found is None:
             continue
         for copy in nearby.find_all(match.atoms, label.level_of_theory):
-            removed += connection.execute(
+            connection.execute(
                 "DELETE FROM labels WHERE rowid = ? AND structure_hash = ? AND level_hash = ? AND "
-                "import_id = ? AND folder = ? RETURNING structure_hash, moments, import_id",
+                "import_id = ? AND folder = ?",
                 (copy.rowid, copy.structure_hash, label.level_of_theory, *found),
-            ).fetchall()
-    return tuple(Superseded(*row) for row in removed)
+            )
