@@ -5,13 +5,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from ase.build import bulk, molecule
 
 from entrove.campaign.configuration.changes import with_changes
 from entrove.campaign.configuration.check import check_campaign
 from entrove.campaign.configuration.check_models import resolve_model
 from entrove.campaign.configuration.config import RESERVED_PHASES, CampaignConfig
-from entrove.campaign.configuration.config_file import read_config_file
+from entrove.campaign.configuration.config_file import load_yaml, read_config_file
 from entrove.campaign.configuration.template import write_starting_point
 from entrove.errors import ConfigError, ModelError
 from entrove.labelling.level_of_theory import LevelOfTheory
@@ -287,6 +288,15 @@ def test_problems_beside_a_merge_key_and_in_it_are_named(tmp_path: Path, before,
     path.write_text(MERGED.replace(before, after))
     with pytest.raises(ConfigError, match=problem):
         read_config_file(path, CampaignConfig)
+
+
+def test_what_is_merged_may_merge_and_override_itself():
+    """YAML's own expansion changes what is merged in place; keys are compared before."""
+    text = "base: &base {x: 1}\nother: &other {<<: *base, x: 2}\n"
+    assert load_yaml(f"{text}<<: *other\n")["x"] == 2
+    assert load_yaml(f"{text}both: {{<<: [*other, *base], y: 3}}\n")["both"] == {"x": 2, "y": 3}
+    with pytest.raises(yaml.YAMLError, match="the key 'x' is given twice"):
+        load_yaml("base: &base {x: 1, x: 2}\nother: {<<: *base}\n")
 
 
 def test_a_correct_configuration_is_read(tmp_path):
