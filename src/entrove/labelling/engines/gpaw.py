@@ -229,7 +229,7 @@ class Gpaw(Engine):
         )
 
     def _dataset(self, symbol: str) -> str:
-        """Name of the PAW dataset that GPAW looks for, without what is found in it."""
+        """Name of the PAW dataset that GPAW looks for."""
         given = self.setups
         if not isinstance(given, str):
             given = given.get(symbol, given.get("default", "paw"))
@@ -239,7 +239,7 @@ class Gpaw(Engine):
         return f"{symbol}.{functional}" if setup == "paw" else f"{symbol}.{setup}.{functional}"
 
     def _functional_of_datasets(self) -> str:
-        """Functional of the PAW datasets that GPAW uses with its own: PBE for hybrids."""
+        """Functional for which the PAW datasets are made that GPAW takes: PBE for hybrids."""
         try:
             return require("gpaw.xc", extra="gpaw").XC(self.functional).get_setup_name()
         except NameError:  # GPAW's error for a functional that this build lacks
