@@ -38,7 +38,12 @@ from entrove.training.committee import (
     settings_of,
     train_committee,
 )
-from entrove.training.config import DEFAULT_RECIPES, Recipe, TrainingConfig
+from entrove.training.config import (
+    DEFAULT_RECIPES,
+    CrossValidationConfig,
+    Recipe,
+    TrainingConfig,
+)
 from entrove.training.cross_validation import judging
 from entrove.training.cross_validation.trials import (
     Trial,
@@ -413,12 +418,53 @@ def test_the_model_is_trained_with_the_chosen_recipe(
     assert read_committee(model.folder.parent) == (model,)
 
 
+def test_recipes_differ_in_their_epochs(small_checkpoint, labels, in_this_process, tmp_path):
+    """One recipe twice, but for its passes: losses, the model and progress are those of each."""
+    recipes = (RECIPES[1], RECIPES[1].model_copy(update={"epochs": 5}))
+    both = CONFIG.model_copy(
+        update={"cross_validation": CrossValidationConfig(folds=2, recipes=recipes)}
+    )
+    alone = CONFIG.model_copy(
+        update={
+            "epochs": 5,
+            "cross_validation": CrossValidationConfig(folds=2, recipes=RECIPES[1:]),
+        }
+    )
+    heard: list[tuple[int, int, str]] = []
+    [model] = train_committee(
+        labels,
+        small_checkpoint,
+        tmp_path / "both",
+        both,
+        seed=4,
+        device="cpu",
+        advanced=lambda *progress: heard.append(progress),
+    )
+    [longer] = train_committee(
+        labels, small_checkpoint, tmp_path / "alone", alone, seed=4, device="cpu"
+    )
+    assert model.choice is not None
+    assert longer.choice is not None
+    assert model.choice.tried[1].fold_losses == longer.choice.tried[0].fold_losses
+    assert model.choice.tried[0].fold_losses != model.choice.tried[1].fold_losses
+    assert model.choice.recipe == recipes[1], "five passes learn more than two"
+    assert "learning rate 0.02 in 5 epochs, naive" in model.choice.describe()
+    assert model.choice.tried[1].name == str(recipes[1]) == "naive 0.02 in 5 epochs"
+    assert model.checkpoint.read_bytes() == longer.checkpoint.read_bytes()
+    assert settings_of((model,), both).epochs == 5
+    of_trials, of_model = 2 * 2 + 2 * 5, 5
+    assert [done for done, _, _ in heard] == list(range(1, of_trials + of_model + 1))
+    assert {total for _, total, _ in heard[of_trials:]} == {of_trials + of_model}
+    assert both.most_epochs == of_trials + of_model
+    assert epochs_done(tmp_path / "both", 1) == of_trials + of_model
+
+
 def test_progress_counts_the_epochs_of_all_trainings(chosen):
     model, _, heard = chosen
     assert [done for done, _, _ in heard] == list(range(1, 11))
     assert {total for _, total, _ in heard} == {10}
     assert heard[5][2].startswith("comparing naive 0.02, fold 1 of 2, loss ")
-    assert epochs_done(model.folder.parent, CONFIG) == 10
+    assert epochs_done(model.folder.parent, 1) == 10
 
 
 def test_what_is_kept_of_a_judged_training_is_small(chosen):
@@ -496,7 +542,7 @@ def test_continued_after_a_stop_equals_uninterrupted(
     (folder / "choice.json").unlink()
     (folder / "naive-0.02" / "fold-2" / "score.json").unlink()
     assert labels_learnt_in(tmp_path) == labels_learnt_in(model.folder.parent)
-    assert epochs_done(tmp_path, CONFIG) == 3 * 2 + 2
+    assert epochs_done(tmp_path, 1) == 3 * 2 + 2
     [resumed] = train_committee(labels, small_checkpoint, tmp_path, CONFIG, seed=4, device="cpu")
     assert len(in_this_process) == 2
     assert resumed.choice == model.choice

@@ -190,13 +190,6 @@ def _is_labelled(run: CampaignRun, round_index: int) -> bool:
     return run.ledger.find(round_index, Labelled) is not None
 
 
-def _epochs(config: CampaignConfig) -> int | None:
-    training = config.training
-    if training.epochs == "auto":  # the labels that say how many are not counted yet
-        return None
-    return training.epochs * (training.trials + training.committee_size)
-
-
 PREPARATION: tuple[StageEntry, ...] = (
     StageEntry(Verified, "comparing batched and single evaluations", verify, is_sampling=True),
     StageEntry(
@@ -289,7 +282,7 @@ ROUND: tuple[StageEntry, ...] = (
         "tuning the foundation model to all labels",
         train,
         needs=(DATASET, VALIDATION),
-        total=_epochs,
+        total=lambda config: config.training.most_epochs,
         unit="epochs",
     ),
     StageEntry(

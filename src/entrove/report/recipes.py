@@ -22,7 +22,7 @@ def recipes_table(choices: Mapping[int, Choice]) -> Table:
         (
             str(round_index),
             row.strategy,
-            MISSING if row.learning_rate is None else f"{row.learning_rate:g}",
+            row.settings or MISSING,
             _fold_losses(row),
             *numbers,
             "chosen" if row.name == str(choice.recipe) else "",

@@ -20,6 +20,9 @@ class TriedRecipe(BaseModel):
 
     strategy: str = Field(description="The strategy; 'untuned' for the foundation model as it is.")
     learning_rate: float | None = Field(description="Learning rate; null for the untuned model.")
+    epochs: int | None = Field(
+        default=None, description="Passes over the labels; null: as `training.epochs`."
+    )
     fold_losses: tuple[float | None, ...] = Field(description="Loss on each fold.")
     mean: float | None = Field(description="Mean of the losses.")
     standard_error: float | None = Field(description="Standard error of this mean.")
@@ -30,9 +33,15 @@ class TriedRecipe(BaseModel):
 
     @property
     def name(self) -> str:
-        """Strategy and learning rate in words."""
-        rate = self.learning_rate
-        return self.strategy if rate is None else f"{self.strategy} {rate:g}"
+        """The recipe in words."""
+        return f"{self.strategy} {self.settings}".strip()
+
+    @property
+    def settings(self) -> str:
+        """Learning rate and, where the recipe has its own, epochs; empty for the untuned model."""
+        if self.learning_rate is None:
+            return ""
+        return Recipe(learning_rate=self.learning_rate, epochs=self.epochs).settings
 
 
 class Choice(BaseModel):
@@ -55,7 +64,7 @@ class Choice(BaseModel):
 
     def describe(self) -> str:
         """Return the choice, why it was made, and whether tuning helps, in one line."""
-        chosen = f"learning rate {self.recipe.learning_rate:g}, {self.recipe.strategy}"
+        chosen = f"learning rate {self.recipe.settings}, {self.recipe.strategy}"
         losses = ", ".join(
             f"{row.name}: {row.mean:.3g}" for row in self.tried if row.mean is not None
         )
@@ -71,6 +80,11 @@ class Choice(BaseModel):
     def trainings(self) -> int:
         """Number of trainings that were compared."""
         return sum(len(row.fold_losses) for row in self.tried if row.strategy != UNTUNED)
+
+    def epochs(self, default: int) -> int:
+        """Epochs of these trainings, those that say none having `default`."""
+        compared = (row for row in self.tried if row.strategy != UNTUNED)
+        return sum(len(row.fold_losses) * (row.epochs or default) for row in compared)
 
     @property
     def untuned_is_better(self) -> bool:
@@ -104,7 +118,7 @@ def decide(
     Returns None when every recipe diverged.
     """
     rows = [
-        _row(recipe.strategy, recipe.learning_rate, of_recipe, losses[0])
+        _row(recipe, of_recipe, losses[0])
         for recipe, of_recipe in zip(recipes, losses, strict=True)
     ]
     means = [np.inf if row.mean is None else row.mean for row in rows]
@@ -119,7 +133,7 @@ def decide(
     else:
         reason = f"chosen by {by}"
     if untuned is not None:
-        rows.append(_row(UNTUNED, None, untuned, losses[0]))
+        rows.append(_row(None, untuned, losses[0]))
     return Choice(
         recipe=recipes[best],
         labels=labels,
@@ -131,11 +145,9 @@ def decide(
 
 
 def _row(
-    strategy: str,
-    learning_rate: float | None,
-    losses: Sequence[float | None],
-    of_first: Sequence[float | None],
+    recipe: Recipe | None, losses: Sequence[float | None], of_first: Sequence[float | None]
 ) -> TriedRecipe:
+    """A row of the table; without a recipe that of the untuned model."""
     mean, standard_error = _mean_and_error(losses)
     difference, difference_error = _mean_and_error(
         [
@@ -144,8 +156,9 @@ def _row(
         ]
     )
     return TriedRecipe(
-        strategy=strategy,
-        learning_rate=learning_rate,
+        strategy=UNTUNED if recipe is None else recipe.strategy,
+        learning_rate=None if recipe is None else recipe.learning_rate,
+        epochs=None if recipe is None else recipe.epochs,
         fold_losses=tuple(losses),
         mean=mean,
         standard_error=standard_error,

@@ -21,7 +21,7 @@ from entrove.training.cross_validation.trials import (
     trial_epochs_done,
 )
 from entrove.training.folds import divide, independent_groups, leaving_every_element
-from entrove.training.job import Epoch, read_epochs, read_job
+from entrove.training.job import Epoch, count_epochs, read_job
 from entrove.training.launch import launch_trainings, read_trained
 from entrove.training.request import make_request
 from entrove.training.trained_model import TrainedModel
@@ -102,22 +102,27 @@ def _train_committee(
             "smaller than their errors (12 to 15 times with 25 labels); training: member_labels: "
             "0.5 with a committee_size of 5 gives wider ones"
         )
-    choice, trials = None, 0
+    choice, of_trials = None, 0
 
-    def report(done: int, trials: int, note: str) -> None:
+    def report(done: int, total: int, note: str) -> None:
         if advanced is not None:
-            advanced(done, (trials + config.committee_size) * config.fixed_epochs, note)
+            advanced(done, total, note)
 
     if config.learning_rate == "auto":
         request = make_request(structures, base, config, seed=seed, head_noise=0.0, **shared)
         choice = choose_recipe(
             request,
             folder / CROSS_VALIDATION,
-            on_trial=lambda trial: report(trial.done, trial.trials, trial.describe()),
+            on_trial=lambda trial: report(
+                trial.done,
+                trial.total + config.committee_size * config.fixed_epochs,
+                trial.describe(),
+            ),
             where=where,
         )
-        trials = choice.trainings
+        of_trials = choice.epochs(config.fixed_epochs)
     chosen = config if choice is None else config.with_recipe(choice.recipe)
+    total = of_trials + config.committee_size * chosen.fixed_epochs
     (folder / _FINISHED_FILE).unlink(missing_ok=True)
     wanted = [
         (
@@ -137,14 +142,13 @@ def _train_committee(
 
     def report_member(member: int, epoch: Epoch) -> None:
         done[member] = epoch.number
-        counted = trials * config.fixed_epochs + sum(done.values())
-        report(counted, trials, f"loss {epoch.training_loss:.3g}")
+        report(of_trials + sum(done.values()), total, f"loss {epoch.training_loss:.3g}")
 
     members: dict[int, TrainedModel] = {}
     for member, trained in launch_trainings(wanted, where, report_member):
         if not isinstance(trained, TrainedModel):
             raise trained
-        members[member], done[member] = replace(trained, choice=choice), config.fixed_epochs
+        members[member], done[member] = replace(trained, choice=choice), chosen.fixed_epochs
     mark_finished(folder, len(wanted))
     return tuple(members[member] for member in range(len(wanted)))
 
@@ -249,15 +253,11 @@ def settings_of(members: Sequence[TrainedModel], config: TrainingConfig) -> Trai
     )
 
 
-def epochs_done(folder: Path, config: TrainingConfig) -> int:
-    """Epochs that are done; a member that stopped early counts as if it had run all.
-
-    `config` is for a known number of labels (`TrainingConfig.for_labels`).
-    """
-    members = [Path(folder) / _name(member) for member in range(config.committee_size)]
-    return trial_epochs_done(Path(folder) / CROSS_VALIDATION, config) + sum(
-        config.fixed_epochs if (member / "result.json").exists() else len(read_epochs(member))
-        for member in members
+def epochs_done(folder: Path, size: int) -> int:
+    """Epochs of a committee of `size`; a member that stopped early counts as if it had run all."""
+    members = [Path(folder) / _name(member) for member in range(size)]
+    return trial_epochs_done(Path(folder) / CROSS_VALIDATION) + sum(
+        count_epochs(member, ended=(member / "result.json").exists()) for member in members
     )
 
 

@@ -60,9 +60,18 @@ class Recipe(Settings):
 
     strategy: Strategy = Field(default="naive", description="As training.strategy.")
     learning_rate: float = Field(gt=0, le=1, description="Highest step of Adam.")
+    epochs: int | None = Field(
+        default=None, ge=1, description="Passes over the labels; null: as training.epochs."
+    )
+
+    @property
+    def settings(self) -> str:
+        """The learning rate and, where it has its own, the epochs, in words."""
+        epochs = "" if self.epochs is None else f" in {self.epochs} epochs"
+        return f"{self.learning_rate:g}{epochs}"
 
     def __str__(self) -> str:
-        return f"{self.strategy} {self.learning_rate:g}"
+        return f"{self.strategy} {self.settings}"
 
 
 DEFAULT_RECIPES = (
@@ -348,6 +357,20 @@ class TrainingConfig(Settings):
             return 0
         return self.cross_validation.folds * len(self.recipes)
 
+    @property
+    def most_epochs(self) -> int | None:
+        """Most epochs of all trainings for a model; None while `epochs` depends on the labels.
+
+        >>> TrainingConfig(epochs=50).most_epochs, TrainingConfig().most_epochs
+        (50, None)
+        """
+        if self.epochs == "auto":
+            return None
+        epochs = self.epochs
+        trials = [recipe.epochs or epochs for recipe in self.recipes] if self.trials else []
+        of_trials = self.cross_validation.folds * sum(trials)
+        return of_trials + self.committee_size * max(epochs, *trials, 0)
+
     def describe_trials(self) -> str:
         """Say what the cross-validation costs; empty without one."""
         if not self.trials:
@@ -360,10 +383,8 @@ class TrainingConfig(Settings):
         )
 
     def with_recipe(self, recipe: Recipe) -> "TrainingConfig":
-        """Return these settings with the strategy and learning rate of a recipe."""
-        return self.model_copy(
-            update={"strategy": recipe.strategy, "learning_rate": recipe.learning_rate}
-        )
+        """Return these settings with what a recipe says."""
+        return self.model_copy(update=recipe.model_dump(exclude_none=True))
 
     @model_validator(mode="before")
     @classmethod

@@ -157,6 +157,12 @@ def read_epochs(folder: Path) -> list[Epoch]:
     return epochs
 
 
+def count_epochs(folder: Path, *, ended: bool) -> int:
+    """Epochs reported so far; of a training that has ended all that it was meant to have."""
+    job = read_job(folder) if ended else None
+    return len(read_epochs(folder)) if job is None else job.config.fixed_epochs
+
+
 def keep_epochs(folder: Path, count: int) -> float:
     """Drop all lines but the first `count`; return the seconds of the last of them, else 0."""
     lines = _progress_lines(folder)[:count]

@@ -39,7 +39,7 @@ def train(run: CampaignRun, round_index: int) -> Trained:
     where = run.programs(training.executor)
     snapshots = _snapshots(run, round_index) if training.replay else ()
     for folder in _folders(run.files.round(round_index), labels):
-        done = epochs_done(folder, training)
+        done = epochs_done(folder, training.committee_size)
         try:
             if done:
                 listener.resumed(done)

@@ -151,7 +151,7 @@ def _training(bundle: Bundle) -> str:
         [
             (
                 row.strategy,
-                "-" if row.learning_rate is None else f"{row.learning_rate:g}",
+                row.settings or "-",
                 ", ".join(_loss(loss) for loss in row.fold_losses),
                 _loss(row.mean),
                 "-" if row.standard_error is None else f"{row.standard_error:.2g}",

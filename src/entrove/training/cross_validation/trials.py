@@ -17,9 +17,9 @@ from entrove.errors import ModelError
 from entrove.execution.running import Programs, ProgramsHere
 from entrove.files import replace_text
 from entrove.training.choice import Choice, decide
-from entrove.training.config import Recipe, TrainingConfig
+from entrove.training.config import Recipe
 from entrove.training.cross_validation.judging import Judgement, judge_all, split
-from entrove.training.job import Epoch, read_epochs
+from entrove.training.job import Epoch, count_epochs
 from entrove.training.launch import launch_trainings, prepare_training
 from entrove.training.request import Request
 from entrove.training.trained_model import TrainedModel
@@ -37,12 +37,12 @@ KEPT = ("job.json", "progress.jsonl", "score.json", "worker.log")
 class TrialEpoch:
     """An epoch of one of the trainings of a cross-validation, which may run at the same time.
 
-    `trials` is their number, and `done` counts the epochs of all of them, one that has ended as if
+    `total` are the epochs of all of them, and `done` those that are done, one that has ended as if
     it had run all. `fold` counts from 1.
     """
 
     done: int
-    trials: int
+    total: int
     recipe: Recipe
     fold: int
     folds: int
@@ -71,6 +71,11 @@ class Trial:
         """The file of its loss, written last."""
         return self.folder / "score.json"
 
+    @property
+    def epochs(self) -> int:
+        """The passes of its training over the labels."""
+        return self.request.config.fixed_epochs
+
     def training(self) -> tuple[Request, Path]:
         """Return the request without the fold, and the folder."""
         others, _ = split(self.request.structures, self.held_out)
@@ -95,7 +100,7 @@ def choose_recipe(
     on_trial: Callable[[TrialEpoch], None] | None = None,
     where: Programs | None = None,
 ) -> Choice:
-    """Choose strategy and learning rate by cross-validation on the labels of a request.
+    """Choose a recipe by cross-validation on the labels of a request.
 
     Args:
         request: The training whose `learning_rate` is "auto".
@@ -128,10 +133,10 @@ def read_choice(folder: Path) -> Choice | None:
     return Choice.model_validate_json(path.read_text()) if path.exists() else None
 
 
-def trial_epochs_done(folder: Path, config: TrainingConfig) -> int:
+def trial_epochs_done(folder: Path) -> int:
     """Epochs of the folds' trainings; one that is judged counts as if it had run all."""
     return sum(
-        config.fixed_epochs if (trial / "score.json").exists() else len(read_epochs(trial))
+        count_epochs(trial, ended=(trial / "score.json").exists())
         for trial in folder.glob("*/fold-*")
     )
 
@@ -186,7 +191,7 @@ def _choose(
             recipe,
             number,
             tuple(held_out),
-            folder / f"{recipe.strategy}-{recipe.learning_rate:g}" / f"fold-{number}",
+            folder / str(recipe).replace(" ", "-") / f"fold-{number}",
         )
         for recipe in recipes
         for number, held_out in enumerate(folds, 1)
@@ -215,21 +220,19 @@ def losses_of_trials(
 ) -> list[float | None]:
     """Train without each fold and return the losses on it; None where a training diverged."""
     left = [trial for trial in trials if not trial.score.exists()]
-    done = {
-        trial.folder: trial.request.config.fixed_epochs for trial in trials if trial not in left
-    }
+    done = {trial.folder: trial.epochs for trial in trials if trial not in left}
+    total = sum(trial.epochs for trial in trials)
 
     def report(place: int, epoch: Epoch) -> None:
         trial = left[place]
         done[trial.folder] = epoch.number
         if on_trial is not None:
-            counted = sum(done.values())
-            on_trial(TrialEpoch(counted, len(trials), trial.recipe, trial.fold, folds, epoch))
+            on_trial(TrialEpoch(sum(done.values()), total, trial.recipe, trial.fold, folds, epoch))
 
     trained: list[tuple[Trial, TrainedModel]] = []
     for place, ended in launch_trainings([trial.training() for trial in left], where, report):
         trial = left[place]
-        done[trial.folder] = trial.request.config.fixed_epochs
+        done[trial.folder] = trial.epochs
         if not isinstance(ended, TrainedModel):
             _enter_score(trial, None, str(ended))
         elif where.elsewhere:
