@@ -21,6 +21,7 @@ from rich.console import Console
 from cheap_campaign import Bench, make_bench
 from entrove.campaign.configuration.check import check_campaign
 from entrove.campaign.configuration.settled import settle_config
+from entrove.campaign.journal.ledger import Ledger
 from entrove.campaign.journal.lock import hold_campaign
 from entrove.campaign.plan import make_plan
 from entrove.cli import plan, run
@@ -164,6 +165,31 @@ def test_what_is_refused_is_not_said_to_be_taken_and_the_plan_says_so(
     plan.show_plan(tmp_path / "c.yaml", console)
     assert "'entrove run' will refuse to continue" in text.getvalue()
     assert "regime.pressures_GPa: [0.0] before, [0.0, 5.0] now" in text.getvalue()
+
+
+@pytest.mark.parametrize("check_only", [True, False])
+def test_checks_refuse_what_an_interrupted_exploration_does_not_take(
+    check_only: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    bench = make_bench(tmp_path / "bench", monkeypatch)
+    started = bench.campaign()
+    files = started.workspace
+    files.folder.mkdir()
+    Ledger(files.ledger)
+    settle_config(files.config, started.config)
+    files.round(1).walkers.parent.mkdir(parents=True)
+    files.round(1).walkers.touch()
+    changed = bench.campaign(sampling={"chunks": started.config.sampling.chunks + 1})
+    for module in (run, plan):
+        monkeypatch.setattr(module, "check_campaign", lambda *_, **__: changed)
+    text = io.StringIO()
+    console = Console(file=text, width=400)
+    with pytest.raises(CampaignError, match="'explore' was interrupted"):
+        run.run_campaign(tmp_path / "c.yaml", None, check_only=check_only, console=console)
+    assert "taken by the next stage" not in text.getvalue()
+    plan.show_plan(tmp_path / "c.yaml", console)
+    assert "'entrove run' will refuse to continue" in text.getvalue()
+    assert "'explore' was interrupted" in text.getvalue()
 
 
 def test_status_as_json_is_the_part_of_the_report_that_needs_no_figures(

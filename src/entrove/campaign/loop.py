@@ -7,7 +7,6 @@ import logging
 import time
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import torch
 
@@ -54,6 +53,7 @@ from entrove.campaign.stages.label_volumes import label_volumes
 from entrove.campaign.stages.lost_labels import restore_lost_labels
 from entrove.campaign.stages.models import CampaignModels
 from entrove.campaign.stages.moments import require_same_moments
+from entrove.campaign.stages.unfinished import unfinished_stages
 from entrove.campaign.stages.validate import (
     complete_validations,
     refuse_models_of_withdrawn,
@@ -66,7 +66,6 @@ from entrove.execution.settings import ThisMachine
 from entrove.labelling.store.cache import LabelCache
 from entrove.threads import usable_threads
 from entrove.training.bundle import read_bundle
-from entrove.training.committee import is_finished
 
 logger = logging.getLogger(__name__)
 
@@ -105,7 +104,7 @@ def _settle(campaign: CheckedCampaign, ledger: Ledger) -> CheckedCampaign:
     """
     workspace = campaign.workspace
     campaign = replace(campaign, config=as_started(workspace.config, campaign.config))
-    unfinished = _unfinished(workspace, ledger)
+    unfinished = unfinished_stages(workspace, ledger)
     # Nothing is forgotten for a configuration that is refused.
     require_allowed(workspace.config, campaign.config, unfinished)
     require_same_moments(campaign)
@@ -164,18 +163,6 @@ def explore_only(
                 if entry.outcome in explored and not entry.skipped(run, 1):
                     _run_stage(run, entry, 1)
         return run
-
-
-def _unfinished(workspace: Workspace, ledger: Ledger) -> dict[str, Path]:
-    """Return the stages that were interrupted after they had written something, and what."""
-    found: dict[str, Path] = {}
-    for files in workspace.existing_rounds():
-        if files.walkers.exists() and ledger.find(files.number, Explored) is None:
-            found[Stage.EXPLORE.value] = files.walkers
-        training = files.last_training
-        if training and not is_finished(training) and ledger.find(files.number, Trained) is None:
-            found[Stage.TRAIN.value] = training
-    return found
 
 
 def _run_to_end(

@@ -14,9 +14,11 @@ from entrove.campaign.configuration.places import (
     describe_places,
     places_of,
 )
-from entrove.campaign.configuration.settled import find_changes
+from entrove.campaign.configuration.settled import require_allowed
 from entrove.campaign.plan import Plan, make_plan
+from entrove.campaign.stages.unfinished import unfinished_stages
 from entrove.cli.commands.options import print_json, say
+from entrove.errors import CampaignError
 from entrove.execution.settings import LocalExecution
 from entrove.report.formatting import MISSING, format_duration
 from entrove.threads import usable_threads
@@ -58,13 +60,11 @@ def show_plan(config_path: Path, console: Console, *, as_json: bool = False) -> 
         )
     for seed in campaign.seeds:
         say(seed.describe(), to=console)
-    changes = find_changes(campaign.workspace.config, campaign.config)
-    if refused := [str(change) for change in changes if not change.allowed]:
-        say(
-            f"'entrove run' will refuse to continue {campaign.workspace.folder} with this "
-            f"configuration: {'; '.join(refused)}",
-            to=console,
-        )
+    workspace = campaign.workspace
+    try:
+        require_allowed(workspace.config, campaign.config, unfinished_stages(workspace))
+    except CampaignError as error:
+        say(f"'entrove run' will refuse to continue: {error}", to=console)
 
 
 def _print_rows(plan: Plan, console: Console) -> None:

@@ -23,6 +23,7 @@ from entrove.campaign.configuration.settled import Change, find_changes, require
 from entrove.campaign.journal.ledger import Ledger
 from entrove.campaign.journal.lock import hold_campaign, is_held
 from entrove.campaign.stages.moments import require_same_moments
+from entrove.campaign.stages.unfinished import unfinished_stages
 from entrove.campaign.workspace import Workspace
 from entrove.cli.commands.options import print_json, say
 from entrove.cli.progress import open_progress, spinner_of
@@ -76,7 +77,7 @@ def run_campaign(
 
     workspace = campaign.workspace
     say(f"campaign '{campaign.config.name}' in {workspace.folder}", to=console)
-    require_allowed(workspace.config, campaign.config)
+    require_allowed(workspace.config, campaign.config, unfinished_stages(workspace))
     changes = _show_changes(campaign, console)
     done_before = _finished_stages(workspace)
     with open_progress(console) as progress:
@@ -102,7 +103,8 @@ def _show_check(
     campaign: CheckedCampaign, config_path: Path, console: Console, *, as_json: bool
 ) -> None:
     """Say that a campaign can run, or continue with what was changed since its start."""
-    require_allowed(campaign.workspace.config, campaign.config)
+    workspace = campaign.workspace
+    require_allowed(workspace.config, campaign.config, unfinished_stages(workspace))
     require_same_moments(campaign)
     _check_slurm(campaign.config)
     if as_json:
