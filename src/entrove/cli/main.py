@@ -26,19 +26,8 @@ from entrove.formats.addresses import without_password
 STOPPED_BY_CTRL_C, STOPPED_BY_SIGTERM = 130, 143
 STOPPED = "stopped; what is finished is kept, and the same command continues from here"
 
-WRITE_AT_THE_END = (
-    "audit",
-    "convert",
-    "curate",
-    "compare",
-    "doctor",
-    "export",
-    "plan",
-    "reference",
-    "schema",
-    "status",
-)
-"""Commands that keep nothing when they are stopped."""
+CONTINUED = ("run", "label", "labels", "train", "import", "curves")
+"""Commands that keep what they have done when they are stopped; others write at the end."""
 
 PANELS = {
     "Campaigns": campaigns.COMMANDS,
@@ -75,8 +64,8 @@ class _Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as error:
-            at_the_end = ctx.invoked_subcommand in WRITE_AT_THE_END
-            usual = "stopped; nothing was written" if at_the_end else STOPPED
+            continued = ctx.invoked_subcommand in CONTINUED
+            usual = STOPPED if continued else "stopped; nothing was written"
             _print_error(str(error) or usual)
             raise typer.Exit(STOPPED_BY_CTRL_C) from error
 
