@@ -167,7 +167,8 @@ class HoldOutSettings(Settings):
         "the energy error of all structures. It determines the number of structures of each set: "
         "9 for 0.5, 18 for 0.35, 36 for 0.25, and at least one of every phase and kind. Strains "
         "and shears of smaller amplitude and further MD runs are added as needed. null: exactly "
-        "the strains, shears and snapshots below.",
+        "the strains, shears and snapshots below; in the test set 0.9 times the strains and "
+        "shears, so that no structure is in both.",
     )
     test: bool = Field(
         default=True,
@@ -176,9 +177,13 @@ class HoldOutSettings(Settings):
     )
     volume_strains: tuple[Positive, ...] = Field(
         default=(0.92, 1.08),
-        description="Volume of isotropically strained cells over that of the relaxed phase.",
+        description="Volume of isotropically strained cells over that of the relaxed phase, in "
+        "the validation set; the test set has 0.9 times the change.",
     )
-    shears: tuple[float, ...] = Field(default=(0.05,), description="Engineering shear strains.")
+    shears: tuple[float, ...] = Field(
+        default=(0.05,),
+        description="Engineering shear strains of the validation set, 0.9 times in the test set.",
+    )
     shear_planes: int = Field(
         default=1,
         ge=1,

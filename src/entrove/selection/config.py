@@ -96,9 +96,10 @@ class SelectionConfig(Settings):
         default=2.0,
         ge=0,
         description="While walkers explore, this many snapshots per label of the round join the "
-        "shared dataset, spread over the chunks: the best by gain that pass duplicate_tolerance "
-        "and least_gain. More drive the walkers further; 0: walkers are biased by the labels of "
-        "earlier rounds only.",
+        "shared dataset, in equal numbers after each of sampling.chunks chunks, rounded up: the "
+        "best by gain that pass duplicate_tolerance and least_gain. Further chunks, which "
+        "sampling.independent_per_label may add, admit as many each. More drive the walkers "
+        "further; 0: walkers are biased by the labels of earlier rounds only.",
     )
     rank_by: Literal["auto", "gain", "gain_per_second"] = Field(
         default="auto",

@@ -158,17 +158,17 @@ class StoppingConfig(Settings):
     least_gain_nats: float | None = Field(
         default=None,
         ge=0,
-        description="Stop when the labels of the next round would add less information than this "
-        "on average, in nats per label. That falls with the number of labels, whatever the model "
-        "has learned: least_improvement asks the model.",
+        description="Stop when the labels of the next round, from the second on, would add less "
+        "information than this on average, in nats per label. That falls with the number of "
+        "labels, whatever the model has learned: least_improvement asks the model.",
     )
     least_predicted_improvement: float | None = Field(
         default=None,
         gt=0,
         lt=1,
-        description="Stop before the labels of a round when they are predicted to lower the error "
-        "of what the potential will be used for by less than this fraction. Needs entropy.kind "
-        "labels and the objective target.",
+        description="Stop before the labels of a round, from the second on, when they are "
+        "predicted to lower the error of what the potential will be used for by less than this "
+        "fraction. Needs entropy.kind labels and the objective target.",
     )
     least_improvement: float | None = Field(
         default=None,

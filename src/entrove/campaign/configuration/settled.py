@@ -235,9 +235,9 @@ def require_allowed(
         raise CampaignError(
             f"{path.parent}: this campaign was started with another configuration "
             f"({listing}); put the old values back, or choose another folder with --folder"
-            f"{because}. What may change: stopping, training, selection, entropy, validation, "
-            "suite, temperatures, sampling but for anchors and hold_out, executors, how long "
-            "labels are computed"
+            f"{because}. What may change: stopping, training but for framework, selection but "
+            "for admissions_per_label, entropy, validation, suite, temperatures, sampling but "
+            "for anchors and hold_out, executors, how long labels are computed"
         )
     for stage, begun in (unfinished or {}).items():
         for change in changes:

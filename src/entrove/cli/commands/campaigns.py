@@ -198,8 +198,8 @@ def import_command(
         list[Path],
         typer.Argument(
             metavar="FILE",
-            help="Files with labels: extended XYZ, ASE databases, outputs of VASP, pw.x, GPAW and "
-            "CP2K, DeePMD.",
+            help="Files with labels: extended XYZ, ASE databases, outputs of VASP, pw.x, GPAW, "
+            "CP2K and FHI-aims, DeePMD.",
         ),
     ],
     same_level: Annotated[
