@@ -2,6 +2,8 @@ import multiprocessing
 import os
 import signal
 import sqlite3
+import subprocess
+import sys
 import time
 
 import pytest
@@ -141,6 +143,49 @@ def test_reading_changes_nothing_and_creates_nothing(tmp_path):
     with pytest.raises(CampaignError, match="unable to open"):
         Ledger(tmp_path / "missing.sqlite", read_only=True)
     assert [path.name for path in tmp_path.iterdir()] == ["ledger.sqlite"]
+
+
+def kill_while_writing(path):
+    """Leave what a process leaves that is killed after some pages of a transaction are written."""
+    script = f"""
+import os, signal, sqlite3
+connection = sqlite3.connect({str(path)!r}, isolation_level=None)
+connection.execute("PRAGMA cache_size = 1")
+connection.execute("BEGIN IMMEDIATE")
+for number in range(200):
+    connection.execute("INSERT INTO meta VALUES (?, ?)", (f"key-{{number}}", 500 * "y"))
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    killed = subprocess.run([sys.executable, "-c", script], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert path.with_name(f"{path.name}-journal").stat().st_size > 0
+
+
+@pytest.mark.parametrize("read_only", [True, False])
+def test_a_transaction_whose_process_was_killed_never_was(tmp_path, read_only):
+    path = tmp_path / "ledger.sqlite"
+    ledger = Ledger(path)
+    ledger.enter(1, Relaxed(summary="2 cells"), 3.0)
+    records = ledger.records()
+    kill_while_writing(path)
+    reading = Ledger(path, read_only=read_only)
+    assert reading.records() == records
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("SELECT count(*) FROM meta").fetchone() == (2,)
+    kill_while_writing(path)  # also of a ledger that is open
+    assert reading.find(1, Relaxed) == records[0].outcome
+    assert not path.with_name(f"{path.name}-journal").exists()
+
+
+def test_a_ledger_that_is_read_is_not_written(tmp_path):
+    """Nor where what a killed process has left was undone."""
+    path = tmp_path / "ledger.sqlite"
+    Ledger(path)
+    kill_while_writing(path)
+    reading = Ledger(path, read_only=True)
+    kill_while_writing(path)
+    with pytest.raises(CampaignError, match="readonly"):
+        reading.enter(1, Relaxed(summary="2 cells"), 3.0)
 
 
 def test_interrupted_time_counts(tmp_path):

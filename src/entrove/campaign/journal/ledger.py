@@ -51,6 +51,9 @@ CREATE TABLE IF NOT EXISTS test_openings (
 _DAMAGE = ("not a database", "malformed", "no such table", "Could not decode")
 """Parts of the messages of SQLite for a file that no longer holds what was written to it."""
 
+_HALF_WRITTEN = "SQLITE_READONLY_ROLLBACK"
+"""Name of the error of SQLite for a file with an unfinished transaction that may not be written."""
+
 _COLUMNS = "round, stage, finished_utc, seconds, summary, payload"
 
 
@@ -117,13 +120,26 @@ class Ledger:
         connection.execute("INSERT INTO meta VALUES ('schema_version', ?)", (str(SCHEMA_VERSION),))
         connection.execute("INSERT INTO meta VALUES ('created_utc', ?)", (created,))
 
+    def _open(self) -> sqlite3.Connection:
+        address = self.path.absolute().as_uri()
+        if not self._read_only:
+            return sqlite3.connect(address, timeout=30.0, uri=True)
+        connection = sqlite3.connect(f"{address}?mode=ro", timeout=30.0, uri=True)
+        try:
+            connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+        except sqlite3.OperationalError as error:
+            connection.close()
+            if error.sqlite_errorname != _HALF_WRITTEN:
+                raise
+            # What a killed process has left can only be undone by writing.
+            connection = sqlite3.connect(f"{address}?mode=rw", timeout=30.0, uri=True)
+            connection.execute("PRAGMA query_only = ON")
+        return connection
+
     @contextmanager
     def _connection(self) -> Generator[sqlite3.Connection]:
         try:
-            mode = "?mode=ro" if self._read_only else ""
-            connection = sqlite3.connect(
-                self.path.absolute().as_uri() + mode, timeout=30.0, uri=True
-            )
+            connection = self._open()
             try:
                 with connection:
                     yield connection
@@ -139,6 +155,11 @@ class Ledger:
                 otherwise="check the disk and the permissions of the folder, then run the same "
                 "command again",
             )
+            if getattr(error, "sqlite_errorname", "") == _HALF_WRITTEN:
+                remedy = (
+                    "a process was killed while it wrote; give any command, such as 'entrove "
+                    "status', where this folder can be written, which undoes what it has begun"
+                )
             raise CampaignError(
                 f"{self.path}: the ledger cannot be read or written ({error}); {remedy}"
             ) from error
