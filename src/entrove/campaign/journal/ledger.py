@@ -52,7 +52,7 @@ _DAMAGE = ("not a database", "malformed", "no such table", "Could not decode")
 """Parts of the messages of SQLite for a file that no longer holds what was written to it."""
 
 _HALF_WRITTEN = "SQLITE_READONLY_ROLLBACK"
-"""Name of the error of SQLite for a file with an unfinished transaction that may not be written."""
+"""The error of SQLite for a file with an unfinished transaction that may not be written."""
 
 _COLUMNS = "round, stage, finished_utc, seconds, summary, payload"
 
