@@ -11,6 +11,8 @@ import numpy as np
 from ase import Atoms
 from ase.constraints import FixAtoms, FixCartesian
 from ase.spacegroup import Spacegroup
+from jaxtyping import Float
+from numpy.typing import ArrayLike
 
 from entrove.errors import StructureError
 from entrove.formats.frame import OTHER_RESULTS, OTHER_RESULTS_OF_ATOMS, LabelKeys
@@ -76,14 +78,19 @@ def _labels(
     if results.get("forces") is not None:
         columns[names.forces or "forces"] = np.asarray(results["forces"], dtype=float)
     if results.get("stress") is not None:
-        stress = np.asarray(results["stress"], dtype=float)
-        matrix = stress[[0, 5, 4, 5, 1, 3, 4, 3, 2]] if stress.shape == (6,) else stress.ravel()
+        matrix = nine_numbers_of(results["stress"])
         if names.virial and not names.stress:
             if atoms.cell.volume > 0:
                 labels[names.virial] = -matrix * atoms.cell.volume
         else:
             labels[names.stress or "stress"] = matrix
     return labels, columns
+
+
+def nine_numbers_of(stress: ArrayLike) -> Float[np.ndarray, "9"]:
+    """A stress of six numbers in ASE's order, or a matrix, as the nine numbers of a matrix."""
+    given = np.asarray(stress, dtype=float).ravel()
+    return given[[0, 5, 4, 5, 1, 3, 4, 3, 2]] if len(given) == 6 else given
 
 
 def _beside(taken: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:
