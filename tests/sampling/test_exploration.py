@@ -81,6 +81,18 @@ def test_what_is_admitted_and_what_is_labelled_changes_where_walkers_go_next():
         assert max(np.abs(a - b).max() for a, b in zip(one, other, strict=True)) > 1e-9
 
 
+def test_seeds_move_with_their_masses():
+    """Four times the masses in steps of twice the length: the same way through space."""
+    light, heavy = (bulk("Ar", "fcc", a=5.3, cubic=True) for _ in range(2))
+    heavy.set_masses(4 * light.get_masses())
+    slow = {"timestep_fs": 2 * CONFIG.timestep_fs, "friction_per_fs": CONFIG.friction_per_fs / 2}
+    model = from_torch_sim(ARGON, name="argon")
+    found = explore([light], model, config=CONFIG, **ONE_POINT)
+    other = explore([heavy], model, config=CONFIG.model_copy(update=slow), **ONE_POINT)
+    for one, two in zip(found, other, strict=True):
+        np.testing.assert_allclose(two.atoms.positions, one.atoms.positions, atol=1e-6)
+
+
 def test_progress_counts_the_steps_of_the_whole_run():
     seen = []
     explored(on_step=lambda done, total: seen.append((done, total)), **ONE_POINT)
