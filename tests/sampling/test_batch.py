@@ -59,9 +59,7 @@ def test_md_and_relaxations_of_left_handed_cells_are_those_of_right_handed_ones(
     energies = []
     for structure in (atoms, twin):
         start = Start("copper", 0.0, structure)
-        (found,) = run_plain_md(
-            [start], [300.0], copper.model, config, 1, steps=4, snapshots=1
-        )
+        (found,) = run_plain_md([start], [300.0], copper.model, config, 1, steps=4, snapshots=1)
         (relaxed,) = relax_positions(copper, [structure], 0.05)
         assert content_hash(relaxed) != content_hash(structure)
         of_structure = []

@@ -84,9 +84,7 @@ def test_four_times_the_masses_move_the_same_in_steps_of_twice_the_length(crysta
         for cells, dt in ((crystals, 8.0), (heavy, 16.0))
     )
     for one, two in zip(found, other, strict=True):
-        np.testing.assert_allclose(
-            two.energies_meV_per_atom, one.energies_meV_per_atom, atol=1e-9
-        )
+        np.testing.assert_allclose(two.energies_meV_per_atom, one.energies_meV_per_atom, atol=1e-9)
         np.testing.assert_allclose(two.temperatures_K, one.temperatures_K, rtol=1e-9)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from ase import Atoms
 
 from entrove.errors import StructureError
-from entrove.formats.xyz_writer import nine_numbers_of
+from entrove.formats.frame import nine_numbers_of
 
 FRAMES_PER_SET = 5000
 _RAW_FORMAT = "%.17g"

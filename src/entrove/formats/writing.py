@@ -114,8 +114,8 @@ def write_frames(
     Returns how many were written. Every number can be read back exactly, but virials, which are
     a product with the volume, within rounding.
     Raises `StructureError` for a structure that the format cannot hold, for what is no structure,
-    for a compressed name of another format than extended XYZ, a folder in the place of a file, a database whose name does
-    not end in .db or .json, and one that exists: its rows would be lost.
+    for a compressed name of another format than extended XYZ, a folder in the place of a file, a
+    database whose name does not end in .db or .json, and one that exists: its rows would be lost.
     """
     format_name = format_name or format_of(path)
     if Path(path).is_dir() and format_name not in FOLDER_FORMATS:
@@ -151,7 +151,8 @@ def _atoms_of(frame: object) -> Atoms:
         return frame
     if not isinstance(frame, Frame):
         raise StructureError(
-            f"{frame!r:.80} is no structure; give ase.Atoms, or frames of entrove.formats.read_frames"
+            f"{frame!r:.80} is no structure; give ase.Atoms, or frames of "
+            "entrove.formats.read_frames"
         )
     if frame.atoms is None:
         raise StructureError(f"{frame.where}: {frame.problem}; leave broken frames out")
@@ -193,7 +194,7 @@ def _write_database(path: Path, structures: Iterable[Atoms]) -> Written:
                 row = atoms
                 if is_sqlite:
                     lost |= _WITHOUT_COLUMN & getattr(atoms.calc, "results", {}).keys()
-                    if np.ndim(atoms.arrays.get(_MOMENTS)) == 2:
+                    if atoms.has(_MOMENTS) and atoms.arrays[_MOMENTS].ndim == 2:
                         beside.add(_MOMENTS)
                         row = _without_moments(atoms)
                 if beside:

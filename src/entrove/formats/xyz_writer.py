@@ -11,11 +11,14 @@ import numpy as np
 from ase import Atoms
 from ase.constraints import FixAtoms, FixCartesian
 from ase.spacegroup import Spacegroup
-from jaxtyping import Float
-from numpy.typing import ArrayLike
 
 from entrove.errors import StructureError
-from entrove.formats.frame import OTHER_RESULTS, OTHER_RESULTS_OF_ATOMS, LabelKeys
+from entrove.formats.frame import (
+    OTHER_RESULTS,
+    OTHER_RESULTS_OF_ATOMS,
+    LabelKeys,
+    nine_numbers_of,
+)
 from entrove.formats.label_keys import meaning_of
 from entrove.formats.xyz_comment import parse_value
 
@@ -85,12 +88,6 @@ def _labels(
         else:
             labels[names.stress or "stress"] = matrix
     return labels, columns
-
-
-def nine_numbers_of(stress: ArrayLike) -> Float[np.ndarray, "9"]:
-    """A stress of six numbers in ASE's order, or a matrix, as the nine numbers of a matrix."""
-    given = np.asarray(stress, dtype=float).ravel()
-    return given[[0, 5, 4, 5, 1, 3, 4, 3, 2]] if len(given) == 6 else given
 
 
 def _beside(taken: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:

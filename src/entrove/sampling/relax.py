@@ -107,7 +107,7 @@ def relax_at_pressure(
                 index = waiting[row]
                 finished[index] = _to_relaxation(ended, outcome, step, pressures_GPa[index])
                 if structures[index].has("masses"):
-                    finished[index].atoms.set_masses(structures[index].get_masses())
+                    finished[index].atoms.set_array("masses", structures[index].get_masses())
             waiting = [index for row, index in enumerate(waiting) if row not in done]
         if not waiting:
             break
