@@ -50,6 +50,11 @@ def test_nats_are_those_of_a_dataset_that_grows_by_one_set_and_then_the_other(tm
         assert [frame.gain for frame in side.new] == pytest.approx(expected, rel=1e-3)
 
 
+def test_files_of_an_iterator_are_compared_as_those_of_a_list(tmp_path):
+    a, b = sets(tmp_path, rattled(4, 0), rattled(3, 1))
+    assert compare(iter([a]), iter([b])).to_dict() == compare([a], [b]).to_dict()
+
+
 def test_what_a_frame_adds_to_the_rest_of_its_set_is_that_of_a_set_without_it(tmp_path):
     from entrove.curation.novelty import WhitenedSets
     from entrove.selection.config import SelectionConfig

@@ -57,6 +57,15 @@ def test_a_periodic_direction_needs_a_vector(tmp_path, pbc, kept):
     )
 
 
+def test_files_of_an_iterator_are_converted_as_those_of_a_list(tmp_path):
+    sources = [tmp_path / "a.xyz", tmp_path / "b.xyz"]
+    for source, energy in zip(sources, (-1, -2), strict=True):
+        source.write_text(frame_text(f"energy={energy}"))
+    assert convert(iter(sources), tmp_path / "iterator.xyz").written == 2
+    convert(sources, tmp_path / "list.xyz")
+    assert (tmp_path / "iterator.xyz").read_text() == (tmp_path / "list.xyz").read_text()
+
+
 def test_a_file_without_usable_frames_leaves_no_target(tmp_path):
     (tmp_path / "in.xyz").write_text(frame_text("energy=-2 converged=F"))
     with pytest.raises(StructureError, match="none of 1 frames can be used"):

@@ -243,6 +243,14 @@ def test_what_is_given_is_not_picked_again(tmp_path):
     assert {frame.filter for frame in picked.left_out} <= {"duplicate", "near_duplicate"}
 
 
+def test_files_of_an_iterator_are_protected_as_those_of_a_list(tmp_path):
+    pool, given = pool_file(tmp_path), pool_file(tmp_path, name="given.xyz", seed=1)
+    picked = curate(iter([pool]), 3, given=iter([given]))
+    assert picked.to_dict() == curate([pool], 3, given=[given]).to_dict()
+    with pytest.raises(ConfigError, match="would be overwritten"):
+        picked.write(given)
+
+
 @pytest.mark.parametrize("method", ["information", "random", "lcmd"])
 def test_where_all_is_given_nothing_is_written_and_nothing_lost(tmp_path, method):
     pool, given = pool_file(tmp_path), pool_file(tmp_path, name="given.xyz")

@@ -329,9 +329,10 @@ def test_structures_that_are_given_are_run_instead_of_those_of_the_bundle(bundle
 
 
 @pytest.mark.slow
-def test_scripts_run_the_structures_that_are_given(bundle, tmp_path):
-    given = bulk("Si", cubic=True)
-    exported = export(bundle, "ase", tmp_path / "out", device="cpu", structures=[given])
+@pytest.mark.parametrize("kind", [list, iter])
+def test_scripts_run_the_structures_that_are_given(bundle, tmp_path, kind):
+    given = kind([bulk("Si", cubic=True)])
+    exported = export(bundle, "ase", tmp_path / "out", device="cpu", structures=given)
     (run,) = read_structures(exported.folder / "structure.xyz")
     assert run.get_chemical_formula() == "Si8"
 

@@ -119,3 +119,6 @@ def test_elements_of_one_width_are_named_once(caplog):
 def test_an_unknown_element_is_refused():
     with pytest.raises(ConfigError, match="no chemical symbol"):
         distinct_widths(["Si"], {"Sj": 1.0})
+    for unknown in ("Sj", "X", "si"):
+        with pytest.raises(ConfigError, match=f"symbols: '{unknown}' is no chemical symbol"):
+            distinct_widths(["Si", unknown])

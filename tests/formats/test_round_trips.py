@@ -16,7 +16,7 @@ from needed import needs_gpaw
 from test_extxyz import assert_same, labelled, same_value
 
 from entrove.errors import StructureError
-from entrove.formats import FORMATS, LabelKeys, read_frames, write_frames
+from entrove.formats import FORMATS, Frame, LabelKeys, read_frames, write_frames
 
 OUTPUTS = Path(__file__).parent / "outputs"
 XYZ = ("extxyz", "mace", "gap", "nep")
@@ -87,6 +87,78 @@ def test_labels_survive_every_format(tmp_path, format_name):
         assert (atoms.get_forces() == expected.get_forces()).all()
         # A virial is a product with the volume: two roundings.
         assert atoms.get_stress() == pytest.approx(expected.get_stress(), rel=1e-14, abs=1e-18)
+
+
+def files_of(path: Path) -> dict[str, bytes]:
+    files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
+    return {str(file.relative_to(path)): file.read_bytes() for file in files}
+
+
+def assert_written_the_same(one: Path, other: Path, format_name: str) -> None:
+    """Files are equal byte by byte, but for the times and names in databases."""
+    if format_name != "ase-db":
+        assert files_of(one) == files_of(other)
+    for frame, expected in zip(read_frames(one), read_frames(other), strict=True):
+        assert frame.problem == expected.problem == ""
+        assert_same(frame.atoms, expected.atoms)
+
+
+@pytest.mark.parametrize("format_name", FORMATS)
+def test_one_structure_is_written_as_a_list_of_one(tmp_path, format_name):
+    (atoms,) = periodic_frames(1)
+    places = [tmp_path / name / name_of(format_name) for name in ("list", "atoms", "frame")]
+    for place in places:
+        place.parent.mkdir()
+    given = ([atoms], atoms, Frame("in.xyz", 0, atoms))
+    for place, what in zip(places, given, strict=True):
+        assert write_frames(place, what, format_name).count == 1
+        assert_written_the_same(place, places[0], format_name)
+
+
+@pytest.mark.parametrize("format_name", FORMATS)
+def test_a_stress_is_written_the_same_as_a_matrix_and_as_six_numbers(tmp_path, format_name):
+    (tmp_path / "voigt").mkdir()
+    (tmp_path / "matrix").mkdir()
+    as_voigt, as_matrix = periodic_frames(), periodic_frames()
+    for atoms in as_matrix:
+        stress = atoms.calc.results["stress"]
+        atoms.calc.results["stress"] = stress[[[0, 5, 4], [5, 1, 3], [4, 3, 2]]]
+    one, other = (tmp_path / name / name_of(format_name) for name in ("voigt", "matrix"))
+    write_frames(one, as_voigt, format_name)
+    write_frames(other, as_matrix, format_name)
+    assert_written_the_same(other, one, format_name)
+
+
+SCALARS = [np.int64(-7), np.uint8(3), np.float64(0.1), np.float32(0.1), np.bool_(True)]
+SCALARS += [np.bool_(False), np.str_("fcc")]
+
+
+@pytest.mark.parametrize("format_name", [*XYZ, "ase-db"])
+def test_numbers_of_numpy_come_back_as_those_of_python(tmp_path, format_name):
+    atoms = bulk("Si")
+    keys = {f"key_{index}": value for index, value in enumerate(SCALARS)}
+    atoms.info |= {**keys, "nested": {"list": list(SCALARS), "deeper": {"pair": tuple(SCALARS)}}}
+    path = tmp_path / name_of(format_name)
+    assert write_frames(path, [atoms], format_name).lost == ()
+    (frame,) = read_frames(path)
+    python = [value.item() for value in SCALARS]
+    expected = {f"key_{index}": value for index, value in enumerate(python)}
+    expected["nested"] = {"list": python, "deeper": {"pair": python}}
+    assert frame.atoms.info == expected
+
+
+@pytest.mark.parametrize("name", ["out.xyz", "out.db", "out.json"])
+def test_initial_moments_of_three_numbers_are_read_back_with_their_labels(tmp_path, name):
+    atoms = bulk("Fe", cubic=True)
+    moments = np.array([[0.5, 0.0, 2.25], [0.0, -1.5, 0.25]])
+    atoms.set_initial_magnetic_moments(None)  # those of `bulk`, one number for each atom
+    atoms.set_initial_magnetic_moments(moments)
+    atoms.calc = SinglePointCalculator(atoms, energy=-1.5, forces=np.ones((2, 3)))
+    format_name = "ase-db" if name == "out.json" else None
+    assert write_frames(tmp_path / name, [atoms], format_name).lost == ()
+    (frame,) = read_frames(tmp_path / name)
+    assert frame.problem == ""
+    assert_same(frame.atoms, atoms)
 
 
 @pytest.mark.parametrize("format_name", ["extxyz", "mace", "ase-db"])
@@ -263,6 +335,13 @@ def test_what_cannot_be_written_is_refused_and_leaves_no_file(tmp_path):
         write_frames(tmp_path / "a", [atoms])
     with pytest.raises(StructureError, match="choose a format"):
         write_frames(tmp_path / "a.cif", [atoms])
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("given", ["in.xyz", [bulk("Si")], None, bulk("Si")[0]])
+def test_what_is_no_structure_is_refused(tmp_path, given):
+    with pytest.raises(StructureError, match=r"no structure; give ase\.Atoms"):
+        write_frames(tmp_path / "a.xyz", iter([given]))
     assert list(tmp_path.iterdir()) == []
 
 

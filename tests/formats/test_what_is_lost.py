@@ -1,5 +1,6 @@
 """What a format has no place for is left out and named; everything else is read back."""
 
+import datetime
 import itertools
 
 import ase.build
@@ -27,6 +28,7 @@ from ase.constraints import (
     MirrorForce,
 )
 from ase.io import write
+from ase.spacegroup import Spacegroup
 from test_extxyz import fixed_directions, same_value
 from test_round_trips import name_of
 
@@ -110,6 +112,28 @@ def test_a_key_that_has_no_text_is_left_out_and_named(tmp_path, format_name):
     (frame,) = read_frames(path)
     assert frame.atoms.info["kept"] == 1
     assert not {"object", "itself"} & set(frame.atoms.info)
+
+
+@pytest.mark.parametrize("format_name", ["extxyz", "ase-db"])
+def test_an_unusual_key_is_read_back_or_named(tmp_path, format_name):
+    atoms = bulk("Si")
+    unusual = {
+        "texts": np.array(["a", "b"]),
+        "objects": np.array([1, "b"], dtype=object),
+        "inside": {"texts": np.array(["c"])},
+        "day": datetime.datetime(2024, 2, 29, 12),
+        "group": Spacegroup(225),
+        "complex": np.complex128(1 + 2j),
+        "raw": b"bytes",
+    }
+    atoms.info |= unusual
+    path = tmp_path / name_of(format_name)
+    lost = write_frames(path, [atoms], format_name).lost
+    (frame,) = read_frames(path)
+    assert frame.problem == ""
+    assert set(frame.atoms.info) == unusual.keys() - set(lost)
+    for name in ("texts", "objects", "inside"):
+        assert plain(frame.atoms.info[name]) == plain(unusual[name])
 
 
 def test_an_adsorbed_slab_is_curated(tmp_path):

@@ -46,6 +46,13 @@ def test_labels_come_in_the_order_of_the_structures_and_are_the_calculators(tmp_
     assert len((tmp_path / "log").read_text().split()) == 3
 
 
+def test_structures_of_an_iterator_are_labelled_as_those_of_a_list(tmp_path: Path):
+    structures = [copper(seed) for seed in (1, 2)]
+    expected = label(structures, COUNTING, folder=tmp_path / "list")
+    found = label(iter(structures), COUNTING, folder=tmp_path / "iterator")
+    assert [one.energy_eV for one in found] == [one.energy_eV for one in expected]
+
+
 def test_a_second_call_computes_only_what_is_new(tmp_path: Path):
     log, cache = tmp_path / "log", tmp_path / "shared.sqlite"
     engine = counting(log)

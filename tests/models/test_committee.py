@@ -30,6 +30,13 @@ def structures():
     return [rattled(cubic, 0), rattled(bulk("Cu", "fcc", a=3.8), 1)]
 
 
+def test_a_committee_of_an_iterator_has_all_members():
+    models = [from_calculator(lennard_jones(sigma)) for sigma in SIGMAS_A]
+    committee = committee_of(iter(models))
+    assert committee.members == tuple(models)
+    assert committee.name == committee_of(models).name
+
+
 def test_mean_and_spread_equal_those_of_numpy(structures):
     committee = committee_of([from_calculator(lennard_jones(sigma)) for sigma in SIGMAS_A])
     for ours, atoms in zip(predict(committee, structures), structures, strict=True):

@@ -1,12 +1,15 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 from ase import Atoms
+from ase.build import bulk
 
 import entrove.models
 from entrove.errors import ModelError
+from entrove.models.prediction import predict
 from entrove.models.registry import (
     FILE_SUFFIXES,
     FRAMEWORKS,
@@ -15,6 +18,7 @@ from entrove.models.registry import (
     load,
     split_modal,
 )
+from small_sevennet import write_small_sevennet
 
 
 def test_a_misspelt_name_gets_the_names_and_the_nearest():
@@ -23,6 +27,19 @@ def test_a_misspelt_name_gets_the_names_and_the_nearest():
     ) as error:
         load("7net0")
     assert all(name in str(error.value) for name in NAMES)
+
+
+def test_a_model_is_loaded_by_a_path_as_by_its_text(tmp_path):
+    file = write_small_sevennet(tmp_path / "tuned.pth")
+    by_path, by_text = (load(given, device="cpu") for given in (file, str(file)))
+    assert by_path.name == by_text.name
+    assert by_path.species == by_text.species
+    atoms = bulk("Si")
+    assert predict(by_path, [atoms])[0].get_potential_energy() == pytest.approx(
+        predict(by_text, [atoms])[0].get_potential_energy(), abs=1e-9
+    )
+    with pytest.raises(ModelError, match=r"nowhere/model\.pth: no such model file"):
+        load(Path("nowhere/model.pth"))
 
 
 def test_a_missing_file_is_named():

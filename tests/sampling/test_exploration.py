@@ -81,6 +81,54 @@ def test_what_is_admitted_and_what_is_labelled_changes_where_walkers_go_next():
         assert max(np.abs(a - b).max() for a, b in zip(one, other, strict=True)) > 1e-9
 
 
+def test_seeds_move_with_their_masses():
+    """Four times the masses in steps of twice the length: the same way through space."""
+    light, heavy = (bulk("Ar", "fcc", a=5.3, cubic=True) for _ in range(2))
+    heavy.set_masses(4 * light.get_masses())
+    slow = {"timestep_fs": 2 * CONFIG.timestep_fs, "friction_per_fs": CONFIG.friction_per_fs / 2}
+    model = from_torch_sim(ARGON, name="argon")
+    found = explore([light], model, config=CONFIG, **ONE_POINT)
+    other = explore([heavy], model, config=CONFIG.model_copy(update=slow), **ONE_POINT)
+    for one, two in zip(found, other, strict=True):
+        np.testing.assert_allclose(two.atoms.positions, one.atoms.positions, atol=1e-6)
+
+
+def same_candidates(found, other):
+    assert len(found) == len(other) > 0
+    for one, two in zip(found, other, strict=True):
+        np.testing.assert_array_equal(two.atoms.positions, one.atoms.positions)
+        assert (two.pressure_GPa, two.temperature_K) == (one.pressure_GPa, one.temperature_K)
+
+
+TWO_VIEWS = CONFIG.model_copy(
+    update={
+        "biases": tuple(
+            BiasSettings(entropy="information", mode=mode, kappas_eV=(0.05,))
+            for mode in ("per_atom", "per_config")
+        )
+    }
+)
+
+
+@pytest.mark.parametrize("kind", [tuple, np.array, iter], ids=["tuple", "array", "iterator"])
+def test_regime_seeds_and_labels_may_be_anything_that_can_be_gone_through(kind):
+    model = from_torch_sim(ARGON, name="argon")
+    labelled = [bulk("Ar", "fcc", a=a, cubic=True) for a in (5.2, 5.4)]
+
+    def explored_with(kind_of_numbers, kind_of_structures):
+        return explore(
+            kind_of_structures([bulk("Ar", "fcc", a=5.3, cubic=True)]),
+            model,
+            temperatures_K=kind_of_numbers([20.0, 60.0]),
+            pressures_GPa=kind_of_numbers([0.0]),
+            labelled=kind_of_structures(labelled),
+            config=TWO_VIEWS,
+        )
+
+    expected = explored_with(list, list)
+    same_candidates(expected, explored_with(kind, tuple if kind is np.array else kind))
+
+
 def test_progress_counts_the_steps_of_the_whole_run():
     seen = []
     explored(on_step=lambda done, total: seen.append((done, total)), **ONE_POINT)

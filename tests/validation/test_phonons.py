@@ -2,6 +2,7 @@
 
 import importlib.util
 
+import numpy as np
 import pytest
 from ase.build import bulk
 from ase.calculators.emt import EMT
@@ -49,3 +50,32 @@ def test_simple_cubic_copper_is_unstable():
     result = phonons(bulk("Cu", "sc", a=2.4), EMT(), supercell=(3, 3, 3), mesh=(6, 6, 6))
     assert not result.is_stable
     assert result.lowest_THz < -0.5
+
+
+@needs_phonopy
+def test_four_times_the_masses_have_half_the_frequencies():
+    light, heavy = bulk("Cu", a=3.61), bulk("Cu", a=3.61)
+    heavy.set_masses(4 * light.get_masses())
+    found, halved = (
+        phonons(atoms, EMT(), mesh=(3, 3, 3), points_per_line=3) for atoms in (light, heavy)
+    )
+    # Acoustic modes at the zone centre are zero within rounding.
+    np.testing.assert_allclose(2 * halved.frequencies_THz, found.frequencies_THz, atol=1e-5)
+    for line, other in zip(halved.bands, found.bands, strict=True):
+        np.testing.assert_allclose(2 * line.frequencies_THz, other.frequencies_THz, atol=1e-5)
+
+
+@needs_phonopy
+def test_isotopes_of_an_element_break_the_symmetry_of_the_mesh():
+    """Points are left out for their symmetry only, so that the order of atoms changes nothing."""
+    atoms = bulk("Cu", a=3.61, cubic=True)
+    atoms.set_masses([63.0, 63.0, 65.0, 130.0])
+    found = phonons(atoms, EMT(), supercell=(2, 2, 2), mesh=(3, 3, 3))
+    assert len(found.weights) > 4  # of the 27 points, cubic symmetry leaves four
+    permuted = atoms[[3, 0, 1, 2]]
+    other = phonons(permuted, EMT(), supercell=(2, 2, 2), mesh=(3, 3, 3))
+
+    def mean_square(result):
+        return np.average((result.frequencies_THz**2).sum(axis=1), weights=result.weights)
+
+    assert mean_square(other) == pytest.approx(mean_square(found), rel=1e-6)

@@ -74,6 +74,20 @@ def test_noise_falls_with_the_square_of_the_timestep(crystals):
     assert coarse.noise_meV_per_atom / fine.noise_meV_per_atom == pytest.approx(4.0, rel=0.25)
 
 
+def test_four_times_the_masses_move_the_same_in_steps_of_twice_the_length(crystals):
+    """Newton's equations hold in time over the square root of the mass."""
+    heavy = [atoms.copy() for atoms in crystals]
+    for atoms in heavy:
+        atoms.set_masses(4 * atoms.get_masses())
+    found, other = (
+        nve_stability(cells, argon(), temperature_K=20.0, steps=20, timestep_fs=dt)
+        for cells, dt in ((crystals, 8.0), (heavy, 16.0))
+    )
+    for one, two in zip(found, other, strict=True):
+        np.testing.assert_allclose(two.energies_meV_per_atom, one.energies_meV_per_atom, atol=1e-9)
+        np.testing.assert_allclose(two.temperatures_K, one.temperatures_K, rtol=1e-9)
+
+
 @pytest.mark.parametrize("stiffness", [43.0, 30.0], ids=["48 THz", "40 THz"])
 def test_a_stiff_crystal_that_equilibrates_does_not_drift(stiffness):
     """Its total energy rises by (2 pi f dt)^2 / 8, or 1 %, of the energy of its modes at first.

@@ -187,9 +187,10 @@ def compare(
     Returns a `Comparison`. Features are whitened on both sets together.
     Raises `StructureError` for a set without a frame that can be used.
     """
+    paths_a, paths_b = several(a), several(b)
     read_a, read_b = (
-        _Read(UsableFrames(several(side), keys or LabelKeys(), for_features=True))
-        for side in (a, b)
+        _Read(UsableFrames(paths, keys or LabelKeys(), for_features=True))
+        for paths in (paths_a, paths_b)
     )
     seen_a, of_a = look_ahead(read_a.structures())
     seen_b, of_b = look_ahead(read_b.structures())
@@ -199,7 +200,7 @@ def compare(
     pool = collect_pool(chain(of_a, of_b), dataset, settings)
     sets = WhitenedSets(pool, len(read_a.places), dataset.config.ridge)
     points = sets.map_of_means()
-    names = _names(several(a), several(b))
+    names = _names(paths_a, paths_b)
     sides = [
         _side(name, read, sets, points, first=first)
         for name, read, first in zip(names, (read_a, read_b), (True, False), strict=True)

@@ -79,8 +79,9 @@ def convert(
     structure does not fit the format, and `ConfigError` when the target is a source; the target
     then stays as it was.
     """
-    refuse_overwriting([target], several(sources))
-    frames = UsableFrames(several(sources), keys or LabelKeys())
+    paths = several(sources)
+    refuse_overwriting([target], paths)
+    frames = UsableFrames(paths, keys or LabelKeys())
     written = write_frames(target, _or_none(frames), format_name)
     return Conversion(
         target=str(target),

@@ -275,10 +275,11 @@ def curate(
         )
     paths = _distinct(several(pool))
     frames = UsableFrames(paths, keys or LabelKeys(), for_features=True)
+    given_paths = () if given is None else several(given)
     known = (
         []
         if given is None
-        else _structures(UsableFrames(several(given), keys or LabelKeys(), for_features=True))
+        else _structures(UsableFrames(given_paths, keys or LabelKeys(), for_features=True))
     )
     places: list[Place] = []
     candidates, way = best_way(_streamed(frames, places), count, method, features, model)
@@ -310,7 +311,7 @@ def curate(
         notes=tuple(frames.notes.most_common()),
         next_gains=np.asarray(chosen.gains[count:], dtype=float),
         given=len(known),
-        given_paths=() if given is None else several(given),
+        given_paths=given_paths,
         reason=way.reason,
         error_before=None
         if chosen.target_variance is None

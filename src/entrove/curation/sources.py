@@ -1,7 +1,7 @@
 """Frames of one or several files that can be used, and those that cannot, with the reason."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from entrove.errors import StructureError
 from entrove.formats import Frame, LabelKeys, read_frames
 from entrove.formats.addresses import without_password
 
-Paths = str | Path | Sequence[str | Path]
+Paths = str | Path | Iterable[str | Path]
 """One file or folder, or several."""
 
 NOT_CONVERGED = "the electronic steps did not converge"

@@ -22,7 +22,7 @@ from entrove.export.scripts import write_script
 from entrove.export.source import Source, find_campaign, find_source
 from entrove.files import replace_text, require_writable
 from entrove.formats.reading import iterate_structures
-from entrove.structures import species_of
+from entrove.structures import StructureSource, species_of
 
 Target = Literal["lammps", "ase", "torch-sim", "extxyz"]
 TARGETS: tuple[str, ...] = get_args(Target)
@@ -50,7 +50,7 @@ def export(
     out: str | Path | None = None,
     *,
     device: str = "auto",
-    structures: Sequence[Atoms] | str | Path | None = None,
+    structures: StructureSource | None = None,
     lammps: str | None = None,
     plugin: str | Path | None = None,
     parallel: bool = False,
@@ -90,12 +90,11 @@ def export(
             _write_record(place, to, checks, None)
         return Exported(folder, to, tuple(checks))
     source = find_source(path)
-    is_file = isinstance(structures, str | Path)
-    given = list(iterate_structures(structures)) if is_file else structures
-    samples = source.validation() if given is None else list(given)
+    given = None if structures is None else list(iterate_structures(structures))
+    samples = source.validation() if given is None else given
     _check_species(source, [*samples, *source.examples()])
     folder = Path(out) if out is not None else Path(f"{source.name}-{to}")
-    examples = list(given or source.examples())
+    examples = given or source.examples()
     with _new_folder(folder, source.folder) as place:
         if to == "lammps":
             checks = write_for_lammps(

@@ -70,10 +70,7 @@ def width_table(radii_A: Mapping[str, float] | None = None) -> Float[np.ndarray,
     table = np.full(LARGEST_ATOMIC_NUMBER + 1, np.nan)
     table[: len(DEFAULT_RADII_A)] = DEFAULT_RADII_A
     for symbol, radius in (radii_A or {}).items():
-        if symbol not in atomic_numbers or symbol == "X":
-            raise ConfigError(
-                f"radii_A: '{symbol}' is no chemical symbol; use symbols such as 'Si'"
-            )
+        _require_symbol("radii_A", symbol)
         if not (np.isfinite(radius) and radius > 0):
             raise ConfigError(
                 f"radii_A: the width of {symbol} is {radius}; it must be positive, in Angstrom"
@@ -106,7 +103,10 @@ def distinct_widths(
     """
     given = dict(radii_A or {})
     table = width_table(given)
-    known = [symbol for symbol in {*symbols} if not np.isnan(table[atomic_numbers[symbol]])]
+    elements = {*symbols}
+    for symbol in elements:
+        _require_symbol("symbols", symbol)
+    known = [symbol for symbol in elements if not np.isnan(table[atomic_numbers[symbol]])]
     known.sort(key=lambda symbol: (table[atomic_numbers[symbol]], atomic_numbers[symbol]))
     if not known:
         return given
@@ -127,6 +127,11 @@ def distinct_widths(
         if abs(new - old) > 1e-9 and symbol not in given
     }
     return {**given, **moved}
+
+
+def _require_symbol(where: str, symbol: str) -> None:
+    if symbol not in atomic_numbers or symbol == "X":
+        raise ConfigError(f"{where}: '{symbol}' is no chemical symbol; use symbols such as 'Si'")
 
 
 def shared_widths(numbers: Iterable[int], widths_A: Sequence[float]) -> list[tuple[int, int]]:

@@ -8,6 +8,7 @@ import numpy as np
 from ase import Atoms
 
 from entrove.errors import StructureError
+from entrove.formats.frame import nine_numbers_of
 
 FRAMES_PER_SET = 5000
 _RAW_FORMAT = "%.17g"
@@ -99,7 +100,7 @@ def _data_of(structures: list[Atoms]) -> dict[str, np.ndarray]:
     if "forces" in results[0]:
         data["force"] = np.array([np.ravel(result["forces"]) for result in results])
     if "stress" in results[0] and periodic:
-        voigt = np.array([result["stress"] for result in results])
+        stresses = np.array([nine_numbers_of(result["stress"]) for result in results])
         volumes_A3 = np.array([[atoms.cell.volume] for atoms in structures])
-        data["virial"] = -voigt[:, [0, 5, 4, 5, 1, 3, 4, 3, 2]] * volumes_A3
+        data["virial"] = -stresses * volumes_A3
     return data

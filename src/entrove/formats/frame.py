@@ -4,7 +4,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from ase import Atoms
+from jaxtyping import Float
+from numpy.typing import ArrayLike
 
 from entrove.errors import StructureError
 from entrove.formats.addresses import without_password
@@ -94,3 +97,9 @@ class Frame:
         """Which of "energy", "forces" and "stress" the frame carries."""
         results = getattr(getattr(self.atoms, "calc", None), "results", {})
         return tuple(name for name in ("energy", "forces", "stress") if name in results)
+
+
+def nine_numbers_of(stress: ArrayLike) -> Float[np.ndarray, "9"]:
+    """A stress of six numbers in ASE's order, or a matrix, as the nine numbers of a matrix."""
+    given = np.asarray(stress, dtype=float).ravel()
+    return given[[0, 5, 4, 5, 1, 3, 4, 3, 2]] if len(given) == 6 else given

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from ase import Atoms
-from ase.io.jsonio import encode
+from ase.calculators.calculator import all_properties
+from ase.calculators.singlepoint import SinglePointCalculator
 
 from entrove.errors import ConfigError, StructureError
 from entrove.files import replacing
@@ -35,8 +37,8 @@ _DATABASE_ENDINGS = (".db", ".json")
 
 _WITHOUT_COLUMN = {"energies", "stresses"}
 """Results that a row of SQLite has no place for."""
-_ROW_ARRAYS = {"numbers", "positions", "tags", "momenta", "masses"}
-_ROW_ARRAYS |= {"initial_magmoms", "initial_charges"}
+_MOMENTS = "initial_magmoms"
+_ROW_ARRAYS = {"numbers", "positions", "tags", "momenta", "masses", _MOMENTS, "initial_charges"}
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,9 @@ def _ending_inside(path: Path) -> str:
 
 
 def write_frames(
-    path: str | Path, frames: Iterable[Frame | Atoms], format_name: str | None = None
+    path: str | Path,
+    frames: Atoms | Frame | Iterable[Frame | Atoms],
+    format_name: str | None = None,
 ) -> Written:
     """Write structures with their labels in one step, in place of a file of XYZ that is there.
 
@@ -104,19 +108,21 @@ def write_frames(
         path: A file, or the new folder of DeePMD systems. Extended XYZ whose name ends in .gz,
             .bz2 or .xz is compressed.
         frames: Structures whose calculators carry energy (eV), forces (eV/A) and stress (eV/A^3,
-            ASE's sign); `Frame`s must have no problem. They are streamed.
+            ASE's sign); `Frame`s must have no problem. They are streamed. Also a single one.
         format_name: One of `FORMATS`; by the name of the file where it is not given.
 
     Returns how many were written. Every number can be read back exactly, but virials, which are
     a product with the volume, within rounding.
-    Raises `StructureError` for a structure that the format cannot hold, for a compressed name of
-    another format than extended XYZ, a folder in the place of a file, a database whose name does
-    not end in .db or .json, and one that exists: its rows would be lost.
+    Raises `StructureError` for a structure that the format cannot hold, for what is no structure,
+    for a compressed name of another format than extended XYZ, a folder in the place of a file, a
+    database whose name does not end in .db or .json, and one that exists: its rows would be lost.
     """
     format_name = format_name or format_of(path)
     if Path(path).is_dir() and format_name not in FOLDER_FORMATS:
         raise StructureError(f"{path} is a folder; give the name of a file")
-    structures = (_atoms_of(frame) for frame in frames)
+    # Iterating over an `Atoms` would yield its atoms.
+    given = [frames] if isinstance(frames, Atoms | Frame) else frames
+    structures = (_atoms_of(frame) for frame in given)
     if format_name in XYZ_NAMES:
         return _write_xyz(Path(path), structures, XYZ_NAMES[format_name])
     if is_compressed(path):
@@ -140,9 +146,14 @@ def write_frames(
     raise StructureError(f"format '{format_name}' is unknown; choose from {', '.join(FORMATS)}")
 
 
-def _atoms_of(frame: Frame | Atoms) -> Atoms:
+def _atoms_of(frame: object) -> Atoms:
     if isinstance(frame, Atoms):
         return frame
+    if not isinstance(frame, Frame):
+        raise StructureError(
+            f"{frame!r:.80} is no structure; give ase.Atoms, or frames of "
+            "entrove.formats.read_frames"
+        )
     if frame.atoms is None:
         raise StructureError(f"{frame.where}: {frame.problem}; leave broken frames out")
     return frame.atoms
@@ -168,24 +179,30 @@ def _write_database(path: Path, structures: Iterable[Atoms]) -> Written:
 
     count = 0
     lost: set[str] = set()
+    is_sqlite = path.suffix.lower() == ".db"
     with replacing(path) as unfinished:
         connection: Any = connect(unfinished, append=False)
         with connection as database:
             for count, atoms in enumerate(structures, start=1):
-                data = {key: value for key, value in atoms.info.items() if _has_json(value)}
-                lost |= {str(key) for key in atoms.info.keys() - data.keys()}
-                if path.suffix.lower() == ".db":
-                    lost |= _WITHOUT_COLUMN & getattr(atoms.calc, "results", {}).keys()
-                further = {
-                    # ASE's databases cannot return arrays of text.
-                    name: values.tolist() if values.dtype.kind in "UO" else values
-                    for name, values in atoms.arrays.items()
-                    if name not in _ROW_ARRAYS
+                data = {
+                    key: _in_python(value)
+                    for key, value in atoms.info.items()
+                    if _has_place(value, is_sqlite=is_sqlite)
                 }
-                if further:
-                    data[DATABASE_ARRAYS] = further
+                lost |= {str(key) for key in atoms.info.keys() - data.keys()}
+                beside = atoms.arrays.keys() - _ROW_ARRAYS
+                row = atoms
+                if is_sqlite:
+                    lost |= _WITHOUT_COLUMN & getattr(atoms.calc, "results", {}).keys()
+                    if atoms.has(_MOMENTS) and atoms.arrays[_MOMENTS].ndim == 2:
+                        beside.add(_MOMENTS)
+                        row = _without_moments(atoms)
+                if beside:
+                    data[DATABASE_ARRAYS] = {
+                        name: _in_python(atoms.arrays[name]) for name in sorted(beside)
+                    }
                 try:
-                    database.write(atoms, data=data)
+                    database.write(row, data=data)
                 except (TypeError, ValueError) as error:
                     raise StructureError(
                         f"{path}: structure {count} has no place in a database of ASE ({error}); "
@@ -196,13 +213,48 @@ def _write_database(path: Path, structures: Iterable[Atoms]) -> Written:
     return Written(count, tuple(sorted(lost)))
 
 
-def _has_json(value: Any) -> bool:
+def _in_python(value: Any) -> Any:
+    """The value with numbers and texts of Python in place of NumPy's.
+
+    ASE's databases cannot return arrays of text, and those of SQLite take no number of NumPy
+    outside of an array.
+    """
+    if isinstance(value, np.ndarray) and value.dtype.kind in "UO":
+        return _in_python(value.tolist())
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, dict):
+        return {key: _in_python(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_in_python(part) for part in value]
+    return value
+
+
+def _has_place(value: Any, *, is_sqlite: bool) -> bool:
     """Whether ASE's databases can hold a value of a key."""
+    from ase.db.core import object_to_bytes
+    from ase.io.jsonio import encode
+
     try:
-        encode(value)
+        (object_to_bytes if is_sqlite else encode)(_in_python(value))
     except (AttributeError, TypeError, ValueError, RecursionError):
         return False
     return True
+
+
+def _without_moments(atoms: Atoms) -> Atoms:
+    """The structure with its results, but for initial moments of three numbers.
+
+    SQLite returns these as one flat row.
+    """
+    bare = atoms.copy()
+    del bare.arrays[_MOMENTS]
+    results = getattr(atoms.calc, "results", {})
+    # The copy has no calculator, and one of other initial moments would be none of its own.
+    bare.calc = SinglePointCalculator(
+        bare, **{name: value for name, value in results.items() if name in all_properties}
+    )
+    return bare
 
 
 def _write_deepmd(path: Path, structures: Iterable[Atoms], *, raw: bool) -> Written:

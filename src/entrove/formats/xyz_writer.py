@@ -13,7 +13,12 @@ from ase.constraints import FixAtoms, FixCartesian
 from ase.spacegroup import Spacegroup
 
 from entrove.errors import StructureError
-from entrove.formats.frame import OTHER_RESULTS, OTHER_RESULTS_OF_ATOMS, LabelKeys
+from entrove.formats.frame import (
+    OTHER_RESULTS,
+    OTHER_RESULTS_OF_ATOMS,
+    LabelKeys,
+    nine_numbers_of,
+)
 from entrove.formats.label_keys import meaning_of
 from entrove.formats.xyz_comment import parse_value
 
@@ -76,8 +81,7 @@ def _labels(
     if results.get("forces") is not None:
         columns[names.forces or "forces"] = np.asarray(results["forces"], dtype=float)
     if results.get("stress") is not None:
-        stress = np.asarray(results["stress"], dtype=float)
-        matrix = stress[[0, 5, 4, 5, 1, 3, 4, 3, 2]] if stress.shape == (6,) else stress.ravel()
+        matrix = nine_numbers_of(results["stress"])
         if names.virial and not names.stress:
             if atoms.cell.volume > 0:
                 labels[names.virial] = -matrix * atoms.cell.volume

@@ -1,6 +1,6 @@
 """Label a list of structures without a campaign."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from ase import Atoms
@@ -22,7 +22,7 @@ CACHE_FILE = "labels.sqlite"
 
 
 def label(
-    structures: Sequence[Atoms],
+    structures: Iterable[Atoms],
     engine: LabellingConfig | Engine,
     *,
     folder: str | Path,
@@ -69,6 +69,7 @@ def label(
     >>> found.outcome.value, round(found.attach(copper).get_potential_energy(), 3)
     ('converged', -0.023)
     """
+    structures = list(structures)
     config = engine if isinstance(engine, LabellingConfig) else _with_engine(engine)
     symbols = list(species_of(structures) if species is None else species)
     config = config.resolved_against(Path.cwd())

@@ -4,7 +4,7 @@ The spread is that of the members' predictions themselves, never of norms or of 
 norms: two members whose forces are equally large but opposite disagree as much as they can.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import cast
 
 import numpy as np
@@ -148,7 +148,7 @@ def force_spreads(committee: LoadedModel, structures: Sequence[Atoms]) -> list[f
     return [float(atoms.arrays[provenance.FORCES_SPREAD].max()) for atoms in predicted]
 
 
-def committee_of(members: Sequence[LoadedModel]) -> LoadedModel:
+def committee_of(members: Iterable[LoadedModel]) -> LoadedModel:
     """Make one model of several: mean and spread of their results, and their common species.
 
     Args:
@@ -156,6 +156,7 @@ def committee_of(members: Sequence[LoadedModel]) -> LoadedModel:
 
     Raises `ModelError` when there are fewer than two members or they live on different devices.
     """
+    members = tuple(members)
     model = Committee([member.model for member in members])
     known = [member.species for member in members if member.species is not None]
     cutoffs = [member.cutoff_A for member in members if member.cutoff_A is not None]
@@ -170,7 +171,7 @@ def committee_of(members: Sequence[LoadedModel]) -> LoadedModel:
         cutoff_A=max(cutoffs) if cutoffs else None,
         batched=all(member.batched for member in members),
         make_calculator=make_calculator,
-        members=tuple(members),
+        members=members,
     )
 
 

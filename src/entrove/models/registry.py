@@ -30,7 +30,7 @@ FILE_SUFFIXES = tuple(suffix for framework in FRAMEWORKS for suffix in framework
 """Endings of the files that `load` knows."""
 
 
-def load(name_or_path: str, *, device: str = "auto") -> "entrove.models.loaded.LoadedModel":
+def load(name_or_path: str | Path, *, device: str = "auto") -> "entrove.models.loaded.LoadedModel":
     """Load a model that evaluates batches of structures.
 
     Args:
@@ -47,6 +47,7 @@ def load(name_or_path: str, *, device: str = "auto") -> "entrove.models.loaded.L
     Raises `ModelError` for an unknown name, a missing or unreadable file and a fidelity that does
     not fit, and `EntroveError` with the install command when the model's package is missing.
     """
+    name_or_path = str(name_or_path)
     base, modal = split_modal(name_or_path)
     if base not in NAMES and Path(name_or_path).is_dir():
         raise ModelError(

@@ -30,15 +30,18 @@ def gather_batch(
             f"structures with different periodicity ({', '.join(map(str, sorted(kinds)))}) cannot "
             "share a batch; give all of them the same pbc"
         )
-    if needs_volume and not all(kinds.pop()):
+    is_crystal = all(kinds.pop())
+    if needs_volume and not is_crystal:
         raise StructureError(
             "a pressure needs structures that are periodic in three dimensions; set pbc=True"
         )
     state = atoms_to_state(list(structures), device=model.device, dtype=torch.float64)
     # torch-sim's barostats and cell filters take the determinant of the cell for the volume: two
-    # lattice vectors of a left-handed cell change places, which leaves the crystal as it is.
-    left_handed = (torch.det(state.cell) < 0)[:, None, None]
-    state.cell = torch.where(left_handed, state.cell[:, :, [0, 2, 1]], state.cell)
+    # lattice vectors of a left-handed cell change places, which leaves a crystal as it is. Where
+    # only some directions are periodic, it would not, and nothing needs a volume.
+    if is_crystal:
+        left_handed = (torch.det(state.cell) < 0)[:, None, None]
+        state.cell = torch.where(left_handed, state.cell[:, :, [0, 2, 1]], state.cell)
     return state
 
 

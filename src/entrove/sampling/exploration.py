@@ -1,7 +1,7 @@
 """Explore with biased walkers that share one dataset, from relaxed seeds to candidates."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from ase import Atoms
@@ -39,12 +39,12 @@ OnStep = Callable[[int, int], None]
 
 
 def explore(
-    seeds: Sequence[Atoms],
+    seeds: Iterable[Atoms],
     model: LoadedModel,
     *,
-    temperatures_K: Sequence[float],
-    pressures_GPa: Sequence[float] = (0.0,),
-    labelled: Sequence[Atoms] = (),
+    temperatures_K: Iterable[float],
+    pressures_GPa: Iterable[float] = (0.0,),
+    labelled: Iterable[Atoms] = (),
     config: SamplingConfig | None = None,
     entropy: EntropyConfig | None = None,
     fingerprint: FingerprintConfig | None = None,
@@ -89,7 +89,8 @@ def explore(
     `relax_at_pressure`, `plan_walkers` and the walkers raise.
     """
     config, entropy = config or SamplingConfig(), entropy or EntropyConfig()
-    starts = _relax_seeds(seeds, model, pressures_GPa, config)
+    temperatures_K = list(temperatures_K)
+    starts = _relax_seeds(list(seeds), model, [float(value) for value in pressures_GPa], config)
     reference = run_plain_md(
         starts,
         temperatures_K,
@@ -114,7 +115,7 @@ def explore(
     dataset = DatasetViews(features, entropy, ((b.entropy, b.mode) for b in config.biases))
     dataset.calibrate(thermal)
     dataset.start_from([*(start.atoms for start in starts), *(c.atoms for c in reference)])
-    dataset.add(labelled)
+    dataset.add(list(labelled))
     walkers, structures = plan_walkers(starts, temperatures_K, config)
     exploration = begin(
         walkers,

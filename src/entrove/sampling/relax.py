@@ -71,7 +71,7 @@ def relax_at_pressure(
 
     Args:
         model: A torch-sim model with stress, of any precision; the relaxation is float64.
-        structures: Periodic in three dimensions.
+        structures: Periodic in three dimensions. Masses that they carry are kept.
         pressures_GPa: One pressure for each structure, in GPa.
         settings: Tolerances of force and stress, and the largest number of steps.
 
@@ -104,9 +104,10 @@ def relax_at_pressure(
         if done:
             for row, ended in zip(done, state.pop(done), strict=True):
                 outcome = outcomes[row] or RelaxationOutcome.STEPS_EXHAUSTED
-                finished[waiting[row]] = _to_relaxation(
-                    ended, outcome, step, pressures_GPa[waiting[row]]
-                )
+                index = waiting[row]
+                finished[index] = _to_relaxation(ended, outcome, step, pressures_GPa[index])
+                if structures[index].has("masses"):
+                    finished[index].atoms.set_array("masses", structures[index].get_masses())
             waiting = [index for row, index in enumerate(waiting) if row not in done]
         if not waiting:
             break

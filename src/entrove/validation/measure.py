@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from ase import Atoms
 
@@ -26,7 +27,7 @@ class Validation:
 
 
 def validate(
-    model: LoadedModel | str,
+    model: LoadedModel | str | Path,
     labelled: Sequence[Atoms],
     *,
     device: str = "auto",

@@ -118,7 +118,7 @@ def phonons(
     """Compute the phonon frequencies of a relaxed crystal from forces in a supercell.
 
     Args:
-        atoms: A relaxed crystal, primitive or not.
+        atoms: A relaxed crystal, primitive or not; its atoms have the masses that they carry.
         source: Any ASE calculator, or a model from `entrove.models.load`, which evaluates all
             displacements in one batch.
         supercell: Repetitions of the cell along each lattice vector; forces should have decayed
@@ -136,7 +136,10 @@ def phonons(
         symbols=atoms.get_chemical_symbols(),
         cell=atoms.cell.array,
         scaled_positions=atoms.get_scaled_positions(),
+        masses=atoms.get_masses(),
     )
+    kinds = set(zip(atoms.numbers.tolist(), atoms.get_masses().tolist(), strict=True))
+    has_isotopes = len(kinds) > len(set(atoms.numbers.tolist()))
     lattice = phonopy.Phonopy(unit_cell, supercell_matrix=np.diag(supercell), primitive_matrix="P")
     lattice.generate_displacements(distance=displacement_A)
     displaced = [
@@ -148,7 +151,8 @@ def phonons(
     lattice.produce_force_constants()
     lattice.symmetrize_force_constants()
     # Centred on Gamma: other even meshes break the symmetry of face-centred crystals.
-    lattice.run_mesh(mesh, is_gamma_center=True)
+    # The symmetry that phonopy finds knows no masses: forces have it, frequencies need not.
+    lattice.run_mesh(mesh, is_gamma_center=True, is_mesh_symmetry=not has_isotopes)
     return Phonons(
         np.array(lattice.mesh.frequencies),
         np.array(lattice.mesh.weights),

@@ -92,7 +92,7 @@ def nve_stability(
     """Run structures in one batch in the NVE ensemble, and check each trajectory.
 
     Args:
-        structures: Relaxed crystals, of any size.
+        structures: Relaxed crystals, of any size; their atoms have the masses that they carry.
         model: A torch-sim model.
         temperature_K: Mean temperature to aim at, in K. Velocities are drawn at twice this
             temperature, because from a relaxed crystal half of the kinetic energy becomes
@@ -166,7 +166,7 @@ def _run(
     check_every: int,
     seed: int,
 ) -> list[Stability]:
-    batch = gather_batch([copy_structure(atoms) for atoms in structures], model)
+    batch = gather_batch(structures, model)
     batch.rng = seed
     state = begin(batch)
     totals, kinetics, temperatures, distances = [], [], [], []

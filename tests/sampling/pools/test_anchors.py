@@ -245,6 +245,24 @@ def test_no_cell_that_the_guards_would_stop_is_among_anchors_or_hold_out(model):
         assert closest_ratio(candidate.atoms) >= limit
 
 
+@pytest.mark.parametrize("kind", [tuple, np.array, iter], ids=["tuple", "array", "iterator"])
+def test_pools_go_through_any_kind_of_temperatures_and_starts(model, kind):
+    starts_of = tuple if kind is np.array else kind
+    known = [argon(5.2)]
+    for make in (
+        lambda starts, temperatures, _: generate_anchors(starts, temperatures, model, CONFIG, 0),
+        lambda starts, temperatures, known: generate_hold_out(
+            starts, temperatures, known, model, CONFIG, 0, structures=4
+        ),
+    ):
+        expected = make(STARTS, [20.0, 40.0], known)
+        found = make(starts_of(STARTS), kind([20.0, 40.0]), starts_of(known))
+        assert [content_hash(each.atoms) for each in found] == [
+            content_hash(each.atoms) for each in expected
+        ]
+        assert [each.temperature_K for each in found] == [each.temperature_K for each in expected]
+
+
 def test_a_phase_that_relaxed_into_overlapping_atoms_is_refused(model):
     twins = argon(5.3)
     twins.positions[0] = twins.positions[1] + [0.3, 0, 0]

@@ -39,6 +39,7 @@ CONFIG = SamplingConfig(
         BiasSettings(entropy="none"),
     ),
 )
+UNBIASED = CONFIG.model_copy(update={"biases": (BiasSettings(entropy="none"),)})
 NPT = CONFIG.model_copy(update={"ensemble": "npt"})
 PER_AXIS = NPT.model_copy(update={"barostat": "anisotropic"})
 
@@ -507,6 +508,25 @@ def test_what_a_calculator_raises_ends_one_walker_and_not_the_exploration(tmp_pa
     assert [restart.detail for restart in restored.restarts] == [
         restart.detail for restart in state.restarts
     ]
+
+
+def test_a_cluster_moves_the_same_with_and_without_a_box():
+    calculator = LennardJonesCalculator(sigma=3.405, epsilon=0.0104, rc=8.0)
+    model = from_calculator(calculator, name="argon").model
+    cluster = argon(5.3, rattle_A=0.05)
+    cluster.pbc = False
+    found = []
+    for cell_A in (None, (5.3, 5.3, 5.3), (40.0, 30.0, 35.0)):
+        cluster.set_cell(cell_A)
+        walkers, structures = plan_walkers([Start("cluster", 0.0, cluster)], (30.0,), UNBIASED)
+        state = thermalise(init_walkers(walkers, structures, model, UNBIASED, 0), model, UNBIASED)
+        state, snapshots = run_chunk(state, model, {}, UNBIASED)
+        assert state.restarts == ()
+        found.append(np.array([snapshot.atoms.positions for snapshot in snapshots]))
+    assert len(found[0]) == UNBIASED.chunk_steps // UNBIASED.snapshot_every
+    for boxed in found[1:]:
+        # Sums over neighbours are rounded differently.
+        np.testing.assert_allclose(boxed, found[0], atol=1e-9)
 
 
 def test_a_run_whose_walkers_were_all_ended_goes_on_quietly(model, biases, caplog):

@@ -247,6 +247,33 @@ def test_nothing_to_judge_is_refused():
         run_suite(from_calculator(EMT(), name="emt"))
 
 
+@pytest.mark.parametrize("kind", [tuple, np.array, iter], ids=["tuple", "array", "iterator"])
+def test_the_regime_and_labels_may_be_anything_that_can_be_gone_through(kind):
+    quick = QUICK.model_copy(
+        update={
+            name: getattr(QUICK, name).model_copy(update={"enabled": False})
+            for name in ("elastic", "equation_of_state", "dimers", "forgetting")
+        }
+    )
+    atoms = [bulk("Cu", a=a) for a in (3.5, 3.6, 3.7)]
+
+    def verdicts(kind_of_numbers, kind_of_structures):
+        return run_suite(
+            from_calculator(EMT(), name="emt"),
+            phases=PHASES,
+            labelled=kind_of_structures([labelled(each) for each in atoms]),
+            pressures_GPa=kind_of_numbers([0.0, 1.0]),
+            temperatures_K=kind_of_numbers([50.0, 100.0]),
+            config=quick,
+        )
+
+    expected = verdicts(list, list)
+    found = verdicts(kind, tuple if kind is np.array else kind)
+    assert [(each.check, each.sentence) for each in found.checks] == [
+        (each.check, each.sentence) for each in expected.checks
+    ]
+
+
 def test_a_label_without_forces_is_named():
     atoms = bulk("Cu", cubic=True)
     energy_only = atoms.copy()

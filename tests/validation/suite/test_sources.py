@@ -36,6 +36,7 @@ def test_a_bundle_is_judged_without_any_other_file(tmp_path: Path):
     assert (source.pressures_GPa, source.temperatures_K) == ((0.0,), (300.0,))
     assert (len(source.labelled), source.labelled_as) == (2, VALIDATION_LABELS)
     assert source.is_tuned
+    assert open_source(folder, device="cpu").phases == source.phases
     write_structures(folder / TEST, labelled_copper(3, seed=2))
     tested = open_source(str(folder), device="cpu")
     assert (len(tested.labelled), tested.labelled_as) == (3, TEST_LABELS)

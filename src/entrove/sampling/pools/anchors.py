@@ -1,6 +1,6 @@
 """Pool C, what every dataset should hold: relaxed phases, strains, shears, thermal motion."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 
 import numpy as np
 from torch_sim.models.interface import ModelInterface
@@ -18,8 +18,8 @@ from entrove.sampling.walkers.grid import Start
 
 
 def generate_anchors(
-    starts: Sequence[Start],
-    temperatures_K: Sequence[float],
+    starts: Iterable[Start],
+    temperatures_K: Iterable[float],
     model: ModelInterface,
     config: SamplingConfig,
     rng: np.random.Generator | int,
@@ -42,6 +42,7 @@ def generate_anchors(
 
     Raises `StructureError` for a relaxed phase whose own atoms are that close.
     """
+    starts = list(starts)
     refuse_overlaps(starts, config.guards)
     settings = config.anchors
     relaxed = [

@@ -1,6 +1,6 @@
 """Validation and test set: other strains and shears than the anchors', and MD of their own."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from itertools import zip_longest
 from math import ceil
@@ -25,9 +25,9 @@ AMPLITUDES = {"validation": (1.0, 0.8, 0.6, 0.4), "test": (0.9, 0.7, 0.5, 0.3)}
 
 
 def generate_hold_out(
-    starts: Sequence[Start],
-    temperatures_K: Sequence[float],
-    anchors: Sequence[Atoms],
+    starts: Iterable[Start],
+    temperatures_K: Iterable[float],
+    anchors: Iterable[Atoms],
     model: ModelInterface,
     config: SamplingConfig,
     rng: np.random.Generator | int,
@@ -60,6 +60,7 @@ def generate_hold_out(
 
     Raises `StructureError` for a relaxed phase whose own atoms are that close.
     """
+    starts, temperatures_K = list(starts), list(temperatures_K)
     refuse_overlaps(starts, config.guards)
     settings = config.hold_out
     parts: tuple[Pool, ...] = ("validation", "test") if test else ("validation",)
@@ -70,7 +71,7 @@ def generate_hold_out(
         for part in parts
         for candidate in _deform(starts, settings, part, AMPLITUDES[part][level])
     ]
-    deformed = without_copies(without_overlaps(deformed, config.guards), anchors)
+    deformed = without_copies(without_overlaps(deformed, config.guards), list(anchors))
     replicas = md_runs(settings, starts, len(temperatures_K), structures)
     thermal = run_plain_md(
         starts,

@@ -7,7 +7,7 @@ unphysical distance, have no symmetry (space group P1: not ordered), or copy a s
 result.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -63,7 +63,7 @@ class OrderedCell:
 
 
 def generate_ordered(
-    starts: Sequence[Start],
+    starts: Iterable[Start],
     model: ModelInterface,
     features: FeatureMap,
     config: SamplingConfig,
@@ -77,7 +77,7 @@ def generate_ordered(
         config: `config.ordered`, `config.relaxation` and `config.guards` apply.
         rng: Generator or seed of perturbations and random crystals.
     """
-    rng = np.random.default_rng(rng)
+    starts, rng = list(starts), np.random.default_rng(rng)
     settings = config.ordered
     origins = [
         _Origin(start, "perturbed", perturb(start.atoms, settings, rng))

@@ -1,6 +1,6 @@
 """MD without bias: the thermal anchors, the thermal part of the hold-out, and the control arm."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 
 import numpy as np
 from torch_sim.models.interface import ModelInterface
@@ -12,8 +12,8 @@ from entrove.sampling.walkers.run import init_walkers, run_chunk, thermalise
 
 
 def run_plain_md(
-    starts: Sequence[Start],
-    temperatures_K: Sequence[float],
+    starts: Iterable[Start],
+    temperatures_K: Iterable[float],
     model: ModelInterface,
     config: SamplingConfig,
     rng: np.random.Generator | int,

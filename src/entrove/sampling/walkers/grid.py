@@ -1,6 +1,6 @@
 """The grid of walkers: phase x pressure x temperature x bias, strength by strength."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ase import Atoms
@@ -56,7 +56,7 @@ class Walker:
 
 
 def plan_walkers(
-    starts: Sequence[Start], temperatures_K: Sequence[float], config: SamplingConfig
+    starts: Iterable[Start], temperatures_K: Iterable[float], config: SamplingConfig
 ) -> tuple[list[Walker], list[Atoms]]:
     """List every walker of the grid, and the structure that each starts from.
 
@@ -68,14 +68,14 @@ def plan_walkers(
     Raises `ConfigError` when there is no start or no temperature, or when a temperature is not
     positive.
     """
+    starts, temperatures_K = list(starts), [float(value) for value in temperatures_K]
     if not starts:
         raise ConfigError(
             "no relaxed phase to start walkers from; check the seeds and their relaxation"
         )
     if not temperatures_K or min(temperatures_K) <= 0:
         raise ConfigError(
-            f"temperatures_K={list(temperatures_K)} is not allowed; give at least one, each above "
-            "0 K"
+            f"temperatures_K={temperatures_K} is not allowed; give at least one, each above 0 K"
         )
     walkers: list[Walker] = []
     atoms: list[Atoms] = []
@@ -88,7 +88,7 @@ def plan_walkers(
                             index=len(walkers),
                             phase=start.phase,
                             pressure_GPa=float(start.pressure_GPa),
-                            temperature_K=float(temperature),
+                            temperature_K=temperature,
                             entropy=entropy,
                             mode=mode,
                             kappa_eV=kappa,

@@ -112,7 +112,7 @@ def _checks(
 ) -> list[_Check]:
     base = state.base_forces if state.has_extras("base_forces") else state.forces
     force = reduce_atoms(base.norm(dim=1), state, reduce="amax")
-    volume = torch.det(state.cell).abs() / reference.volume_A3
+    volume = _volume_ratio(state, reference)
     moving = (state.positions + state.momenta + state.forces).abs().sum(dim=1)
     total = reduce_atoms(moving, state, reduce="sum") + state.energy + force + volume
     finite = total.isfinite()
@@ -137,6 +137,13 @@ def _checks(
     add(GuardReason.VOLUME, volume, limits.smallest_volume_ratio, below=True)
     add(GuardReason.VOLUME, volume, limits.largest_volume_ratio)
     return checks
+
+
+def _volume_ratio(state: SimState, reference: Reference) -> Float[Tensor, " systems"]:
+    """Volume over the starting volume; 1 for what has no cell."""
+    has_cell = reference.volume_A3 > 0
+    ratio = torch.det(state.cell).abs() / torch.where(has_cell, reference.volume_A3, 1.0)
+    return torch.where(has_cell, ratio, 1.0)
 
 
 def _bonds_of_finite(

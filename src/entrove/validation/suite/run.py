@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -89,14 +89,14 @@ Progress = Callable[[str, str, Sequence[CheckResult] | None], None]
 
 
 def run_suite(
-    model: LoadedModel | str,
+    model: LoadedModel | str | Path,
     *,
     phases: Mapping[str, Atoms] | None = None,
-    labelled: Sequence[Atoms] = (),
-    against: LoadedModel | str | None = None,
+    labelled: Iterable[Atoms] = (),
+    against: LoadedModel | str | Path | None = None,
     config: SuiteConfig | None = None,
-    pressures_GPa: Sequence[float] = (),
-    temperatures_K: Sequence[float] = (),
+    pressures_GPa: Iterable[float] = (),
+    temperatures_K: Iterable[float] = (),
     folder: str | Path | None = None,
     device: str = "auto",
     progress: Progress | None = None,
@@ -130,7 +130,7 @@ def run_suite(
     `ConfigError` where `config` names
     a phase that does not exist.
     """
-    config = config or SuiteConfig()
+    config, labelled = config or SuiteConfig(), list(labelled)
     source = Source(model) if isinstance(model, LoadedModel) else open_source(model, device=device)
     base, base_shifts_eV = base_of(source, against, device)
     subject = make_subject(
@@ -142,8 +142,8 @@ def run_suite(
         base_shifts_eV=base_shifts_eV,
         has_zero_of_labels=source.is_tuned,
         config=config,
-        pressures_GPa=pressures_GPa or source.pressures_GPa,
-        temperatures_K=temperatures_K or source.temperatures_K,
+        pressures_GPa=[float(value) for value in pressures_GPa] or source.pressures_GPa,
+        temperatures_K=[float(value) for value in temperatures_K] or source.temperatures_K,
         committee=source.committee,
     )
     try:
@@ -158,13 +158,13 @@ def run_suite(
 
 
 def base_of(
-    source: Source, against: LoadedModel | str | None, device: str
+    source: Source, against: LoadedModel | str | Path | None, device: str
 ) -> tuple[LoadedModel | None, Mapping[str, float] | None]:
     """The untuned model, and its reference energies where it is the one that a bundle names."""
     if isinstance(against, LoadedModel):
         return against, None
     if against is not None:
-        known = source.base_shifts_eV if source.is_base(against) else None
+        known = source.base_shifts_eV if source.is_base(str(against)) else None
         return open_source(against, device=device).model, known
     if source.base is None:
         return None, None

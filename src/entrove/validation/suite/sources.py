@@ -71,14 +71,14 @@ class Source:
         )
 
 
-def open_source(name_or_path: str, *, device: str) -> Source:
+def open_source(name_or_path: str | Path, *, device: str) -> Source:
     """Load a model by what `entrove.models.load` takes, or the folder of a bundle.
 
     As there, a name is that model also where a folder has the same name.
 
     Raises `ModelError` when there is no such model, or the folder is no sound bundle.
     """
-    folder = Path(name_or_path)
+    name_or_path, folder = str(name_or_path), Path(name_or_path)
     if split_modal(name_or_path)[0] in NAMES or not folder.is_dir():
         return Source(load(name_or_path, device=device))
     bundle = read_bundle(folder)
