@@ -172,6 +172,7 @@ def _run_to_end(
     _take_corrections(run)
     restore_lost_labels(run)
     _reopen_validation(run)
+    _reopen_unfinished_round(run)
     complete_validations(run)
     for entry in PREPARATION:
         _run_stage(run, entry, 0)
@@ -337,6 +338,19 @@ def _forget_validation(ledger: Ledger) -> None:
     ledger.forget([(0, Stage.LABEL), *validated, *checked, *finished])
 
 
+def _reopen_unfinished_round(run: CampaignRun) -> None:
+    """Label a round that has no validated model yet again when labels went or were released.
+
+    They went with an import that was withdrawn or corrected. Its training would miss them.
+    """
+    labellings = _labelled_rounds(run)
+    last = max(labellings, default=0)
+    if not labellings or run.ledger.find(last, Validated) is not None:
+        return
+    if withdrawn_labels_learnt(run, last) or _released(run, labellings):
+        run.ledger.forget([(last, Stage.LABEL), (last, Stage.TRAIN)])
+
+
 def _reopen_last_round(run: CampaignRun) -> int | None:
     """Reopen the last round when training labels came or went and no later round follows.
 
@@ -345,7 +359,7 @@ def _reopen_last_round(run: CampaignRun) -> int | None:
     no more. What was found with the model of before goes, too, in whichever round: its checks, and
     the picks of a round that ended the campaign before any label, with what they predict.
     """
-    labellings = {index: found for index, found in run.ledger.each(Labelled).items() if index > 0}
+    labellings = _labelled_rounds(run)
     if not labellings:
         return None
     last = max(labellings)
@@ -357,6 +371,10 @@ def _reopen_last_round(run: CampaignRun) -> int | None:
     checked = [(index, Stage.CHECK) for index in run.ledger.each(Checked)]
     run.ledger.forget([*stages, *checked, (last + 1, Stage.SELECT)])
     return last
+
+
+def _labelled_rounds(run: CampaignRun) -> dict[int, Labelled]:
+    return {index: found for index, found in run.ledger.each(Labelled).items() if index > 0}
 
 
 def _released(run: CampaignRun, labellings: dict[int, Labelled]) -> bool:
