@@ -1,5 +1,7 @@
 """What a campaign trains on after an import was corrected."""
 
+import sqlite3
+from contextlib import closing
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -356,9 +358,11 @@ def test_a_round_whose_training_was_interrupted_computes_picks_whose_import_was_
     assert bench.trained_on == [3, 6]
 
 
+@pytest.mark.parametrize(("decimals", "moment"), [(7, None), (5, 2.0)])
 def test_wrong_labels_of_the_validation_set_are_corrected_and_models_validated_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, decimals: int, moment: float | None
 ):
+    """A correction that says a magnetic state leaves the structures, which say none, to compute."""
     bench: Bench = make_bench(tmp_path, monkeypatch)
     files = bench.files
 
@@ -371,34 +375,36 @@ def test_wrong_labels_of_the_validation_set_are_corrected_and_models_validated_a
         bench.run(stopping={"rounds": 1})
     bench.on_attempt = lambda _: None
     held_out = [copy_structure(atoms) for atoms in read_structures(files.round(0).hold_out)]
-
-    def errors_eV() -> list[float]:
-        """Of the labels themselves."""
-        found = []
-        for atoms in files.held_out_labels():
-            exact = copy_structure(atoms)
-            exact.calc = EMT()
-            found.append(atoms.get_potential_energy() - exact.get_potential_energy())
-        return found
-
     wrong_eV = 0.05
     import_to_train(files, ours(held_out, 5, wrong_eV), train=False)
     bench.run(stopping={"rounds": 1})
     count, computed = len(held_out), len(bench.computed)
-    assert errors_eV() == pytest.approx([wrong_eV] * count, abs=1e-3)
+    assert errors_eV(files.held_out_labels()) == pytest.approx([wrong_eV] * count, abs=1e-3)
     judged = Ledger(files.ledger).each(Validated)
-    import_to_train(files, ours(held_out, 7, 0.0), replacing=True, train=False)
+    right = ours(held_out, decimals, 0.0)
+    if moment is not None:
+        computed += count
+        for atoms in right:
+            atoms.calc.results["magmoms"] = np.full(len(atoms), moment)  # type: ignore[union-attr]
+    import_to_train(files, right, replacing=True, train=False)
     with LabelCache(files.label_cache) as cache:
         assert corrected_held_out(files, cache) == count
     bench.run(stopping={"rounds": 1})
-    assert errors_eV() == pytest.approx([0.0] * count, abs=1e-3)
+    assert errors_eV(files.held_out_labels()) == pytest.approx([0.0] * count, abs=1e-3)
     again = Ledger(files.ledger).each(Validated)
     assert judged.keys() == again.keys()
     assert all(judged[index].table != again[index].table for index in judged)
-    # And once only; nothing was computed or trained for it.
+    # And once only; nothing else was computed or trained for it.
     bench.run(stopping={"rounds": 1})
     assert Ledger(files.ledger).each(Validated) == again
     with LabelCache(files.label_cache) as cache:
         assert corrected_held_out(files, cache) == 0
     assert len(bench.computed) == computed
     assert len(bench.trained_on) == 1
+    # No imported label has become one that was computed, which nothing corrects.
+    with closing(sqlite3.connect(files.label_cache)) as database:
+        [(taken_for_computed,)] = database.execute(
+            "SELECT count(*) FROM labels WHERE engine || ' ' || engine_version LIKE "
+            "'%imported from%' AND import_id IS NULL"
+        )
+    assert not taken_for_computed

@@ -45,6 +45,7 @@ from entrove.campaign.stages.explore import forget_other_explorer
 from entrove.campaign.stages.finish import finish
 from entrove.campaign.stages.imported import (
     corrected_held_out,
+    drop_corrected_held_out,
     imports_changed,
     take_corrections,
 )
@@ -309,10 +310,11 @@ def _take_corrections(run: CampaignRun) -> None:
     if not run.campaign.label_cache.is_file():
         return
     with LabelCache(run.campaign.label_cache) as cache:
-        # First: these labels tell of themselves until the stage that is forgotten writes them.
+        # Forgotten before they are dropped: until then these labels tell of themselves.
         held_out = corrected_held_out(run.files, cache)
         if held_out:
             _forget_validation(run.ledger)
+            drop_corrected_held_out(run.files, cache)
         trained_on = take_corrections(run.files, cache)
     if held_out or trained_on:
         logger.warning(

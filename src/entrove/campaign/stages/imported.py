@@ -116,6 +116,22 @@ def corrected_held_out(files: Workspace, cache: LabelCache) -> int:
     return sum(corrections.concern(atoms) for atoms in _read_intact(files.validation, files.test))
 
 
+def drop_corrected_held_out(files: Workspace, cache: LabelCache) -> None:
+    """Take the labels out of the validation and test set that were corrected since.
+
+    Args:
+        files: The campaign, which must not run meanwhile, and labels both sets again.
+        cache: Its cache.
+
+    A stage that labels stores what these files hold and the cache does not: a wrong label would
+    come back to it as one that was computed, which no import corrects.
+    """
+    corrections = _Corrections(cache)
+    for path in (files.validation, files.test):
+        if is_readable(path):
+            _keep_if(path, lambda atoms: not corrections.concern(atoms))
+
+
 class _Corrections:
     """The imported labels that the cache holds others for.
 
