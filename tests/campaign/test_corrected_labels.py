@@ -362,7 +362,7 @@ def test_a_round_whose_training_was_interrupted_computes_picks_whose_import_was_
 def test_wrong_labels_of_the_validation_set_are_corrected_and_models_validated_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, decimals: int, moment: float | None
 ):
-    """A correction that says a magnetic state leaves the structures, which say none, to compute."""
+    """Where it says magnetic moments, the structures, which say none, are computed."""
     bench: Bench = make_bench(tmp_path, monkeypatch)
     files = bench.files
 
