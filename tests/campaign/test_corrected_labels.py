@@ -358,6 +358,23 @@ def test_a_round_whose_training_was_interrupted_computes_picks_whose_import_was_
     assert bench.trained_on == [3, 6]
 
 
+def test_an_earlier_model_that_has_learnt_a_withdrawn_import_is_refused_where_a_round_is_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    bench: Bench = make_bench(tmp_path, monkeypatch)
+    picked = run_to_picks(bench, stopping={"rounds": 1})
+    report = import_to_train(bench.files, ours(picked, 5, 0.05), train=False)
+    bench.run(stopping={"rounds": 1})
+    assert Ledger(bench.files.ledger).each(Validated)[1].accepted
+    interrupt_training(bench, stopping={"rounds": 2})
+    assert report.import_id is not None
+    with LabelCache(bench.files.label_cache) as cache:
+        withdraw_import(bench.files, cache, report.import_id)
+    bench.run(stopping={"rounds": 2})
+    assert bench.trained_on == [3, 6]
+    assert not Ledger(bench.files.ledger).each(Validated)[1].accepted
+
+
 @pytest.mark.parametrize(("decimals", "moment"), [(7, None), (5, 2.0)])
 def test_wrong_labels_of_the_validation_set_are_corrected_and_models_validated_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, decimals: int, moment: float | None

@@ -350,7 +350,7 @@ def _reopen_unfinished_round(run: CampaignRun) -> None:
     if not labellings or run.ledger.find(last, Validated) is not None:
         return
     if withdrawn_labels_learnt(run, last) or _released(run, labellings):
-        run.ledger.forget([(last, Stage.LABEL), (last, Stage.TRAIN)])
+        _reopen(run, last)
 
 
 def _reopen_last_round(run: CampaignRun) -> int | None:
@@ -368,11 +368,16 @@ def _reopen_last_round(run: CampaignRun) -> int | None:
     changed = imports_changed(run.files) or withdrawn_labels_learnt(run, last)
     if not (changed or _released(run, labellings)):
         return None
+    _reopen(run, last)
+    return last
+
+
+def _reopen(run: CampaignRun, last: int) -> None:
+    """Forget the labels of the last round, its model, and what was found with it."""
     refuse_models_of_withdrawn(run)
     stages = [(last, stage) for stage in (Stage.LABEL, Stage.TRAIN, Stage.VALIDATE)]
     checked = [(index, Stage.CHECK) for index in run.ledger.each(Checked)]
     run.ledger.forget([*stages, *checked, (last + 1, Stage.SELECT)])
-    return last
 
 
 def _labelled_rounds(run: CampaignRun) -> dict[int, Labelled]:
