@@ -3,17 +3,20 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from ase.build import bulk, molecule
 
 from entrove.campaign.configuration.changes import with_changes
-from entrove.campaign.configuration.check import check_campaign
+from entrove.campaign.configuration.check import check_campaign, read_campaign
 from entrove.campaign.configuration.check_models import resolve_model
 from entrove.campaign.configuration.config import RESERVED_PHASES, CampaignConfig
 from entrove.campaign.configuration.config_file import load_yaml, read_config_file
+from entrove.campaign.configuration.settled import settle_config
 from entrove.campaign.configuration.template import write_starting_point
+from entrove.campaign.workspace import Workspace
 from entrove.errors import ConfigError, ModelError
 from entrove.labelling.level_of_theory import LevelOfTheory
 from entrove.models.registry import split_modal
@@ -550,6 +553,46 @@ def test_paths_are_taken_from_the_folder_of_the_configuration(tmp_path, monkeypa
     # The level of theory does not depend on where the files are.
     moved = labelling.engine.model_copy(update={"pseudopotential_folder": home / "pseudo"})
     assert LevelOfTheory.of(labelling.engine) == LevelOfTheory.of(moved)
+
+
+SHORT_BAROSTAT = {"ensemble": "npt", "barostat_time_fs": 30, "timestep_fs": 2}
+
+
+def write_npt(folder: Path, **sampling: Any) -> Path:
+    path = folder / "c.yaml"
+    bulk("Cu", cubic=True).write(folder / "fcc.xyz")
+    settings = {
+        "name": "copper",
+        "seeds": [{"phase": "fcc", "file": "fcc.xyz"}],
+        "sampling": SHORT_BAROSTAT | sampling,
+        "labelling": {"engine": {"name": "ase", "calculator": "ase.calculators.emt:EMT"}},
+    }
+    path.write_text(yaml.safe_dump(settings))
+    return path
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [None, {"ensemble": "nvt"}, {"barostat_time_fs": 300}, {"timestep_fs": 1}],
+    ids=str,
+)
+def test_a_barostat_that_steps_cannot_follow_is_refused(tmp_path: Path, begun):
+    """In a new campaign, and in one that was begun with another barostat."""
+    campaign = Workspace(tmp_path / "campaign")
+    if begun is not None:
+        campaign.folder.mkdir()
+        settle_config(campaign.config, read_campaign(write_npt(tmp_path, **begun))[0])
+    path = write_npt(tmp_path)
+    with pytest.raises(ConfigError, match=r"barostat_time_fs: 30 fs are fewer than 20 time steps"):
+        check_campaign(path, campaign.folder)
+
+
+def test_a_campaign_that_was_begun_with_its_barostat_goes_on(tmp_path: Path):
+    campaign, path = Workspace(tmp_path / "campaign"), write_npt(tmp_path)
+    campaign.folder.mkdir()
+    settle_config(campaign.config, read_campaign(path)[0])
+    config = check_campaign(path, campaign.folder).config
+    assert config.sampling.barostat_time_fs == SHORT_BAROSTAT["barostat_time_fs"]
 
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

@@ -1,7 +1,10 @@
 """What a campaign trains on after an import was corrected."""
 
+import sqlite3
+from contextlib import closing
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,9 +14,12 @@ from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from cheap_campaign import SETTINGS, Bench, make_bench
+from entrove import provenance
+from entrove.campaign.configuration.check import CheckedCampaign
 from entrove.campaign.configuration.config import CampaignConfig
 from entrove.campaign.journal.ledger import Ledger
 from entrove.campaign.journal.outcomes import Validated
+from entrove.campaign.stages.explore import shared_dataset
 from entrove.campaign.stages.imported import (
     corrected_held_out,
     enter_imported,
@@ -231,12 +237,8 @@ def ours(structures: list[Atoms], decimals: int, shift_eV: float) -> list[Atoms]
     return frames
 
 
-@pytest.mark.parametrize("train", [True, False])
-def test_picks_with_a_wrong_imported_label_are_trained_on_with_the_corrected_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, train: bool
-):
-    """The campaign has learnt the wrong one for them, as labels of its own picks."""
-    bench: Bench = make_bench(tmp_path, monkeypatch)
+def run_to_picks(bench: Bench, **changes: dict[str, Any]) -> list[Atoms]:
+    """Run a campaign until it would compute the first pick; returns what it has picked."""
     files = bench.files
 
     def stop(_: str) -> None:
@@ -245,11 +247,42 @@ def test_picks_with_a_wrong_imported_label_are_trained_on_with_the_corrected_one
 
     bench.on_attempt = stop
     with pytest.raises(KeyboardInterrupt):
-        bench.run(stopping={"rounds": 1})
+        bench.run(**changes)
     bench.on_attempt = lambda _: None
-    picked = [copy_structure(atoms) for atoms in read_structures(files.round(1).selected)]
+    return [copy_structure(atoms) for atoms in read_structures(files.round(1).selected)]
 
-    wrong, right = ours(picked, 5, 0.05), ours(picked, 7, 0.0)
+
+def interrupt_training(bench: Bench, **changes: dict[str, Any]) -> None:
+    """Run a campaign until a training begins."""
+
+    def stop(_: int) -> None:
+        raise KeyboardInterrupt
+
+    bench.on_train = stop
+    with pytest.raises(KeyboardInterrupt):
+        bench.run(**changes)
+    bench.on_train = lambda _: None
+
+
+def errors_eV(structures: list[Atoms]) -> list[float]:
+    """Errors of labels, whose engine is EMT."""
+    found = []
+    for atoms in structures:
+        exact = copy_structure(atoms)
+        exact.calc = EMT()
+        found.append(atoms.get_potential_energy() - exact.get_potential_energy())
+    return found
+
+
+@pytest.mark.parametrize(("train", "decimals"), [(True, 7), (False, 5), (False, 7)])
+def test_picks_with_a_wrong_imported_label_are_trained_on_with_the_corrected_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, train: bool, decimals: int
+):
+    """The campaign has learnt the wrong one for them, as labels of its own picks."""
+    bench: Bench = make_bench(tmp_path, monkeypatch)
+    files = bench.files
+    picked = run_to_picks(bench, stopping={"rounds": 1})
+    wrong, right = ours(picked, 5, 0.05), ours(picked, decimals, 0.0)
     import_to_train(files, wrong, train=False)
     bench.run(stopping={"rounds": 1})
     count = len(picked)
@@ -265,9 +298,88 @@ def test_picks_with_a_wrong_imported_label_are_trained_on_with_the_corrected_one
     assert len(bench.computed) == computed
 
 
-def test_wrong_labels_of_the_validation_set_are_corrected_and_models_validated_again(
+@pytest.mark.parametrize(("decimals", "of_picks"), [*product((5, 7), (2, 3))])
+def test_a_round_whose_training_was_interrupted_learns_the_corrected_labels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, decimals: int, of_picks: int
+):
+    bench: Bench = make_bench(tmp_path, monkeypatch)
+    picked = run_to_picks(bench, stopping={"rounds": 2})
+    wrong = picked[:of_picks]
+    import_to_train(bench.files, ours(wrong, 5, 0.05), train=False)
+    interrupt_training(bench, stopping={"rounds": 2})
+    import_to_train(bench.files, ours(wrong, decimals, 0.0), replacing=True, train=False)
+    computed = len(bench.computed)
+    interrupt_training(bench, stopping={"rounds": 2})
+    assert len(bench.computed) == computed
+    assert errors_eV(bench.files.training_labels()) == pytest.approx([0.0] * 3, abs=1e-3)
+    bench.run(stopping={"rounds": 2})
+    assert bench.trained_on == [3, 6]
+    assert all(atoms.info[provenance.ROUND] == 1 for atoms in bench.files.computed_labels(2))
+
+
+@pytest.mark.parametrize("decimals", [5, 7])
+def test_the_next_round_explores_and_selects_with_the_corrected_labels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, decimals: int
+):
+    bench: Bench = make_bench(tmp_path, monkeypatch)
+    picked = run_to_picks(bench, stopping={"rounds": 1})
+    import_to_train(bench.files, ours(picked, 5, 0.05), train=False)
+    bench.run(stopping={"rounds": 1})
+    import_to_train(bench.files, ours(picked, decimals, 0.0), replacing=True, train=False)
+    seen: list[list[Atoms]] = []
+
+    def watch(campaign: CheckedCampaign, *arguments: Any, **keywords: Any) -> Any:
+        seen.append(campaign.workspace.training_labels())
+        return shared_dataset(campaign, *arguments, **keywords)
+
+    for stage in ("explore", "select"):
+        monkeypatch.setattr(f"entrove.campaign.stages.{stage}.shared_dataset", watch)
+    bench.run(stopping={"rounds": 2})
+    assert len(seen) >= 2
+    for labels in seen:
+        assert errors_eV(labels) == pytest.approx([0.0] * len(picked), abs=1e-3)
+
+
+@pytest.mark.parametrize("of_picks", [2, 3])
+def test_a_round_whose_training_was_interrupted_computes_picks_whose_import_was_withdrawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, of_picks: int
+):
+    bench: Bench = make_bench(tmp_path, monkeypatch)
+    picked = run_to_picks(bench, stopping={"rounds": 2})
+    report = import_to_train(bench.files, ours(picked[:of_picks], 5, 0.05), train=False)
+    interrupt_training(bench, stopping={"rounds": 2})
+    assert report.import_id is not None
+    with LabelCache(bench.files.label_cache) as cache:
+        assert withdraw_import(bench.files, cache, report.import_id).trained_on == of_picks
+    bench.run(stopping={"rounds": 2})
+    assert bench.trained_on == [3, 6]
+    assert errors_eV(bench.files.training_labels()) == pytest.approx([0.0] * 6, abs=1e-3)
+    bench.run(stopping={"rounds": 2})  # and nothing once more
+    assert bench.trained_on == [3, 6]
+
+
+def test_an_earlier_model_that_has_learnt_a_withdrawn_import_is_refused_where_a_round_is_open(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
+    bench: Bench = make_bench(tmp_path, monkeypatch)
+    picked = run_to_picks(bench, stopping={"rounds": 1})
+    report = import_to_train(bench.files, ours(picked, 5, 0.05), train=False)
+    bench.run(stopping={"rounds": 1})
+    assert Ledger(bench.files.ledger).each(Validated)[1].accepted
+    interrupt_training(bench, stopping={"rounds": 2})
+    assert report.import_id is not None
+    with LabelCache(bench.files.label_cache) as cache:
+        withdraw_import(bench.files, cache, report.import_id)
+    bench.run(stopping={"rounds": 2})
+    assert bench.trained_on == [3, 6]
+    assert not Ledger(bench.files.ledger).each(Validated)[1].accepted
+
+
+@pytest.mark.parametrize(("decimals", "moment"), [(7, None), (5, 2.0)])
+def test_wrong_labels_of_the_validation_set_are_corrected_and_models_validated_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, decimals: int, moment: float | None
+):
+    """Where it says magnetic moments, the structures, which say none, are computed."""
     bench: Bench = make_bench(tmp_path, monkeypatch)
     files = bench.files
 
@@ -280,34 +392,36 @@ def test_wrong_labels_of_the_validation_set_are_corrected_and_models_validated_a
         bench.run(stopping={"rounds": 1})
     bench.on_attempt = lambda _: None
     held_out = [copy_structure(atoms) for atoms in read_structures(files.round(0).hold_out)]
-
-    def errors_eV() -> list[float]:
-        """Of the labels themselves."""
-        found = []
-        for atoms in files.held_out_labels():
-            exact = copy_structure(atoms)
-            exact.calc = EMT()
-            found.append(atoms.get_potential_energy() - exact.get_potential_energy())
-        return found
-
     wrong_eV = 0.05
     import_to_train(files, ours(held_out, 5, wrong_eV), train=False)
     bench.run(stopping={"rounds": 1})
     count, computed = len(held_out), len(bench.computed)
-    assert errors_eV() == pytest.approx([wrong_eV] * count, abs=1e-3)
+    assert errors_eV(files.held_out_labels()) == pytest.approx([wrong_eV] * count, abs=1e-3)
     judged = Ledger(files.ledger).each(Validated)
-    import_to_train(files, ours(held_out, 7, 0.0), replacing=True, train=False)
+    right = ours(held_out, decimals, 0.0)
+    if moment is not None:
+        computed += count
+        for atoms in right:
+            atoms.calc.results["magmoms"] = np.full(len(atoms), moment)  # type: ignore[union-attr]
+    import_to_train(files, right, replacing=True, train=False)
     with LabelCache(files.label_cache) as cache:
         assert corrected_held_out(files, cache) == count
     bench.run(stopping={"rounds": 1})
-    assert errors_eV() == pytest.approx([0.0] * count, abs=1e-3)
+    assert errors_eV(files.held_out_labels()) == pytest.approx([0.0] * count, abs=1e-3)
     again = Ledger(files.ledger).each(Validated)
     assert judged.keys() == again.keys()
     assert all(judged[index].table != again[index].table for index in judged)
-    # And once only; nothing was computed or trained for it.
+    # And once only; nothing else was computed or trained for it.
     bench.run(stopping={"rounds": 1})
     assert Ledger(files.ledger).each(Validated) == again
     with LabelCache(files.label_cache) as cache:
         assert corrected_held_out(files, cache) == 0
     assert len(bench.computed) == computed
     assert len(bench.trained_on) == 1
+    # No imported label has become one that was computed, which nothing corrects.
+    with closing(sqlite3.connect(files.label_cache)) as database:
+        [(taken_for_computed,)] = database.execute(
+            "SELECT count(*) FROM labels WHERE engine || ' ' || engine_version LIKE "
+            "'%imported from%' AND import_id IS NULL"
+        )
+    assert not taken_for_computed

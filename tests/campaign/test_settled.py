@@ -1,3 +1,4 @@
+import json
 import shutil
 
 import pytest
@@ -10,6 +11,7 @@ from entrove.campaign.configuration.settled import (
     as_started,
     find_changes,
     read_settled,
+    require_allowed,
     settle_config,
     with_settled_version,
 )
@@ -193,6 +195,32 @@ def test_other_weights_of_the_same_name_are_another_level_of_theory(tmp_path):
     shutil.rmtree(files.label_work)  # the labels themselves say it, too
     with pytest.raises(CampaignError, match=r"engine\.model: .*two levels of theory"):
         settle_config(files.config, taught_by(tmp_path / "new/teacher.pth"))
+
+
+def test_other_weights_under_the_same_path_are_refused_before_anything_runs(tmp_path):
+    files, teacher = Workspace(tmp_path / "campaign"), tmp_path / "teacher.pth"
+    files.label_work.mkdir(parents=True)
+    teacher.write_text("weights")
+    settle_config(files.config, taught_by(teacher))
+    claim_folder(files.label_work, LevelOfTheory.of(taught_by(teacher).labelling.engine))
+    settle_config(files.config, taught_by(teacher))
+    teacher.write_text("other weights")
+    with pytest.raises(CampaignError, match=r"engine\.model: .*put the old file back"):
+        require_allowed(files.config, taught_by(teacher))
+
+
+def test_a_teacher_that_was_recorded_by_its_path_is_refused_before_anything_runs(tmp_path):
+    """Earlier versions did so where the path has an at sign; labels say the content today."""
+    files, teacher = Workspace(tmp_path / "campaign"), tmp_path / "x@y" / "teacher.pth"
+    teacher.parent.mkdir()
+    teacher.write_text("weights")
+    files.label_work.mkdir(parents=True)
+    settle_config(files.config, taught_by(teacher))
+    settings = {"model": str(teacher), "name": "mlip"}
+    by_path = LevelOfTheory("mlip", json.dumps(settings, separators=(",", ":")))
+    claim_folder(files.label_work, by_path)
+    with pytest.raises(CampaignError, match=r"at sign.* choose another folder with --folder"):
+        require_allowed(files.config, taught_by(teacher))
 
 
 def test_a_campaign_with_a_barostat_of_an_earlier_version_is_read(tmp_path):

@@ -1,4 +1,5 @@
 import io
+import json
 import os
 from pathlib import Path
 
@@ -136,6 +137,22 @@ def test_a_narrow_terminal_has_lines_in_place_of_a_table(tmp_path: Path):
     for seed, outcome in ((0, Outcome.CONVERGED), (1, Outcome.CRASHED)):
         place = listed.index(f"{content_hash(copper(seed))[:10]} Cu4")
         assert listed[place + 1].startswith(f"  {outcome}, ")
+
+
+@pytest.mark.parametrize("name", ["dataset.xyz", "validation.xyz", "test.xyz"])
+def test_labels_are_listed_and_released_beside_a_damaged_file(
+    tmp_path: Path, name: str, entrove: Command
+):
+    config, workspace = make_campaign(tmp_path / "campaign")
+    store(config, workspace.label_cache, workspace.label_work, 0, Outcome.CONVERGED)
+    store(config, workspace.label_cache, workspace.label_work, 1, Outcome.CRASHED)
+    path = workspace.folder / name
+    write_structures(path, [copper(0)])
+    path.write_text(path.read_text()[:-40])
+    assert "2 labels, 1 in quarantine" in listing(workspace.folder)
+    code, output, errors = entrove("labels", workspace.folder, "--json")
+    assert (code, errors, len(json.loads(output)["labels"])) == (0, "", 2)
+    assert "released 1 labels" in listing(workspace.folder, retry=True)
 
 
 def test_a_failed_label_of_another_campaign_is_listed_and_released(tmp_path: Path):

@@ -45,6 +45,7 @@ from entrove.campaign.stages.explore import forget_other_explorer
 from entrove.campaign.stages.finish import finish
 from entrove.campaign.stages.imported import (
     corrected_held_out,
+    drop_corrected_held_out,
     imports_changed,
     take_corrections,
 )
@@ -172,6 +173,7 @@ def _run_to_end(
     _take_corrections(run)
     restore_lost_labels(run)
     _reopen_validation(run)
+    _reopen_unfinished_round(run)
     complete_validations(run)
     for entry in PREPARATION:
         _run_stage(run, entry, 0)
@@ -308,10 +310,11 @@ def _take_corrections(run: CampaignRun) -> None:
     if not run.campaign.label_cache.is_file():
         return
     with LabelCache(run.campaign.label_cache) as cache:
-        # First: these labels tell of themselves until the stage that is forgotten writes them.
+        # Forgotten before they are dropped: until then these labels tell of themselves.
         held_out = corrected_held_out(run.files, cache)
         if held_out:
             _forget_validation(run.ledger)
+            drop_corrected_held_out(run.files, cache)
         trained_on = take_corrections(run.files, cache)
     if held_out or trained_on:
         logger.warning(
@@ -337,6 +340,19 @@ def _forget_validation(ledger: Ledger) -> None:
     ledger.forget([(0, Stage.LABEL), *validated, *checked, *finished])
 
 
+def _reopen_unfinished_round(run: CampaignRun) -> None:
+    """Label a round that has no validated model yet again when labels went or were released.
+
+    They went with an import that was withdrawn or corrected. Its training would miss them.
+    """
+    labellings = _labelled_rounds(run)
+    last = max(labellings, default=0)
+    if not labellings or run.ledger.find(last, Validated) is not None:
+        return
+    if withdrawn_labels_learnt(run, last) or _released(run, labellings):
+        _reopen(run, last)
+
+
 def _reopen_last_round(run: CampaignRun) -> int | None:
     """Reopen the last round when training labels came or went and no later round follows.
 
@@ -345,18 +361,27 @@ def _reopen_last_round(run: CampaignRun) -> int | None:
     no more. What was found with the model of before goes, too, in whichever round: its checks, and
     the picks of a round that ended the campaign before any label, with what they predict.
     """
-    labellings = {index: found for index, found in run.ledger.each(Labelled).items() if index > 0}
+    labellings = _labelled_rounds(run)
     if not labellings:
         return None
     last = max(labellings)
     changed = imports_changed(run.files) or withdrawn_labels_learnt(run, last)
     if not (changed or _released(run, labellings)):
         return None
+    _reopen(run, last)
+    return last
+
+
+def _reopen(run: CampaignRun, last: int) -> None:
+    """Forget the labels of the last round, its model, and what was found with it."""
     refuse_models_of_withdrawn(run)
     stages = [(last, stage) for stage in (Stage.LABEL, Stage.TRAIN, Stage.VALIDATE)]
     checked = [(index, Stage.CHECK) for index in run.ledger.each(Checked)]
     run.ledger.forget([*stages, *checked, (last + 1, Stage.SELECT)])
-    return last
+
+
+def _labelled_rounds(run: CampaignRun) -> dict[int, Labelled]:
+    return {index: found for index, found in run.ledger.each(Labelled).items() if index > 0}
 
 
 def _released(run: CampaignRun, labellings: dict[int, Labelled]) -> bool:

@@ -8,7 +8,12 @@ from typing import Any
 from ase import Atoms
 
 from entrove.campaign.configuration.changes import merge
-from entrove.campaign.configuration.check import CheckedCampaign, check_campaign, read_campaign
+from entrove.campaign.configuration.check import (
+    CheckedCampaign,
+    check_barostat,
+    check_campaign,
+    read_campaign,
+)
 from entrove.campaign.configuration.check_models import resolve_model
 from entrove.campaign.configuration.config import CampaignConfig
 from entrove.campaign.configuration.settled import FILTERS_OF_ADMISSIONS, read_settled
@@ -56,7 +61,8 @@ def check_changes(config_path: Path, name: str, changes: Changes) -> None:
     Raises `ConfigError` when the campaign refuses them.
     """
     try:
-        read_campaign(config_path, changes=changes)
+        config, _ = read_campaign(config_path, changes=changes)
+        check_barostat(config_path, config)
     except ConfigError as error:
         raise ConfigError(f"{name}: {error}") from error
 

@@ -30,9 +30,8 @@ def lacks_elements(path: Path, ase_format: str) -> bool:
             for line in lines:
                 if line.startswith("ITEM: ATOMS"):
                     return not _COLUMNS_WITH_ELEMENTS & set(line.split())
-                if ase_format == "lammps-data" and line.strip().startswith(
-                    _SECTIONS_WITH_ELEMENTS
-                ):
+                # A dump has no sections; all else is a data file, whatever its ending.
+                if line.strip().startswith(_SECTIONS_WITH_ELEMENTS):
                     return False
     except READ_ERRORS:  # damage is explained when the file is read
         return False

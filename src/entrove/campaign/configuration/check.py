@@ -16,7 +16,7 @@ from entrove.campaign.configuration.config import CampaignConfig
 from entrove.campaign.configuration.config_file import KeyPath, problem_at, read_config_file
 from entrove.campaign.configuration.places import executors_of
 from entrove.campaign.configuration.seeds import Seed, read_seeds
-from entrove.campaign.configuration.settled import with_settled_version
+from entrove.campaign.configuration.settled import read_settled, with_settled_version
 from entrove.campaign.workspace import Workspace
 from entrove.errors import ConfigError, EntroveError
 from entrove.execution.checks import check_usable
@@ -25,6 +25,9 @@ from entrove.labelling.checks import check_engine, check_executor
 from entrove.models.loaded import LoadedModel
 from entrove.sampling.vacuum import describe_vacuum, find_closing
 from entrove.structures import species_of
+
+_OF_BAROSTAT = ("ensemble", "barostat_time_fs", "timestep_fs")
+"""Keys of `sampling` that decide whether time steps follow the cell."""
 
 
 @dataclass(frozen=True)
@@ -77,16 +80,13 @@ def check_campaign(
     Raises `ConfigError`, which names the file, the line, the key and the remedy.
     """
     config, seeds = read_campaign(config_path, runs_here=runs_here, changes=changes)
+    workspace = Workspace((folder or config_path.parent / config.folder).resolve())
+    check_barostat(config_path, config, workspace.config)
     _check_report(config_path)
     structures = [seed.atoms for seed in seeds]
     model_name, foundation = check_tuned_model(config_path, config, structures)
     explorer = check_explorer(config_path, config, structures)
     _check_features(config_path, config, foundation)
-    workspace = Workspace((folder or config_path.parent / config.folder).resolve())
-    problem = config.sampling.problem_of_barostat
-    # A campaign that was begun before this was checked goes on.
-    if problem and not workspace.config.exists():
-        raise problem_at(config_path, ("sampling", "barostat_time_fs"), problem)
     config = with_settled_version(config, workspace.config)
     if runs_here:
         _check_folder(config_path, config, workspace.folder)
@@ -123,6 +123,28 @@ def read_campaign(
     _check_labelling(config_path, config, species, runs_here=runs_here)
     bound = labelling.model_copy(update={"engine": labelling.engine.bound_to(species)})
     return config.model_copy(update={"labelling": bound}), seeds
+
+
+def check_barostat(config_path: Path, config: CampaignConfig, settled: Path | None = None) -> None:
+    """Refuse NPT runs whose time steps cannot follow the cell.
+
+    Args:
+        config_path: The file of the configuration, for the message.
+        config: The configuration.
+        settled: The resolved configuration of the campaign, which need not exist. One that was
+            begun with just this barostat, before this was checked, goes on.
+
+    Raises `ConfigError`.
+    """
+    sampling = config.sampling
+    problem = sampling.problem_of_barostat
+    if not problem:
+        return
+    if settled is not None and settled.exists():
+        begun = read_settled(settled).sampling
+        if all(getattr(begun, name) == getattr(sampling, name) for name in _OF_BAROSTAT):
+            return
+    raise problem_at(config_path, ("sampling", "barostat_time_fs"), problem)
 
 
 def _check_quotas(config_path: Path, config: CampaignConfig) -> None:

@@ -16,8 +16,9 @@ from entrove.campaign.journal.damage import damaged
 from entrove.campaign.workspace import Workspace
 from entrove.errors import CampaignError
 from entrove.files import replace_text
+from entrove.labelling.engines.mlip import Mlip
 from entrove.labelling.level_of_theory import LEVEL_FILE, LevelOfTheory, read_level
-from entrove.structures import read_structures
+from entrove.structures import is_readable, read_structures
 
 logger = logging.getLogger(__name__)
 
@@ -168,6 +169,7 @@ def _has_level_of_labels(folder: Path, config: CampaignConfig) -> bool:
         recorded = {
             str(atoms.info.get(provenance.LEVEL_OF_THEORY))
             for path in (files.validation, files.dataset)
+            if is_readable(path)  # the next run restores a damaged one
             for atoms in read_structures(path, may_be_empty=True)
         }
     return recorded <= {LevelOfTheory.of(config.labelling.engine).hash}
@@ -239,6 +241,8 @@ def require_allowed(
             "for admissions_per_label, entropy, validation, suite, temperatures, sampling but "
             "for anchors and hold_out, executors, how long labels are computed"
         )
+    if path.exists():
+        _require_same_teacher(path.parent, config)
     for stage, begun in (unfinished or {}).items():
         for change in changes:
             if change.concerns(stage):
@@ -248,6 +252,28 @@ def require_allowed(
                     f"finished, or remove {begun} to begin this stage again"
                 )
     return changes
+
+
+def _require_same_teacher(folder: Path, config: CampaignConfig) -> None:
+    """Refuse a teacher under the path of before whose labels are of another level of theory.
+
+    Its next labels would be refused, after an exploration. Raises `CampaignError`.
+    """
+    engine, work = config.labelling.engine, Workspace(folder).label_work
+    if not isinstance(engine, Mlip) or _has_level_of_labels(folder, config):
+        return
+    recorded = read_level(work).settings_dict() if (work / LEVEL_FILE).exists() else {}
+    if recorded.get("model") == engine.model:
+        raise CampaignError(
+            f"{folder}: {format_key_path(OF_TEACHER)}: an earlier version of Entrove recorded "
+            f"{engine.model} by its path, which has an at sign, and not by the content of the "
+            "file, so that nothing says whether its labels are those of this file; choose another "
+            "folder with --folder, where all labels are computed again"
+        )
+    raise CampaignError(
+        f"{folder}: {format_key_path(OF_TEACHER)}: {engine.model} is not what has computed the "
+        "labels of this campaign; put the old file back, or choose another folder with --folder"
+    )
 
 
 def _concerns(key: KeyPath, changes: list[Change]) -> bool:

@@ -82,8 +82,8 @@ def lost_labels(files: Workspace, labellings: Mapping[int, Labelled]) -> list[La
 
     Labels of an import that was withdrawn since are among them.
     """
-    held_out = _keys_in(files.validation) | _keys_in(files.test)
-    trained_on = _keys_in(files.dataset)
+    held_out = label_keys_in(files.validation, files.test)
+    trained_on = label_keys_in(files.dataset)
     return [
         row
         for row in label_rows(labellings)
@@ -92,7 +92,15 @@ def lost_labels(files: Workspace, labellings: Mapping[int, Labelled]) -> list[La
     ]
 
 
-def _keys_in(path: Path) -> set[str]:
-    if not is_readable(path):
-        return set()
-    return {key_of(atoms) for atoms in read_structures(path, may_be_empty=True)}
+def label_keys_in(*paths: Path) -> set[str]:
+    """Return what the labels in files are known by, see `LabelRow.key`.
+
+    Args:
+        paths: Files of a campaign. One that is missing or cannot be read holds nothing.
+    """
+    return {
+        key_of(atoms)
+        for path in paths
+        if is_readable(path)
+        for atoms in read_structures(path, may_be_empty=True)
+    }

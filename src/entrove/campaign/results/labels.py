@@ -7,7 +7,7 @@ from pathlib import Path
 from entrove.campaign.configuration.settled import read_settled
 from entrove.campaign.journal.ledger import Ledger
 from entrove.campaign.journal.outcomes import Checked, Labelled, LabelRow
-from entrove.campaign.journal.records import label_rows
+from entrove.campaign.journal.records import label_keys_in, label_rows
 from entrove.campaign.workspace import Workspace
 from entrove.errors import CampaignError
 from entrove.labelling.attempt import AttemptFolder, AttemptResult
@@ -16,7 +16,6 @@ from entrove.labelling.labels import Outcome
 from entrove.labelling.retries import plan_next_attempt
 from entrove.labelling.sanity import find_implausible_value
 from entrove.labelling.store.cache import LabelCache
-from entrove.labelling.store.moments import key_of
 from entrove.sampling.candidates import Candidate, read_candidates
 from entrove.structures import content_hash, read_structures
 
@@ -140,11 +139,9 @@ def open_labels(folder: Path, *, read_only: bool = False) -> CampaignLabels:
     ledger = Ledger(workspace.ledger, read_only=True)
     volumes = [row for found in ledger.each(Checked).values() for row in found.volumes]
     hashes |= {row.structure_hash for row in volumes}
-    taken = {
-        key_of(atoms)
-        for path in (workspace.dataset, workspace.validation, workspace.test)
-        for atoms in read_structures(path, may_be_empty=True)
-    } | {row.key for row in volumes}
+    # The next run restores a damaged one.
+    taken = label_keys_in(workspace.dataset, workspace.validation, workspace.test)
+    taken |= {row.key for row in volumes}
     finished = {
         row.key
         for row in (*label_rows(ledger.each(Labelled)), *volumes)

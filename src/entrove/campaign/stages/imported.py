@@ -85,7 +85,7 @@ def take_corrections(files: Workspace, cache: LabelCache) -> int:
         cache: Its cache. A label that it does not hold is corrected by nothing, and stays.
 
     Imported labels become the corrected ones; those of the campaign's own picks are removed, and
-    the next run takes them from the cache again.
+    the next run takes them from the cache again, which knows them by the picks themselves then.
 
     Returns how many labels were out of date.
     """
@@ -93,7 +93,7 @@ def take_corrections(files: Workspace, cache: LabelCache) -> int:
     removed = 0
     # The next run restores a damaged one from the cache.
     if is_readable(files.dataset):
-        removed = _keep_if(files.dataset, lambda atoms: not corrections.concern(atoms))
+        removed = _keep_if(files.dataset, corrections.leave)
     imported = read_structures(files.imported, may_be_empty=True)
     corrected = sum(corrections.concern(atoms) for atoms in imported)
     if corrected:
@@ -116,6 +116,22 @@ def corrected_held_out(files: Workspace, cache: LabelCache) -> int:
     return sum(corrections.concern(atoms) for atoms in _read_intact(files.validation, files.test))
 
 
+def drop_corrected_held_out(files: Workspace, cache: LabelCache) -> None:
+    """Take the labels out of the validation and test set that were corrected since.
+
+    Args:
+        files: The campaign, which must not run meanwhile, and labels both sets again.
+        cache: Its cache.
+
+    A stage that labels stores what these files hold and the cache does not: a wrong label would
+    come back to it as one that was computed, which no import corrects.
+    """
+    corrections = _Corrections(cache)
+    for path in (files.validation, files.test):
+        if is_readable(path):
+            _keep_if(path, lambda atoms: not corrections.concern(atoms))
+
+
 class _Corrections:
     """The imported labels that the cache holds others for.
 
@@ -131,6 +147,17 @@ class _Corrections:
     def concern(self, atoms: Atoms) -> bool:
         """Whether another label has taken the place of the one that a structure carries."""
         return self._current(atoms) is not atoms
+
+    def leave(self, atoms: Atoms) -> bool:
+        """Whether a structure keeps its label.
+
+        Otherwise the label that counts now is stored for this very structure, too, so that it is
+        found by its key where the file of the correction has fewer decimals.
+        """
+        if not self.concern(atoms):
+            return True
+        self._cache.get(atoms, self._levels[str(atoms.info[provenance.LEVEL_OF_THEORY])])
+        return False
 
     def apply(self, structures: Sequence[Atoms]) -> list[Atoms]:
         """The structures, with the labels that have taken the place of theirs.
