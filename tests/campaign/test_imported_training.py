@@ -334,6 +334,33 @@ def test_a_finished_campaign_trains_again_when_labels_come_or_go(bench: Bench):
         assert cache.imports() == []
 
 
+def test_a_finished_campaign_says_that_labels_wait_for_a_training(bench: Bench):
+    """Those that were imported, and the lack of those that were withdrawn."""
+
+    def waits() -> bool:
+        results = read_results(bench.files.folder)
+        assert results.finished
+        assert results.imports_wait == ("the next 'entrove run' trains again" in results.verdict)
+        return results.imports_wait
+
+    bench.run(stopping=ONE_ROUND)
+    assert not waits()
+    number = import_to_train(bench, copper_from_elsewhere(4))
+    assert number is not None
+    assert waits()
+    bench.run(stopping=ONE_ROUND)
+    assert not waits()
+    with LabelCache(bench.files.label_cache) as cache:
+        withdraw_import(bench.files, cache, number)
+    assert waits()
+    whole = bench.files.dataset.read_bytes()
+    bench.files.dataset.write_bytes(whole[:-100])
+    assert not waits()  # nothing is known, and nothing fails
+    bench.files.dataset.write_bytes(whole)
+    bench.run(stopping=ONE_ROUND)
+    assert not waits()
+
+
 def test_no_model_is_kept_that_has_learnt_withdrawn_labels(bench: Bench):
     """Nor is it accepted again when the settings of the validation change."""
     bench.scales = {1: 0.999, 2: 0.9}  # the model of the first round is the best

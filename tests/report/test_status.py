@@ -90,6 +90,8 @@ def test_imported_labels_are_counted_by_what_is_done_with_them() -> None:
         "imported labels    6 trained on, 4 used only where exactly these structures are asked for"
         in summary_text(imported, 120)
     )
+    waiting = dataclasses.replace(imported, imports_wait=True)
+    assert "imported labels    6 to be trained on, 4 used only" in summary_text(waiting, 120)
 
 
 def test_an_empty_campaign_has_a_status() -> None:

@@ -17,6 +17,7 @@ from entrove.campaign.configuration.settled import (
     require_allowed,
     settle_config,
 )
+from entrove.campaign.journal.imports import imports_wait, withdrawn_labels_learnt
 from entrove.campaign.journal.ledger import Ledger
 from entrove.campaign.journal.lock import hold_campaign
 from entrove.campaign.journal.log import log_to
@@ -46,7 +47,6 @@ from entrove.campaign.stages.finish import finish
 from entrove.campaign.stages.imported import (
     corrected_held_out,
     drop_corrected_held_out,
-    imports_changed,
     take_corrections,
 )
 from entrove.campaign.stages.label import released_requests
@@ -58,7 +58,6 @@ from entrove.campaign.stages.unfinished import unfinished_stages
 from entrove.campaign.stages.validate import (
     complete_validations,
     refuse_models_of_withdrawn,
-    withdrawn_labels_learnt,
 )
 from entrove.campaign.workspace import Workspace, explain_lost
 from entrove.errors import CampaignError, ModelError
@@ -349,7 +348,7 @@ def _reopen_unfinished_round(run: CampaignRun) -> None:
     last = max(labellings, default=0)
     if not labellings or run.ledger.find(last, Validated) is not None:
         return
-    if withdrawn_labels_learnt(run, last) or _released(run, labellings):
+    if withdrawn_labels_learnt(run.files, run.ledger, last) or _released(run, labellings):
         _reopen(run, last)
 
 
@@ -365,8 +364,7 @@ def _reopen_last_round(run: CampaignRun) -> int | None:
     if not labellings:
         return None
     last = max(labellings)
-    changed = imports_changed(run.files) or withdrawn_labels_learnt(run, last)
-    if not (changed or _released(run, labellings)):
+    if not (imports_wait(run.files, run.ledger) or _released(run, labellings)):
         return None
     _reopen(run, last)
     return last

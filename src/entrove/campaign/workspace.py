@@ -288,6 +288,11 @@ def explain_lost(names: str) -> str:
     )
 
 
+def came_with_import(atoms: Atoms) -> bool:
+    """Whether a label was imported, for training or only into the cache."""
+    return provenance.IMPORT in atoms.info or is_imported(atoms)
+
+
 def is_imported(atoms: Atoms) -> bool:
     """Whether a training label was imported, and not asked for by the campaign."""
     return atoms.info.get(provenance.POOL) == provenance.IMPORTED

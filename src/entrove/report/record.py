@@ -103,6 +103,7 @@ def results_record(
         else results.kpoints.model_dump(mode="json")
         | {"beyond": [each.phase for each in results.kpoints.beyond]},
         "imported_labels": results.imported,
+        "imports_wait": results.imports_wait,
         "imported_labels_not_trained_on": results.imported_not_trained_on,
         "validation_structures": summary.validation_size(results.errors),
         "quoted_structures": summary.validation_size(quoted),

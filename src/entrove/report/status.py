@@ -127,7 +127,8 @@ def _facts(results: CampaignResults) -> Table:
         rows.append((f"{plain_words(purpose)} labels", counts))
     if not results.labels:
         rows.append(("labels", "none yet"))
-    imported = [f"{results.imported} trained on"] if results.imported else []
+    used = "to be trained on" if results.imports_wait else "trained on"
+    imported = [f"{results.imported} {used}"] if results.imported else []
     if results.imported_not_trained_on:
         known = results.imported_not_trained_on
         imported.append(f"{known} used only where exactly these structures are asked for")

@@ -14,6 +14,7 @@ from ase import Atoms
 from entrove import __version__, provenance
 from entrove.campaign.configuration.config import CampaignConfig
 from entrove.campaign.configuration.settled import read_settled
+from entrove.campaign.journal.imports import imports_wait
 from entrove.campaign.journal.ledger import Ledger, StageRecord
 from entrove.campaign.journal.lock import is_held
 from entrove.campaign.journal.outcomes import (
@@ -52,6 +53,7 @@ from entrove.structures import (
     energy_of,
     forces_of,
     has_stress,
+    is_readable,
     read_sample,
     read_structures,
     stress_of,
@@ -61,6 +63,8 @@ from entrove.validation.comparison import Comparison, compare
 from entrove.validation.errors_by_kind import ALL, ErrorTable
 from entrove.validation.site_symmetry import counted_components
 from entrove.validation.structure_errors import centre_by_composition
+
+IMPORTS_WAIT = "; labels were imported or withdrawn since: the next 'entrove run' trains again"
 
 MOST_SNAPSHOTS = 1000
 """Walker snapshots on the map of fingerprints, an even sample of all."""
@@ -94,6 +98,7 @@ def read_results(folder: str | Path, *, figures: bool = False) -> CampaignResult
     held_out = ledger.find(0, Labelled)
     labels = (*label_rows(ledger.each(Labelled)), *unfinished)
     imported = _count_imported(workspace)
+    waits = _finish_of(records) is not None and imports_wait(workspace, ledger)
     checked, last_checked = checks_of(records, best), _last_checked(ledger)
     own_level = level or LevelOfTheory.of(config.labelling.engine)
     in_cache = count_labels(config.labelling.cache or workspace.label_cache, own_level.hash)
@@ -102,7 +107,7 @@ def read_results(folder: str | Path, *, figures: bool = False) -> CampaignResult
         name=config.name,
         entrove_version=__version__,
         finished=_finish_of(records) is not None,
-        verdict=_verdict(records, workspace, unfinished),
+        verdict=_verdict(records, workspace, unfinished) + (IMPORTS_WAIT if waits else ""),
         rounds_done=max(validations, default=0),
         rounds_planned=config.stopping.rounds,
         level_of_theory=level.describe()
@@ -144,6 +149,7 @@ def read_results(folder: str | Path, *, figures: bool = False) -> CampaignResult
             if trained.labels is not None
         },
         imported=imported,
+        imports_wait=waits,
         imported_not_trained_on=max(0, in_cache - imported),
         suite=checked.suite if checked else None,
         refused=None if best else _last_refused(ledger, workspace),
@@ -169,8 +175,11 @@ def _last_checked(ledger: Ledger) -> Checked | None:
 
 
 def _count_imported(workspace: Workspace) -> int:
-    """Number of imported labels that are trained on; without any, no label need be read."""
-    if not workspace.imported.is_file():
+    """Number of imported labels that are trained on; 0 while a file of labels is damaged.
+
+    The next run restores it. Without an import no label need be read.
+    """
+    if not workspace.imported.is_file() or not is_readable(workspace.dataset):
         return 0
     return sum(is_imported(atoms) for atoms in workspace.training_labels())
 

@@ -4,11 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from ase import Atoms
 
 from entrove import provenance
-from entrove.campaign.workspace import Workspace, is_imported
+from entrove.campaign.workspace import Workspace
 from entrove.labelling.labels import Label
 from entrove.labelling.level_of_theory import LevelOfTheory
 from entrove.labelling.store.cache import LabelCache
@@ -18,12 +17,8 @@ from entrove.labelling.store.nearby import Geometries
 from entrove.structures import (
     content_hash,
     copy_structure,
-    energy_of,
-    forces_of,
-    has_stress,
     is_readable,
     read_structures,
-    stress_of,
     write_structures,
 )
 
@@ -261,41 +256,9 @@ def withdraw_import(files: Workspace, cache: LabelCache, import_id: int) -> With
     return Withdrawal(labels, len(removed), validated_on)
 
 
-def imports_changed(files: Workspace) -> bool:
-    """Whether labels were imported or withdrawn since the dataset was last written."""
-    dataset = read_structures(files.dataset, may_be_empty=True)
-    wanted = {_fingerprint(atoms) for atoms in files.training_labels() if is_imported(atoms)}
-    return wanted != {_fingerprint(atoms) for atoms in dataset if is_imported(atoms)}
-
-
-def withdrawn_since(files: Workspace, learnt: Sequence[Atoms]) -> int:
-    """Count the imported labels among those that a model has learnt that are in use no more.
-
-    Args:
-        files: The campaign.
-        learnt: Labels that the model was trained on.
-
-    They were withdrawn with their import, or corrected by another one.
-    """
-    in_use = {_fingerprint(atoms) for atoms in files.training_labels()}
-    return sum(
-        _fingerprint(atoms) not in in_use
-        for atoms in learnt
-        if provenance.IMPORT in atoms.info or is_imported(atoms)
-    )
-
-
 def drop_imported(files: Workspace, withdrawn: dict[str, str]) -> None:
     """Remove labels that a round has withdrawn, by `LabelRow.key`, from the imported ones."""
     _keep_if(files.imported, lambda atoms: key_of(atoms) not in withdrawn)
-
-
-def _fingerprint(atoms: Atoms) -> tuple[str, str]:
-    # With its values: a corrected import has the same structures.
-    stress = stress_of(atoms) if has_stress(atoms) else np.zeros(0)
-    values = np.concatenate([[energy_of(atoms)], forces_of(atoms).ravel(), stress])
-    # Zero has one sign.
-    return key_of(atoms), " ".join(f"{value + 0.0:.6f}" for value in np.round(values, 6))
 
 
 def _was_imported(atoms: Atoms, hashes: set[str]) -> bool:

@@ -2,15 +2,14 @@
 
 import math
 
-from entrove.campaign.journal.outcomes import Trained, Validated
+from entrove.campaign.journal.imports import withdrawn_labels_learnt
+from entrove.campaign.journal.outcomes import Validated
 from entrove.campaign.journal.records import best_round, is_better
 from entrove.campaign.stages.context import CampaignRun
-from entrove.campaign.stages.imported import withdrawn_since
 from entrove.campaign.stages.train import labels_to_learn
 from entrove.models.prediction import predict
 from entrove.structures import energy_of, read_structures, write_structures
 from entrove.training.reference_energies import fit_reference_shifts
-from entrove.training.trained_model import LABELS_FILE
 from entrove.validation.comparison import compare
 from entrove.validation.errors_by_kind import ErrorTable, errors_by_kind
 from entrove.validation.intervals import Interval
@@ -49,7 +48,7 @@ def validate(run: CampaignRun, round_index: int) -> Validated:
         untuned=untuned,
         accepted=comparison.accepted,
     )
-    if withdrawn := withdrawn_labels_learnt(run, round_index):
+    if withdrawn := withdrawn_labels_learnt(run.files, run.ledger, round_index):
         return _refused(validated, withdrawn)
     earlier = {
         index: found for index, found in run.ledger.each(Validated).items() if index < round_index
@@ -67,20 +66,8 @@ def refuse_models_of_withdrawn(run: CampaignRun) -> None:
     for round_index, validated in run.ledger.each(Validated).items():
         if not validated.accepted:
             continue
-        if withdrawn := withdrawn_labels_learnt(run, round_index):
+        if withdrawn := withdrawn_labels_learnt(run.files, run.ledger, round_index):
             run.ledger.amend(round_index, _refused(validated, withdrawn))
-
-
-def withdrawn_labels_learnt(run: CampaignRun, round_index: int) -> int:
-    """Count the imported labels that the model of a round has learnt and that are in use no more.
-
-    0 for a round that has trained nothing yet.
-    """
-    trained = run.ledger.find(round_index, Trained)
-    if trained is None:
-        return 0
-    member = (run.files.folder / trained.checkpoint).parent
-    return withdrawn_since(run.files, read_structures(member / LABELS_FILE, may_be_empty=True))
 
 
 def _refused(validated: Validated, withdrawn: int) -> Validated:
