@@ -13,8 +13,7 @@ from ase import Atoms
 
 from entrove import provenance
 from entrove.errors import CampaignError
-from entrove.labelling.store.moments import LabelledStates, says_moments
-from entrove.labelling.store.nearby import Geometries
+from entrove.labelling.store.moments import LabelledStates
 from entrove.structures import read_structures
 
 
@@ -225,14 +224,8 @@ class Workspace:
         computed = self.computed_labels(before)
         imported = read_structures(self.imported, may_be_empty=True)
         if imported:
-            known, geometries = LabelledStates(computed), Geometries(computed)
-            imported = [
-                atoms
-                for atoms in imported
-                if not known.have(atoms)
-                # Of a file with few decimals; what says its moments may be another state.
-                and (says_moments(atoms) or not geometries.have(atoms))
-            ]
+            known = LabelledStates(computed)
+            imported = [atoms for atoms in imported if not known.have(atoms)]
         return imported + computed
 
     def computed_labels(self, before: int | None = None) -> list[Atoms]:
