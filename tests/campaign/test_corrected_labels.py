@@ -19,6 +19,7 @@ from entrove.campaign.configuration.check import CheckedCampaign
 from entrove.campaign.configuration.config import CampaignConfig
 from entrove.campaign.journal.ledger import Ledger
 from entrove.campaign.journal.outcomes import Validated
+from entrove.campaign.results.read import read_results
 from entrove.campaign.stages.explore import shared_dataset
 from entrove.campaign.stages.imported import (
     corrected_held_out,
@@ -358,21 +359,27 @@ def test_a_round_whose_training_was_interrupted_computes_picks_whose_import_was_
     assert bench.trained_on == [3, 6]
 
 
-def test_an_earlier_model_that_has_learnt_a_withdrawn_import_is_refused_where_a_round_is_open(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("is_open", [True, False])
+def test_an_earlier_model_that_has_learnt_a_withdrawn_import_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_open: bool
 ):
+    """Whether the next round is open, or begins after it."""
     bench: Bench = make_bench(tmp_path, monkeypatch)
     picked = run_to_picks(bench, stopping={"rounds": 1})
     report = import_to_train(bench.files, ours(picked, 5, 0.05), train=False)
     bench.run(stopping={"rounds": 1})
     assert Ledger(bench.files.ledger).each(Validated)[1].accepted
-    interrupt_training(bench, stopping={"rounds": 2})
+    if is_open:
+        interrupt_training(bench, stopping={"rounds": 2})
     assert report.import_id is not None
     with LabelCache(bench.files.label_cache) as cache:
         withdraw_import(bench.files, cache, report.import_id)
     bench.run(stopping={"rounds": 2})
     assert bench.trained_on == [3, 6]
     assert not Ledger(bench.files.ledger).each(Validated)[1].accepted
+    results = read_results(bench.files.folder)
+    assert results.best_round != 1
+    assert not results.imports_wait
 
 
 @pytest.mark.parametrize(("decimals", "moment"), [(7, None), (5, 2.0)])

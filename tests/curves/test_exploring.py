@@ -18,7 +18,7 @@ from entrove.campaign.stages.context import CampaignRun
 from entrove.campaign.stages.models import CampaignModels
 from entrove.curves import exploring
 from entrove.curves.config import StudyConfig
-from entrove.curves.exploring import NOT_EXPLORED_WITH, Explorer, check_changes, exploration_key
+from entrove.curves.exploring import NOT_EXPLORED_WITH, Explorer, exploration_key
 from entrove.curves.hashing import digest, hashes_of_modules
 from entrove.errors import ConfigError
 from entrove.selection.config import SelectionConfig
@@ -196,11 +196,21 @@ def test_an_exploration_goes_on_after_changes_that_it_does_not_depend_on(
                 assert (given if not isinstance(value, dict) else given | value) == given
 
 
-def test_a_study_refuses_a_barostat_that_steps_cannot_follow(tmp_path: Path):
+def test_a_study_refuses_a_barostat_that_steps_cannot_follow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    checked = make_bench(tmp_path, monkeypatch).campaign()
     write(tmp_path / "fcc.xyz", SEEDS[0])
-    path = tmp_path / "campaign.yaml"
-    path.write_text(yaml.safe_dump(SETTINGS))
-    check_changes(path, "explorations.npt", {"sampling": {"ensemble": "npt"}})
-    short = {"sampling": {"ensemble": "npt", "barostat_time_fs": 5}}
+    (tmp_path / "campaign.yaml").write_text(yaml.safe_dump(SETTINGS))
+
+    def check(**sampling: Any) -> None:
+        study = STUDY.model_copy(update={"explorations": {"npt": {"sampling": sampling}}})
+        Explorer(study, checked, tmp_path / "explored", Silence()).check()
+
+    check(ensemble="npt")
+    check(ensemble="nvt", barostat_time_fs=5)
     with pytest.raises(ConfigError, match=r"^explorations\.npt: .* 5 fs are fewer than 20 time"):
-        check_changes(path, "explorations.npt", short)
+        check(ensemble="npt", barostat_time_fs=5)
+    # One that was begun before this was checked goes on.
+    (tmp_path / "explored" / "npt-0-0123456789").mkdir(parents=True)
+    check(ensemble="npt", barostat_time_fs=5)

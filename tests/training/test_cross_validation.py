@@ -418,6 +418,15 @@ def test_the_model_is_trained_with_the_chosen_recipe(
     assert read_committee(model.folder.parent) == (model,)
 
 
+def test_a_recipe_without_epochs_is_written_as_before_there_were_any():
+    """Hashes of studies, and requests of trainings, have it."""
+    recipe = Recipe(learning_rate=0.01)
+    assert recipe.model_dump(mode="json") == {"strategy": "naive", "learning_rate": 0.01}
+    longer = recipe.model_copy(update={"epochs": 25})
+    assert Recipe.model_validate_json(longer.model_dump_json()) == longer
+    assert longer.model_dump()["epochs"] == 25
+
+
 def test_recipes_differ_in_their_epochs(small_checkpoint, labels, in_this_process, tmp_path):
     """One recipe twice, but for its passes: losses, the model and progress are those of each."""
     recipes = (RECIPES[1], RECIPES[1].model_copy(update={"epochs": 5}))

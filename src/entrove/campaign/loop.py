@@ -172,6 +172,7 @@ def _run_to_end(
     _take_corrections(run)
     restore_lost_labels(run)
     _reopen_validation(run)
+    _refuse_models(run)
     _reopen_unfinished_round(run)
     complete_validations(run)
     for entry in PREPARATION:
@@ -339,6 +340,14 @@ def _forget_validation(ledger: Ledger) -> None:
     ledger.forget([(0, Stage.LABEL), *validated, *checked, *finished])
 
 
+def _refuse_models(run: CampaignRun) -> None:
+    """Accept no model that has learnt labels which went, and forget what was found with it."""
+    if refuse_models_of_withdrawn(run):
+        checked = [(index, Stage.CHECK) for index in run.ledger.each(Checked)]
+        finished = [(index, Stage.FINISH) for index in run.ledger.each(Finished)]
+        run.ledger.forget([*checked, *finished])
+
+
 def _reopen_unfinished_round(run: CampaignRun) -> None:
     """Label a round that has no validated model yet again when labels went or were released.
 
@@ -364,7 +373,7 @@ def _reopen_last_round(run: CampaignRun) -> int | None:
     if not labellings:
         return None
     last = max(labellings)
-    if not (imports_wait(run.files, run.ledger) or _released(run, labellings)):
+    if not (imports_wait(run.files, run.ledger, [last]) or _released(run, labellings)):
         return None
     _reopen(run, last)
     return last
@@ -372,7 +381,6 @@ def _reopen_last_round(run: CampaignRun) -> int | None:
 
 def _reopen(run: CampaignRun, last: int) -> None:
     """Forget the labels of the last round, its model, and what was found with it."""
-    refuse_models_of_withdrawn(run)
     stages = [(last, stage) for stage in (Stage.LABEL, Stage.TRAIN, Stage.VALIDATE)]
     checked = [(index, Stage.CHECK) for index in run.ledger.each(Checked)]
     run.ledger.forget([*stages, *checked, (last + 1, Stage.SELECT)])

@@ -61,8 +61,7 @@ def check_changes(config_path: Path, name: str, changes: Changes) -> None:
     Raises `ConfigError` when the campaign refuses them.
     """
     try:
-        config, _ = read_campaign(config_path, changes=changes)
-        check_barostat(config_path, config)
+        read_campaign(config_path, changes=changes)
     except ConfigError as error:
         raise ConfigError(f"{name}: {error}") from error
 
@@ -176,6 +175,19 @@ class Explorer:
         independent = {"tests.independent": self.study.tests.independent}
         for name, changes in (independent | explorations).items():
             check_changes(self.checked.config_path, name, changes)
+        for name, changes in self.study.explorations.items():
+            self._check_barostat(name, changes)
+
+    def _check_barostat(self, name: str, changes: Changes) -> None:
+        """Refuse NPT whose time steps cannot follow the cell, unless it was begun before that."""
+        if any(self.folder.glob(f"{name}-*")):
+            return
+        path = self.checked.config_path
+        config, _ = read_campaign(path, changes=changes)
+        try:
+            check_barostat(path, config)
+        except ConfigError as error:
+            raise ConfigError(f"explorations.{name}: {error}") from error
 
     def explore(self, name: str, draw: int) -> Explored:
         """Run an exploration of a draw; a finished one returns at once."""

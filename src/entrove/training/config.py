@@ -3,7 +3,7 @@
 import math
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from entrove.errors import ModelError
 from entrove.execution.settings import LocalTrainings, TrainingExecution
@@ -63,6 +63,14 @@ class Recipe(Settings):
     epochs: int | None = Field(
         default=None, ge=1, description="Passes over the labels; null: as training.epochs."
     )
+
+    @model_serializer(mode="wrap")
+    def _without_usual_epochs(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Hashes of studies and jobs that say no epochs stay as they were before there were any."""
+        values = write(self)
+        if self.epochs is None:
+            values.pop("epochs", None)
+        return values
 
     @property
     def settings(self) -> str:

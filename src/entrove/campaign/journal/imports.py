@@ -1,35 +1,37 @@
 """Which imported labels the models of a campaign have not learnt yet, or learnt and lost."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import numpy as np
 from ase import Atoms
 
 from entrove.campaign.journal.ledger import Ledger
-from entrove.campaign.journal.outcomes import Labelled, Trained
+from entrove.campaign.journal.outcomes import Trained
 from entrove.campaign.workspace import Workspace, came_with_import, is_imported
 from entrove.labelling.store.moments import key_of
 from entrove.structures import (
     energy_of,
     forces_of,
     has_stress,
-    is_readable,
     read_structures,
     stress_of,
 )
 from entrove.training.trained_model import LABELS_FILE
 
 
-def imports_changed(files: Workspace) -> bool:
-    """Whether labels were imported or withdrawn since the dataset was last written."""
-    dataset = read_structures(files.dataset, may_be_empty=True)
-    wanted = {_fingerprint(atoms) for atoms in files.training_labels() if is_imported(atoms)}
-    return wanted != {_fingerprint(atoms) for atoms in dataset if is_imported(atoms)}
+def imports_wait(files: Workspace, ledger: Ledger, rounds: Iterable[int]) -> bool:
+    """Whether labels were imported, withdrawn or corrected that a campaign has not dealt with yet.
 
+    Args:
+        files: The campaign.
+        ledger: Its finished stages.
+        rounds: Those whose models count.
 
-def _withdrawn_since(files: Workspace, learnt: Sequence[Atoms]) -> int:
-    in_use = {_fingerprint(atoms) for atoms in files.training_labels()}
-    return sum(_fingerprint(atoms) not in in_use for atoms in learnt if came_with_import(atoms))
+    Raises `StructureError` for damaged files; the next run restores most of them.
+    """
+    return _imports_changed(files) or any(
+        withdrawn_labels_learnt(files, ledger, index) for index in rounds
+    )
 
 
 def withdrawn_labels_learnt(files: Workspace, ledger: Ledger, round_index: int) -> int:
@@ -42,18 +44,21 @@ def withdrawn_labels_learnt(files: Workspace, ledger: Ledger, round_index: int) 
     if trained is None:
         return 0
     member = (files.folder / trained.checkpoint).parent
-    return _withdrawn_since(files, read_structures(member / LABELS_FILE, may_be_empty=True))
+    learnt = read_structures(member / LABELS_FILE, may_be_empty=True)
+    imported = [atoms for atoms in learnt if came_with_import(atoms)]
+    if not imported:
+        return 0
+    in_use = {_fingerprint(atoms) for atoms in files.training_labels()}
+    return sum(_fingerprint(atoms) not in in_use for atoms in imported)
 
 
-def imports_wait(files: Workspace, ledger: Ledger) -> bool:
-    """Whether the next run trains the last model again, for labels that came or went since.
-
-    They were imported or withdrawn. Files that are damaged are restored first, and say nothing.
-    """
-    last = max(ledger.each(Labelled), default=0)
-    if not last or not all(is_readable(path) for path in (files.dataset, files.imported)):
+def _imports_changed(files: Workspace) -> bool:
+    """Whether labels were imported or withdrawn since the dataset was last written."""
+    if not files.imported.is_file():
         return False
-    return imports_changed(files) or withdrawn_labels_learnt(files, ledger, last) > 0
+    dataset = read_structures(files.dataset, may_be_empty=True)
+    wanted = {_fingerprint(atoms) for atoms in files.training_labels() if is_imported(atoms)}
+    return wanted != {_fingerprint(atoms) for atoms in dataset if is_imported(atoms)}
 
 
 def _fingerprint(atoms: Atoms) -> tuple[str, str]:

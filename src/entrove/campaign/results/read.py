@@ -44,7 +44,7 @@ from entrove.campaign.results.results import (
 from entrove.campaign.results.stage_times import stage_times
 from entrove.campaign.results.states import NO_ENERGIES, errors_by_state
 from entrove.campaign.workspace import Workspace, is_imported
-from entrove.errors import CampaignError
+from entrove.errors import CampaignError, StructureError
 from entrove.labelling.labels import Outcome
 from entrove.labelling.level_of_theory import LEVEL_FILE, LevelOfTheory, read_level
 from entrove.labelling.store.import_records import count_labels
@@ -64,7 +64,10 @@ from entrove.validation.errors_by_kind import ALL, ErrorTable
 from entrove.validation.site_symmetry import counted_components
 from entrove.validation.structure_errors import centre_by_composition
 
-IMPORTS_WAIT = "; labels were imported or withdrawn since: the next 'entrove run' trains again"
+IMPORTS_WAIT = (
+    "; labels were imported or withdrawn since: the next 'entrove run' trains again, or keeps "
+    "another model"
+)
 
 MOST_SNAPSHOTS = 1000
 """Walker snapshots on the map of fingerprints, an even sample of all."""
@@ -98,7 +101,7 @@ def read_results(folder: str | Path, *, figures: bool = False) -> CampaignResult
     held_out = ledger.find(0, Labelled)
     labels = (*label_rows(ledger.each(Labelled)), *unfinished)
     imported = _count_imported(workspace)
-    waits = _finish_of(records) is not None and imports_wait(workspace, ledger)
+    waits = _finish_of(records) is not None and _imports_wait(workspace, ledger, best)
     checked, last_checked = checks_of(records, best), _last_checked(ledger)
     own_level = level or LevelOfTheory.of(config.labelling.engine)
     in_cache = count_labels(config.labelling.cache or workspace.label_cache, own_level.hash)
@@ -182,6 +185,15 @@ def _count_imported(workspace: Workspace) -> int:
     if not workspace.imported.is_file() or not is_readable(workspace.dataset):
         return 0
     return sum(is_imported(atoms) for atoms in workspace.training_labels())
+
+
+def _imports_wait(workspace: Workspace, ledger: Ledger, best: int) -> bool:
+    """Whether the next run trains again; not known while a file of labels is damaged."""
+    last = max(ledger.each(Labelled), default=0)
+    try:
+        return imports_wait(workspace, ledger, {last, best})
+    except StructureError:
+        return False
 
 
 def _model_title(round_index: int, config: CampaignConfig) -> str:

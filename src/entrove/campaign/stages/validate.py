@@ -61,13 +61,19 @@ def validate(run: CampaignRun, round_index: int) -> Validated:
     return validated
 
 
-def refuse_models_of_withdrawn(run: CampaignRun) -> None:
-    """Accept no model any more that has learnt imported labels that were withdrawn since."""
+def refuse_models_of_withdrawn(run: CampaignRun) -> bool:
+    """Accept no model any more that has learnt imported labels that were withdrawn since.
+
+    Returns whether there was one.
+    """
+    is_any = False
     for round_index, validated in run.ledger.each(Validated).items():
         if not validated.accepted:
             continue
         if withdrawn := withdrawn_labels_learnt(run.files, run.ledger, round_index):
             run.ledger.amend(round_index, _refused(validated, withdrawn))
+            is_any = True
+    return is_any
 
 
 def _refused(validated: Validated, withdrawn: int) -> Validated:
