@@ -66,7 +66,7 @@ class Recipe(Settings):
 
     @model_serializer(mode="wrap")
     def _without_usual_epochs(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Hashes of studies and jobs that say no epochs stay as they were before there were any."""
+        """Leave out epochs that are not set: hashes stay as they were before there were any."""
         values = write(self)
         if self.epochs is None:
             values.pop("epochs", None)
