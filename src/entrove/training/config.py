@@ -1,9 +1,10 @@
 """Settings of the training stage."""
 
 import math
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import Field, model_serializer, model_validator
 
 from entrove.errors import ModelError
 from entrove.execution.settings import LocalTrainings, TrainingExecution
@@ -65,7 +66,7 @@ class Recipe(Settings):
     )
 
     @model_serializer(mode="wrap")
-    def _without_usual_epochs(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _without_usual_epochs(self, write: Callable[["Recipe"], dict[str, Any]]) -> dict[str, Any]:
         """Leave out epochs that are not set: hashes stay as they were before there were any."""
         values = write(self)
         if self.epochs is None:
