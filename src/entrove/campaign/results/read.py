@@ -188,7 +188,7 @@ def _count_imported(workspace: Workspace) -> int:
 
 
 def _imports_wait(workspace: Workspace, ledger: Ledger, best: int) -> bool:
-    """Whether the next run trains again; not known while a file of labels is damaged."""
+    """Whether imports wait for the next run; False while a damaged file of labels hides it."""
     last = max(ledger.each(Labelled), default=0)
     try:
         return imports_wait(workspace, ledger, {last, best})

@@ -224,8 +224,8 @@ class CampaignResults:
         learnt: Number of labels that the model of each round was trained on, by round; without
             rounds of versions that did not record it.
         imported: Number of imported labels that are trained on.
-        imports_wait: Whether the campaign is finished and its next run trains again, because
-            labels were imported or withdrawn since.
+        imports_wait: Whether the campaign is finished and its next run trains again, or keeps
+            another model, because labels were imported or withdrawn since.
         imported_not_trained_on: Number of other imported labels of this level of theory in the
             campaign's label cache, which may be shared: they are used where it asks for exactly
             their structures.
